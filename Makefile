@@ -1,0 +1,60 @@
+# make demo and make test set up all they need in .venv on first use; the second call starts at once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
+
+.PHONY: demo test test-long lint types contracts check ui bench screenshots requirements clean
+
+demo: $(STAMP)
+	$(BIN)/enrich-dist run --config config/sample.yaml
+
+test: $(DEV_STAMP)
+	$(BIN)/python -m pytest -m "not long and not browser"
+
+test-long: $(DEV_STAMP)
+	$(BIN)/python -m pytest -m "long"
+
+# The Dagster UI with the history of the runs in this folder, at 127.0.0.1:3000.
+ui: $(STAMP)
+	$(BIN)/dagster dev
+
+lint: $(DEV_STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(DEV_STAMP)
+	$(BIN)/mypy
+
+contracts: $(DEV_STAMP)
+	$(BIN)/lint-imports
+
+check: lint types contracts
+
+bench: $(STAMP)
+	$(BIN)/python scripts/benchmark_enrichment.py
+
+$(STAMP): requirements/run.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "enrich_dist needs Python 3.11 or newer; name one with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	  { echo "The venv module is missing; on Debian: apt-get install python3-venv"; exit 2; }
+	@echo "Setting up $(VENV) (once, some minutes)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV_STAMP): $(STAMP) requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# Pins of pyproject.toml for every platform and Python version it allows, with hashes and without addresses.
+requirements: $(DEV_STAMP)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --custom-compile-command "make requirements" pyproject.toml requirements/build.in -o requirements/run.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --custom-compile-command "make requirements" --group dev -c requirements/run.txt -o requirements/dev.txt
+
+clean:
+	rm -rf work $(VENV)

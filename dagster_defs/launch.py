@@ -1,0 +1,72 @@
+"""Runs the job from Python: what ``enrich-dist run`` calls, so that a run is in the UI's history like any other."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+import dagster as dg
+
+from dagster_defs.definitions import defs, enrich
+from enrich_dist.errors import EnrichError, PublicationBlockedError, ReconciliationError
+from enrich_dist.pipeline import Pipeline
+from enrich_dist.quality import judged_by
+from enrich_dist.settings import Settings
+
+_INSTANCE = "telemetry:\n  enabled: false\n"
+
+
+def open_instance(directory: Path) -> dg.DagsterInstance:
+    """The instance of $DAGSTER_HOME where that is set, else one kept in ``directory``; without telemetry."""
+    if os.environ.get("DAGSTER_HOME"):
+        return dg.DagsterInstance.get()
+    directory.mkdir(parents=True, exist_ok=True)
+    configuration = directory / "dagster.yaml"
+    if not configuration.exists():
+        configuration.write_text(_INSTANCE, "utf-8")
+    return dg.DagsterInstance.from_config(str(directory))
+
+
+def launch(settings: Settings, *, config: Path | None, overrides: list[str], log_level: str) -> str:
+    """Run the job to its end; return the run's id.
+
+    Raises what the failing step raised; ``PublicationBlockedError`` when a check blocked the result.
+    """
+    run_id = str(uuid.uuid4())
+    pipeline = Pipeline(settings, run_id)
+    run_config = {
+        "resources": {"settings": {"config": {"config": str(config or ""), "overrides": overrides}}},
+        "loggers": {"console": {"config": {"log_level": log_level}}},
+    }
+    with open_instance(pipeline.directory.dagster) as instance:
+        try:
+            defs.resolve_job_def(enrich.name).execute_in_process(
+                run_config=run_config, instance=instance, run_id=run_id, raise_on_error=True
+            )
+        except dg.DagsterError as error:
+            blocked = _blocked(pipeline)
+            if blocked is None:
+                raise
+            raise blocked from error
+    return run_id
+
+
+def _blocked(pipeline: Pipeline) -> EnrichError | None:
+    """Why this run's own verdict keeps the result from being published; None where it does not."""
+    judged = pipeline.directory.all_latest().get("enriched_awards")
+    if judged is None or judged.run_id != pipeline.run_id:
+        return None
+    verdict = pipeline.verdict()
+    if verdict["status"] == "passed":
+        return None
+    reasons = "; ".join(verdict["reasons"])
+    if not judged_by(verdict, "reconciliation")["passed"]:
+        return ReconciliationError(
+            f"Rows are missing from the result, so nothing is published: {reasons}.",
+            remedy="Delete the checkpoints of the chunks named and run again.",
+        )
+    return PublicationBlockedError(
+        f"The quality gate blocked the result, nothing was published: {reasons}.",
+        remedy=f"See {judged.paths['report']} for where matches are missing.",
+    )

@@ -1,0 +1,70 @@
+"""Step reports as Dagster metadata, and run events as Dagster log lines.
+
+Numeric metadata has stable keys, so that the UI plots it over materializations.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import dagster as dg
+
+from dagster_defs.resources import EnrichSettings
+from enrich_dist.observe.events import Event, FarmProgress, Notice, listening
+from enrich_dist.rundir import StepReport
+
+
+def materialized(report: StepReport) -> dg.MaterializeResult[None]:
+    """The report as the materialization of the asset of the same name."""
+    metadata: dict[str, dg.MetadataValue] = {
+        "rows": dg.MetadataValue.int(report.rows),
+        "seconds": dg.MetadataValue.float(report.seconds),
+        "rows_per_second": dg.MetadataValue.float(round(report.rows_per_second, 1)),
+        "peak_memory_mb": dg.MetadataValue.float(round(report.peak_memory_bytes / 1e6, 1)),
+        "reused": dg.MetadataValue.bool(report.reused),
+    }
+    metadata |= {name: _number(value) for name, value in report.numbers.items()}
+    metadata |= {title.replace(" ", "_"): dg.MetadataValue.md(table) for title, table in report.tables.items()}
+    metadata |= {f"{name}_path": dg.MetadataValue.path(path) for name, path in report.paths.items()}
+    return dg.MaterializeResult(metadata=metadata)
+
+
+def _number(value: float) -> dg.MetadataValue:
+    return dg.MetadataValue.int(value) if isinstance(value, int) else dg.MetadataValue.float(value)
+
+
+@contextmanager
+def logged(context: dg.AssetExecutionContext, settings: EnrichSettings) -> Iterator[None]:
+    """Log settings that were overridden and, during the body, notices and progress at the set interval."""
+    loaded = settings.load()
+    for key, value, origin in loaded.overrides():
+        context.log.info(f"setting {key} = {value} ({origin})")
+    interval_seconds = loaded.settings.farm.progress_interval_seconds
+    last = time.monotonic()
+
+    def listener(event: Event) -> None:
+        nonlocal last
+        if isinstance(event, Notice):
+            (context.log.warning if event.warning else context.log.info)(event.message)
+        elif isinstance(event, FarmProgress):
+            finished = event.chunks_done == event.chunks_total
+            if finished or time.monotonic() - last >= interval_seconds:
+                last = time.monotonic()
+                context.log.info(event.line())
+
+    with listening(listener):
+        yield
+
+
+def run_totals(reports: Mapping[str, StepReport], run_id: str) -> dict[str, dg.MetadataValue]:
+    """Seconds and peak memory of all steps of one run: the pipeline as a whole."""
+    of_run = [report for report in reports.values() if report.run_id == run_id]
+    return {
+        "run_seconds": dg.MetadataValue.float(round(sum(report.seconds for report in of_run), 3)),
+        "run_peak_memory_mb": dg.MetadataValue.float(
+            round(max((report.peak_memory_bytes for report in of_run), default=0) / 1e6, 1)
+        ),
+        "run_steps": dg.MetadataValue.int(len(of_run)),
+    }

@@ -1,0 +1,54 @@
+"""Resources of the job: the settings, and the Dask cluster that the farm works on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+from distributed import Client
+from pydantic import Field, PrivateAttr
+
+from enrich_dist.cluster import ClusterStart
+from enrich_dist.pipeline import Pipeline
+from enrich_dist.settings import LoadedSettings, load_settings
+
+
+class EnrichSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Settings of a run: a file, and overrides that rank above environment and file."""
+
+    config: str = ""
+    """Settings file; empty for $ENRICH_DIST_CONFIG, else config/base.yaml."""
+    overrides: list[str] = Field(default=[])
+    """``key=value`` texts, as after ``--set`` on the command line."""
+
+    def load(self) -> LoadedSettings:
+        """The merged settings with the origin of each value."""
+        return load_settings(Path(self.config) if self.config else None, self.overrides)
+
+    def pipeline(self, run_id: str) -> Pipeline:
+        """The steps of a run with these settings."""
+        return Pipeline(self.load().settings, run_id)
+
+
+class DaskCluster(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The Dask cluster of the settings, made by ``dagster_dask.dask_resource``.
+
+    It starts in the background when the run starts, so that it is there when the plan is made.
+    """
+
+    settings: EnrichSettings
+    _start: ClusterStart | None = PrivateAttr(default=None)
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["DaskCluster"]:
+        """Start the cluster, and close it when the run ends."""
+        pipeline = self.settings.pipeline(context.run_id or "")
+        with ClusterStart(pipeline.settings, pipeline.directory.scratch / "dask") as start:
+            self._start = start
+            yield self
+
+    def client(self) -> Client:
+        """The cluster's client, as soon as it is there."""
+        if self._start is None:
+            raise dg.DagsterInvariantViolationError("the cluster exists only while a run is executed")
+        return self._start.client()

@@ -1,0 +1,123 @@
+"""The content-addressed store of finished chunks: ``<key>.parquet`` with the candidates, ``<key>.json`` beside it.
+
+A key is the digest of all that the result depends on, so resume, re-run and retry are one question: is there a
+valid checkpoint under this key? The JSON file is written last and names size and digest of the other: a pair that
+does not agree is not a checkpoint. Covers a local or shared POSIX file system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from enrich_dist.errors import CorruptionError
+from enrich_dist.files import atomic_path, file_digest, read_json, text_digest, write_json
+
+FORMAT_VERSION = "1"
+
+
+@dataclass(frozen=True)
+class CheckpointRecord:
+    """What is known of one finished chunk.
+
+    ``rows_in = rows_with_candidates + rows_without_candidates + rows_quarantined``. The fields from ``seconds`` on
+    tell how it was computed and play no part in any result.
+    """
+
+    key: str
+    rows_in: int
+    rows_with_candidates: int
+    rows_without_candidates: int
+    rows_quarantined: int
+    candidates: int
+    bytes: int
+    sha256: str
+    seconds: float
+    peak_memory_bytes: int
+    memory_method: str
+    worker: str
+    host: str
+    pid: int
+    attempt: int
+
+
+def checkpoint_key(*, chunk_sha256: str, index_digest: str, matcher_key: str) -> str:
+    """The key under which the candidates of a chunk are stored."""
+    return text_digest("checkpoint", FORMAT_VERSION, chunk_sha256, index_digest, matcher_key)
+
+
+class CheckpointStore:
+    """Checkpoints in one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def data_path(self, key: str) -> Path:
+        """Where the candidates of ``key`` stand."""
+        return self.directory / f"{key}.parquet"
+
+    def record_path(self, key: str) -> Path:
+        """Where the record of ``key`` stands."""
+        return self.directory / f"{key}.json"
+
+    def write(self, key: str, candidates: pa.Table, **known: Any) -> CheckpointRecord:
+        """Write candidates, verify what is on the disk, then write the record. ``known``: its other fields.
+
+        Raises ``CorruptionError`` when the file read back is not what was written.
+        """
+        data = self.data_path(key)
+        with atomic_path(data) as temporary:
+            pq.write_table(candidates.replace_schema_metadata(None), temporary, compression="zstd")
+            sha256 = file_digest(temporary)
+            if not pq.read_table(temporary).equals(candidates.replace_schema_metadata(None)):
+                raise CorruptionError(f"{data} reads back differently from what was written.")
+            size = temporary.stat().st_size
+        record = CheckpointRecord(key=key, candidates=len(candidates), bytes=size, sha256=sha256, **known)
+        write_json(self.record_path(key), asdict(record))
+        return record
+
+    def read_record(self, key: str) -> CheckpointRecord:
+        """The record of a valid checkpoint.
+
+        Raises ``FileNotFoundError`` when there is none, ``CorruptionError`` when it is not valid.
+        """
+        path = self.record_path(key)
+        document = read_json(path)
+        try:
+            record = CheckpointRecord(**document)
+            well_formed = all(isinstance(document[item.name], _TYPES[str(item.type)]) for item in fields(record))
+        except (TypeError, KeyError):
+            well_formed = False
+        if not well_formed:
+            raise CorruptionError(f"{path} is not the record of a checkpoint.")
+        if record.key != key:
+            raise CorruptionError(f"{path} is the record of another checkpoint ({record.key[:12]}).")
+        if record.rows_in != record.rows_with_candidates + record.rows_without_candidates + record.rows_quarantined:
+            raise CorruptionError(f"{path}: its row counts do not add up.")
+        data = self.data_path(key)
+        if not data.exists():
+            raise CorruptionError(f"{data} is missing beside its record.")
+        if data.stat().st_size != record.bytes or file_digest(data) != record.sha256:
+            raise CorruptionError(f"{data} is not the file that was written.")
+        return record
+
+    def find(self, keys: Iterable[str]) -> tuple[dict[str, CheckpointRecord], list[str]]:
+        """Valid checkpoints among ``keys``, and a message for each one that is there but not valid."""
+        valid: dict[str, CheckpointRecord] = {}
+        damaged: list[str] = []
+        for key in keys:
+            try:
+                valid[key] = self.read_record(key)
+            except FileNotFoundError:
+                continue
+            except CorruptionError as error:
+                damaged.append(str(error))
+        return valid, damaged
+
+
+_TYPES: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (int, float)}

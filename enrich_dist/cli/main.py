@@ -1,0 +1,68 @@
+"""Entry point of ``enrich-dist``: the commands, and errors as one clear line with an exit code.
+
+Exit codes: 0 published (or done), 1 failed, 2 bad input or settings, 3 blocked by the gate, 4 performance regression.
+Imports are kept out of the way of ``--help`` and ``status``: what is heavy is imported by the command that needs it.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from enrich_dist import __version__
+from enrich_dist.cli import config, run, status
+from enrich_dist.errors import EXIT_FAILED, EnrichError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    help="Links SBIR awards to USAspending recipients on a Dask cluster: resumable, and judged before it is published.",
+)
+app.command("run")(run.run)
+app.command("status")(status.status)
+app.add_typer(config.app, name="config")
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+) -> None:
+    if version:
+        typer.echo(f"enrich-dist {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; never returns."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except typer.Abort:
+        code = _fail("Stopped.", EXIT_FAILED)
+    except EnrichError as error:
+        if debug:
+            traceback.print_exc()
+        code = _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        code = _fail("Interrupted. Finished chunks are kept: the same command resumes.", EXIT_FAILED)
+    except Exception as error:  # the last place before the user
+        if hasattr(error, "exit_code") and hasattr(error, "show"):  # a usage error of the command line itself
+            error.show()
+            code = error.exit_code
+        else:
+            if debug:
+                traceback.print_exc()
+            detail = f"{type(error).__name__}: {error}".splitlines()[0]
+            code = _fail(f"{detail} (unexpected; add --debug for the traceback)", EXIT_FAILED)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> int:
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(message)}")
+    return code

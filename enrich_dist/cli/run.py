@@ -1,0 +1,55 @@
+"""``enrich-dist run``: the whole job, from two input files to the published result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from enrich_dist.cli.options import Config, Overrides
+from enrich_dist.settings import load_settings, override_texts
+
+
+def run(
+    config: Config = None,
+    overrides: Overrides = None,
+    awards: Annotated[Path | None, typer.Option(help="SBIR.gov bulk file; the setting inputs.awards.")] = None,
+    recipients: Annotated[Path | None, typer.Option(help="Recipients; the setting inputs.recipients.")] = None,
+    work_dir: Annotated[Path | None, typer.Option(help="Where the run writes; the setting paths.work_dir.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Local workers; the setting cluster.n_workers.")] = None,
+    chunk_size: Annotated[int | None, typer.Option(help="Recipients per chunk; the setting chunk_size.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also print Dagster's log.")] = False,
+) -> None:
+    """Run the job: match, judge, publish. An interrupted run is resumed by running it again."""
+    console = Console(stderr=True)
+    texts = [
+        *(overrides or []),
+        *override_texts(
+            [
+                ("inputs.awards", awards),
+                ("inputs.recipients", recipients),
+                ("paths.work_dir", work_dir),
+                ("cluster.n_workers", workers),
+                ("chunk_size", chunk_size),
+            ]
+        ),
+    ]
+    loaded = load_settings(config, texts)
+    for key, value, origin in loaded.overrides():
+        console.print(f"setting {key} = {value} ({origin})", style="dim", markup=False, highlight=False)
+
+    from enrich_dist.observe.events import listening
+    from enrich_dist.observe.summary import print_summary
+    from enrich_dist.observe.terminal import TerminalListener
+
+    with TerminalListener(console) as terminal, listening(terminal):
+        terminal.note("Starting Dagster and the cluster")
+        from dagster_defs.launch import launch
+
+        settings = loaded.settings
+        launch(settings, config=config, overrides=texts, log_level="INFO" if verbose else "CRITICAL")
+    from enrich_dist.rundir import RunDirectory
+
+    print_summary(Console(), RunDirectory(settings.paths.work_dir))

@@ -1,0 +1,118 @@
+"""A Dask client from settings: a local cluster, or a scheduler that is already there.
+
+The client is made by dagster-dask's own resource, so that every cluster kind it knows can be added by settings alone.
+Starting takes seconds and needs nothing of the run, so ``ClusterStart`` does it in the background. Does not yet
+cover TLS.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future as ThreadFuture
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import dask
+from dagster import build_resources
+from dagster_dask import dask_resource
+from distributed import Client
+
+from enrich_dist.errors import FarmError
+from enrich_dist.settings import Settings
+
+_DASK_CONFIG = {
+    # A worker's death is ours to judge, not to be retried unseen.
+    "distributed.scheduler.allowed-failures": 0,
+    # Chunk results are a few hundred bytes: nothing is worth spilling, and the warnings would be noise.
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.target": False,
+    # One thread per worker; libraries must not start more behind its back.
+    "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": 1,
+    "distributed.nanny.pre-spawn-environ.OPENBLAS_NUM_THREADS": 1,
+    "distributed.nanny.pre-spawn-environ.ARROW_IO_THREADS": 2,
+}
+
+
+def resource_config(settings: Settings, scratch: Path) -> dict[str, Any]:
+    """The configuration of ``dagster_dask.dask_resource`` that the settings ask for."""
+    cluster = settings.cluster
+    timeout_seconds = max(1, round(cluster.start_timeout_seconds))
+    if cluster.kind == "address":
+        return {"client": {"address": cluster.address, "timeout": timeout_seconds, "set_as_default": False}}
+    local = {
+        "n_workers": cluster.n_workers,
+        "threads_per_worker": 1,
+        "processes": True,
+        "memory_limit": settings.memory_threshold_mb * 1_000_000,
+        "host": "127.0.0.1",  # a scheduler runs whatever code it is sent: never listen beyond this machine
+        "dashboard_address": None,
+        "local_directory": str(scratch),
+    }
+    return {"cluster": {"local": local}, "client": {"timeout": timeout_seconds, "set_as_default": False}}
+
+
+@contextmanager
+def open_client(settings: Settings, scratch: Path) -> Iterator[Client]:
+    """Yield a client with at least one worker; close what was started afterwards.
+
+    Raises ``FarmError`` when the scheduler does not answer or no worker comes within
+    ``cluster.start_timeout_seconds``.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        stack.enter_context(dask.config.set(_DASK_CONFIG))
+        try:
+            resources = stack.enter_context(
+                build_resources(
+                    {"dask": dask_resource}, resource_config={"dask": {"config": resource_config(settings, scratch)}}
+                )
+            )
+            client: Client = resources.dask.client
+            client.wait_for_workers(1, timeout=settings.cluster.start_timeout_seconds)
+        except (OSError, TimeoutError) as error:
+            if settings.cluster.kind == "address":
+                remedy = f"Check that a scheduler runs at {settings.cluster.address} and has workers."
+            else:
+                remedy = "Raise cluster.start_timeout_seconds, or look at the workers' messages above."
+            raise FarmError(f"The Dask cluster did not come up: {error}.", remedy=remedy) from error
+        yield client
+
+
+class ClusterStart:
+    """A cluster that starts in the background while the plan is made.
+
+    Context manager; ``client()`` waits for it. Leaving closes the cluster, also one that nobody waited for.
+    """
+
+    def __init__(self, settings: Settings, scratch: Path) -> None:
+        self._settings = settings
+        self._scratch = scratch
+        self._client: ThreadFuture[Client] = ThreadFuture()
+        self._leave = threading.Event()
+        self._thread = threading.Thread(target=self._hold, name="cluster-start", daemon=True)
+
+    def client(self) -> Client:
+        """The client, as soon as the cluster is there. Raises what starting it raised."""
+        return self._client.result()
+
+    def __enter__(self) -> ClusterStart:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave.set()
+        self._thread.join()
+
+    def _hold(self) -> None:
+        try:
+            with open_client(self._settings, self._scratch) as client:
+                self._client.set_result(client)
+                self._leave.wait()
+        except BaseException as failure:  # handed to whoever asks for the client  # noqa: BLE001
+            if not self._client.done():
+                self._client.set_exception(failure)

@@ -1,0 +1,103 @@
+"""The project's exceptions: one small hierarchy, each with the exit code the CLI ends with.
+
+Covers errors that a user can act on: every message names what is wrong, where, and a remedy. Does not cover
+programming errors, which stay what Python raises and end a run with exit code 1 and a traceback.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+EXIT_PUBLISHED = 0
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_BLOCKED = 3
+EXIT_REGRESSION = 4
+
+
+class EnrichError(Exception):
+    """Base of every error this project raises.
+
+    ``remedy`` is a sentence that says what to do next; it is shown after the message.
+    """
+
+    exit_code = EXIT_FAILED
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}" if self.remedy else self.message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors travel from workers to the driver; the default would call __init__ with the message alone.
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[EnrichError], args: tuple[object, ...], state: dict[str, object]) -> EnrichError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class SettingsError(EnrichError):
+    """A setting is unknown, malformed or out of range."""
+
+    exit_code = EXIT_BAD_INPUT
+
+
+class SourceError(EnrichError):
+    """An input cannot be used; names file, and column and row where they are known.
+
+    ``row`` counts as a spreadsheet does for CSV (the header is row 1) and from 1 for Parquet.
+    """
+
+    exit_code = EXIT_BAD_INPUT
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        path: Path | str,
+        column: str | None = None,
+        row: int | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        where = f"{path}"
+        if column is not None:
+            where += f", column '{column}'"
+        if row is not None:
+            where += f", row {row}"
+        super().__init__(f"{where}: {problem}", remedy=remedy)
+        self.path = str(path)
+        self.column = column
+        self.row = row
+
+
+class StateError(EnrichError):
+    """A step found no usable output of the step before it in the work directory."""
+
+
+class CorruptionError(EnrichError):
+    """A file of the run directory is not what was written: torn, altered, or of another schema."""
+
+
+class IndexMismatchError(EnrichError):
+    """The index a worker finds is not the one the driver built; retrying cannot help."""
+
+
+class FarmError(EnrichError):
+    """The cluster could not finish the chunks; finished checkpoints stay and a re-run resumes from them."""
+
+
+class ReconciliationError(EnrichError):
+    """Rows in do not equal rows accounted for: the run stops before anything is judged."""
+
+
+class PublicationBlockedError(EnrichError):
+    """The result has no passed verdict, or is not the result that the verdict judged."""
+
+    exit_code = EXIT_BLOCKED

@@ -1,0 +1,105 @@
+"""Files that are whole or absent: temporary name, sync, rename; and digests of their content.
+
+Covers local and shared POSIX file systems. Does not cover object storage, which has no rename.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from enrich_dist.errors import CorruptionError
+
+TEMPORARY_PREFIX = ".tmp-"
+
+
+@contextmanager
+def atomic_path(final: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``final``; on success sync it and rename it to ``final``.
+
+    On any error the temporary file is removed and ``final`` is untouched.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    # Short, so that a long final name cannot push the temporary one over the file system's limit; the suffix
+    # stays because some writers (DuckDB, CSV compression) choose their format by it.
+    temporary = final.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}{final.suffix}"
+    try:
+        yield temporary
+        sync_file(temporary)
+        temporary.replace(final)
+        sync_directory(final.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync_file(path: Path) -> None:
+    """Force the file's content to the disk."""
+    with path.open("rb+") as handle:
+        os.fsync(handle.fileno())
+
+
+def sync_directory(path: Path) -> None:
+    """Force the directory's entries (a rename within it) to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(final: Path, document: Any) -> None:
+    """Write a JSON document atomically: keys sorted, so that equal documents are equal bytes."""
+    with atomic_path(final) as temporary:
+        temporary.write_text(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises ``CorruptionError`` when the file is not one, ``FileNotFoundError`` when it is absent.
+    """
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CorruptionError(
+            f"{path} is not valid JSON ({error}).", remedy="Delete it and run again: it is made anew."
+        ) from error
+    if not isinstance(document, dict):
+        raise CorruptionError(f"{path} holds no JSON object.", remedy="Delete it and run again: it is made anew.")
+    return document
+
+
+def write_parquet(final: Path, table: pa.Table) -> None:
+    """Write a Parquet file atomically, with bytes that depend on nothing but the table."""
+    with atomic_path(final) as temporary:
+        pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd")
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of the file's bytes, hexadecimal."""
+    with path.open("rb", buffering=0) as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def text_digest(*parts: str) -> str:
+    """SHA-256 over the parts, each with its length before it, so that no two lists of parts collide."""
+    digest = hashlib.sha256()
+    for part in parts:
+        encoded = part.encode("utf-8")
+        digest.update(len(encoded).to_bytes(8, "big"))
+        digest.update(encoded)
+    return digest.hexdigest()
+
+
+def document_digest(document: Any) -> str:
+    """SHA-256 of a JSON document in canonical form."""
+    return text_digest(json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":")))

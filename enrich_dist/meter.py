@@ -1,0 +1,89 @@
+"""Wall time and peak resident memory of a stretch of work in this process.
+
+On Linux the kernel's own high-water mark is reset before and read after (method "vmhwm": no peak is missed).
+Elsewhere, or where the reset is forbidden, a thread samples the resident size (method "sampled": short peaks can
+be missed). Does not cover memory of child processes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+
+_CLEAR_REFS = Path("/proc/self/clear_refs")
+_STATUS = Path("/proc/self/status")
+_SAMPLE_SECONDS = 0.05
+
+
+def resident_bytes() -> int:
+    """Resident set size of this process now."""
+    return int(psutil.Process().memory_info().rss)
+
+
+class Meter:
+    """Context manager that measures its body.
+
+    After (or during) the body: ``seconds``, ``peak_memory_bytes`` and ``memory_method``.
+    """
+
+    def __init__(self) -> None:
+        self.memory_method = "vmhwm" if _reset_high_water_mark() else "sampled"
+        self._stop = threading.Event()
+        self._sampled_peak_bytes = 0
+        self._sampler: threading.Thread | None = None
+        self._started = time.perf_counter()
+        self._seconds: float | None = None
+        self._peak_bytes = 0
+
+    def __enter__(self) -> Meter:
+        if self.memory_method == "sampled":
+            self._sampler = threading.Thread(target=self._sample, daemon=True)
+            self._sampler.start()
+        self._started = time.perf_counter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._peak_bytes = self.peak_memory_bytes
+        self._seconds = self.seconds
+        self._stop.set()
+        if self._sampler is not None:
+            self._sampler.join()
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds of the body, so far or in all."""
+        return time.perf_counter() - self._started if self._seconds is None else self._seconds
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        """Peak resident bytes of the body, so far or in all."""
+        if self._seconds is not None:
+            return self._peak_bytes
+        if self.memory_method == "vmhwm":
+            return _high_water_mark_bytes()
+        return max(self._sampled_peak_bytes, resident_bytes())
+
+    def _sample(self) -> None:
+        while not self._stop.wait(_SAMPLE_SECONDS):
+            self._sampled_peak_bytes = max(self._sampled_peak_bytes, resident_bytes())
+
+
+def _reset_high_water_mark() -> bool:
+    try:
+        _CLEAR_REFS.write_text("5")  # proc(5): resets VmHWM to the current VmRSS
+    except OSError:
+        return False
+    return _STATUS.exists()
+
+
+def _high_water_mark_bytes() -> int:
+    for line in _STATUS.read_text("ascii", errors="replace").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return resident_bytes()

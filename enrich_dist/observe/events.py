@@ -1,0 +1,105 @@
+"""Run events and their listeners.
+
+Steps and farm emit; a listener is a function of one event. A listener that fails is logged once and dropped: it
+never harms the run. Listeners belong to the process. Does not cover how an event is shown.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StepStarted:
+    """A step of the run begins."""
+
+    step: str
+
+
+@dataclass(frozen=True)
+class StepFinished:
+    """A step of the run has its output."""
+
+    step: str
+    rows: int
+    """Rows of the step's output."""
+    seconds: float
+    reused: bool
+    """True when the output of an earlier run was found valid and nothing was computed."""
+
+
+@dataclass(frozen=True)
+class FarmProgress:
+    """Where the farm stands, after each chunk and at intervals."""
+
+    chunks_total: int
+    chunks_done: int
+    chunks_resumed: int
+    """Of those done, chunks whose checkpoint was there before this run."""
+    records_total: int
+    records_done: int
+    awards_total: int
+    awards_matched: int
+    """Awards whose company has, in a finished chunk, a candidate that would be accepted as it stands."""
+    records_per_second: float
+    """Of this run alone; 0 before its first chunk."""
+    remaining_seconds: float | None
+    """Estimate for what is left; None before the first chunk of this run."""
+    workers: int
+
+    def line(self) -> str:
+        """One line of plain text."""
+        share = 100 * self.records_done / self.records_total if self.records_total else 100.0
+        rate = f"{self.records_per_second:,.0f} records/s" if self.records_per_second else "rate unknown yet"
+        remaining = "" if self.remaining_seconds is None else f", {format_duration(self.remaining_seconds)} left"
+        return (
+            f"{self.records_done:,} of {self.records_total:,} recipients ({share:.0f} %), "
+            f"chunk {self.chunks_done} of {self.chunks_total}, {rate}{remaining}, "
+            f"{self.awards_matched:,} of {self.awards_total:,} awards matched so far, {self.workers} workers"
+        )
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something an operator should know: a damaged checkpoint, a retry, an override."""
+
+    message: str
+    warning: bool = False
+
+
+Event = StepStarted | StepFinished | FarmProgress | Notice
+Listener = Callable[[Event], None]
+_listeners: list[Listener] = []
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Have ``listener`` called with every event of the body."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        if listener in _listeners:
+            _listeners.remove(listener)
+
+
+def emit(event: Event) -> None:
+    """Tell all listeners."""
+    for listener in list(_listeners):
+        try:
+            listener(event)
+        except Exception:  # whatever a listener does, the run goes on
+            logger.exception("a listener failed and is not called again")
+            _listeners.remove(listener)
+
+
+def format_duration(seconds: float) -> str:
+    """``M:SS`` or ``H:MM:SS``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,109 @@
+"""The written report of a result: Markdown made from the metrics document and the verdict, and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+_LONGEST_GROUP = 15
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table; numbers are aligned right."""
+    body = [[_cell(value) for value in row] for row in rows]
+    numeric = [bool(body) and all(_is_number(row[column]) for row in body) for column in range(len(head))]
+    rule = "|" + "|".join(" ---: " if right else " --- " for right in numeric) + "|"
+    return "\n".join([_line(head), rule, *(_line(row) for row in body)])
+
+
+def method_table(metrics: Mapping[str, Any]) -> str:
+    """Accepted matches by method, with their share of the valid awards."""
+    valid = metrics["awards"]["valid"]
+    rows = [
+        (item["method"], item["awards"], item["companies"], percent(item["awards"] / valid if valid else 0.0))
+        for item in metrics["by_method"]
+    ]
+    return markdown_table(("method", "awards", "companies", "share of awards"), rows)
+
+
+def group_table(metrics: Mapping[str, Any], group: str) -> str:
+    """Match rate by the values of one award column, the commonest first; the rest in one line."""
+    items = metrics["by"][group]
+    rows = [(i["value"], i["awards"], i["matched"], percent(i["match_rate"])) for i in items[:_LONGEST_GROUP]]
+    rest = items[_LONGEST_GROUP:]
+    if rest:
+        awards, matched = sum(i["awards"] for i in rest), sum(i["matched"] for i in rest)
+        rows.append((f"{len(rest)} others", awards, matched, percent(matched / awards)))
+    return markdown_table((group.replace("_", " "), "awards", "matched", "match rate"), rows)
+
+
+def score_table(metrics: Mapping[str, Any]) -> str:
+    """Companies by the score of their best candidate."""
+    rows = [
+        (f"{i['from_score']:.2f} to {i['to_score']:.2f}", i["matched"], i["review"], i["unmatched"])
+        for i in reversed(metrics["score_distribution"])
+        if i["matched"] or i["review"] or i["unmatched"]
+    ]
+    return markdown_table(("score", "matched", "review", "unmatched"), rows)
+
+
+def verdict_table(verdict: Mapping[str, Any]) -> str:
+    """Every check of the verdict."""
+    rows = [(c["name"], "passed" if c["passed"] else "FAILED", c["reason"]) for c in verdict["checks"]]
+    return markdown_table(("check", "outcome", "finding"), rows)
+
+
+def reconciliation_table(metrics: Mapping[str, Any]) -> str:
+    """Rows in and rows accounted for."""
+    document = metrics["reconciliation"]
+    rows = [(table, part, count) for table in ("awards", "recipients") for part, count in document[table].items()]
+    return markdown_table(("table", "rows", "count"), rows)
+
+
+def rejects_table(metrics: Mapping[str, Any]) -> str:
+    """What the sources rejected or repaired, by reason."""
+    rows = [(i["source_file"], i["outcome"], i["column"] or "", i["reason"], i["count"]) for i in metrics["rejects"]]
+    return markdown_table(("file", "outcome", "column", "reason", "count"), rows)
+
+
+def render(metrics: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
+    """The whole report as Markdown."""
+    awards, companies = metrics["awards"], metrics["companies"]
+    passed = verdict["status"] == "passed"
+    sections = [
+        "# SBIR awards and their USAspending recipients",
+        f"**Verdict: {'passed' if passed else 'blocked'}.** "
+        + ("The result may be published." if passed else "Not published: " + "; ".join(verdict["reasons"]) + "."),
+        verdict_table(verdict),
+        "## Awards\n\n"
+        f"{awards['matched']:,} of {awards['valid']:,} valid awards have an accepted match "
+        f"({percent(metrics['match_rate'])}); {awards['review']:,} wait for review, {awards['unmatched']:,} are "
+        f"unmatched. By company: {companies['matched']:,} of {companies['valid']:,} "
+        f"({percent(companies['match_rate'])}).",
+        "## Accepted matches by method\n\n" + method_table(metrics),
+        "## Companies by score of their best candidate\n\n" + score_table(metrics),
+        *(f"## Match rate by {group.replace('_', ' ')}\n\n" + group_table(metrics, group) for group in metrics["by"]),
+        "## Every row accounted for\n\n" + reconciliation_table(metrics),
+    ]
+    if metrics["rejects"]:
+        sections.append("## Rejected rows and repaired cells\n\n" + rejects_table(metrics))
+    return "\n\n".join(sections) + "\n"
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with one decimal."""
+    return f"{100 * share:.1f} %"
+
+
+def _line(cells: Sequence[object]) -> str:
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _is_number(text: str) -> bool:
+    return text.removesuffix(" %").replace(",", "").replace(".", "", 1).isdigit()

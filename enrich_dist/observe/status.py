@@ -1,0 +1,56 @@
+"""The state of a run from files alone, during it and after: what is done, what is left, what was judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from enrich_dist.errors import CorruptionError
+from enrich_dist.files import read_json
+from enrich_dist.rundir import RunDirectory, StepReport
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """``steps``: the latest report of each step that has run. Chunk figures are of the latest farm."""
+
+    steps: dict[str, StepReport]
+    chunks_total: int
+    chunks_done: int
+    records_total: int
+    records_done: int
+    verdict: dict[str, Any] | None
+    published: str | None
+
+
+def read_status(directory: RunDirectory) -> RunStatus:
+    """Read the state of the run directory; nothing is verified and nothing is changed."""
+    steps = directory.all_latest()
+    chunks = _chunks(directory)
+    done = [item for item in chunks if (directory.checkpoints / f"{item['checkpoint_key']}.json").exists()]
+    enriched = steps.get("enriched_awards")
+    current = directory.published / "current"
+    return RunStatus(
+        steps=steps,
+        chunks_total=len(chunks),
+        chunks_done=len(done),
+        records_total=sum(item["rows"] for item in chunks),
+        records_done=sum(item["rows"] for item in done),
+        verdict=None if enriched is None else _verdict(enriched),
+        published=str(current.resolve()) if current.exists() else None,
+    )
+
+
+def _chunks(directory: RunDirectory) -> list[dict[str, Any]]:
+    try:
+        return list(read_json(directory.farm_plan)["chunks"])
+    except FileNotFoundError:
+        return []
+
+
+def _verdict(enriched: StepReport) -> dict[str, Any] | None:
+    try:
+        return read_json(Path(enriched.paths["result"]) / "verdict.json")
+    except (FileNotFoundError, CorruptionError):
+        return None

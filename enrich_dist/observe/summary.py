@@ -1,0 +1,114 @@
+"""What the command line prints of a run: the summary at its end, and its status at any time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+
+from enrich_dist.files import read_json
+from enrich_dist.observe.report import percent
+from enrich_dist.observe.status import RunStatus
+from enrich_dist.observe.terminal import TITLES
+from enrich_dist.rundir import STEPS, RunDirectory
+
+
+def print_summary(console: Console, directory: RunDirectory) -> None:
+    """Verdict, matches, steps, memory per worker, and the paths of result and report."""
+    reports = directory.all_latest()
+    result = Path(reports["enriched_awards"].paths["result"])
+    metrics, verdict = read_json(result / "metrics.json"), read_json(result / "verdict.json")
+    awards = metrics["awards"]
+    passed = verdict["status"] == "passed"
+    console.print(
+        Panel(
+            f"[bold]{percent(metrics['match_rate'])}[/] of {awards['valid']:,} awards have an accepted match "
+            f"(threshold {percent(reports['enriched_awards'].numbers['match_rate_threshold'])})\n"
+            f"{awards['matched']:,} matched · {awards['review']:,} for review · {awards['unmatched']:,} unmatched · "
+            f"{metrics['reconciliation']['awards']['invalid']:,} invalid",
+            title="[bold green]published[/]" if passed else "[bold red]blocked[/]",
+            title_align="left",
+            expand=False,
+        )
+    )
+    methods = Table("method", box=None, pad_edge=False, title_justify="left")
+    for column in ("awards", "companies", "share of awards"):
+        methods.add_column(column, justify="right")
+    for item in metrics["by_method"]:
+        share = percent(item["awards"] / awards["valid"])
+        methods.add_row(item["method"], f"{item['awards']:,}", f"{item['companies']:,}", share)
+    console.print(methods, "")
+    console.print(_steps_table(reports), "")
+    memory = reports["chunk_matches"].tables.get("memory per worker")
+    if memory:
+        console.print("Memory per worker")
+        console.print(_from_markdown(memory), "")
+    for label, path in _paths(directory):
+        console.print(f"{label:<10} {escape(str(path))}", soft_wrap=True, highlight=False)
+
+
+def print_status(console: Console, root: Path, status: RunStatus) -> None:
+    """Steps, chunks, verdict and publication."""
+    console.print(f"Run directory {escape(str(root))}", soft_wrap=True, highlight=False)
+    if not status.steps:
+        console.print("Nothing has run here yet. Start with: enrich-dist run", highlight=False)
+        return
+    console.print(_steps_table(status.steps))
+    if status.chunks_total:
+        share = status.records_done / status.records_total if status.records_total else 1.0
+        console.print(
+            f"Chunks     {status.chunks_done:,} of {status.chunks_total:,} finished, {status.records_done:,} of "
+            f"{status.records_total:,} recipients ({percent(share)})",
+            highlight=False,
+        )
+    if status.verdict is not None:
+        reasons = "; ".join(status.verdict["reasons"])
+        console.print(f"Verdict    {status.verdict['status']}{': ' + reasons if reasons else ''}", highlight=False)
+    console.print(f"Published  {escape(status.published or 'nothing yet')}", soft_wrap=True, highlight=False)
+    missing = [step for step in STEPS if step not in status.steps]
+    if missing or status.chunks_done < status.chunks_total:
+        console.print("To go on, run the same `enrich-dist run` again: what is finished is kept.", highlight=False)
+
+
+def _steps_table(reports: dict[str, Any]) -> Table:
+    table = Table("step", box=None, pad_edge=False)
+    for column in ("rows", "seconds", "rows/s", "peak MB", ""):
+        table.add_column(column, justify="right")
+    for step in STEPS:
+        if step not in reports:
+            table.add_row(TITLES[step], "", "", "", "", "not yet")
+            continue
+        report = reports[step]
+        table.add_row(
+            TITLES[step],
+            f"{report.rows:,}",
+            f"{report.seconds:.1f}",
+            f"{report.rows_per_second:,.0f}",
+            f"{report.peak_memory_bytes / 1e6:.0f}",
+            "kept" if report.reused else "",
+        )
+    return table
+
+
+def _from_markdown(markdown: str) -> Table:
+    head, _, *rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in markdown.splitlines()]
+    table = Table(box=None, pad_edge=False)
+    for number, title in enumerate(head):
+        table.add_column(title, justify="left" if number < 2 else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _paths(directory: RunDirectory) -> list[tuple[str, Path]]:
+    current = directory.published / "current"
+    return [
+        ("Result", current / "enriched_awards.parquet"),
+        ("Database", current / "enrich_dist.duckdb"),
+        ("Rejects", current / "rejects.csv"),
+        ("Report", current / "report.md"),
+    ]

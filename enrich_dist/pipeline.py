@@ -1,0 +1,429 @@
+"""The steps of a run as functions over files: what Dagster's assets call, one method each.
+
+Every step finds its input through the record of the step before, makes its output under a name that is the digest of
+all it depends on, and leaves a record. An output that is there and valid is not made again. Does not cover the
+order of the steps nor their checks (``dagster_defs``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from distributed import Client
+
+from enrich_dist import chunks, companies, reduce
+from enrich_dist.checkpoints import CheckpointRecord, CheckpointStore, checkpoint_key
+from enrich_dist.duck import DRIVER_MEMORY_MB, connect
+from enrich_dist.errors import SettingsError, SourceError
+from enrich_dist.farm import Farm, FarmPolicy, WorkerMemory, memory_per_worker, worker_facts
+from enrich_dist.files import document_digest, file_digest, text_digest
+from enrich_dist.matching.config import ENGINE_VERSION as MATCHING_VERSION
+from enrich_dist.matching.config import CandidateConfig
+from enrich_dist.matching.index import build_index
+from enrich_dist.matching.matcher import OrganisationMatcher
+from enrich_dist.matching.scoring import DecisionConfig
+from enrich_dist.meter import Meter
+from enrich_dist.observe import report
+from enrich_dist.observe.events import Notice, StepFinished, StepStarted, emit
+from enrich_dist.observe.progress import FarmObserver
+from enrich_dist.publish import CURRENT, publish
+from enrich_dist.result import ResultInputs, build_result
+from enrich_dist.rundir import RunDirectory, StepReport
+from enrich_dist.settings import Settings
+from enrich_dist.sources.recipients import check_recipients, read_recipients
+from enrich_dist.sources.sbir import check_awards, read_awards
+from enrich_dist.store import open_or_build, open_unverified, open_verified
+from enrich_dist.worker import ChunkTask
+
+SOURCES_VERSION = "1"
+
+
+@dataclass(frozen=True)
+class _Output:
+    """What a step hands to ``_step``: its report but for what is measured around it."""
+
+    rows: int
+    reused: bool
+    paths: dict[str, str]
+    numbers: dict[str, int | float]
+    tables: dict[str, str]
+
+
+class Pipeline:
+    """The steps of one run with its settings. ``run_id`` names the run in records."""
+
+    def __init__(self, settings: Settings, run_id: str) -> None:
+        self.settings = settings
+        self.run_id = run_id
+        self.directory = RunDirectory(settings.paths.work_dir)
+
+    def ingest_awards(self) -> StepReport:
+        """Read the awards. Both inputs are checked first, so that a bad one ends the run before work starts."""
+        with self._step("sbir_awards") as done:
+            awards_path, recipients_path = self._checked_inputs()
+            column_map = self.settings.inputs.award_columns
+            key = text_digest("awards", SOURCES_VERSION, file_digest(awards_path), document_digest(column_map))
+
+            def build(directory: Path) -> dict[str, Any]:
+                table = read_awards(awards_path, column_map)
+                if not len(table.awards):
+                    raise SourceError(
+                        "holds no valid award.", path=awards_path, remedy="Check that it is the bulk file."
+                    )
+                pq.write_table(table.awards, directory / "awards.parquet", compression="zstd")
+                pq.write_table(table.rejects, directory / "rejects.parquet", compression="zstd")
+                return {
+                    "rows": len(table.awards),
+                    "rows_read": table.rows_read,
+                    "rows_rejected": table.rows_rejected,
+                    "cells_repaired": table.cells_repaired,
+                    "bytes_repaired": table.bytes_repaired,
+                }
+
+            stored = open_or_build(self.directory.awards / key, build)
+            return done(
+                _Output(
+                    rows=stored.facts["rows"],
+                    reused=stored.reused,
+                    paths={"awards": str(stored.path), "source": str(awards_path), "recipients": str(recipients_path)},
+                    numbers={name: value for name, value in stored.facts.items() if name != "rows"},
+                    tables={},
+                )
+            )
+
+    def join_companies(self) -> StepReport:
+        """Join awards to companies and build the index that every worker opens."""
+        with self._step("award_companies") as done:
+            awards = open_verified(self.directory.output("sbir_awards", "awards"))
+            key = text_digest("companies", companies.ENGINE_VERSION, MATCHING_VERSION, awards.content_digest)
+
+            def build(directory: Path) -> dict[str, Any]:
+                tables = companies.build_companies(
+                    pq.read_table(awards.path / "awards.parquet"),
+                    memory_mb=DRIVER_MEMORY_MB,
+                    scratch=self.directory.scratch,
+                )
+                pq.write_table(tables.companies, directory / "companies.parquet", compression="zstd")
+                pq.write_table(tables.award_companies, directory / "award_companies.parquet", compression="zstd")
+                return {"rows": len(tables.companies), "names_kept_apart": tables.names_kept_apart}
+
+            stored = open_or_build(self.directory.companies / key, build)
+
+            def build_files(directory: Path) -> dict[str, Any]:
+                build_index(pq.read_table(stored.path / "companies.parquet"), directory)
+                return {"companies": stored.facts["rows"]}
+
+            index = open_or_build(
+                self.directory.index / text_digest("index", MATCHING_VERSION, stored.content_digest), build_files
+            )
+            return done(
+                _Output(
+                    rows=stored.facts["rows"],
+                    reused=stored.reused and index.reused,
+                    paths={"companies": str(stored.path), "index": str(index.path)},
+                    numbers={
+                        "names_kept_apart": stored.facts["names_kept_apart"],
+                        "index_bytes": sum(entry["bytes"] for entry in index.files.values()),
+                    },
+                    tables={},
+                )
+            )
+
+    def partition_recipients(self) -> StepReport:
+        """Cut the recipients into chunk files, one chunk in memory at a time."""
+        with self._step("recipient_chunks") as done:
+            _, path = self._checked_inputs()
+            column_map, chunk_size = self.settings.inputs.recipient_columns, self.settings.chunk_size
+            key = text_digest(
+                "chunks",
+                SOURCES_VERSION,
+                chunks.ENGINE_VERSION,
+                file_digest(path),
+                document_digest(column_map),
+                str(chunk_size),
+            )
+
+            def build(directory: Path) -> dict[str, Any]:
+                facts = chunks.write_chunks(read_recipients(path, column_map, batch_rows=chunk_size), directory)
+                if not facts["rows"]:
+                    raise SourceError("holds no valid recipient.", path=path, remedy="Check inputs.recipients.")
+                return facts
+
+            stored = open_or_build(self.directory.chunks / key, build)
+            plan = chunks.chunks_of(stored)
+            return done(
+                _Output(
+                    rows=stored.facts["rows"],
+                    reused=stored.reused,
+                    paths={"chunks": str(stored.path), "source": str(path)},
+                    numbers={
+                        "chunks": len(plan),
+                        "chunk_size_rows": chunk_size,
+                        "source_rows": stored.facts["source_rows"],
+                        "rows_rejected": stored.facts["rejected_rows"],
+                        "chunk_bytes": sum(chunk.bytes for chunk in plan),
+                    },
+                    tables={},
+                )
+            )
+
+    def farm_chunks(self, client: Callable[[], Client]) -> StepReport:
+        """Farm out the chunks that have no valid checkpoint. ``client`` is called only if there are any."""
+        with self._step("chunk_matches") as done:
+            tasks = self._tasks()
+            store = CheckpointStore(self.directory.checkpoints)
+            finished, damaged = store.find(task.checkpoint_key for task in tasks)
+            for message in damaged:
+                emit(Notice(f"A checkpoint is not valid and its chunk is computed again: {message}", warning=True))
+            waiting = [task for task in tasks if task.checkpoint_key not in finished]
+            self.directory.record_farm_plan([(task.chunk_id, task.chunk_rows, task.checkpoint_key) for task in tasks])
+            if finished:
+                emit(
+                    Notice(f"{len(tasks) - len(waiting)} of {len(tasks)} chunks have a valid checkpoint and are kept.")
+                )
+            computed: dict[str, CheckpointRecord] = {}
+            failed_attempts, farm_seconds = 0, 0.0
+            if waiting:
+                cluster = client()
+                with self._observer(tasks, finished, store) as observer:
+                    farm = Farm(cluster, self._matcher(), self._policy())
+                    outcome = farm.run(waiting, on_chunk=observer.chunk_finished, on_tick=observer.tick)
+                computed, failed_attempts, farm_seconds = outcome.records, outcome.failed_attempts, outcome.seconds
+                limits = {item["worker"]: item["memory_limit_bytes"] for item in worker_facts(cluster)}
+            else:
+                limits = {}
+            records = {**finished, **computed}
+            workers = memory_per_worker(computed.values())
+            return done(
+                _Output(
+                    rows=sum(records[task.checkpoint_key].rows_in for task in tasks),
+                    reused=not waiting,
+                    paths={"checkpoints": str(store.directory)},
+                    numbers={
+                        "chunks": len(tasks),
+                        "chunks_resumed": len(tasks) - len(waiting),
+                        "chunks_computed": len(waiting),
+                        "checkpoints_damaged": len(damaged),
+                        "failed_attempts": failed_attempts,
+                        "candidates": sum(records[task.checkpoint_key].candidates for task in tasks),
+                        "workers": len(workers),
+                        "farm_seconds": round(farm_seconds, 3),
+                        "worker_peak_memory_bytes": max((item.peak_memory_bytes for item in workers), default=0),
+                        "worker_memory_threshold_bytes": self.settings.memory_threshold_mb * 1_000_000,
+                    },
+                    tables={"memory per worker": _memory_table(workers, limits)} if workers else {},
+                )
+            )
+
+    def enrich_awards(self) -> StepReport:
+        """Reduce the checkpoints to one recipient per company, give it to the awards, and judge the result."""
+        with self._step("enriched_awards") as done:
+            awards = open_verified(self.directory.output("sbir_awards", "awards"))
+            company = open_verified(self.directory.output("award_companies", "companies"))
+            plan = open_unverified(self.directory.output("recipient_chunks", "chunks"))
+            tasks = self._tasks()
+            store = CheckpointStore(self.directory.checkpoints)
+            records, _ = store.find(task.checkpoint_key for task in tasks)
+            decision = self._decision()
+            threshold = self.settings.match_rate_threshold
+            key = text_digest(
+                "result",
+                reduce.ENGINE_VERSION,
+                MATCHING_VERSION,
+                awards.content_digest,
+                company.content_digest,
+                plan.content_digest,
+                document_digest(decision.__dict__),
+                str(threshold),
+                *(f"{task.chunk_id}:{_sha256(records, task)}" for task in tasks),
+            )
+
+            def build(directory: Path) -> dict[str, Any]:
+                present = [task for task in tasks if task.checkpoint_key in records]
+                return build_result(
+                    directory,
+                    ResultInputs(
+                        awards=awards,
+                        company=company,
+                        plan=plan,
+                        checkpoints=[store.data_path(task.checkpoint_key) for task in present],
+                        chunk_rows=[_accounting(records[task.checkpoint_key], task.chunk_rows) for task in present],
+                        chunks_planned=len(tasks),
+                    ),
+                    decision,
+                    match_rate_threshold=threshold,
+                    scratch=self.directory.scratch,
+                )
+
+            stored = open_or_build(self.directory.results / key, build)
+            metrics, verdict = stored.facts["metrics"], stored.facts["verdict"]
+            return done(
+                _Output(
+                    rows=metrics["awards"]["valid"],
+                    reused=stored.reused,
+                    paths={"result": str(stored.path), "report": str(stored.path / "report.md")},
+                    numbers={
+                        "match_rate": metrics["match_rate"],
+                        "match_rate_by_company": metrics["companies"]["match_rate"],
+                        "match_rate_threshold": threshold,
+                        "passed": int(verdict["status"] == "passed"),
+                        **{f"awards_{status}": metrics["awards"][status] for status in reduce.STATUSES},
+                        **{f"companies_{status}": metrics["companies"][status] for status in reduce.STATUSES},
+                        **{f"awards_matched_by_{i['method']}": i["awards"] for i in metrics["by_method"]},
+                    },
+                    tables={
+                        "verdict": report.verdict_table(verdict),
+                        "matches by method": report.method_table(metrics),
+                        "match rate by identifier type": report.group_table(metrics, "identifier_type"),
+                        "match rate by agency": report.group_table(metrics, "agency"),
+                        "companies by score": report.score_table(metrics),
+                    },
+                )
+            )
+
+    def publish_awards(self) -> StepReport:
+        """Swap in the judged result.
+
+        Raises ``PublicationBlockedError`` without a passed verdict.
+        """
+        with self._step("published_awards") as done:
+            result = self.directory.output("enriched_awards", "result")
+            release = publish(result, self.directory.published, match_rate_threshold=self.settings.match_rate_threshold)
+            current = self.directory.published / CURRENT
+            return done(
+                _Output(
+                    rows=release.facts["metrics"]["awards"]["valid"],
+                    reused=release.reused,
+                    paths={"published": str(current), "report": str(current / "report.md")},
+                    numbers={
+                        "match_rate": release.facts["metrics"]["match_rate"],
+                        "published_bytes": sum(entry["bytes"] for entry in release.files.values()),
+                    },
+                    tables={},
+                )
+            )
+
+    def verdict(self) -> dict[str, Any]:
+        """The verdict on the latest result."""
+        stored = open_verified(self.directory.output("enriched_awards", "result"))
+        return dict(stored.facts["verdict"])
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[Callable[[_Output], StepReport]]:
+        emit(StepStarted(name))
+        with Meter() as meter:
+
+            def done(output: _Output) -> StepReport:
+                finished = StepReport(
+                    step=name,
+                    run_id=self.run_id,
+                    seconds=round(meter.seconds, 3),
+                    peak_memory_bytes=meter.peak_memory_bytes,
+                    rows=output.rows,
+                    reused=output.reused,
+                    paths=output.paths,
+                    numbers=output.numbers,
+                    tables=output.tables,
+                )
+                self.directory.record(finished)
+                emit(StepFinished(name, finished.rows, finished.seconds, finished.reused))
+                return finished
+
+            yield done
+
+    def _checked_inputs(self) -> tuple[Path, Path]:
+        inputs = self.settings.inputs
+        if inputs.awards is None or inputs.recipients is None:
+            missing = "inputs.awards" if inputs.awards is None else "inputs.recipients"
+            raise SettingsError(f"{missing} is not set.", remedy=f"Name the file with --set {missing}=FILE.")
+        check_awards(inputs.awards, inputs.award_columns)
+        check_recipients(inputs.recipients, inputs.recipient_columns)
+        return inputs.awards, inputs.recipients
+
+    def _matcher(self) -> OrganisationMatcher:
+        matching = self.settings.matching
+        return OrganisationMatcher(
+            CandidateConfig(
+                min_name_cosine=matching.min_name_cosine,
+                max_candidates_per_name=matching.max_candidates_per_name,
+                batch_rows=matching.batch_rows,
+            )
+        )
+
+    def _decision(self) -> DecisionConfig:
+        matching = self.settings.matching
+        return DecisionConfig(
+            accept_score=matching.accept_score, review_score=matching.review_score, min_margin=matching.min_margin
+        )
+
+    def _policy(self) -> FarmPolicy:
+        return FarmPolicy(
+            timeout_seconds=self.settings.timeout_seconds,
+            max_attempts=self.settings.farm.max_attempts,
+            no_worker_seconds=self.settings.cluster.start_timeout_seconds,
+        )
+
+    def _tasks(self) -> list[ChunkTask]:
+        # Workers verify the chunk they read; reading them all here would only say the same earlier.
+        plan = chunks.chunks_of(open_unverified(self.directory.output("recipient_chunks", "chunks")))
+        index = open_verified(self.directory.output("award_companies", "index"))
+        matcher_key = self._matcher().key()
+        return [
+            ChunkTask(
+                chunk_id=chunk.chunk_id,
+                chunk_path=chunk.path,
+                chunk_rows=chunk.rows,
+                chunk_sha256=chunk.sha256,
+                index_path=index.path,
+                index_digest=index.content_digest,
+                checkpoint_directory=self.directory.checkpoints,
+                checkpoint_key=checkpoint_key(
+                    chunk_sha256=chunk.sha256, index_digest=index.content_digest, matcher_key=matcher_key
+                ),
+            )
+            for chunk in plan
+        ]
+
+    @contextmanager
+    def _observer(
+        self, tasks: Sequence[ChunkTask], finished: dict[str, CheckpointRecord], store: CheckpointStore
+    ) -> Iterator[FarmObserver]:
+        company = self.directory.output("award_companies", "companies") / "companies.parquet"
+        with connect(memory_mb=DRIVER_MEMORY_MB, scratch=self.directory.scratch) as connection:
+            connection.read_parquet(str(company)).create_view("companies")
+            yield FarmObserver(
+                tasks,
+                finished,
+                store,
+                matched=reduce.MatchedSoFar(connection, self._decision()),
+                awards_total=self.directory.latest("sbir_awards").rows,
+            )
+
+
+def _sha256(records: dict[str, CheckpointRecord], task: ChunkTask) -> str:
+    return records[task.checkpoint_key].sha256 if task.checkpoint_key in records else "missing"
+
+
+def _accounting(record: CheckpointRecord, planned: int) -> tuple[int, int, int, int]:
+    return planned, record.rows_with_candidates, record.rows_without_candidates, record.rows_quarantined
+
+
+def _memory_table(workers: Sequence[WorkerMemory], limits: dict[str, int]) -> str:
+    rows = [
+        (
+            item.worker,
+            item.host,
+            item.chunks,
+            item.records,
+            f"{item.busy_seconds:.1f}",
+            f"{item.peak_memory_bytes / 1e6:.0f}",
+            f"{limits.get(item.worker, 0) / 1e6:.0f}",
+        )
+        for item in workers
+    ]
+    return report.markdown_table(("worker", "host", "chunks", "records", "busy seconds", "peak MB", "limit MB"), rows)

@@ -1,0 +1,213 @@
+"""Rates, distributions, reconciliation, and the verdict on a run.
+
+Everything shown anywhere about the quality of a run comes from the metrics document made here. The verdict is a
+document of its own with the numbers and reasons. Neither holds a time or a host name: equal results, equal documents.
+Does not cover speed and memory (``rundir.StepReport``).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import duckdb
+
+from enrich_dist.matching.scoring import METHODS
+from enrich_dist.reduce import STATUSES
+
+# Identifiers that the award itself bears, not those its company has from other awards.
+_IDENTIFIER_TYPE = """
+case when uei is not null and duns is not null then 'UEI and DUNS' when uei is not null then 'UEI only'
+     when duns is not null then 'DUNS only' else 'none' end
+"""
+_GROUPS = {
+    "agency": "coalesce(agency, '(none)')",
+    "award_year": "coalesce(award_year::varchar, '(none)')",
+    "state": "coalesce(state, '(none)')",
+    "phase": "coalesce(phase, '(none)')",
+    "program": "coalesce(program, '(none)')",
+    "identifier_type": _IDENTIFIER_TYPE,
+}
+_SCORE_BINS = 20
+
+
+def measure(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """Quality metrics from tables ``enriched_awards``, ``company_matches`` and ``rejects``.
+
+    Rates are shares in [0, 1]; ``match_rate`` is awards with an accepted match over all valid awards.
+    """
+    awards = _count_by_status(connection, "enriched_awards")
+    companies = _count_by_status(connection, "company_matches")
+    return {
+        "match_rate": _rate(awards["matched"], awards["valid"]),
+        "awards": awards,
+        "companies": {**companies, "match_rate": _rate(companies["matched"], companies["valid"])},
+        "by_method": _by_method(connection),
+        "by": {name: _by_group(connection, expression) for name, expression in _GROUPS.items()},
+        "score_distribution": _score_distribution(connection),
+        "rejects": _records(
+            connection,
+            """select source_file, outcome, "column", regexp_replace(reason, '[0-9]+', 'N', 'g') as reason,
+                      count(*) as count
+               from rejects group by all order by source_file, outcome, count desc, "column", reason""",
+        ),
+    }
+
+
+def reconcile(
+    *,
+    award_rows_read: int,
+    award_rows_rejected: int,
+    metrics: dict[str, Any],
+    recipient_source_rows: int,
+    recipient_rows_rejected: int,
+    chunks: list[tuple[int, int, int, int]],
+) -> dict[str, Any]:
+    """Whether rows in equal rows accounted for.
+
+    ``chunks``: per chunk the rows planned, rows with candidates, without, and quarantined. Returns the sums, and
+    ``differences``: one sentence per sum that does not balance (empty when all do).
+    """
+    awards = metrics["awards"]
+    differences = []
+    accounted = awards["matched"] + awards["review"] + awards["unmatched"] + award_rows_rejected
+    if accounted != award_rows_read:
+        differences.append(f"{award_rows_read} award rows were read, {accounted} are accounted for")
+    for number, (planned, *parts) in enumerate(chunks):
+        if planned != sum(parts):
+            differences.append(f"chunk {number} was planned with {planned} rows, {sum(parts)} are accounted for")
+    with_candidates, without, quarantined = (sum(chunk[part] for chunk in chunks) for part in (1, 2, 3))
+    recipients = with_candidates + without + quarantined + recipient_rows_rejected
+    if recipients != recipient_source_rows:
+        differences.append(f"{recipient_source_rows} recipient rows were read, {recipients} are accounted for")
+    return {
+        "balanced": not differences,
+        "differences": differences,
+        "awards": {
+            "read": award_rows_read,
+            "matched": awards["matched"],
+            "review": awards["review"],
+            "unmatched": awards["unmatched"],
+            "invalid": award_rows_rejected,
+            "quarantined": 0,
+        },
+        "recipients": {
+            "read": recipient_source_rows,
+            "with_candidates": with_candidates,
+            "without_candidates": without,
+            "invalid": recipient_rows_rejected,
+            "quarantined": quarantined,
+        },
+    }
+
+
+def judge(metrics: dict[str, Any], *, match_rate_threshold: float) -> dict[str, Any]:
+    """The verdict: ``status`` "passed" or "blocked", and every check with value, threshold and reason.
+
+    ``metrics`` hold the documents of ``measure`` and, as "reconciliation" and "completeness", those of the run.
+    """
+    rate = metrics["match_rate"]
+    awards = metrics["awards"]
+    reconciliation = metrics["reconciliation"]
+    completeness = metrics["completeness"]
+    missing = completeness["chunks_planned"] - completeness["chunks_reduced"]
+    checks = [
+        _check(
+            "match_rate",
+            rate >= match_rate_threshold,
+            rate,
+            match_rate_threshold,
+            f"{awards['matched']:,} of {awards['valid']:,} valid awards have an accepted match: match rate {rate:.4f}, "
+            f"threshold {match_rate_threshold:.4f}",
+        ),
+        _check(
+            "reconciliation",
+            reconciliation["balanced"],
+            len(reconciliation["differences"]),
+            0,
+            "; ".join(reconciliation["differences"]) or "every row read is accounted for",
+        ),
+        _check(
+            "completeness",
+            missing == 0,
+            missing,
+            0,
+            f"{completeness['chunks_reduced']} of {completeness['chunks_planned']} chunks are in the result",
+        ),
+    ]
+    failed = [check for check in checks if not check["passed"]]
+    return {
+        "status": "blocked" if failed else "passed",
+        "reasons": [check["reason"] for check in failed],
+        "checks": checks,
+    }
+
+
+def judged_by(verdict: dict[str, Any], name: str) -> dict[str, Any]:
+    """The verdict's check of that name."""
+    return next(dict(check) for check in verdict["checks"] if check["name"] == name)
+
+
+def _check(
+    name: Literal["match_rate", "reconciliation", "completeness"],
+    passed: bool,
+    value: float,
+    threshold: float,
+    reason: str,
+) -> dict[str, Any]:
+    return {"name": name, "passed": passed, "value": value, "threshold": threshold, "reason": reason}
+
+
+def _rate(part: int, whole: int) -> float:
+    return round(part / whole, 6) if whole else 0.0
+
+
+def _records(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:
+    cursor = connection.execute(query)
+    names = [item[0] for item in cursor.description or []]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _count_by_status(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, int]:
+    found = dict(connection.execute(f"select match_status, count(*) from {table} group by all").fetchall())
+    counts = {status: int(found.get(status, 0)) for status in STATUSES}
+    return {"valid": sum(int(count) for count in found.values()), **counts}
+
+
+def _by_method(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    rows = _records(
+        connection,
+        """select match_method as method, count(*) as companies, sum(award_count)::bigint as awards
+           from company_matches where match_status = 'matched' group by all""",
+    )
+    found = {row["method"]: row for row in rows}
+    return [found[method] for method in METHODS if method in found]
+
+
+def _by_group(connection: duckdb.DuckDBPyConnection, expression: str) -> list[dict[str, Any]]:
+    rows = _records(
+        connection,
+        f"""select {expression} as value, count(*) as awards,
+                   count(*) filter (match_status = 'matched') as matched
+            from enriched_awards group by all order by awards desc, value""",
+    )
+    return [{**row, "match_rate": _rate(row["matched"], row["awards"])} for row in rows]
+
+
+def _score_distribution(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """Companies with a candidate, by score, in bins of 0.05: the confidence distribution."""
+    counts = {
+        (int(number), status): int(count)
+        for number, status, count in connection.execute(
+            f"""select least(floor(match_score * {_SCORE_BINS} + 1e-9), {_SCORE_BINS - 1})::integer, match_status,
+                       count(*)
+                from company_matches where match_score is not null group by all"""
+        ).fetchall()
+    }
+    return [
+        {
+            "from_score": round(number / _SCORE_BINS, 2),
+            "to_score": round((number + 1) / _SCORE_BINS, 2),
+            **{status: counts.get((number, status), 0) for status in STATUSES},
+        }
+        for number in range(_SCORE_BINS)
+    ]

@@ -1,0 +1,78 @@
+"""Makes a result directory: candidates reduced, awards enriched, measured, judged and reported.
+
+A result holds the enriched awards (Parquet, and a DuckDB database with the tables a user would query), the metrics,
+the verdict on them and the written report; nothing in it depends on when or where it was made. Whether it may leave
+the system is decided by ``publish``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from enrich_dist import chunks, quality, reduce
+from enrich_dist.duck import DRIVER_MEMORY_MB, connect
+from enrich_dist.files import write_json
+from enrich_dist.matching.scoring import DecisionConfig
+from enrich_dist.observe.report import render
+from enrich_dist.store import Stored
+
+
+@dataclass(frozen=True)
+class ResultInputs:
+    """What a result is made from.
+
+    ``chunk_rows``: per reduced chunk the rows planned, with candidates, without, and quarantined.
+    """
+
+    awards: Stored
+    company: Stored
+    plan: Stored
+    checkpoints: list[Path]
+    chunk_rows: list[tuple[int, int, int, int]]
+    chunks_planned: int
+
+
+def build_result(
+    directory: Path, inputs: ResultInputs, decision: DecisionConfig, *, match_rate_threshold: float, scratch: Path
+) -> dict[str, Any]:
+    """Write the result's files into ``directory``; return metrics and verdict."""
+    awards, company, plan = inputs.awards, inputs.company, inputs.plan
+    rejects = pa.concat_tables([pq.read_table(awards.path / "rejects.parquet"), chunks.read_rejects(plan)])
+    enriched = directory / "enriched_awards.parquet"
+    database = directory / "enrich_dist.duckdb"
+    with connect(database, memory_mb=DRIVER_MEMORY_MB, scratch=scratch) as connection:
+        connection.read_parquet(str(company.path / "companies.parquet")).create("companies")
+        connection.from_arrow(rejects).create("rejects")
+        connection.read_parquet(str(awards.path / "awards.parquet")).create_view("awards")
+        connection.read_parquet(str(company.path / "award_companies.parquet")).create_view("award_companies")
+        reduce.create_scored(connection, inputs.checkpoints)
+        reduce.create_matches(connection, decision)
+        reduce.write_enriched_awards(connection, enriched)
+        # Views lead to files of the run directory; the database must stand alone.
+        for view in ("scored", "candidates", "awards", "award_companies"):
+            connection.execute(f"drop view {view}")
+        connection.read_parquet(str(enriched)).create("enriched_awards")
+        metrics = quality.measure(connection)
+        matches = connection.sql("from company_matches order by company_id").to_arrow_table()
+    metrics["reconciliation"] = quality.reconcile(
+        award_rows_read=awards.facts["rows_read"],
+        award_rows_rejected=awards.facts["rows_rejected"],
+        metrics=metrics,
+        recipient_source_rows=plan.facts["source_rows"],
+        recipient_rows_rejected=plan.facts["rejected_rows"],
+        chunks=inputs.chunk_rows,
+    )
+    metrics["completeness"] = {"chunks_planned": inputs.chunks_planned, "chunks_reduced": len(inputs.checkpoints)}
+    verdict = quality.judge(metrics, match_rate_threshold=match_rate_threshold)
+    pq.write_table(matches, directory / "company_matches.parquet", compression="zstd")
+    pa.csv.write_csv(rejects, directory / "rejects.csv")
+    write_json(directory / "metrics.json", metrics)
+    write_json(directory / "verdict.json", verdict)
+    (directory / "report.md").write_text(render(metrics, verdict), "utf-8")
+    return {"metrics": metrics, "verdict": verdict}

@@ -1,0 +1,102 @@
+"""The run directory: where everything a run writes stands, and what each step left there last.
+
+The directory is the interface between steps, runs and tools: a step finds its input through the record that the
+step before it left, and ``status`` tells the state of a run from files alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from enrich_dist.errors import CorruptionError, StateError
+from enrich_dist.files import read_json, write_json
+
+STEPS = (
+    "sbir_awards",
+    "award_companies",
+    "recipient_chunks",
+    "chunk_matches",
+    "enriched_awards",
+    "published_awards",
+)
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What a step did. ``rows`` are those of its output; ``numbers`` have stable names with units; ``tables`` are
+    Markdown by title; ``paths`` are absolute; ``reused`` tells that a valid output was there already."""
+
+    step: str
+    run_id: str
+    rows: int
+    seconds: float
+    peak_memory_bytes: int
+    reused: bool
+    paths: dict[str, str]
+    numbers: dict[str, int | float] = field(default_factory=dict)
+    tables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows of the output over wall seconds of the step."""
+        return self.rows / self.seconds if self.seconds > 0 else 0.0
+
+
+class RunDirectory:
+    """Paths under ``work_dir`` and the records of the steps."""
+
+    def __init__(self, work_dir: Path) -> None:
+        self.root = work_dir.absolute()
+        self.awards = self.root / "awards"
+        self.companies = self.root / "companies"
+        self.index = self.root / "index"
+        self.chunks = self.root / "chunks"
+        self.checkpoints = self.root / "checkpoints"
+        self.results = self.root / "results"
+        self.published = self.root / "published"
+        self.steps = self.root / "steps"
+        self.farm_plan = self.steps / "farm_plan.json"
+        self.scratch = self.root / "scratch"
+        self.dagster = self.root / "dagster"
+
+    def record(self, report: StepReport) -> None:
+        """Keep the report as the step's latest."""
+        write_json(self.steps / f"{report.step}.json", asdict(report))
+
+    def latest(self, step: str) -> StepReport:
+        """The step's latest report.
+
+        Raises ``StateError`` when the step has not run in this directory.
+        """
+        try:
+            document: dict[str, Any] = read_json(self.steps / f"{step}.json")
+            return StepReport(**document)
+        except FileNotFoundError as error:
+            raise StateError(
+                f"{self.root} has no output of the step '{step}'.", remedy=f"Run '{step}' first, or the whole job."
+            ) from error
+        except TypeError as error:
+            raise CorruptionError(
+                f"{self.steps / step}.json is not a step's record.", remedy="Delete it and run the whole job again."
+            ) from error
+
+    def all_latest(self) -> dict[str, StepReport]:
+        """The latest report of every step that has run here, in the order of the flow."""
+        return {step: self.latest(step) for step in STEPS if (self.steps / f"{step}.json").exists()}
+
+    def record_farm_plan(self, chunks: Iterable[tuple[int, int, str]]) -> None:
+        """Keep (chunk_id, rows, checkpoint key) of every chunk of the run that is under way."""
+        write_json(
+            self.farm_plan,
+            {"chunks": [{"chunk_id": number, "rows": rows, "checkpoint_key": key} for number, rows, key in chunks]},
+        )
+
+    def output(self, step: str, name: str) -> Path:
+        """Path of an output of the step's latest run.
+
+        Raises ``StateError`` when there is none.
+        """
+        return Path(self.latest(step).paths[name])

@@ -1,0 +1,143 @@
+"""Arrow schemas of the tables that rooms hand to each other: the contract between them.
+
+Covers the columns, their types and their meaning. Does not cover how a table is read (``sources``), stored
+(``checkpoints``, ``reduce``) or judged (``quality``), and imports nothing but Arrow.
+
+Row numbers: ``source_row`` is the number under which a person finds the row: for CSV the record number as a
+spreadsheet counts it (the header is row 1, so the first record is row 2), for Parquet counted from 1.
+Text columns hold cleaned text (HTML entities resolved, outer white space removed), and null, never ``""``.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+# One row of the SBIR.gov bulk file. Further columns of a source are kept after these, as text, under their
+# own snake_case name.
+AWARD = pa.schema(
+    [
+        pa.field("award_id", pa.string(), nullable=False),  # digest of all cells: unique, as equal rows are rejected
+        pa.field("source_row", pa.int64(), nullable=False),
+        pa.field("company", pa.string()),
+        pa.field("award_title", pa.string()),
+        pa.field("agency", pa.string()),
+        pa.field("branch", pa.string()),
+        pa.field("phase", pa.string()),
+        pa.field("program", pa.string()),
+        pa.field("agency_tracking_number", pa.string()),
+        pa.field("contract", pa.string()),
+        pa.field("proposal_award_date", pa.date32()),
+        pa.field("contract_end_date", pa.date32()),
+        pa.field("solicitation_number", pa.string()),
+        pa.field("solicitation_year", pa.int32()),
+        pa.field("solicitation_close_date", pa.date32()),
+        pa.field("proposal_receipt_date", pa.date32()),
+        pa.field("date_of_notification", pa.date32()),
+        pa.field("topic_code", pa.string()),
+        pa.field("award_year", pa.int32()),
+        pa.field("award_amount", pa.decimal128(18, 2)),  # US dollars
+        pa.field("uei", pa.string()),  # 12 characters, upper case, valid in form, or null
+        pa.field("duns", pa.string()),  # 9 digits or null
+        pa.field("hubzone_owned", pa.string()),
+        pa.field("socially_and_economically_disadvantaged", pa.string()),
+        pa.field("woman_owned", pa.string()),
+        pa.field("number_employees", pa.int32()),
+        pa.field("company_website", pa.string()),
+        pa.field("address1", pa.string()),
+        pa.field("address2", pa.string()),
+        pa.field("city", pa.string()),
+        pa.field("state", pa.string()),
+        pa.field("zip", pa.string()),
+        pa.field("zip5", pa.string()),  # the five digits of zip, or null
+    ]
+)
+
+# Which company an award belongs to; one row per row of AWARD.
+AWARD_COMPANY = pa.schema(
+    [
+        pa.field("award_id", pa.string(), nullable=False),
+        pa.field("company_id", pa.int32(), nullable=False),
+    ]
+)
+
+LOCATION = pa.struct(
+    [
+        pa.field("address", pa.string()),
+        pa.field("city", pa.string()),
+        pa.field("state", pa.string()),
+        pa.field("zip5", pa.string()),
+    ]
+)
+
+# Awards joined by a shared identifier or by name and state. Lists hold distinct values in a fixed order.
+COMPANY = pa.schema(
+    [
+        pa.field("company_id", pa.int32(), nullable=False),  # position in the order of company_key, from 0
+        pa.field("company_key", pa.string(), nullable=False),  # uei:…, duns:…, name:…|state; independent of row order
+        pa.field("name", pa.string()),  # the name most of its awards bear
+        pa.field("names", pa.list_(pa.string())),
+        pa.field("ueis", pa.list_(pa.string())),
+        pa.field("duns", pa.list_(pa.string())),
+        pa.field("locations", pa.list_(LOCATION)),
+        pa.field("award_count", pa.int32(), nullable=False),
+    ]
+)
+
+# One organisation of the table that is searched, in the shape of USAspending ``recipient_lookup``.
+RECIPIENT = pa.schema(
+    [
+        pa.field("source_row", pa.int64(), nullable=False),
+        pa.field("recipient_id", pa.string(), nullable=False),  # recipient_hash, else the UEI, else "row:N"
+        pa.field("name", pa.string()),
+        pa.field("alternate_names", pa.list_(pa.string())),
+        pa.field("uei", pa.string()),
+        pa.field("duns", pa.string()),
+        pa.field("parent_uei", pa.string()),
+        pa.field("address_line_1", pa.string()),
+        pa.field("address_line_2", pa.string()),
+        pa.field("city", pa.string()),
+        pa.field("state", pa.string()),
+        pa.field("zip5", pa.string()),
+        pa.field("zip4", pa.string()),
+        pa.field("country_code", pa.string()),
+        pa.field("congressional_district", pa.string()),
+    ]
+)
+
+# What a source could not take as it stood. "rejected" rows are not processed further and count as invalid;
+# "repaired" cells lost or changed a value while their row went on.
+REJECT = pa.schema(
+    [
+        pa.field("source_file", pa.string(), nullable=False),  # file name without directory
+        pa.field("source_row", pa.int64(), nullable=False),
+        pa.field("outcome", pa.string(), nullable=False),  # "rejected" or "repaired"
+        pa.field("column", pa.string()),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("value", pa.string()),
+    ]
+)
+
+# The comparison vector of a candidate pair. Agreement columns: 1 agree, -1 conflict, 0 not comparable
+# (missing on a side). Similarities lie in [0, 1], rounded to four decimals.
+COMPARISON = pa.schema(
+    [
+        pa.field("uei_agreement", pa.int8(), nullable=False),
+        pa.field("duns_agreement", pa.int8(), nullable=False),
+        pa.field("name_exact", pa.bool_(), nullable=False),  # equal after normalisation
+        pa.field("name_similarity", pa.float32(), nullable=False),
+        pa.field("alternate_name", pa.bool_(), nullable=False),  # an alternate name of the recipient agreed best
+        pa.field("state_agreement", pa.int8(), nullable=False),
+        pa.field("city_agreement", pa.int8(), nullable=False),  # city within its state
+        pa.field("zip_agreement", pa.int8(), nullable=False),
+        pa.field("street_similarity", pa.float32()),  # null where a side has no street
+    ]
+)
+
+# A pair worth judging: one row per (company_id, source_row), with all that the reduce needs of the recipient.
+CANDIDATE = pa.schema(
+    [
+        pa.field("company_id", pa.int32(), nullable=False),
+        *COMPARISON,
+        *(field for field in RECIPIENT if field.name != "alternate_names"),
+    ]
+)
