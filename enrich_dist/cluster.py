@@ -48,7 +48,7 @@ def resource_config(settings: Settings, scratch: Path) -> dict[str, Any]:
         "processes": True,
         "memory_limit": settings.memory_threshold_mb * 1_000_000,
         "host": "127.0.0.1",  # a scheduler runs whatever code it is sent: never listen beyond this machine
-        "dashboard_address": None,
+        "dashboard_address": "127.0.0.1:0",
         "local_directory": str(scratch),
     }
     return {"cluster": {"local": local}, "client": {"timeout": timeout_seconds, "set_as_default": False}}

@@ -159,7 +159,7 @@ class Farm:
             future.cancel(force=True)
             if address is not None:
                 # A running task cannot be stopped, only its process can.
-                self._client.restart_workers([address], raise_for_error=False)
+                self._client.restart_workers([address], timeout=60, raise_for_error=False)
             self._try_again(flight.task, f"it ran over timeout_seconds ({self._policy.timeout_seconds:g} s).")
 
 

@@ -38,7 +38,7 @@ from enrich_dist.settings import Settings
 from enrich_dist.sources.recipients import check_recipients, read_recipients
 from enrich_dist.sources.sbir import check_awards, read_awards
 from enrich_dist.store import open_or_build, open_unverified, open_verified
-from enrich_dist.worker import ChunkTask
+from enrich_dist.worker import ChunkTask, Matcher
 
 SOURCES_VERSION = "1"
 
@@ -175,7 +175,7 @@ class Pipeline:
     def farm_chunks(self, client: Callable[[], Client]) -> StepReport:
         """Farm out the chunks that have no valid checkpoint. ``client`` is called only if there are any."""
         with self._step("chunk_matches") as done:
-            tasks = self._tasks()
+            tasks = self.tasks()
             store = CheckpointStore(self.directory.checkpoints)
             finished, damaged = store.find(task.checkpoint_key for task in tasks)
             for message in damaged:
@@ -191,7 +191,7 @@ class Pipeline:
             if waiting:
                 cluster = client()
                 with self._observer(tasks, finished, store) as observer:
-                    farm = Farm(cluster, self._matcher(), self._policy())
+                    farm = Farm(cluster, self.matcher(), self._policy())
                     outcome = farm.run(waiting, on_chunk=observer.chunk_finished, on_tick=observer.tick)
                 computed, failed_attempts, farm_seconds = outcome.records, outcome.failed_attempts, outcome.seconds
                 limits = {item["worker"]: item["memory_limit_bytes"] for item in worker_facts(cluster)}
@@ -226,7 +226,7 @@ class Pipeline:
             awards = open_verified(self.directory.output("sbir_awards", "awards"))
             company = open_verified(self.directory.output("award_companies", "companies"))
             plan = open_unverified(self.directory.output("recipient_chunks", "chunks"))
-            tasks = self._tasks()
+            tasks = self.tasks()
             store = CheckpointStore(self.directory.checkpoints)
             records, _ = store.find(task.checkpoint_key for task in tasks)
             decision = self._decision()
@@ -345,7 +345,8 @@ class Pipeline:
         check_recipients(inputs.recipients, inputs.recipient_columns)
         return inputs.awards, inputs.recipients
 
-    def _matcher(self) -> OrganisationMatcher:
+    def matcher(self) -> Matcher:
+        """What finds the candidates of a chunk; its key is part of every checkpoint's key."""
         matching = self.settings.matching
         return OrganisationMatcher(
             CandidateConfig(
@@ -368,11 +369,12 @@ class Pipeline:
             no_worker_seconds=self.settings.cluster.start_timeout_seconds,
         )
 
-    def _tasks(self) -> list[ChunkTask]:
+    def tasks(self) -> list[ChunkTask]:
+        """The chunks of the latest plan against the latest index, in source order."""
         # Workers verify the chunk they read; reading them all here would only say the same earlier.
         plan = chunks.chunks_of(open_unverified(self.directory.output("recipient_chunks", "chunks")))
         index = open_verified(self.directory.output("award_companies", "index"))
-        matcher_key = self._matcher().key()
+        matcher_key = self.matcher().key()
         return [
             ChunkTask(
                 chunk_id=chunk.chunk_id,

@@ -109,7 +109,7 @@ def judge(metrics: dict[str, Any], *, match_rate_threshold: float) -> dict[str, 
     awards = metrics["awards"]
     reconciliation = metrics["reconciliation"]
     completeness = metrics["completeness"]
-    missing = completeness["chunks_planned"] - completeness["chunks_reduced"]
+    missing = completeness["chunks_missing"]
     checks = [
         _check(
             "match_rate",
@@ -131,7 +131,9 @@ def judge(metrics: dict[str, Any], *, match_rate_threshold: float) -> dict[str, 
             missing == 0,
             missing,
             0,
-            f"{completeness['chunks_reduced']} of {completeness['chunks_planned']} chunks are in the result",
+            f"{missing} of the planned chunks are missing from the result"
+            if missing
+            else "every planned chunk is in the result",
         ),
     ]
     failed = [check for check in checks if not check["passed"]]

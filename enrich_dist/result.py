@@ -68,7 +68,8 @@ def build_result(
         recipient_rows_rejected=plan.facts["rejected_rows"],
         chunks=inputs.chunk_rows,
     )
-    metrics["completeness"] = {"chunks_planned": inputs.chunks_planned, "chunks_reduced": len(inputs.checkpoints)}
+    # Not the number of chunks: the same result must not tell how it was cut.
+    metrics["completeness"] = {"chunks_missing": inputs.chunks_planned - len(inputs.checkpoints)}
     verdict = quality.judge(metrics, match_rate_threshold=match_rate_threshold)
     pq.write_table(matches, directory / "company_matches.parquet", compression="zstd")
     pa.csv.write_csv(rejects, directory / "rejects.csv")

@@ -1,0 +1,172 @@
+"""Text as it is compared: names, streets and cities in A-Z, 0-9 and single spaces.
+
+Covers HTML entities, accents, punctuation, legal forms, a leading THE, spelled-out initials, abbreviations of
+street and city words, all as whole columns with ``pyarrow.compute``; the word lists are files in ``data/``. Does
+not cover scripts other than Latin (such letters are dropped, so that a name of nothing else becomes null), trade
+names behind DBA, nor names cut short by a source.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+# Marks around single characters while runs of them are joined; cannot occur in cleaned text.
+_MARK = "\x01"
+
+
+def normalise_names(names: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Names as they are compared for equality: string array of the same length, null where nothing is left.
+
+    Cleaned as by ``_clean``, then without the legal forms at the end and a leading THE; runs of single characters
+    are joined (``K T`` becomes ``KT``). A name of nothing but legal forms keeps its text. Idempotent: removing
+    works at the ends only, so it leaves no new run of single characters, and it is done before the join (``A B C L
+    L C`` is ABC, not ABCLLC) and after it (``L.-L-C`` and ``T H E``).
+    """
+    text = _clean(names)
+    text = _strip_ends(text)
+    text = _join_single_characters(text)
+    text = _strip_ends(text)
+    return _null_if_empty(text)
+
+
+def normalise_streets(address_1: pa.Array | pa.ChunkedArray, address_2: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Streets without the part of the building, words abbreviated: string array of the same length.
+
+    Both lines are read as one. Null where both are missing or name nothing but a part of a building.
+    """
+    first, second = (pc.fill_null(_text(lines), "") for lines in (address_1, address_2))
+    text = pc.binary_join_element_wise(first, second, " ")
+    # A number sign stands for a word that the cleaning would lose: #120 is suite 120.
+    text = pc.replace_substring(text, "#", " STE ")
+    text = _replace_words(_join_single_characters(_clean(text)), "street_words.txt")
+    text = pc.replace_substring_regex(text, r"\b[0-9]+(?:ST|ND|RD|TH) STE\b", "")
+    text = pc.replace_substring_regex(text, r"(?:\bSTE\b ?)+(?:[A-Z0-9]*[0-9][A-Z0-9]*\b|[A-Z]\b|$)?", " ")
+    return _null_if_empty(_collapse(text))
+
+
+def normalise_cities(cities: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """City names with their common words abbreviated: string array of the same length, null where empty."""
+    return _null_if_empty(_replace_words(_clean(cities), "city_words.txt"))
+
+
+def normalise_codes(codes: pa.Array | pa.ChunkedArray, pattern: str) -> pa.Array:
+    """Identifiers and state or ZIP codes: upper case, trimmed, null unless the whole code fits ``pattern``."""
+    text = pc.utf8_upper(pc.utf8_trim_whitespace(_text(codes)))
+    fits = pc.match_substring_regex(text, f"^(?:{pattern})$")
+    return pc.if_else(fits, text, pa.scalar(None, pa.string()))
+
+
+def _clean(texts: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Upper-case A-Z, 0-9 and single spaces: entities, accents and punctuation resolved, & written AND."""
+    text = _text(texts)
+    text = _where(pc.match_substring(text, "&"), text, _resolve_entities)
+    text = _where(pc.invert(pc.string_is_ascii(text)), text, _resolve_letters)
+    text = pc.utf8_upper(text)
+    text = pc.replace_substring(text, "&", " AND ")
+    # Apostrophes go without a space: HALL'S is HALLS.
+    text = pc.replace_substring_regex(text, "['`’‘ʼ´]", "")
+    return _collapse(text)
+
+
+def _resolve_entities(text: pa.Array) -> pa.Array:
+    """HTML entities that sources leave behind; ``&amp;`` first, as it hides others (``&amp;#39;``)."""
+    for pattern, replacement in (
+        (r"(?i)&(?:amp;)+", "&"),
+        (r"(?i)&(?:#0*39|#x0*27|apos|rsquo|lsquo|#0*8217|#x0*2019);", ""),
+        (r"(?i)&([a-z])(?:acute|grave|circ|tilde|uml|cedil|ring|caron|slash);", r"\1"),
+        (r"(?i)&(?:quot|lt|gt|nbsp|reg|trade|copy|[nm]dash|[lr]dquo|bull|middot|#[0-9]+|#x[0-9a-f]+);", " "),
+    ):
+        text = pc.replace_substring_regex(text, pattern, replacement)
+    return text
+
+
+def _resolve_letters(text: pa.Array) -> pa.Array:
+    """Latin letters without their accents."""
+    for line in _lines("letters.txt"):
+        sign, _, replacement = line.partition(" ")
+        text = pc.replace_substring(text, sign, replacement or " ")
+    return pc.replace_substring_regex(pc.utf8_normalize(text, form="NFKD"), r"\p{Mn}", "")
+
+
+def _strip_ends(text: pa.Array) -> pa.Array:
+    """Without a leading THE and without the legal forms at the end, unless there is nothing else."""
+    text = pc.replace_substring_regex(text, r"^(?:THE )+", "")
+    forms, tail = _legal_patterns()
+    has_tail = pc.and_not(pc.match_substring_regex(text, tail), pc.match_substring_regex(text, forms))
+    return _where(has_tail, text, lambda part: pc.replace_substring_regex(part, tail, ""))
+
+
+@functools.cache
+def _legal_patterns() -> tuple[str, str]:
+    """Patterns of a text of nothing but legal forms, and of the legal forms at the end of one."""
+    # An alternative that begins another must come after it: the expression engine takes the first that fits.
+    form = "(?:" + "|".join(sorted(_lines("legal_forms.txt"), key=lambda line: (-len(line), line))) + ")"
+    return f"^{form}(?: (?:AND )?{form})*$", f"(?: (?:AND )?{form})+$"
+
+
+def _join_single_characters(text: pa.Array) -> pa.Array:
+    """Runs of single characters as one word: ``N P PHOTONICS`` is ``NP PHOTONICS``."""
+
+    def join(part: pa.Array) -> pa.Array:
+        # The expression engine knows no look-ahead, and a run overlaps with itself; so every single character is
+        # marked, then the marks that face each other vanish with the space between them.
+        part = pc.replace_substring_regex(part, r"\b([A-Z0-9])\b", rf"{_MARK}\1{_MARK}")
+        part = pc.replace_substring(part, f"{_MARK} {_MARK}", "")
+        return pc.replace_substring(part, _MARK, "")
+
+    return _where(pc.match_substring_regex(text, r"\b[A-Z0-9] [A-Z0-9]\b"), text, join)
+
+
+def _replace_words(text: pa.Array, file_name: str) -> pa.Array:
+    """Every word that stands in the file of pairs, replaced by its partner."""
+    pairs = [line.split(" ") for line in _lines(file_name)]
+    words = pc.split_pattern(text, " ")
+    flat = words.flatten()  # leaves out what null rows hold
+    found = pc.index_in(flat, value_set=pa.array([pair[0] for pair in pairs]))
+    flat = pc.coalesce(pa.array([pair[1] for pair in pairs]).take(found), flat)
+    lengths = pc.fill_null(pc.list_value_length(words), 0).to_numpy(zero_copy_only=False)
+    offsets = np.zeros(len(text) + 1, dtype=np.int32)
+    np.cumsum(lengths, out=offsets[1:])
+    rebuilt = pa.ListArray.from_arrays(pa.array(offsets), flat)
+    return pc.if_else(text.is_valid(), pc.binary_join(rebuilt, " "), pa.scalar(None, pa.string()))
+
+
+def _collapse(text: pa.Array) -> pa.Array:
+    """Everything but letters and digits as single spaces, none at the ends."""
+    return pc.utf8_trim(pc.replace_substring_regex(text, "[^A-Z0-9]+", " "), " ")
+
+
+def _null_if_empty(text: pa.Array) -> pa.Array:
+    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+
+
+def _where(mask: pa.Array, text: pa.Array, function: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    """The function applied to the rows of the mask only: most rows need none of the costly steps."""
+    mask = pc.fill_null(mask, False)
+    if not pc.any(mask, min_count=0).as_py():
+        return text
+    return pc.replace_with_mask(text, mask, function(text.filter(mask)))
+
+
+def _text(values: Any) -> pa.Array:
+    """One plain string array, whatever chunks or string type come in."""
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    if isinstance(values, pa.ChunkedArray):
+        values = pa.concat_arrays(values.chunks)
+    return values if values.type == pa.string() else values.cast(pa.string())
+
+
+@functools.cache
+def _lines(file_name: str) -> tuple[str, ...]:
+    """Lines of a data file without comments, outer white space and empty lines."""
+    text = resources.files("enrich_dist.matching").joinpath("data", file_name).read_text("utf-8")
+    lines = (line.strip() for line in text.splitlines())
+    return tuple(line for line in lines if line and not line.startswith("#"))

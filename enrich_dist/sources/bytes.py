@@ -1,0 +1,185 @@
+"""A text file as a stream of valid UTF-8 bytes, whatever it is packed in.
+
+Covers plain, gzip (also several members in a row) and zip files, told apart by their first bytes and never by
+name; a byte order mark, which is dropped; bytes that are not UTF-8, which are read as Windows-1252 and counted.
+Holds one block in memory and never writes to disk. Does not cover UTF-16, other archives or passwords: those
+are refused with a ``SourceError``.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import threading
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Final, Protocol, cast
+
+from enrich_dist.errors import SourceError
+
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_ZIP_MAGICS: Final = (b"PK\x03\x04", b"PK\x05\x06")
+_PARQUET_MAGIC: Final = b"PAR1"
+_UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+# What a damaged file raises from inside gzip, zipfile or the operating system; RuntimeError and
+# NotImplementedError are zipfile's words for a password and for an unknown compression.
+_READ_ERRORS: Final = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError)
+
+_repairs = threading.local()
+
+
+def _read_as_windows_1252(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    _repairs.count += error.end - error.start
+    # The five bytes that Windows-1252 leaves undefined become the replacement character.
+    return error.object[error.start : error.end].decode("cp1252", errors="replace"), error.end
+
+
+codecs.register_error("enrich_dist.windows_1252", _read_as_windows_1252)
+
+
+class _Readable(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+class Utf8Stream:
+    """Readable of valid UTF-8 bytes without byte order mark over a readable of arbitrary bytes.
+
+    ``bytes_repaired`` counts the bytes read so far that were not UTF-8. Reading errors surface as
+    ``SourceError``, also those that show only in the middle of the file.
+    """
+
+    closed = False  # pyarrow asks
+
+    def __init__(self, raw: _Readable, path: Path) -> None:
+        self._raw = raw
+        self._path = path
+        self._tail = b""  # first bytes of a character whose last bytes are not read yet
+        self._ahead = b""  # valid bytes that were looked at, and are to be read again
+        self._ended = False
+        self.bytes_repaired = 0
+        self._ahead = self._read_valid(4096).removeprefix(codecs.BOM_UTF8)
+
+    def readable(self) -> bool:
+        """Whether ``read`` may be called: always."""
+        return True
+
+    def close(self) -> None:
+        """Nothing to do: who opened the underlying file closes it."""
+
+    def peek(self, size: int) -> bytes:
+        """The next ``size`` bytes (fewer at the end of the file), which stay unread."""
+        pieces = [self._ahead]
+        length = len(self._ahead)
+        while length < size and (piece := self._read_valid(size - length)):
+            pieces.append(piece)
+            length += len(piece)
+        self._ahead = b"".join(pieces)
+        return self._ahead[:size]
+
+    def read(self, size: int = -1) -> bytes:
+        """The next ``size`` valid UTF-8 bytes; fewer at the end of the file only.
+
+        Never fewer before: pyarrow takes what it gets as a block, and refuses records longer than a block.
+        """
+        if size < 0:
+            raise ValueError("Utf8Stream is read in blocks")
+        piece = self.peek(size)
+        self._ahead = self._ahead[size:]
+        return piece
+
+    def _read_valid(self, size: int) -> bytes:
+        """The next block as valid UTF-8, about ``size`` bytes long; empty at the end only."""
+        while not self._ended:
+            try:
+                block = self._raw.read(size)
+            except _READ_ERRORS as error:
+                raise _unreadable(self._path, error) from error
+            self._ended = not block
+            data = self._tail + block
+            try:
+                _, consumed = codecs.utf_8_decode(data, "strict", self._ended)
+                valid = data[:consumed]
+            except UnicodeDecodeError:
+                _repairs.count = 0
+                text, consumed = codecs.utf_8_decode(data, "enrich_dist.windows_1252", self._ended)
+                self.bytes_repaired += _repairs.count
+                valid = text.encode("utf-8")
+            self._tail = data[consumed:]
+            if valid:
+                return valid
+        return b""
+
+
+@contextmanager
+def open_utf8(path: Path) -> Iterator[Utf8Stream]:
+    """Open a plain, gzip or zip file as a ``Utf8Stream``.
+
+    Raises ``SourceError`` when the file is absent, empty, unreadable, damaged, UTF-16, Parquet, or a zip archive
+    without exactly one file to read.
+    """
+    with ExitStack() as stack:
+        try:
+            stream = Utf8Stream(_open_raw(path, stack), path)
+        except _READ_ERRORS as error:
+            raise _unreadable(path, error) from error
+        if not stream.peek(1):
+            raise SourceError("the file is empty.", path=path, remedy="Download it again.")
+        yield stream
+
+
+def require_file(path: Path) -> None:
+    """Raise ``SourceError`` unless ``path`` is an existing file."""
+    if path.is_dir():
+        raise SourceError("is a directory, not a file.", path=path, remedy="Name the file in it.")
+    if not path.exists():
+        raise SourceError("the file does not exist.", path=path, remedy="Check the path under inputs.")
+
+
+def _open_raw(path: Path, stack: ExitStack) -> _Readable:
+    require_file(path)
+    handle: BinaryIO = stack.enter_context(path.open("rb"))
+    magic = handle.read(4)
+    handle.seek(0)
+    raw: _Readable = handle
+    if magic.startswith(_GZIP_MAGIC):
+        raw = stack.enter_context(gzip.GzipFile(fileobj=handle))
+    elif magic in _ZIP_MAGICS:
+        raw = _open_zip_member(path, handle, stack)
+    elif magic == _PARQUET_MAGIC:
+        raise SourceError("is a Parquet file where CSV is expected.", path=path, remedy="Name the CSV file instead.")
+    elif magic.startswith(_UTF16_MARKS):
+        raise SourceError("is encoded in UTF-16.", path=path, remedy="Save it as CSV in UTF-8.")
+    return raw
+
+
+def _open_zip_member(path: Path, handle: BinaryIO, stack: ExitStack) -> _Readable:
+    """The one CSV member of the archive, as a stream: nothing is extracted."""
+    archive = stack.enter_context(zipfile.ZipFile(handle))
+    members = [
+        info.filename
+        for info in archive.infolist()
+        if not info.is_dir() and not info.filename.startswith("__MACOSX/")  # resource forks that macOS adds
+    ]
+    tables = [name for name in members if PurePosixPath(name).suffix.lower() == ".csv"]
+    if len(tables) != 1:
+        listed = ", ".join(members[:10]) + (", …" if len(members) > 10 else "") if members else "nothing"
+        raise SourceError(
+            f"the archive must hold exactly one .csv file; it holds {listed}.",
+            path=path,
+            remedy="Unpack it and name the CSV file.",
+        )
+    return cast(_Readable, stack.enter_context(archive.open(tables[0])))
+
+
+def _unreadable(path: Path, error: BaseException) -> SourceError:
+    if isinstance(error, PermissionError):
+        return SourceError("the file may not be read.", path=path, remedy="Grant this user read permission.")
+    if isinstance(error, RuntimeError) and "password" in str(error):
+        return SourceError("the archive is encrypted.", path=path, remedy="Unpack it and name the CSV file.")
+    return SourceError(f"the file is damaged or incomplete ({error}).", path=path, remedy="Download or copy it again.")

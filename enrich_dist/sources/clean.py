@@ -1,0 +1,149 @@
+"""Cleaning of identifiers, places, dates and numbers, vectorised over Arrow arrays.
+
+Each function takes a string array of raw cells and returns ``Cleaned`` of the same length. A value that only
+changes its writing (case, hyphens, a lost leading zero) has no reason; a value that is lost has one. Does not
+cover free text: that is ``text``.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from enrich_dist.sources.states import STATE_CODES
+from enrich_dist.sources.text import clean_text, compact
+
+# As SAM.gov assigns them: no I and O, and no leading zero.
+_UEI_FORM: Final = "^[A-HJ-NP-Z1-9][A-HJ-NP-Z0-9]{11}$"
+_DUNS_PLACEHOLDERS: Final = ("123456789", *(str(digit) * 9 for digit in range(10)))
+_FIRST_YEAR: Final = 1900
+_LAST_YEAR: Final = 2100
+_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DATE_FORMS: Final = (
+    r"^(?P<month>\d{1,2})[-/](?P<day>\d{1,2})[-/](?P<year>\d{4})(?: \d{1,2}:[\d:.]+(?: [AP]M)?)?$",
+    r"^(?P<year>\d{4})[-/](?P<month>\d{1,2})[-/](?P<day>\d{1,2})(?:[T ]\d\d:[\d:.]+(?:Z|[+-]\d\d:?\d\d)?)?$",
+    r"(?i)^(?P<month>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.? (?P<day>\d{1,2}),? (?P<year>\d{4})$",
+)
+_NUMBER: Final = r"(?:\d+|\d{1,3}(?:,\d{3})+)"  # commas only where they separate thousands: 1.234,56 is not 1.23456
+_TEXT_NULL: Final = pa.scalar(None, pa.string())
+
+
+class Cleaned(NamedTuple):
+    """``values``: what the cells hold, null where blank or lost; ``reasons`` (string): why lost, else null."""
+
+    values: pa.Array
+    reasons: pa.Array
+
+
+def clean_uei(values: pa.Array) -> Cleaned:
+    """Unique Entity Identifiers: 12 capitals and digits, or null."""
+    given = pc.ascii_upper(compact(values))
+    return _keep(given, pc.match_substring_regex(given, _UEI_FORM), given, "not a UEI")
+
+
+def clean_duns(values: pa.Array) -> Cleaned:
+    """DUNS numbers: nine digits, or null. DUNS+4 is cut to its first nine; lost leading zeros come back."""
+    given = compact(values)
+    digits = pc.replace_substring_regex(pc.replace_substring_regex(given, r"\.0+$", ""), r"[- ]", "")
+    length = pc.utf8_length(digits)
+    padded = pc.if_else(
+        pc.greater(length, 9), pc.utf8_lpad(digits, width=13, padding="0"), pc.utf8_lpad(digits, width=9, padding="0")
+    )
+    duns = pc.utf8_slice_codeunits(padded, 0, 9)
+    formed = pc.match_substring_regex(digits, r"^(?:[0-9]{7,9}|[0-9]{12,13})$")
+    placeholder = pc.and_(formed, pc.is_in(duns, value_set=pa.array(_DUNS_PLACEHOLDERS)))
+    kept = _keep(given, pc.and_not(formed, placeholder), duns, "not a DUNS number")
+    return Cleaned(kept.values, pc.if_else(placeholder, "a placeholder, not a DUNS number", kept.reasons))
+
+
+def clean_zip(values: pa.Array) -> tuple[Cleaned, pa.Array]:
+    """ZIP codes: the five digits (``Cleaned``) and the four digits after them (string array), each or null."""
+    given = compact(values)
+    code = pc.replace_substring_regex(given, r"\.0+$", "")
+    # The leading zero of New England and Puerto Rico is lost by spreadsheets.
+    short = pc.match_substring_regex(code, r"^(?:[0-9]{4}|[0-9]{8}|[0-9]{4}-[0-9]{4})$")
+    code = pc.if_else(short, pc.binary_join_element_wise("0", code, ""), code)
+    # Real files have "02141-" and "01801-Array": the five digits are good.
+    parts = pc.extract_regex(code, r"^(?P<zip5>[0-9]{5})(?:[- ]*(?P<zip4>[0-9]{4})|-[^0-9]*| *)$")
+    zip5 = pc.struct_field(parts, "zip5")
+    zip4 = pc.struct_field(parts, "zip4")
+    valid = pc.and_(pc.is_valid(zip5), pc.not_equal(pc.fill_null(zip5, ""), "00000"))
+    return (
+        _keep(given, valid, zip5, "not a ZIP code"),
+        pc.if_else(pc.and_(valid, pc.not_equal(zip4, "")), zip4, _TEXT_NULL),
+    )
+
+
+def clean_state(values: pa.Array) -> pa.Array:
+    """States in capitals; the names of US states and territories as their two letters."""
+    state = pc.utf8_upper(clean_text(values))
+    position = pc.index_in(state, value_set=pa.array(list(STATE_CODES)))
+    return pc.coalesce(pa.array(list(STATE_CODES.values())).take(position), state)
+
+
+def clean_date(values: pa.Array) -> Cleaned:
+    """Dates (date32) written month-day-year, year-month-day, or with the month's English name."""
+    given = compact(values)
+    parts = {name: pa.nulls(len(given), pa.string()) for name in ("year", "month", "day")}
+    for form in _DATE_FORMS:
+        found = pc.extract_regex(given, form)
+        parts = {name: pc.coalesce(part, pc.struct_field(found, name)) for name, part in parts.items()}
+    number = pc.index_in(pc.utf8_lower(pc.utf8_slice_codeunits(parts["month"], 0, 3)), value_set=pa.array(_MONTHS))
+    month_text = pc.if_else(pc.is_valid(number), pc.cast(pc.add(number, 1), pa.string()), parts["month"])
+    year, month, day = (
+        pc.fill_null(pc.cast(part, pa.int64()), 0).to_numpy(zero_copy_only=False)
+        for part in (parts["year"], month_text, parts["day"])
+    )
+    possible = (year >= _FIRST_YEAR) & (year <= _LAST_YEAR) & (month >= 1) & (month <= 12) & (day >= 1)
+    months = (np.where(possible, year - 1970, 0) * 12 + np.where(possible, month - 1, 0)).astype("datetime64[M]")
+    days = months.astype("datetime64[D]") + (day - 1).astype("timedelta64[D]")
+    possible &= days.astype("datetime64[M]") == months  # the 31st of a short month runs into the next
+    return _keep(given, pa.array(possible), pa.array(days, pa.date32()), "not a date")
+
+
+def clean_integer(values: pa.Array, *, lowest: int = 0, highest: int = 2**31 - 1) -> Cleaned:
+    """Whole numbers (int32) from ``lowest`` to ``highest``; ``2018.0`` and ``1,234`` are tolerated."""
+    given = compact(values)
+    formed = pc.match_substring_regex(given, rf"^{_NUMBER}(?:\.0*)?$")
+    digits = pc.replace_substring_regex(pc.replace_substring(given, ",", ""), r"\.0*$", "")
+    digits = pc.replace_substring_regex(digits, r"^0+([0-9])", r"\1")
+    formed = pc.and_(formed, pc.less_equal(pc.utf8_length(digits), 10))
+    number = pc.cast(pc.if_else(formed, digits, _TEXT_NULL), pa.int64())
+    inside = pc.and_(pc.greater_equal(number, lowest), pc.less_equal(number, highest))
+    inside = pc.fill_null(inside, False)
+    kept = pc.cast(pc.if_else(inside, number, pa.scalar(None, pa.int64())), pa.int32())
+    return _keep(given, inside, kept, f"not a whole number from {lowest} to {highest}")
+
+
+def clean_year(values: pa.Array) -> Cleaned:
+    """Years (int32) that a federal program can bear."""
+    cleaned = clean_integer(values, lowest=_FIRST_YEAR, highest=_LAST_YEAR)
+    return Cleaned(cleaned.values, pc.if_else(pc.is_valid(cleaned.reasons), "not a year", _TEXT_NULL))
+
+
+def clean_amount(values: pa.Array) -> Cleaned:
+    """Dollar amounts (decimal128(18, 2)), halves of a cent rounded away from zero."""
+    given = compact(values)
+    plain = pc.replace_substring_regex(given, r"^(-?) ?\$ ?", r"\1")
+    formed = pc.match_substring_regex(plain, rf"^-?(?:{_NUMBER}(?:\.[0-9]*)?|\.[0-9]+)$")
+    # Six decimals are enough to round by and keep the number within 38 digits.
+    digits = pc.replace_substring_regex(pc.replace_substring(plain, ",", ""), r"(\.[0-9]{6})[0-9]*$", r"\1")
+    digits = pc.replace_substring_regex(digits, r"^(-?)0+([0-9])", r"\1\2")
+    digits = pc.replace_substring_regex(digits, r"^(-?)\.", r"\10.")  # group 1, then "0."
+    digits = pc.replace_substring_regex(digits, r"\.$", "")
+    formed = pc.and_(formed, pc.match_substring_regex(digits, r"^-?[0-9]{1,15}(?:\.|$)"))
+    exact = pc.cast(pc.if_else(formed, digits, _TEXT_NULL), pa.decimal128(38, 6))
+    amount = pc.cast(pc.round(exact, 2, "half_towards_infinity"), pa.decimal128(18, 2))
+    return _keep(given, formed, amount, "not an amount")
+
+
+def _keep(given: pa.Array, valid: pa.Array, values: pa.Array, reason: str) -> Cleaned:
+    """``values`` where ``valid``; ``reason`` where something was given that is not valid."""
+    valid = pc.fill_null(valid, False)
+    return Cleaned(
+        pc.if_else(valid, values, pa.scalar(None, values.type)),
+        pc.if_else(pc.and_(pc.is_valid(given), pc.invert(valid)), reason, _TEXT_NULL),
+    )

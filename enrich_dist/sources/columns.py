@@ -1,0 +1,234 @@
+"""Which column of a source is which: explicit column map first, then known headers.
+
+Covers headers in any case, spacing and punctuation, ambiguity, and columns the user says are absent. Does not
+read files and knows nothing of types.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from enrich_dist.errors import SourceError
+
+_SHOWN_HEADERS: Final = 12
+_SHOWN_CHARACTERS: Final = 40
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a reader wants its columns.
+
+    ``aliases``: every canonical column, with further headers it goes by. ``required``: groups of columns; of each
+    group one must be found or be declared absent. ``indispensable``: columns that cannot be declared absent.
+    """
+
+    setting: str
+    aliases: Mapping[str, tuple[str, ...]]
+    required: Sequence[tuple[str, ...]]
+    indispensable: Collection[str]
+
+
+AWARD_LAYOUT: Final = Layout(
+    setting="inputs.award_columns",
+    aliases={
+        "company": ("company name", "firm", "firm name", "small business name"),
+        "award_title": ("title", "proposal title"),
+        "agency": ("agency name",),
+        "branch": ("component",),
+        "phase": ("award phase",),
+        "program": ("award program",),
+        "agency_tracking_number": ("agency tracking #", "agency tracking no"),
+        "contract": ("contract number", "contract #"),
+        "proposal_award_date": ("award start date", "award date"),
+        "contract_end_date": ("award close date", "award end date"),
+        "solicitation_number": ("solicitation #", "solicitation no"),
+        "solicitation_year": (),
+        "solicitation_close_date": (),
+        "proposal_receipt_date": (),
+        "date_of_notification": ("notification date",),
+        "topic_code": ("topic",),
+        "award_year": ("year", "fiscal year"),
+        "award_amount": ("amount", "award amount ($)"),
+        "uei": ("unique entity identifier", "unique entity id", "unique entity identifier (uei)", "sam uei"),
+        "duns": ("duns number", "duns #", "duns no"),
+        "hubzone_owned": ("hub zone owned",),
+        "socially_and_economically_disadvantaged": ("socially and economically disadvantaged owned",),
+        "woman_owned": ("women owned",),
+        "number_employees": ("# employees", "number of employees", "employees"),
+        "company_website": ("company url", "website"),
+        "address1": ("address", "address line 1", "street"),
+        "address2": ("address line 2",),
+        "city": (),
+        "state": ("state code",),
+        "zip": ("zip code", "zip5", "postal code"),
+    },
+    required=(
+        ("company",),
+        ("agency",),
+        ("phase",),
+        ("award_year",),
+        ("uei", "duns"),
+        ("city",),
+        ("state",),
+        ("zip",),
+    ),
+    indispensable=("company",),
+)
+
+RECIPIENT_LAYOUT: Final = Layout(
+    setting="inputs.recipient_columns",
+    aliases={
+        "recipient_id": ("recipient_hash",),
+        "name": ("legal_business_name", "recipient_name", "legal_name", "company_name", "vendor_name"),
+        "alternate_names": ("alternate_name", "dba_name", "doing_business_as"),
+        "uei": ("recipient_uei", "sam_uei", "unique_entity_id", "unique_entity_identifier"),
+        "duns": ("recipient_duns", "duns_number", "awardee_or_recipient_uniqu", "recipient_unique_id"),
+        "parent_uei": ("recipient_parent_uei", "ultimate_parent_uei"),
+        "address_line_1": ("address1", "address", "street_address", "recipient_address_line_1"),
+        "address_line_2": ("address2", "recipient_address_line_2"),
+        "city": ("city_name", "recipient_city_name"),
+        "state": ("state_code", "recipient_state_code"),
+        "zip5": ("zip", "zip_code", "zip_plus_4", "postal_code", "recipient_zip_code"),
+        "zip4": ("zip_last4", "zip_last_4"),
+        "country_code": ("country", "recipient_country_code"),
+        "congressional_district": ("recipient_congressional_district",),
+    },
+    required=(("name",), ("uei",), ("city",), ("state",), ("zip5",)),
+    indispensable=("name",),
+)
+
+
+def resolve_columns(
+    headers: Sequence[str], column_map: Mapping[str, str | None], layout: Layout, path: Path
+) -> dict[str, int]:
+    """The position in ``headers`` of every canonical column that the source has.
+
+    Raises ``SourceError`` when the map names unknown columns or headers, when a required column is neither found
+    nor declared absent, or when two headers stand for one column.
+    """
+    found: dict[str, int] = {}
+    for canonical, header in column_map.items():
+        if canonical not in layout.aliases:
+            raise _unknown_column(canonical, layout, path)
+        if header is None:
+            if canonical in layout.indispensable:
+                raise SourceError(
+                    "cannot be null: nothing can be matched without it.",
+                    path=path,
+                    column=canonical,
+                    remedy=f"Set {layout.setting}.{canonical} to the name of the column.",
+                )
+            continue
+        position = _position_of(header, canonical, headers, layout, path)
+        for other, taken in found.items():
+            if taken == position:
+                raise SourceError(
+                    f"{layout.setting} gives the header '{header}' to both {other} and {canonical}.",
+                    path=path,
+                    column=header,
+                    remedy="Give each column a header of its own, or null.",
+                )
+        found[canonical] = position
+
+    taken_by_map = set(found.values())
+    known = {
+        _plain(name): canonical
+        for canonical, aliases in layout.aliases.items()
+        if canonical not in column_map
+        for name in (canonical, *aliases)
+    }
+    for position, header in enumerate(headers):
+        canonical_name = known.get(_plain(header))
+        if canonical_name is None or position in taken_by_map:
+            continue
+        if canonical_name in found:
+            raise SourceError(
+                f"the headers '{headers[found[canonical_name]]}' and '{header}' both stand for {canonical_name}.",
+                path=path,
+                column=canonical_name,
+                remedy=f"Set {layout.setting}.{canonical_name} to the one to use.",
+            )
+        found[canonical_name] = position
+    _require(found, column_map, headers, layout, path)
+    return found
+
+
+def extra_names(headers: Sequence[str], taken: Collection[int], reserved: Collection[str]) -> dict[int, str]:
+    """Snake-case names for the headers at positions not in ``taken``: unique, and none of ``reserved``."""
+    used = set(reserved)
+    names: dict[int, str] = {}
+    for position, header in enumerate(headers):
+        if position in taken:
+            continue
+        base = re.sub(r"[^0-9a-z]+", "_", header.lower().replace("#", " number ")).strip("_")
+        base = base or f"column_{position + 1}"
+        name, suffix = base, 2
+        while name in used:
+            name, suffix = f"{base}_{suffix}", suffix + 1
+        used.add(name)
+        names[position] = name
+    return names
+
+
+def _plain(header: str) -> str:
+    """The header without case, spaces and punctuation; ``#`` reads "number"."""
+    return re.sub(r"[\W_]+", "", header.casefold().replace("#", "number"))
+
+
+def _position_of(header: str, canonical: str, headers: Sequence[str], layout: Layout, path: Path) -> int:
+    exact = [position for position, found in enumerate(headers) if found == header.strip()]
+    similar = [position for position, found in enumerate(headers) if _plain(found) == _plain(header)]
+    for positions in (exact, similar):
+        if len(positions) == 1:
+            return positions[0]
+        if positions:
+            problem = f"{layout.setting}.{canonical} names '{header}', which the file has {len(positions)} times."
+            raise SourceError(problem, path=path, column=header, remedy="Rename one of them in the file.")
+    raise SourceError(
+        f"{layout.setting}.{canonical} names a column that the file does not have; it has {_shown(headers)}.",
+        path=path,
+        column=header,
+        remedy=_did_you_mean(header, headers) or f"Correct {layout.setting}.{canonical}.",
+    )
+
+
+def _require(
+    found: Mapping[str, int],
+    column_map: Mapping[str, str | None],
+    headers: Sequence[str],
+    layout: Layout,
+    path: Path,
+) -> None:
+    for group in layout.required:
+        if any(column in found for column in group) or all(column in column_map for column in group):
+            continue
+        missing = next(column for column in group if column not in column_map)
+        columns = " or ".join(group)
+        remedy = f"Set {layout.setting}.{missing} to the name of the column"
+        remedy += "." if missing in layout.indispensable else ", or to null if the file has none."
+        if len(group) > 1:
+            remedy = f"Set {layout.setting}.{missing} to the name of the column, or all of {columns} to null."
+        raise SourceError(
+            f"no column for {columns} among the headers {_shown(headers)}.", path=path, column=missing, remedy=remedy
+        )
+
+
+def _unknown_column(canonical: str, layout: Layout, path: Path) -> SourceError:
+    remedy = _did_you_mean(canonical, layout.aliases) or f"Known are {', '.join(layout.aliases)}."
+    return SourceError(f"{layout.setting} has the unknown column '{canonical}'.", path=path, remedy=remedy)
+
+
+def _did_you_mean(word: str, known: Collection[str]) -> str | None:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"Did you mean '{close[0]}'?" if close else None
+
+
+def _shown(headers: Sequence[str]) -> str:
+    shown = ", ".join(f"'{header[:_SHOWN_CHARACTERS]}'" for header in headers[:_SHOWN_HEADERS])
+    more = len(headers) - _SHOWN_HEADERS
+    return f"{shown} and {more} more" if more > 0 else shown

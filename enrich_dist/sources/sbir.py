@@ -1,0 +1,193 @@
+"""The SBIR.gov awards file as a table of ``schema.AWARD`` rows and a table of what it could not take.
+
+Covers both header generations of the bulk download and CSV files with a column map. The file is read in blocks;
+the table is held in memory, as its size is bounded (about 220,000 rows). Does not join awards to companies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from enrich_dist import schema
+from enrich_dist.errors import SourceError
+from enrich_dist.sources.clean import (
+    Cleaned,
+    clean_amount,
+    clean_date,
+    clean_duns,
+    clean_integer,
+    clean_state,
+    clean_uei,
+    clean_year,
+    clean_zip,
+)
+from enrich_dist.sources.columns import AWARD_LAYOUT, extra_names, resolve_columns
+from enrich_dist.sources.delimited import Block, open_delimited
+from enrich_dist.sources.engine import evaluate
+from enrich_dist.sources.rejects import REJECTED, REPAIRED, RejectLog
+from enrich_dist.sources.text import clean_long_text, clean_text
+
+_CELL_SEPARATOR: Final = "\x1f"
+_NO_TEXT: Final = r"^[\s\pZ\x00-\x1f\x7f]*$"
+_TEXT_NULL: Final = pa.scalar(None, pa.string())
+
+_CLEANERS: Final[Mapping[str, Callable[[pa.Array], Cleaned]]] = {
+    "proposal_award_date": clean_date,
+    "contract_end_date": clean_date,
+    "solicitation_close_date": clean_date,
+    "proposal_receipt_date": clean_date,
+    "date_of_notification": clean_date,
+    "solicitation_year": clean_year,
+    "award_year": clean_year,
+    "award_amount": clean_amount,
+    "number_employees": clean_integer,
+    "uei": clean_uei,
+    "duns": clean_duns,
+}
+
+
+@dataclass(frozen=True)
+class AwardTable:
+    """An awards file as read; ``rows_read == len(awards) + rows_rejected``.
+
+    ``awards``: ``schema.AWARD``, then the file's further columns (string). ``rejects``: ``schema.REJECT``, by
+    source_row and column. ``cells_repaired`` counts its repaired rows; ``bytes_repaired`` the bytes of the file
+    that were not UTF-8.
+    """
+
+    awards: pa.Table
+    rejects: pa.Table
+    rows_read: int
+    rows_rejected: int
+    cells_repaired: int
+    bytes_repaired: int
+
+
+def check_awards(path: Path, column_map: Mapping[str, str | None]) -> None:
+    """Open the file and read its header and first block.
+
+    Raises ``SourceError`` when the file cannot be opened or parsed, lacks a required column, or has no rows.
+    """
+    with open_delimited(path) as file:
+        resolve_columns(file.header, column_map, AWARD_LAYOUT, path)
+        if next(file.blocks(), None) is None and not file.bad_records:
+            raise _no_rows(path)
+
+
+def read_awards(path: Path, column_map: Mapping[str, str | None]) -> AwardTable:
+    """Read, clean and number all awards of a CSV file (plain, gzip or zip).
+
+    ``column_map`` maps columns of ``schema.AWARD`` to headers of the file, or to None where the file has no such
+    column; other headers are recognised by their usual names. Raises ``SourceError`` as ``check_awards`` does,
+    and when the file shows its damage later.
+    """
+    log = RejectLog(path)
+    tables: list[pa.Table] = []
+    rows_read = 0
+    with open_delimited(path) as file:
+        positions = resolve_columns(file.header, column_map, AWARD_LAYOUT, path)
+        extras = extra_names(file.header, set(positions.values()), schema.AWARD.names)
+        awards_schema = _awards_schema(extras)
+        for block in file.blocks():
+            rows_read += len(block.source_rows)
+            tables.append(_clean_block(block, positions, extras, awards_schema, log))
+        bytes_repaired = file.bytes_repaired
+        bad = file.bad_records
+    rows_read += len(bad)
+    if not rows_read:
+        raise _no_rows(path)
+    log.add(
+        REJECTED,
+        pa.array([record.source_row for record in bad], pa.int64()),
+        pa.array([record.reason for record in bad], pa.string()),
+        column=None,
+        values=pa.array([record.text for record in bad], pa.string()),
+    )
+    awards = _without_duplicates(pa.concat_tables([awards_schema.empty_table(), *tables]), log)
+    rejects = log.table()
+    # A row that turned out to be a duplicate does not go on, so neither do its repairs.
+    going_on = pc.is_in(rejects.column("source_row"), value_set=awards.column("source_row").combine_chunks())
+    rejects = rejects.filter(pc.or_(pc.equal(rejects.column("outcome"), REJECTED), going_on))
+    cells_repaired = pc.sum(pc.equal(rejects.column("outcome"), REPAIRED)).as_py() or 0
+    return AwardTable(awards, rejects, rows_read, rows_read - len(awards), cells_repaired, bytes_repaired)
+
+
+def _awards_schema(extras: Mapping[int, str]) -> pa.Schema:
+    return pa.schema([*schema.AWARD, *(pa.field(name, pa.string()) for name in extras.values())])
+
+
+def _clean_block(
+    block: Block, positions: Mapping[str, int], extras: Mapping[int, str], awards_schema: pa.Schema, log: RejectLog
+) -> pa.Table:
+    """The rows of a block that are not rejected by themselves, as awards."""
+    source_rows = pa.array(block.source_rows)
+    raw_rows = pc.binary_join_element_wise(*block.cells, _CELL_SEPARATOR)
+    columns: dict[str, pa.Array] = {"award_id": evaluate("md5(x)", raw_rows), "source_row": source_rows}
+    repairs: dict[str, tuple[pa.Array, pa.Array]] = {}  # column: reasons, original values
+    for field in schema.AWARD:
+        if field.name in columns or field.name == "zip5":
+            continue
+        if field.name not in positions:
+            columns[field.name] = pa.nulls(len(source_rows), field.type)
+            continue
+        raw = block.cells[positions[field.name]]
+        if field.name in _CLEANERS:
+            columns[field.name], reasons = _CLEANERS[field.name](raw)
+            repairs[field.name] = (reasons, raw)
+        elif field.name == "state":
+            columns["state"] = clean_state(raw)
+        else:
+            columns[field.name] = clean_text(raw)
+    (columns["zip5"], reasons), _ = clean_zip(columns["zip"])
+    repairs["zip"] = (reasons, columns["zip"])
+    for position, name in extras.items():
+        columns[name] = clean_long_text(block.cells[position])
+
+    rejected = _rejection_reasons(raw_rows, block.swallowed, columns)
+    raw_text = pc.replace_substring(raw_rows, _CELL_SEPARATOR, ",")
+    log.add(REJECTED, source_rows, rejected, column=None, values=raw_text)
+    kept = pc.is_null(rejected)
+    for name, (reasons, raw) in repairs.items():
+        log.add(REPAIRED, source_rows, pc.if_else(kept, reasons, _TEXT_NULL), column=name, values=raw)
+    arrays = [columns[name] for name in awards_schema.names]
+    return pa.table(arrays, schema=awards_schema).filter(kept)
+
+
+def _rejection_reasons(raw_rows: pa.Array, swallowed: pa.Array, columns: Mapping[str, pa.Array]) -> pa.Array:
+    """Why a row cannot be an award (string), or null; the first reason that applies."""
+    nameless = pc.and_(pc.is_null(columns["company"]), pc.and_(pc.is_null(columns["uei"]), pc.is_null(columns["duns"])))
+    return pc.case_when(
+        pc.make_struct(pc.match_substring_regex(raw_rows, _NO_TEXT), swallowed, nameless),
+        "blank row",
+        "a cell holds whole other rows: a quote may be left open",
+        "no company name and no valid identifier",
+        _TEXT_NULL,
+    )
+
+
+def _without_duplicates(awards: pa.Table, log: RejectLog) -> pa.Table:
+    """The first of each group of rows with equal cells; the others are logged with the row of the first."""
+    if not len(awards):
+        return awards
+    ids = awards.column("award_id").combine_chunks()
+    source_rows = awards.column("source_row").combine_chunks().to_numpy()
+    codes = pc.dictionary_encode(ids).indices.to_numpy()
+    _, first, group = np.unique(codes, return_index=True, return_inverse=True)
+    repeated = pa.array(first[group] != np.arange(len(codes)))
+    if not pc.any(repeated).as_py():
+        return awards
+    originals = pc.cast(pa.array(source_rows[first[group]]), pa.string())
+    reasons = pc.if_else(repeated, pc.binary_join_element_wise("duplicate of row", originals, " "), _TEXT_NULL)
+    log.add(REJECTED, pa.array(source_rows), reasons, column=None, values=ids)
+    return awards.filter(pc.invert(repeated))
+
+
+def _no_rows(path: Path) -> SourceError:
+    return SourceError("the file has a header but no rows.", path=path, remedy="Download it again.")

@@ -1,0 +1,95 @@
+"""The published bytes are the same whatever the chunk size, the number of workers and the order of chunks.
+
+Invariants 1 and 2 of the architecture, on a real cluster.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from distributed import Client
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from enrich_dist.cluster import open_client
+from enrich_dist.files import read_json
+from enrich_dist.pipeline import Pipeline
+from enrich_dist.settings import Settings
+from enrich_dist.worker import ChunkTask, run_chunk
+from tests.conftest import run_steps
+from tests.known import settings, write_inputs
+from tests.published import published_bytes
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return write_inputs(tmp_path_factory.mktemp("inputs"))
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory, client: Client, inputs: tuple[Path, Path]) -> dict[str, str]:
+    run = settings(tmp_path_factory.mktemp("expected"), inputs=inputs, chunk_size=1000)
+    run_steps(run, lambda: client)
+    return published_bytes(run.paths.work_dir)
+
+
+@given(chunk_size=st.integers(1, 60), batch_rows=st.integers(1, 60), data=st.data())
+@hypothesis_settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_bytes_do_not_depend_on_chunk_size_batch_or_order(
+    inputs: tuple[Path, Path], expected: dict[str, str], chunk_size: int, batch_rows: int, data: st.DataObject
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        run = settings(Path(name), inputs=inputs, chunk_size=chunk_size, matching={"batch_rows": batch_rows})
+        pipeline = Pipeline(run, "any order")
+        pipeline.ingest_awards()
+        pipeline.join_companies()
+        pipeline.partition_recipients()
+        for task in data.draw(st.permutations(pipeline.tasks())):
+            run_chunk(task, pipeline.matcher())
+        pipeline.farm_chunks(_no_cluster)
+        pipeline.enrich_awards()
+        pipeline.publish_awards()
+
+        assert published_bytes(run.paths.work_dir) == expected
+
+
+def _no_cluster() -> Client:
+    raise AssertionError("all checkpoints are there")
+
+
+@pytest.mark.parametrize("n_workers", [1, 3])
+def test_bytes_do_not_depend_on_the_number_of_workers(
+    tmp_path: Path, inputs: tuple[Path, Path], expected: dict[str, str], n_workers: int
+) -> None:
+    run = settings(tmp_path, inputs=inputs, chunk_size=7)
+
+    with open_client(Settings(cluster={"n_workers": n_workers}), tmp_path / "dask") as cluster:
+        report = run_steps(run, lambda: cluster).directory.all_latest()["chunk_matches"]
+
+    assert published_bytes(run.paths.work_dir) == expected
+    assert 1 <= report.numbers["workers"] <= n_workers
+
+
+@pytest.mark.parametrize("chunk_size", [1, 9, 54, 55])
+def test_every_row_is_accounted_for_at_any_chunk_size(
+    tmp_path: Path, client: Client, inputs: tuple[Path, Path], chunk_size: int
+) -> None:
+    run = settings(tmp_path, inputs=inputs, chunk_size=chunk_size)
+
+    pipeline = run_steps(run, lambda: client)
+
+    found = read_json(run.paths.work_dir / "published" / "current" / "metrics.json")["reconciliation"]
+    chunks: list[ChunkTask] = pipeline.tasks()
+    assert found["balanced"]
+    assert found["recipients"]["read"] == 54 == sum(chunk.chunk_rows for chunk in chunks)
+    assert len(chunks) == -(-54 // chunk_size)
+    assert sum(found["awards"][part] for part in ("matched", "review", "unmatched", "invalid")) == 14

@@ -1,0 +1,59 @@
+"""Fixtures that start something real once: a Dask cluster of two worker processes, and runs of the whole job."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from distributed import Client
+
+from enrich_dist.cluster import open_client
+from enrich_dist.pipeline import Pipeline
+from enrich_dist.settings import Settings
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_settings_from_outside() -> None:
+    """A developer's own environment must not steer the tests."""
+    for name in [name for name in os.environ if name.startswith("ENRICH_DIST_")]:
+        del os.environ[name]
+    os.environ.pop("DAGSTER_HOME", None)
+
+
+@pytest.fixture(scope="session")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A client of a local cluster with two worker processes, as a run would start it."""
+    with open_client(Settings(), tmp_path_factory.mktemp("dask")) as opened:
+        yield opened
+
+
+def run_steps(settings: Settings, client: Callable[[], Client]) -> Pipeline:
+    """Run all steps in their order, without Dagster."""
+    pipeline = Pipeline(settings, run_id="test")
+    pipeline.ingest_awards()
+    pipeline.join_companies()
+    pipeline.partition_recipients()
+    pipeline.farm_chunks(client)
+    pipeline.enrich_awards()
+    pipeline.publish_awards()
+    return pipeline
+
+
+def enrich_dist(*arguments: str | Path, cwd: Path = REPOSITORY, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the console script as a user would."""
+    script = Path(sys.executable).with_name("enrich-dist")
+    return subprocess.run(
+        [str(script), *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "200", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )

@@ -1,0 +1,53 @@
+"""A matcher that works, but first does harm: it runs on real workers, so it lives in a module they can import."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from enrich_dist.worker import Matcher
+
+
+@dataclass(frozen=True)
+class Harmful:
+    """Delegates to ``inner``; does ``harm`` in the first ``times`` calls on the chunk that holds ``victim_row``.
+
+    Every call leaves a file in ``ledger``, named by the chunk's first source row, so that calls can be counted.
+    """
+
+    inner: Matcher
+    ledger: Path
+    victim_row: int
+    harm: str
+    times: int = 1
+
+    def key(self) -> str:
+        """The key of the matcher that works: harm changes no result."""
+        return self.inner.key()
+
+    def open_index(self, directory: Path) -> Any:
+        """As the matcher that works."""
+        return self.inner.open_index(directory)
+
+    def match(self, index: Any, recipients: pa.Table) -> pa.Table:
+        """Harm, then match."""
+        rows = recipients["source_row"].to_pylist()
+        calls = len(list(self.ledger.glob(f"{rows[0]}-*")))
+        (self.ledger / f"{rows[0]}-{calls}-{time.monotonic_ns()}").touch()
+        if self.victim_row in rows and calls < self.times:
+            match self.harm:
+                case "kill":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                case "exit":
+                    os._exit(3)
+                case "raise":
+                    raise RuntimeError("harm done")
+                case "hang":
+                    time.sleep(600)
+        return self.inner.match(index, recipients)

@@ -1,0 +1,194 @@
+"""Workers that die, hang or fail: the run ends with the bytes of an undisturbed one, or stops cleanly.
+
+Real worker processes, killed for real. The rest of the failure policy is not built yet.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import Client
+
+from enrich_dist.cluster import open_client
+from enrich_dist.errors import FarmError, IndexMismatchError
+from enrich_dist.observe.events import Notice, listening
+from enrich_dist.pipeline import Pipeline
+from enrich_dist.settings import Settings
+from enrich_dist.worker import Matcher
+from tests.conftest import run_steps
+from tests.faults.matchers import Harmful
+from tests.known import settings
+from tests.published import published_bytes
+
+pytestmark = pytest.mark.cluster
+CHUNKS = 6  # 54 recipients in chunks of 10
+
+
+@pytest.fixture(scope="module")
+def own_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A cluster of these tests alone: they kill its workers."""
+    with open_client(Settings(), tmp_path_factory.mktemp("dask")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, client: Client) -> dict[str, str]:
+    run = settings(tmp_path_factory.mktemp("undisturbed"))
+    run_steps(run, lambda: client)
+    return published_bytes(run.paths.work_dir)
+
+
+class HarmedPipeline(Pipeline):
+    """A pipeline whose matcher does harm."""
+
+    def __init__(self, run: Settings, ledger: Path, harm: str, times: int) -> None:
+        super().__init__(run, "harmed")
+        ledger.mkdir()
+        self._harm: dict[str, Any] = {"ledger": ledger, "victim_row": 25, "harm": harm, "times": times}
+
+    def matcher(self) -> Matcher:
+        return Harmful(super().matcher(), **self._harm)
+
+
+def prepare(tmp_path: Path, harm: str, times: int = 1, **values: Any) -> HarmedPipeline:
+    pipeline = HarmedPipeline(settings(tmp_path, **values), tmp_path / "ledger", harm, times)
+    pipeline.ingest_awards()
+    pipeline.join_companies()
+    pipeline.partition_recipients()
+    return pipeline
+
+
+def calls(tmp_path: Path) -> Counter[str]:
+    """Calls of the matcher by the first row of the chunk."""
+    return Counter(path.name.split("-")[0] for path in (tmp_path / "ledger").iterdir())
+
+
+@pytest.mark.parametrize("harm", ["kill", "exit", "raise", "hang"])
+def test_a_chunk_that_fails_once_is_tried_again(
+    tmp_path: Path, own_client: Client, undisturbed: dict[str, str], harm: str
+) -> None:
+    pipeline = prepare(tmp_path, harm, timeout_seconds=15 if harm == "hang" else 600)
+
+    report = pipeline.farm_chunks(lambda: own_client)
+    pipeline.enrich_awards()
+    pipeline.publish_awards()
+
+    assert published_bytes(pipeline.settings.paths.work_dir) == undisturbed
+    assert calls(tmp_path)["21"] == 2
+    assert len(calls(tmp_path)) == CHUNKS
+    assert report.numbers["failed_attempts"] >= 1
+    assert report.numbers["chunks_computed"] == CHUNKS
+
+
+def test_a_chunk_that_always_fails_stops_the_run_and_the_rest_is_kept(
+    tmp_path: Path, own_client: Client, undisturbed: dict[str, str]
+) -> None:
+    pipeline = prepare(tmp_path, "raise", times=99)
+    notices: list[str] = []
+
+    with (
+        pytest.raises(FarmError, match=r"Chunk 2, attempt 3 of 3, failed: RuntimeError: harm done") as failure,
+        listening(lambda event: notices.append(event.message) if isinstance(event, Notice) else None),
+    ):
+        pipeline.farm_chunks(lambda: own_client)
+
+    assert "finished chunks are kept" in str(failure.value)
+    assert [notice for notice in notices if "attempt 1 of 3" in notice]
+    kept = {path.stem for path in pipeline.directory.checkpoints.glob("*.json")}
+    assert kept
+    assert calls(tmp_path)["21"] == 3
+
+    # The cause is mended; what was finished is not computed again.
+    mended = Pipeline(pipeline.settings, "mended")
+    report = mended.farm_chunks(lambda: own_client)
+    mended.enrich_awards()
+    mended.publish_awards()
+
+    assert report.numbers["chunks_resumed"] == len(kept)
+    assert report.numbers["chunks_computed"] == CHUNKS - len(kept)
+    assert published_bytes(pipeline.settings.paths.work_dir) == undisturbed
+
+
+def test_a_damaged_checkpoint_is_reported_and_only_its_chunk_is_computed_again(
+    tmp_path: Path, client: Client, undisturbed: dict[str, str]
+) -> None:
+    run = settings(tmp_path)
+    pipeline = run_steps(run, lambda: client)
+    victim = sorted(pipeline.directory.checkpoints.glob("*.parquet"))[1]
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 1
+    victim.write_bytes(data)
+    notices: list[str] = []
+
+    with listening(lambda event: notices.append(event.message) if isinstance(event, Notice) else None):
+        report = pipeline.farm_chunks(lambda: client)
+    pipeline.enrich_awards()
+    pipeline.publish_awards()
+
+    assert (report.numbers["checkpoints_damaged"], report.numbers["chunks_computed"]) == (1, 1)
+    assert [notice for notice in notices if victim.name in notice]
+    assert published_bytes(run.paths.work_dir) == undisturbed
+
+
+def test_a_finished_run_computes_nothing_and_needs_no_cluster(tmp_path: Path, client: Client) -> None:
+    run = settings(tmp_path)
+    run_steps(run, lambda: client)
+    before = published_bytes(run.paths.work_dir)
+
+    def no_cluster() -> Client:
+        raise AssertionError("a cluster was asked for")
+
+    pipeline = run_steps(run, no_cluster)
+
+    reports = pipeline.directory.all_latest()
+    assert all(report.reused for report in reports.values())
+    assert reports["chunk_matches"].numbers["chunks_computed"] == 0
+    assert published_bytes(run.paths.work_dir) == before
+
+
+def test_changed_settings_of_the_match_touch_no_chunk_and_of_candidates_all(tmp_path: Path, client: Client) -> None:
+    run = settings(tmp_path)
+    run_steps(run, lambda: client)
+    decide = run.model_copy(update={"matching": run.matching.model_copy(update={"accept_score": 0.96})})
+    candidates = run.model_copy(update={"matching": run.matching.model_copy(update={"min_name_cosine": 0.5})})
+
+    decided = run_steps(decide, lambda: client).directory.all_latest()
+    searched = run_steps(candidates, lambda: client).directory.all_latest()
+
+    assert decided["chunk_matches"].numbers["chunks_computed"] == 0
+    assert decided["enriched_awards"].numbers["awards_matched"] < searched["enriched_awards"].numbers["awards_matched"]
+    assert searched["chunk_matches"].numbers["chunks_computed"] == CHUNKS
+
+
+def test_a_changed_input_never_meets_a_stale_checkpoint(tmp_path: Path, client: Client) -> None:
+    run = settings(tmp_path)
+    run_steps(run, lambda: client)
+    assert run.inputs.awards is not None
+    text = run.inputs.awards.read_text("utf-8")
+    run.inputs.awards.write_text(text.replace("Nobody Knows Us Corporation", "Unrelated Vendor Number 3 DDD"), "utf-8")
+
+    report = run_steps(run, lambda: client).directory.all_latest()["chunk_matches"]
+
+    assert report.numbers["chunks_resumed"] == 0
+
+
+def test_a_worker_that_finds_another_index_stops_the_run_at_once(tmp_path: Path, client: Client) -> None:
+    pipeline = Pipeline(settings(tmp_path), "swapped")
+    pipeline.ingest_awards()
+    index = Path(pipeline.join_companies().paths["index"])
+    pipeline.partition_recipients()
+
+    class Swapping:
+        """Swaps the index after the driver looked at it, before any worker does."""
+
+        def __call__(self) -> Client:
+            largest = max(index.iterdir(), key=lambda path: path.stat().st_size)
+            largest.write_bytes(largest.read_bytes()[:-1])
+            return client
+
+    with pytest.raises(IndexMismatchError, match=r"cannot be used on .*not the file that was written"):
+        pipeline.farm_chunks(Swapping())

@@ -1,0 +1,142 @@
+"""A hand-made case with a known answer for each tier of the cascade and each way not to match.
+
+Every award names its expected status, method and recipient in its title, so that a failing test explains itself.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from enrich_dist.settings import Settings
+
+AWARD_HEADER = [
+    "Company", "Award Title", "Agency", "Phase", "Award Year", "Award Amount", "UEI", "Duns",
+    "Address1", "City", "State", "Zip",
+]  # fmt: skip
+RECIPIENT_NAMES = [
+    "recipient_hash", "legal_business_name", "uei", "duns", "address_line_1", "city", "state", "zip5",
+    "alternate_names",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Award:
+    """An award with what is expected of it."""
+
+    company: str
+    status: str
+    method: str | None = None
+    recipient: str | None = None
+    uei: str = ""
+    duns: str = ""
+    address: str = ""
+    city: str = ""
+    state: str = ""
+    zip_code: str = ""
+    year: int = 2020
+    agency: str = "Department of Energy"
+
+
+AWARDS = [
+    # UEI decides, whatever the name says.
+    Award("Renamed Photonics Inc", "matched", "uei", "r-uei", uei="AAAAAAAAAAA1", city="Troy", state="MI"),
+    # An older award of the same firm has only its DUNS in common with the newer one, and inherits the match.
+    Award("Twin Identifiers LLC", "matched", "uei", "r-twin", uei="BBBBBBBBBBB2", duns="111222333", state="OH"),
+    Award("TWIN IDENTIFIERS", "matched", "uei", "r-twin", duns="11-122-2333", state="TX", year=1999),
+    # DUNS alone, written with a lost leading zero.
+    Award("Duns Only Systems", "matched", "duns", "r-duns", duns="45678901", city="Boise", state="ID"),
+    # Equal after normalisation, same town.
+    Award(
+        "Kitware &amp; Sons, Inc.", "matched", "exact_name_place", "r-exact", address="1 Main St", city="Clifton Park",
+        state="NY", zip_code="12065",
+    ),
+    # An alternate name of the recipient.
+    Award(
+        "Old Name Robotics", "matched", "exact_name_place", "r-alternate", city="Austin", state="TX",
+        zip_code="78701-1234",
+    ),
+    # A slip of the pen, same street and town.
+    Award(
+        "Spectral Dynamics Researh LLC", "matched", "fuzzy_name_place", "r-fuzzy", address="77 Hill Road",
+        city="Boulder", state="CO", zip_code="80301",
+    ),
+    # Two franchises of one name: the place decides.
+    Award(
+        "Common Name Labs", "matched", "exact_name_place", "r-franchise-b", city="Reno", state="NV", zip_code="89501"
+    ),
+    # The same name twice in one town: nothing decides.
+    Award("Ambiguous Optics", "review", city="Tampa", state="FL", zip_code="33601"),
+    # The name is there, but elsewhere.
+    Award("Moved Materials Inc", "review", city="Salem", state="OR", zip_code="97301"),
+    # The name is there, the recipient has no place.
+    Award("Placeless Analytics", "review", city="Provo", state="UT", zip_code="84601"),
+    # The same name and town, but both sides have a UEI and they differ.
+    Award("Conflict Aerospace", "review", uei="CCCCCCCCCCC3", city="Mesa", state="AZ", zip_code="85201"),
+    # Similar name of another firm in the same town.
+    Award("Omni Measurement Systems", "unmatched", city="Milton", state="VT", zip_code="05468"),
+    # No partner at all.
+    Award("Nobody Knows Us Corporation", "unmatched", city="Nome", state="AK", zip_code="99762"),
+]  # fmt: skip
+
+_RECIPIENTS: list[tuple[str, str | None, str | None, str | None, str | None, str | None, str | None, str | None,
+                        list[str] | None]] = [
+    ("r-uei", "ENTIRELY DIFFERENT NAME LLC", "AAAAAAAAAAA1", None, None, "TROY", "MI", "48083", None),
+    ("r-twin", "TWIN IDENTIFIERS LLC", "BBBBBBBBBBB2", None, None, "DAYTON", "OH", "45431", None),
+    ("r-duns", "DUNS ONLY SYSTEMS INC", "DDDDDDDDDDD4", "045678901", None, "BOISE", "ID", "83702", None),
+    ("r-exact", "KITWARE AND SONS INCORPORATED", "EEEEEEEEEEE5", None, "1 MAIN STREET", "CLIFTON PARK", "NY", "12065",
+     []),
+    ("r-alternate", "NEW NAME ROBOTICS INC", "FFFFFFFFFFF6", None, None, "AUSTIN", "TX", "78701",
+     ["OLD NAME ROBOTICS, INC."]),
+    ("r-fuzzy", "SPECTRAL DYNAMICS RESEARCH LLC", "GGGGGGGGGGG7", None, "77 HILL RD", "BOULDER", "CO", "80301", None),
+    ("r-franchise-a", "COMMON NAME LABS", "HHHHHHHHHHH8", None, None, "MIAMI", "FL", "33101", None),
+    ("r-franchise-b", "COMMON NAME LABS", "JJJJJJJJJJJ9", None, None, "RENO", "NV", "89501", None),
+    ("r-ambiguous-a", "AMBIGUOUS OPTICS LLC", "KKKKKKKKKKK1", None, None, "TAMPA", "FL", "33601", None),
+    ("r-ambiguous-b", "AMBIGUOUS OPTICS INC", "LLLLLLLLLLL2", None, None, "TAMPA", "FL", "33601", None),
+    ("r-moved", "MOVED MATERIALS INC", "MMMMMMMMMMM3", None, None, "BANGOR", "ME", "04401", None),
+    ("r-placeless", "PLACELESS ANALYTICS", None, None, None, None, None, None, None),
+    ("r-conflict", "CONFLICT AEROSPACE", "NNNNNNNNNNN4", None, None, "MESA", "AZ", "85201", None),
+    ("r-omni", "OMNI MEDICAL SYSTEMS, INC.", "PPPPPPPPPPP5", None, None, "MILTON", "VT", "05468", None),
+    *((f"r-noise-{n}", f"UNRELATED VENDOR NUMBER {n} {chr(65 + n % 26) * 3}", None, None, None, "OMAHA", "NE",
+       "68102", None) for n in range(40)),
+]  # fmt: skip
+
+
+def write_inputs(folder: Path, *, reverse_recipients: bool = False) -> tuple[Path, Path]:
+    """Write the awards as CSV and the recipients as Parquet; return both paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    awards, recipients = folder / "awards.csv", folder / "recipients.parquet"
+    with awards.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(AWARD_HEADER)
+        for item in AWARDS:
+            title = f"{item.status} {item.method} {item.recipient}"
+            writer.writerow(
+                [
+                    item.company, title, item.agency, "Phase I", item.year, "150,000", item.uei, item.duns,
+                    item.address, item.city, item.state, item.zip_code,
+                ]  # fmt: skip
+            )
+    rows = list(reversed(_RECIPIENTS)) if reverse_recipients else _RECIPIENTS
+    columns = dict(zip(RECIPIENT_NAMES, zip(*rows, strict=True), strict=True))
+    types = {name: pa.string() for name in RECIPIENT_NAMES} | {"alternate_names": pa.list_(pa.string())}
+    pq.write_table(pa.table({name: pa.array(columns[name], types[name]) for name in RECIPIENT_NAMES}), recipients)
+    return awards, recipients
+
+
+def settings(folder: Path, *, inputs: tuple[Path, Path] | None = None, **values: object) -> Settings:
+    """Settings of a run on the known case, everything under ``folder``; the gate is open unless set."""
+    awards, recipients = inputs or write_inputs(folder / "inputs")
+    return Settings(
+        **{
+            "inputs": {"awards": awards, "recipients": recipients},
+            "paths": {"work_dir": folder / "work"},
+            "chunk_size": 10,
+            "match_rate_threshold": 0.5,
+            **values,
+        }
+    )

@@ -1,0 +1,122 @@
+"""Settings: precedence, origins, and errors that say what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from enrich_dist.errors import SettingsError
+from enrich_dist.settings import Settings, flatten, known_keys, load_settings
+from tests.conftest import REPOSITORY
+
+BASE = REPOSITORY / "config" / "base.yaml"
+
+
+def test_command_line_beats_environment_beats_file_beats_default(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    environment = {"ENRICH_DIST_CHUNK_SIZE": "2", "ENRICH_DIST_CLUSTER__N_WORKERS": "2"}
+    file.write_text("chunk_size: 1\ntimeout_seconds: 1\ncluster: {n_workers: 1}\n", "utf-8")
+
+    loaded = load_settings(file, ["cluster.n_workers=3"], environment)
+
+    assert loaded.settings.cluster.n_workers == 3
+    assert loaded.origins["cluster.n_workers"] == "command line"
+    assert loaded.settings.chunk_size == 2
+    assert loaded.origins["chunk_size"] == "environment ENRICH_DIST_CHUNK_SIZE"
+    assert loaded.settings.timeout_seconds == 1
+    assert loaded.origins["timeout_seconds"] == f"file {file}"
+    assert loaded.settings.match_rate_threshold == 0.70
+    assert loaded.origins["match_rate_threshold"] == "default"
+    assert loaded.overrides() == [
+        ("chunk_size", "2", "environment ENRICH_DIST_CHUNK_SIZE"),
+        ("cluster.n_workers", "3", "command line"),
+    ]
+
+
+def test_a_file_extends_another_and_wins(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("chunk_size: 1\ntimeout_seconds: 1\n", "utf-8")
+    (tmp_path / "overlay.yaml").write_text("extends: base.yaml\nchunk_size: 2\n", "utf-8")
+
+    loaded = load_settings(tmp_path / "overlay.yaml", [], {})
+
+    assert (loaded.settings.chunk_size, loaded.settings.timeout_seconds) == (2, 1)
+    assert loaded.origins["timeout_seconds"] == f"file {tmp_path / 'base.yaml'}"
+
+
+def test_a_circle_of_files_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("extends: b.yaml\n", "utf-8")
+    (tmp_path / "b.yaml").write_text("extends: a.yaml\n", "utf-8")
+
+    with pytest.raises(SettingsError, match="extends itself"):
+        load_settings(tmp_path / "a.yaml", [], {})
+
+
+def test_the_environment_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("chunk_size: 7\n", "utf-8")
+
+    assert load_settings(None, [], {"ENRICH_DIST_CONFIG": str(tmp_path / "mine.yaml")}).settings.chunk_size == 7
+
+
+def test_a_column_map_can_be_set_column_by_column() -> None:
+    texts = ["inputs.award_columns.state=Province", "inputs.award_columns.uei=null"]
+
+    loaded = load_settings(BASE, texts, {})
+
+    assert loaded.settings.inputs.award_columns == {"state": "Province", "uei": None}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "environment", "message"),
+    [
+        (["chunk_sise=5"], {}, r"Unknown setting 'chunk_sise' \(command line\). Did you mean 'chunk_size'\?"),
+        (["n_workers=5"], {}, r"Did you mean 'cluster.n_workers'\?"),
+        ([], {"ENRICH_DIST_CHUNCK_SIZE": "5"}, r"environment ENRICH_DIST_CHUNCK_SIZE\). Did you mean 'chunk_size'\?"),
+        (["chunk_size=many"], {}, r"chunk_size \(command line\): .*integer.*'many'"),
+        (["chunk_size=0"], {}, r"chunk_size \(command line\): .*greater than or equal to 1"),
+        ([], {"ENRICH_DIST_MATCH_RATE_THRESHOLD": "70"}, r"environment ENRICH_DIST_MATCH_RATE_THRESHOLD\): .*less"),
+        (["chunk_size"], {}, "has no '='"),
+        (["matching.review_score=0.95"], {}, "review_score 0.95 lies above accept_score 0.9"),
+        (["cluster.kind=address"], {}, "needs cluster.address"),
+        (["cluster.kind=address", "cluster.address=scheduler:8786"], {}, "has no protocol"),
+    ],
+)
+def test_a_bad_setting_is_named_with_its_origin(
+    overrides: list[str], environment: dict[str, str], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load_settings(BASE, overrides, environment)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("chunk_size: [", "not valid YAML"), ("- 1\n", "holds no mapping"), ("chunksize: 1\n", "Did you mean 'chunk_size'")],
+)
+def test_a_bad_file_is_named(tmp_path: Path, content: str, message: str) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(content, "utf-8")
+
+    with pytest.raises(SettingsError, match=message):
+        load_settings(file, [], {})
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"nowhere\.yaml does not exist"):
+        load_settings(Path("nowhere.yaml"), [], {})
+
+
+def test_base_yaml_has_every_setting_at_its_default() -> None:
+    document = yaml.safe_load(BASE.read_text("utf-8"))
+    keys = {key.removesuffix(".*") for key in known_keys()}
+    present = set(flatten(document)) | {
+        f"{section}.{name}" for section, values in document.items() if isinstance(values, dict) for name in values
+    }
+
+    assert keys <= present
+    assert load_settings(BASE, [], {}).settings == Settings()
+
+
+def test_the_sample_overlay_lowers_the_gate_and_base_keeps_it() -> None:
+    assert load_settings(BASE, [], {}).settings.match_rate_threshold == 0.70
+    assert load_settings(REPOSITORY / "config" / "sample.yaml", [], {}).settings.match_rate_threshold < 0.70

@@ -1,0 +1,96 @@
+"""Directories made once and found again, and files that are whole or absent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from enrich_dist.errors import CorruptionError
+from enrich_dist.files import atomic_path, read_json, write_json
+from enrich_dist.store import open_or_build, open_verified
+
+
+class Builder:
+    """Counts how often it is asked to build."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, directory: Path) -> dict[str, Any]:
+        self.calls += 1
+        (directory / "data").write_bytes(b"content")
+        return {"rows": 7}
+
+
+def test_what_is_valid_is_not_built_again(tmp_path: Path) -> None:
+    build = Builder()
+
+    first = open_or_build(tmp_path / "out", build)
+    second = open_or_build(tmp_path / "out", build)
+
+    assert build.calls == 1
+    assert (first.reused, second.reused) == (False, True)
+    assert second.facts == {"rows": 7}
+    assert first.content_digest == second.content_digest
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: (path / "data").write_bytes(b"Content"),
+        lambda path: (path / "data").unlink(),
+        lambda path: (path / "more").write_bytes(b""),
+        lambda path: (path / "manifest.json").write_bytes(b"{"),
+        lambda path: (path / "manifest.json").unlink(),
+        lambda path: (path / "manifest.json").write_text("{}"),
+    ],
+)
+def test_what_is_damaged_is_found_and_built_again(tmp_path: Path, damage: Any) -> None:
+    build = Builder()
+    open_or_build(tmp_path / "out", build)
+    damage(tmp_path / "out")
+
+    with pytest.raises(CorruptionError):
+        open_verified(tmp_path / "out")
+    rebuilt = open_or_build(tmp_path / "out", build)
+
+    assert build.calls == 2
+    assert not rebuilt.reused
+    assert (tmp_path / "out" / "data").read_bytes() == b"content"
+
+
+def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
+    def build(directory: Path) -> dict[str, Any]:
+        (directory / "half").write_bytes(b"")
+        raise RuntimeError("disk gone")
+
+    with pytest.raises(RuntimeError):
+        open_or_build(tmp_path / "out", build)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    final = tmp_path / "file"
+    final.write_bytes(b"old")
+
+    def fail() -> None:
+        with atomic_path(final) as temporary:
+            temporary.write_bytes(b"half")
+            raise RuntimeError("disk gone")
+
+    with pytest.raises(RuntimeError):
+        fail()
+
+    assert final.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_json_bytes_do_not_depend_on_the_order_of_keys(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"x": 1, "y": "é"})
+    write_json(tmp_path / "b.json", {"y": "é", "x": 1})
+
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert read_json(tmp_path / "a.json") == {"x": 1, "y": "é"}
