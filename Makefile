@@ -5,16 +5,17 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 
-.PHONY: demo test test-long lint types contracts check ui bench screenshots requirements clean
+.PHONY: demo test test-browser lint types contracts check ui bench bench-quick screenshots requirements clean
 
 demo: $(STAMP)
 	$(BIN)/enrich-dist run --config config/sample.yaml
 
 test: $(DEV_STAMP)
-	$(BIN)/python -m pytest -m "not long and not browser"
+	$(BIN)/python -m pytest -m "not browser"
 
-test-long: $(DEV_STAMP)
-	$(BIN)/python -m pytest -m "long"
+# Needs Chromium (Debian: apt-get install chromium; elsewhere name it in CHROMIUM).
+test-browser: $(DEV_STAMP)
+	$(BIN)/python -m pytest -m browser
 
 # The Dagster UI with the history of the runs in this folder, at 127.0.0.1:3000.
 ui: $(STAMP)
@@ -32,8 +33,16 @@ contracts: $(DEV_STAMP)
 
 check: lint types contracts
 
+# Records its figures in reports/benchmarks/.
 bench: $(STAMP)
 	$(BIN)/python scripts/benchmark_enrichment.py
+
+bench-quick: $(STAMP)
+	$(BIN)/python scripts/benchmark_enrichment.py --quick
+
+# The pictures of the README, from a real run in a real browser.
+screenshots: $(DEV_STAMP)
+	$(BIN)/python scripts/screenshots.py
 
 $(STAMP): requirements/run.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -51,9 +60,9 @@ $(DEV_STAMP): $(STAMP) requirements/dev.txt
 
 # Pins of pyproject.toml for every platform and Python version it allows, with hashes and without addresses.
 requirements: $(DEV_STAMP)
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
 	  --no-emit-find-links --custom-compile-command "make requirements" pyproject.toml requirements/build.in -o requirements/run.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
 	  --no-emit-find-links --custom-compile-command "make requirements" --group dev -c requirements/run.txt -o requirements/dev.txt
 
 clean:

@@ -3,6 +3,8 @@
 A blocking check holds within one run only; that nothing unjudged gets out is kept by ``enrich_dist.publish``.
 """
 
+from collections.abc import Iterator
+
 import dagster as dg
 
 from dagster_defs.assets import enriched_awards
@@ -12,25 +14,39 @@ from enrich_dist.quality import judged_by
 BLOCKED = "published_awards is blocked: "
 
 
-def _verdict_check(name: str, description: str, *, blocking: bool) -> dg.AssetChecksDefinition:
-    @dg.asset_check(asset=enriched_awards, name=name, description=description, blocking=blocking)
-    def check(context: dg.AssetCheckExecutionContext, settings: EnrichSettings) -> dg.AssetCheckResult:
-        found = judged_by(settings.pipeline(context.run.run_id).verdict(), name)
-        if blocking and not found["passed"]:
+_SPECS = [
+    dg.AssetCheckSpec(
+        "match_rate",
+        asset=enriched_awards,
+        description="Awards with an accepted match over all valid awards.",
+        blocking=True,
+    ),
+    dg.AssetCheckSpec(
+        "reconciliation", asset=enriched_awards, description="Every row read is accounted for.", blocking=True
+    ),
+    dg.AssetCheckSpec("completeness", asset=enriched_awards, description="Every planned chunk is in the result."),
+]
+
+
+# One op for all: were each check a step of its own, the first to fail would keep the others from being seen.
+@dg.multi_asset_check(specs=_SPECS, name="verdict")
+def verdict_checks(context: dg.AssetCheckExecutionContext, settings: EnrichSettings) -> Iterator[dg.AssetCheckResult]:
+    """The checks of the verdict that lies in the latest result."""
+    verdict = settings.pipeline(context.run.run_id).verdict()
+    for spec in _SPECS:
+        found = judged_by(verdict, spec.name)
+        blocks = spec.blocking and not found["passed"]
+        if blocks:
             # Dagster only says that a check failed; an operator wants to read what it means.
             context.log.error(BLOCKED + found["reason"])
-        return dg.AssetCheckResult(
+        yield dg.AssetCheckResult(
+            check_name=spec.name,
+            asset_key=spec.asset_key,
             passed=found["passed"],
             severity=dg.AssetCheckSeverity.ERROR,
-            description=found["reason"] if found["passed"] or not blocking else BLOCKED + found["reason"],
+            description=BLOCKED + found["reason"] if blocks else found["reason"],
             metadata={"value": found["value"], "threshold": found["threshold"]},
         )
 
-    return check
 
-
-CHECKS = [
-    _verdict_check("match_rate", "Awards with an accepted match over all valid awards", blocking=True),
-    _verdict_check("reconciliation", "Every row read is accounted for", blocking=True),
-    _verdict_check("completeness", "Every planned chunk is in the result", blocking=False),
-]
+CHECKS = [verdict_checks]

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 import dask
-from dagster import build_resources
+from dagster import DagsterError, build_resources
 from dagster_dask import dask_resource
 from distributed import Client
 
@@ -72,12 +72,13 @@ def open_client(settings: Settings, scratch: Path) -> Iterator[Client]:
             )
             client: Client = resources.dask.client
             client.wait_for_workers(1, timeout=settings.cluster.start_timeout_seconds)
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, DagsterError) as error:  # Dagster wraps what its resources raise
             if settings.cluster.kind == "address":
                 remedy = f"Check that a scheduler runs at {settings.cluster.address} and has workers."
             else:
                 remedy = "Raise cluster.start_timeout_seconds, or look at the workers' messages above."
-            raise FarmError(f"The Dask cluster did not come up: {error}.", remedy=remedy) from error
+            cause = error.__cause__ or error
+            raise FarmError(f"The Dask cluster did not come up: {cause}.", remedy=remedy) from error
         yield client
 
 

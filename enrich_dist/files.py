@@ -14,9 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from enrich_dist.errors import CorruptionError
 
 TEMPORARY_PREFIX = ".tmp-"
@@ -76,12 +73,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise CorruptionError(f"{path} holds no JSON object.", remedy="Delete it and run again: it is made anew.")
     return document
-
-
-def write_parquet(final: Path, table: pa.Table) -> None:
-    """Write a Parquet file atomically, with bytes that depend on nothing but the table."""
-    with atomic_path(final) as temporary:
-        pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd")
 
 
 def file_digest(path: Path) -> str:

@@ -19,7 +19,7 @@ from distributed import Client
 from enrich_dist import chunks, companies, reduce
 from enrich_dist.checkpoints import CheckpointRecord, CheckpointStore, checkpoint_key
 from enrich_dist.duck import DRIVER_MEMORY_MB, connect
-from enrich_dist.errors import SettingsError, SourceError
+from enrich_dist.errors import SourceError
 from enrich_dist.farm import Farm, FarmPolicy, WorkerMemory, memory_per_worker, worker_facts
 from enrich_dist.files import document_digest, file_digest, text_digest
 from enrich_dist.matching.config import ENGINE_VERSION as MATCHING_VERSION
@@ -35,8 +35,9 @@ from enrich_dist.publish import CURRENT, publish
 from enrich_dist.result import ResultInputs, build_result
 from enrich_dist.rundir import RunDirectory, StepReport
 from enrich_dist.settings import Settings
-from enrich_dist.sources.recipients import check_recipients, read_recipients
-from enrich_dist.sources.sbir import check_awards, read_awards
+from enrich_dist.sources.inputs import check_inputs
+from enrich_dist.sources.recipients import read_recipients
+from enrich_dist.sources.sbir import read_awards
 from enrich_dist.store import open_or_build, open_unverified, open_verified
 from enrich_dist.worker import ChunkTask, Matcher
 
@@ -65,7 +66,7 @@ class Pipeline:
     def ingest_awards(self) -> StepReport:
         """Read the awards. Both inputs are checked first, so that a bad one ends the run before work starts."""
         with self._step("sbir_awards") as done:
-            awards_path, recipients_path = self._checked_inputs()
+            awards_path, recipients_path = check_inputs(self.settings.inputs)
             column_map = self.settings.inputs.award_columns
             key = text_digest("awards", SOURCES_VERSION, file_digest(awards_path), document_digest(column_map))
 
@@ -137,7 +138,7 @@ class Pipeline:
     def partition_recipients(self) -> StepReport:
         """Cut the recipients into chunk files, one chunk in memory at a time."""
         with self._step("recipient_chunks") as done:
-            _, path = self._checked_inputs()
+            _, path = check_inputs(self.settings.inputs)
             column_map, chunk_size = self.settings.inputs.recipient_columns, self.settings.chunk_size
             key = text_digest(
                 "chunks",
@@ -335,15 +336,6 @@ class Pipeline:
                 return finished
 
             yield done
-
-    def _checked_inputs(self) -> tuple[Path, Path]:
-        inputs = self.settings.inputs
-        if inputs.awards is None or inputs.recipients is None:
-            missing = "inputs.awards" if inputs.awards is None else "inputs.recipients"
-            raise SettingsError(f"{missing} is not set.", remedy=f"Name the file with --set {missing}=FILE.")
-        check_awards(inputs.awards, inputs.award_columns)
-        check_recipients(inputs.recipients, inputs.recipient_columns)
-        return inputs.awards, inputs.recipients
 
     def matcher(self) -> Matcher:
         """What finds the candidates of a chunk; its key is part of every checkpoint's key."""

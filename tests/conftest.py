@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,25 @@ def enrich_dist(*arguments: str | Path, cwd: Path = REPOSITORY, **environment: s
         timeout=300,
         check=False,
     )
+
+
+@dataclass(frozen=True)
+class SampleRuns:
+    """A work directory in which the sample was run with ``sample.yaml`` (passed) and then with ``base.yaml``."""
+
+    work_dir: Path
+    passed: subprocess.CompletedProcess[str]
+    blocked: subprocess.CompletedProcess[str]
+    published_before_blocked: list[str]
+
+
+@pytest.fixture(scope="session")
+def sample_runs(tmp_path_factory: pytest.TempPathFactory) -> SampleRuns:
+    work_dir = tmp_path_factory.mktemp("sample") / "work"
+    passed = enrich_dist("run", "--config", "config/sample.yaml", "--work-dir", work_dir)
+    published = sorted(path.name for path in (work_dir / "published").iterdir())
+    blocked = enrich_dist(
+        "run", "--config", "config/base.yaml", "--work-dir", work_dir, "--chunk-size", "10000",
+        "--awards", "data/sample/sbir_awards.csv.gz", "--recipients", "data/sample/recipients.parquet",
+    )  # fmt: skip
+    return SampleRuns(work_dir, passed, blocked, published)

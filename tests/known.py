@@ -117,8 +117,18 @@ def write_inputs(folder: Path, *, reverse_recipients: bool = False) -> tuple[Pat
             title = f"{item.status} {item.method} {item.recipient}"
             writer.writerow(
                 [
-                    item.company, title, item.agency, "Phase I", item.year, "150,000", item.uei, item.duns,
-                    item.address, item.city, item.state, item.zip_code,
+                    item.company,
+                    title,
+                    item.agency,
+                    "Phase I",
+                    item.year,
+                    "150,000",
+                    item.uei,
+                    item.duns,
+                    item.address,
+                    item.city,
+                    item.state,
+                    item.zip_code,
                 ]  # fmt: skip
             )
     rows = list(reversed(_RECIPIENTS)) if reverse_recipients else _RECIPIENTS

@@ -29,6 +29,6 @@ def show(
     loaded = load_settings(config, overrides or [])
     table = Table("setting", "value", *(["origin"] if origin else []), box=None, pad_edge=False)
     for key, value in sorted(flatten(loaded.settings.model_dump(mode="json")).items()):
-        text = "" if value is None else str(value)
+        text = "null" if value is None else str(value)
         table.add_row(key, text, *([loaded.origins.get(key, "default")] if origin else []))
     Console(soft_wrap=True).print(table)

@@ -40,6 +40,11 @@ def run(
     for key, value, origin in loaded.overrides():
         console.print(f"setting {key} = {value} ({origin})", style="dim", markup=False, highlight=False)
 
+    # Before Dagster is imported and a cluster started: bad input is told at once.
+    from enrich_dist.sources.inputs import check_inputs
+
+    check_inputs(loaded.settings.inputs)
+
     from enrich_dist.observe.events import listening
     from enrich_dist.observe.summary import print_summary
     from enrich_dist.observe.terminal import TerminalListener

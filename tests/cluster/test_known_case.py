@@ -69,7 +69,7 @@ def test_the_database_stands_alone_and_agrees_with_the_parquet_file(published: P
 def test_an_unmatched_share_over_the_threshold_blocks(tmp_path: Path, client: Client) -> None:
     run = settings(tmp_path, match_rate_threshold=0.70)
 
-    with pytest.raises(PublicationBlockedError, match="match rate 0.5714, threshold 0.7000"):
+    with pytest.raises(PublicationBlockedError, match=r"match rate 0\.5714, threshold 0\.7000"):
         run_steps(run, lambda: client)
     assert not (tmp_path / "work" / "published" / CURRENT).exists()
 

@@ -21,7 +21,7 @@ from enrich_dist.settings import Settings
 from enrich_dist.worker import Matcher
 from tests.conftest import run_steps
 from tests.faults.matchers import Harmful
-from tests.known import settings
+from tests.known import settings, write_inputs
 from tests.published import published_bytes
 
 pytestmark = pytest.mark.cluster
@@ -177,7 +177,10 @@ def test_a_changed_input_never_meets_a_stale_checkpoint(tmp_path: Path, client: 
 
 
 def test_a_worker_that_finds_another_index_stops_the_run_at_once(tmp_path: Path, client: Client) -> None:
-    pipeline = Pipeline(settings(tmp_path), "swapped")
+    awards, recipients = write_inputs(tmp_path / "inputs")
+    # An index of its own: a worker that has one open already does not look at the files again.
+    awards.write_text(awards.read_text("utf-8").replace("Nobody Knows Us", "Nobody Ever Knew Us"), "utf-8")
+    pipeline = Pipeline(settings(tmp_path, inputs=(awards, recipients)), "swapped")
     pipeline.ingest_awards()
     index = Path(pipeline.join_companies().paths["index"])
     pipeline.partition_recipients()

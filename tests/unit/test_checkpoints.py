@@ -85,7 +85,17 @@ def _miscount(store: CheckpointStore) -> None:
         lambda store: store.record_path(KEY).write_text('{"key": 1}', "utf-8"),
         lambda store: pq.write_table(pa.table({"a": [1]}), store.data_path(KEY)),
     ],
-    ids=["truncated", "foreign", "miscounted", "missing", "empty", "torn-record", "list", "other-record", "other-schema"],
+    ids=[
+        "truncated",
+        "foreign",
+        "miscounted",
+        "missing",
+        "empty",
+        "torn-record",
+        "list",
+        "other-record",
+        "other-schema",
+    ],
 )
 def test_a_damaged_checkpoint_is_none(tmp_path: Path, damage: Callable[[CheckpointStore], None]) -> None:
     store = CheckpointStore(tmp_path)

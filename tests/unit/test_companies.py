@@ -143,5 +143,3 @@ def test_companies_partition_the_awards_and_order_is_nothing(
     assert max(map(len, tables.companies["ueis"].to_pylist())) <= 1
     keys = tables.companies["company_key"].to_pylist()
     assert len(set(keys)) == len(keys)
-
-

@@ -109,9 +109,7 @@ def test_no_candidate_at_all_leaves_every_company_unmatched(connection: duckdb.D
     assert [row["match_status"] for row in matches(connection, [])] == ["unmatched"] * 3
 
 
-def test_awards_matched_so_far_count_each_company_once(
-    tmp_path: Path, connection: duckdb.DuckDBPyConnection
-) -> None:
+def test_awards_matched_so_far_count_each_company_once(tmp_path: Path, connection: duckdb.DuckDBPyConnection) -> None:
     good = {**EXACT_NAME, **SAME_TOWN}
     first, second = checkpoints(
         tmp_path / "c",
@@ -156,7 +154,10 @@ def test_rows_that_are_all_accounted_for_balance() -> None:
     [
         ({"award_rows_read": 13}, "13 award rows were read, 12 are accounted for"),
         ({"recipient_source_rows": 22}, "22 recipient rows were read, 21 are accounted for"),
-        ({"chunks": [(10, 3, 7, 0), (10, 0, 9, 0)], "recipient_source_rows": 20}, "chunk 1 was planned with 10 rows, 9"),
+        (
+            {"chunks": [(10, 3, 7, 0), (10, 0, 9, 0)], "recipient_source_rows": 20},
+            "chunk 1 was planned with 10 rows, 9",
+        ),
     ],
 )
 def test_a_missing_row_is_named_and_blocks(changes: dict[str, Any], sentence: str) -> None:

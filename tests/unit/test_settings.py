@@ -91,7 +91,11 @@ def test_a_bad_setting_is_named_with_its_origin(
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("chunk_size: [", "not valid YAML"), ("- 1\n", "holds no mapping"), ("chunksize: 1\n", "Did you mean 'chunk_size'")],
+    [
+        ("chunk_size: [", "not valid YAML"),
+        ("- 1\n", "holds no mapping"),
+        ("chunksize: 1\n", "Did you mean 'chunk_size'"),
+    ],
 )
 def test_a_bad_file_is_named(tmp_path: Path, content: str, message: str) -> None:
     file = tmp_path / "bad.yaml"

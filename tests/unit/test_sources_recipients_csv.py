@@ -74,9 +74,7 @@ def test_a_row_of_the_wrong_width_is_kept_with_its_number(tmp_path: Path) -> Non
 
 @given(wide=st.lists(st.booleans(), min_size=1, max_size=40), batch_rows=st.integers(1, 12))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_batches_cover_exactly_their_rows_whichever_are_bad(
-    tmp_path: Path, wide: list[bool], batch_rows: int
-) -> None:
+def test_batches_cover_exactly_their_rows_whichever_are_bad(tmp_path: Path, wide: list[bool], batch_rows: int) -> None:
     lines = [f"h{n},NAME {n},,,Troy,NY,12180,{',' if bad else ''}" for n, bad in enumerate(wide)]
     path = write(tmp_path / "r.csv", *lines)
 
@@ -93,7 +91,7 @@ def test_batches_cover_exactly_their_rows_whichever_are_bad(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "header"),
+        ("", "is empty"),
         (HEADER, "no rows"),
         ("recipient_hash,legal_business_name,uei,city,state\nh1,ACME,,Troy,NY\n", "zip5"),
     ],
