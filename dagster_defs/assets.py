@@ -10,21 +10,30 @@ GROUP = "enrichment"
 
 @dg.asset(group_name=GROUP, kinds={"csv", "parquet"})
 def sbir_awards(context: dg.AssetExecutionContext, settings: EnrichSettings) -> dg.MaterializeResult[None]:
-    """SBIR awards read from the bulk file: cleaned, typed, with rejected rows kept beside them."""
+    """Awards, cleaned and typed.
+
+    Read from the SBIR.gov bulk file; rejected rows are kept beside them with number and reason.
+    """
     with logged(context, settings):
         return materialized(settings.pipeline(context.run.run_id).ingest_awards())
 
 
 @dg.asset(group_name=GROUP, kinds={"parquet"}, deps=[sbir_awards])
 def award_companies(context: dg.AssetExecutionContext, settings: EnrichSettings) -> dg.MaterializeResult[None]:
-    """Awards joined to companies, and the index of companies that every worker opens."""
+    """Companies and their index.
+
+    Awards joined by a shared UEI, DUNS, or name and state; the index is what every worker opens.
+    """
     with logged(context, settings):
         return materialized(settings.pipeline(context.run.run_id).join_companies())
 
 
 @dg.asset(group_name=GROUP, kinds={"parquet"})
 def recipient_chunks(context: dg.AssetExecutionContext, settings: EnrichSettings) -> dg.MaterializeResult[None]:
-    """Recipients cut into Parquet chunks of at most ``chunk_size`` rows."""
+    """Recipients in Parquet chunks.
+
+    At most ``chunk_size`` rows each, with a manifest of rows, bytes and digests.
+    """
     with logged(context, settings):
         return materialized(settings.pipeline(context.run.run_id).partition_recipients())
 
@@ -33,21 +42,30 @@ def recipient_chunks(context: dg.AssetExecutionContext, settings: EnrichSettings
 def chunk_matches(
     context: dg.AssetExecutionContext, settings: EnrichSettings, cluster: DaskCluster
 ) -> dg.MaterializeResult[None]:
-    """Candidate pairs of every chunk, computed on the Dask cluster and kept as checkpoints."""
+    """Candidates of every chunk.
+
+    Computed by the workers of the Dask cluster and kept as checkpoints; finished chunks are not computed again.
+    """
     with logged(context, settings):
         return materialized(settings.pipeline(context.run.run_id).farm_chunks(cluster.client))
 
 
 @dg.asset(group_name=GROUP, kinds={"duckdb", "parquet"}, deps=[chunk_matches])
 def enriched_awards(context: dg.AssetExecutionContext, settings: EnrichSettings) -> dg.MaterializeResult[None]:
-    """Awards with the best recipient of their company, measured and judged; not yet published."""
+    """Best match per award, judged.
+
+    The reduce of all checkpoints, with metrics and verdict; not yet published.
+    """
     with logged(context, settings):
         return materialized(settings.pipeline(context.run.run_id).enrich_awards())
 
 
 @dg.asset(group_name=GROUP, kinds={"duckdb", "parquet"}, deps=[enriched_awards])
 def published_awards(context: dg.AssetExecutionContext, settings: EnrichSettings) -> dg.MaterializeResult[None]:
-    """The judged result, swapped in atomically; refused without a passed verdict, however it is launched."""
+    """Published result.
+
+    The judged result, swapped in atomically; refused without a passed verdict, however it is launched.
+    """
     pipeline = settings.pipeline(context.run.run_id)
     with logged(context, settings):
         result = materialized(pipeline.publish_awards())

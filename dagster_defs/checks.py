@@ -29,11 +29,12 @@ _SPECS = [
 
 
 # One op for all: were each check a step of its own, the first to fail would keep the others from being seen.
-@dg.multi_asset_check(specs=_SPECS, name="verdict")
+@dg.multi_asset_check(specs=_SPECS, name="verdict", can_subset=True)
 def verdict_checks(context: dg.AssetCheckExecutionContext, settings: EnrichSettings) -> Iterator[dg.AssetCheckResult]:
     """The checks of the verdict that lies in the latest result."""
     verdict = settings.pipeline(context.run.run_id).verdict()
-    for spec in _SPECS:
+    selected = context.op_execution_context.selected_asset_check_keys
+    for spec in (spec for spec in _SPECS if spec.key in selected):
         found = judged_by(verdict, spec.name)
         blocks = spec.blocking and not found["passed"]
         if blocks:
@@ -45,7 +46,7 @@ def verdict_checks(context: dg.AssetCheckExecutionContext, settings: EnrichSetti
             passed=found["passed"],
             severity=dg.AssetCheckSeverity.ERROR,
             description=BLOCKED + found["reason"] if blocks else found["reason"],
-            metadata={"value": found["value"], "threshold": found["threshold"]},
+            metadata={spec.name: found["value"], "threshold": found["threshold"]},
         )
 
 

@@ -14,7 +14,7 @@ from enrich_dist.pipeline import Pipeline
 from enrich_dist.quality import judged_by
 from enrich_dist.settings import Settings
 
-_INSTANCE = "telemetry:\n  enabled: false\n"
+_INSTANCE = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
 
 
 def open_instance(directory: Path) -> dg.DagsterInstance:
@@ -68,5 +68,5 @@ def _blocked(pipeline: Pipeline) -> EnrichError | None:
         )
     return PublicationBlockedError(
         f"The quality gate blocked the result, nothing was published: {reasons}.",
-        remedy=f"See {judged.paths['report']} for where matches are missing.",
+        remedy="The report shows where matches are missing.",
     )

@@ -25,8 +25,8 @@ def materialized(report: StepReport) -> dg.MaterializeResult[None]:
         "peak_memory_mb": dg.MetadataValue.float(round(report.peak_memory_bytes / 1e6, 1)),
         "reused": dg.MetadataValue.bool(report.reused),
     }
-    metadata |= {name: _number(value) for name, value in report.numbers.items()}
     metadata |= {title.replace(" ", "_"): dg.MetadataValue.md(table) for title, table in report.tables.items()}
+    metadata |= {name: _number(value) for name, value in report.numbers.items()}
     metadata |= {f"{name}_path": dg.MetadataValue.path(path) for name, path in report.paths.items()}
     return dg.MaterializeResult(metadata=metadata)
 

@@ -9,6 +9,7 @@ from distributed import Client
 from pydantic import Field, PrivateAttr
 
 from enrich_dist.cluster import ClusterStart
+from enrich_dist.observe.status import all_chunks_finished
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import LoadedSettings, load_settings
 
@@ -33,7 +34,8 @@ class EnrichSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
 class DaskCluster(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The Dask cluster of the settings, made by ``dagster_dask.dask_resource``.
 
-    It starts in the background when the run starts, so that it is there when the plan is made.
+    It starts in the background when the run starts, so that it is there when the plan is made; only where all chunks
+    of the latest plan are finished, and so most likely those of this run, it waits to be asked for.
     """
 
     settings: EnrichSettings
@@ -44,6 +46,8 @@ class DaskCluster(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Start the cluster, and close it when the run ends."""
         pipeline = self.settings.pipeline(context.run_id or "")
         with ClusterStart(pipeline.settings, pipeline.directory.scratch / "dask") as start:
+            if not all_chunks_finished(pipeline.directory):
+                start.begin()
             self._start = start
             yield self
 

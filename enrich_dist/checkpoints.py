@@ -7,7 +7,7 @@ does not agree is not a checkpoint. Covers a local or shared POSIX file system.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -65,8 +65,11 @@ class CheckpointStore:
         """Where the record of ``key`` stands."""
         return self.directory / f"{key}.json"
 
-    def write(self, key: str, candidates: pa.Table, **known: Any) -> CheckpointRecord:
-        """Write candidates, verify what is on the disk, then write the record. ``known``: its other fields.
+    def write(self, key: str, candidates: pa.Table, known: Callable[[], dict[str, Any]]) -> CheckpointRecord:
+        """Write candidates, verify what is on the disk, then write the record.
+
+        ``known`` gives its other fields; it is asked after the candidates are written, so that they can tell what
+        writing took.
 
         Raises ``CorruptionError`` when the file read back is not what was written.
         """
@@ -77,7 +80,7 @@ class CheckpointStore:
             if not pq.read_table(temporary).equals(candidates.replace_schema_metadata(None)):
                 raise CorruptionError(f"{data} reads back differently from what was written.")
             size = temporary.stat().st_size
-        record = CheckpointRecord(key=key, candidates=len(candidates), bytes=size, sha256=sha256, **known)
+        record = CheckpointRecord(key=key, candidates=len(candidates), bytes=size, sha256=sha256, **known())
         write_json(self.record_path(key), asdict(record))
         return record
 

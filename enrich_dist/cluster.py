@@ -17,7 +17,6 @@ from typing import Any
 
 import dask
 from dagster import DagsterError, build_resources
-from dagster_dask import dask_resource
 from distributed import Client
 
 from enrich_dist.errors import FarmError
@@ -61,6 +60,9 @@ def open_client(settings: Settings, scratch: Path) -> Iterator[Client]:
     Raises ``FarmError`` when the scheduler does not answer or no worker comes within
     ``cluster.start_timeout_seconds``.
     """
+    # Brings pandas and dask.dataframe with it: two seconds that a run without work to farm need not spend.
+    from dagster_dask import dask_resource
+
     scratch.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(_DASK_CONFIG))
@@ -83,9 +85,9 @@ def open_client(settings: Settings, scratch: Path) -> Iterator[Client]:
 
 
 class ClusterStart:
-    """A cluster that starts in the background while the plan is made.
+    """A cluster that can start in the background while the plan is made.
 
-    Context manager; ``client()`` waits for it. Leaving closes the cluster, also one that nobody waited for.
+    Context manager; ``begin()`` starts it, ``client()`` starts it if need be and waits for it. Leaving closes it.
     """
 
     def __init__(self, settings: Settings, scratch: Path) -> None:
@@ -95,19 +97,25 @@ class ClusterStart:
         self._leave = threading.Event()
         self._thread = threading.Thread(target=self._hold, name="cluster-start", daemon=True)
 
+    def begin(self) -> None:
+        """Start, without waiting."""
+        if not self._thread.is_alive() and not self._client.done():
+            self._thread.start()
+
     def client(self) -> Client:
         """The client, as soon as the cluster is there. Raises what starting it raised."""
+        self.begin()
         return self._client.result()
 
     def __enter__(self) -> ClusterStart:
-        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._leave.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _hold(self) -> None:
         try:

@@ -81,13 +81,13 @@ class Farm:
                 threads = sum(self._client.nthreads().values())
                 self._require_workers(threads)
                 self._fill(threads)
+                on_tick(threads)
                 for future in self._finished():
                     flight = self._in_flight.pop(future)
                     record = self._settle(future, flight.task)
                     if record is not None:
                         on_chunk(flight.task, record)
                 self._restart_overdue()
-                on_tick(threads)
         finally:
             for future in self._in_flight:
                 future.cancel()

@@ -91,6 +91,11 @@ def text_digest(*parts: str) -> str:
     return digest.hexdigest()
 
 
+def directory_name(*parts: str) -> str:
+    """The first 96 bits of ``text_digest``: as good as unique, and short enough to be read in a path."""
+    return text_digest(*parts)[:24]
+
+
 def document_digest(document: Any) -> str:
     """SHA-256 of a JSON document in canonical form."""
     return text_digest(json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":")))

@@ -21,7 +21,7 @@ from enrich_dist.checkpoints import CheckpointRecord, CheckpointStore, checkpoin
 from enrich_dist.duck import DRIVER_MEMORY_MB, connect
 from enrich_dist.errors import SourceError
 from enrich_dist.farm import Farm, FarmPolicy, WorkerMemory, memory_per_worker, worker_facts
-from enrich_dist.files import document_digest, file_digest, text_digest
+from enrich_dist.files import directory_name, document_digest, file_digest
 from enrich_dist.matching.config import ENGINE_VERSION as MATCHING_VERSION
 from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.matching.index import build_index
@@ -66,9 +66,9 @@ class Pipeline:
     def ingest_awards(self) -> StepReport:
         """Read the awards. Both inputs are checked first, so that a bad one ends the run before work starts."""
         with self._step("sbir_awards") as done:
-            awards_path, recipients_path = check_inputs(self.settings.inputs)
+            awards_path, _ = check_inputs(self.settings.inputs)
             column_map = self.settings.inputs.award_columns
-            key = text_digest("awards", SOURCES_VERSION, file_digest(awards_path), document_digest(column_map))
+            key = directory_name("awards", SOURCES_VERSION, file_digest(awards_path), document_digest(column_map))
 
             def build(directory: Path) -> dict[str, Any]:
                 table = read_awards(awards_path, column_map)
@@ -91,7 +91,7 @@ class Pipeline:
                 _Output(
                     rows=stored.facts["rows"],
                     reused=stored.reused,
-                    paths={"awards": str(stored.path), "source": str(awards_path), "recipients": str(recipients_path)},
+                    paths={"awards": str(stored.path), "source": str(awards_path)},
                     numbers={name: value for name, value in stored.facts.items() if name != "rows"},
                     tables={},
                 )
@@ -101,7 +101,7 @@ class Pipeline:
         """Join awards to companies and build the index that every worker opens."""
         with self._step("award_companies") as done:
             awards = open_verified(self.directory.output("sbir_awards", "awards"))
-            key = text_digest("companies", companies.ENGINE_VERSION, MATCHING_VERSION, awards.content_digest)
+            key = directory_name("companies", companies.ENGINE_VERSION, MATCHING_VERSION, awards.content_digest)
 
             def build(directory: Path) -> dict[str, Any]:
                 tables = companies.build_companies(
@@ -120,7 +120,7 @@ class Pipeline:
                 return {"companies": stored.facts["rows"]}
 
             index = open_or_build(
-                self.directory.index / text_digest("index", MATCHING_VERSION, stored.content_digest), build_files
+                self.directory.index / directory_name("index", MATCHING_VERSION, stored.content_digest), build_files
             )
             return done(
                 _Output(
@@ -140,7 +140,7 @@ class Pipeline:
         with self._step("recipient_chunks") as done:
             _, path = check_inputs(self.settings.inputs)
             column_map, chunk_size = self.settings.inputs.recipient_columns, self.settings.chunk_size
-            key = text_digest(
+            key = directory_name(
                 "chunks",
                 SOURCES_VERSION,
                 chunks.ENGINE_VERSION,
@@ -214,8 +214,8 @@ class Pipeline:
                         "candidates": sum(records[task.checkpoint_key].candidates for task in tasks),
                         "workers": len(workers),
                         "farm_seconds": round(farm_seconds, 3),
-                        "worker_peak_memory_bytes": max((item.peak_memory_bytes for item in workers), default=0),
-                        "worker_memory_threshold_bytes": self.settings.memory_threshold_mb * 1_000_000,
+                        "worker_peak_memory_mb": round(max((i.peak_memory_bytes for i in workers), default=0) / 1e6, 1),
+                        "worker_memory_threshold_mb": self.settings.memory_threshold_mb,
                     },
                     tables={"memory per worker": _memory_table(workers, limits)} if workers else {},
                 )
@@ -232,7 +232,7 @@ class Pipeline:
             records, _ = store.find(task.checkpoint_key for task in tasks)
             decision = self._decision()
             threshold = self.settings.match_rate_threshold
-            key = text_digest(
+            key = directory_name(
                 "result",
                 reduce.ENGINE_VERSION,
                 MATCHING_VERSION,
@@ -272,7 +272,7 @@ class Pipeline:
                         "match_rate": metrics["match_rate"],
                         "match_rate_by_company": metrics["companies"]["match_rate"],
                         "match_rate_threshold": threshold,
-                        "passed": int(verdict["status"] == "passed"),
+                        "verdict_passed": int(verdict["status"] == "passed"),
                         **{f"awards_{status}": metrics["awards"][status] for status in reduce.STATUSES},
                         **{f"companies_{status}": metrics["companies"][status] for status in reduce.STATUSES},
                         **{f"awards_matched_by_{i['method']}": i["awards"] for i in metrics["by_method"]},
@@ -408,10 +408,11 @@ def _accounting(record: CheckpointRecord, planned: int) -> tuple[int, int, int, 
 
 
 def _memory_table(workers: Sequence[WorkerMemory], limits: dict[str, int]) -> str:
+    several_hosts = len({item.host for item in workers}) > 1
     rows = [
         (
             item.worker,
-            item.host,
+            *([item.host] if several_hosts else []),
             item.chunks,
             item.records,
             f"{item.busy_seconds:.1f}",
@@ -420,4 +421,7 @@ def _memory_table(workers: Sequence[WorkerMemory], limits: dict[str, int]) -> st
         )
         for item in workers
     ]
-    return report.markdown_table(("worker", "host", "chunks", "records", "busy seconds", "peak MB", "limit MB"), rows)
+    return report.markdown_table(
+        ("worker", *(["host"] if several_hosts else []), "chunks", "records", "busy seconds", "peak MB", "limit MB"),
+        rows,
+    )

@@ -57,16 +57,25 @@ def create_matches(connection: duckdb.DuckDBPyConnection, decision: DecisionConf
     connection.execute(
         f"""
         create or replace table company_matches as
-        with one_per_organisation as (
-            select * from scored
-            qualify row_number() over (partition by company_id, coalesce(uei, recipient_id) order by {order}) = 1
+        -- Ranked by narrow rows; what else is known of a winner is fetched afterwards.
+        with rivals as (
+            select company_id, source_row, recipient_id, coalesce(uei, recipient_id) as organisation, match_method,
+                   method_rank, match_score
+            from scored
+        ), one_per_organisation as (
+            select * from rivals
+            qualify row_number() over (partition by company_id, organisation order by {order}) = 1
         ), ranked as (
             select *, row_number() over best as place, lead(match_score, 1, 0) over best as runner_up_score
             from one_per_organisation window best as (partition by company_id order by {order})
-        ), best as (
-            select company_id, match_method, match_score, round(match_score - runner_up_score, 4) as match_margin,
-                   {evidence}, source_row as recipient_source_row, {recipient}
+        ), winners as (
+            select company_id, source_row, match_method, match_score,
+                   round(match_score - runner_up_score, 4) as match_margin
             from ranked where place = 1
+        ), best as (
+            select company_id, match_method, match_score, match_margin, {evidence},
+                   source_row as recipient_source_row, {recipient}
+            from winners join candidates using (company_id, source_row)
         )
         select company_id, company_key, name as company_name, award_count,
                case when match_score >= $accept and (match_method = 'uei' or match_margin >= $margin) then 'matched'

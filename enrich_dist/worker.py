@@ -72,22 +72,24 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
         if len(recipients) != task.chunk_rows:
             raise CorruptionError(f"{task.chunk_path} holds {len(recipients)} rows, planned were {task.chunk_rows}.")
         candidates = matcher.match(index, recipients)
-    with_candidates = int(np.unique(candidates["source_row"].to_numpy()).size)
-    return CheckpointStore(task.checkpoint_directory).write(
-        task.checkpoint_key,
-        candidates,
-        rows_in=len(recipients),
-        rows_with_candidates=with_candidates,
-        rows_without_candidates=len(recipients) - with_candidates,
-        rows_quarantined=0,
-        seconds=meter.seconds,
-        peak_memory_bytes=meter.peak_memory_bytes,
-        memory_method=meter.memory_method,
-        worker=_worker_name(),
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        attempt=task.attempt,
-    )
+        with_candidates = int(np.unique(candidates["source_row"].to_numpy()).size)
+        return CheckpointStore(task.checkpoint_directory).write(
+            task.checkpoint_key,
+            candidates,
+            lambda: {
+                "rows_in": len(recipients),
+                "rows_with_candidates": with_candidates,
+                "rows_without_candidates": len(recipients) - with_candidates,
+                "rows_quarantined": 0,
+                "seconds": meter.seconds,
+                "peak_memory_bytes": meter.peak_memory_bytes,
+                "memory_method": meter.memory_method,
+                "worker": _worker_name(),
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "attempt": task.attempt,
+            },
+        )
 
 
 def _index(task: ChunkTask, matcher: Matcher) -> Any:

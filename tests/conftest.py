@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -80,3 +81,10 @@ def sample_runs(tmp_path_factory: pytest.TempPathFactory) -> SampleRuns:
         "--awards", "data/sample/sbir_awards.csv.gz", "--recipients", "data/sample/recipients.parquet",
     )  # fmt: skip
     return SampleRuns(work_dir, passed, blocked, published)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

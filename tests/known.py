@@ -115,22 +115,9 @@ def write_inputs(folder: Path, *, reverse_recipients: bool = False) -> tuple[Pat
         writer.writerow(AWARD_HEADER)
         for item in AWARDS:
             title = f"{item.status} {item.method} {item.recipient}"
-            writer.writerow(
-                [
-                    item.company,
-                    title,
-                    item.agency,
-                    "Phase I",
-                    item.year,
-                    "150,000",
-                    item.uei,
-                    item.duns,
-                    item.address,
-                    item.city,
-                    item.state,
-                    item.zip_code,
-                ]  # fmt: skip
-            )
+            place = [item.address, item.city, item.state, item.zip_code]
+            known = [item.agency, "Phase I", item.year, "150,000", item.uei, item.duns]
+            writer.writerow([item.company, title, *known, *place])
     rows = list(reversed(_RECIPIENTS)) if reverse_recipients else _RECIPIENTS
     columns = dict(zip(RECIPIENT_NAMES, zip(*rows, strict=True), strict=True))
     types = {name: pa.string() for name in RECIPIENT_NAMES} | {"alternate_names": pa.list_(pa.string())}

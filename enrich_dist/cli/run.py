@@ -23,7 +23,9 @@ def run(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also print Dagster's log.")] = False,
 ) -> None:
     """Run the job: match, judge, publish. An interrupted run is resumed by running it again."""
-    console = Console(stderr=True)
+    from enrich_dist.observe.terminal import TerminalListener, open_console
+
+    console = open_console()
     texts = [
         *(overrides or []),
         *override_texts(
@@ -45,16 +47,20 @@ def run(
 
     check_inputs(loaded.settings.inputs)
 
+    from enrich_dist.errors import PublicationBlockedError
     from enrich_dist.observe.events import listening
     from enrich_dist.observe.summary import print_summary
-    from enrich_dist.observe.terminal import TerminalListener
-
-    with TerminalListener(console) as terminal, listening(terminal):
-        terminal.note("Starting Dagster and the cluster")
-        from dagster_defs.launch import launch
-
-        settings = loaded.settings
-        launch(settings, config=config, overrides=texts, log_level="INFO" if verbose else "CRITICAL")
     from enrich_dist.rundir import RunDirectory
 
-    print_summary(Console(), RunDirectory(settings.paths.work_dir))
+    settings = loaded.settings
+    directory = RunDirectory(settings.paths.work_dir)
+    try:
+        with TerminalListener(console) as terminal, listening(terminal):
+            terminal.note("Starting Dagster and the cluster")
+            from dagster_defs.launch import launch
+
+            launch(settings, config=config, overrides=texts, log_level="INFO" if verbose else "CRITICAL")
+    except PublicationBlockedError:
+        print_summary(Console(), directory)
+        raise
+    print_summary(Console(), directory)

@@ -92,7 +92,7 @@ def render(metrics: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
 
 def percent(share: float) -> str:
     """A share as a percentage with one decimal."""
-    return f"{100 * share:.1f} %"
+    return "< 0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
 
 
 def _line(cells: Sequence[object]) -> str:
@@ -106,4 +106,4 @@ def _cell(value: object) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return text.removesuffix(" %").replace(",", "").replace(".", "", 1).isdigit()
+    return text.removeprefix("< ").removesuffix(" %").replace(",", "").replace(".", "", 1).isdigit()

@@ -28,7 +28,7 @@ def read_status(directory: RunDirectory) -> RunStatus:
     """Read the state of the run directory; nothing is verified and nothing is changed."""
     steps = directory.all_latest()
     chunks = _chunks(directory)
-    done = [item for item in chunks if (directory.checkpoints / f"{item['checkpoint_key']}.json").exists()]
+    done = [item for item in chunks if _has_record(directory, item)]
     enriched = steps.get("enriched_awards")
     current = directory.published / "current"
     return RunStatus(
@@ -40,6 +40,16 @@ def read_status(directory: RunDirectory) -> RunStatus:
         verdict=None if enriched is None else _verdict(enriched),
         published=str(current.resolve()) if current.exists() else None,
     )
+
+
+def all_chunks_finished(directory: RunDirectory) -> bool:
+    """Whether there is a plan and each of its chunks has a checkpoint record (which is not verified)."""
+    chunks = _chunks(directory)
+    return bool(chunks) and all(_has_record(directory, item) for item in chunks)
+
+
+def _has_record(directory: RunDirectory, chunk: dict[str, Any]) -> bool:
+    return (directory.checkpoints / f"{chunk['checkpoint_key']}.json").exists()
 
 
 def _chunks(directory: RunDirectory) -> list[dict[str, Any]]:

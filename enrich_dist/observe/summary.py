@@ -16,15 +16,34 @@ from enrich_dist.observe.status import RunStatus
 from enrich_dist.observe.terminal import TITLES
 from enrich_dist.rundir import STEPS, RunDirectory
 
+_SHORT_SECONDS = 0.1  # a rate over less says nothing
+_FILES = (
+    ("Result", "enriched_awards.parquet"),
+    ("Database", "enrich_dist.duckdb"),
+    ("Rejects", "rejects.csv"),
+    ("Report", "report.md"),
+)
+_METHODS = {
+    "uei": "UEI",
+    "duns": "DUNS",
+    "exact_name_place": "exact name and place",
+    "fuzzy_name_place": "similar name and place",
+    "exact_name": "exact name",
+    "fuzzy_name": "similar name",
+}
+
 
 def print_summary(console: Console, directory: RunDirectory) -> None:
     """Verdict, matches, steps, memory per worker, and the paths of result and report."""
-    reports = directory.all_latest()
+    latest = directory.all_latest()
+    run_id = latest["enriched_awards"].run_id
+    reports = {step: report for step, report in latest.items() if report.run_id == run_id}
     result = Path(reports["enriched_awards"].paths["result"])
     metrics, verdict = read_json(result / "metrics.json"), read_json(result / "verdict.json")
     awards = metrics["awards"]
     passed = verdict["status"] == "passed"
     console.print(
+        "",
         Panel(
             f"[bold]{percent(metrics['match_rate'])}[/] of {awards['valid']:,} awards have an accepted match "
             f"(threshold {percent(reports['enriched_awards'].numbers['match_rate_threshold'])})\n"
@@ -33,27 +52,36 @@ def print_summary(console: Console, directory: RunDirectory) -> None:
             title="[bold green]published[/]" if passed else "[bold red]blocked[/]",
             title_align="left",
             expand=False,
-        )
+        ),
+        "",
     )
     methods = Table("method", box=None, pad_edge=False, title_justify="left")
     for column in ("awards", "companies", "share of awards"):
         methods.add_column(column, justify="right")
     for item in metrics["by_method"]:
         share = percent(item["awards"] / awards["valid"])
-        methods.add_row(item["method"], f"{item['awards']:,}", f"{item['companies']:,}", share)
+        methods.add_row(
+            _METHODS.get(item["method"], item["method"]), f"{item['awards']:,}", f"{item['companies']:,}", share
+        )
     console.print(methods, "")
     console.print(_steps_table(reports), "")
     memory = reports["chunk_matches"].tables.get("memory per worker")
     if memory:
         console.print("Memory per worker")
         console.print(_from_markdown(memory), "")
-    for label, path in _paths(directory):
-        console.print(f"{label:<10} {escape(str(path))}", soft_wrap=True, highlight=False)
+    for label, name in _FILES:
+        path = (directory.published / "current" if passed else result) / name
+        console.print(f"{label:<10} {escape(shown_path(path))}", soft_wrap=True, highlight=False)
+
+
+def shown_path(path: Path) -> str:
+    """The path as a person here would type it: relative where it lies below the current directory."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def print_status(console: Console, root: Path, status: RunStatus) -> None:
     """Steps, chunks, verdict and publication."""
-    console.print(f"Run directory {escape(str(root))}", soft_wrap=True, highlight=False)
+    console.print(f"Run directory {escape(shown_path(root))}", soft_wrap=True, highlight=False)
     if not status.steps:
         console.print("Nothing has run here yet. Start with: enrich-dist run", highlight=False)
         return
@@ -68,7 +96,11 @@ def print_status(console: Console, root: Path, status: RunStatus) -> None:
     if status.verdict is not None:
         reasons = "; ".join(status.verdict["reasons"])
         console.print(f"Verdict    {status.verdict['status']}{': ' + reasons if reasons else ''}", highlight=False)
-    console.print(f"Published  {escape(status.published or 'nothing yet')}", soft_wrap=True, highlight=False)
+    console.print(
+        f"Published  {escape(shown_path(Path(status.published)) if status.published else 'nothing yet')}",
+        soft_wrap=True,
+        highlight=False,
+    )
     missing = [step for step in STEPS if step not in status.steps]
     if missing or status.chunks_done < status.chunks_total:
         console.print("To go on, run the same `enrich-dist run` again: what is finished is kept.", highlight=False)
@@ -80,16 +112,16 @@ def _steps_table(reports: dict[str, Any]) -> Table:
         table.add_column(column, justify="right")
     for step in STEPS:
         if step not in reports:
-            table.add_row(TITLES[step], "", "", "", "", "not yet")
+            table.add_row(TITLES[step], "", "", "", "", "not run")
             continue
         report = reports[step]
         table.add_row(
             TITLES[step],
             f"{report.rows:,}",
             f"{report.seconds:.1f}",
-            f"{report.rows_per_second:,.0f}",
+            f"{report.rows_per_second:,.0f}" if report.seconds >= _SHORT_SECONDS else "",
             f"{report.peak_memory_bytes / 1e6:.0f}",
-            "kept" if report.reused else "",
+            "reused" if report.reused else "",
         )
     return table
 
@@ -102,13 +134,3 @@ def _from_markdown(markdown: str) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
-
-
-def _paths(directory: RunDirectory) -> list[tuple[str, Path]]:
-    current = directory.published / "current"
-    return [
-        ("Result", current / "enriched_awards.parquet"),
-        ("Database", current / "enrich_dist.duckdb"),
-        ("Rejects", current / "rejects.csv"),
-        ("Report", current / "report.md"),
-    ]

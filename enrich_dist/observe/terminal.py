@@ -5,6 +5,8 @@ Where the output is no terminal, plain lines at intervals take the bar's place.
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from types import TracebackType
 
@@ -23,6 +25,11 @@ TITLES = {
     "enriched_awards": "Reducing and judging",
     "published_awards": "Publishing",
 }
+
+
+def open_console() -> Console:
+    """A console on standard error that stays the terminal while Dagster redirects the process's output to its logs."""
+    return Console(file=os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", buffering=1))
 
 
 class TerminalListener:
@@ -62,7 +69,7 @@ class TerminalListener:
             case StepStarted(step):
                 self.note(TITLES.get(step, step))
             case StepFinished(step, rows, seconds, reused):
-                kept = "valid, kept" if reused else f"{seconds:.1f} s"
+                kept = "unchanged, reused" if reused else f"{seconds:.1f} s"
                 self._console.print(
                     f"[green]✓[/] {TITLES.get(step, step)} [dim]{rows:,} rows, {kept}[/]", highlight=False
                 )

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.conftest import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BASE = REPOSITORY / "config" / "base.yaml"
@@ -62,7 +63,7 @@ def events_page(asset: str) -> str:
 @contextmanager
 def serving(dagster_home: Path) -> Iterator[str]:
     """Serve the UI over the history in ``dagster_home``; yields its address."""
-    port = _free_port()
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [
         str(Path(sys.executable).with_name("dagster-webserver")),
@@ -134,13 +135,6 @@ def _chromium() -> str:
             "or name the executable with CHROMIUM=/path/to/chromium"
         )
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _answers(server: subprocess.Popen[bytes], address: str) -> bool:

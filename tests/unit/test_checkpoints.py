@@ -26,11 +26,14 @@ def candidates(rows: int = 3) -> pa.Table:
     return pa.table(columns)
 
 
+KNOWN = {
+    "rows_in": 10, "rows_with_candidates": 3, "rows_without_candidates": 7, "rows_quarantined": 0, "seconds": 0.5,
+    "peak_memory_bytes": 1, "memory_method": "vmhwm", "worker": "0", "host": "here", "pid": 1, "attempt": 1,
+}  # fmt: skip
+
+
 def write(store: CheckpointStore, key: str = KEY) -> CheckpointRecord:
-    return store.write(
-        key, candidates(), rows_in=10, rows_with_candidates=3, rows_without_candidates=7, rows_quarantined=0,
-        seconds=0.5, peak_memory_bytes=1, memory_method="vmhwm", worker="0", host="here", pid=1, attempt=1,
-    )  # fmt: skip
+    return store.write(key, candidates(), lambda: KNOWN)
 
 
 def test_a_checkpoint_is_found_again(tmp_path: Path) -> None:
@@ -126,7 +129,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
 
     with pytest.raises(TypeError):
-        store.write(KEY, candidates(), rows_in="not the fields of a record")
+        store.write(KEY, candidates(), lambda: {"rows_in": 10})
 
     assert not store.record_path(KEY).exists()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".tmp")] == []

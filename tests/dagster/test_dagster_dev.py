@@ -1,0 +1,119 @@
+"""``dagster dev`` in the project's folder: the history of the command line's runs, and the same job launched there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from enrich_dist.publish import CURRENT
+from tests.conftest import REPOSITORY, enrich_dist, free_port
+from tests.known import write_inputs
+
+pytestmark = pytest.mark.cluster
+_SECONDS = 120
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like the project's, with settings for the known case and one run of the command line."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "dagster.yaml").symlink_to(REPOSITORY / "dagster.yaml")
+    (folder / "config").mkdir()
+    awards, recipients = write_inputs(folder / "inputs")
+    (folder / "config" / "base.yaml").write_text(
+        f"inputs: {{awards: {awards}, recipients: {recipients}}}\nmatch_rate_threshold: 0.5\nchunk_size: 20\n", "utf-8"
+    )
+    done = enrich_dist("run", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(project: Path) -> Iterator[str]:
+    port = free_port()
+    command = [
+        str(Path(sys.executable).with_name("dagster")),
+        "dev",
+        "--port",
+        str(port),
+        "-m",
+        "dagster_defs.definitions",
+    ]
+    with subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield f"http://127.0.0.1:{port}/graphql"
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def ask(address: str, query: str, **variables: Any) -> Any:
+    body = json.dumps({"query": query, "variables": variables}).encode()
+    request = urllib.request.Request(address, body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return json.load(response)["data"]
+
+
+def runs(address: str) -> list[dict[str, str]]:
+    """Runs, the newest first."""
+    query = "{ runsOrError { ... on Runs { results { runId status jobName } } } }"
+    found: list[dict[str, str]] = ask(address, query)["runsOrError"]["results"]
+    return found
+
+
+def wait_until(condition: Any) -> Any:
+    deadline = time.monotonic() + _SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if found := condition():
+                return found
+        except OSError:
+            pass  # the server is not up yet
+        time.sleep(0.5)
+    raise AssertionError(f"not within {_SECONDS} seconds")
+
+
+_LAUNCH = """
+mutation($job: JobOrPipelineSelector!) {
+  launchRun(executionParams: {selector: $job, mode: "default", runConfigData: {}}) {
+    __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
+  }
+}
+"""
+
+
+def test_the_ui_has_the_command_lines_run_and_launches_the_same_job(project: Path, address: str) -> None:
+    [first] = wait_until(lambda: runs(address))
+    assert (first["jobName"], first["status"]) == ("enrich", "SUCCESS")
+    before = (project / "work" / "published" / CURRENT).resolve()
+    (project / "work" / "published" / CURRENT).unlink()
+
+    job = {
+        "repositoryLocationName": "dagster_defs.definitions",
+        "repositoryName": "__repository__",
+        "pipelineName": "enrich",
+    }
+    launched = ask(address, _LAUNCH, job=job)["launchRun"]
+    assert launched["__typename"] == "LaunchRunSuccess", launched
+    run_id = launched["run"]["runId"]
+    status = wait_until(
+        lambda: next(
+            (
+                run["status"]
+                for run in runs(address)
+                if run["runId"] == run_id and run["status"] in {"SUCCESS", "FAILURE", "CANCELED"}
+            ),
+            None,
+        )
+    )
+
+    assert status == "SUCCESS"
+    assert (project / "work" / "published" / CURRENT).resolve() == before
