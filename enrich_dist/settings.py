@@ -28,6 +28,7 @@ ENV_PREFIX = "ENRICH_DIST_"
 CONFIG_VARIABLE = "ENRICH_DIST_CONFIG"  # names the settings file where --config does not
 DEFAULT_CONFIG = Path("config/base.yaml")
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+PositiveShare = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 class _Section(BaseModel):
@@ -81,10 +82,10 @@ class FarmSettings(_Section):
 class MatchingSettings(_Section):
     """What makes a candidate (re-runs chunks when changed) and what makes a match (does not)."""
 
-    min_name_cosine: Share = 0.60
-    max_candidates_per_name: Annotated[int, Field(ge=1)] = 5
+    min_name_cosine: PositiveShare = 0.60
+    max_candidates_per_name: Annotated[int, Field(ge=1, le=1_000)] = 5
     batch_rows: Annotated[int, Field(ge=1)] = 16_384
-    accept_score: Share = 0.90
+    accept_score: PositiveShare = 0.90
     review_score: Share = 0.70
     min_margin: Share = 0.02
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page
 
+from dagster_defs.launch import open_instance
 from enrich_dist.files import read_json
 from enrich_dist.rundir import RunDirectory
-from tests.browser.ui import BASE, BLOCKED_EXIT_CODE, SAMPLE, SAMPLE_INPUTS, browsing, opened_page, serving
-from tests.conftest import enrich_dist
+from tests.browser.ui import BLOCKED_EXIT_CODE, browsing, opened_page, serving
+from tests.conftest import SampleRuns
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,11 @@ class History:
 
 
 @pytest.fixture(scope="module")
-def history(tmp_path_factory: pytest.TempPathFactory) -> History:
-    directory = RunDirectory(tmp_path_factory.mktemp("ui") / "work")
-    passed = _run(directory, SAMPLE, exit_code=0)
-    blocked = _run(directory, BASE, *SAMPLE_INPUTS, exit_code=BLOCKED_EXIT_CODE)
+def history(sample_runs: SampleRuns) -> History:
+    assert (sample_runs.passed.returncode, sample_runs.blocked.returncode) == (0, BLOCKED_EXIT_CODE)
+    directory = RunDirectory(sample_runs.work_dir)
+    with open_instance(directory.dagster) as instance:
+        blocked, passed = (run.run_id for run in instance.get_runs())  # the newest first
     (reason,) = read_json(directory.output("enriched_awards", "result") / "verdict.json")["reasons"]
     return History(directory, passed, blocked, reason)
 
@@ -50,10 +51,3 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser, address: str) -> Iterator[Page]:
     with opened_page(browser, address) as opened:
         yield opened
-
-
-def _run(directory: RunDirectory, config: Path, *arguments: str, exit_code: int) -> str:
-    """Run the job; return the run's id."""
-    done = enrich_dist("run", "--config", config, "--work-dir", directory.root, *arguments)
-    assert done.returncode == exit_code, done.stdout + done.stderr
-    return directory.latest("enriched_awards").run_id

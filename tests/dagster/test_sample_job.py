@@ -80,7 +80,7 @@ def test_the_farm_tells_memory_per_worker_and_quality_its_breakdown(
 
     farm, enriched = found["chunk_matches"], found["enriched_awards"]
     assert (farm["workers"], farm["chunks_computed"], farm["rows"]) == (2, 10, SAMPLE_RECIPIENTS)
-    assert 0 < int(str(farm["worker_peak_memory_bytes"])) < int(str(farm["worker_memory_threshold_bytes"]))
+    assert 50 < float(str(farm["worker_peak_memory_mb"])) < int(str(farm["worker_memory_threshold_mb"]))
     assert "| 0 |" in str(farm["memory_per_worker"])
     assert "| 1 |" in str(farm["memory_per_worker"])
     assert enriched["match_rate"] == pytest.approx(int(str(enriched["awards_matched"])) / SAMPLE_AWARDS, abs=1e-6)
