@@ -21,10 +21,11 @@ def materialized(report: StepReport) -> dg.MaterializeResult[None]:
     metadata: dict[str, dg.MetadataValue] = {
         "rows": dg.MetadataValue.int(report.rows),
         "seconds": dg.MetadataValue.float(report.seconds),
-        "rows_per_second": dg.MetadataValue.float(round(report.rows_per_second, 1)),
         "peak_memory_mb": dg.MetadataValue.float(round(report.peak_memory_bytes / 1e6, 1)),
         "reused": dg.MetadataValue.bool(report.reused),
     }
+    if not report.reused:  # finding an output is no rate of making it, and would spoil the plot
+        metadata["rows_per_second"] = dg.MetadataValue.float(round(report.rows_per_second, 1))
     metadata |= {title.replace(" ", "_"): dg.MetadataValue.md(table) for title, table in report.tables.items()}
     metadata |= {name: _number(value) for name, value in report.numbers.items()}
     metadata |= {f"{name}_path": dg.MetadataValue.path(path) for name, path in report.paths.items()}

@@ -40,6 +40,7 @@ class CheckpointRecord:
     seconds: float
     peak_memory_bytes: int
     memory_method: str
+    memory_limit_bytes: int  # of the worker; 0 where it has none
     worker: str
     host: str
     pid: int

@@ -175,6 +175,7 @@ class WorkerMemory:
     busy_seconds: float
     peak_memory_bytes: int
     memory_method: str
+    memory_limit_bytes: int
 
 
 def memory_per_worker(records: Iterable[CheckpointRecord]) -> list[WorkerMemory]:
@@ -192,20 +193,7 @@ def memory_per_worker(records: Iterable[CheckpointRecord]) -> list[WorkerMemory]
             busy_seconds=sum(item.seconds for item in items),
             peak_memory_bytes=max(item.peak_memory_bytes for item in items),
             memory_method=items[0].memory_method,
+            memory_limit_bytes=items[0].memory_limit_bytes,
         )
         for (host, worker, pid), items in sorted(groups.items())
-    ]
-
-
-def worker_facts(client: Client) -> list[dict[str, Any]]:
-    """Name, host, memory limit (bytes) and threads of the workers that are there now."""
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    return [
-        {
-            "worker": str(item["name"]),
-            "host": item["host"],
-            "memory_limit_bytes": item["memory_limit"],
-            "threads": item["nthreads"],
-        }
-        for item in workers
     ]

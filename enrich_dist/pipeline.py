@@ -20,13 +20,13 @@ from enrich_dist import chunks, companies, reduce
 from enrich_dist.checkpoints import CheckpointRecord, CheckpointStore, checkpoint_key
 from enrich_dist.duck import DRIVER_MEMORY_MB, connect
 from enrich_dist.errors import SourceError
-from enrich_dist.farm import Farm, FarmPolicy, WorkerMemory, memory_per_worker, worker_facts
+from enrich_dist.farm import Farm, FarmPolicy, WorkerMemory, memory_per_worker
 from enrich_dist.files import directory_name, document_digest, file_digest
 from enrich_dist.matching.config import ENGINE_VERSION as MATCHING_VERSION
 from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.matching.index import build_index
 from enrich_dist.matching.matcher import OrganisationMatcher
-from enrich_dist.matching.scoring import DecisionConfig
+from enrich_dist.matching.scoring import DecisionConfig, method_sql, score_sql
 from enrich_dist.meter import Meter
 from enrich_dist.observe import report
 from enrich_dist.observe.events import Notice, StepFinished, StepStarted, emit
@@ -195,11 +195,10 @@ class Pipeline:
                     farm = Farm(cluster, self.matcher(), self._policy())
                     outcome = farm.run(waiting, on_chunk=observer.chunk_finished, on_tick=observer.tick)
                 computed, failed_attempts, farm_seconds = outcome.records, outcome.failed_attempts, outcome.seconds
-                limits = {item["worker"]: item["memory_limit_bytes"] for item in worker_facts(cluster)}
-            else:
-                limits = {}
             records = {**finished, **computed}
-            workers = memory_per_worker(computed.values())
+            # Of all chunks in the result, also those that an earlier run computed: the latest materialization
+            # is where an operator looks.
+            workers = memory_per_worker(records.values())
             return done(
                 _Output(
                     rows=sum(records[task.checkpoint_key].rows_in for task in tasks),
@@ -212,12 +211,12 @@ class Pipeline:
                         "checkpoints_damaged": len(damaged),
                         "failed_attempts": failed_attempts,
                         "candidates": sum(records[task.checkpoint_key].candidates for task in tasks),
-                        "workers": len(workers),
+                        "workers": len(memory_per_worker(computed.values())),
                         "farm_seconds": round(farm_seconds, 3),
                         "worker_peak_memory_mb": round(max((i.peak_memory_bytes for i in workers), default=0) / 1e6, 1),
                         "worker_memory_threshold_mb": self.settings.memory_threshold_mb,
                     },
-                    tables={"memory per worker": _memory_table(workers, limits)} if workers else {},
+                    tables={"memory per worker": _memory_table(workers)},
                 )
             )
 
@@ -235,7 +234,8 @@ class Pipeline:
             key = directory_name(
                 "result",
                 reduce.ENGINE_VERSION,
-                MATCHING_VERSION,
+                method_sql(),
+                score_sql(),
                 awards.content_digest,
                 company.content_digest,
                 plan.content_digest,
@@ -407,7 +407,7 @@ def _accounting(record: CheckpointRecord, planned: int) -> tuple[int, int, int, 
     return planned, record.rows_with_candidates, record.rows_without_candidates, record.rows_quarantined
 
 
-def _memory_table(workers: Sequence[WorkerMemory], limits: dict[str, int]) -> str:
+def _memory_table(workers: Sequence[WorkerMemory]) -> str:
     several_hosts = len({item.host for item in workers}) > 1
     rows = [
         (
@@ -417,7 +417,7 @@ def _memory_table(workers: Sequence[WorkerMemory], limits: dict[str, int]) -> st
             item.records,
             f"{item.busy_seconds:.1f}",
             f"{item.peak_memory_bytes / 1e6:.0f}",
-            f"{limits.get(item.worker, 0) / 1e6:.0f}",
+            f"{item.memory_limit_bytes / 1e6:.0f}" if item.memory_limit_bytes else "none",
         )
         for item in workers
     ]

@@ -84,7 +84,7 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
                 "seconds": meter.seconds,
                 "peak_memory_bytes": meter.peak_memory_bytes,
                 "memory_method": meter.memory_method,
-                "worker": _worker_name(),
+                **_worker_facts(),
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
                 "attempt": task.attempt,
@@ -111,8 +111,9 @@ def _index(task: ChunkTask, matcher: Matcher) -> Any:
     return _open_indexes[task.index_digest]
 
 
-def _worker_name() -> str:
+def _worker_facts() -> dict[str, str | int]:
     try:
-        return str(get_worker().name)
+        worker = get_worker()
     except ValueError:  # not on a Dask worker
-        return "driver"
+        return {"worker": "driver", "memory_limit_bytes": 0}
+    return {"worker": str(worker.name), "memory_limit_bytes": int(worker.memory_manager.memory_limit or 0)}

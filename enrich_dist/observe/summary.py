@@ -119,7 +119,7 @@ def _steps_table(reports: dict[str, Any]) -> Table:
             TITLES[step],
             f"{report.rows:,}",
             f"{report.seconds:.1f}",
-            f"{report.rows_per_second:,.0f}" if report.seconds >= _SHORT_SECONDS else "",
+            "" if report.reused or report.seconds < _SHORT_SECONDS else f"{report.rows_per_second:,.0f}",
             f"{report.peak_memory_bytes / 1e6:.0f}",
             "reused" if report.reused else "",
         )

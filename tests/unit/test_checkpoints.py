@@ -28,7 +28,8 @@ def candidates(rows: int = 3) -> pa.Table:
 
 KNOWN = {
     "rows_in": 10, "rows_with_candidates": 3, "rows_without_candidates": 7, "rows_quarantined": 0, "seconds": 0.5,
-    "peak_memory_bytes": 1, "memory_method": "vmhwm", "worker": "0", "host": "here", "pid": 1, "attempt": 1,
+    "peak_memory_bytes": 1, "memory_method": "vmhwm", "memory_limit_bytes": 0, "worker": "0", "host": "here", "pid": 1,
+    "attempt": 1,
 }  # fmt: skip
 
 

@@ -47,7 +47,7 @@ def _task(number: int) -> ChunkTask:
 
 
 def _record(number: int) -> CheckpointRecord:
-    return CheckpointRecord(f"key{number}", 100, 1, 99, 0, 1, 1, "", 1.0, 1, "vmhwm", "0", "h", 1, 1)
+    return CheckpointRecord(f"key{number}", 100, 1, 99, 0, 1, 1, "", 1.0, 1, "vmhwm", 0, "0", "h", 1, 1)
 
 
 def test_progress_counts_what_was_there_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
