@@ -8,6 +8,13 @@ from pathlib import Path
 
 import duckdb
 
+# Nothing is fetched at run time: an extension that is not built in is an error.
+OFFLINE: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+}
+
 DRIVER_MEMORY_MB = 1_000
 """What the driver's own queries may hold in memory before they spill."""
 
@@ -21,13 +28,10 @@ def connect(
     connection = duckdb.connect(
         ":memory:" if database is None else str(database),
         config={
+            **OFFLINE,
             "memory_limit": f"{memory_mb}MB",
             "threads": threads,
             "temp_directory": str(scratch),
-            # Nothing is fetched at run time: an extension that is not built in is an error.
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-            "allow_community_extensions": False,
         },
     )
     try:

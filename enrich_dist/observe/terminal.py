@@ -12,7 +12,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from enrich_dist.observe.events import Event, FarmProgress, Notice, StepFinished, StepStarted, format_duration
 
@@ -42,12 +42,12 @@ class TerminalListener:
             SpinnerColumn(finished_text="[green]✓"),
             TextColumn("{task.description}"),
             BarColumn(bar_width=28),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[count]}"),
             TextColumn("{task.fields[detail]}", style="dim"),
             console=console,
             transient=True,
         )
-        self._task = self._progress.add_task("", total=None, detail="", visible=False)
+        self._task = self._progress.add_task("", total=None, count="", detail="", visible=False)
 
     def __enter__(self) -> TerminalListener:
         if self._console.is_terminal:
@@ -61,7 +61,7 @@ class TerminalListener:
 
     def note(self, text: str) -> None:
         """Show what is being waited for."""
-        self._progress.update(self._task, description=text, total=None, completed=0, detail="", visible=True)
+        self._progress.update(self._task, description=text, total=None, completed=0, count="", detail="", visible=True)
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
@@ -87,6 +87,7 @@ class TerminalListener:
             description="Matching",
             total=event.records_total,
             completed=event.records_done,
+            count=f"{event.records_done:,} of {event.records_total:,}",
             detail=f"{event.records_per_second:,.0f}/s{remaining} · {share:.0%} of awards matched · "
             f"{event.workers} workers",
             visible=True,

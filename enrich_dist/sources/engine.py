@@ -11,11 +11,9 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
-_CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "threads": "1",  # keeps the order of rows and leaves the machine to the caller
-}
+from enrich_dist.duck import OFFLINE
+
+_CONFIG: Final = OFFLINE | {"threads": 1}  # one thread keeps the order of rows and leaves the machine to the caller
 
 
 def evaluate(expression: str, values: pa.Array) -> pa.Array:

@@ -51,14 +51,19 @@ def test_the_console_script_works_on_it_and_publishes_the_same_bytes(
     awards, recipients = write_inputs(tmp_path / "inputs")
     here = settings(tmp_path / "here", inputs=(awards, recipients))
     run_steps(here, lambda: client)
+    home = tmp_path / "dagster_home"
+    home.mkdir()
 
     there = enrich_dist(
         "run", "--work-dir", tmp_path / "there", "--chunk-size", "10", "--awards", awards, "--recipients", recipients,
         "--set", "match_rate_threshold=0.5", "--set", "cluster.kind=address", "--set", f"cluster.address={address}",
+        DAGSTER_HOME=str(home),
     )  # fmt: skip
 
     assert there.returncode == 0, there.stderr
     assert published_bytes(tmp_path / "there") == published_bytes(here.paths.work_dir)
+    assert (home / "history").is_dir()  # a DAGSTER_HOME of the user's own is respected
+    assert not (tmp_path / "there" / "dagster").exists()
     farm = read_json(tmp_path / "there" / "steps" / "chunk_matches.json")
     assert farm["numbers"]["chunks_computed"] == 6
     assert "tcp://127.0.0.1" in farm["tables"]["memory per worker"]  # workers are named by their address
