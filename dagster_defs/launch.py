@@ -9,11 +9,12 @@ from pathlib import Path
 import dagster as dg
 
 from dagster_defs.definitions import defs, enrich
-from enrich_dist.errors import EnrichError, PublicationBlockedError, ReconciliationError
+from enrich_dist.errors import EnrichError, PublicationBlockedError, ReconciliationError, RunInterruptedError
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.quality import judged_by
 from enrich_dist.settings import Settings
 
+_INTERRUPTED_QUERY = "Query interrupted"  # what DuckDB makes of Ctrl-C while it works
 _INSTANCE = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
 
 
@@ -31,7 +32,8 @@ def open_instance(directory: Path) -> dg.DagsterInstance:
 def launch(settings: Settings, *, config: Path | None, overrides: list[str], log_level: str) -> str:
     """Run the job to its end; return the run's id.
 
-    Raises what the failing step raised; ``PublicationBlockedError`` when a check blocked the result.
+    Raises what the failing step raised; ``PublicationBlockedError`` when a check blocked the result;
+    ``RunInterruptedError`` when the user stopped it.
     """
     run_id = str(uuid.uuid4())
     pipeline = Pipeline(settings, run_id)
@@ -44,6 +46,12 @@ def launch(settings: Settings, *, config: Path | None, overrides: list[str], log
             defs.resolve_job_def(enrich.name).execute_in_process(
                 run_config=run_config, instance=instance, run_id=run_id, raise_on_error=True
             )
+        except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt) as error:
+            raise RunInterruptedError from error
+        except RuntimeError as error:
+            if str(error) == _INTERRUPTED_QUERY:
+                raise RunInterruptedError from error
+            raise
         except dg.DagsterError as error:
             blocked = _blocked(pipeline)
             if blocked is None:

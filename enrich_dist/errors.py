@@ -93,6 +93,13 @@ class FarmError(EnrichError):
     """The cluster could not finish the chunks; finished checkpoints stay and a re-run resumes from them."""
 
 
+class RunInterruptedError(EnrichError):
+    """The user stopped the run."""
+
+    def __init__(self) -> None:
+        super().__init__("Interrupted.", remedy="Finished chunks are kept: the same command resumes.")
+
+
 class ReconciliationError(EnrichError):
     """Rows in do not equal rows accounted for: the run stops before anything is judged."""
 

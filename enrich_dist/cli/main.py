@@ -15,7 +15,9 @@ from rich.markup import escape
 
 from enrich_dist import __version__
 from enrich_dist.cli import config, run, status
-from enrich_dist.errors import EXIT_FAILED, EnrichError
+from enrich_dist.errors import EXIT_FAILED, EnrichError, RunInterruptedError
+
+_TYPER_INTERRUPTED = 130
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -43,14 +45,14 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         code = app(args=arguments, standalone_mode=False)
+        if code == _TYPER_INTERRUPTED:
+            code = _fail(str(RunInterruptedError()), EXIT_FAILED)
     except typer.Abort:
         code = _fail("Stopped.", EXIT_FAILED)
     except EnrichError as error:
         if debug:
             traceback.print_exc()
         code = _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        code = _fail("Interrupted. Finished chunks are kept: the same command resumes.", EXIT_FAILED)
     except Exception as error:  # the last place before the user
         if hasattr(error, "exit_code") and hasattr(error, "show"):  # a usage error of the command line itself
             error.show()
