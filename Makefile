@@ -38,7 +38,7 @@ bench: $(STAMP)
 	$(BIN)/python scripts/benchmark_enrichment.py
 
 bench-quick: $(STAMP)
-	$(BIN)/python scripts/benchmark_enrichment.py --quick
+	$(BIN)/python scripts/benchmark_enrichment.py --quick --output work/benchmarks
 
 # The pictures of the README, from a real run in a real browser.
 screenshots: $(DEV_STAMP)

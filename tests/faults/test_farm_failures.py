@@ -134,6 +134,25 @@ def test_a_damaged_checkpoint_is_reported_and_only_its_chunk_is_computed_again(
     assert published_bytes(run.paths.work_dir) == undisturbed
 
 
+def test_a_damaged_chunk_is_never_matched_and_is_made_anew(
+    tmp_path: Path, client: Client, undisturbed: dict[str, str]
+) -> None:
+    run = settings(tmp_path)
+    pipeline = Pipeline(run, "damaged")
+    pipeline.ingest_awards()
+    pipeline.join_companies()
+    chunk = sorted(Path(pipeline.partition_recipients().paths["chunks"]).glob("0*.parquet"))[2]
+    data = bytearray(chunk.read_bytes())
+    data[len(data) // 2] ^= 1
+    chunk.write_bytes(data)
+
+    with pytest.raises(FarmError, match=r"Chunk 2, .*000002\.parquet is not the file that was planned"):
+        pipeline.farm_chunks(lambda: client)
+    run_steps(run, lambda: client)
+
+    assert published_bytes(run.paths.work_dir) == undisturbed
+
+
 def test_a_finished_run_computes_nothing_and_needs_no_cluster(tmp_path: Path, client: Client) -> None:
     run = settings(tmp_path)
     run_steps(run, lambda: client)

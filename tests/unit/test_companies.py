@@ -80,6 +80,18 @@ def test_one_name_with_conflicting_ueis_stays_apart(tmp_path: Path) -> None:
     assert tables.names_kept_apart == 1
 
 
+def test_a_name_of_its_own_still_joins_where_another_name_is_in_conflict(tmp_path: Path) -> None:
+    tables = build(
+        tmp_path,
+        {"company": "Acme", "state": "NY", "uei": A},
+        {"company": "Acme", "state": "NY", "uei": B},
+        {"company": "Bolt", "state": "NY", "uei": A},
+        {"company": "Bolt", "state": "NY"},
+    )
+
+    assert groups(tables) == [["a000", "a002", "a003"], ["a001"]]
+
+
 def test_one_duns_with_conflicting_ueis_stays_apart(tmp_path: Path) -> None:
     tables = build(
         tmp_path,
