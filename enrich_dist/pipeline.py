@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,8 @@ from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.matching.index import build_index
 from enrich_dist.matching.matcher import OrganisationMatcher
 from enrich_dist.matching.scoring import DecisionConfig, method_sql, score_sql
-from enrich_dist.meter import Meter
 from enrich_dist.observe import report
-from enrich_dist.observe.events import Notice, StepFinished, StepStarted, emit
+from enrich_dist.observe.events import Notice, emit
 from enrich_dist.observe.progress import FarmObserver
 from enrich_dist.publish import CURRENT, publish
 from enrich_dist.result import ResultInputs, build_result
@@ -44,17 +42,6 @@ from enrich_dist.worker import ChunkTask, Matcher
 SOURCES_VERSION = "1"
 
 
-@dataclass(frozen=True)
-class _Output:
-    """What a step hands to ``_step``: its report but for what is measured around it."""
-
-    rows: int
-    reused: bool
-    paths: dict[str, str]
-    numbers: dict[str, int | float]
-    tables: dict[str, str]
-
-
 class Pipeline:
     """The steps of one run with its settings. ``run_id`` names the run in records."""
 
@@ -65,7 +52,7 @@ class Pipeline:
 
     def ingest_awards(self) -> StepReport:
         """Read the awards. Both inputs are checked first, so that a bad one ends the run before work starts."""
-        with self._step("sbir_awards") as done:
+        with self.directory.recording("sbir_awards", self.run_id) as done:
             awards_path, _ = check_inputs(self.settings.inputs)
             column_map = self.settings.inputs.award_columns
             key = directory_name("awards", SOURCES_VERSION, file_digest(awards_path), document_digest(column_map))
@@ -88,18 +75,15 @@ class Pipeline:
 
             stored = open_or_build(self.directory.awards / key, build)
             return done(
-                _Output(
-                    rows=stored.facts["rows"],
-                    reused=stored.reused,
-                    paths={"awards": str(stored.path), "source": str(awards_path)},
-                    numbers={name: value for name, value in stored.facts.items() if name != "rows"},
-                    tables={},
-                )
+                rows=stored.facts["rows"],
+                reused=stored.reused,
+                paths={"awards": stored.path, "source": awards_path},
+                numbers={name: value for name, value in stored.facts.items() if name != "rows"},
             )
 
     def join_companies(self) -> StepReport:
         """Join awards to companies and build the index that every worker opens."""
-        with self._step("award_companies") as done:
+        with self.directory.recording("award_companies", self.run_id) as done:
             awards = open_verified(self.directory.output("sbir_awards", "awards"))
             key = directory_name("companies", companies.ENGINE_VERSION, MATCHING_VERSION, awards.content_digest)
 
@@ -123,21 +107,18 @@ class Pipeline:
                 self.directory.index / directory_name("index", MATCHING_VERSION, stored.content_digest), build_files
             )
             return done(
-                _Output(
-                    rows=stored.facts["rows"],
-                    reused=stored.reused and index.reused,
-                    paths={"companies": str(stored.path), "index": str(index.path)},
-                    numbers={
-                        "names_kept_apart": stored.facts["names_kept_apart"],
-                        "index_bytes": sum(entry["bytes"] for entry in index.files.values()),
-                    },
-                    tables={},
-                )
+                rows=stored.facts["rows"],
+                reused=stored.reused and index.reused,
+                paths={"companies": stored.path, "index": index.path},
+                numbers={
+                    "names_kept_apart": stored.facts["names_kept_apart"],
+                    "index_bytes": sum(entry["bytes"] for entry in index.files.values()),
+                },
             )
 
     def partition_recipients(self) -> StepReport:
         """Cut the recipients into chunk files, one chunk in memory at a time."""
-        with self._step("recipient_chunks") as done:
+        with self.directory.recording("recipient_chunks", self.run_id) as done:
             _, path = check_inputs(self.settings.inputs)
             column_map, chunk_size = self.settings.inputs.recipient_columns, self.settings.chunk_size
             key = directory_name(
@@ -158,24 +139,21 @@ class Pipeline:
             stored = open_or_build(self.directory.chunks / key, build)
             plan = chunks.chunks_of(stored)
             return done(
-                _Output(
-                    rows=stored.facts["rows"],
-                    reused=stored.reused,
-                    paths={"chunks": str(stored.path), "source": str(path)},
-                    numbers={
-                        "chunks": len(plan),
-                        "chunk_size_rows": chunk_size,
-                        "source_rows": stored.facts["source_rows"],
-                        "rows_rejected": stored.facts["rejected_rows"],
-                        "chunk_bytes": sum(chunk.bytes for chunk in plan),
-                    },
-                    tables={},
-                )
+                rows=stored.facts["rows"],
+                reused=stored.reused,
+                paths={"chunks": stored.path, "source": path},
+                numbers={
+                    "chunks": len(plan),
+                    "chunk_size_rows": chunk_size,
+                    "source_rows": stored.facts["source_rows"],
+                    "rows_rejected": stored.facts["rejected_rows"],
+                    "chunk_bytes": sum(chunk.bytes for chunk in plan),
+                },
             )
 
     def farm_chunks(self, client: Callable[[], Client]) -> StepReport:
         """Farm out the chunks that have no valid checkpoint. ``client`` is called only if there are any."""
-        with self._step("chunk_matches") as done:
+        with self.directory.recording("chunk_matches", self.run_id) as done:
             tasks = self.tasks()
             store = CheckpointStore(self.directory.checkpoints)
             finished, damaged = store.find(task.checkpoint_key for task in tasks)
@@ -200,29 +178,27 @@ class Pipeline:
             # is where an operator looks.
             workers = memory_per_worker(records.values())
             return done(
-                _Output(
-                    rows=sum(records[task.checkpoint_key].rows_in for task in tasks),
-                    reused=not waiting,
-                    paths={"checkpoints": str(store.directory)},
-                    numbers={
-                        "chunks": len(tasks),
-                        "chunks_resumed": len(tasks) - len(waiting),
-                        "chunks_computed": len(waiting),
-                        "checkpoints_damaged": len(damaged),
-                        "failed_attempts": failed_attempts,
-                        "candidates": sum(records[task.checkpoint_key].candidates for task in tasks),
-                        "workers": len(memory_per_worker(computed.values())),
-                        "farm_seconds": round(farm_seconds, 3),
-                        "worker_peak_memory_mb": round(max((i.peak_memory_bytes for i in workers), default=0) / 1e6, 1),
-                        "worker_memory_threshold_mb": self.settings.memory_threshold_mb,
-                    },
-                    tables={"memory per worker": _memory_table(workers)},
-                )
+                rows=sum(records[task.checkpoint_key].rows_in for task in tasks),
+                reused=not waiting,
+                paths={"checkpoints": store.directory},
+                numbers={
+                    "chunks": len(tasks),
+                    "chunks_resumed": len(tasks) - len(waiting),
+                    "chunks_computed": len(waiting),
+                    "checkpoints_damaged": len(damaged),
+                    "failed_attempts": failed_attempts,
+                    "candidates": sum(records[task.checkpoint_key].candidates for task in tasks),
+                    "workers": len(memory_per_worker(computed.values())),
+                    "farm_seconds": round(farm_seconds, 3),
+                    "worker_peak_memory_mb": round(max((i.peak_memory_bytes for i in workers), default=0) / 1e6, 1),
+                    "worker_memory_threshold_mb": self.settings.memory_threshold_mb,
+                },
+                tables={"memory per worker": _memory_table(workers)},
             )
 
     def enrich_awards(self) -> StepReport:
         """Reduce the checkpoints to one recipient per company, give it to the awards, and judge the result."""
-        with self._step("enriched_awards") as done:
+        with self.directory.recording("enriched_awards", self.run_id) as done:
             awards = open_verified(self.directory.output("sbir_awards", "awards"))
             company = open_verified(self.directory.output("award_companies", "companies"))
             plan = open_unverified(self.directory.output("recipient_chunks", "chunks"))
@@ -264,27 +240,25 @@ class Pipeline:
             stored = open_or_build(self.directory.results / key, build)
             metrics, verdict = stored.facts["metrics"], stored.facts["verdict"]
             return done(
-                _Output(
-                    rows=metrics["awards"]["valid"],
-                    reused=stored.reused,
-                    paths={"result": str(stored.path), "report": str(stored.path / "report.md")},
-                    numbers={
-                        "match_rate": metrics["match_rate"],
-                        "match_rate_by_company": metrics["companies"]["match_rate"],
-                        "match_rate_threshold": threshold,
-                        "verdict_passed": int(verdict["status"] == "passed"),
-                        **{f"awards_{status}": metrics["awards"][status] for status in reduce.STATUSES},
-                        **{f"companies_{status}": metrics["companies"][status] for status in reduce.STATUSES},
-                        **{f"awards_matched_by_{i['method']}": i["awards"] for i in metrics["by_method"]},
-                    },
-                    tables={
-                        "verdict": report.verdict_table(verdict),
-                        "matches by method": report.method_table(metrics),
-                        "match rate by identifier type": report.group_table(metrics, "identifier_type"),
-                        "match rate by agency": report.group_table(metrics, "agency"),
-                        "companies by score": report.score_table(metrics),
-                    },
-                )
+                rows=metrics["awards"]["valid"],
+                reused=stored.reused,
+                paths={"result": stored.path, "report": stored.path / "report.md"},
+                numbers={
+                    "match_rate": metrics["match_rate"],
+                    "match_rate_by_company": metrics["companies"]["match_rate"],
+                    "match_rate_threshold": threshold,
+                    "verdict_passed": int(verdict["status"] == "passed"),
+                    **{f"awards_{status}": metrics["awards"][status] for status in reduce.STATUSES},
+                    **{f"companies_{status}": metrics["companies"][status] for status in reduce.STATUSES},
+                    **{f"awards_matched_by_{i['method']}": i["awards"] for i in metrics["by_method"]},
+                },
+                tables={
+                    "verdict": report.verdict_table(verdict),
+                    "matches by method": report.method_table(metrics),
+                    "match rate by identifier type": report.group_table(metrics, "identifier_type"),
+                    "match rate by agency": report.group_table(metrics, "agency"),
+                    "companies by score": report.score_table(metrics),
+                },
             )
 
     def publish_awards(self) -> StepReport:
@@ -292,50 +266,24 @@ class Pipeline:
 
         Raises ``PublicationBlockedError`` without a passed verdict.
         """
-        with self._step("published_awards") as done:
+        with self.directory.recording("published_awards", self.run_id) as done:
             result = self.directory.output("enriched_awards", "result")
             release = publish(result, self.directory.published, match_rate_threshold=self.settings.match_rate_threshold)
             current = self.directory.published / CURRENT
             return done(
-                _Output(
-                    rows=release.facts["metrics"]["awards"]["valid"],
-                    reused=release.reused,
-                    paths={"published": str(current), "report": str(current / "report.md")},
-                    numbers={
-                        "match_rate": release.facts["metrics"]["match_rate"],
-                        "published_bytes": sum(entry["bytes"] for entry in release.files.values()),
-                    },
-                    tables={},
-                )
+                rows=release.facts["metrics"]["awards"]["valid"],
+                reused=release.reused,
+                paths={"published": current, "report": current / "report.md"},
+                numbers={
+                    "match_rate": release.facts["metrics"]["match_rate"],
+                    "published_bytes": sum(entry["bytes"] for entry in release.files.values()),
+                },
             )
 
     def verdict(self) -> dict[str, Any]:
         """The verdict on the latest result."""
         stored = open_verified(self.directory.output("enriched_awards", "result"))
         return dict(stored.facts["verdict"])
-
-    @contextmanager
-    def _step(self, name: str) -> Iterator[Callable[[_Output], StepReport]]:
-        emit(StepStarted(name))
-        with Meter() as meter:
-
-            def done(output: _Output) -> StepReport:
-                finished = StepReport(
-                    step=name,
-                    run_id=self.run_id,
-                    seconds=round(meter.seconds, 3),
-                    peak_memory_bytes=meter.peak_memory_bytes,
-                    rows=output.rows,
-                    reused=output.reused,
-                    paths=output.paths,
-                    numbers=output.numbers,
-                    tables=output.tables,
-                )
-                self.directory.record(finished)
-                emit(StepFinished(name, finished.rows, finished.seconds, finished.reused))
-                return finished
-
-            yield done
 
     def matcher(self) -> Matcher:
         """What finds the candidates of a chunk; its key is part of every checkpoint's key."""

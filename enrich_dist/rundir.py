@@ -6,13 +6,16 @@ step before it left, and ``status`` tells the state of a run from files alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from enrich_dist.errors import CorruptionError, StateError
 from enrich_dist.files import read_json, write_json
+from enrich_dist.meter import Meter
+from enrich_dist.observe.events import StepFinished, StepStarted, emit
 
 STEPS = (
     "sbir_awards",
@@ -62,6 +65,13 @@ class RunDirectory:
         self.scratch = self.root / "scratch"
         self.dagster = self.root / "dagster"
 
+    @contextmanager
+    def recording(self, step: str, run_id: str) -> Iterator[StepRecorder]:
+        """Measure the body as a step; it ends by calling what it is given."""
+        emit(StepStarted(step))
+        with Meter() as meter:
+            yield StepRecorder(step, run_id, self, meter)
+
     def record(self, report: StepReport) -> None:
         """Keep the report as the step's latest."""
         write_json(self.steps / f"{report.step}.json", asdict(report))
@@ -100,3 +110,38 @@ class RunDirectory:
         Raises ``StateError`` when there is none.
         """
         return Path(self.latest(step).paths[name])
+
+
+class StepRecorder:
+    """Ends a step: what it made becomes its report, with the time and memory it took."""
+
+    def __init__(self, step: str, run_id: str, directory: RunDirectory, meter: Meter) -> None:
+        self._step = step
+        self._run_id = run_id
+        self._directory = directory
+        self._meter = meter
+
+    def __call__(
+        self,
+        *,
+        rows: int,
+        reused: bool,
+        paths: dict[str, Path],
+        numbers: dict[str, int | float],
+        tables: dict[str, str] | None = None,
+    ) -> StepReport:
+        """Record the step's output; the arguments are those of ``StepReport``."""
+        finished = StepReport(
+            step=self._step,
+            run_id=self._run_id,
+            rows=rows,
+            seconds=round(self._meter.seconds, 3),
+            peak_memory_bytes=self._meter.peak_memory_bytes,
+            reused=reused,
+            paths={name: str(path) for name, path in paths.items()},
+            numbers=numbers,
+            tables=tables or {},
+        )
+        self._directory.record(finished)
+        emit(StepFinished(self._step, rows, finished.seconds, reused))
+        return finished
