@@ -100,7 +100,12 @@ class Settings(BaseSettings):
     """All settings of a run. Units stand in the names; 1 MB is 1,000,000 bytes."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_nested_delimiter="__", env_ignore_empty=True, extra="forbid", frozen=True
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        env_parse_none_str="null",  # as YAML writes it
+        extra="forbid",
+        frozen=True,
     )
 
     inputs: InputSettings = InputSettings()

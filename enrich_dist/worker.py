@@ -107,6 +107,7 @@ def _index(task: ChunkTask, matcher: Matcher) -> Any:
                 f"driver's ({task.index_digest[:12]}).",
                 remedy="Check that every worker sees the driver's paths.work_dir.",
             )
+        _open_indexes.clear()  # a worker that serves many runs keeps the index of the latest
         _open_indexes[task.index_digest] = matcher.open_index(task.index_path)
     return _open_indexes[task.index_digest]
 

@@ -103,7 +103,10 @@ _RECIPIENTS: list[tuple[str, str | None, str | None, str | None, str | None, str
     ("r-omni", "OMNI MEDICAL SYSTEMS, INC.", "PPPPPPPPPPP5", None, None, "MILTON", "VT", "05468", None),
     *((f"r-noise-{n}", f"UNRELATED VENDOR NUMBER {n} {chr(65 + n % 26) * 3}", None, None, None, "OMAHA", "NE",
        "68102", None) for n in range(40)),
+    ("r-nobody", None, None, None, None, "OMAHA", "NE", "68102", None),  # rejected: neither name nor identifier
 ]  # fmt: skip
+RECIPIENT_ROWS, REJECTED_RECIPIENT_ROWS = len(_RECIPIENTS), 1
+AWARD_ROWS, REJECTED_AWARD_ROWS = len(AWARDS) + 2, 2  # a blank row and a duplicate follow the awards
 
 
 def write_inputs(folder: Path, *, reverse_recipients: bool = False) -> tuple[Path, Path]:
@@ -117,7 +120,10 @@ def write_inputs(folder: Path, *, reverse_recipients: bool = False) -> tuple[Pat
             title = f"{item.status} {item.method} {item.recipient}"
             place = [item.address, item.city, item.state, item.zip_code]
             known = [item.agency, "Phase I", item.year, "150,000", item.uei, item.duns]
-            writer.writerow([item.company, title, *known, *place])
+            row = [item.company, title, *known, *place]
+            writer.writerow(row)
+        writer.writerow([""] * len(AWARD_HEADER))
+        writer.writerow(row)
     rows = list(reversed(_RECIPIENTS)) if reverse_recipients else _RECIPIENTS
     columns = dict(zip(RECIPIENT_NAMES, zip(*rows, strict=True), strict=True))
     types = {name: pa.string() for name in RECIPIENT_NAMES} | {"alternate_names": pa.list_(pa.string())}

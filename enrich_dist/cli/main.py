@@ -53,6 +53,11 @@ def main() -> None:
         if debug:
             traceback.print_exc()
         code = _fail(str(error), error.exit_code)
+    except OSError as error:
+        if debug:
+            traceback.print_exc()
+        where = f" ({error.filename})" if error.filename else ""
+        code = _fail(f"{error.strerror or error}{where}. Mend it and run the same command again.", EXIT_FAILED)
     except Exception as error:  # the last place before the user
         if hasattr(error, "exit_code") and hasattr(error, "show"):  # a usage error of the command line itself
             error.show()

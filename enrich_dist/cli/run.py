@@ -55,7 +55,7 @@ def run(
     settings = loaded.settings
     directory = RunDirectory(settings.paths.work_dir)
     try:
-        with TerminalListener(console) as terminal, listening(terminal):
+        with TerminalListener(console, settings.farm.progress_interval_seconds) as terminal, listening(terminal):
             terminal.note("Starting Dagster and the cluster")
             from dagster_defs.launch import launch
 

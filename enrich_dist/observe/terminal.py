@@ -16,7 +16,6 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from enrich_dist.observe.events import Event, FarmProgress, Notice, StepFinished, StepStarted, format_duration
 
-_LINE_SECONDS = 10.0
 TITLES = {
     "sbir_awards": "Reading awards",
     "award_companies": "Joining companies, building the index",
@@ -33,10 +32,11 @@ def open_console() -> Console:
 
 
 class TerminalListener:
-    """Context manager and listener."""
+    """Context manager and listener; ``interval_seconds`` lie between plain progress lines."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, interval_seconds: float) -> None:
         self._console = console
+        self._interval_seconds = interval_seconds
         self._last_line = 0.0
         self._progress = Progress(
             SpinnerColumn(finished_text="[green]✓"),
@@ -93,6 +93,6 @@ class TerminalListener:
             visible=True,
         )
         now = time.monotonic()
-        if not self._console.is_terminal and now - self._last_line >= _LINE_SECONDS:
+        if not self._console.is_terminal and now - self._last_line >= self._interval_seconds:
             self._last_line = now
             self._console.print(event.line(), highlight=False, soft_wrap=True)

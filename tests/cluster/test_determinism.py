@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from distributed import Client
 from hypothesis import HealthCheck, given
@@ -20,7 +21,15 @@ from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings
 from enrich_dist.worker import ChunkTask, run_chunk
 from tests.conftest import run_steps
-from tests.known import settings, write_inputs
+from tests.known import (
+    AWARD_ROWS,
+    AWARDS,
+    RECIPIENT_ROWS,
+    REJECTED_AWARD_ROWS,
+    REJECTED_RECIPIENT_ROWS,
+    settings,
+    write_inputs,
+)
 from tests.published import published_bytes
 
 pytestmark = pytest.mark.cluster
@@ -79,7 +88,15 @@ def test_bytes_do_not_depend_on_the_number_of_workers(
     assert 1 <= report.numbers["workers"] <= n_workers
 
 
-@pytest.mark.parametrize("chunk_size", [1, 9, 54, 55])
+def test_the_order_of_the_recipients_changes_no_match(tmp_path: Path, client: Client, expected: dict[str, str]) -> None:
+    run = settings(tmp_path, inputs=write_inputs(tmp_path / "inputs", reverse_recipients=True))
+
+    run_steps(run, lambda: client)
+
+    assert published_bytes(run.paths.work_dir)["enriched_awards.parquet"] == expected["enriched_awards.parquet"]
+
+
+@pytest.mark.parametrize("chunk_size", [1, 9, 54, 55, 56])
 def test_every_row_is_accounted_for_at_any_chunk_size(
     tmp_path: Path, client: Client, inputs: tuple[Path, Path], chunk_size: int
 ) -> None:
@@ -87,9 +104,16 @@ def test_every_row_is_accounted_for_at_any_chunk_size(
 
     pipeline = run_steps(run, lambda: client)
 
-    found = read_json(run.paths.work_dir / "published" / "current" / "metrics.json")["reconciliation"]
+    current = run.paths.work_dir / "published" / "current"
+    found = read_json(current / "metrics.json")["reconciliation"]
     chunks: list[ChunkTask] = pipeline.tasks()
     assert found["balanced"]
-    assert found["recipients"]["read"] == 54 == sum(chunk.chunk_rows for chunk in chunks)
-    assert len(chunks) == -(-54 // chunk_size)
-    assert sum(found["awards"][part] for part in ("matched", "review", "unmatched", "invalid")) == 14
+    assert found["recipients"]["read"] == RECIPIENT_ROWS
+    assert found["recipients"]["invalid"] == REJECTED_RECIPIENT_ROWS
+    assert sum(chunk.chunk_rows for chunk in chunks) == RECIPIENT_ROWS - REJECTED_RECIPIENT_ROWS
+    assert len(chunks) == -(-RECIPIENT_ROWS // chunk_size)
+    assert found["awards"]["read"] == AWARD_ROWS
+    assert found["awards"]["invalid"] == REJECTED_AWARD_ROWS
+    assert sum(found["awards"][part] for part in ("matched", "review", "unmatched")) == len(AWARDS)
+    assert len(pq.read_table(current / "enriched_awards.parquet")) == len(AWARDS)
+    assert "duplicate of row 15" in (current / "rejects.csv").read_text("utf-8")

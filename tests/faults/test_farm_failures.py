@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed import Client
+from distributed import Client, LocalCluster
 
 from enrich_dist.cluster import open_client
 from enrich_dist.errors import FarmError, IndexMismatchError
-from enrich_dist.observe.events import Notice, listening
+from enrich_dist.observe.events import Event, FarmProgress, Notice, listening
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings
 from enrich_dist.worker import Matcher
@@ -25,7 +25,7 @@ from tests.known import settings, write_inputs
 from tests.published import published_bytes
 
 pytestmark = pytest.mark.cluster
-CHUNKS = 6  # 54 recipients in chunks of 10
+CHUNKS = 6  # 55 recipients in chunks of 10
 
 
 @pytest.fixture(scope="module")
@@ -214,3 +214,47 @@ def test_a_worker_that_finds_another_index_stops_the_run_at_once(tmp_path: Path,
 
     with pytest.raises(IndexMismatchError, match=r"cannot be used on .*not the file that was written"):
         pipeline.farm_chunks(Swapping())
+
+
+def test_a_cluster_without_workers_is_told_and_stops(tmp_path: Path) -> None:
+    pipeline = Pipeline(settings(tmp_path, cluster={"start_timeout_seconds": 1}), "no workers")
+    pipeline.ingest_awards()
+    pipeline.join_companies()
+    pipeline.partition_recipients()
+
+    with (
+        LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster, set_as_default=False) as empty,
+        pytest.raises(FarmError, match=r"no worker for 1 seconds\. Start workers\..*finished chunks are kept"),
+    ):
+        pipeline.farm_chunks(lambda: empty)
+
+
+def test_workers_that_leave_and_join_during_the_run_change_nothing(tmp_path: Path, undisturbed: dict[str, str]) -> None:
+    run = settings(tmp_path, chunk_size=2)
+    pipeline = Pipeline(run, "scaled")
+    pipeline.ingest_awards()
+    pipeline.join_companies()
+    pipeline.partition_recipients()
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster, set_as_default=False) as scaled,
+    ):
+        finished = 0
+
+        def scale(event: Event) -> None:
+            nonlocal finished
+            if isinstance(event, FarmProgress) and event.chunks_done > finished:
+                finished = event.chunks_done
+                if finished == 3:
+                    cluster.scale(3)
+                elif finished == 15:
+                    cluster.scale(1)
+
+        with listening(scale):
+            pipeline.farm_chunks(lambda: scaled)
+        pipeline.enrich_awards()
+        pipeline.publish_awards()
+
+    assert finished == len(pipeline.tasks())
+    assert published_bytes(run.paths.work_dir) == undisturbed

@@ -107,3 +107,13 @@ def test_status_of_an_empty_directory_says_how_to_begin(tmp_path: Path) -> None:
 
     assert finished.returncode == 0
     assert "Nothing has run here yet" in finished.stdout
+
+
+def test_a_directory_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
+    awards, recipients = write_inputs(tmp_path / "inputs")
+    (tmp_path / "file").write_text("not a directory", "utf-8")
+
+    finished = enrich_dist("run", "--work-dir", tmp_path / "file", "--awards", awards, "--recipients", recipients)
+
+    assert finished.returncode == 1
+    assert f"Not a directory ({tmp_path / 'file'}" in error_line(finished)

@@ -124,3 +124,15 @@ def test_base_yaml_has_every_setting_at_its_default() -> None:
 def test_the_sample_overlay_lowers_the_gate_and_base_keeps_it() -> None:
     assert load_settings(BASE, [], {}).settings.match_rate_threshold == 0.70
     assert load_settings(REPOSITORY / "config" / "sample.yaml", [], {}).settings.match_rate_threshold < 0.70
+
+
+@pytest.mark.parametrize("key", [key for key in known_keys() if not key.endswith(".*")])
+def test_every_setting_can_be_set_on_the_command_line_and_in_the_environment(key: str) -> None:
+    value = str(flatten(Settings().model_dump(mode="json"))[key])
+    name = "ENRICH_DIST_" + key.upper().replace(".", "__")
+
+    by_command = load_settings(BASE, [f"{key}={'null' if value == 'None' else value}"], {})
+    by_environment = load_settings(BASE, [], {name: "null" if value == "None" else value})
+
+    assert by_command.origins[key] == "command line"
+    assert by_environment.origins[key] == f"environment {name}"
