@@ -103,7 +103,6 @@ class Settings(BaseSettings):
         env_prefix=ENV_PREFIX,
         env_nested_delimiter="__",
         env_ignore_empty=True,
-        env_parse_none_str="null",  # as YAML writes it
         extra="forbid",
         frozen=True,
     )
@@ -263,7 +262,10 @@ def _environment_layer(environ: Mapping[str, str]) -> dict[str, Any]:
     source = EnvSettingsSource(Settings)
     # The source reads os.environ when it is made; a caller's own mapping takes its place.
     source.env_vars = {name.lower(): environ[name] for name in names if environ[name] != ""}
-    return dict(source())
+    tree: dict[str, Any] = {}
+    for key, value in flatten(source()).items():
+        _put(tree, key, None if value == "null" else value)  # as YAML writes it
+    return tree
 
 
 def _override_layer(overrides: Iterable[str]) -> dict[str, Any]:
