@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from distributed import Client, Future, wait
+from distributed import CancelledError, Client, Future, wait
 
 from enrich_dist.checkpoints import CheckpointRecord
 from enrich_dist.errors import FarmError, IndexMismatchError
@@ -25,6 +25,7 @@ from enrich_dist.worker import ChunkTask, Matcher, run_chunk
 
 RESUME = "Run the same command again: finished chunks are kept and only the rest is computed."
 _POLL_SECONDS = 1.0
+_RESTART_SECONDS = 60
 
 ChunkListener = Callable[["ChunkTask", CheckpointRecord], None]
 
@@ -121,8 +122,8 @@ class Farm:
         try:
             with self._client.as_current():
                 wait(list(self._in_flight), timeout=_POLL_SECONDS, return_when="FIRST_COMPLETED")
-        except TimeoutError:
-            return []
+        except (TimeoutError, CancelledError):  # nothing yet, or a future that the scheduler dropped
+            pass
         return [future for future in self._in_flight if future.done()]
 
     def _settle(self, future: Future[Any], task: ChunkTask) -> CheckpointRecord | None:
@@ -138,29 +139,34 @@ class Farm:
 
     def _try_again(self, task: ChunkTask, why: str, cause: BaseException | None = None) -> None:
         self._outcome.failed_attempts += 1
+        why = why.strip().removesuffix(".")
         what = f"Chunk {task.chunk_id}, attempt {task.attempt} of {self._policy.max_attempts}, failed: {why}"
         if task.attempt < self._policy.max_attempts:
-            emit(Notice(f"{what} It is tried again.", warning=True))
+            emit(Notice(f"{what}. It is tried again.", warning=True))
             self._pending.append(replace(task, attempt=task.attempt + 1))
         elif self._given_up is None:
-            emit(Notice(f"{what} It is given up; chunks in flight are waited for.", warning=True))
-            self._given_up = FarmError(what, remedy=RESUME)
+            emit(Notice(f"{what}. It is given up; chunks in flight are waited for.", warning=True))
+            self._given_up = FarmError(f"{what}.", remedy=RESUME)
             self._given_up.__cause__ = cause
 
     def _restart_overdue(self) -> None:
         now = time.monotonic()
-        overdue = [f for f, flight in self._in_flight.items() if now - flight.submitted > self._policy.timeout_seconds]
+        timeout_seconds = self._policy.timeout_seconds
+        overdue = [f for f, flight in self._in_flight.items() if now - flight.submitted > timeout_seconds]
         if not overdue:
             return
         worker_of = {key: address for address, keys in self._client.processing().items() for key in keys}
         for future in overdue:
-            flight = self._in_flight.pop(future)
+            task = self._in_flight[future].task
             address = worker_of.get(future.key)
+            if address is None:  # finished just now, or waiting for a worker: its time has not begun
+                self._in_flight[future] = _Flight(task, now)
+                continue
+            del self._in_flight[future]
             future.cancel(force=True)
-            if address is not None:
-                # A running task cannot be stopped, only its process can.
-                self._client.restart_workers([address], timeout=60, raise_for_error=False)
-            self._try_again(flight.task, f"it ran over timeout_seconds ({self._policy.timeout_seconds:g} s).")
+            # A running task cannot be stopped, only its process can.
+            self._client.restart_workers([address], timeout=_RESTART_SECONDS, raise_for_error=False)
+            self._try_again(task, f"it ran over timeout_seconds ({timeout_seconds:g} s)")
 
 
 @dataclass(frozen=True)
