@@ -230,6 +230,7 @@ class Pipeline:
                         plan=plan,
                         checkpoints=[store.data_path(task.checkpoint_key) for task in present],
                         chunk_rows=[_accounting(records[task.checkpoint_key], task.chunk_rows) for task in present],
+                        candidates_written=sum(records[task.checkpoint_key].candidates for task in present),
                         chunks_planned=len(tasks),
                     ),
                     decision,

@@ -61,10 +61,13 @@ def reconcile(
     recipient_source_rows: int,
     recipient_rows_rejected: int,
     chunks: list[tuple[int, int, int, int]],
+    candidates_written: int,
+    candidates_read: int,
 ) -> dict[str, Any]:
     """Whether rows in equal rows accounted for.
 
-    ``chunks``: per chunk the rows planned, rows with candidates, without, and quarantined. Returns the sums, and
+    ``chunks``: per chunk the rows planned, rows with candidates, without, and quarantined; ``candidates_written``:
+    by the workers' records; ``candidates_read``: by the reduce. Returns the sums, and
     ``differences``: one sentence per sum that does not balance (empty when all do).
     """
     awards = metrics["awards"]
@@ -79,6 +82,8 @@ def reconcile(
     recipients = with_candidates + without + quarantined + recipient_rows_rejected
     if recipients != recipient_source_rows:
         differences.append(f"{recipient_source_rows} recipient rows were read, {recipients} are accounted for")
+    if candidates_read != candidates_written:
+        differences.append(f"workers wrote {candidates_written} candidates, the reduce read {candidates_read}")
     return {
         "balanced": not differences,
         "differences": differences,

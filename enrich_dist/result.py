@@ -27,7 +27,8 @@ from enrich_dist.store import Stored
 class ResultInputs:
     """What a result is made from.
 
-    ``chunk_rows``: per reduced chunk the rows planned, with candidates, without, and quarantined.
+    ``chunk_rows``: per reduced chunk the rows planned, with candidates, without, and quarantined;
+    ``candidates_written``: candidates in all of them, by their records.
     """
 
     awards: Stored
@@ -35,6 +36,7 @@ class ResultInputs:
     plan: Stored
     checkpoints: list[Path]
     chunk_rows: list[tuple[int, int, int, int]]
+    candidates_written: int
     chunks_planned: int
 
 
@@ -52,6 +54,7 @@ def build_result(
         connection.read_parquet(str(awards.path / "awards.parquet")).create_view("awards")
         connection.read_parquet(str(company.path / "award_companies.parquet")).create_view("award_companies")
         reduce.create_scored(connection, inputs.checkpoints)
+        [(candidates_read,)] = connection.execute("select count(*) from candidates").fetchall()
         reduce.create_matches(connection, decision)
         reduce.write_enriched_awards(connection, enriched)
         # Views lead to files of the run directory; the database must stand alone.
@@ -67,6 +70,8 @@ def build_result(
         recipient_source_rows=plan.facts["source_rows"],
         recipient_rows_rejected=plan.facts["rejected_rows"],
         chunks=inputs.chunk_rows,
+        candidates_written=inputs.candidates_written,
+        candidates_read=candidates_read,
     )
     # Not the number of chunks: the same result must not tell how it was cut.
     metrics["completeness"] = {"chunks_missing": inputs.chunks_planned - len(inputs.checkpoints)}

@@ -61,6 +61,6 @@ def run(
 
             launch(settings, config=config, overrides=texts, log_level="INFO" if verbose else "CRITICAL")
     except PublicationBlockedError:
-        print_summary(Console(), directory)
+        print_summary(Console(), directory, published=False)
         raise
-    print_summary(Console(), directory)
+    print_summary(Console(), directory, published=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,7 +13,7 @@ from enrich_dist.files import read_json
 from enrich_dist.observe.report import percent
 from enrich_dist.observe.status import RunStatus
 from enrich_dist.observe.terminal import TITLES
-from enrich_dist.rundir import STEPS, RunDirectory
+from enrich_dist.rundir import STEPS, RunDirectory, StepReport
 
 _SHORT_SECONDS = 0.1  # a rate over less says nothing
 _FILES = (
@@ -33,15 +32,14 @@ _METHODS = {
 }
 
 
-def print_summary(console: Console, directory: RunDirectory) -> None:
-    """Verdict, matches, steps, memory per worker, and the paths of result and report."""
+def print_summary(console: Console, directory: RunDirectory, *, published: bool) -> None:
+    """Outcome, matches, steps, memory per worker, and the paths of result and report."""
     latest = directory.all_latest()
     run_id = latest["enriched_awards"].run_id
     reports = {step: report for step, report in latest.items() if report.run_id == run_id}
     result = Path(reports["enriched_awards"].paths["result"])
-    metrics, verdict = read_json(result / "metrics.json"), read_json(result / "verdict.json")
+    metrics = read_json(result / "metrics.json")
     awards = metrics["awards"]
-    passed = verdict["status"] == "passed"
     console.print(
         "",
         Panel(
@@ -49,7 +47,7 @@ def print_summary(console: Console, directory: RunDirectory) -> None:
             f"(threshold {percent(reports['enriched_awards'].numbers['match_rate_threshold'])})\n"
             f"{awards['matched']:,} matched · {awards['review']:,} for review · {awards['unmatched']:,} unmatched · "
             f"{metrics['reconciliation']['awards']['invalid']:,} invalid",
-            title="[bold green]published[/]" if passed else "[bold red]blocked[/]",
+            title="[bold green]published[/]" if published else "[bold red]blocked[/]",
             title_align="left",
             expand=False,
         ),
@@ -70,7 +68,7 @@ def print_summary(console: Console, directory: RunDirectory) -> None:
         console.print("Memory per worker")
         console.print(_from_markdown(memory), "")
     for label, name in _FILES:
-        path = (directory.published / "current" if passed else result) / name
+        path = (directory.published / "current" if published else result) / name
         console.print(f"{label:<10} {escape(shown_path(path))}", soft_wrap=True, highlight=False)
 
 
@@ -106,7 +104,7 @@ def print_status(console: Console, root: Path, status: RunStatus) -> None:
         console.print("To go on, run the same `enrich-dist run` again: what is finished is kept.", highlight=False)
 
 
-def _steps_table(reports: dict[str, Any]) -> Table:
+def _steps_table(reports: dict[str, StepReport]) -> Table:
     table = Table("step", box=None, pad_edge=False)
     for column in ("rows", "seconds", "rows/s", "peak MB", ""):
         table.add_column(column, justify="right")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,24 @@ def test_a_passed_result_is_published_and_again_without_change(tmp_path: Path) -
 
 def test_a_new_result_takes_the_place_of_the_old_one_and_the_old_one_stays(tmp_path: Path) -> None:
     published = tmp_path / "published"
-    publish(make_result(tmp_path / "results" / "one"), published, match_rate_threshold=0.7)
+    one = publish(make_result(tmp_path / "results" / "one"), published, match_rate_threshold=0.7)
 
-    publish(make_result(tmp_path / "results" / "two", content="new"), published, match_rate_threshold=0.7)
+    two = publish(make_result(tmp_path / "results" / "two", content="new"), published, match_rate_threshold=0.7)
 
     assert (published / CURRENT / "enriched_awards.parquet").read_text("utf-8") == "new"
-    assert (published / "one" / "enriched_awards.parquet").read_text("utf-8") == "awards"
-    assert sorted(path.name for path in published.iterdir()) == [CURRENT, "one", "two"]
+    assert (one.path / "enriched_awards.parquet").read_text("utf-8") == "awards"
+    assert {path.name for path in published.iterdir()} == {CURRENT, one.path.name, two.path.name}
+
+
+def test_a_result_made_anew_with_other_bytes_is_published(tmp_path: Path) -> None:
+    result = tmp_path / "results" / "one"
+    publish(make_result(result), tmp_path / "published", match_rate_threshold=0.7)
+    shutil.rmtree(result)
+
+    publish(make_result(result, content="the same rows"), tmp_path / "published", match_rate_threshold=0.7)
+
+    current = tmp_path / "published" / CURRENT
+    assert (current / "enriched_awards.parquet").read_text("utf-8") == "the same rows"
 
 
 def _without_verdict(result: Path) -> None:
@@ -77,7 +89,7 @@ def test_anything_else_is_refused_and_what_is_published_stays(
     tmp_path: Path, rate: float, change: Any, reason: str
 ) -> None:
     published = tmp_path / "published"
-    publish(make_result(tmp_path / "results" / "before"), published, match_rate_threshold=0.7)
+    before = publish(make_result(tmp_path / "results" / "before"), published, match_rate_threshold=0.7)
     result = make_result(tmp_path / "results" / "one", rate=rate, content="not to be seen")
     if change:
         change(result)
@@ -86,7 +98,7 @@ def test_anything_else_is_refused_and_what_is_published_stays(
         publish(result, published, match_rate_threshold=0.7)
 
     assert (published / CURRENT / "enriched_awards.parquet").read_text("utf-8") == "awards"
-    assert not (published / "one").exists()
+    assert {path.name for path in published.iterdir()} == {CURRENT, before.path.name}
 
 
 def test_a_verdict_by_a_laxer_threshold_is_refused(tmp_path: Path) -> None:
