@@ -1,0 +1,41 @@
+"""What a person sees while a run works: a live panel in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import enrich_dist
+from tests.known import write_inputs
+from tests.terminal import run_in_terminal
+
+pytestmark = pytest.mark.cluster
+
+
+def arguments(folder: Path) -> list[str]:
+    awards, recipients = write_inputs(folder / "inputs")
+    return [
+        "run", "--work-dir", str(folder / "work"), "--awards", str(awards), "--recipients", str(recipients),
+        "--chunk-size", "2", "--set", "match_rate_threshold=0.5",
+    ]  # fmt: skip
+
+
+def test_in_a_terminal_the_bar_moves_in_its_place(tmp_path: Path) -> None:
+    printed = run_in_terminal(["enrich-dist", *arguments(tmp_path)], tmp_path, exit_code=0)
+
+    # Dagster redirects the process's output while a step runs: without care the cursor codes are lost there.
+    frames = re.findall(r"Matching[^\r\n]*?(\d+) of 54", re.sub(r"\x1b\[[0-9;]*m", "", printed))
+    assert len(set(frames)) > 2
+    assert "\x1b[2K" in printed
+    assert "54 recipients (" not in printed  # a plain line
+    assert " left" in printed
+
+
+def test_elsewhere_plain_lines_tell_progress_and_no_cursor_codes(tmp_path: Path) -> None:
+    done = enrich_dist(*arguments(tmp_path))
+
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"of 54 recipients \(\d+ %\), chunk \d+ of 28", done.stderr)
+    assert "\x1b" not in done.stderr

@@ -1,0 +1,42 @@
+"""Runs the console script in a pseudo terminal, as a person would see it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+COLUMNS, ROWS = 100, 45
+
+
+def run_in_terminal(command: list[str], cwd: Path, *, exit_code: int) -> str:
+    """Run one of this environment's console scripts in a pseudo terminal; return all it printed."""
+    outer, inner = pty.openpty()
+    termios.tcsetwinsize(inner, (ROWS, COLUMNS))
+    hidden = ("ENRICH_DIST_", "DAGSTER_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    program = Path(sys.executable).with_name(command[0])
+    process = subprocess.Popen(
+        [str(program), *command[1:]],
+        cwd=cwd,
+        env={**environment, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
+        stdin=inner,
+        stdout=inner,
+        stderr=inner,
+    )
+    os.close(inner)
+    printed = bytearray()
+    try:
+        while part := os.read(outer, 65536):
+            printed += part
+    except OSError:
+        pass  # how a pseudo terminal ends on Linux
+    finally:
+        os.close(outer)
+    text = printed.decode()
+    if process.wait() != exit_code:
+        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}, expected {exit_code}:\n{text}")
+    return text
