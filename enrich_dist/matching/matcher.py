@@ -32,11 +32,6 @@ class OrganisationMatcher:
         """SHA-256 of what, besides companies and recipients, the candidates depend on."""
         return text_digest(ENGINE_VERSION, self.config.digest())
 
-    @property
-    def candidate_schema(self) -> pa.Schema:
-        """Schema of what ``match`` returns: ``schema.CANDIDATE``."""
-        return schema.CANDIDATE
-
     def open_index(self, directory: Path) -> CompanyIndex:
         """Open the files that ``index.build_index`` wrote, by mapping them into memory."""
         from enrich_dist.matching.index import open_index
