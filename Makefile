@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
+PEERS_VENV := .venv-peers
+PEERS_STAMP := $(PEERS_VENV)/.installed
 
-.PHONY: demo test test-browser lint types contracts check ui bench bench-quick screenshots requirements clean
+.PHONY: demo test test-browser lint types contracts check ui bench bench-quick compare-peers screenshots requirements clean
 
 demo: $(STAMP)
 	$(BIN)/enrich-dist run --config config/sample.yaml
@@ -40,6 +42,10 @@ bench: $(STAMP)
 bench-quick: $(STAMP)
 	$(BIN)/python scripts/benchmark_enrichment.py --quick --output work/benchmarks
 
+# Other tools on the same inputs. More: make compare-peers COMPARE="--companies 40000 --recipients 300000"
+compare-peers: $(STAMP) $(PEERS_STAMP)
+	$(BIN)/python -m scripts.compare_peers --python $(PEERS_VENV)/bin/python $(COMPARE)
+
 # The pictures of the README, from a real run in a real browser.
 screenshots: $(DEV_STAMP)
 	$(BIN)/python scripts/screenshots.py
@@ -58,6 +64,14 @@ $(DEV_STAMP): $(STAMP) requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/dev.txt
 	@touch $@
 
+# Not pinned: peers are measured as they are. Only a pip of 2025 or later reads dependency groups.
+$(PEERS_STAMP): pyproject.toml
+	@test -x $(PEERS_VENV)/bin/python || $(PYTHON) -m venv $(PEERS_VENV)
+	@echo '*' > $(PEERS_VENV)/.gitignore
+	$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --group peers
+	@touch $@
+
 # Pins of pyproject.toml for every platform and Python version it allows, with hashes and without addresses.
 requirements: $(DEV_STAMP)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
@@ -66,4 +80,4 @@ requirements: $(DEV_STAMP)
 	  --no-emit-find-links --custom-compile-command "make requirements" --group dev -c requirements/run.txt -o requirements/dev.txt
 
 clean:
-	rm -rf work $(VENV)
+	rm -rf work $(VENV) $(PEERS_VENV)

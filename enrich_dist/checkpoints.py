@@ -1,8 +1,9 @@
-"""The content-addressed store of finished chunks: ``<key>.parquet`` with the candidates, ``<key>.json`` beside it.
+"""The content-addressed store of finished chunks: ``<key>.parquet`` with the candidates, ``<key>.counts.parquet`` with
+what else the chunk counted, ``<key>.json`` beside them.
 
 A key is the digest of all that the result depends on, so resume, re-run and retry are one question: is there a
-valid checkpoint under this key? The JSON file is written last and names size and digest of the other: a pair that
-does not agree is not a checkpoint. Covers a local or shared POSIX file system.
+valid checkpoint under this key? The JSON file is written last and names size and digest of the others: files that do
+not agree with it are not a checkpoint. Covers a local or shared POSIX file system.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 from enrich_dist.errors import CorruptionError
 from enrich_dist.files import atomic_path, file_digest, read_json, text_digest, write_json
 
-FORMAT_VERSION = "1"
+FORMAT_VERSION = "2"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class CheckpointRecord:
     candidates: int
     bytes: int
     sha256: str
+    counts_bytes: int
+    counts_sha256: str
     seconds: float
     peak_memory_bytes: int
     memory_method: str
@@ -62,26 +65,35 @@ class CheckpointStore:
         """Where the candidates of ``key`` stand."""
         return self.directory / f"{key}.parquet"
 
+    def counts_path(self, key: str) -> Path:
+        """Where the counts of ``key`` stand."""
+        return self.directory / f"{key}.counts.parquet"
+
     def record_path(self, key: str) -> Path:
         """Where the record of ``key`` stands."""
         return self.directory / f"{key}.json"
 
-    def write(self, key: str, candidates: pa.Table, known: Callable[[], dict[str, Any]]) -> CheckpointRecord:
-        """Write candidates, verify what is on the disk, then write the record.
+    def write(
+        self, key: str, candidates: pa.Table, counts: pa.Table, known: Callable[[], dict[str, Any]]
+    ) -> CheckpointRecord:
+        """Write candidates and counts, verify what is on the disk, then write the record.
 
-        ``known`` gives its other fields; it is asked after the candidates are written, so that they can tell what
+        ``known`` gives its other fields; it is asked after the tables are written, so that they can tell what
         writing took.
 
-        Raises ``CorruptionError`` when the file read back is not what was written.
+        Raises ``CorruptionError`` when a file read back is not what was written.
         """
-        data = self.data_path(key)
-        with atomic_path(data) as temporary:
-            pq.write_table(candidates.replace_schema_metadata(None), temporary, compression="zstd")
-            sha256 = file_digest(temporary)
-            if not pq.read_table(temporary).equals(candidates.replace_schema_metadata(None)):
-                raise CorruptionError(f"{data} reads back differently from what was written.")
-            size = temporary.stat().st_size
-        record = CheckpointRecord(key=key, candidates=len(candidates), bytes=size, sha256=sha256, **known())
+        size, sha256 = _write_table(self.data_path(key), candidates)
+        counts_size, counts_sha256 = _write_table(self.counts_path(key), counts)
+        record = CheckpointRecord(
+            key=key,
+            candidates=len(candidates),
+            bytes=size,
+            sha256=sha256,
+            counts_bytes=counts_size,
+            counts_sha256=counts_sha256,
+            **known(),
+        )
         write_json(self.record_path(key), asdict(record))
         return record
 
@@ -103,11 +115,14 @@ class CheckpointStore:
             raise CorruptionError(f"{path} is the record of another checkpoint ({record.key[:12]}).")
         if record.rows_in != record.rows_with_candidates + record.rows_without_candidates + record.rows_quarantined:
             raise CorruptionError(f"{path}: its row counts do not add up.")
-        data = self.data_path(key)
-        if not data.exists():
-            raise CorruptionError(f"{data} is missing beside its record.")
-        if data.stat().st_size != record.bytes or file_digest(data) != record.sha256:
-            raise CorruptionError(f"{data} is not the file that was written.")
+        for data, size, sha256 in (
+            (self.data_path(key), record.bytes, record.sha256),
+            (self.counts_path(key), record.counts_bytes, record.counts_sha256),
+        ):
+            if not data.exists():
+                raise CorruptionError(f"{data} is missing beside its record.")
+            if data.stat().st_size != size or file_digest(data) != sha256:
+                raise CorruptionError(f"{data} is not the file that was written.")
         return record
 
     def find(self, keys: Iterable[str]) -> tuple[dict[str, CheckpointRecord], list[str]]:
@@ -122,6 +137,17 @@ class CheckpointStore:
             except CorruptionError as error:
                 damaged.append(str(error))
         return valid, damaged
+
+
+def _write_table(path: Path, table: pa.Table) -> tuple[int, str]:
+    """Write a table and read it back; return the file's size and digest."""
+    table = table.replace_schema_metadata(None)
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+        sha256 = file_digest(temporary)
+        if not pq.read_table(temporary).equals(table):
+            raise CorruptionError(f"{path} reads back differently from what was written.")
+        return temporary.stat().st_size, sha256
 
 
 _TYPES: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (int, float)}

@@ -22,10 +22,11 @@ from enrich_dist.errors import SourceError
 from enrich_dist.farm import Farm, FarmPolicy, WorkerMemory, memory_per_worker
 from enrich_dist.files import directory_name, document_digest, file_digest
 from enrich_dist.matching.config import ENGINE_VERSION as MATCHING_VERSION
-from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.matching.index import build_index
 from enrich_dist.matching.matcher import OrganisationMatcher
-from enrich_dist.matching.scoring import DecisionConfig, method_sql, score_sql
+from enrich_dist.matching.index import open_index
+from enrich_dist.quality import Gate
+from enrich_dist.matching import weights
 from enrich_dist.observe import report
 from enrich_dist.observe.events import Notice, emit
 from enrich_dist.observe.progress import FarmObserver
@@ -205,18 +206,20 @@ class Pipeline:
             tasks = self.tasks()
             store = CheckpointStore(self.directory.checkpoints)
             records, _ = store.find(task.checkpoint_key for task in tasks)
-            decision = self._decision()
-            threshold = self.settings.match_rate_threshold
+            decision = self.settings.matching.decision()
+            index = open_verified(self.directory.output("award_companies", "index"))
+            gate = self._gate()
+            overrides = self.directory.read_overrides()
             key = directory_name(
                 "result",
                 reduce.ENGINE_VERSION,
-                method_sql(),
-                score_sql(),
+                weights.ENGINE_VERSION,
                 awards.content_digest,
                 company.content_digest,
                 plan.content_digest,
                 document_digest(decision.__dict__),
-                str(threshold),
+                document_digest(gate.__dict__),
+                document_digest(overrides.to_pylist()),
                 *(f"{task.chunk_id}:{_sha256(records, task)}" for task in tasks),
             )
 
@@ -229,12 +232,15 @@ class Pipeline:
                         company=company,
                         plan=plan,
                         checkpoints=[store.data_path(task.checkpoint_key) for task in present],
+                        counts=[store.counts_path(task.checkpoint_key) for task in present],
+                        vocabulary=open_index(index.path).vocabulary,
+                        overrides=overrides,
                         chunk_rows=[_accounting(records[task.checkpoint_key], task.chunk_rows) for task in present],
                         candidates_written=sum(records[task.checkpoint_key].candidates for task in present),
                         chunks_planned=len(tasks),
                     ),
                     decision,
-                    match_rate_threshold=threshold,
+                    gate,
                     scratch=self.directory.scratch,
                 )
 
@@ -247,7 +253,10 @@ class Pipeline:
                 numbers={
                     "match_rate": metrics["match_rate"],
                     "match_rate_by_company": metrics["companies"]["match_rate"],
-                    "match_rate_threshold": threshold,
+                    "match_rate_threshold": gate.match_rate_threshold,
+                    "estimated_precision": metrics["accuracy"]["precision"]["estimate"] or 0.0,
+                    "estimated_recall": metrics["accuracy"]["recall"]["estimate"] or 0.0,
+                    "min_estimated_precision": gate.min_estimated_precision,
                     "verdict_passed": int(verdict["status"] == "passed"),
                     **{f"awards_{status}": metrics["awards"][status] for status in reduce.STATUSES},
                     **{f"companies_{status}": metrics["companies"][status] for status in reduce.STATUSES},
@@ -258,7 +267,7 @@ class Pipeline:
                     "matches by method": report.method_table(metrics),
                     "match rate by identifier type": report.group_table(metrics, "identifier_type"),
                     "match rate by agency": report.group_table(metrics, "agency"),
-                    "companies by score": report.score_table(metrics),
+                    "companies by match probability": report.probability_table(metrics),
                 },
             )
 
@@ -269,7 +278,7 @@ class Pipeline:
         """
         with self.directory.recording("published_awards", self.run_id) as done:
             result = self.directory.output("enriched_awards", "result")
-            release = publish(result, self.directory.published, match_rate_threshold=self.settings.match_rate_threshold)
+            release = publish(result, self.directory.published, self._gate())
             current = self.directory.published / CURRENT
             return done(
                 rows=release.facts["metrics"]["awards"]["valid"],
@@ -288,19 +297,12 @@ class Pipeline:
 
     def matcher(self) -> Matcher:
         """What finds the candidates of a chunk; its key is part of every checkpoint's key."""
-        matching = self.settings.matching
-        return OrganisationMatcher(
-            CandidateConfig(
-                min_name_cosine=matching.min_name_cosine,
-                max_candidates_per_name=matching.max_candidates_per_name,
-                batch_rows=matching.batch_rows,
-            )
-        )
+        return OrganisationMatcher(self.settings.matching.candidates())
 
-    def _decision(self) -> DecisionConfig:
-        matching = self.settings.matching
-        return DecisionConfig(
-            accept_score=matching.accept_score, review_score=matching.review_score, min_margin=matching.min_margin
+    def _gate(self) -> Gate:
+        return Gate(
+            match_rate_threshold=self.settings.match_rate_threshold,
+            min_estimated_precision=self.settings.min_estimated_precision,
         )
 
     def _policy(self) -> FarmPolicy:
@@ -343,7 +345,7 @@ class Pipeline:
                 tasks,
                 finished,
                 store,
-                matched=reduce.MatchedSoFar(connection, self._decision()),
+                matched=reduce.MatchedSoFar(connection),
                 awards_total=self.directory.latest("sbir_awards").rows,
             )
 

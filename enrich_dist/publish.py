@@ -15,19 +15,19 @@ from typing import Any
 
 from enrich_dist.errors import CorruptionError, PublicationBlockedError
 from enrich_dist.files import TEMPORARY_PREFIX, read_json, sync_directory
-from enrich_dist.quality import judged_by
+from enrich_dist.quality import Gate, judged_by
 from enrich_dist.store import Stored, open_or_build, open_verified
 
 CURRENT = "current"
 
 
-def publish(result: Path, published: Path, *, match_rate_threshold: float) -> Stored:
+def publish(result: Path, published: Path, gate: Gate) -> Stored:
     """Publish the result directory as ``published/current``; return the release.
 
     Raises ``PublicationBlockedError`` when the result has no passed verdict, was changed since it was judged, or was
-    judged by a laxer threshold than ``match_rate_threshold``.
+    judged by a laxer gate than this one.
     """
-    judged = _require_passed(result, match_rate_threshold)
+    judged = _require_passed(result, gate)
 
     def copy(directory: Path) -> dict[str, Any]:
         for name in judged.files:
@@ -40,7 +40,7 @@ def publish(result: Path, published: Path, *, match_rate_threshold: float) -> St
     return release
 
 
-def _require_passed(result: Path, match_rate_threshold: float) -> Stored:
+def _require_passed(result: Path, gate: Gate) -> Stored:
     remedy = "Run the whole job again; only a judged result is published."
     try:
         judged = open_verified(result)
@@ -55,13 +55,16 @@ def _require_passed(result: Path, match_rate_threshold: float) -> Stored:
             f"Not published: the quality gate blocked this result: {reasons}.",
             remedy="What is published stays as it was. Look at report.md of the result for where matches are missing.",
         )
-    judged_at = judged_by(verdict, "match_rate")["threshold"]
-    if judged_at < match_rate_threshold:
-        raise PublicationBlockedError(
-            f"Not published: the verdict was passed at match_rate_threshold {judged_at:g}, now it is "
-            f"{match_rate_threshold:g}.",
-            remedy="Run the whole job again: finished chunks are kept, the result is judged anew.",
-        )
+    for check, setting, threshold in (
+        ("match_rate", "match_rate_threshold", gate.match_rate_threshold),
+        ("estimated_precision", "min_estimated_precision", gate.min_estimated_precision),
+    ):
+        judged_at = judged_by(verdict, check)["threshold"]
+        if judged_at < threshold:
+            raise PublicationBlockedError(
+                f"Not published: the verdict was passed at {setting} {judged_at:g}, now it is {threshold:g}.",
+                remedy="Run the whole job again: finished chunks are kept, the result is judged anew.",
+            )
     return judged
 
 

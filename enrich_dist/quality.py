@@ -7,11 +7,12 @@ Does not cover speed and memory (``rundir.StepReport``).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import duckdb
 
-from enrich_dist.matching.scoring import METHODS
+from enrich_dist.matching.decisions import METHODS
 from enrich_dist.reduce import STATUSES
 
 # Identifiers that the award itself bears, not those its company has from other awards.
@@ -27,7 +28,7 @@ _GROUPS = {
     "program": "coalesce(program, '(none)')",
     "identifier_type": _IDENTIFIER_TYPE,
 }
-_SCORE_BINS = 20
+_PROBABILITY_BINS = 20
 
 
 def measure(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def measure(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         "companies": {**companies, "match_rate": _rate(companies["matched"], companies["valid"])},
         "by_method": _by_method(connection),
         "by": {name: _by_group(connection, expression) for name, expression in _GROUPS.items()},
-        "score_distribution": _score_distribution(connection),
+        "probability_distribution": _probability_distribution(connection),
         "rejects": _records(
             connection,
             """select source_file, outcome, "column", regexp_replace(reason, '[0-9]+', 'N', 'g') as reason,
@@ -51,6 +52,43 @@ def measure(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
                from rejects group by all order by source_file, outcome, count desc, "column", reason""",
         ),
     }
+
+
+def estimate_accuracy(connection: duckdb.DuckDBPyConnection, *, unreachable_share: float) -> dict[str, Any]:
+    """Estimated precision and recall of the accepted matches, by company, with 95 % intervals.
+
+    Precision: expected right matches (the sum of the match probabilities) over matches. Recall: expected right matches
+    over companies expected to have a partner, those included whose names have nothing in common with their partner's
+    (``unreachable_share``), which no search by name finds. Intervals: of a Beta posterior with Jeffreys' prior, with
+    expected counts for counts (Brown, Cai and DasGupta 2001). They tell the chance in the matches, not an error of the
+    model. A share of nothing is null.
+    """
+    [(matches, right, awards, right_awards, partners)] = connection.execute("""
+        select count(*) filter (match_status = 'matched'),
+               coalesce(sum(match_probability::decimal(18, 6)) filter (match_status = 'matched'), 0)::double,
+               coalesce(sum(award_count) filter (match_status = 'matched'), 0),
+               coalesce(sum((match_probability * award_count)::decimal(18, 6))
+                        filter (match_status = 'matched'), 0)::double,
+               coalesce(sum(partner_probability::decimal(18, 6)), 0)::double
+        from company_matches
+    """).fetchall()
+    expected_partners = max(right, partners) / (1 - unreachable_share)
+    return {
+        "precision": _share_with_interval(right, matches),
+        "precision_by_award": round(right_awards / awards, 6) if awards else None,
+        "recall": _share_with_interval(right, expected_partners),
+        "expected_partners": round(expected_partners, 1),
+        "unreachable_share": round(unreachable_share, 4),
+    }
+
+
+def _share_with_interval(part: float, whole: float) -> dict[str, float | None]:
+    from scipy.stats import beta  # takes a second to import
+
+    if not whole:
+        return {"estimate": None, "low": None, "high": None}
+    low, high = beta.ppf([0.025, 0.975], part + 0.5, whole - part + 0.5)
+    return {"estimate": round(part / whole, 6), "low": round(float(low), 6), "high": round(float(high), 6)}
 
 
 def reconcile(
@@ -105,24 +143,44 @@ def reconcile(
     }
 
 
-def judge(metrics: dict[str, Any], *, match_rate_threshold: float) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Gate:
+    """What a result must reach to be published: shares in [0, 1]."""
+
+    match_rate_threshold: float
+    min_estimated_precision: float
+
+
+def judge(metrics: dict[str, Any], gate: Gate) -> dict[str, Any]:
     """The verdict: ``status`` "passed" or "blocked", and every check with value, threshold and reason.
 
-    ``metrics`` hold the documents of ``measure`` and, as "reconciliation" and "completeness", those of the run.
+    ``metrics`` hold the documents of ``measure`` and ``estimate_accuracy`` ("accuracy") and, as "reconciliation" and
+    "completeness", those of the run.
     """
     rate = metrics["match_rate"]
     awards = metrics["awards"]
     reconciliation = metrics["reconciliation"]
     completeness = metrics["completeness"]
     missing = completeness["chunks_missing"]
+    precision = metrics["accuracy"]["precision"]["estimate"]
     checks = [
         _check(
             "match_rate",
-            rate >= match_rate_threshold,
+            rate >= gate.match_rate_threshold,
             rate,
-            match_rate_threshold,
+            gate.match_rate_threshold,
             f"{awards['matched']:,} of {awards['valid']:,} valid awards have an accepted match: match rate {rate:.4f}, "
-            f"threshold {match_rate_threshold:.4f}",
+            f"threshold {gate.match_rate_threshold:.4f}",
+        ),
+        _check(
+            "estimated_precision",
+            precision is None or precision >= gate.min_estimated_precision,
+            1.0 if precision is None else precision,
+            gate.min_estimated_precision,
+            "nothing is accepted, so nothing is wrongly accepted"
+            if precision is None
+            else f"of the accepted matches {precision:.4f} are right by their own probabilities, at least "
+            f"{gate.min_estimated_precision:.4f} must be",
         ),
         _check(
             "reconciliation",
@@ -155,7 +213,7 @@ def judged_by(verdict: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _check(
-    name: Literal["match_rate", "reconciliation", "completeness"],
+    name: Literal["match_rate", "estimated_precision", "reconciliation", "completeness"],
     passed: bool,
     value: float,
     threshold: float,
@@ -200,21 +258,22 @@ def _by_group(connection: duckdb.DuckDBPyConnection, expression: str) -> list[di
     return [{**row, "match_rate": _rate(row["matched"], row["awards"])} for row in rows]
 
 
-def _score_distribution(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """Companies with a candidate, by score, in bins of 0.05: the confidence distribution."""
+def _probability_distribution(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """Companies with a candidate, by match probability, in bins of 0.05."""
+    last = _PROBABILITY_BINS - 1
     counts = {
         (int(number), status): int(count)
         for number, status, count in connection.execute(
-            f"""select least(floor(match_score * {_SCORE_BINS} + 1e-9), {_SCORE_BINS - 1})::integer, match_status,
+            f"""select least(floor(match_probability * {_PROBABILITY_BINS} + 1e-9), {last})::integer, match_status,
                        count(*)
-                from company_matches where match_score is not null group by all"""
+                from company_matches where match_probability is not null group by all"""
         ).fetchall()
     }
     return [
         {
-            "from_score": round(number / _SCORE_BINS, 2),
-            "to_score": round((number + 1) / _SCORE_BINS, 2),
+            "from_probability": round(number / _PROBABILITY_BINS, 2),
+            "to_probability": round((number + 1) / _PROBABILITY_BINS, 2),
             **{status: counts.get((number, status), 0) for status in STATUSES},
         }
-        for number in range(_SCORE_BINS)
+        for number in range(_PROBABILITY_BINS)
     ]

@@ -1,8 +1,9 @@
 """Checkpoints to one best recipient per company, and awards that inherit it.
 
-Reads nothing of the farm but checkpoints. Thresholds act here, on stored comparison vectors, so changing them touches
-no chunk. Ties are broken by score, place in the cascade, recipient and row: the same candidates give the same
-result in whatever order they come. DuckDB does the work out of core. Does not judge the result (``quality``).
+Reads nothing of the farm but checkpoints. Weights, thresholds and overrides act here, on stored comparison vectors, so
+changing them touches no chunk. Ties are broken by weight, place in the cascade, recipient and row: the same
+candidates give the same result in whatever order they come. DuckDB does the work out of core. Does not judge the
+result (``quality``).
 """
 
 from __future__ import annotations
@@ -11,13 +12,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from enrich_dist import schema
-from enrich_dist.matching.scoring import METHODS, DecisionConfig, method_sql, score_sql
+from enrich_dist.matching.decisions import (
+    CONFIRMED_BITS,
+    METHODS,
+    DecisionConfig,
+    method_sql,
+    partner_share,
+    prior_odds,
+)
+from enrich_dist.matching.weights import MCounts, Weights, weight_row, weight_sql
 
-ENGINE_VERSION = "1"
+ENGINE_VERSION = "2"
 STATUSES = ("matched", "review", "unmatched")
 _ROW_GROUP_ROWS = 50_000
 _RECIPIENT_COLUMNS = [
@@ -31,62 +41,168 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def create_scored(connection: duckdb.DuckDBPyConnection, checkpoints: Sequence[Path]) -> None:
-    """View ``scored``: the candidates of all checkpoints with ``match_method``, ``method_rank``, ``match_score``."""
+def create_candidates(connection: duckdb.DuckDBPyConnection, checkpoints: Sequence[Path]) -> None:
+    """View ``candidates``: those of all checkpoints."""
     if checkpoints:
         connection.read_parquet([str(path) for path in checkpoints]).create_view("candidates", replace=True)
     else:
         connection.from_arrow(schema.CANDIDATE.empty_table()).create_view("candidates", replace=True)
+
+
+def create_scored(connection: duckdb.DuckDBPyConnection, weights: Weights) -> None:
+    """View ``scored``: the candidates with the weight of every comparison, their sum and the method.
+
+    Needs ``candidates``, ``companies`` and ``overrides`` (``schema.OVERRIDE``): rejected pairs are left out, confirmed
+    ones outweigh all others.
+    """
+    _register(connection, "w", pa.Table.from_pylist([weight_row(weights)]))
+    bits = pa.table({"name_code": np.arange(len(weights.name_bits), dtype=np.int32), "name_bits": weights.name_bits})
+    _register(connection, "name_information", bits)
     ranks = " ".join(f"when '{method}' then {rank}" for rank, method in enumerate(METHODS))
+    comparisons = weight_sql()
+    parts = ", ".join(f"round({expression}, 4) as {name}_weight" for name, expression in comparisons.items())
+    total = " + ".join(f"{name}_weight" for name in comparisons)
     connection.execute(f"""
         create or replace temp view scored as
-        select *, case match_method {ranks} else {len(METHODS)} end as method_rank
-        from (select *, {method_sql()} as match_method, {score_sql()} as match_score from candidates)
+        with decided as (
+            select c.*, coalesce(decision = 'confirm', false) as confirmed, coalesce(name_bits, 0.0) as name_bits
+            from candidates c
+            left join (select company_id, recipient_id, decision from overrides join companies using (company_key)) o
+                using (company_id, recipient_id)
+            left join name_information using (name_code)
+            where decision is distinct from 'reject'
+        ), weighed as (
+            select decided.*, {parts}, {method_sql()} as match_method from decided cross join w
+        )
+        select *, case when confirmed then {CONFIRMED_BITS} else round({total}, 4) end as match_weight,
+               case match_method {ranks} else {len(METHODS)} end as method_rank
+        from weighed
     """)
 
 
-def create_matches(connection: duckdb.DuckDBPyConnection, decision: DecisionConfig) -> None:
+def count_identified_pairs(connection: duckdb.DuckDBPyConnection) -> MCounts:
+    """Outcomes of the comparisons among pairs of view ``candidates`` that agree on an identifier."""
+
+    def counted(column: str, lowest: int, size: int, where: str) -> list[int]:
+        rows = connection.execute(f"select {column}, count(*) from candidates where {where} group by all").fetchall()
+        counts = [0] * size
+        for value, count in rows:
+            counts[value - lowest] = int(count)
+        return counts
+
+    identified = "(uei_agreement = 1 or duns_agreement = 1)"
+    conflict_or_agree = {
+        name: counted(f"({name}_agreement = 1)::integer", 0, 2, f"{other}_agreement = 1 and {name}_agreement <> 0")
+        for name, other in (("uei", "duns"), ("duns", "uei"))
+    }
+    return MCounts(
+        name=counted("name_level", 0, len(schema.NAME_LEVELS), identified),
+        place=counted("place_level", 0, len(schema.PLACE_LEVELS), identified),
+        street=counted("street_level", 0, len(schema.STREET_LEVELS), f"{identified} and place_level >= 4"),
+        **conflict_or_agree,
+    )
+
+
+def read_counts(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> dict[str, dict[int, int]]:
+    """The counts (``schema.COUNT``) of all chunks added up, by kind and key."""
+    counts: dict[str, dict[int, int]] = {kind: {} for kind in schema.COUNT_KINDS}
+    if paths:
+        source = connection.read_parquet([str(path) for path in paths])
+        for kind, key, count in source.aggregate("kind, key, sum(count)::bigint", "kind, key").fetchall():
+            counts[kind][int(key)] = int(count)
+    return counts
+
+
+# What a recipient without UEI is told apart by, among candidates of one name: those that could be the same are one
+# organisation, as sources list one firm several times.
+_ORGANISATIONS = """
+with bare as (
+    select company_id, source_row, recipient_id, uei, match_method, method_rank, match_weight,
+           case when name_level >= 6 then name_code end as same_name,
+           coalesce(state, '') || '|' || coalesce(city, '') as place,
+           uei is null and duns is null and state is null and city is null and zip5 is null as nowhere
+    from scored
+), by_name as (
+    select company_id, same_name,
+           arg_max(coalesce(uei, recipient_id), (match_weight, recipient_id)) as organisation
+    from bare where same_name is not null and not nowhere group by all
+), by_place as (
+    select company_id, same_name, place, arg_max(uei, (match_weight, uei)) as organisation
+    from bare where same_name is not null and not nowhere and uei is not null group by all
+)
+select b.company_id, source_row, recipient_id, match_method, method_rank, match_weight,
+       case when b.uei is not null then b.uei
+            when b.same_name is null then recipient_id
+            when nowhere then coalesce(n.organisation, 'name ' || b.same_name)
+            else coalesce(p.organisation, 'place ' || b.same_name || b.place) end as organisation
+from bare b
+left join by_name n on n.company_id = b.company_id and n.same_name = b.same_name
+left join by_place p on p.company_id = b.company_id and p.same_name = b.same_name and p.place = b.place
+"""
+
+
+def create_matches(connection: duckdb.DuckDBPyConnection, decision: DecisionConfig, recipients: int) -> float:
     """Table ``company_matches``: every company of table ``companies`` with its best candidate and its status.
 
-    ``match_margin`` is the distance to the best candidate of another organisation (its score where there is none);
-    rows of the same UEI, or of the same recipient, are one organisation.
+    Needs view ``scored``. ``runner_up_probability`` is that of the best candidate of another organisation. Returns the
+    estimated share of companies that have a partner.
     """
     recipient = ", ".join(f"{quoted(name)} as {quoted('recipient_' + _bare(name))}" for name in _RECIPIENT_COLUMNS)
-    evidence = ", ".join(_COMPARISON_COLUMNS)
-    order = "match_score desc, method_rank, recipient_id, source_row"
+    evidence = ", ".join([*_COMPARISON_COLUMNS, *(f"{name}_weight" for name in weight_sql())])
+    order = "match_weight desc, method_rank, recipient_id, source_row"
+    # Narrow rows: what else is known of a winner is fetched afterwards.
+    connection.execute(f"create or replace temp table rivals as {_ORGANISATIONS}")
+    connection.execute(f"""
+        create or replace temp table organisations as
+        select company_id, source_row, match_method, match_weight, row_number() over best as place,
+               sum(pow(2, match_weight)) over (partition by company_id) / {recipients} as odds
+        from (select * from rivals
+              qualify row_number() over (partition by company_id, organisation order by {order}) = 1)
+        window best as (partition by company_id order by {order})
+    """)
+    odds = connection.execute("""
+        select coalesce(odds, 0.0) as odds
+        from companies left join organisations on organisations.company_id = companies.company_id and place = 1
+        order by companies.company_id
+    """).fetchnumpy()["odds"]
+    share = partner_share(np.asarray(odds, dtype=np.float64))
+    prior = prior_odds(share, recipients)
     connection.execute(
         f"""
         create or replace table company_matches as
-        -- Ranked by narrow rows; what else is known of a winner is fetched afterwards.
-        with rivals as (
-            select company_id, source_row, recipient_id, coalesce(uei, recipient_id) as organisation, match_method,
-                   method_rank, match_score
-            from scored
-        ), one_per_organisation as (
-            select * from rivals
-            qualify row_number() over (partition by company_id, organisation order by {order}) = 1
-        ), ranked as (
-            select *, row_number() over best as place, lead(match_score, 1, 0) over best as runner_up_score
-            from one_per_organisation window best as (partition by company_id order by {order})
+        with judged as (
+            select company_id, source_row, match_method, match_weight, place,
+                   round($prior * pow(2, match_weight) / (1 + $prior * {recipients} * odds), 6) as probability
+            from organisations
         ), winners as (
-            select company_id, source_row, match_method, match_score,
-                   round(match_score - runner_up_score, 4) as match_margin
-            from ranked where place = 1
+            select company_id, max(source_row) filter (place = 1) as source_row,
+                   max(match_method) filter (place = 1) as match_method,
+                   max(match_weight) filter (place = 1) as match_weight,
+                   max(probability) filter (place = 1) as match_probability,
+                   coalesce(max(probability) filter (place = 2), 0.0) as runner_up_probability,
+                   round(least(1.0, sum(probability)), 6) as partner_probability
+            from judged group by company_id
         ), best as (
-            select company_id, match_method, match_score, match_margin, {evidence},
-                   source_row as recipient_source_row, {recipient}
-            from winners join candidates using (company_id, source_row)
+            select company_id, winners.match_method, match_probability, winners.match_weight, runner_up_probability,
+                   partner_probability, {evidence}, source_row as recipient_source_row, {recipient}
+            from winners join scored using (company_id, source_row)
         )
         select company_id, company_key, name as company_name, award_count,
-               case when match_score >= $accept and (match_method = 'uei' or match_margin >= $margin) then 'matched'
-                    when match_score >= $review then 'review'
+               case when match_probability >= $accept then 'matched'
+                    when match_probability >= $review then 'review'
                     else 'unmatched' end as match_status,
                best.* exclude (company_id)
         from companies left join best using (company_id)
         order by company_id
         """,
-        {"accept": decision.accept_score, "review": decision.review_score, "margin": decision.min_margin},
+        {"accept": decision.accept_probability, "review": decision.review_probability, "prior": prior},
     )
+    return share
+
+
+def _register(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
+    connection.execute(f"drop table if exists {name}")
+    connection.from_arrow(table).create(name)
 
 
 def write_enriched_awards(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
@@ -96,7 +212,7 @@ def write_enriched_awards(connection: duckdb.DuckDBPyConnection, path: Path) -> 
     matches only: a candidate that waits for review must not be taken for one.
     """
     award_columns = [name for name, *_ in connection.execute("describe awards").fetchall()]
-    own = {"company_key", "match_status", "match_method", "match_score", "match_margin"}
+    own = {"company_key", "match_status", "match_method", "match_probability", "match_weight"}
     own |= {f"recipient_{_bare(name)}" for name in _RECIPIENT_COLUMNS}
     awards = ", ".join(
         f"a.{quoted(name)}" + (f" as {quoted('award_' + name)}" if name in own else "") for name in award_columns
@@ -108,8 +224,8 @@ def write_enriched_awards(connection: duckdb.DuckDBPyConnection, path: Path) -> 
     rows = connection.sql(f"""
         select {awards}, m.company_key, m.match_status,
                case when m.match_status <> 'unmatched' then m.match_method end as match_method,
-               case when m.match_status <> 'unmatched' then m.match_score end as match_score,
-               case when m.match_status <> 'unmatched' then m.match_margin end as match_margin,
+               case when m.match_status <> 'unmatched' then m.match_probability end as match_probability,
+               case when m.match_status <> 'unmatched' then m.match_weight end as match_weight,
                {recipient}
         from awards a join award_companies c using (award_id) join company_matches m using (company_id)
         order by a.source_row
@@ -141,25 +257,27 @@ def _write_regular(reader: pa.RecordBatchReader, path: Path) -> int:
     return written + len(rest)
 
 
-class MatchedSoFar:
-    """Counts awards whose company has an acceptable candidate in the checkpoints seen so far.
+# What weighs enough in nearly every run: a rule of thumb, as the weights are known at the end only.
+_LIKELY = "uei_agreement = 1 or duns_agreement = 1 or (name_level >= 6 and place_level >= 2)"
 
-    An estimate for progress: the final count can be lower where a rival turns up in a later chunk.
+
+class MatchedSoFar:
+    """Counts awards whose company has a likely match in the checkpoints seen so far.
+
+    An estimate for progress: which candidates are accepted is known when all are there.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, decision: DecisionConfig) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
-        self._accept = decision.accept_score
         connection.execute("create or replace temp table seen (company_id integer primary key)")
 
     def add(self, checkpoints: Sequence[Path]) -> None:
         """Take the candidates of finished chunks into account."""
         if not checkpoints:
             return
-        create_scored(self._connection, checkpoints)
+        create_candidates(self._connection, checkpoints)
         self._connection.execute(
-            "insert or ignore into seen select distinct company_id from scored where match_score >= $accept",
-            {"accept": self._accept},
+            f"insert or ignore into seen select distinct company_id from candidates where {_LIKELY}"
         )
 
     def awards(self) -> int:

@@ -18,7 +18,9 @@ import pyarrow.parquet as pq
 from enrich_dist import chunks, quality, reduce
 from enrich_dist.duck import DRIVER_MEMORY_MB, connect
 from enrich_dist.files import write_json
-from enrich_dist.matching.scoring import DecisionConfig
+from enrich_dist.matching.decisions import DecisionConfig
+from enrich_dist.matching.vocabulary import Vocabulary
+from enrich_dist.matching.weights import estimate
 from enrich_dist.observe.report import render
 from enrich_dist.store import Stored
 
@@ -28,20 +30,24 @@ class ResultInputs:
     """What a result is made from.
 
     ``chunk_rows``: per reduced chunk the rows planned, with candidates, without, and quarantined;
-    ``candidates_written``: candidates in all of them, by their records.
+    ``candidates_written``: candidates in all of them, by their records. ``vocabulary``: that of the index the
+    candidates were found with. ``overrides`` (``schema.OVERRIDE``): decisions of persons.
     """
 
     awards: Stored
     company: Stored
     plan: Stored
     checkpoints: list[Path]
+    counts: list[Path]
+    vocabulary: Vocabulary
+    overrides: pa.Table
     chunk_rows: list[tuple[int, int, int, int]]
     candidates_written: int
     chunks_planned: int
 
 
 def build_result(
-    directory: Path, inputs: ResultInputs, decision: DecisionConfig, *, match_rate_threshold: float, scratch: Path
+    directory: Path, inputs: ResultInputs, decision: DecisionConfig, gate: quality.Gate, *, scratch: Path
 ) -> dict[str, Any]:
     """Write the result's files into ``directory``; return metrics and verdict."""
     awards, company, plan = inputs.awards, inputs.company, inputs.plan
@@ -53,15 +59,28 @@ def build_result(
         connection.from_arrow(rejects).create("rejects")
         connection.read_parquet(str(awards.path / "awards.parquet")).create_view("awards")
         connection.read_parquet(str(company.path / "award_companies.parquet")).create_view("award_companies")
-        reduce.create_scored(connection, inputs.checkpoints)
+        connection.from_arrow(inputs.overrides).create("overrides")
+        reduce.create_candidates(connection, inputs.checkpoints)
+        counts = reduce.read_counts(connection, inputs.counts)
+        weights = estimate(counts, reduce.count_identified_pairs(connection), inputs.vocabulary)
+        reduce.create_scored(connection, weights)
         [(candidates_read,)] = connection.execute("select count(*) from candidates").fetchall()
-        reduce.create_matches(connection, decision)
+        partner_share = reduce.create_matches(connection, decision, weights.recipients)
         reduce.write_enriched_awards(connection, enriched)
         # Views lead to files of the run directory; the database must stand alone.
         for view in ("scored", "candidates", "awards", "award_companies"):
             connection.execute(f"drop view {view}")
+        for table in ("w", "name_information"):
+            connection.execute(f"drop table {table}")
         connection.read_parquet(str(enriched)).create("enriched_awards")
         metrics = quality.measure(connection)
+        metrics["accuracy"] = quality.estimate_accuracy(connection, unreachable_share=weights.unreachable_share)
+        metrics["model"] = {
+            **weights.document(),
+            "partner_share": partner_share,
+            "blocks_left_out": counts["blocks_left_out"].get(0, 0),
+            "pairs_left_out": counts["pairs_left_out"].get(0, 0),
+        }
         matches = connection.sql("from company_matches order by company_id").to_arrow_table()
     metrics["reconciliation"] = quality.reconcile(
         award_rows_read=awards.facts["rows_read"],
@@ -75,7 +94,7 @@ def build_result(
     )
     # Not the number of chunks: the same result must not tell how it was cut.
     metrics["completeness"] = {"chunks_missing": inputs.chunks_planned - len(inputs.checkpoints)}
-    verdict = quality.judge(metrics, match_rate_threshold=match_rate_threshold)
+    verdict = quality.judge(metrics, gate)
     pq.write_table(matches, directory / "company_matches.parquet", compression="zstd")
     pa.csv.write_csv(rejects, directory / "rejects.csv")
     write_json(directory / "metrics.json", metrics)

@@ -12,6 +12,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from enrich_dist import schema
 from enrich_dist.errors import CorruptionError, StateError
 from enrich_dist.files import read_json, write_json
 from enrich_dist.meter import Meter
@@ -60,6 +64,7 @@ class RunDirectory:
         self.checkpoints = self.root / "checkpoints"
         self.results = self.root / "results"
         self.published = self.root / "published"
+        self.overrides = self.root / "overrides.parquet"
         self.steps = self.root / "steps"
         self.farm_plan = self.steps / "farm_plan.json"
         self.scratch = self.root / "scratch"
@@ -103,6 +108,17 @@ class RunDirectory:
             self.farm_plan,
             {"chunks": [{"chunk_id": number, "rows": rows, "checkpoint_key": key} for number, rows, key in chunks]},
         )
+
+    def read_overrides(self) -> pa.Table:
+        """What persons decided (``schema.OVERRIDE``), ordered; empty where nobody has yet."""
+        if not self.overrides.exists():
+            return schema.OVERRIDE.empty_table()
+        try:
+            return pq.read_table(self.overrides, schema=schema.OVERRIDE)
+        except (OSError, pa.ArrowException) as error:
+            raise CorruptionError(
+                f"{self.overrides} cannot be read: {error}.", remedy="Import the decisions again, or delete the file."
+            ) from error
 
     def output(self, step: str, name: str) -> Path:
         """Path of an output of the step's latest run.

@@ -117,20 +117,60 @@ REJECT = pa.schema(
     ]
 )
 
+# How alike two names are, from nothing in common to equal. "Common" words are borne by many (SYSTEMS, HOLDINGS).
+NAME_LEVELS = (
+    "nothing in common",
+    "other words on both sides",
+    "further words on one side",
+    "other common words on both sides",
+    "further common words on one side",
+    "a typing error",
+    "spacing, word order, abbreviation or cut short",
+    "equal",
+)
+
+# Where two organisations are, as one comparison, since city, ZIP code and state depend on each other.
+PLACE_LEVELS = ("unknown", "other state", "other city", "state", "city", "ZIP code", "city and ZIP code")
+
+STREET_LEVELS = ("unknown", "other street", "similar street", "same street")
+
+# Which name of the recipient agreed best.
+NAME_KINDS = ("legal", "alternate", "parent")
+
 # The comparison vector of a candidate pair. Agreement columns: 1 agree, -1 conflict, 0 not comparable
-# (missing on a side). Similarities lie in [0, 1], rounded to four decimals.
+# (missing on a side). Shares lie in [0, 1], rounded to three decimals.
 COMPARISON = pa.schema(
     [
         pa.field("uei_agreement", pa.int8(), nullable=False),
         pa.field("duns_agreement", pa.int8(), nullable=False),
-        pa.field("name_exact", pa.bool_(), nullable=False),  # equal after normalisation
-        pa.field("name_similarity", pa.float32(), nullable=False),
-        pa.field("alternate_name", pa.bool_(), nullable=False),  # an alternate name of the recipient agreed best
+        pa.field("name_level", pa.int8(), nullable=False),  # position in NAME_LEVELS
+        pa.field("name_agreement", pa.float32(), nullable=False),  # weighed share of the company's name that agrees
+        pa.field("name_similarity", pa.float32(), nullable=False),  # weighed overlap (Dice) of both names
+        pa.field("name_kind", pa.int8(), nullable=False),  # position in NAME_KINDS
+        pa.field("name_code", pa.int32(), nullable=False),  # the company's name in the index, -1 for none
         pa.field("state_agreement", pa.int8(), nullable=False),
         pa.field("city_agreement", pa.int8(), nullable=False),  # city within its state
         pa.field("zip_agreement", pa.int8(), nullable=False),
-        pa.field("street_similarity", pa.float32()),  # null where a side has no street
+        pa.field("place_level", pa.int8(), nullable=False),  # position in PLACE_LEVELS
+        pa.field("street_level", pa.int8(), nullable=False),  # position in STREET_LEVELS
     ]
+)
+
+# What a chunk counts for the weights of the comparisons; sums over chunks are those of the run.
+COUNT = pa.schema(
+    [
+        pa.field("kind", pa.string(), nullable=False),  # one of COUNT_KINDS
+        pa.field("key", pa.int32(), nullable=False),
+        pa.field("count", pa.int64(), nullable=False),
+    ]
+)
+
+COUNT_KINDS = (
+    "recipients",  # all of the chunk; key 0
+    "concept",  # recipients whose legal name bears the word and is no company's name; key: concept in the index
+    "random_place",  # pairs of a recipient and a random company; key: place level
+    "blocks_left_out",  # blocks larger than max_block_size; key 0
+    "pairs_left_out",  # pairs in them; key 0
 )
 
 # A pair worth judging: one row per (company_id, source_row), with all that the reduce needs of the recipient.
@@ -139,5 +179,14 @@ CANDIDATE = pa.schema(
         pa.field("company_id", pa.int32(), nullable=False),
         *COMPARISON,
         *(field for field in RECIPIENT if field.name != "alternate_names"),
+    ]
+)
+
+# What a person decided of a pair; later runs honour it.
+OVERRIDE = pa.schema(
+    [
+        pa.field("company_key", pa.string(), nullable=False),
+        pa.field("recipient_id", pa.string(), nullable=False),
+        pa.field("decision", pa.string(), nullable=False),  # "confirm" or "reject"
     ]
 )

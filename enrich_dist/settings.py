@@ -23,6 +23,8 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from enrich_dist.errors import SettingsError
 from enrich_dist.files import document_digest
+from enrich_dist.matching.config import CandidateConfig
+from enrich_dist.matching.decisions import DecisionConfig
 
 ENV_PREFIX = "ENRICH_DIST_"
 CONFIG_VARIABLE = "ENRICH_DIST_CONFIG"  # names the settings file where --config does not
@@ -82,17 +84,34 @@ class FarmSettings(_Section):
 class MatchingSettings(_Section):
     """What makes a candidate (re-runs chunks when changed) and what makes a match (does not)."""
 
-    min_name_cosine: PositiveShare = 0.60
-    max_candidates_per_name: Annotated[int, Field(ge=1, le=1_000)] = 5
-    batch_rows: Annotated[int, Field(ge=1)] = 16_384
-    accept_score: PositiveShare = 0.90
-    review_score: Share = 0.70
-    min_margin: Share = 0.02
+    min_name_overlap: PositiveShare = 0.45
+    max_candidates_per_name: Annotated[int, Field(ge=1, le=1_000)] = 8
+    max_block_size: Annotated[int, Field(ge=1)] = 2_000
+    batch_rows: Annotated[int, Field(ge=1)] = 65_536
+    accept_probability: PositiveShare = 0.80
+    review_probability: Share = 0.05
+
+    def candidates(self) -> CandidateConfig:
+        """The settings of candidate generation."""
+        return CandidateConfig(
+            min_name_overlap=self.min_name_overlap,
+            max_candidates_per_name=self.max_candidates_per_name,
+            max_block_size=self.max_block_size,
+            batch_rows=self.batch_rows,
+        )
+
+    def decision(self) -> DecisionConfig:
+        """The thresholds on the match probability."""
+        return DecisionConfig(
+            accept_probability=self.accept_probability, review_probability=self.review_probability
+        )
 
     @model_validator(mode="after")
     def _review_lies_below_accept(self) -> MatchingSettings:
-        if self.review_score > self.accept_score:
-            raise ValueError(f"review_score {self.review_score} lies above accept_score {self.accept_score}")
+        if self.review_probability > self.accept_probability:
+            raise ValueError(
+                f"review_probability {self.review_probability} lies above accept_probability {self.accept_probability}"
+            )
         return self
 
 
@@ -112,6 +131,7 @@ class Settings(BaseSettings):
     chunk_size: Annotated[int, Field(ge=1)] = 50_000
     memory_threshold_mb: Annotated[int, Field(ge=256)] = 1_500
     match_rate_threshold: Share = 0.70
+    min_estimated_precision: Share = 0.95
     timeout_seconds: Annotated[float, Field(gt=0)] = 1_800.0
     cluster: ClusterSettings = ClusterSettings()
     farm: FarmSettings = FarmSettings()

@@ -34,8 +34,9 @@ class Matcher(Protocol):
     def open_index(self, directory: Path) -> Any:
         """Open the index files, memory-mapped."""
 
-    def match(self, index: Any, recipients: pa.Table) -> pa.Table:
-        """Candidates of the recipients; each names its recipient in the column ``source_row``."""
+    def match(self, index: Any, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:
+        """Candidates of the recipients, each with its recipient in the column ``source_row``; and counts to be added
+        up over chunks."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,12 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
         recipients = pq.read_table(task.chunk_path)
         if len(recipients) != task.chunk_rows:
             raise CorruptionError(f"{task.chunk_path} holds {len(recipients)} rows, planned were {task.chunk_rows}.")
-        candidates = matcher.match(index, recipients)
+        candidates, counts = matcher.match(index, recipients)
         with_candidates = int(np.unique(candidates["source_row"].to_numpy()).size)
         return CheckpointStore(task.checkpoint_directory).write(
             task.checkpoint_key,
             candidates,
+            counts,
             lambda: {
                 "rows_in": len(recipients),
                 "rows_with_candidates": with_candidates,

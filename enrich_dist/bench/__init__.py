@@ -1,4 +1,4 @@
-"""Benchmarks: generated inputs of any size, and later scenarios, baselines and their comparison.
+"""Benchmarks: generated inputs of any size with planted truth, and later scenarios, baselines and their comparison.
 
-Covers inputs that load the pipeline as real ones do. Does not cover how well it matches.
+Covers inputs that load the pipeline as real ones do and tell which matches are right. Does not cover the measuring.
 """

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from enrich_dist import __version__
-from enrich_dist.cli import config, run, status
+from enrich_dist.cli import config, link, run, status
 from enrich_dist.errors import EXIT_FAILED, EnrichError, RunInterruptedError
 
 _TYPER_INTERRUPTED = 130
@@ -26,6 +26,7 @@ app = typer.Typer(
     help="Links SBIR awards to USAspending recipients on a Dask cluster: resumable, and judged before it is published.",
 )
 app.command("run")(run.run)
+app.command("link")(link.link)
 app.command("status")(status.status)
 app.add_typer(config.app, name="config")
 

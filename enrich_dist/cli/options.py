@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from enrich_dist.errors import SettingsError
+
 Config = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="Settings file. [default: $ENRICH_DIST_CONFIG, else config/base.yaml]"),
@@ -15,3 +17,17 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any setting, over environment and file; can be repeated."),
 ]
+
+
+def column_maps(texts: list[str] | None) -> dict[str, str | None]:
+    """``column=header`` texts as a map; an empty header says that the file has no such column.
+
+    Raises ``SettingsError`` for a text without "=".
+    """
+    found: dict[str, str | None] = {}
+    for text in texts or []:
+        column, separator, header = text.partition("=")
+        if not separator:
+            raise SettingsError(f"'{text}' has no '='.", remedy="Write COLUMN=HEADER.")
+        found[column.strip()] = header.strip() or None
+    return found

@@ -1,8 +1,9 @@
 """Which pairs of recipient and company are worth comparing.
 
-Covers equal identifiers, equal normalised names (alternate names included) and similar names by 3-gram cosine.
-Does not cover how alike a pair is (``compare``) nor whether it is a match (``scoring``). Every rule looks at one
-recipient alone, so the candidates of a recipient never depend on its neighbours in the batch.
+Covers equal identifiers; equal normalised names, legal, alternate and the parent's; names that are equal once spaces
+are taken out, or of which one is the other cut short; and names that share enough of their words' weight, the more of
+it the less their places support them. Does not cover how alike a pair is (``compare``) nor whether it is a match.
+Every rule looks at one recipient alone, so the candidates of a recipient never depend on its neighbours in the batch.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from enrich_dist.matching import grams
+from enrich_dist.matching.arrays import Lists
 from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.matching.index import (
     DUNS_PATTERN,
@@ -26,18 +27,21 @@ from enrich_dist.matching.index import (
     Relation,
     join_city,
 )
-from enrich_dist.matching.normalise import normalise_cities, normalise_codes, normalise_names, normalise_streets
+from enrich_dist.matching.kernels.overlap import similar_names
+from enrich_dist.matching.kernels.tokens import look_up
+from enrich_dist.matching.normalise import normalise_cities, normalise_codes, split_names
+from enrich_dist.matching.text_arrays import Ints, text_buffers, whole
+from enrich_dist.matching.vocabulary import WEIGHT_PER_BIT
 
-# A fuzzy pair needs a higher cosine the less its places support it. Half of all recipients may lack a place, and
-# such a pair can reach review at most, so a chunk's output is kept small here.
-MIN_COSINE_STATE_UNKNOWN = 0.75
-MIN_COSINE_STATE_CONFLICT = 0.85
+# Least overlap (per mille) of similar names by what is known of their places; in the same town the setting holds.
+MIN_OVERLAP_STATE = 600
+MIN_OVERLAP_UNKNOWN = 700
+MIN_OVERLAP_CONFLICT = 800
+# A word that no company bears weighs as much as one in 2**15 names.
+UNKNOWN_WEIGHT = 15 * WEIGHT_PER_BIT
 
-# Names fetched per name before places are looked at: common names of other states must not push out the one in
-# the recipient's own state.
-FETCH_FACTOR = 6
-
-Ints = npt.NDArray[Any]
+# Where a name of a recipient stands: the lower, the more it says.
+LEGAL_NAME, ALTERNATE_NAME, PARENT_NAME = range(3)
 
 
 @dataclass(frozen=True)
@@ -62,55 +66,94 @@ class Prepared:
     """A batch of recipients, normalised and looked up in the index. Rows are counted from 0 within the batch."""
 
     row_count: int
-    names: pa.Array  # distinct normalised names, legal and alternate, without nulls
+    names: pa.Array  # distinct normalised names, without nulls
     name_codes: Ints  # of ``names`` in the index, int64, -1 where no company bears the name
-    name_rows: Ints  # one entry per name that a row bears, ordered by row, the legal name first
+    tokens: tuple[Any, ...]  # of ``names``, by ``kernels.tokens.look_up``
+    name_rows: Ints  # one entry per name that a row bears, ordered by row
     name_ids: Ints  # position in ``names``, parallel to ``name_rows``
-    name_alternate: npt.NDArray[np.bool_]  # parallel to ``name_rows``
+    name_kinds: npt.NDArray[np.int8]  # parallel to ``name_rows``: LEGAL_NAME, ...
     ueis: Codes
     duns: Codes
     states: Codes
     cities: Codes
     zips: Codes
-    streets: pa.Array
+    streets: tuple[pa.Array, pa.Array]  # both lines as they stand
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs to compare: (row, company), int64, ordered by row and company, each once; ``cut_names`` are the pairs
+    (position in ``Prepared.names``, index name) of which one is the other cut short, as ``position * names + name``;
+    ``blocks_left_out`` and ``pairs_left_out`` count what ``max_block_size`` left out."""
+
+    rows: Ints
+    companies: Ints
+    cut_names: Ints
+    blocks_left_out: int
+    pairs_left_out: int
 
 
 def prepare(index: CompanyIndex, recipients: pa.Table) -> Prepared:
     """Normalise a batch of recipients (``schema.RECIPIENT``) and look its texts up."""
-    column = {name: _whole(recipients[name]) for name in recipients.column_names}
-    legal = normalise_names(column["name"])
-    rows = pc.list_parent_indices(column["alternate_names"]).to_numpy(zero_copy_only=False).astype(np.int64)
-    alternate = normalise_names(pc.list_flatten(column["alternate_names"]))
-    names = pa.concat_arrays([legal, alternate])
-    present = names.is_valid().to_numpy(zero_copy_only=False)
-    rows = np.concatenate([np.arange(len(legal)), rows])[present]
-    order = np.argsort(rows, kind="stable")
-    encoded = pc.dictionary_encode(names.drop_null())
+    column = {name: whole(recipients[name]) for name in recipients.column_names}
+    rows, names, kinds = _names(column)
+    order = np.lexsort((kinds, rows))
+    encoded = pc.dictionary_encode(names)
+    distinct = encoded.dictionary
     states = normalise_codes(column["state"], STATE_PATTERN)
+    cities = pc.dictionary_encode(column["city"])
+    city_names = normalise_cities(cities.dictionary).take(cities.indices)
     return Prepared(
         row_count=recipients.num_rows,
-        names=encoded.dictionary,
-        name_codes=index.names.look_up(encoded.dictionary),
+        names=distinct,
+        name_codes=index.names.look_up(distinct),
+        tokens=look_up(*text_buffers(distinct), index.vocabulary.words, index.vocabulary.joined),
         name_rows=rows[order],
         name_ids=encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)[order],
-        name_alternate=(np.arange(len(names)) >= len(legal))[present][order],
+        name_kinds=kinds[order],
         ueis=Codes.of(normalise_codes(column["uei"], UEI_PATTERN), index.ueis),
         duns=Codes.of(normalise_codes(column["duns"], DUNS_PATTERN), index.duns),
         states=Codes.of(states, index.states),
-        cities=Codes.of(join_city(states, normalise_cities(column["city"])), index.cities),
+        cities=Codes.of(join_city(states, city_names), index.cities),
         zips=Codes.of(normalise_codes(column["zip5"], ZIP_PATTERN), index.zips),
-        streets=normalise_streets(column["address_line_1"], column["address_line_2"]),
+        streets=(column["address_line_1"], column["address_line_2"]),
     )
 
 
-def candidate_pairs(index: CompanyIndex, batch: Prepared, vectors: Any, config: CandidateConfig) -> tuple[Ints, Ints]:
-    """All pairs of the batch: (row, company), int64, ordered by row and company, each pair once.
+def _names(column: dict[str, pa.Array]) -> tuple[Ints, pa.Array, npt.NDArray[np.int8]]:
+    """(row, normalised name, kind) of all names of the recipients."""
+    count = len(column["name"])
+    own = np.arange(count)
+    alternates = column["alternate_names"]
+    bearers = pc.list_parent_indices(alternates).to_numpy(zero_copy_only=False).astype(np.int64)
+    parts = []
+    for owner, texts, kind in (
+        (own, column["name"], LEGAL_NAME),
+        (bearers, pc.list_flatten(alternates), ALTERNATE_NAME),
+        (own, column.get("parent_name", pa.nulls(count, pa.string())), PARENT_NAME),
+    ):
+        if texts.null_count == len(texts):
+            continue
+        split = split_names(texts)
+        further = split["further"].to_numpy()
+        kinds = np.where(further, max(kind, ALTERNATE_NAME), kind).astype(np.int8)
+        parts.append((owner[split["row"].to_numpy()], whole(split["name"]), kinds))
+    if not parts:
+        return np.zeros(0, dtype=np.int64), pa.array([], pa.string()), np.zeros(0, dtype=np.int8)
+    rows, names, kinds = zip(*parts, strict=True)
+    return np.concatenate(rows), pa.concat_arrays(names), np.concatenate(kinds)
 
-    ``vectors``: 3-gram vectors of ``batch.names``.
-    """
-    certain = np.unique(np.concatenate([identifier_keys(index, batch), exact_name_keys(index, batch)]))
-    keys = np.union1d(certain, fuzzy_keys(index, batch, vectors, config, certain))
-    return _split(keys, index)
+
+def candidate_pairs(index: CompanyIndex, batch: Prepared, config: CandidateConfig) -> Pairs:
+    """All pairs of the batch that are worth comparing."""
+    left_out = np.zeros(2, dtype=np.int64)
+    equal, cut = _equal_names(index, batch)
+    certain = np.unique(
+        np.concatenate([identifier_keys(index, batch), _bearer_keys(index, batch, *equal, config, left_out)])
+    )
+    similar = similar_keys(index, batch, config, certain, left_out)
+    rows, companies = _split(np.union1d(certain, similar), index)
+    return Pairs(rows, companies, cut, int(left_out[0]), int(left_out[1]))
 
 
 def identifier_keys(index: CompanyIndex, batch: Prepared) -> Ints:
@@ -123,60 +166,97 @@ def identifier_keys(index: CompanyIndex, batch: Prepared) -> Ints:
     return np.concatenate(keys)
 
 
-def exact_name_keys(index: CompanyIndex, batch: Prepared) -> Ints:
-    """Pairs with an equal normalised name, legal or alternate, as keys; may repeat."""
-    codes = batch.name_codes[batch.name_ids]
-    known = np.flatnonzero(codes >= 0)
-    at, companies = index.names.companies.expand(codes[known])
-    return _join(batch.name_rows[known[at]], companies, index)
+def _equal_names(index: CompanyIndex, batch: Prepared) -> tuple[tuple[Ints, Ints], Ints]:
+    """((position in ``batch.names``, index name), cut ones as keys) of names that are equal, also without spaces, or
+    but for being cut short."""
+    compact = batch.tokens[-1]
+    known = np.flatnonzero(batch.name_codes >= 0)
+    joined, joined_codes = index.vocabulary.names_under("compact", compact)
+    cut, cut_codes = index.vocabulary.names_under("cut", compact)
+    positions = np.concatenate([known, joined, cut])
+    codes = np.concatenate([batch.name_codes[known], joined_codes, cut_codes])
+    width = max(len(index.names.texts), 1)
+    keys = np.unique(positions * width + codes)
+    return (keys // width, keys % width), np.unique(cut * width + cut_codes)
 
 
-def fuzzy_keys(index: CompanyIndex, batch: Prepared, vectors: Any, config: CandidateConfig, certain: Ints) -> Ints:
+def _bearer_keys(
+    index: CompanyIndex, batch: Prepared, positions: Ints, codes: Ints, config: CandidateConfig, left_out: Ints
+) -> Ints:
+    """Pairs of bearers of the pairs of names, as keys; names that too many companies bear are left out and counted."""
+    counts = index.names.companies.counts(codes)
+    large = counts > config.max_block_size
+    left_out += (int(large.sum()), int(counts[large].sum()))
+    positions, codes = positions[~large], codes[~large]
+    bearers = _by_name(batch)
+    at, companies = index.names.companies.expand(codes)
+    on, entry = bearers.expand(positions[at])
+    return _join(batch.name_rows[entry], companies[on], index)
+
+
+def similar_keys(index: CompanyIndex, batch: Prepared, config: CandidateConfig, certain: Ints, left_out: Ints) -> Ints:
     """Pairs with similar names, as keys: the best ``max_candidates_per_name`` companies of each recipient.
 
-    Ranked by cosine, equal ones by company id. Pairs that are ``certain`` already take no place in the ranking.
+    Ranked by overlap, equal ones by company id. Pairs that are ``certain`` already take no place in the ranking. Each
+    distinct name is worked on once per state.
     """
-    if not vectors.nnz or not index.gram_vectors.nnz:
+    if not len(batch.name_rows) or not len(index.names.texts):
         return np.zeros(0, dtype=np.int64)
-    from sparse_dot_topn import sp_matmul_topn
-
-    # Ties at the kernel's own cut are broken by the order in which it meets the names, which is a function of
-    # the row's vector and the index alone. The threshold is exclusive, hence - 1.
-    similar = sp_matmul_topn(
-        vectors,
-        index.gram_vectors,
-        top_n=config.max_candidates_per_name * FETCH_FACTOR,
-        threshold=int(np.ceil(config.min_name_cosine * grams.COSINE_SCALE)) - 1,
-        # Room for one hit per name at first (the kernel enlarges it): most recipients resemble no company.
-        density=1 / (config.max_candidates_per_name * FETCH_FACTOR),
-        n_threads=1,
+    state_width = len(index.states.texts) + 1
+    asked = batch.name_ids * state_width + (batch.states.codes[batch.name_rows] + 1)
+    queries, query_of = np.unique(asked, return_inverse=True)
+    states = queries % state_width - 1
+    name_of_query, code, overlap, blocks, pairs = similar_names(
+        queries // state_width,
+        states,
+        batch.tokens,
+        index.vocabulary.index,
+        UNKNOWN_WEIGHT,
+        np.where(states >= 0, round(1000 * config.min_name_overlap), MIN_OVERLAP_UNKNOWN).astype(np.int32),
+        config.max_block_size,
     )
-    hits = similar.indptr.astype(np.int64)
-    hit_count = np.diff(hits)[batch.name_ids]
-    bearer = np.repeat(np.arange(len(batch.name_ids)), hit_count)
-    within = np.arange(len(bearer)) - np.repeat(np.cumsum(hit_count) - hit_count, hit_count)
-    hit = np.repeat(hits[batch.name_ids], hit_count) + within
-    at, companies = index.names.companies.expand(similar.indices[hit])
-    rows = batch.name_rows[bearer[at]]
-    dots = similar.data[hit[at]].astype(np.int64)
-
-    place = batch.states.agreement(index.states, rows, companies)
-    least = np.choose(place + 1, [MIN_COSINE_STATE_CONFLICT, MIN_COSINE_STATE_UNKNOWN, 0.0])
+    left_out += (blocks, pairs)
+    by_query = _grouped(query_of, len(queries))
+    at, entry = by_query.expand(name_of_query)
+    on, companies = index.names.companies.expand(code[at])
+    rows, overlap = batch.name_rows[entry[on]], overlap[at][on]
+    least = _least_overlap(index, batch, rows, companies, config)
     keys = _join(rows, companies, index)
-    kept = (dots >= least * grams.COSINE_SCALE) & ~_contains(certain, keys)
-    return _best_per_row(keys[kept], dots[kept], index, config.max_candidates_per_name)
+    kept = (overlap >= least) & ~_contains(certain, keys)
+    return _best_per_row(keys[kept], overlap[kept], index, config.max_candidates_per_name)
 
 
-def _best_per_row(keys: Ints, dots: Ints, index: CompanyIndex, limit: int) -> Ints:
+def _least_overlap(index: CompanyIndex, batch: Prepared, rows: Ints, companies: Ints, config: CandidateConfig) -> Ints:
+    state = batch.states.agreement(index.states, rows, companies)
+    town = (batch.cities.agreement(index.cities, rows, companies) == 1) | (
+        batch.zips.agreement(index.zips, rows, companies) == 1
+    )
+    least = np.choose(state + 1, [MIN_OVERLAP_CONFLICT, MIN_OVERLAP_UNKNOWN, MIN_OVERLAP_STATE])
+    return np.where(town, round(1000 * config.min_name_overlap), least)
+
+
+def _by_name(batch: Prepared) -> Lists:
+    """Entries of ``name_rows`` by name."""
+    return _grouped(batch.name_ids, len(batch.names))
+
+
+def _grouped(keys: Ints, key_count: int) -> Lists:
+    """Positions by key."""
+    starts = np.zeros(key_count + 1, dtype=np.int64)
+    np.cumsum(np.bincount(keys, minlength=key_count), out=starts[1:])
+    return Lists(starts, np.argsort(keys, kind="stable"))
+
+
+def _best_per_row(keys: Ints, overlaps: Ints, index: CompanyIndex, limit: int) -> Ints:
     """The keys of the best ``limit`` companies of each row."""
     # Best pair of names first within a key; then the first of each key is its best.
-    order = np.lexsort((-dots, keys))
-    keys, dots = keys[order], dots[order]
+    order = np.lexsort((-overlaps, keys))
+    keys, overlaps = keys[order], overlaps[order]
     first = np.ones(len(keys), dtype=bool)
     first[1:] = keys[1:] != keys[:-1]
-    keys, dots = keys[first], dots[first]
+    keys, overlaps = keys[first], overlaps[first]
     rows, companies = _split(keys, index)
-    order = np.lexsort((companies, -dots, rows))
+    order = np.lexsort((companies, -overlaps, rows))
     rows = rows[order]
     rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
     return keys[order][rank < limit]
@@ -197,10 +277,3 @@ def _contains(ascending: Ints, keys: Ints) -> npt.NDArray[np.bool_]:
         return np.zeros(len(keys), dtype=bool)
     at = np.minimum(np.searchsorted(ascending, keys), len(ascending) - 1)
     return np.asarray(ascending[at] == keys)
-
-
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    """A column as one array."""
-    if column.num_chunks == 1:
-        return column.chunk(0)
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

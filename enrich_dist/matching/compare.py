@@ -1,16 +1,8 @@
 """The comparison vector of a pair: the columns of ``schema.COMPARISON``.
 
-Covers the agreement of identifiers and places and the likeness of names and streets. Does not cover which pairs
-are compared (``blocking``) nor what the vector is worth (``scoring``).
-
-Likeness of two normalised names, symmetric, in [0, 1]:
-
-    1                          if they are equal once spaces are removed (``PHYSICALSCIENCES``)
-    (edit + cosine) / 2        otherwise
-
-``edit`` is the normalised Levenshtein similarity of the names without spaces; ``cosine`` that of their 3-gram
-TF-IDF vectors. Edits alone hold ``MS TECHNOLOGIES`` and ``EMS TECHNOLOGIES`` for the same (0.93), since they do not
-know that TECHNOLOGIES says nothing; the cosine does, since it weighs grams by how rare they are among companies.
+Covers the agreement of identifiers, places and streets, and how alike the names are: a level (``schema.NAME_LEVELS``)
+and the share of the company's name that agrees, weighed by how rare its words are. Does not cover which pairs are
+compared (``blocking``) nor what the vector is worth (``weights``).
 """
 
 from __future__ import annotations
@@ -24,83 +16,166 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist import schema
-from enrich_dist.matching import grams
-from enrich_dist.matching.blocking import Codes, Prepared
-from enrich_dist.matching.index import CompanyIndex, Lists, Relation
+from enrich_dist.matching.arrays import Lists
+from enrich_dist.matching.blocking import UNKNOWN_WEIGHT, Codes, Pairs, Prepared
+from enrich_dist.matching.index import CompanyIndex, Relation
+from enrich_dist.matching.kernels.overlap import compare_names
+from enrich_dist.matching.normalise import normalise_streets
+from enrich_dist.matching.text_arrays import Ints, text_buffers
+from enrich_dist.matching.vocabulary import COMMON_SHARE, WEIGHT_PER_BIT
 
-# Two streets with other house numbers are at most this much alike, however long the street's name is.
-MAX_SIMILARITY_OTHER_NUMBER = 0.75
+# Words of at most this weight are common: they tell organisations of one name apart no more than a legal form does.
+COMMON_WEIGHT = round(-WEIGHT_PER_BIT * np.log2(COMMON_SHARE))
+
+STREET_UNKNOWN, STREET_OTHER, STREET_SIMILAR, STREET_EQUAL = range(4)
+_STREET_EQUAL_SIMILARITY, _STREET_SIMILAR_SIMILARITY = 0.9, 0.7
 
 # Pairs of texts compared at a time: bounds memory where recipients and companies with many names meet.
 SLICE_PAIRS = 200_000
 
-Ints = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
 
-def compare(index: CompanyIndex, batch: Prepared, vectors: Any, rows: Ints, companies: Ints) -> pa.Table:
-    """Comparison vectors (``schema.COMPARISON``) of the pairs, in their order.
-
-    ``rows`` (of the batch) and ``companies`` run in parallel; ``vectors`` are the 3-gram vectors of
-    ``batch.names``.
-    """
-    exact, similarity, alternate = _compare_names(index, batch, vectors, rows, companies)
-    street, street_missing = _compare_streets(index, batch, rows, companies)
+def compare(index: CompanyIndex, batch: Prepared, pairs: Pairs) -> pa.Table:
+    """Comparison vectors (``schema.COMPARISON``) of the pairs, in their order."""
+    rows, companies = pairs.rows, pairs.companies
 
     def agreement(codes: Codes, relation: Relation) -> npt.NDArray[np.int8]:
         return codes.agreement(relation, rows, companies)
 
+    state = agreement(batch.states, index.states)
+    city = agreement(batch.cities, index.cities)
+    zip_code = agreement(batch.zips, index.zips)
     columns = {
         "uei_agreement": agreement(batch.ueis, index.ueis),
         "duns_agreement": agreement(batch.duns, index.duns),
-        "name_exact": exact,
-        "name_similarity": similarity,
-        "alternate_name": alternate,
-        "state_agreement": agreement(batch.states, index.states),
-        "city_agreement": agreement(batch.cities, index.cities),
-        "zip_agreement": agreement(batch.zips, index.zips),
-        "street_similarity": pa.array(street, mask=street_missing),
+        **_compare_names(index, batch, pairs),
+        "state_agreement": state,
+        "city_agreement": city,
+        "zip_agreement": zip_code,
+        "place_level": place_level(state, city, zip_code),
+        "street_level": _compare_streets(index, batch, rows, companies),
     }
     arrays = [pa.array(columns[field.name], type=field.type) for field in schema.COMPARISON]
     return pa.table(arrays, schema=schema.COMPARISON)
 
 
-def _compare_names(
-    index: CompanyIndex, batch: Prepared, vectors: Any, rows: Ints, companies: Ints
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """(exact, similarity, alternate) of the pairs: the best over all names of both sides."""
-    count = len(rows)
-    exact = np.zeros(count, dtype=bool)
-    legal_best = np.zeros(count)
-    alternate_best = np.zeros(count)
+def place_level(state: Ints, city: Ints, zip_code: Ints) -> npt.NDArray[np.int8]:
+    """The place as one comparison (``schema.PLACE_LEVELS``): city, ZIP code and state are not independent."""
+    return np.select(
+        [
+            (city == 1) & (zip_code == 1),
+            zip_code == 1,
+            city == 1,
+            (state == 1) & (city == 0),
+            state == 1,
+            (state == -1) | (city == -1) | (zip_code == -1),
+        ],
+        [6, 5, 4, 3, 2, 1],
+        0,
+    ).astype(np.int8)
+
+
+def random_places(index: CompanyIndex, batch: Prepared, source_rows: Ints) -> Ints:
+    """How often each place level occurs between every recipient and a company drawn at random: int64.
+
+    Drawn by a hash of the source row, so that it does not depend on how recipients are cut into chunks.
+    """
+    if not index.company_count:
+        return np.zeros(len(schema.PLACE_LEVELS), dtype=np.int64)
+    mixed = source_rows.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    mixed ^= mixed >> np.uint64(31)
+    companies = ((mixed >> np.uint64(8)) % np.uint64(index.company_count)).astype(np.int64)
+    rows = np.arange(batch.row_count)
+    levels = place_level(
+        batch.states.agreement(index.states, rows, companies),
+        batch.cities.agreement(index.cities, rows, companies),
+        batch.zips.agreement(index.zips, rows, companies),
+    )
+    return np.bincount(levels, minlength=len(schema.PLACE_LEVELS))
+
+
+def _compare_names(index: CompanyIndex, batch: Prepared, pairs: Pairs) -> dict[str, Ints]:
+    """The columns on names: those of the best pair of names of both sides."""
+    rows, companies = pairs.rows, pairs.companies
+    width = max(len(index.names.texts), 1)
+    best = np.full(len(rows), -1, dtype=np.int64)
     borne = _group(batch.name_rows, batch.row_count)
     sizes = borne.counts(rows) * index.names.codes.counts(companies)
     for begin, end in _slices(sizes):
-        at, bearer = borne.expand(rows[begin:end])
+        at, entry = borne.expand(rows[begin:end])
         at_name, code = index.names.codes.expand(companies[begin:end][at])
-        bearer, pair = bearer[at_name], begin + at[at_name]
+        entry, pair = entry[at_name], begin + at[at_name]
         # Many recipients share a name: each pair of names is compared once.
-        width = len(index.names.texts)
-        keys, inverse = np.unique(batch.name_ids[bearer] * width + code, return_inverse=True)
-        name_ids, codes = (keys // max(width, 1)), (keys % max(width, 1))
-        likeness = _name_likeness(index, batch, vectors, name_ids, codes)[inverse]
-        np.logical_or.at(exact, pair, (batch.name_codes[name_ids] == codes)[inverse])
-        is_alternate = batch.name_alternate[bearer]
-        np.maximum.at(legal_best, pair[~is_alternate], likeness[~is_alternate])
-        np.maximum.at(alternate_best, pair[is_alternate], likeness[is_alternate])
-    similarity = np.maximum(legal_best, alternate_best).astype(np.float32)
-    return exact, similarity, alternate_best > legal_best
+        keys, inverse = np.unique(batch.name_ids[entry] * width + code, return_inverse=True)
+        level, agreed, alike = _name_likeness(index, batch, pairs, keys // width, keys % width)
+        # One number that orders by what counts, and holds all of it.
+        rank = ((level.astype(np.int64) * 1001 + agreed) * 1001 + alike)[inverse]
+        rank = (rank * 3 + (2 - batch.name_kinds[entry])) * width + (width - 1 - code)
+        np.maximum.at(best, pair, rank)
+    nameless = best < 0
+    best = np.where(nameless, 2 * width + width - 1, best)  # nothing in common, by no name
+    best, code = best // width, width - 1 - best % width
+    best, kind = best // 3, 2 - best % 3
+    best, alike = best // 1001, best % 1001
+    return {
+        "name_level": best // 1001,
+        "name_agreement": (best % 1001 / 1000).astype(np.float32),
+        "name_similarity": (alike / 1000).astype(np.float32),
+        "name_kind": kind,
+        "name_code": np.where(nameless, -1, code),
+    }
 
 
-def _name_likeness(index: CompanyIndex, batch: Prepared, vectors: Any, name_ids: Ints, codes: Ints) -> Floats:
-    """Likeness of the pairs of names (position in ``batch.names``, code in ``index.names``): four decimals."""
-    left = pc.replace_substring(batch.names.take(pa.array(name_ids)), " ", "")
-    right = pc.replace_substring(index.names.texts.take(pa.array(codes)), " ", "")
-    edit = _edit_similarity(left, right)
-    cosine = grams.pair_cosines(vectors, name_ids, index.name_vectors, codes)
-    # One is kept for texts that are equal: rounding must not lift others to it.
-    mixed = np.minimum(np.round((edit + cosine) / 2, 4), 0.9999)
-    return np.where(pc.equal(left, right).to_numpy(zero_copy_only=False), 1.0, mixed)
+def _name_likeness(index: CompanyIndex, batch: Prepared, pairs: Pairs, names: Ints, codes: Ints) -> Any:
+    """(level, agreement, similarity) of the pairs of names (position in ``batch.names``, code in ``index.names``)."""
+    keys = names * max(len(index.names.texts), 1) + codes
+    return compare_names(
+        names,
+        codes,
+        batch.tokens,
+        index.vocabulary.compared,
+        text_buffers(batch.names),
+        text_buffers(index.names.texts),
+        UNKNOWN_WEIGHT,
+        COMMON_WEIGHT,
+        batch.name_codes[names] == codes,
+        np.isin(keys, pairs.cut_names),
+    )
+
+
+def _compare_streets(index: CompanyIndex, batch: Prepared, rows: Ints, companies: Ints) -> npt.NDArray[np.int8]:
+    """Street level (``schema.STREET_LEVELS``) of the pairs: the best over the company's streets."""
+    levels = np.zeros(len(rows), dtype=np.int8)
+    first, second = batch.streets
+    with_street = first.is_valid().to_numpy(zero_copy_only=False) | second.is_valid().to_numpy(zero_copy_only=False)
+    asked = np.flatnonzero(with_street[rows] & (index.streets.codes.counts(companies) > 0))
+    # Only the streets of recipients that have a pair are worth normalising.
+    needed, position = np.unique(rows[asked], return_inverse=True)
+    streets = normalise_streets(first.take(pa.array(needed)), second.take(pa.array(needed)))
+    for begin, end in _slices(index.streets.codes.counts(companies[asked])):
+        pairs = asked[begin:end]
+        at, codes = index.streets.codes.expand(companies[pairs])
+        left = streets.take(pa.array(position[begin:end][at]))
+        found = street_level(left, index.streets.texts.take(pa.array(codes)))
+        np.maximum.at(levels, pairs[at], found)
+    return levels
+
+
+def street_level(left: pa.Array, right: pa.Array) -> npt.NDArray[np.int8]:
+    """Street level of parallel normalised streets; null, and a PO box beside a street, are not comparable."""
+    left_box, right_box = (pc.fill_null(pc.match_substring_regex(side, r"^(?:PO )?BOX\b"), False) for side in (left, right))
+    comparable = pc.and_(pc.and_(left.is_valid(), right.is_valid()), pc.equal(left_box, right_box))
+    left_joined, right_joined = (pc.replace_substring(pc.fill_null(side, ""), " ", "") for side in (left, right))
+    likeness = _edit_similarity(left_joined, right_joined)
+    # The number counts more than the name of the street; a street without one is not another.
+    other_number = pc.fill_null(pc.not_equal(_number(left), _number(right)), False).to_numpy(zero_copy_only=False)
+    level = np.select(
+        [other_number, likeness >= _STREET_EQUAL_SIMILARITY, likeness >= _STREET_SIMILAR_SIMILARITY],
+        [STREET_OTHER, STREET_EQUAL, STREET_SIMILAR],
+        STREET_OTHER,
+    )
+    return np.where(comparable.to_numpy(zero_copy_only=False), level, STREET_UNKNOWN).astype(np.int8)
 
 
 def _edit_similarity(left: pa.Array, right: pa.Array) -> Floats:
@@ -112,29 +187,9 @@ def _edit_similarity(left: pa.Array, right: pa.Array) -> Floats:
     return np.asarray(cpdist(*texts, scorer=Levenshtein.normalized_similarity, dtype=np.float64, workers=1))
 
 
-def _compare_streets(
-    index: CompanyIndex, batch: Prepared, rows: Ints, companies: Ints
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """(similarity, missing) of the pairs: the best over the company's streets, written without spaces."""
-    has_street = batch.streets.is_valid().to_numpy(zero_copy_only=False)[rows]
-    missing = ~has_street | (index.streets.codes.counts(companies) == 0)
-    best = np.zeros(len(rows))
-    comparable = np.flatnonzero(~missing)
-    for begin, end in _slices(index.streets.codes.counts(companies[comparable])):
-        pairs = comparable[begin:end]
-        at, codes = index.streets.codes.expand(companies[pairs])
-        left = batch.streets.take(pa.array(rows[pairs[at]]))
-        right = index.streets.texts.take(pa.array(codes))
-        likeness = _edit_similarity(pc.replace_substring(left, " ", ""), pc.replace_substring(right, " ", ""))
-        other_number = pc.fill_null(pc.not_equal(_house_number(left), _house_number(right)), False)
-        limit = np.where(other_number.to_numpy(zero_copy_only=False), MAX_SIMILARITY_OTHER_NUMBER, 1.0)
-        np.maximum.at(best, pairs[at], np.round(np.minimum(likeness, limit), 4))
-    return best.astype(np.float32), missing
-
-
-def _house_number(streets: pa.Array) -> pa.Array:
-    """The digits a street begins with, null where it begins otherwise."""
-    return pc.struct_field(pc.extract_regex(streets, r"^(?P<number>[0-9]+)"), "number")
+def _number(streets: pa.Array) -> pa.Array:
+    """The first number of a street (its house number, or that of the PO box), null where it has none."""
+    return pc.struct_field(pc.extract_regex(streets, r"^(?:PO )?(?:BOX )?(?P<number>[0-9]+)"), "number")
 
 
 def _group(rows: Ints, row_count: int) -> Lists:

@@ -1,12 +1,9 @@
 """The companies as workers search them: a directory of files that are mapped into memory, not read.
 
 Covers writing the files, with bytes that depend on nothing but the companies, and opening them: distinct texts as
-Arrow IPC files, everything that joins texts and companies as ``.npy`` arrays. Workers of one host share the pages.
-Does not cover where the directory lies, its digest and its publication (the caller's), nor what is searched
-(``blocking``, ``compare``).
-
-Arrays are mapped copy-on-write (mode ``c``): the compiled top-n product refuses read-only arrays, and pages that
-nobody writes to stay shared.
+Arrow IPC files, everything that joins texts and companies as ``.npy`` arrays, the words of the names in
+``vocabulary``. Workers of one host share the pages. Does not cover where the directory lies, its digest and its
+publication (the caller's), nor what is searched (``blocking``, ``compare``).
 """
 
 from __future__ import annotations
@@ -20,35 +17,23 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from enrich_dist.matching import grams
-from enrich_dist.matching.normalise import normalise_cities, normalise_codes, normalise_names, normalise_streets
+from enrich_dist.matching.arrays import Lists, load, starts_of
+from enrich_dist.matching.normalise import (
+    normalise_cities,
+    normalise_codes,
+    normalise_streets,
+    split_names,
+)
+from enrich_dist.matching.text_arrays import Ints, whole
+from enrich_dist.matching.vocabulary import Vocabulary, open_vocabulary, write_vocabulary
 
 UEI_PATTERN = "[A-Z0-9]{12}"
 DUNS_PATTERN = "[0-9]{9}"
 STATE_PATTERN = "[A-Z]{2}"
 ZIP_PATTERN = "[0-9]{5}"
 
-Ints = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Lists:
-    """Lists of numbers by key: those of key k are ``values[starts[k]:starts[k + 1]]``, ascending and distinct."""
-
-    starts: Ints  # int64, one more than keys
-    values: Ints  # int32
-
-    def expand(self, keys: Ints) -> tuple[Ints, Ints]:
-        """All members of the keys' lists: (position in ``keys``, value), in the order of ``keys``."""
-        begin = self.starts[keys]
-        counts = self.starts[keys + 1] - begin
-        origin = np.repeat(np.arange(len(keys)), counts)
-        within = np.arange(len(origin)) - np.repeat(np.cumsum(counts) - counts, counts)
-        return origin, self.values[np.repeat(begin, counts) + within]
-
-    def counts(self, keys: Ints) -> Ints:
-        """Lengths of the keys' lists."""
-        return np.asarray(self.starts[keys + 1] - self.starts[keys])
+# Where some sources cut names short (characters).
+CUT_LENGTH = 30
 
 
 @dataclass(frozen=True)
@@ -89,8 +74,7 @@ RELATIONS = ("names", "ueis", "duns", "states", "cities", "zips", "streets")
 class CompanyIndex:
     """All companies, opened. ``company_count`` companies with ids from 0; relations by what their texts are.
 
-    ``cities`` are ``state|city``. ``idf``: float64 (GRAM_COUNT). ``name_vectors``: int32 matrix (names, GRAM_COUNT);
-    ``gram_vectors``: its transpose, as the top-n product wants it. Both are ``scipy.sparse.csr_matrix``.
+    ``cities`` are ``state|city``; a *name* is a distinct normalised name and its number the code in ``names``.
     """
 
     company_count: int
@@ -101,9 +85,7 @@ class CompanyIndex:
     cities: Relation
     zips: Relation
     streets: Relation
-    idf: grams.Floats
-    name_vectors: Any
-    gram_vectors: Any
+    vocabulary: Vocabulary
 
 
 def join_city(states: pa.Array, cities: pa.Array) -> pa.Array:
@@ -121,50 +103,67 @@ def build_index(companies: pa.Table, directory: Path) -> None:
     count = companies.num_rows
     if not np.array_equal(companies["company_id"].to_numpy(), np.arange(count)):
         raise ValueError("company_id must run from 0 without gaps")
-    main = normalise_names(companies["name"])
-    owners, names = _flatten(companies["names"])
-    names = pa.concat_arrays([main, normalise_names(names)])
-    texts = _write_relation(directory, "names", np.concatenate([np.arange(count), owners]), names, count)
+    owners, raw = _flatten(companies["names"])
+    raw = pa.concat_arrays([whole(companies["name"]), raw])
+    raw_owners = np.concatenate([np.arange(count), owners])
+    split = split_names(raw)
+    owners, names = raw_owners[split["row"].to_numpy()], whole(split["name"])
+    texts = _write_relation(directory, "names", owners, names, count)
     for column, pattern in (("ueis", UEI_PATTERN), ("duns", DUNS_PATTERN)):
         owners, codes = _flatten(companies[column])
         _write_relation(directory, column, owners, normalise_codes(codes, pattern), count)
     owners, places = _flatten(companies["locations"])
     address, city, state, zip5 = (pc.struct_field(places, field) for field in ("address", "city", "state", "zip5"))
     states = normalise_codes(state, STATE_PATTERN)
-    _write_relation(directory, "states", owners, states, count)
+    state_texts = _write_relation(directory, "states", owners, states, count)
+    name_states = _name_states(directory, len(state_texts))
     _write_relation(directory, "cities", owners, join_city(states, normalise_cities(city)), count)
     _write_relation(directory, "zips", owners, normalise_codes(zip5, ZIP_PATTERN), count)
     streets = normalise_streets(address, pa.nulls(len(address), pa.string()))
     _write_relation(directory, "streets", owners, streets, count)
-    _write_vectors(directory, texts)
+    write_vocabulary(directory, texts, name_states, len(state_texts), _cut_names(raw, texts))
     np.save(directory / "company_count.npy", np.array([count]))
 
 
 def open_index(directory: Path) -> CompanyIndex:
     """Open the files of ``build_index`` by mapping them; nothing is read before it is used."""
-    from scipy.sparse import csr_matrix
-
     relations = {name: _open_relation(directory, name) for name in RELATIONS}
-    name_count = len(relations["names"].texts)
-    by_name, by_gram = (
-        csr_matrix(tuple(_map(directory / f"{kind}_{part}.npy") for part in ("weights", "columns", "starts")), shape)
-        for kind, shape in (
-            ("name_vectors", (name_count, grams.GRAM_COUNT)),
-            ("gram_vectors", (grams.GRAM_COUNT, name_count)),
-        )
-    )
     return CompanyIndex(
-        company_count=int(_map(directory / "company_count.npy")[0]),
-        idf=_map(directory / "idf.npy"),
-        name_vectors=by_name,
-        gram_vectors=by_gram,
+        company_count=int(load(directory / "company_count.npy")[0]),
+        vocabulary=open_vocabulary(directory, len(relations["states"].texts)),
         **relations,
     )
 
 
+def _cut_names(raw: pa.Array, texts: pa.Array) -> tuple[Ints, pa.Array]:
+    """(name, normal form of the first ``CUT_LENGTH`` characters) of the raw names that are longer."""
+    raw = pc.unique(raw.filter(pc.fill_null(pc.greater(pc.utf8_length(raw), CUT_LENGTH), False)))
+    first = split_names(raw)
+    first = first.filter(pc.invert(first["further"]))
+    cut = split_names(pc.utf8_slice_codeunits(raw, 0, CUT_LENGTH))
+    cut = cut.filter(pc.invert(cut["further"]))
+    both, at, cut_at = np.intersect1d(first["row"].to_numpy(), cut["row"].to_numpy(), return_indices=True)
+    del both
+    names = pc.index_in(whole(first["name"]).take(pa.array(at)), value_set=texts).to_numpy(zero_copy_only=False)
+    return names.astype(np.int64), whole(cut["name"]).take(pa.array(cut_at))
+
+
+def _name_states(directory: Path, state_count: int) -> tuple[Ints, Ints]:
+    """Distinct (name, state) of the companies that bear the name; ``state_count`` where a company has no state."""
+    names, states = _open_relation(directory, "names"), _open_relation(directory, "states")
+    company_name = np.repeat(np.arange(len(names.texts)), np.diff(names.companies.starts))
+    companies = names.companies.values
+    at, state = states.codes.expand(companies)
+    stateless = states.codes.counts(companies) == 0
+    name = np.concatenate([company_name[at], company_name[stateless]])
+    state = np.concatenate([state, np.full(int(stateless.sum()), state_count)])
+    pairs = np.unique(name.astype(np.int64) * (state_count + 1) + state)
+    return pairs // (state_count + 1), pairs % (state_count + 1)
+
+
 def _flatten(lists: Any) -> tuple[Ints, pa.Array]:
     """(row, member) of a list column."""
-    lists = pa.concat_arrays(lists.chunks) if lists.num_chunks else pa.array([], lists.type)
+    lists = whole(lists)
     return pc.list_parent_indices(lists).to_numpy(zero_copy_only=False), pc.list_flatten(lists)
 
 
@@ -182,9 +181,9 @@ def _write_relation(directory: Path, name: str, owners: Ints, texts: pa.Array, c
     by_code = np.argsort(code, kind="stable")
     arrays = {
         "pairs": pairs,
-        "companies_starts": _starts(code, len(distinct)),
+        "companies_starts": starts_of(code, len(distinct)),
         "companies": company[by_code].astype(np.int32),
-        "codes_starts": _starts(company, company_count),
+        "codes_starts": starts_of(company, company_count),
         "codes": code.astype(np.int32),
     }
     for part, array in arrays.items():
@@ -198,36 +197,10 @@ def _write_relation(directory: Path, name: str, owners: Ints, texts: pa.Array, c
 def _open_relation(directory: Path, name: str) -> Relation:
     texts = pa.ipc.open_file(pa.memory_map(str(directory / f"{name}.arrow"))).read_all()["text"]
     parts = ("companies_starts", "companies", "codes_starts", "codes", "pairs")
-    companies_starts, companies, codes_starts, codes, pairs = (_map(directory / f"{name}_{p}.npy") for p in parts)
+    companies_starts, companies, codes_starts, codes, pairs = (load(directory / f"{name}_{p}.npy") for p in parts)
     return Relation(
-        texts=texts.chunk(0) if texts.num_chunks else pa.array([], pa.string()),
+        texts=whole(texts),
         companies=Lists(companies_starts, companies),
         codes=Lists(codes_starts, codes),
         pairs=pairs,
     )
-
-
-def _write_vectors(directory: Path, names: pa.Array) -> None:
-    """Write the 3-gram vectors of the distinct names, by name and by gram, and the idf they are weighted with."""
-    _, gram, _ = grams.count_grams(names)
-    idf = grams.inverse_document_frequency(gram, len(names))
-    by_name = grams.vectors(names, idf)
-    by_gram = by_name.T.tocsr()
-    np.save(directory / "idf.npy", idf)
-    for kind, matrix in (("name_vectors", by_name), ("gram_vectors", by_gram)):
-        np.save(directory / f"{kind}_weights.npy", matrix.data)
-        np.save(directory / f"{kind}_columns.npy", matrix.indices.astype(np.int32))
-        np.save(directory / f"{kind}_starts.npy", matrix.indptr.astype(np.int32))
-
-
-def _starts(keys: Ints, key_count: int) -> Ints:
-    """Where each key's list begins and ends, from the keys of all members: int64 (key_count + 1)."""
-    starts = np.zeros(key_count + 1, dtype=np.int64)
-    np.cumsum(np.bincount(keys, minlength=key_count), out=starts[1:])
-    return starts
-
-
-def _map(path: Path) -> Ints:
-    # An empty array cannot be mapped, and a tiny one is sooner read than mapped.
-    array: Ints = np.load(path, mmap_mode="c" if path.stat().st_size > 256 else None)
-    return np.asarray(array)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from enrich_dist import schema
@@ -19,7 +20,11 @@ from enrich_dist.files import text_digest
 from enrich_dist.matching.config import ENGINE_VERSION, CandidateConfig
 
 if TYPE_CHECKING:
+    from enrich_dist.matching.blocking import Pairs, Prepared
     from enrich_dist.matching.index import CompanyIndex
+
+# A pair of other words on both sides is worth keeping in the same town only.
+_OTHER_WORDS, _CITY = 1, 4
 
 
 @dataclass(frozen=True)
@@ -38,33 +43,78 @@ class OrganisationMatcher:
 
         return open_index(directory)
 
-    def match(self, index: CompanyIndex, recipients: pa.Table) -> pa.Table:
-        """Candidates (``schema.CANDIDATE``) of recipients (``schema.RECIPIENT``), whose ``source_row`` are distinct.
+    def match(self, index: CompanyIndex, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:
+        """(candidates, counts) of recipients (``schema.RECIPIENT``), whose ``source_row`` are distinct.
 
-        One row per (company_id, source_row), in that order. The candidates of a recipient do not depend on the
-        other recipients, so matching parts of a table and joining the results gives the same rows.
+        Candidates (``schema.CANDIDATE``): one row per (company_id, source_row), in that order. Counts
+        (``schema.COUNT``): one row per kind and key that occurs, in that order. Neither of a recipient depends on the
+        other recipients, so matching parts of a table and joining or adding the results gives the same.
         """
-        parts = list(self._parts(index, recipients))
-        if not parts:
-            return schema.CANDIDATE.empty_table()
-        return pa.concat_tables(parts).sort_by([("company_id", "ascending"), ("source_row", "ascending")])
+        candidates, counts = [], []
+        for part, part_counts in self._parts(index, recipients):
+            candidates.append(part)
+            counts.append(part_counts)
+        if not candidates:
+            return schema.CANDIDATE.empty_table(), schema.COUNT.empty_table()
+        joined = pa.concat_tables(candidates).sort_by([("company_id", "ascending"), ("source_row", "ascending")])
+        return joined, add_counts(pa.concat_tables(counts))
 
-    def _parts(self, index: CompanyIndex, recipients: pa.Table) -> Iterator[pa.Table]:
-        """Candidates batch by batch, in the order of the recipients."""
-        if index.company_count == 0:
-            return
-        from enrich_dist.matching import blocking, compare, grams
+    def _parts(self, index: CompanyIndex, recipients: pa.Table) -> Iterator[tuple[pa.Table, pa.Table]]:
+        """Candidates and counts batch by batch, in the order of the recipients."""
+        from enrich_dist.matching import blocking, compare
 
         for start in range(0, recipients.num_rows, self.config.batch_rows):
-            recipients_part = recipients.slice(start, self.config.batch_rows)
-            batch = blocking.prepare(index, recipients_part)
-            vectors = grams.vectors(batch.names, index.idf)
-            rows, companies = blocking.candidate_pairs(index, batch, vectors, self.config)
-            comparison = compare.compare(index, batch, vectors, rows, companies)
-            taken = recipients_part.take(pa.array(rows))
+            part = recipients.slice(start, self.config.batch_rows)
+            batch = blocking.prepare(index, part)
+            pairs = blocking.candidate_pairs(index, batch, self.config)
+            comparison = compare.compare(index, batch, pairs)
+            kept = _worth_keeping(comparison)
+            taken = part.take(pa.array(pairs.rows[kept]))
+            comparison = comparison.filter(pa.array(kept))
             columns = {
-                "company_id": pa.array(companies, pa.int32()),
+                "company_id": pa.array(pairs.companies[kept], pa.int32()),
                 **dict(zip(comparison.column_names, comparison.columns, strict=True)),
                 **dict(zip(taken.column_names, taken.columns, strict=True)),
             }
-            yield pa.table([columns[f.name] for f in schema.CANDIDATE], schema=schema.CANDIDATE)
+            table = pa.table([columns[f.name] for f in schema.CANDIDATE], schema=schema.CANDIDATE)
+            yield table, _counts(index, batch, pairs, compare.random_places(index, batch, part["source_row"].to_numpy()))
+
+
+def add_counts(counts: pa.Table) -> pa.Table:
+    """Counts added up: one row per kind and key, in that order."""
+    added = counts.group_by(["kind", "key"]).aggregate([("count", "sum")])
+    added = added.rename_columns(["kind", "key", "count"]).select(schema.COUNT.names)
+    return added.sort_by([("kind", "ascending"), ("key", "ascending")]).cast(schema.COUNT)
+
+
+def _worth_keeping(comparison: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    column = {name: comparison[name].to_numpy() for name in comparison.column_names}
+    identified = (column["uei_agreement"] == 1) | (column["duns_agreement"] == 1)
+    near = (column["name_level"] == _OTHER_WORDS) & (column["place_level"] >= _CITY)
+    return np.asarray(identified | near | (column["name_level"] > _OTHER_WORDS))
+
+
+def _counts(index: CompanyIndex, batch: Prepared, pairs: Pairs, places: np.ndarray[tuple[int], np.dtype[np.int64]]) -> pa.Table:
+    token_starts, concepts = batch.tokens[:2]
+    legal = np.bincount(batch.name_ids[batch.name_kinds == 0], minlength=len(batch.names))
+    # Those that bear a company's very name are its candidates, not strangers that share a word with it.
+    legal[batch.name_codes >= 0] = 0
+    bearers = np.repeat(legal, np.diff(token_starts))
+    known = concepts >= 0
+    concept_counts = np.bincount(
+        concepts[known], weights=bearers[known], minlength=index.vocabulary.concept_count
+    ).astype(np.int64)
+    parts = [
+        ("recipients", np.array([batch.row_count])),
+        ("concept", concept_counts),
+        ("random_place", places),
+        ("blocks_left_out", np.array([pairs.blocks_left_out])),
+        ("pairs_left_out", np.array([pairs.pairs_left_out])),
+    ]
+    tables = []
+    for kind, counts in parts:
+        keys = np.flatnonzero(counts)
+        tables.append(
+            pa.table([pa.array([kind] * len(keys), pa.string()), keys.astype(np.int32), counts[keys]], schema=schema.COUNT)
+        )
+    return pa.concat_tables(tables)

@@ -1,21 +1,24 @@
 """Text as it is compared: names, streets and cities in A-Z, 0-9 and single spaces.
 
-Covers HTML entities, accents, punctuation, legal forms, a leading THE, spelled-out initials, abbreviations of
-street and city words, all as whole columns with ``pyarrow.compute``; the word lists are files in ``data/``. Does
-not cover scripts other than Latin (such letters are dropped, so that a name of nothing else becomes null), trade
-names behind DBA, nor names cut short by a source.
+Covers HTML entities, accents, punctuation, legal forms, a leading THE, spelled-out initials, abbreviations, names
+behind DBA. Names go through a compiled kernel, the rarer streets and cities through ``pyarrow.compute``; the word lists
+are files in ``data/``. Does not cover scripts other than Latin (such letters are dropped, so that a name of nothing
+else becomes null), nor names cut short by a source (``blocking``).
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from importlib import resources
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from enrich_dist.matching import words
+from enrich_dist.matching.kernels.names import byte_classes, normalise, working_bytes
+from enrich_dist.matching.text_arrays import Bytes, text_array, text_buffers, whole
 
 # Marks around single characters while runs of them are joined; cannot occur in cleaned text.
 _MARK = "\x01"
@@ -24,16 +27,32 @@ _MARK = "\x01"
 def normalise_names(names: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Names as they are compared for equality: string array of the same length, null where nothing is left.
 
-    Cleaned as by ``_clean``, then without the legal forms at the end and a leading THE; runs of single characters
-    are joined (``K T`` becomes ``KT``). A name of nothing but legal forms keeps its text. Idempotent: removing
-    works at the ends only, so it leaves no new run of single characters, and it is done before the join (``A B C L
-    L C`` is ABC, not ABCLLC) and after it (``L.-L-C`` and ``T H E``).
+    Words of A-Z and 0-9 with single spaces, & written AND, without the legal forms at the end and a leading THE; runs
+    of single characters are one word (``K T`` becomes ``KT``); abbreviations that stand for one word are written out,
+    roman numerals as digits. A name of nothing but legal forms keeps its text. Of several names (``ACME DBA BETA``)
+    the first. Idempotent.
     """
-    text = _clean(names)
-    text = _strip_ends(text)
-    text = _join_single_characters(text)
-    text = _strip_ends(text)
-    return _null_if_empty(text)
+    found = split_names(names)
+    first = found.filter(pc.invert(found["further"]))
+    position = np.full(len(names), -1, dtype=np.int64)
+    position[first["row"].to_numpy()] = np.arange(len(first))
+    return whole(first["name"]).take(pa.array(position, mask=position < 0))
+
+
+def split_names(names: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """All names that texts hold, in their normal form (see ``normalise_names``).
+
+    Returns a table of ``row`` (int32, ascending: the position of the text), ``name`` (string, never null) and
+    ``further`` (bool: it stood behind DBA, FORMERLY or the like). A text of which nothing is left gives no row.
+    """
+    text = _text(names)
+    text = _where(pc.match_substring(text, "&"), text, _resolve_entities)
+    text = _where(pc.invert(pc.string_is_ascii(text)), text, _resolve_letters)
+    data, starts = text_buffers(text)
+    markers, lists = words.name_lists()
+    room = working_bytes(starts, words.longest_replacement())
+    out, out_starts, rows, further = normalise(data, starts, _classes(), markers, lists, room)
+    return pa.table({"row": rows, "name": text_array(out, out_starts), "further": further})
 
 
 def normalise_streets(address_1: pa.Array | pa.ChunkedArray, address_2: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -71,7 +90,7 @@ def _clean(texts: pa.Array | pa.ChunkedArray) -> pa.Array:
     text = pc.utf8_upper(text)
     text = pc.replace_substring(text, "&", " AND ")
     # Apostrophes go without a space: HALL'S is HALLS.
-    text = pc.replace_substring_regex(text, "['`’‘ʼ´]", "")
+    text = pc.replace_substring_regex(text, "['`]", "")
     return _collapse(text)
 
 
@@ -89,26 +108,11 @@ def _resolve_entities(text: pa.Array) -> pa.Array:
 
 def _resolve_letters(text: pa.Array) -> pa.Array:
     """Latin letters without their accents."""
-    for line in _lines("letters.txt"):
+    for line in words.lines("letters.txt"):
         sign, _, replacement = line.partition(" ")
         text = pc.replace_substring(text, sign, replacement or " ")
+    text = pc.replace_substring_regex(text, "[’‘ʼ´]", "")
     return pc.replace_substring_regex(pc.utf8_normalize(text, form="NFKD"), r"\p{Mn}", "")
-
-
-def _strip_ends(text: pa.Array) -> pa.Array:
-    """Without a leading THE and without the legal forms at the end, unless there is nothing else."""
-    text = pc.replace_substring_regex(text, r"^(?:THE )+", "")
-    forms, tail = _legal_patterns()
-    has_tail = pc.and_not(pc.match_substring_regex(text, tail), pc.match_substring_regex(text, forms))
-    return _where(has_tail, text, lambda part: pc.replace_substring_regex(part, tail, ""))
-
-
-@functools.cache
-def _legal_patterns() -> tuple[str, str]:
-    """Patterns of a text of nothing but legal forms, and of the legal forms at the end of one."""
-    # An alternative that begins another must come after it: the expression engine takes the first that fits.
-    form = "(?:" + "|".join(sorted(_lines("legal_forms.txt"), key=lambda line: (-len(line), line))) + ")"
-    return f"^{form}(?: (?:AND )?{form})*$", f"(?: (?:AND )?{form})+$"
 
 
 def _join_single_characters(text: pa.Array) -> pa.Array:
@@ -126,12 +130,12 @@ def _join_single_characters(text: pa.Array) -> pa.Array:
 
 def _replace_words(text: pa.Array, file_name: str) -> pa.Array:
     """Every word that stands in the file of pairs, replaced by its partner."""
-    pairs = [line.split(" ") for line in _lines(file_name)]
-    words = pc.split_pattern(text, " ")
-    flat = words.flatten()  # leaves out what null rows hold
+    pairs = [line.split(" ") for line in words.lines(file_name)]
+    split = pc.split_pattern(text, " ")
+    flat = split.flatten()  # leaves out what null rows hold
     found = pc.index_in(flat, value_set=pa.array([pair[0] for pair in pairs]))
     flat = pc.coalesce(pa.array([pair[1] for pair in pairs]).take(found), flat)
-    lengths = pc.fill_null(pc.list_value_length(words), 0).to_numpy(zero_copy_only=False)
+    lengths = pc.fill_null(pc.list_value_length(split), 0).to_numpy(zero_copy_only=False)
     offsets = np.zeros(len(text) + 1, dtype=np.int32)
     np.cumsum(lengths, out=offsets[1:])
     rebuilt = pa.ListArray.from_arrays(pa.array(offsets), flat)
@@ -155,6 +159,11 @@ def _where(mask: pa.Array, text: pa.Array, function: Callable[[pa.Array], pa.Arr
     return pc.replace_with_mask(text, mask, function(text.filter(mask)))
 
 
+@functools.cache
+def _classes() -> Bytes:
+    return byte_classes()
+
+
 def _text(values: Any) -> pa.Array:
     """One plain string array, whatever chunks or string type come in."""
     if isinstance(values, pa.ChunkedArray):
@@ -162,11 +171,3 @@ def _text(values: Any) -> pa.Array:
     if isinstance(values, pa.ChunkedArray):
         values = pa.concat_arrays(values.chunks)
     return values if values.type == pa.string() else values.cast(pa.string())
-
-
-@functools.cache
-def _lines(file_name: str) -> tuple[str, ...]:
-    """Lines of a data file without comments, outer white space and empty lines."""
-    text = resources.files("enrich_dist.matching").joinpath("data", file_name).read_text("utf-8")
-    lines = (line.strip() for line in text.splitlines())
-    return tuple(line for line in lines if line and not line.startswith("#"))

@@ -37,14 +37,25 @@ def group_table(metrics: Mapping[str, Any], group: str) -> str:
     return markdown_table((group.replace("_", " "), "awards", "matched", "match rate"), rows)
 
 
-def score_table(metrics: Mapping[str, Any]) -> str:
-    """Companies by the score of their best candidate."""
+def probability_table(metrics: Mapping[str, Any]) -> str:
+    """Companies by the match probability of their best candidate."""
     rows = [
-        (f"{i['from_score']:.2f} to {i['to_score']:.2f}", i["matched"], i["review"], i["unmatched"])
-        for i in reversed(metrics["score_distribution"])
+        (f"{i['from_probability']:.2f} to {i['to_probability']:.2f}", i["matched"], i["review"], i["unmatched"])
+        for i in reversed(metrics["probability_distribution"])
         if i["matched"] or i["review"] or i["unmatched"]
     ]
-    return markdown_table(("score", "matched", "review", "unmatched"), rows)
+    return markdown_table(("match probability", "matched", "review", "unmatched"), rows)
+
+
+def accuracy_sentence(metrics: Mapping[str, Any]) -> str:
+    """Estimated precision and recall of the accepted matches, with their intervals."""
+    parts = []
+    for name in ("precision", "recall"):
+        share = metrics["accuracy"][name]
+        if share["estimate"] is not None:
+            low, high = percent(share["low"]), percent(share["high"])
+            parts.append(f"{name} {percent(share['estimate'])} (95 % interval {low} to {high})")
+    return f"Estimated {' and '.join(parts)}." if parts else "Nothing is accepted."
 
 
 def verdict_table(verdict: Mapping[str, Any]) -> str:
@@ -81,7 +92,8 @@ def render(metrics: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
         f"unmatched. By company: {companies['matched']:,} of {companies['valid']:,} "
         f"({percent(companies['match_rate'])}).",
         "## Accepted matches by method\n\n" + method_table(metrics),
-        "## Companies by score of their best candidate\n\n" + score_table(metrics),
+        "## Accuracy, estimated from the match probabilities\n\n" + accuracy_sentence(metrics),
+        "## Companies by match probability of their best candidate\n\n" + probability_table(metrics),
         *(f"## Match rate by {group.replace('_', ' ')}\n\n" + group_table(metrics, group) for group in metrics["by"]),
         "## Every row accounted for\n\n" + reconciliation_table(metrics),
     ]

@@ -1,24 +1,29 @@
 """Cleaning of identifiers, places, dates and numbers, vectorised over Arrow arrays.
 
 Each function takes a string array of raw cells and returns ``Cleaned`` of the same length. A value that only
-changes its writing (case, hyphens, a lost leading zero) has no reason; a value that is lost has one. Does not
+changes its writing (case, hyphens, a lost leading zero) has no reason; a value that is lost has one. Codes that
+are well formed as they stand, which are most, are told by their bytes, and only the others are worked on. Does not
 cover free text: that is ``text``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from enrich_dist.sources.letters import Letters, Mask, replace
 from enrich_dist.sources.states import STATE_CODES
-from enrich_dist.sources.text import clean_text, compact
+from enrich_dist.sources.text import clean_text, compact, null_words_as_null
 
 # As SAM.gov assigns them: no I and O, and no leading zero.
 _UEI_FORM: Final = "^[A-HJ-NP-Z1-9][A-HJ-NP-Z0-9]{11}$"
+_UEI_LENGTH: Final = 12
 _DUNS_PLACEHOLDERS: Final = ("123456789", *(str(digit) * 9 for digit in range(10)))
+_NO_ZIP: Final = "00000"
 _FIRST_YEAR: Final = 1900
 _LAST_YEAR: Final = 2100
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -40,12 +45,25 @@ class Cleaned(NamedTuple):
 
 def clean_uei(values: pa.Array) -> Cleaned:
     """Unique Entity Identifiers: 12 capitals and digits, or null."""
+    letters = Letters(values)
+    outside = ~(letters.between("A", "Z") | letters.between("0", "9")) | letters.equal("I") | letters.equal("O")
+    plain = (letters.lengths == _UEI_LENGTH) & ~letters.cells_with(outside)
+    plain[plain] = letters.bytes[letters.starts[:-1][plain]] != ord("0")
+    return Cleaned(*_clean_others(values, plain, _clean_any_uei))
+
+
+def _clean_any_uei(values: pa.Array) -> Cleaned:
     given = pc.ascii_upper(compact(values))
     return _keep(given, pc.match_substring_regex(given, _UEI_FORM), given, "not a UEI")
 
 
 def clean_duns(values: pa.Array) -> Cleaned:
     """DUNS numbers: nine digits, or null. DUNS+4 is cut to its first nine; lost leading zeros come back."""
+    plain = Letters(values).cells_of_digits(9) & ~_among(values, _DUNS_PLACEHOLDERS)
+    return Cleaned(*_clean_others(values, plain, _clean_any_duns))
+
+
+def _clean_any_duns(values: pa.Array) -> Cleaned:
     given = compact(values)
     digits = pc.replace_substring_regex(pc.replace_substring_regex(given, r"\.0+$", ""), r"[- ]", "")
     length = pc.utf8_length(digits)
@@ -61,6 +79,12 @@ def clean_duns(values: pa.Array) -> Cleaned:
 
 def clean_zip(values: pa.Array) -> tuple[Cleaned, pa.Array]:
     """ZIP codes: the five digits (``Cleaned``) and the four digits after them (string array), each or null."""
+    plain = Letters(values).cells_of_digits(5) & ~_among(values, (_NO_ZIP,))
+    zip5, reasons, zip4 = _clean_others(values, plain, _clean_any_zip)
+    return Cleaned(zip5, reasons), zip4
+
+
+def _clean_any_zip(values: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]:
     given = compact(values)
     code = pc.replace_substring_regex(given, r"\.0+$", "")
     # The leading zero of New England and Puerto Rico is lost by spreadsheets.
@@ -70,11 +94,23 @@ def clean_zip(values: pa.Array) -> tuple[Cleaned, pa.Array]:
     parts = pc.extract_regex(code, r"^(?P<zip5>[0-9]{5})(?:[- ]*(?P<zip4>[0-9]{4})|-[^0-9]*| *)$")
     zip5 = pc.struct_field(parts, "zip5")
     zip4 = pc.struct_field(parts, "zip4")
-    valid = pc.and_(pc.is_valid(zip5), pc.not_equal(pc.fill_null(zip5, ""), "00000"))
+    valid = pc.and_(pc.is_valid(zip5), pc.not_equal(pc.fill_null(zip5, ""), _NO_ZIP))
     return (
-        _keep(given, valid, zip5, "not a ZIP code"),
+        *_keep(given, valid, zip5, "not a ZIP code"),
         pc.if_else(pc.and_(valid, pc.not_equal(zip4, "")), zip4, _TEXT_NULL),
     )
+
+
+def clean_zip4(values: pa.Array) -> Cleaned:
+    """The last four digits of a ZIP code, from a column of their own, or null."""
+    return Cleaned(*_clean_others(values, Letters(values).cells_of_digits(4), _clean_any_zip4))
+
+
+def _clean_any_zip4(values: pa.Array) -> Cleaned:
+    four = pc.replace_substring_regex(null_words_as_null(clean_text(values)), r"\.0+$", "")
+    # Some exports repeat all nine digits in the column of the four.
+    last = pc.if_else(pc.match_substring_regex(four, "^[0-9]{9}$"), pc.utf8_slice_codeunits(four, 5, 9), four)
+    return _keep(four, pc.match_substring_regex(last, "^[0-9]{4}$"), last, "not the last four digits of a ZIP code")
 
 
 def clean_state(values: pa.Array) -> pa.Array:
@@ -147,3 +183,18 @@ def _keep(given: pa.Array, valid: pa.Array, values: pa.Array, reason: str) -> Cl
         pc.if_else(valid, values, pa.scalar(None, values.type)),
         pc.if_else(pc.and_(pc.is_valid(given), pc.invert(valid)), reason, _TEXT_NULL),
     )
+
+
+def _clean_others(
+    values: pa.Array, plain: Mask, clean: Callable[[pa.Array], tuple[pa.Array, ...]]
+) -> tuple[pa.Array, ...]:
+    """``clean(values)``, where all that it does to the ``plain`` cells is to return them, and null besides."""
+    others = np.flatnonzero(~plain & pc.is_valid(values).to_numpy(zero_copy_only=False))
+    arrays = clean(values.take(pa.array(others)))
+    before = (values, *(pa.nulls(len(values), array.type) for array in arrays[1:]))
+    return tuple(replace(array, others, cleaned) for array, cleaned in zip(before, arrays, strict=True))
+
+
+def _among(values: pa.Array, codes: Sequence[str]) -> Mask:
+    """The cells that are one of the codes."""
+    return np.asarray(pc.is_in(values, value_set=pa.array(codes)).to_numpy(zero_copy_only=False), dtype=bool)

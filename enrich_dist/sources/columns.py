@@ -137,13 +137,13 @@ def resolve_columns(
 
     taken_by_map = set(found.values())
     known = {
-        _plain(name): canonical
+        plain_header(name): canonical
         for canonical, aliases in layout.aliases.items()
         if canonical not in column_map
         for name in (canonical, *aliases)
     }
     for position, header in enumerate(headers):
-        canonical_name = known.get(_plain(header))
+        canonical_name = known.get(plain_header(header))
         if canonical_name is None or position in taken_by_map:
             continue
         if canonical_name in found:
@@ -175,14 +175,14 @@ def extra_names(headers: Sequence[str], taken: Collection[int], reserved: Collec
     return names
 
 
-def _plain(header: str) -> str:
+def plain_header(header: str) -> str:
     """The header without case, spaces and punctuation; ``#`` reads "number"."""
     return re.sub(r"[\W_]+", "", header.casefold().replace("#", "number"))
 
 
 def _position_of(header: str, canonical: str, headers: Sequence[str], layout: Layout, path: Path) -> int:
     exact = [position for position, found in enumerate(headers) if found == header.strip()]
-    similar = [position for position, found in enumerate(headers) if _plain(found) == _plain(header)]
+    similar = [position for position, found in enumerate(headers) if plain_header(found) == plain_header(header)]
     for positions in (exact, similar):
         if len(positions) == 1:
             return positions[0]

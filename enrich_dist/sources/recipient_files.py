@@ -116,10 +116,11 @@ def _exact_batches(file: pq.ParquetFile, columns: list[str], batch_rows: int, pa
         pending.append(batch)
         pending_rows += batch.num_rows
         while pending_rows >= batch_rows:
-            joined = pa.concat_batches(pending)
-            yield joined.slice(0, batch_rows)
-            pending = [joined.slice(batch_rows)]
+            # A batch of the right size, as most files give, is not copied, and an empty rest would keep it in memory.
+            joined = pa.concat_batches(pending) if len(pending) > 1 else pending[0]
             pending_rows -= batch_rows
+            pending = [joined.slice(batch_rows)] if pending_rows else []
+            yield joined.slice(0, batch_rows)
     if pending_rows:
         yield pa.concat_batches(pending)
 

@@ -14,13 +14,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist import schema
-from enrich_dist.sources.clean import clean_duns, clean_state, clean_uei, clean_zip
+from enrich_dist.sources.ahead import map_ahead
+from enrich_dist.sources.clean import clean_duns, clean_state, clean_uei, clean_zip, clean_zip4
 from enrich_dist.sources.columns import RECIPIENT_LAYOUT
+from enrich_dist.sources.letters import per_distinct
 from enrich_dist.sources.lists import as_lists
 from enrich_dist.sources.recipient_files import RawBatch, open_raw, reading
 from enrich_dist.sources.rejects import REJECTED, REPAIRED, RejectLog
 from enrich_dist.sources.text import clean_text, null_words_as_null
 
+_AHEAD: Final = 2
 _TEXT_NULL: Final = pa.scalar(None, pa.string())
 # Postal codes of other countries are no ZIP codes; these share the US system or are its name.
 _ZIP_COUNTRIES: Final = ("USA", "US", "UNITED STATES", "UNITED STATES OF AMERICA", "PRI", "GUM", "VIR", "ASM", "MNP")
@@ -54,15 +57,15 @@ def read_recipients(path: Path, column_map: Mapping[str, str | None], *, batch_r
     """
     if batch_rows < 1:
         raise ValueError("batch_rows must be at least 1")
-    batches = open_raw(path, column_map, batch_rows)
+    return _cleaned(open_raw(path, column_map, batch_rows), path)
 
-    def cleaned() -> Iterator[RecipientBatch]:
-        for raw in batches:
-            with reading(path):
-                batch = _clean_batch(raw, path)
-            yield batch
 
-    return cleaned()
+def _cleaned(batches: Iterator[RawBatch], path: Path) -> Iterator[RecipientBatch]:
+    def clean(_: int, raw: RawBatch) -> RecipientBatch:
+        with reading(path):
+            return _clean_batch(raw, path)
+
+    return map_ahead(clean, batches, threads=1, ahead=_AHEAD)
 
 
 def _clean_batch(batch: RawBatch, path: Path) -> RecipientBatch:
@@ -83,19 +86,14 @@ def _clean_batch(batch: RawBatch, path: Path) -> RecipientBatch:
     columns["uei"], repairs["uei"] = clean_uei(raw["uei"])
     columns["parent_uei"], repairs["parent_uei"] = clean_uei(raw["parent_uei"])
     columns["duns"], repairs["duns"] = clean_duns(raw["duns"])
-    columns["state"] = clean_state(null_words_as_null(clean_text(raw["state"])))
-    country = pc.utf8_upper(null_words_as_null(clean_text(raw["country_code"])))
-    columns["country_code"] = pc.if_else(pc.equal(country, "NAN"), _TEXT_NULL, country)  # pandas' word, in capitals
-    abroad = pc.and_(
-        pc.is_valid(columns["country_code"]),
-        pc.invert(pc.is_in(columns["country_code"], value_set=pa.array(_ZIP_COUNTRIES))),
-    )
+    columns["state"] = per_distinct(raw["state"], lambda some: clean_state(null_words_as_null(clean_text(some))))
+    columns["country_code"] = per_distinct(raw["country_code"], _clean_country)
+    abroad = _is_abroad(columns["country_code"])
     columns["zip5"], columns["zip4"], repairs["zip5"], repairs["zip4"] = _clean_zips(raw["zip5"], raw["zip4"], abroad)
-    columns["recipient_id"] = pc.coalesce(
-        null_words_as_null(clean_text(raw["recipient_id"])),
-        columns["uei"],
-        pc.binary_join_element_wise("row", pc.cast(source_rows, pa.string()), ":"),
-    )
+    columns["recipient_id"] = null_words_as_null(clean_text(raw["recipient_id"]))
+    if columns["recipient_id"].null_count:
+        row_ids = pc.binary_join_element_wise("row", pc.cast(source_rows, pa.string()), ":")
+        columns["recipient_id"] = pc.coalesce(columns["recipient_id"], columns["uei"], row_ids)
 
     nobody = pc.and_(pc.is_null(columns["name"]), pc.and_(pc.is_null(columns["uei"]), pc.is_null(columns["duns"])))
     reasons = pc.if_else(nobody, "no name and no valid identifier", _TEXT_NULL)
@@ -112,7 +110,19 @@ def _clean_batch(batch: RawBatch, path: Path) -> RecipientBatch:
     for name, reasons in repairs.items():
         log.add(REPAIRED, source_rows, pc.if_else(kept, reasons, _TEXT_NULL), column=name, values=raw[name])
     recipients = pa.table([columns[name] for name in schema.RECIPIENT.names], schema=schema.RECIPIENT)
-    return RecipientBatch(recipients.filter(kept), log.table(), batch.rows_read)
+    if rejected.null_count < count:
+        recipients = recipients.filter(kept)
+    return RecipientBatch(recipients, log.table(), batch.rows_read)
+
+
+def _clean_country(values: pa.Array) -> pa.Array:
+    country = pc.utf8_upper(null_words_as_null(clean_text(values)))
+    return pc.if_else(pc.equal(country, "NAN"), _TEXT_NULL, country)  # pandas' word, in capitals
+
+
+def _is_abroad(countries: pa.Array) -> pa.Array:
+    known = pc.is_in(countries, value_set=pa.array(_ZIP_COUNTRIES))
+    return pc.and_(pc.is_valid(countries), pc.invert(known))
 
 
 def _clean_zips(zip5: pa.Array, zip4: pa.Array, abroad: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
@@ -121,15 +131,14 @@ def _clean_zips(zip5: pa.Array, zip4: pa.Array, abroad: pa.Array) -> tuple[pa.Ar
     A postal code from abroad is taken only where it is five digits as it stands, and is never counted as lost.
     """
     (five, five_reasons), four_of_five = clean_zip(zip5)
-    five = pc.if_else(pc.and_(abroad, pc.not_equal(five, clean_text(zip5))), _TEXT_NULL, five)
-    four = pc.replace_substring_regex(null_words_as_null(clean_text(zip4)), r"\.0+$", "")
-    # Some exports repeat all nine digits in the column of the four.
-    four = pc.if_else(pc.match_substring_regex(four, "^[0-9]{9}$"), pc.utf8_slice_codeunits(four, 5, 9), four)
-    valid = pc.fill_null(pc.match_substring_regex(four, "^[0-9]{4}$"), False)
-    lost = pc.and_(pc.and_(pc.is_valid(four), pc.invert(valid)), pc.invert(abroad))
+    four, four_reasons = clean_zip4(zip4)
+    if four_of_five.null_count < len(four_of_five):
+        four = pc.coalesce(four, four_of_five)
+    if not pc.any(abroad).as_py():
+        return five, four, five_reasons, four_reasons
     return (
-        five,
-        pc.if_else(abroad, _TEXT_NULL, pc.coalesce(pc.if_else(valid, four, _TEXT_NULL), four_of_five)),
+        pc.if_else(pc.and_(abroad, pc.not_equal(five, clean_text(zip5))), _TEXT_NULL, five),
+        pc.if_else(abroad, _TEXT_NULL, four),
         pc.if_else(abroad, _TEXT_NULL, five_reasons),
-        pc.if_else(lost, "not the last four digits of a ZIP code", _TEXT_NULL),
+        pc.if_else(abroad, _TEXT_NULL, four_reasons),
     )

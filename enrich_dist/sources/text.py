@@ -7,11 +7,15 @@ cover normalising names for comparison: that is ``matching``.
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from html.entities import html5
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from enrich_dist.sources.letters import Letters, Mask, change_where
 
 # All that shows as a blank or not at all: white space of any script, control characters (a NUL among them),
 # zero-width characters. Each run becomes one space, so that no two pieces of text grow together.
@@ -23,12 +27,15 @@ _UNTIDY: Final = r"^ | $|  |[\t-\r\x00-\x1f\x7f-\x{9f}\x{a0}\x{1680}\x{2000}-\x{
 )
 _ENTITY_AFTER_AMPERSAND: Final = r"^(?P<body>(?:#[0-9]{1,8}|#[xX][0-9a-fA-F]{1,7}|[A-Za-z][A-Za-z0-9]{1,31});)"
 
+_TEXT_NULL: Final = pa.scalar(None, pa.string())
+
 NULL_WORDS: Final = ("NaN", "nan", "None", "none", "NULL", "null", "<NA>", r"\N")
 
 
 def clean_text(values: pa.Array) -> pa.Array:
     """Entities resolved, white space trimmed and collapsed; null where nothing is left."""
-    return _empty_as_null(collapse_blanks(resolve_entities(values)))
+    tidy = change_where(_may_be_untidy(values), values, lambda some: collapse_blanks(resolve_entities(some)))
+    return _empty_as_null(tidy)
 
 
 def clean_long_text(values: pa.Array) -> pa.Array:
@@ -39,13 +46,12 @@ def clean_long_text(values: pa.Array) -> pa.Array:
 
 def null_words_as_null(values: pa.Array) -> pa.Array:
     """Null where the whole text is a word that some exporter writes for null (``NaN``, ``None``, …)."""
-    return pc.if_else(pc.is_in(values, value_set=pa.array(NULL_WORDS)), pa.scalar(None, pa.string()), values)
+    return _words_as_null(values, NULL_WORDS)
 
 
 def compact(values: pa.Array) -> pa.Array:
     """For codes and numbers: trimmed; null where blank, ``-`` or a word for null."""
-    values = collapse_blanks(values)
-    return null_words_as_null(pc.if_else(pc.is_in(values, value_set=pa.array(["", "-"])), None, values))
+    return _words_as_null(change_where(_may_be_untidy(values), values, collapse_blanks), ("", "-", *NULL_WORDS))
 
 
 def collapse_blanks(values: pa.Array) -> pa.Array:
@@ -94,5 +100,30 @@ def _resolve(entity: str) -> str | None:
     return html5.get(body)
 
 
+def _may_be_untidy(values: pa.Array) -> Mask:
+    """The cells that hold more than plain words: all that collapsing blanks or resolving entities could change.
+
+    These are few, so that only they are looked at by regular expressions. Cells beyond ASCII are among them.
+    """
+    letters = Letters(values)
+    blank = letters.equal(" ")
+    odd = ~letters.between(" ", "~")
+    odd |= letters.equal(";")  # every entity ends with one; ampersands are frequent in names
+    odd[1:] |= blank[1:] & blank[:-1]  # also the last blank of a cell and the first of the next: untidy both
+    return np.asarray(letters.cells_with(odd) | letters.cells_at_ends(blank))
+
+
 def _empty_as_null(values: pa.Array) -> pa.Array:
-    return pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
+    return _words_as_null(values, ("",))
+
+
+def _words_as_null(values: pa.Array, words: Sequence[str]) -> pa.Array:
+    """Null where the whole text is one of these ASCII words."""
+    # A look at the lengths is cheaper than one at the texts, and leaves none or few of them.
+    short = np.flatnonzero(Letters(values).lengths <= max(map(len, words)))
+    found = pc.is_in(values.take(pa.array(short)), value_set=pa.array(words)).to_numpy(zero_copy_only=False)
+    if not found.any():
+        return values
+    lost = np.zeros(len(values), dtype=bool)
+    lost[short] = found
+    return pc.if_else(pa.array(lost), _TEXT_NULL, values)

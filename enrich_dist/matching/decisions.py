@@ -1,0 +1,88 @@
+"""From match weights to probabilities: which of a company's candidates is its organisation, if any.
+
+A company has one partner among the recipients or none. With ``w`` the weight of a candidate organisation (bits), ``N``
+recipients and ``r`` the share of companies that have a partner at all, the odds of one candidate against "none" are
+``r / (1 - r) / N * 2**w``; its probability is its odds over one plus the odds of all of the company's candidates. So
+equal names in different places share the probability among them, and a company with nothing but weak candidates has
+probably no partner. ``r`` is estimated from the run by expectation maximisation (Dempster, Laird and Rubin 1977).
+
+Covers methods, probabilities and thresholds. Does not cover how the candidates are read and ranked (``reduce``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from enrich_dist.errors import SettingsError
+
+# In the order of the cascade: the first that applies names the method of a pair.
+METHODS = ("review", "uei", "duns", "exact_name_place", "fuzzy_name_place", "exact_name", "fuzzy_name")
+
+START_PARTNER_SHARE = 0.5
+MIN_PARTNER_SHARE, MAX_PARTNER_SHARE = 0.02, 0.98
+_ROUNDS = 50
+
+# A decision of a person outweighs all else.
+CONFIRMED_BITS = 500.0
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class DecisionConfig:
+    """Thresholds on the match probability.
+
+    ``accept_probability``: least of a match. ``review_probability``: least of a candidate shown to a person.
+    """
+
+    accept_probability: float = 0.80
+    review_probability: float = 0.05
+
+    def __post_init__(self) -> None:
+        """Refuse what no run can mean."""
+        if not 0 < self.accept_probability <= 1:
+            raise SettingsError(
+                f"accept_probability is {self.accept_probability}.", remedy="Choose a number above 0 and up to 1."
+            )
+        if not 0 <= self.review_probability <= self.accept_probability:
+            raise SettingsError(
+                f"review_probability is {self.review_probability}, accept_probability {self.accept_probability}.",
+                remedy="Choose a review_probability between 0 and accept_probability.",
+            )
+
+
+def partner_share(odds: Floats) -> float:
+    """Share of companies that have a partner, by expectation maximisation.
+
+    ``odds``: float64 per company, ``sum(2**w) / N`` over its candidate organisations, 0 for a company without any.
+    """
+    share = START_PARTNER_SHARE
+    if not len(odds):
+        return share
+    for _ in range(_ROUNDS):
+        with_partner = share * odds
+        share = float(np.mean(with_partner / (with_partner + 1 - share)))
+        share = min(max(share, MIN_PARTNER_SHARE), MAX_PARTNER_SHARE)
+    return round(share, 6)
+
+
+def prior_odds(share: float, recipients: int) -> float:
+    """Odds of one recipient being the partner of a company, before anything is compared."""
+    return share / (1 - share) / recipients
+
+
+def method_sql() -> str:
+    """SQL expression over the columns of ``schema.COMPARISON`` and ``confirmed`` for the method of a pair: one of
+    ``METHODS``."""
+    return (
+        "CASE WHEN confirmed THEN 'review'"
+        " WHEN uei_agreement = 1 THEN 'uei'"
+        " WHEN duns_agreement = 1 THEN 'duns'"
+        " WHEN name_level = 7 AND place_level >= 2 THEN 'exact_name_place'"
+        " WHEN name_level = 7 THEN 'exact_name'"
+        " WHEN place_level >= 2 THEN 'fuzzy_name_place'"
+        " ELSE 'fuzzy_name' END"
+    )

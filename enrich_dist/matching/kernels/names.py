@@ -1,0 +1,238 @@
+"""The normal form of organisation names, name by name.
+
+Covers cutting a name into words, the steps that make words comparable (legal forms, a leading THE, spelled-out
+initials, abbreviations), and the names behind DBA and its like. The lists of words come in as hash tables
+(``matching.words``). Does not cover letters beyond ASCII nor HTML entities: those are resolved before.
+
+The steps are repeated until none changes anything, so the normal form of a normal form is itself.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from enrich_dist.matching.kernels.text import FNV_START, SPACE, Bytes, Ints, find, fnv, fnv_byte, grown, mix
+
+# What becomes of a byte (see byte_classes); anything else is the letter it becomes.
+SEPARATOR, DROPPED, AMPERSAND = 0, 1, 2
+
+
+def byte_classes() -> Bytes:
+    """uint8 (256): capital letters and digits as themselves, small letters as capitals, & as AMPERSAND, apostrophes
+    dropped (HALL'S is HALLS), everything else a separator."""
+    classes = np.full(256, SEPARATOR, dtype=np.uint8)
+    for capital in range(ord("A"), ord("Z") + 1):
+        classes[capital] = classes[capital + 32] = capital
+    classes[ord("0") : ord("9") + 1] = np.arange(ord("0"), ord("9") + 1)
+    classes[[ord("'"), ord("`")]] = DROPPED
+    classes[ord("&")] = AMPERSAND
+    return classes
+
+
+@njit(cache=True, nogil=True)
+def _cut(data, begin, end, classes, text, starts, ends):  # type: ignore[no-untyped-def]
+    """Write the words of ``data[begin:end]`` one after the other into ``text``; return their number."""
+    count, position, inside = 0, 0, False
+    for at in range(begin, end):
+        letter = classes[data[at]]
+        if letter == 1:
+            continue
+        if letter == 0 or letter == 2:
+            if inside:
+                ends[count] = position
+                count += 1
+                inside = False
+            if letter == 2:
+                starts[count] = position
+                text[position], text[position + 1], text[position + 2] = 65, 78, 68
+                position += 3
+                ends[count] = position
+                count += 1
+        else:
+            if not inside:
+                starts[count] = position
+                inside = True
+            text[position] = letter
+            position += 1
+    if inside:
+        ends[count] = position
+        count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _is(text, start, end, word):  # type: ignore[no-untyped-def]
+    if end - start != word.size:
+        return False
+    for at in range(word.size):
+        if text[start + at] != word[at]:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _sequence(text, starts, ends, first, last):  # type: ignore[no-untyped-def]
+    """Hash of the words ``first`` to ``last - 1`` written with single spaces."""
+    state = FNV_START
+    for number in range(first, last):
+        if number > first:
+            state = fnv_byte(state, SPACE)
+        state = fnv(state, text, starts[number], ends[number])
+    return mix(state)
+
+
+@njit(cache=True, nogil=True)
+def _marker(text, starts, ends, first, last, markers):  # type: ignore[no-untyped-def]
+    """(position, words) of the first marker of a further name (DBA, FORMERLY, …), (last, 0) where there is none."""
+    keys, values, begin_keys, begin_values = markers
+    for number in range(first, last):
+        longest = find(begin_keys, begin_values, _sequence(text, starts, ends, number, number + 1))
+        for words in range(min(longest, last - number), 0, -1):
+            if find(keys, values, _sequence(text, starts, ends, number, number + words)) >= 0:
+                # Spelled D B A after another initial, it is part of the initials.
+                spelled = words == 3 and ends[number] - starts[number] == 1
+                if spelled and number > first and ends[number - 1] - starts[number - 1] == 1:
+                    continue
+                return number, words
+    return last, 0
+
+
+@njit(cache=True, nogil=True)
+def _without_legal_forms(text, starts, ends, first, last, forms, conjunction):  # type: ignore[no-untyped-def]
+    """The end of the words without legal forms (and an AND before them); ``last`` if nothing else would be left."""
+    keys, values, end_keys, end_values = forms
+    end = last
+    while end > first:
+        words = 0
+        longest = find(end_keys, end_values, _sequence(text, starts, ends, end - 1, end))
+        for size in range(min(longest, end - first), 0, -1):
+            if find(keys, values, _sequence(text, starts, ends, end - size, end)) >= 0:
+                words = size
+                break
+        if words == 0:
+            return end
+        end -= words
+        if end > first and _is(text, starts[end - 1], ends[end - 1], conjunction):
+            end -= 1
+    return last
+
+
+@njit(cache=True, nogil=True)
+def _join_initials(text, starts, ends, first, last, free):  # type: ignore[no-untyped-def]
+    """Make one word of every run of single characters; return (last, free)."""
+    kept = first
+    number = first
+    while number < last:
+        run = number
+        while run < last and ends[run] - starts[run] == 1:
+            run += 1
+        if run - number > 1:
+            begin = free
+            for member in range(number, run):
+                text[free] = text[starts[member]]
+                free += 1
+            starts[kept], ends[kept] = begin, free
+            number = run
+        else:
+            starts[kept], ends[kept] = starts[number], ends[number]
+            number += 1
+        kept += 1
+    return kept, free
+
+
+@njit(cache=True, nogil=True)
+def _normalise_words(text, starts, ends, first, last, free, lists):  # type: ignore[no-untyped-def]
+    """Apply all steps to the words until nothing changes; return (first, last, free)."""
+    forms, (replaced_keys, replaced_values, by_text, by_starts), the, conjunction = lists
+    changed = True
+    while changed:
+        changed = False
+        while last - first > 1 and _is(text, starts[first], ends[first], the):
+            first += 1
+        end = _without_legal_forms(text, starts, ends, first, last, forms, conjunction)
+        if end != last:
+            last = end
+            changed = True
+        before = last
+        last, free = _join_initials(text, starts, ends, first, last, free)
+        changed = changed or before != last
+        for number in range(first, last):
+            by = find(replaced_keys, replaced_values, mix(fnv(FNV_START, text, starts[number], ends[number])))
+            if by >= 0:
+                starts[number] = free
+                for at in range(by_starts[by], by_starts[by + 1]):
+                    text[free] = by_text[at]
+                    free += 1
+                ends[number] = free
+                changed = True
+    return first, last, free
+
+
+@njit(cache=True, nogil=True)
+def normalise(data, offsets, classes, markers, lists, room):  # type: ignore[no-untyped-def]
+    """Normal forms of all names of every text.
+
+    ``room``: bytes of working text that the longest text can need (``working_bytes``). Returns (data, starts, row,
+    further): texts, the number of the text each came from, ascending, and whether it stood behind a marker. A text of
+    which nothing is left gives nothing.
+    """
+    capacity = 2
+    for number in range(offsets.size - 1):
+        capacity = max(capacity, offsets[number + 1] - offsets[number] + 2)
+    text = np.empty(room, dtype=np.uint8)
+    starts = np.empty(capacity * 2, dtype=np.int32)
+    ends = np.empty(capacity * 2, dtype=np.int32)
+    own_starts = np.empty(capacity * 2, dtype=np.int32)
+    own_ends = np.empty(capacity * 2, dtype=np.int32)
+
+    out = np.empty(max(64, data.size + 16), dtype=np.uint8)
+    out_starts = np.empty(offsets.size + 16, dtype=np.int32)
+    out_rows = np.empty(offsets.size + 16, dtype=np.int32)
+    out_further = np.empty(offsets.size + 16, dtype=np.bool_)
+    written, position = 0, 0
+    out_starts[0] = 0
+    for row in range(offsets.size - 1):
+        count = _cut(data, offsets[row], offsets[row + 1], classes, text, starts, ends)
+        free = ends[count - 1] if count else 0
+        begin, further = 0, False
+        while begin < count:
+            at, marker = _marker(text, starts, ends, begin, count, markers)
+            # A marker with nothing on one side names nothing, and goes; alone it is the name.
+            if marker and at == begin and begin + marker < count:
+                begin += marker
+                continue
+            if marker and at == begin:
+                at, marker = count, 0
+            for number in range(begin, at):
+                own_starts[number - begin], own_ends[number - begin] = starts[number], ends[number]
+            first, last, free = _normalise_words(text, own_starts, own_ends, 0, at - begin, free, lists)
+            size = last - first
+            for number in range(first, last):
+                size += own_ends[number] - own_starts[number]
+            out = grown(out, position + size)
+            for number in range(first, last):
+                if number > first:
+                    out[position] = SPACE
+                    position += 1
+                for source in range(own_starts[number], own_ends[number]):
+                    out[position] = text[source]
+                    position += 1
+            out_starts = grown(out_starts, written + 2)
+            out_rows = grown(out_rows, written + 1)
+            out_further = grown(out_further, written + 1)
+            out_rows[written], out_further[written] = row, further
+            written += 1
+            out_starts[written] = position
+            begin, further = at + marker, True
+    return out[:position].copy(), out_starts[: written + 1].copy(), out_rows[:written], out_further[:written]
+
+
+def working_bytes(offsets: Ints, longest_replacement: int) -> int:
+    """Bytes that ``normalise`` needs for the longest text.
+
+    Every byte becomes three at most (& is AND), is copied once when initials are joined, and every word can be
+    replaced once after either.
+    """
+    longest = int(np.diff(offsets).max(initial=0))
+    return (6 + 2 * longest_replacement) * (longest + 1)

@@ -1,0 +1,239 @@
+"""Pairs of names that share enough of what tells them apart: a weighted set-similarity join, and its comparison.
+
+Covers the join over posting lists with the idea of the prefix filter (Chaudhuri, Ganti and Kaushik 2006; Bayardo, Ma
+and Srikant 2007, All-Pairs): only rare concepts are looked up everywhere; common ones add what they could add at most
+to the bound, and are looked up within the state of the name. Pairs whose bound reaches the floor are counted exactly.
+Weights and similarities are whole numbers (per mille).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from enrich_dist.matching.kernels.text import edit_distance, grown
+
+# Share of its weight that a word within a typo agrees by.
+TYPO_PER_CENT = 80
+
+# How alike two names are, from nothing in common to equal: schema.NAME_LEVELS.
+NOTHING, OTHER_WORDS, MORE_WORDS, OTHER_COMMON_WORDS, MORE_COMMON_WORDS, TYPO, SPELLING, EQUAL = range(8)
+MIN_WHOLE_TYPO_LENGTH = 8
+
+
+@njit(cache=True, nogil=True)
+def _probes(name, tokens, probes, probe_weights, weights, unknown_weight):  # type: ignore[no-untyped-def]
+    """Distinct concepts of the name with the weight by which each agrees; returns (count, weight of the name)."""
+    token_starts, concepts, _, typo_starts, typos, extra_starts, extras, _ = tokens
+    count, total = 0, 0
+    for token in range(token_starts[name], token_starts[name + 1]):
+        concept = concepts[token]
+        own = 0
+        if concept >= 0:
+            own = weights[concept]
+            count = _add_probe(probes, probe_weights, count, concept, own)
+        for at in range(typo_starts[token], typo_starts[token + 1]):
+            near = weights[typos[at]] * TYPO_PER_CENT // 100
+            count = _add_probe(probes, probe_weights, count, typos[at], near)
+            if concept < 0:
+                own = max(own, weights[typos[at]])
+        total += own if own > 0 else unknown_weight
+    for at in range(extra_starts[name], extra_starts[name + 1]):
+        count = _add_probe(probes, probe_weights, count, extras[at], weights[extras[at]])
+    return count, total
+
+
+@njit(cache=True, nogil=True)
+def _add_probe(probes, probe_weights, count, concept, weight):  # type: ignore[no-untyped-def]
+    for at in range(count):
+        if probes[at] == concept:
+            probe_weights[at] = max(probe_weights[at], weight)
+            return count
+    if count == probes.size:  # a name of more words than that is told by its first ones
+        return count
+    probes[count], probe_weights[count] = concept, weight
+    return count + 1
+
+
+@njit(cache=True, nogil=True)
+def similar_names(queries, states, tokens, index, unknown_weight, floors, block_limit):  # type: ignore[no-untyped-def]
+    """Pairs (query, index name) whose weighted overlap is at least their floor (``floors``: per mille, Dice).
+
+    ``queries``: positions of names in ``tokens``; ``states``: the state code of each, -1 where unknown. ``index``:
+    (weights, posting_starts, postings, common, state_starts, state_postings, state_count, name_weights,
+    name_token_starts, name_tokens). ``block_limit``: longest posting list of a state that is looked at.
+
+    Dice of two names is twice the weight they share over the sum of their weights. Returns (query, name, similarity,
+    blocks left out, pairs left out).
+    """
+    (weights, posting_starts, postings, common, state_starts, state_postings, state_count, name_weights, _, _) = index
+    names = name_weights.size
+    shared = np.zeros(names, dtype=np.int32)
+    touched = np.empty(names, dtype=np.int32)
+    probes = np.empty(256, dtype=np.int32)
+    probe_weights = np.empty(256, dtype=np.int32)
+    out_query = np.empty(1024, dtype=np.int32)
+    out_name = np.empty(1024, dtype=np.int32)
+    out_similarity = np.empty(1024, dtype=np.int32)
+    written, blocks_out, pairs_out = 0, 0, 0
+    for query in range(queries.size):
+        count, total = _probes(queries[query], tokens, probes, probe_weights, weights, unknown_weight)
+        touched_count, bound, floor = 0, 0, floors[query]
+        for probe in range(count):
+            concept, weight = probes[probe], probe_weights[probe]
+            place = common[concept]
+            if place < 0:
+                for at in range(posting_starts[concept], posting_starts[concept + 1]):
+                    name = postings[at]
+                    if shared[name] == 0:
+                        touched[touched_count] = name
+                        touched_count += 1
+                    shared[name] += weight
+                continue
+            bound += weight
+            if states[query] < 0:
+                continue
+            # The names of the state, then those of companies without one.
+            for segment in (states[query], state_count):
+                begin = state_starts[place * (state_count + 1) + segment]
+                end = state_starts[place * (state_count + 1) + segment + 1]
+                if end - begin > block_limit:
+                    blocks_out += 1
+                    pairs_out += end - begin
+                    continue
+                for at in range(begin, end):
+                    name = state_postings[at]
+                    if shared[name] == 0:
+                        touched[touched_count] = name
+                        touched_count += 1
+                        shared[name] = 1  # met; what it shares is in the bound
+        for at in range(touched_count):
+            name = touched[at]
+            whole = total + name_weights[name]
+            if 2000 * (shared[name] + bound) >= floor * whole:
+                agreed = _agreed(name, probes, probe_weights, count, index)
+                if 2000 * agreed >= floor * whole:
+                    out_query = grown(out_query, written + 1)
+                    out_name = grown(out_name, written + 1)
+                    out_similarity = grown(out_similarity, written + 1)
+                    out_query[written], out_name[written] = query, name
+                    out_similarity[written] = min(1000, 2000 * agreed // whole)
+                    written += 1
+            shared[name] = 0
+    return out_query[:written], out_name[:written], out_similarity[:written], blocks_out, pairs_out
+
+
+@njit(cache=True, nogil=True)
+def _agreed(name, probes, probe_weights, count, index):  # type: ignore[no-untyped-def]
+    """Weight that an index name shares with the probes."""
+    token_starts, name_tokens = index[8], index[9]
+    agreed = 0
+    for token in range(token_starts[name], token_starts[name + 1]):
+        for probe in range(count):
+            if probes[probe] == name_tokens[token]:
+                agreed += probe_weights[probe]
+                break
+    return agreed
+
+
+@njit(cache=True, nogil=True)
+def compare_names(left, right, tokens, index, left_text, right_text, unknown_weight, common_weight, exact, cut):  # type: ignore[no-untyped-def]
+    """How alike names are: (level int8, agreement, similarity), the latter two int32 per mille.
+
+    ``left``: positions in ``tokens``; ``right``: index names; ``exact``, ``cut``: pairs that are equal, or of which one
+    is the other cut short. ``agreement`` is the share of the index name's weight that agrees. A word is common that
+    weighs ``common_weight`` at most.
+    """
+    token_starts, concepts, numeric, typo_starts, typos, _, _, compact = tokens
+    weights, name_weights, name_starts, name_tokens = index[0], index[7], index[8], index[9]
+    concept_numeric, name_compact = index[10], index[11]
+    left_data, left_starts = left_text
+    right_data, right_starts = right_text
+    levels = np.empty(left.size, dtype=np.int8)
+    agreements = np.empty(left.size, dtype=np.int32)
+    similarities = np.empty(left.size, dtype=np.int32)
+    paired = np.empty(256, dtype=np.bool_)
+    for pair in range(left.size):
+        name, other = left[pair], right[pair]
+        if exact[pair] or compact[name] == name_compact[other] or cut[pair]:
+            levels[pair] = EQUAL if exact[pair] else SPELLING
+            agreements[pair] = similarities[pair] = 1000
+            continue
+        first, last = token_starts[name], min(token_starts[name + 1], token_starts[name] + 256)
+        paired[: last - first] = False
+        agreed, typo_count = 0, 0
+        missing, missing_distinct, missing_number = 0, False, False
+        for token in range(name_starts[other], name_starts[other + 1]):
+            concept = name_tokens[token]
+            found = -1
+            near = False
+            for mine in range(first, last):
+                if not paired[mine - first] and concepts[mine] == concept:
+                    found = mine
+                    near = False
+                    break
+                if found < 0 and not paired[mine - first]:
+                    for at in range(typo_starts[mine], typo_starts[mine + 1]):
+                        if typos[at] == concept:
+                            found = mine
+                            near = True
+                            break
+            if found >= 0:
+                paired[found - first] = True
+                agreed += weights[concept] * TYPO_PER_CENT // 100 if near else weights[concept]
+                typo_count += near
+            else:
+                missing += 1
+                missing_distinct = missing_distinct or weights[concept] > common_weight or concept_numeric[concept]
+                missing_number = missing_number or concept_numeric[concept]
+        more, more_distinct, more_number = 0, False, False
+        total = 0
+        for mine in range(first, last):
+            weight = weights[concepts[mine]] if concepts[mine] >= 0 else unknown_weight
+            total += weight
+            if not paired[mine - first]:
+                more += 1
+                more_distinct = more_distinct or weight > common_weight or numeric[mine]
+                more_number = more_number or numeric[mine]
+        whole = name_weights[other]
+        agreements[pair] = min(1000, 1000 * agreed // max(whole, 1))
+        similarities[pair] = min(999, 2000 * agreed // max(whole + total, 1))
+        if missing == 0 and more == 0:
+            levels[pair] = TYPO if typo_count else SPELLING
+        elif missing_number and more_number:
+            levels[pair] = OTHER_WORDS if agreed else NOTHING
+        elif (last - first) != name_starts[other + 1] - name_starts[other] and _is_joined_typo(
+            left_data, left_starts[name], left_starts[name + 1], right_data, right_starts[other], right_starts[other + 1]
+        ):
+            levels[pair] = TYPO
+            agreements[pair] = similarities[pair] = 900
+        elif agreed == 0:
+            levels[pair] = NOTHING
+        elif missing == 0 or more == 0:
+            levels[pair] = MORE_WORDS if missing_distinct or more_distinct else MORE_COMMON_WORDS
+        elif missing_distinct or more_distinct:
+            levels[pair] = OTHER_WORDS
+        else:
+            levels[pair] = OTHER_COMMON_WORDS
+    return levels, agreements, similarities
+
+
+@njit(cache=True, nogil=True)
+def _is_joined_typo(left, left_begin, left_end, right, right_begin, right_end):  # type: ignore[no-untyped-def]
+    """Whether two names of other numbers of words are within a typo once written together."""
+    if abs((left_end - left_begin) - (right_end - right_begin)) > 4:
+        return False
+    one = np.empty(left_end - left_begin, dtype=np.uint8)
+    two = np.empty(right_end - right_begin, dtype=np.uint8)
+    one_size, two_size = 0, 0
+    for at in range(left_begin, left_end):
+        if left[at] != 32:
+            one[one_size] = left[at]
+            one_size += 1
+    for at in range(right_begin, right_end):
+        if right[at] != 32:
+            two[two_size] = right[at]
+            two_size += 1
+    if min(one_size, two_size) < MIN_WHOLE_TYPO_LENGTH:
+        return False
+    return edit_distance(one, 0, one_size, two, 0, two_size, 1) <= 1

@@ -1,0 +1,175 @@
+"""Hashes of text, hash tables, and lists of texts as bytes and offsets.
+
+Covers what the other kernels share. A text is ``data[starts[i]:starts[i + 1]]`` of an uint8 array. A hash table is a
+pair of arrays (keys, values) of a size that is a power of two, filled to half at most, probed linearly; key 0 marks a
+free place.
+
+Hash: FNV-1a with 64 bits (Fowler, Noll and Vo; RFC 9923), its bits mixed by the finaliser of MurmurHash3 (Appleby).
+The state before mixing is kept by callers that go on with it: the hash of two words written together is the state of
+the first continued over the second.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+Bytes = npt.NDArray[np.uint8]
+Ints = npt.NDArray[Any]
+Hashes = npt.NDArray[np.uint64]
+
+FNV_START = np.uint64(14695981039346656037)
+_FNV_PRIME = np.uint64(1099511628211)
+_MIX_1 = np.uint64(0xFF51AFD7ED558CCD)
+_MIX_2 = np.uint64(0xC4CEB9FE1A85EC53)
+_SHIFT = np.uint64(33)
+_ZERO, _ONE = np.uint64(0), np.uint64(1)
+SPACE = np.uint8(32)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def fnv_byte(state, byte):  # type: ignore[no-untyped-def]
+    """The state after one more byte."""
+    return (state ^ np.uint64(byte)) * _FNV_PRIME
+
+
+@njit(cache=True, nogil=True)
+def fnv(state, data, begin, end):  # type: ignore[no-untyped-def]
+    """The state after ``data[begin:end]``."""
+    for at in range(begin, end):
+        state = (state ^ np.uint64(data[at])) * _FNV_PRIME
+    return state
+
+
+@njit(cache=True, nogil=True)
+def mix(state):  # type: ignore[no-untyped-def]
+    """The hash of a state; never 0."""
+    state ^= state >> _SHIFT
+    state *= _MIX_1
+    state ^= state >> _SHIFT
+    state *= _MIX_2
+    state ^= state >> _SHIFT
+    return state if state != _ZERO else _ONE
+
+
+@njit(cache=True, nogil=True)
+def hash_texts(data, starts, without_spaces):  # type: ignore[no-untyped-def]
+    """Hash of every text, uint64; ``without_spaces``: as if it were written together."""
+    hashes = np.empty(starts.size - 1, dtype=np.uint64)
+    for number in range(starts.size - 1):
+        state = FNV_START
+        for at in range(starts[number], starts[number + 1]):
+            if not (without_spaces and data[at] == SPACE):
+                state = (state ^ np.uint64(data[at])) * _FNV_PRIME
+        hashes[number] = mix(state)
+    return hashes
+
+
+@njit(cache=True, nogil=True)
+def find(keys, values, key):  # type: ignore[no-untyped-def]
+    """The value under ``key``, -1 where there is none."""
+    mask = np.uint64(keys.size - 1)
+    at = key & mask
+    while keys[np.int64(at)] != _ZERO:
+        if keys[np.int64(at)] == key:
+            return values[np.int64(at)]
+        at = (at + _ONE) & mask
+    return np.int32(-1)
+
+
+@njit(cache=True, nogil=True)
+def put(keys, values, key, value):  # type: ignore[no-untyped-def]
+    """Store ``value`` under ``key`` unless something is stored there already; the table must have room."""
+    mask = np.uint64(keys.size - 1)
+    at = key & mask
+    while keys[np.int64(at)] != _ZERO:
+        if keys[np.int64(at)] == key:
+            return
+        at = (at + _ONE) & mask
+    keys[np.int64(at)] = key
+    values[np.int64(at)] = value
+
+
+@njit(cache=True, nogil=True)
+def _fill(keys, values, hashes, stored):  # type: ignore[no-untyped-def]
+    for number in range(hashes.size):
+        put(keys, values, hashes[number], stored[number])
+
+
+def hash_table(hashes: Hashes, values: Ints) -> tuple[Hashes, Ints]:
+    """The hash table of the pairs; the first of equal hashes stays."""
+    size = 4
+    while size < 2 * len(hashes):
+        size *= 2
+    table = np.zeros(size, dtype=np.uint64), np.full(size, -1, dtype=np.int32)
+    _fill(*table, np.asarray(hashes, dtype=np.uint64), np.asarray(values, dtype=np.int32))
+    return table
+
+
+@njit(cache=True, nogil=True)
+def find_all(keys, values, hashes):  # type: ignore[no-untyped-def]
+    """The values under all ``hashes``, int32, -1 where there is none."""
+    found = np.empty(hashes.size, dtype=np.int32)
+    for number in range(hashes.size):
+        found[number] = find(keys, values, hashes[number])
+    return found
+
+
+@njit(cache=True, nogil=True)
+def grown(array, needed):  # type: ignore[no-untyped-def]
+    """``array``, or a copy of at least twice its size, so that it holds ``needed`` members."""
+    if needed <= array.size:
+        return array
+    larger = np.empty(max(needed, 2 * array.size), dtype=array.dtype)
+    larger[: array.size] = array
+    return larger
+
+
+@njit(cache=True, nogil=True)
+def edit_distance(left, left_begin, left_end, right, right_begin, right_end, limit):  # type: ignore[no-untyped-def]
+    """Edits between two byte strings, or ``limit + 1`` where there are more.
+
+    Optimal string alignment (Damerau 1964: insert, delete, replace, swap neighbours), computed within a band of
+    ``limit`` around the diagonal (Ukkonen 1985).
+    """
+    rows, columns = left_end - left_begin, right_end - right_begin
+    if abs(rows - columns) > limit:
+        return limit + 1
+    width = columns + 1
+    before = np.empty(width, dtype=np.int32)
+    last = np.empty(width, dtype=np.int32)
+    this = np.empty(width, dtype=np.int32)
+    for column in range(width):
+        last[column] = column
+        before[column] = limit + 1
+    for row in range(1, rows + 1):
+        first, stop = max(1, row - limit), min(columns, row + limit)
+        this[first - 1] = row if first == 1 else limit + 1
+        best = this[first - 1]
+        letter = left[left_begin + row - 1]
+        for column in range(first, stop + 1):
+            other = right[right_begin + column - 1]
+            cost = last[column - 1] + (0 if letter == other else 1)
+            if column < row + limit and last[column] + 1 < cost:
+                cost = last[column] + 1
+            if this[column - 1] + 1 < cost:
+                cost = this[column - 1] + 1
+            if (
+                row > 1
+                and column > 1
+                and letter == right[right_begin + column - 2]
+                and left[left_begin + row - 2] == other
+                and before[column - 2] + 1 < cost
+            ):
+                cost = before[column - 2] + 1
+            this[column] = cost
+            best = min(best, cost)
+        if stop < columns:
+            this[stop + 1] = limit + 1
+        if best > limit:
+            return limit + 1
+        before, last, this = last, this, before
+    return min(last[columns], limit + 1)

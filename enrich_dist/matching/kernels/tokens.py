@@ -1,0 +1,228 @@
+"""Words of names looked up in the index's vocabulary, tolerant of typing errors and of joined words.
+
+A *concept* is what a word of the vocabulary stands for: itself, or its family (TECH and TECHNOLOGIES are one). Words
+that are not in the vocabulary are found by symmetric deletes (Garbe 2012, SymSpell): two words within one edit share
+the text that is left when one letter is deleted from either. Candidates found so are verified by edit distance.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from enrich_dist.matching.kernels.text import (
+    FNV_START,
+    SPACE,
+    edit_distance,
+    find,
+    fnv,
+    fnv_byte,
+    grown,
+    mix,
+    put,
+)
+
+# Shorter words differ by a letter too often without being the same (MS and EMS).
+MIN_TYPO_LENGTH = 5
+# From this length on two edits are tolerated, where each of the two words lost one letter of what they share.
+MIN_TWO_EDITS_LENGTH = 9
+# The first letter is seldom mistyped, and tells short words apart (AQWEST and QWEST).
+MIN_OTHER_FIRST_LETTER_LENGTH = 8
+MAX_TYPO_LENGTH = 32
+MIN_JOINED_LENGTH = 6
+MIN_PART_LENGTH = 2
+
+
+@njit(cache=True, nogil=True)
+def deletes(data, starts):  # type: ignore[no-untyped-def]
+    """(word, hash) of every word of typo length and of each text with one letter deleted from it, in word order."""
+    word = np.empty(1024, dtype=np.int32)
+    hashes = np.empty(1024, dtype=np.uint64)
+    count = 0
+    for number in range(starts.size - 1):
+        begin, end = starts[number], starts[number + 1]
+        if not MIN_TYPO_LENGTH <= end - begin <= MAX_TYPO_LENGTH:
+            continue
+        word = grown(word, count + end - begin + 1)
+        hashes = grown(hashes, count + end - begin + 1)
+        word[count], hashes[count] = number, mix(fnv(FNV_START, data, begin, end))
+        count += 1
+        for left_out in range(begin, end):
+            if left_out > begin and data[left_out] == data[left_out - 1]:
+                continue  # the same text as without the letter before
+            word[count] = number
+            hashes[count] = mix(fnv(fnv(FNV_START, data, begin, left_out), data, left_out + 1, end))
+            count += 1
+    return word[:count].copy(), hashes[:count].copy()
+
+
+@njit(cache=True, nogil=True)
+def _is_typo(left, left_begin, left_end, right, right_begin, right_end):  # type: ignore[no-untyped-def]
+    shorter = min(left_end - left_begin, right_end - right_begin)
+    limit = 2 if shorter >= MIN_TWO_EDITS_LENGTH else 1
+    if left[left_begin] != right[right_begin] and shorter < MIN_OTHER_FIRST_LETTER_LENGTH:
+        return False
+    return edit_distance(left, left_begin, left_end, right, right_begin, right_end, limit) <= limit
+
+
+@njit(cache=True, nogil=True)
+def _add_typos(found, count, first, digest, data, begin, end, vocabulary, own):  # type: ignore[no-untyped-def]
+    """Append the concepts of the words under ``digest`` that are within a typo of ``data[begin:end]``."""
+    _, _, concept_of, word_data, word_starts, delete_keys, delete_values, delete_starts, delete_words = vocabulary
+    entry = find(delete_keys, delete_values, digest)
+    if entry < 0:
+        return found, count
+    for at in range(delete_starts[entry], delete_starts[entry + 1]):
+        word = delete_words[at]
+        concept = concept_of[word]
+        known = concept == own
+        for earlier in range(first, count):
+            known = known or found[earlier] == concept
+        if not known and _is_typo(data, begin, end, word_data, word_starts[word], word_starts[word + 1]):
+            found = grown(found, count + 1)
+            found[count] = concept
+            count += 1
+    return found, count
+
+
+@njit(cache=True, nogil=True)
+def _typos(found, count, data, begin, end, vocabulary, own):  # type: ignore[no-untyped-def]
+    """Append the concepts, other than ``own``, of all words within a typo of ``data[begin:end]``."""
+    if not MIN_TYPO_LENGTH <= end - begin <= MAX_TYPO_LENGTH:
+        return found, count
+    first = count
+    whole = mix(fnv(FNV_START, data, begin, end))
+    found, count = _add_typos(found, count, first, whole, data, begin, end, vocabulary, own)
+    state = FNV_START
+    for left_out in range(begin, end):
+        if left_out == begin or data[left_out] != data[left_out - 1]:
+            digest = mix(fnv(state, data, left_out + 1, end))
+            found, count = _add_typos(found, count, first, digest, data, begin, end, vocabulary, own)
+        state = fnv_byte(state, data[left_out])
+    return found, count
+
+
+@njit(cache=True, nogil=True)
+def look_up(data, starts, vocabulary, joined):  # type: ignore[no-untyped-def]
+    """The words of every name as concepts.
+
+    Returns (token_starts, token_concepts, token_numeric, typo_starts, typo_concepts, extra_starts, extra_concepts,
+    compact_hashes). The tokens of name n are ``token_starts[n]`` to ``token_starts[n + 1] - 1``: concept or -1, and
+    whether the word is a number. ``typo_*``: per token, concepts within a typo of it, other than its own. ``extra_*``:
+    per name, concepts of words it writes joined or apart. ``compact_hashes``: of the name without spaces.
+    """
+    keys, values, concept_of = vocabulary[0], vocabulary[1], vocabulary[2]
+    joined_keys, joined_values, joined_first, joined_second = joined
+    names = starts.size - 1
+    token_starts = np.empty(names + 1, dtype=np.int32)
+    concepts = np.empty(4 * names + 16, dtype=np.int32)
+    numeric = np.empty(4 * names + 16, dtype=np.bool_)
+    typo_starts = np.empty(4 * names + 17, dtype=np.int32)
+    typos = np.empty(1024, dtype=np.int32)
+    extra_starts = np.empty(names + 1, dtype=np.int32)
+    extras = np.empty(1024, dtype=np.int32)
+    compact = np.empty(names, dtype=np.uint64)
+    # Words met before: hash -> where their typos are kept.
+    seen_keys = np.zeros(4096, dtype=np.uint64)
+    seen_values = np.full(4096, -1, dtype=np.int32)
+    seen_starts = np.zeros(4096, dtype=np.int32)
+    seen_typos = np.empty(4096, dtype=np.int32)
+    seen = 0
+    count, typo_count, extra_count = 0, 0, 0
+    token_starts[0] = typo_starts[0] = extra_starts[0] = 0
+    for name in range(names):
+        begin, stop = starts[name], starts[name + 1]
+        whole = FNV_START
+        last_state, last_length = FNV_START, 0
+        at = begin
+        while at < stop:
+            state, end = FNV_START, at
+            digits = 0
+            while end < stop and data[end] != SPACE:
+                state = fnv_byte(state, data[end])
+                whole = fnv_byte(whole, data[end])
+                digits += data[end] <= 57
+                end += 1
+            digest = mix(state)
+            concepts = grown(concepts, count + 1)
+            numeric = grown(numeric, count + 1)
+            typo_starts = grown(typo_starts, count + 2)
+            word = find(keys, values, digest)
+            concepts[count] = concept_of[word] if word >= 0 else -1
+            numeric[count] = digits == end - at
+
+            known = find(seen_keys, seen_values, digest)
+            if known < 0:
+                known = seen
+                if 2 * (seen + 1) > seen_keys.size:
+                    larger_keys = np.zeros(2 * seen_keys.size, dtype=np.uint64)
+                    larger_values = np.full(2 * seen_keys.size, -1, dtype=np.int32)
+                    for place in range(seen_keys.size):
+                        if seen_keys[place] != 0:
+                            put(larger_keys, larger_values, seen_keys[place], seen_values[place])
+                    seen_keys, seen_values = larger_keys, larger_values
+                put(seen_keys, seen_values, digest, np.int32(seen))
+                seen_starts = grown(seen_starts, seen + 2)
+                first = seen_starts[seen]
+                if digits == 0:
+                    seen_typos, first = _typos(seen_typos, first, data, at, end, vocabulary, concepts[count])
+                seen += 1
+                seen_starts[seen] = first
+            number = seen_starts[known + 1] - seen_starts[known]
+            typos = grown(typos, typo_count + number)
+            for place in range(number):
+                typos[typo_count + place] = seen_typos[seen_starts[known] + place]
+            typo_count += number
+
+            extras = grown(extras, extra_count + 3)
+            length = end - at
+            if word < 0 and length >= MIN_JOINED_LENGTH:
+                pair = find(joined_keys, joined_values, digest)
+                if pair >= 0:
+                    extras[extra_count], extras[extra_count + 1] = joined_first[pair], joined_second[pair]
+                    extra_count += 2
+            if min(last_length, length) >= MIN_PART_LENGTH and last_length + length >= MIN_JOINED_LENGTH:
+                both = find(keys, values, mix(fnv(last_state, data, at, end)))
+                if both >= 0:
+                    extras[extra_count] = concept_of[both]
+                    extra_count += 1
+            count += 1
+            typo_starts[count] = typo_count
+            last_state, last_length = state, length
+            at = end + 1
+        compact[name] = mix(whole)
+        token_starts[name + 1] = count
+        extra_starts[name + 1] = extra_count
+    return (
+        token_starts,
+        concepts[:count],
+        numeric[:count],
+        typo_starts[: count + 1],
+        typos[:typo_count],
+        extra_starts,
+        extras[:extra_count],
+        compact,
+    )
+
+
+@njit(cache=True, nogil=True)
+def cut_words(data, starts):  # type: ignore[no-untyped-def]
+    """(owner, begin, end) of every word of the texts, in order: int32."""
+    size = 0
+    for at in range(starts[0], starts[-1]):
+        size += data[at] == SPACE
+    size += starts.size
+    owner = np.empty(size, dtype=np.int32)
+    begins = np.empty(size, dtype=np.int32)
+    ends = np.empty(size, dtype=np.int32)
+    count = 0
+    for text in range(starts.size - 1):
+        at = starts[text]
+        while at < starts[text + 1]:
+            end = at
+            while end < starts[text + 1] and data[end] != SPACE:
+                end += 1
+            owner[count], begins[count], ends[count] = text, at, end
+            count += 1
+            at = end + 1
+    return owner[:count], begins[:count], ends[:count]

@@ -1,0 +1,204 @@
+"""Match weights of comparison vectors, in the Fellegi–Sunter form, in bits.
+
+Fellegi and Sunter (1969), *A theory for record linkage*: a comparison with outcome o weighs ``log2(m(o) / u(o))``, where
+``m`` is the probability of the outcome for records of one organisation and ``u`` for records of two. The weights of
+all comparisons of a pair add up. No labels are needed:
+
+- ``m`` of name, place and street: from the pairs of this very run whose UEI or DUNS agree.
+- ``u`` of the place: from pairs of every recipient and a random company.
+- ``u`` of a name: from how many recipients bear each of its words (term frequency adjustment, Winkler 2000): agreeing
+  on KITWARE says more than on ADVANCED TECHNOLOGIES. A name's information is the sum of ``log2(1 / p)`` over its words;
+  the share of it that agrees counts, scaled by ``INFORMATION_SCALE`` as words of a name depend on each other.
+
+All are integer counts that chunks emit and the reduce adds up. Each estimate starts from shipped defaults that count as
+``PRIOR_PAIRS`` pairs (the mean of a Dirichlet posterior), so a run with few such pairs leans on the defaults.
+
+Does not cover what follows from a weight (``decisions``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from enrich_dist.matching.vocabulary import Vocabulary, background_shares
+
+# Raised whenever the same candidates would get other weights or probabilities.
+ENGINE_VERSION = "1"
+
+PRIOR_PAIRS = 200.0
+
+# Defaults of m, by level (schema.NAME_LEVELS, PLACE_LEVELS without "unknown", STREET_LEVELS without "unknown"): from
+# pairs of real records of one organisation in SBIR.gov and USAspending, by DUNS and UEI.
+DEFAULT_NAME_M = (0.040, 0.004, 0.010, 0.004, 0.014, 0.008, 0.030, 0.890)
+DEFAULT_PLACE_M = (0.060, 0.190, 0.010, 0.190, 0.030, 0.520)
+DEFAULT_STREET_M = (0.28, 0.04, 0.68)
+# Defaults of u: from all pairs of real companies and recipients with a place.
+DEFAULT_PLACE_U = (0.925, 0.066, 0.004, 0.0038, 0.0002, 0.001)
+# Of two organisations in one town: neighbours in one building are commoner than chance.
+DEFAULT_STREET_U = (0.960, 0.015, 0.025)
+
+INFORMATION_SCALE = 0.90
+# What a level adds to the information that agrees. Above 0 where it says that nothing else stands in the names, below
+# where the agreeing words could be chosen among many.
+LEVEL_BITS = (0.0, -4.5, 0.0, 0.0, 0.5, 2.0, 1.0, 2.0)
+# An alternate name says a little less than the legal one, the parent's much less: it has other daughters.
+KIND_BITS = (0.0, -0.5, -5.0)
+# However rare its words, a name has this many bearers besides the one looked for: firms are named alike for reasons
+# other than chance.
+COINCIDENT_BEARERS = 0.12
+
+# A word borne by no other recipient still has this many expected bearers.
+UNSEEN_BEARERS = 0.15
+# Recipients that the background frequencies count as.
+BACKGROUND_RECIPIENTS = 20_000.0
+
+# Of wrong pairs, the share that agree on an identifier by an error of entry, as multiple of one in all recipients.
+UEI_ERROR_SHARE, DUNS_ERROR_SHARE = 0.002, 0.005
+# Of right pairs in which both sides bear it, the share that differ: a firm has a UEI per registration, a DUNS per site.
+DEFAULT_UEI_M = (0.010, 0.990)
+DEFAULT_DUNS_M = (0.100, 0.900)
+
+Floats = npt.NDArray[np.float64]
+
+_STATE_LEVEL, _TOWN_LEVEL = 3, 4
+
+
+@dataclass(frozen=True)
+class MCounts:
+    """Pairs of the run that agree on an identifier, counted by outcome.
+
+    ``name``: by name level; ``place``, ``street``: by level, the unknown ones too (street where the town agrees).
+    ``uei``, ``duns``: (conflict, agree) where the other identifier agrees.
+    """
+
+    name: Sequence[int] = (0,) * 8
+    place: Sequence[int] = (0,) * 7
+    street: Sequence[int] = (0,) * 4
+    uei: Sequence[int] = (0, 0)
+    duns: Sequence[int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What each outcome weighs (bits), and what that was estimated from.
+
+    ``name``: by level, to be added to the agreeing information; ``name_bits``: information of each name of the index,
+    float64; ``place``: by level; ``street``: by level, where the town agrees; ``uei``, ``duns``: (conflict, agree).
+    """
+
+    recipients: int
+    name: Floats
+    name_bits: Floats
+    place: Floats
+    street: Floats
+    uei: tuple[float, float]
+    duns: tuple[float, float]
+    unreachable_share: float
+    """Share of right pairs whose names have nothing in common: no search by name finds them."""
+    identified_pairs: int
+
+    def document(self) -> dict[str, Any]:
+        """All but the names' information, for reports: JSON-ready."""
+        return {
+            "recipients": self.recipients,
+            "identified_pairs": self.identified_pairs,
+            "unreachable_share": round(self.unreachable_share, 4),
+            "name": [round(float(bits), 2) for bits in self.name],
+            "place": [round(float(bits), 2) for bits in self.place],
+            "street": [round(float(bits), 2) for bits in self.street],
+            "uei": [round(bits, 2) for bits in self.uei],
+            "duns": [round(bits, 2) for bits in self.duns],
+        }
+
+
+def estimate(counts: Mapping[str, Mapping[int, int]], pairs: MCounts, vocabulary: Vocabulary) -> Weights:
+    """Weights from the counts of a run: ``counts`` by kind and key (``schema.COUNT``), ``pairs`` that agree on an
+    identifier."""
+    recipients = max(1, counts.get("recipients", {}).get(0, 0))
+    random_places = np.zeros(len(DEFAULT_PLACE_U) + 1)
+    for level, count in counts.get("random_place", {}).items():
+        random_places[level] = count
+    name_m = _shares(pairs.name, DEFAULT_NAME_M)
+    place_m = _shares(pairs.place[1:], DEFAULT_PLACE_M)
+    place_u = _shares(random_places[1:], DEFAULT_PLACE_U)
+    place = _known(place_m, place_u)
+    # The state alone, with the city unknown on a side, is too rare to be counted: it weighs what any agreeing state does.
+    place[_STATE_LEVEL] = np.log2((1 - place_m[0]) / (1 - place_u[0]))
+    uei_m, duns_m = _shares(pairs.uei, DEFAULT_UEI_M), _shares(pairs.duns, DEFAULT_DUNS_M)
+    return Weights(
+        recipients=recipients,
+        name=np.log2(name_m) + np.array(LEVEL_BITS),
+        name_bits=name_information(counts.get("concept", {}), recipients, vocabulary),
+        place=place,
+        street=_known(_shares(pairs.street[1:], DEFAULT_STREET_M), np.array(DEFAULT_STREET_U)),
+        uei=_identifier(uei_m, UEI_ERROR_SHARE / recipients),
+        duns=_identifier(duns_m, DUNS_ERROR_SHARE / recipients),
+        unreachable_share=float(name_m[0]),
+        identified_pairs=int(sum(pairs.name)),
+    )
+
+
+def name_information(concepts: Mapping[int, int], recipients: int, vocabulary: Vocabulary) -> Floats:
+    """Bits that agreeing on each name of the index says, ``INFORMATION_SCALE * sum(log2(1 / p))`` over its words.
+
+    ``concepts``: recipients that bear each word in a name that is no company's.
+    """
+    bearers = np.zeros(vocabulary.concept_count)
+    bearers[list(concepts.keys())] = list(concepts.values())
+    others = bearers + UNSEEN_BEARERS
+    in_background = background_shares(vocabulary) * BACKGROUND_RECIPIENTS
+    bits = -np.log2((others + in_background) / (recipients + BACKGROUND_RECIPIENTS))
+    starts, tokens = vocabulary.take("name_token_starts", "name_tokens")
+    owner = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    information = np.bincount(owner, weights=np.maximum(bits, 0.0)[tokens], minlength=len(starts) - 1)
+    return np.minimum(INFORMATION_SCALE * information, np.log2(recipients / COINCIDENT_BEARERS))
+
+
+def _shares(counts: Sequence[int] | Floats, defaults: Sequence[float]) -> Floats:
+    """Shares of the outcomes: what was counted, and the defaults as ``PRIOR_PAIRS`` further pairs."""
+    prior = np.array(defaults) / np.sum(defaults)
+    return np.asarray((np.asarray(counts, dtype=float) + PRIOR_PAIRS * prior) / (np.sum(counts) + PRIOR_PAIRS))
+
+
+def _known(m: Floats, u: Floats) -> Floats:
+    """Weights of the levels, 0 for the first, which says that nothing is known."""
+    return np.concatenate([[0.0], np.log2(m / u)])
+
+
+def _identifier(m: Floats, u_agree: float) -> tuple[float, float]:
+    return float(np.log2(m[0] / (1 - u_agree))), float(np.log2(m[1] / u_agree))
+
+
+def weight_sql() -> dict[str, str]:
+    """SQL expressions (DOUBLE, bits) of the comparisons' weights by name, over the columns of ``schema.COMPARISON`` and
+    ``name_bits``; tables of ``weight_rows`` are lists ``w.name``, ``w.place``, ``w.street``, ``w.kind`` and values
+    ``w.uei_agree`` and the like."""
+    return {
+        "name": (
+            "CASE WHEN name_level = 0 THEN w.name[1] ELSE w.name[name_level + 1] + w.kind[name_kind + 1]"
+            " + CAST(name_agreement AS DOUBLE) * name_bits END"
+        ),
+        "place": "w.place[place_level + 1]",
+        "street": f"CASE WHEN place_level >= {_TOWN_LEVEL} THEN w.street[street_level + 1] ELSE 0.0 END",
+        "uei": "CASE uei_agreement WHEN 1 THEN w.uei_agree WHEN -1 THEN w.uei_conflict ELSE 0.0 END",
+        "duns": "CASE duns_agreement WHEN 1 THEN w.duns_agree WHEN -1 THEN w.duns_conflict ELSE 0.0 END",
+    }
+
+
+def weight_row(weights: Weights) -> dict[str, Any]:
+    """The one row of the table ``w`` that ``weight_sql`` refers to."""
+    return {
+        "name": weights.name.tolist(),
+        "kind": list(KIND_BITS),
+        "place": weights.place.tolist(),
+        "street": weights.street.tolist(),
+        "uei_conflict": weights.uei[0],
+        "uei_agree": weights.uei[1],
+        "duns_conflict": weights.duns[0],
+        "duns_agree": weights.duns[1],
+    }

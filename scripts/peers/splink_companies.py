@@ -1,0 +1,211 @@
+"""Splink linking companies: a model made for company names and American addresses, trained without labels.
+
+Names are compared once, by equality (with term frequencies), Jaro-Winkler similarity, and the share of the information
+in their words that both have (a word is worth the logarithm of its rarity), so that TECHNOLOGIES counts less than a
+coined name. ZIP code, city and state are one comparison, as they depend on each other; the street is another. u comes
+from random pairs, m from expectation maximisation blocked once on the name and once on the ZIP code. Runs in DuckDB on
+all cores.
+
+Identical pairs of records cannot be told apart: the earlier recipient is taken. Every name of an organisation is a
+record of its own. A training session that finds no pairs leaves Splink's initial values in place.
+"""
+
+# mypy: disable-error-code="import-not-found,import-untyped"
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import splink.comparison_level_library as levels
+import splink.comparison_library as comparisons
+from splink import DuckDBAPI, Linker, SettingsCreator, block_on
+from splink.blocking_rule_library import CustomRule
+from splink.internals.exceptions import EMTrainingException
+
+from scripts.peers.answers import NONE, Floats, Ints
+from scripts.peers.names import plain_names
+
+RARE_BEARERS: Final = 200
+"""Words that at most so many recipients bear are reason enough to compare two names."""
+RANDOM_PAIRS: Final = 5_000_000
+TRAINING_PAIRS: Final = 2_000_000
+LEAST_WEIGHT: Final = -10.0
+"""Pairs below this match weight are no candidates."""
+SEED: Final = 1
+
+_LEFT, _RIGHT = "a_companies", "b_recipients"
+_WORD = pa.struct([("word", pa.string()), ("bits", pa.float64())])
+_DIRECTIONS = frozenset({"N", "S", "E", "W", "NE", "NW", "SE", "SW", "NORTH", "SOUTH", "EAST", "WEST"})
+_SAME_WORDS = "CREATE MACRO shared_bits(a, b) AS list_sum(list_transform(list_intersect(a, b), lambda w: w.bits))"
+
+
+def prepare(left: pa.Table, right: pa.Table) -> Callable[[pa.Table], tuple[Ints, Floats]]:
+    """A trained model over both tables."""
+    connection = duckdb.connect()
+    connection.execute(_SAME_WORDS)
+    api = DuckDBAPI(connection)
+    bearers = _bearers(plain_names(right["name"].to_pylist()))
+    tables = [
+        api.register(_records(side, bearers, len(right)), dataset_display_name=name)
+        for side, name in ((left, _LEFT), (right, _RIGHT))
+    ]
+    linker = Linker(tables, _settings(), log_level=logging.WARNING)
+    _train(linker)
+    row_of = {key: row for row, key in enumerate(zip(left["id"].to_pylist(), left["name"].to_pylist(), strict=True))}
+
+    def answer(block: pa.Table) -> tuple[Ints, Floats]:
+        best, weight = _best(linker, connection, len(left))
+        rows = [row_of[key] for key in zip(block["id"].to_pylist(), block["name"].to_pylist(), strict=True)]
+        return best[rows], weight[rows]
+
+    return answer
+
+
+def _best(linker: Any, connection: duckdb.DuckDBPyConnection, count: int) -> tuple[Ints, Floats]:
+    """Row of the best recipient of each company, or ``NONE``, and its match weight."""
+    pairs = linker.inference.predict(threshold_match_weight=LEAST_WEIGHT).physical_name
+    rows = connection.execute(
+        f"SELECT unique_id_l, arg_max(unique_id_r, (match_weight, -unique_id_r)), max(match_weight) FROM {pairs} "
+        f"WHERE source_dataset_l = '{_LEFT}' GROUP BY unique_id_l"
+    ).fetchnumpy()
+    asked, found, weights = rows.values()
+    best, weight = np.full(count, NONE, dtype=np.int64), np.zeros(count)
+    best[np.asarray(asked)], weight[np.asarray(asked)] = np.asarray(found), np.asarray(weights)
+    return best, weight
+
+
+def _settings() -> SettingsCreator:
+    return SettingsCreator(
+        link_type="link_only",
+        comparisons=[_name_comparison(), _place_comparison(), _street_comparison()],
+        blocking_rules_to_generate_predictions=[
+            block_on("name_clean"),
+            block_on("joined"),
+            block_on("zip5", "substr(name_clean, 1, 3)"),
+            block_on("first_word", "state"),
+            block_on("substr(joined, 1, 8)"),
+            CustomRule("l.rare_words = r.rare_words", arrays_to_explode=["rare_words"]),
+        ],
+        retain_matching_columns=False,
+    )
+
+
+def _name_comparison() -> Any:
+    # Of the information in the words of the richer name, how much the other has as well.
+    shared = "coalesce(shared_bits(words_l, words_r), 0) / greatest(bits_l, bits_r)"
+    return comparisons.CustomComparison(
+        output_column_name="name",
+        comparison_levels=[
+            levels.NullLevel("name_clean"),
+            levels.ExactMatchLevel("name_clean", term_frequency_adjustments=True),
+            levels.CustomLevel("joined_l = joined_r", label_for_charts="same letters"),
+            levels.JaroWinklerLevel("name_clean", 0.95),
+            levels.CustomLevel(f"{shared} >= 0.8", label_for_charts="nearly all words"),
+            levels.JaroWinklerLevel("name_clean", 0.9),
+            levels.CustomLevel(f"{shared} >= 0.5", label_for_charts="most words"),
+            levels.ElseLevel(),
+        ],
+    )
+
+
+def _place_comparison() -> Any:
+    missing = "(zip5_l IS NULL OR zip5_r IS NULL) AND (state_l IS NULL OR state_r IS NULL)"
+    return comparisons.CustomComparison(
+        output_column_name="place",
+        comparison_levels=[
+            levels.CustomLevel(missing, label_for_charts="unknown").configure(is_null_level=True),
+            levels.ExactMatchLevel("zip5"),
+            levels.CustomLevel("city_l = city_r AND state_l = state_r", label_for_charts="same city"),
+            levels.CustomLevel("substr(zip5_l, 1, 3) = substr(zip5_r, 1, 3)", label_for_charts="same region"),
+            levels.CustomLevel("state_l = state_r", label_for_charts="same state"),
+            levels.ElseLevel(),
+        ],
+    )
+
+
+def _street_comparison() -> Any:
+    return comparisons.CustomComparison(
+        output_column_name="street",
+        comparison_levels=[
+            levels.NullLevel("street"),
+            levels.ExactMatchLevel("street"),
+            levels.CustomLevel("house_l = house_r", label_for_charts="same number and first word"),
+            levels.ElseLevel(),
+        ],
+    )
+
+
+def _train(linker: Any) -> None:
+    training = linker.training
+    training.estimate_probability_two_random_records_match([block_on("name_clean")], recall=0.7)
+    training.estimate_u_using_random_sampling(max_pairs=RANDOM_PAIRS, seed=SEED)
+    for rule in (block_on("name_clean"), block_on("zip5")):
+        try:
+            training.estimate_parameters_using_expectation_maximisation(rule, max_pairs=TRAINING_PAIRS)
+        except EMTrainingException as error:
+            print(f"Not trained: {error}", file=sys.stderr)
+
+
+def _records(side: pa.Table, bearers: Counter[str], recipients: int) -> pa.Table:
+    """The columns of the model, one record for each name."""
+    names = plain_names(side["name"].to_pylist())
+    words = [sorted(set(name.split())) for name in names]
+    bits = [[math.log2(recipients / max(1, bearers[word])) for word in some] for some in words]
+    streets = [_street(text) for text in side["address"].to_pylist()]
+    zips = [(text or "")[:5] for text in side["zip"].to_pylist()]
+    weighted = [
+        [{"word": word, "bits": weight} for word, weight in zip(*pair, strict=True)]
+        for pair in zip(words, bits, strict=True)
+    ]
+    return pa.table(
+        {
+            "unique_id": pa.array(range(len(names)), pa.int64()),
+            "name_clean": _text(names),
+            "joined": _text([name.replace(" ", "") for name in names]),
+            "first_word": _text([name.partition(" ")[0] for name in names]),
+            "words": pa.array(weighted, pa.list_(_WORD)),
+            "bits": pa.array([max(sum(some), 1.0) for some in bits], pa.float64()),
+            "rare_words": pa.array(
+                [[word for word in some if bearers[word] <= RARE_BEARERS] for some in words], pa.list_(pa.string())
+            ),
+            "city": _text([_plain(text) for text in side["city"].to_pylist()]),
+            "state": _text([(text or "").strip().upper() for text in side["state"].to_pylist()]),
+            "zip5": _text([text if text.isdigit() and len(text) == 5 else "" for text in zips]),
+            "street": _text([" ".join(words) for words in streets]),
+            "house": _text([_house(words) for words in streets]),
+        }
+    )
+
+
+def _bearers(names: Sequence[str]) -> Counter[str]:
+    """How many names hold each word."""
+    return Counter(word for name in names for word in set(name.split()))
+
+
+def _street(text: str | None) -> list[str]:
+    return _plain(text).split()
+
+
+def _house(words: Sequence[str]) -> str:
+    """House number and first word of the street's name, empty where there is no number."""
+    if not words or not words[0][0].isdigit():
+        return ""
+    rest = [word for word in words[1:] if word not in _DIRECTIONS]
+    return " ".join([words[0], *rest[:1]])
+
+
+def _plain(text: str | None) -> str:
+    return re.sub(r"[^A-Z0-9]+", " ", (text or "").upper()).strip()
+
+
+def _text(texts: Sequence[str]) -> pa.Array:
+    return pa.array([text or None for text in texts], pa.string())

@@ -1,0 +1,44 @@
+"""Writes enrich_dist/matching/data/word_frequencies.txt: how many names of a recipients file bear each word.
+
+Run when the sample or the normaliser's word lists change: python scripts/word_frequencies.py data/sample/recipients.parquet
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from enrich_dist.matching.kernels.tokens import cut_words
+from enrich_dist.matching.normalise import split_names
+from enrich_dist.matching.text_arrays import text_buffers
+from enrich_dist.matching.vocabulary import word_slices
+
+TARGET = Path(__file__).parents[1] / "enrich_dist/matching/data/word_frequencies.txt"
+MIN_NAMES = 5
+HEAD = """\
+# Words of US organisation names and how many of so many distinct names bear them: the background that tells common words
+# where the companies of a run are few. Written by scripts/word_frequencies.py from the real vendor names of the sample.
+"""
+
+
+def main(path: str) -> None:
+    """Count the words of the distinct normalised names."""
+    names = pc.unique(split_names(pq.read_table(path, columns=["legal_business_name"]).column(0))["name"])
+    data, starts = text_buffers(names.combine_chunks() if hasattr(names, "combine_chunks") else names)
+    owner, begins, ends = cut_words(data, starts)
+    encoded = pc.dictionary_encode(word_slices(data, begins, ends))
+    texts, word = encoded.dictionary, encoded.indices.to_numpy().astype(np.int64)
+    pairs = np.unique(word * len(names) + owner)
+    counts = np.bincount(pairs // len(names))
+    kept = np.flatnonzero(counts >= MIN_NAMES)
+    order = kept[np.lexsort((texts.take(kept).to_numpy(zero_copy_only=False), -counts[kept]))]
+    lines = [f"{texts[int(at)].as_py()} {counts[at]}" for at in order]
+    TARGET.write_text(HEAD + f"names {len(names)}\n" + "\n".join(lines) + "\n", "ascii")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
