@@ -1,8 +1,9 @@
 """Recipients to chunk files: a stream cut into Parquet files of at most ``chunk_size`` rows each.
 
-Memory holds one chunk at a time, however many recipients there are. A chunk covers exactly ``chunk_size`` rows of
-the source (the last one fewer); rows that the source rejects are kept beside the chunks, so that the rows of all
-chunks and the rejects add up to the rows of the source. Does not cover reading the source (``sources``).
+Memory holds a few chunks (one that is read, two that are cleaned, three that are written), however many recipients
+there are. A chunk covers exactly ``chunk_size`` rows of the source (the last one fewer); rows that the source rejects
+are kept beside the chunks, so that the rows of all chunks and the rejects add up to the rows of the source. Does not
+cover reading the source (``sources``).
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from enrich_dist.sources.ahead import map_ahead
 from enrich_dist.sources.recipients import RecipientBatch
 from enrich_dist.store import Stored
 
-ENGINE_VERSION = "1"
+ENGINE_VERSION = "2"
 REJECTS_FILE = "rejects.parquet"
 
+# Two threads keep two cores busy beside the reader; a third chunk waits for the first of them to be free.
 _THREADS: Final = 2
 _AHEAD: Final = 3
 # What is repeated within a chunk is written as numbers of distinct texts, and texts are compressed. Identifiers are

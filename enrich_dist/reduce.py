@@ -113,31 +113,47 @@ def read_counts(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) ->
     return counts
 
 
-# What a recipient without UEI is told apart by, among candidates of one name: those that could be the same are one
-# organisation, as sources list one firm several times.
+# Sources list one firm several times. Candidates of a company that bear one name and could be the same firm count as
+# one organisation: a row without UEI joins the one of its name with a UEI at its street, one without a street joins the
+# best of its name in its town, one without any place or identifier the best of its name. Rows of other UEIs, towns or
+# streets stay rivals.
 _ORGANISATIONS = """
-with bare as (
+with told as (
     select company_id, source_row, recipient_id, uei, match_method, method_rank, match_weight,
            case when name_level >= 6 then name_code end as same_name,
-           coalesce(state, '') || '|' || coalesce(city, '') as place,
+           coalesce(state, '') || '|' || coalesce(city, '') as town, upper(address_line_1) as street,
            uei is null and duns is null and state is null and city is null and zip5 is null as nowhere
     from scored
+), alone as (
+    select *, case when uei is not null then uei
+                   when same_name is null or nowhere then recipient_id
+                   when street is not null then 'street ' || same_name || town || '|' || street
+                   else 'town ' || same_name || town end as own
+    from told
+), by_street as (
+    select company_id, same_name, town, street, arg_max(own, (match_weight, own)) as organisation
+    from alone where same_name is not null and street is not null and uei is not null group by all
+), by_town as (
+    select company_id, same_name, town,
+           arg_max(coalesce(b.organisation, own), (match_weight, own)) as organisation
+    from alone left join by_street b using (company_id, same_name, town, street)
+    where same_name is not null and not nowhere and (street is not null or uei is not null) group by all
 ), by_name as (
     select company_id, same_name,
-           arg_max(coalesce(uei, recipient_id), (match_weight, recipient_id)) as organisation
-    from bare where same_name is not null and not nowhere group by all
-), by_place as (
-    select company_id, same_name, place, arg_max(uei, (match_weight, uei)) as organisation
-    from bare where same_name is not null and not nowhere and uei is not null group by all
+           arg_max(coalesce(s.organisation, t.organisation, own), (match_weight, own)) as organisation
+    from alone left join by_street s using (company_id, same_name, town, street)
+    left join by_town t using (company_id, same_name, town)
+    where same_name is not null and not nowhere group by all
 )
-select b.company_id, source_row, recipient_id, match_method, method_rank, match_weight,
-       case when b.uei is not null then b.uei
-            when b.same_name is null then recipient_id
-            when nowhere then coalesce(n.organisation, 'name ' || b.same_name)
-            else coalesce(p.organisation, 'place ' || b.same_name || b.place) end as organisation
-from bare b
-left join by_name n on n.company_id = b.company_id and n.same_name = b.same_name
-left join by_place p on p.company_id = b.company_id and p.same_name = b.same_name and p.place = b.place
+select company_id, source_row, recipient_id, match_method, method_rank, match_weight,
+       case when uei is not null or same_name is null then own
+            when nowhere then coalesce(n.organisation, 'name ' || same_name)
+            when street is not null then coalesce(s.organisation, own)
+            else coalesce(t.organisation, own) end as organisation
+from alone
+left join by_street s using (company_id, same_name, town, street)
+left join by_town t using (company_id, same_name, town)
+left join by_name n using (company_id, same_name)
 """
 
 

@@ -130,7 +130,16 @@ NAME_LEVELS = (
 )
 
 # Where two organisations are, as one comparison, since city, ZIP code and state depend on each other.
-PLACE_LEVELS = ("unknown", "other state", "other city", "state", "city", "ZIP code", "city and ZIP code")
+PLACE_LEVELS = (
+    "unknown",
+    "other state",
+    "other city",
+    "same state, city unknown",
+    "same city, other ZIP code",
+    "same city, ZIP code unknown",
+    "same ZIP code, other city",
+    "same city and ZIP code",
+)
 
 STREET_LEVELS = ("unknown", "other street", "similar street", "same street")
 

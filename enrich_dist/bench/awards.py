@@ -116,7 +116,7 @@ def _take_rows(path: Path, rows: Ints) -> pa.Table:
 
 
 def _organisations(company: pa.Table, second_shown: Flags) -> pa.Table:
-    """The companies in the columns that linking two tables of organisations reads; a second name where awards bear it."""
+    """The companies in the columns that linking two tables reads; a second name where awards bear it."""
     second = column(company, "second_name")
     differs = flags(pc.not_equal(second, company["name"])) & second_shown
     starts = np.concatenate([[0], np.cumsum(differs)]).astype(np.int32)

@@ -42,7 +42,7 @@ CROWDED_SHARE: Final = 0.10
 
 
 def write_common_names(directory: Path, *, sample: Path, seed: int) -> None:
-    """Write ``right.parquet``, ``left.parquet`` (both with id, name, address, city, state and zip) and ``truth.parquet``.
+    """Write ``right.parquet`` and ``left.parquet`` (id, name, address, city, state, zip), and ``truth.parquet``.
 
     ``truth``: left_id, right_id (null where nothing decides) and decided. The sizes of the groups of one name fall with
     the second power, as in the real list. Raises ``ValueError`` when the sample has no names or places.

@@ -21,7 +21,6 @@ from enrich_dist.bench.draws import (
     Flags,
     Ints,
     Keys,
-    below,
     chance,
     codes,
     column,
@@ -39,7 +38,7 @@ from enrich_dist.bench.recipients import Models
 
 Place = dict[str, pa.Array]
 PLACE: Final = ("address", "city", "state", "zip5", "zip4")
-SAME, NONE = "same", "none"
+SAME, NONE, ALTERNATE = "same", "none", "alternate"
 
 
 def make_companies(taken: pa.Table, partners: int, seed: int, models: Models) -> pa.Table:
@@ -82,9 +81,10 @@ def _homes(keys: Keys, taken: pa.Table, places: Places) -> Place:
 
 
 def _partners(keys: Keys, taken: pa.Table, home: Place, models: Models) -> pa.Table:
-    name, name_kind, evidence = _names(keys, column(taken, "legal_business_name"), models.names)
-    # A name cut short has lost what a style is about.
-    name, style_kind = _styled(keys, name, evidence & ~flags(pc.equal(name_kind, "cut")))
+    name, name_kind, evidence = _names(keys, taken, models.names)
+    # A name cut short has lost what a style is about, and an alternate name is one as it is.
+    styled = evidence & ~flags(pc.is_in(name_kind, value_set=pa.array(["cut", ALTERNATE])))
+    name, style_kind = _styled(keys, name, styled)
     place, place_kind = _moved(keys, home, models.places)
     no_zip = flags(pc.is_null(taken["zip5"]))
     place_kind = where(no_zip & flags(pc.equal(place_kind, "zip")), pa.repeat("street", len(keys)), place_kind)
@@ -97,22 +97,35 @@ def _partners(keys: Keys, taken: pa.Table, home: Place, models: Models) -> pa.Ta
     return pa.table({"kind": kind, "decoy": _nulls(keys), "evidence": evidence, "name": name, **place})
 
 
-def _names(keys: Keys, names: pa.Array, model: NameModel) -> tuple[pa.Array, pa.Array, Flags]:
+def _names(keys: Keys, taken: pa.Table, model: NameModel) -> tuple[pa.Array, pa.Array, Flags]:
     """The partners' names, the kinds of error in them, and whether they still point to the partner."""
+    names = column(taken, "legal_business_name")
+    alternate = _first_alternate(taken)
+    bears_alternate = flags(pc.is_valid(alternate)) & chance(keys, "bears alternate", shares.ALTERNATE_BORNE_SHARE)
     changed = {kind: error.change(mix(keys, kind), names, model) for kind, error in NAME_ERRORS.items()}
-    eligible = {kind: flags(pc.not_equal(other, names)) for kind, other in changed.items()}
+    eligible = {kind: flags(pc.not_equal(other, names)) & ~bears_alternate for kind, other in changed.items()}
     weights = {kind: shares.VARIANT_SHARE * weight for kind, weight in shares.VARIANT_KINDS.items()}
     total = sum(shares.VARIANT_KINDS.values())
     counts = {kind: round(len(names) * weight / total) for kind, weight in weights.items()}
     counts["renamed"] = round(len(names) * shares.RENAMED_SHARE)
     which = assign(mix(keys, "name error"), eligible, counts)
     evidence = np.ones(len(names), dtype=bool)
-    name, kind = names, pa.repeat("", len(names))
+    name, kind = where(bears_alternate, alternate, names), _empty(keys)
+    kind = where(bears_alternate, pa.repeat(ALTERNATE, len(keys)), kind)
     for number, label in enumerate(counts):
         name = where(which == number, changed[label], name)
         kind = where(which == number, pa.repeat(label, len(names)), kind)
         evidence[which == number] = NAME_ERRORS[label].keeps_evidence
     return name, kind, evidence
+
+
+def _first_alternate(taken: pa.Table) -> pa.Array:
+    """The first of each recipient's alternate names, null where it has none."""
+    lists = taken["alternate_names"].combine_chunks()
+    has = flags(pc.greater(pc.list_value_length(lists), 0))
+    return pc.replace_with_mask(
+        pa.nulls(len(lists), pa.string()), pa.array(has), pc.list_element(lists.filter(pa.array(has)), 0)
+    )
 
 
 def _styled(keys: Keys, names: pa.Array, mask: Flags) -> tuple[pa.Array, pa.Array]:
@@ -143,6 +156,9 @@ def _moved(keys: Keys, home: Place, places: Places) -> tuple[Place, pa.Array]:
     zip_moved = ~away & chance(keys, "zip moved", shares.OTHER_ZIP_SHARE)
     street_moved = ~away & ~zip_moved & chance(keys, "street moved", shares.OTHER_STREET_SHARE)
     place = _move(keys, home, far, away, zip_moved, street_moved, places)
+    # As it came out: where the sample knows no other town of the state, the move goes further.
+    far = flags(pc.not_equal(place["state"], home["state"]))
+    away = (far | flags(pc.not_equal(place["city"], home["city"]))) & away
     kind = _empty(keys)
     for label, mask in (("city", away), ("state", far), ("zip", zip_moved), ("street", street_moved)):
         kind = where(mask, pa.repeat(label, len(keys)), kind)
@@ -222,7 +238,7 @@ def _with_identifiers(keys: Keys, company: pa.Table, taken: pa.Table, is_partner
         ("uei", shares.COMPANY_UEI_SHARE, shares.UEI_SHARE, ueis),
         ("duns", shares.COMPANY_DUNS_SHARE, shares.DUNS_SHARE, duns),
     ):
-        borne = chance(keys, f"bears {name}", np.where(is_partner, share / held, share))
+        borne = chance(keys, "moved", np.where(is_partner, share / held, share))
         values = where(is_partner, column(taken, name), make(mix(keys, "own identifier")))
         company = company.append_column(name, where(borne, values))
     return company
@@ -257,7 +273,7 @@ def partner_rows(foreign: Flags, count: int, seed: int) -> Ints:
 
 def second_versions(keys: Keys, first: Flags) -> Flags:
     """Which awards bear the second version: half of those that are not their company's first."""
-    return ~first & (below(keys, "version", 2) == 1)
+    return ~first & chance(keys, "version", 0.5)
 
 
 def _slice(place: Place, start: int, length: int) -> Place:

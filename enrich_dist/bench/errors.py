@@ -51,9 +51,11 @@ class Error:
 
 
 def cut(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
-    """The first 30 characters, as old systems kept them."""
+    """The first 30 characters, as old systems kept them, unless they hold all but the legal form."""
     del keys, model
-    return pc.utf8_rtrim(pc.utf8_slice_codeunits(names, 0, CUT_AT), " ,")
+    short = pc.utf8_rtrim(pc.utf8_slice_codeunits(names, 0, CUT_AT), " ,")
+    whole = flags(pc.equal(split_legal(short)[0], split_legal(names)[0]))
+    return where(whole, names, short)
 
 
 def add_word(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
@@ -137,15 +139,22 @@ def inflect(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
 
 
 def abbreviate(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
-    """One common word written short."""
-    del keys, model
-    changed = names
-    done = np.zeros(len(names), dtype=bool)
+    """One word written short: a common one as usual, or (one in two) a long last one by its first letters."""
+    del model
+    core, legal = split_legal(names)
+    start, last = _last_word(core)
+    beginning = pc.choose(
+        pa.array(below(keys, "letters", 3)), *(pc.utf8_slice_codeunits(last, 0, length) for length in (3, 4, 5))
+    )
+    by_letters = flags(pc.match_substring_regex(last, "^[A-Z]{7,}$")) & chance(keys, "by letters", 0.5)
+    by_letters &= flags(pc.not_equal(start, ""))
+    changed = where(by_letters, pc.binary_join_element_wise(start, beginning, legal, ""), names)
+    done = by_letters
     for word, short in ABBREVIATIONS.items():
         shorter = pc.replace_substring_regex(names, rf"\b{word}\b", short, max_replacements=1)
         fits = flags(pc.not_equal(shorter, names)) & ~done
         changed = where(fits, shorter, changed)
-        done |= fits
+        done = done | fits
     return changed
 
 

@@ -1,4 +1,4 @@
-"""Seeded inputs of any size, with the truth: recipients, awards that partly match them, and equal names to be told apart.
+"""Seeded inputs of any size with the truth: recipients, awards that partly match them, equal names to tell apart.
 
 Covers what decides whether a matcher finds the right recipient among millions, in the proportions of real data: rare
 and common words in names, names equal or nearly equal, chains, second registrations, neighbours, gaps in places and

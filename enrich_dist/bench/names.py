@@ -88,7 +88,7 @@ class _Parts:
     def make(self, which: Ints, keys: Keys, alone: Flags | None = None) -> pa.Array:
         """The texts of these numbers, rare words drawn anew by the keys.
 
-        ``alone``: where nothing follows, so that the last word must be a rare one: a name of one word is no common word.
+        ``alone``: where the last word must be a rare one, as a name of one word is no common word.
         """
         lengths = self.starts[which + 1] - self.starts[which]
         starts = np.concatenate([[0], np.cumsum(lengths)])

@@ -31,6 +31,7 @@ from enrich_dist.bench.draws import (
     codes,
     column,
     duns,
+    flags,
     keys_of,
     mix,
     number_texts,
@@ -91,7 +92,10 @@ class Models:
 
     @classmethod
     def of(cls, sample: Path) -> Models:
-        """From the first rows of a recipients file. Raises ``ValueError`` when they have no names, places or streets."""
+        """From the first rows of a recipients file.
+
+        Raises ``ValueError`` when they have no names, places or streets.
+        """
         with pq.ParquetFile(sample) as file:
             batches = file.iter_batches(_SAMPLE_ROWS, columns=list(_SAMPLE_COLUMNS), use_threads=False)
             real = pa.Table.from_batches([next(batches)])
@@ -234,12 +238,15 @@ def _alternate_names(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
     other_keys = mix(keys[own] + inside.astype(np.uint64), "alternate")
     name = names.take(pa.array(own))
     kind = weighted(other_keys, "alternate kind", list(shares.ALTERNATE_KINDS.values()))
+    former = model.coin(other_keys)
     variant = NAME_ERRORS["word_added"].change(other_keys, name, model)
     changed = pc.choose(
         pa.array(kind),
         respell_legal(other_keys, name),
         variant,
         initials(other_keys, name, model),
-        model.coin(other_keys),
+        former,
     )
+    # A name of two words has no initials to be known by.
+    changed = where(flags(pc.equal(changed, name)), former, changed)
     return pa.ListArray.from_arrays(pa.array(starts.astype(np.int32)), changed)

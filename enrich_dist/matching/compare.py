@@ -66,12 +66,13 @@ def place_level(state: Ints, city: Ints, zip_code: Ints) -> npt.NDArray[np.int8]
         [
             (city == 1) & (zip_code == 1),
             zip_code == 1,
+            (city == 1) & (zip_code == 0),
             city == 1,
             (state == 1) & (city == 0),
             state == 1,
             (state == -1) | (city == -1) | (zip_code == -1),
         ],
-        [6, 5, 4, 3, 2, 1],
+        [7, 6, 5, 4, 3, 2, 1],
         0,
     ).astype(np.int8)
 

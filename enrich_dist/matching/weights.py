@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from enrich_dist import schema
 from enrich_dist.matching.vocabulary import Vocabulary, background_shares
 
 # Raised whenever the same candidates would get other weights or probabilities.
@@ -32,25 +33,29 @@ ENGINE_VERSION = "1"
 
 PRIOR_PAIRS = 200.0
 
-# Defaults of m, by level (schema.NAME_LEVELS, PLACE_LEVELS without "unknown", STREET_LEVELS without "unknown"): from
-# pairs of real records of one organisation in SBIR.gov and USAspending, by DUNS and UEI.
-DEFAULT_NAME_M = (0.040, 0.004, 0.010, 0.004, 0.014, 0.008, 0.030, 0.890)
-DEFAULT_PLACE_M = (0.060, 0.190, 0.010, 0.190, 0.030, 0.520)
-DEFAULT_STREET_M = (0.28, 0.04, 0.68)
+# Place levels that are told apart where all is known; the others are unknown in part (see ``_place_weights``).
+_KNOWN_PLACES = [1, 2, 4, 6, 7]
+_OTHER_STATE, _CITY_OTHER_ZIP, _CITY_AND_ZIP = 0, 2, 4
+
+# Defaults of m, by name level (schema.NAME_LEVELS), known place level, and street level without "unknown": from pairs of
+# real records of one organisation in SBIR.gov and USAspending.
+DEFAULT_NAME_M = (0.040, 0.004, 0.025, 0.005, 0.025, 0.012, 0.030, 0.859)
+DEFAULT_PLACE_M = (0.040, 0.115, 0.170, 0.010, 0.665)
+DEFAULT_STREET_M = (0.18, 0.07, 0.75)
 # Defaults of u: from all pairs of real companies and recipients with a place.
-DEFAULT_PLACE_U = (0.925, 0.066, 0.004, 0.0038, 0.0002, 0.001)
+DEFAULT_PLACE_U = (0.949, 0.0494, 0.00115, 0.00003, 0.00015)
 # Of two organisations in one town: neighbours in one building are commoner than chance.
 DEFAULT_STREET_U = (0.960, 0.015, 0.025)
 
 INFORMATION_SCALE = 0.90
 # What a level adds to the information that agrees. Above 0 where it says that nothing else stands in the names, below
 # where the agreeing words could be chosen among many.
-LEVEL_BITS = (0.0, -4.5, 0.0, 0.0, 0.5, 2.0, 1.0, 2.0)
+LEVEL_BITS = (0.0, -9.0, -1.5, -1.5, 0.5, 2.5, 2.0, 5.0)
 # An alternate name says a little less than the legal one, the parent's much less: it has other daughters.
 KIND_BITS = (0.0, -0.5, -5.0)
 # However rare its words, a name has this many bearers besides the one looked for: firms are named alike for reasons
 # other than chance.
-COINCIDENT_BEARERS = 0.12
+COINCIDENT_BEARERS = 0.025
 
 # A word borne by no other recipient still has this many expected bearers.
 UNSEEN_BEARERS = 0.15
@@ -65,7 +70,7 @@ DEFAULT_DUNS_M = (0.100, 0.900)
 
 Floats = npt.NDArray[np.float64]
 
-_STATE_LEVEL, _TOWN_LEVEL = 3, 4
+_TOWN_LEVEL = 4
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ class MCounts:
     """
 
     name: Sequence[int] = (0,) * 8
-    place: Sequence[int] = (0,) * 7
+    place: Sequence[int] = (0,) * 8
     street: Sequence[int] = (0,) * 4
     uei: Sequence[int] = (0, 0)
     duns: Sequence[int] = (0, 0)
@@ -87,13 +92,14 @@ class MCounts:
 class Weights:
     """What each outcome weighs (bits), and what that was estimated from.
 
-    ``name``: by level, to be added to the agreeing information; ``name_bits``: information of each name of the index,
-    float64; ``place``: by level; ``street``: by level, where the town agrees; ``uei``, ``duns``: (conflict, agree).
+    ``name``: by level, ``log2(m)``, to which the agreeing information is added, ``most_name_bits`` at most;
+    ``name_bits``: information of each name of the index, float64; ``place``: by level; ``street``: by level, where the town agrees; ``uei``, ``duns``: (conflict, agree).
     """
 
     recipients: int
     name: Floats
     name_bits: Floats
+    most_name_bits: float
     place: Floats
     street: Floats
     uei: tuple[float, float]
@@ -120,21 +126,20 @@ def estimate(counts: Mapping[str, Mapping[int, int]], pairs: MCounts, vocabulary
     """Weights from the counts of a run: ``counts`` by kind and key (``schema.COUNT``), ``pairs`` that agree on an
     identifier."""
     recipients = max(1, counts.get("recipients", {}).get(0, 0))
-    random_places = np.zeros(len(DEFAULT_PLACE_U) + 1)
+    random_places = np.zeros(len(schema.PLACE_LEVELS))
     for level, count in counts.get("random_place", {}).items():
         random_places[level] = count
     name_m = _shares(pairs.name, DEFAULT_NAME_M)
-    place_m = _shares(pairs.place[1:], DEFAULT_PLACE_M)
-    place_u = _shares(random_places[1:], DEFAULT_PLACE_U)
-    place = _known(place_m, place_u)
-    # The state alone, with the city unknown on a side, is too rare to be counted: it weighs what any agreeing state does.
-    place[_STATE_LEVEL] = np.log2((1 - place_m[0]) / (1 - place_u[0]))
     uei_m, duns_m = _shares(pairs.uei, DEFAULT_UEI_M), _shares(pairs.duns, DEFAULT_DUNS_M)
     return Weights(
         recipients=recipients,
-        name=np.log2(name_m) + np.array(LEVEL_BITS),
+        name=np.log2(name_m),
+        most_name_bits=float(np.log2(recipients / COINCIDENT_BEARERS)),
         name_bits=name_information(counts.get("concept", {}), recipients, vocabulary),
-        place=place,
+        place=_place_weights(
+            _shares(np.array(pairs.place)[_KNOWN_PLACES], DEFAULT_PLACE_M),
+            _shares(random_places[_KNOWN_PLACES], DEFAULT_PLACE_U),
+        ),
         street=_known(_shares(pairs.street[1:], DEFAULT_STREET_M), np.array(DEFAULT_STREET_U)),
         uei=_identifier(uei_m, UEI_ERROR_SHARE / recipients),
         duns=_identifier(duns_m, DUNS_ERROR_SHARE / recipients),
@@ -156,7 +161,7 @@ def name_information(concepts: Mapping[int, int], recipients: int, vocabulary: V
     starts, tokens = vocabulary.take("name_token_starts", "name_tokens")
     owner = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
     information = np.bincount(owner, weights=np.maximum(bits, 0.0)[tokens], minlength=len(starts) - 1)
-    return np.minimum(INFORMATION_SCALE * information, np.log2(recipients / COINCIDENT_BEARERS))
+    return np.asarray(INFORMATION_SCALE * information)
 
 
 def _shares(counts: Sequence[int] | Floats, defaults: Sequence[float]) -> Floats:
@@ -170,6 +175,20 @@ def _known(m: Floats, u: Floats) -> Floats:
     return np.concatenate([[0.0], np.log2(m / u)])
 
 
+def _place_weights(m: Floats, u: Floats) -> Floats:
+    """Weights of all place levels, from the probabilities of the known ones.
+
+    A state with an unknown city weighs what any agreeing state does, a city with an unknown ZIP code what any agreeing
+    city does.
+    """
+    weights = np.zeros(len(schema.PLACE_LEVELS))
+    weights[_KNOWN_PLACES] = np.log2(m / u)
+    weights[3] = np.log2((1 - m[_OTHER_STATE]) / (1 - u[_OTHER_STATE]))
+    city = [_CITY_OTHER_ZIP, _CITY_AND_ZIP]
+    weights[5] = np.log2(m[city].sum() / u[city].sum())
+    return weights
+
+
 def _identifier(m: Floats, u_agree: float) -> tuple[float, float]:
     return float(np.log2(m[0] / (1 - u_agree))), float(np.log2(m[1] / u_agree))
 
@@ -181,7 +200,7 @@ def weight_sql() -> dict[str, str]:
     return {
         "name": (
             "CASE WHEN name_level = 0 THEN w.name[1] ELSE w.name[name_level + 1] + w.kind[name_kind + 1]"
-            " + CAST(name_agreement AS DOUBLE) * name_bits END"
+            " + least(w.level[name_level + 1] + CAST(name_agreement AS DOUBLE) * name_bits, w.most_name_bits) END"
         ),
         "place": "w.place[place_level + 1]",
         "street": f"CASE WHEN place_level >= {_TOWN_LEVEL} THEN w.street[street_level + 1] ELSE 0.0 END",
@@ -195,6 +214,8 @@ def weight_row(weights: Weights) -> dict[str, Any]:
     return {
         "name": weights.name.tolist(),
         "kind": list(KIND_BITS),
+        "level": list(LEVEL_BITS),
+        "most_name_bits": weights.most_name_bits,
         "place": weights.place.tolist(),
         "street": weights.street.tolist(),
         "uei_conflict": weights.uei[0],

@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 def map_ahead(
     function: Callable[[int, Item], Result], items: Iterable[Item], *, threads: int, ahead: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """``function(number, item)`` for the items, numbered from 0, with up to ``ahead`` of them under way at a time.
 
     What fails, fails as it would without threads: the first error in the order of the items is raised, after the
@@ -33,7 +33,7 @@ def map_ahead(
 
 def _map_ahead(
     function: Callable[[int, Item], Result], items: Iterable[Item], threads: int, ahead: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     source = iter(items)
     under_way: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="map_ahead")

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from enrich_dist.sources.letters import Letters, Mask, replace
+from enrich_dist.sources.letters import Letters, Mask, replace_cells
 from enrich_dist.sources.states import STATE_CODES
 from enrich_dist.sources.text import clean_text, compact, null_words_as_null
 
@@ -192,7 +192,7 @@ def _clean_others(
     others = np.flatnonzero(~plain & pc.is_valid(values).to_numpy(zero_copy_only=False))
     arrays = clean(values.take(pa.array(others)))
     before = (values, *(pa.nulls(len(values), array.type) for array in arrays[1:]))
-    return tuple(replace(array, others, cleaned) for array, cleaned in zip(before, arrays, strict=True))
+    return tuple(replace_cells(array, others, cleaned) for array, cleaned in zip(before, arrays, strict=True))
 
 
 def _among(values: pa.Array, codes: Sequence[str]) -> Mask:

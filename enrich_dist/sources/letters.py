@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
+Positions = npt.NDArray[np.int64]
 
 
 class Letters:
@@ -42,11 +43,13 @@ class Letters:
     def between(self, first: str, last: str) -> Mask:
         """The bytes from one ASCII character to another."""
         # Unsigned, so that what is less than `first` wraps around to more than any distance.
-        return self.bytes - np.uint8(ord(first)) <= np.uint8(ord(last) - ord(first))
+        inside: Mask = self.bytes - np.uint8(ord(first)) <= np.uint8(ord(last) - ord(first))
+        return inside
 
     def equal(self, character: str) -> Mask:
         """The bytes that are this ASCII character."""
-        return self.bytes == np.uint8(ord(character))
+        same: Mask = self.bytes == np.uint8(ord(character))
+        return same
 
     def cells_with(self, found: Mask) -> Mask:
         """The cells that hold at least one of the bytes ``found``."""
@@ -61,24 +64,28 @@ class Letters:
         if not len(found):
             return np.zeros(len(self.starts) - 1, dtype=bool)
         # An empty cell looks at its neighbours, which costs less than to leave it out.
-        return found.take(self.starts[:-1], mode="clip") | found.take(self.starts[1:] - 1, mode="clip")
+        first, last = self.starts[:-1], self.starts[1:] - 1
+        return np.take(found, first, mode="clip") | np.take(found, last, mode="clip")
 
     def cells_of_digits(self, length: int) -> Mask:
         """The cells that are exactly ``length`` digits."""
-        return (self.lengths == length) & ~self.cells_with(~self.between("0", "9"))
+        of_length: Mask = self.lengths == length
+        return of_length & ~self.cells_with(~self.between("0", "9"))
 
 
 def change_where(chosen: Mask, values: pa.Array, change: Callable[[pa.Array], pa.Array]) -> pa.Array:
-    """``values`` with the chosen cells replaced by what ``change`` makes of them; of the type of ``values``."""
+    """``values`` with the chosen cells replaced by what ``change`` makes of them, which is of the same type."""
     cells = np.flatnonzero(chosen)
-    return replace(values, cells, change(values.take(pa.array(cells)))) if len(cells) else values
+    return replace_cells(values, cells, change(values.take(pa.array(cells)))) if len(cells) else values
 
 
-def replace(values: pa.Array, cells: npt.NDArray[np.int64], replacement: pa.Array) -> pa.Array:
-    """``values`` with the cells at these positions replaced; both arrays are of one type."""
+def replace_cells(values: pa.Array, cells: Positions, replacement: pa.Array) -> pa.Array:
+    """``values`` with the cells at these positions (ascending) replaced; both arrays are of one type."""
+    if len(cells) == len(values):
+        return replacement
     if replacement.equals(values.take(pa.array(cells))):
         return values
-    # Half the time of pc.replace_with_mask, which goes through the texts one by one.
+    # Takes half the time of pc.replace_with_mask, which goes through the texts one by one.
     source = np.arange(len(values))
     source[cells] = np.arange(len(values), len(values) + len(cells))
     return pa.concat_arrays([values, replacement]).take(pa.array(source))

@@ -6,7 +6,8 @@ which rows cannot be taken. Does not cover databases or directories of files, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -23,7 +24,7 @@ from enrich_dist.sources.recipient_files import RawBatch, open_raw, reading
 from enrich_dist.sources.rejects import REJECTED, REPAIRED, RejectLog
 from enrich_dist.sources.text import clean_text, null_words_as_null
 
-_AHEAD: Final = 2
+_AHEAD: Final = 2  # batches: one that is cleaned, one that is read
 _TEXT_NULL: Final = pa.scalar(None, pa.string())
 # Postal codes of other countries are no ZIP codes; these share the US system or are its name.
 _ZIP_COUNTRIES: Final = ("USA", "US", "UNITED STATES", "UNITED STATES OF AMERICA", "PRI", "GUM", "VIR", "ASM", "MNP")
@@ -45,27 +46,28 @@ def check_recipients(path: Path, column_map: Mapping[str, str | None]) -> None:
 
     Raises ``SourceError`` when it cannot be opened, is neither Parquet nor CSV, is empty, or lacks a required column.
     """
-    next(iter(read_recipients(path, column_map, batch_rows=1)))
+    with closing(read_recipients(path, column_map, batch_rows=1)) as batches:
+        next(batches)
 
 
-def read_recipients(path: Path, column_map: Mapping[str, str | None], *, batch_rows: int) -> Iterator[RecipientBatch]:
+def read_recipients(
+    path: Path, column_map: Mapping[str, str | None], *, batch_rows: int
+) -> Generator[RecipientBatch, None, None]:
     """Stream the file in batches of exactly ``batch_rows`` source rows; the last may be shorter.
 
     ``column_map`` maps columns of ``schema.RECIPIENT`` to columns of the file, or to None where it has none; others
-    are recognised by their usual names. The batches depend on the file's content and ``batch_rows`` only. Raises
+    are recognised by their usual names. The batches depend on the file's content and ``batch_rows`` only. A thread
+    cleans one batch while the next is read; it ends with the stream, also when that is closed before its end. Raises
     ``SourceError`` at once when the file cannot be used, and while streaming when it turns out damaged.
     """
     if batch_rows < 1:
         raise ValueError("batch_rows must be at least 1")
-    return _cleaned(open_raw(path, column_map, batch_rows), path)
 
-
-def _cleaned(batches: Iterator[RawBatch], path: Path) -> Iterator[RecipientBatch]:
     def clean(_: int, raw: RawBatch) -> RecipientBatch:
         with reading(path):
             return _clean_batch(raw, path)
 
-    return map_ahead(clean, batches, threads=1, ahead=_AHEAD)
+    return map_ahead(clean, open_raw(path, column_map, batch_rows), threads=1, ahead=_AHEAD)
 
 
 def _clean_batch(batch: RawBatch, path: Path) -> RecipientBatch:

@@ -42,6 +42,11 @@ LEAST_WEIGHT: Final = -10.0
 """Pairs below this match weight are no candidates."""
 SEED: Final = 1
 
+# Companies move. Left to itself, training takes every pair in two places for strangers, as nearly all of them are.
+_MOVED: Final[dict[str, Any]] = {"m_probability": 0.03, "fix_m_probability": True}
+# So rare among random pairs that none may be drawn.
+_SAME_LETTERS_BY_CHANCE: Final = 1e-7
+
 _LEFT, _RIGHT = "a_companies", "b_recipients"
 _WORD = pa.struct([("word", pa.string()), ("bits", pa.float64())])
 _DIRECTIONS = frozenset({"N", "S", "E", "W", "NE", "NW", "SE", "SW", "NORTH", "SOUTH", "EAST", "WEST"})
@@ -107,7 +112,9 @@ def _name_comparison() -> Any:
         comparison_levels=[
             levels.NullLevel("name_clean"),
             levels.ExactMatchLevel("name_clean", term_frequency_adjustments=True),
-            levels.CustomLevel("joined_l = joined_r", label_for_charts="same letters"),
+            levels.CustomLevel("joined_l = joined_r", label_for_charts="same letters").configure(
+                u_probability=_SAME_LETTERS_BY_CHANCE, fix_u_probability=True
+            ),
             levels.JaroWinklerLevel("name_clean", 0.95),
             levels.CustomLevel(f"{shared} >= 0.8", label_for_charts="nearly all words"),
             levels.JaroWinklerLevel("name_clean", 0.9),
@@ -126,8 +133,8 @@ def _place_comparison() -> Any:
             levels.ExactMatchLevel("zip5"),
             levels.CustomLevel("city_l = city_r AND state_l = state_r", label_for_charts="same city"),
             levels.CustomLevel("substr(zip5_l, 1, 3) = substr(zip5_r, 1, 3)", label_for_charts="same region"),
-            levels.CustomLevel("state_l = state_r", label_for_charts="same state"),
-            levels.ElseLevel(),
+            levels.CustomLevel("state_l = state_r", label_for_charts="same state").configure(**_MOVED),
+            levels.ElseLevel().configure(**_MOVED),
         ],
     )
 

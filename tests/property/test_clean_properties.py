@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enrich_dist.sources import read_awards, read_recipients
+from enrich_dist.sources import clean, read_awards, read_recipients
 from enrich_dist.sources.clean import (
     clean_amount,
     clean_date,
@@ -24,8 +24,9 @@ from enrich_dist.sources.clean import (
     clean_uei,
     clean_year,
     clean_zip,
+    clean_zip4,
 )
-from enrich_dist.sources.text import clean_long_text, clean_text
+from enrich_dist.sources.text import clean_long_text, clean_text, collapse_blanks, resolve_entities
 
 PIECES = [
     "&",
@@ -50,6 +51,7 @@ codes = st.one_of(
     texts,
     st.from_regex(r"\A[0-9 \-]{0,14}(\.0)?\Z"),
     st.from_regex(r"\A[A-Za-z0-9]{11,13}\Z"),
+    st.from_regex(r"\A([A-HJ-NP-Z0-9]{12}|[0-9]{9}|[0-9]{4,5})\Z"),
     st.from_regex(r"\A[0-9]{4,5}[- ]?[0-9]{0,4}\Z"),
     st.from_regex(r"\A-?\$?[0-9,]{1,20}\.?[0-9]{0,9}\Z"),
     st.from_regex(r"\A[0-9]{1,4}[-/][0-9]{1,2}[-/][0-9]{1,4}\Z"),
@@ -58,6 +60,7 @@ CLEANERS = {
     "uei": lambda values: clean_uei(values).values,
     "duns": lambda values: clean_duns(values).values,
     "zip": lambda values: clean_zip(values)[0].values,
+    "zip4": lambda values: clean_zip4(values).values,
     "date": lambda values: clean_date(values).values,
     "year": lambda values: clean_year(values).values,
     "integer": lambda values: clean_integer(values).values,
@@ -77,6 +80,34 @@ def test_cleaning_is_idempotent_and_independent_of_neighbours(name, values):
     assert clean(pc.cast(once, pa.string())).to_pylist() == once.to_pylist()
     alone = [clean(pa.array([value], pa.string()))[0].as_py() for value in values]
     assert once.to_pylist() == alone
+
+
+def _thorough_text(values):
+    tidy = collapse_blanks(resolve_entities(values))
+    return pc.if_else(pc.equal(tidy, ""), pa.scalar(None, pa.string()), tidy)
+
+
+# What is plain as it stands is told by its bytes and passed by; whoever worked on it would find the same.
+WHOLE = {
+    "uei": (lambda values: clean_uei(values), clean._clean_any_uei),
+    "duns": (lambda values: clean_duns(values), clean._clean_any_duns),
+    "zip": (lambda values: (*clean_zip(values)[0], clean_zip(values)[1]), clean._clean_any_zip),
+    "zip4": (lambda values: clean_zip4(values), clean._clean_any_zip4),
+    "text": (
+        lambda values: [clean_text(values)],
+        lambda values: [_thorough_text(values)],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@given(values=st.lists(st.none() | codes, max_size=12), start=st.integers(0, 3))
+def test_passing_by_what_is_plain_changes_nothing(name, values, start):
+    quick, thorough = WHOLE[name]
+    cells = pa.array(values, pa.string()).slice(start)
+    for quickly, thoroughly in zip(quick(cells), thorough(cells), strict=True):
+        assert quickly.type == thoroughly.type
+        assert quickly.to_pylist() == thoroughly.to_pylist()
 
 
 @given(values=st.lists(codes, max_size=20))
