@@ -166,7 +166,11 @@ def _attempt(name: str, files: Files, case: Case, options: argparse.Namespace) -
     limit = options.memory_mb * MB if options.memory_mb else None
     measured = measure(command, cwd=_home(name, files), timeout=options.timeout, memory_bytes=limit)
     if name == OURS:
-        return Attempt(measured, _our_answers(_our_file(files), case), {"libraries": {"enrich_dist": _own_version()}})
+        return Attempt(
+            measured,
+            our_answers(_our_file(files), case.left["id"].to_pylist()),
+            {"libraries": {"enrich_dist": _own_version()}},
+        )
     answers = [Answer(**row) for row in read_answers(files.out).to_pylist()]
     record = files.out / RECORD
     return Attempt(measured, answers, json.loads(record.read_text("utf-8")) if record.exists() else {})
@@ -181,7 +185,7 @@ def _our_file(files: Files) -> Path:
     return files.out / "links.csv"
 
 
-def _our_answers(path: Path, case: Case) -> list[Answer]:
+def our_answers(path: Path, companies: Sequence[str]) -> list[Answer]:
     """The best row of each company; a company without row has no candidate. No answers where there is no file."""
     if not path.exists():
         return []
@@ -195,7 +199,7 @@ def _our_answers(path: Path, case: Case) -> list[Answer]:
             known = best.setdefault(answer.left_id, answer)
             if (answer.accepted, answer.score or 0.0) > (known.accepted, known.score or 0.0):
                 best[answer.left_id] = answer
-    return [best.get(left, Answer(left, None, None, accepted=False)) for left in case.left["id"].to_pylist()]
+    return [best.get(left, Answer(left, None, None, accepted=False)) for left in companies]
 
 
 def _figures(name: str, attempt: Attempt, case: Case, floor: float) -> dict[str, Any]:
@@ -277,6 +281,7 @@ def _own_version() -> str:
     return f"{version('enrich_dist')} ({process.stdout.strip()})"
 
 
+_EXTRAPOLATED = "~ extrapolated in proportion from the companies that were asked; accuracy is that on those."
 HEADERS = (
     "contestant",
     "companies",
@@ -304,8 +309,7 @@ def _markdown(report: dict[str, Any]) -> str:
         "",
         *("| " + " | ".join(row) + " |" for row in rows),
         "",
-        "~ extrapolated in proportion from the companies that were asked; accuracy is that on those.",
-        "",
+        *([_EXTRAPOLATED, ""] if any(one["extrapolated"] for one in report["contestants"]) else []),
         *(f"- {one['title']} ({_libraries(one)}): {one['how']}" for one in report["contestants"]),
     ]
     return "\n".join(lines)

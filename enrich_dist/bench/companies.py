@@ -238,7 +238,7 @@ def _with_identifiers(keys: Keys, company: pa.Table, taken: pa.Table, is_partner
         ("uei", shares.COMPANY_UEI_SHARE, shares.UEI_SHARE, ueis),
         ("duns", shares.COMPANY_DUNS_SHARE, shares.DUNS_SHARE, duns),
     ):
-        borne = chance(keys, "moved", np.where(is_partner, share / held, share))
+        borne = chance(keys, f"bears {name}", np.where(is_partner, share / held, share))
         values = where(is_partner, column(taken, name), make(mix(keys, "own identifier")))
         company = company.append_column(name, where(borne, values))
     return company

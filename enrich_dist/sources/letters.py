@@ -40,6 +40,10 @@ class Letters:
         """Bytes of each cell."""
         return np.diff(self.starts)
 
+    def are_ascii(self) -> bool:
+        """Whether no byte belongs to a character beyond ASCII."""
+        return int(self.bytes.max(initial=0)) < 0x80
+
     def between(self, first: str, last: str) -> Mask:
         """The bytes from one ASCII character to another."""
         # Unsigned, so that what is less than `first` wraps around to more than any distance.

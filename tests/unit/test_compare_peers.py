@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scripts.compare_peers import ROOT, whole_seconds
+from scripts.compare_peers import ROOT, our_answers, whole_seconds
 from scripts.peers.answers import COLUMNS, NONE, best_per_left, one_row_per_name, read_answers, write_part
 from scripts.peers.cases import Known, read_case, read_labels
 from scripts.peers.names import plain_name
@@ -246,6 +247,32 @@ def test_a_peer_in_its_own_process(tmp_path: Path) -> None:
     assert measured.peak_bytes > 10_000_000
     points = score([Answer(**row) for row in read_answers(tmp_path / "out").to_pylist()], case.known)
     assert (points["own"].right, points["own"].predicted) == (3, 3)
+
+
+def test_the_whole_comparison_in_one_run(tmp_path: Path) -> None:
+    write_case(tmp_path / "case")
+    output = tmp_path / "peers.json"
+    command = [sys.executable, "-m", "scripts.compare_peers", "--case", tmp_path / "case", "--output", output]
+    done = measure([*command, "--only", "exact"], cwd=ROOT, timeout=60)
+    assert "| exact normalised name | 4 | 1.000 | 1.000 | 1.000 | 1.000 | 0.000 | 1.000 |" in done.tail
+    text = output.read_text("utf-8")
+    (figures,) = json.loads(text)["contestants"]
+    assert (figures["end"], figures["extrapolated"], figures["accuracy"]["floor"]["recall"]) == ("finished", False, 1.0)
+    assert figures["libraries"]["pyarrow"]
+    assert str(tmp_path) not in text
+
+
+def test_answers_of_our_own_command(tmp_path: Path) -> None:
+    links = tmp_path / "links.csv"
+    rows = ["L1,R1,20.5,exact_name,0.9,matched", "L2,R2,9.0,fuzzy_name,0.4,review", "L2,R3,8.0,fuzzy_name,0.5,review"]
+    links.write_text("\n".join(["left_id,right_id,score,method,probability,status", *rows]) + "\n", "utf-8")
+    answers = our_answers(links, ["L1", "L2", "L3"])
+    assert [(one.left_id, one.right_id, one.accepted) for one in answers] == [
+        ("L1", "R1", True),
+        ("L2", "R3", False),
+        ("L3", None, False),
+    ]
+    assert our_answers(tmp_path / "absent.csv", ["L1"]) == []
 
 
 def test_a_process_over_its_time_is_ended_with_its_children(tmp_path: Path) -> None:

@@ -21,8 +21,9 @@ def test_cells_are_told_by_their_bytes_also_in_slices(values: list[str | None], 
     letters = Letters(array)
 
     assert letters.lengths.tolist() == [len(text) for text in texts]
-    printable = letters.cells_with(~letters.between(" ", "~"))
-    assert printable.tolist() == [any(not 0x20 <= byte <= 0x7E for byte in text) for text in texts]
+    assert letters.are_ascii() == all(text.isascii() for text in texts)
+    unprintable = letters.cells_with(~letters.between(" ", "~"))
+    assert unprintable.tolist() == [any(not 0x20 <= byte <= 0x7E for byte in text) for text in texts]
     assert letters.cells_with(letters.equal("B")).tolist() == [b"B" in text for text in texts]
     assert letters.cells_of_digits(2).tolist() == [len(text) == 2 and text.isdigit() for text in texts]
     at_ends = letters.cells_at_ends(letters.equal(" "))

@@ -249,9 +249,13 @@ def test_damage_in_the_middle_shows_while_streaming(tmp_path):
         list(stream)
 
 
-def test_text_that_is_not_utf8(tmp_path):
-    invalid = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\x02\0\0\0"), pa.py_buffer(b"\xff\xfe"))
-    path = write(tmp_path, name=invalid)
+@pytest.mark.parametrize("column", ["name", "address_line_1", "alternate_names"])
+@pytest.mark.parametrize("letters", [b"\xff\xfe", b"e\xcc", b"\x80e"])
+def test_text_that_is_not_utf8(tmp_path, column, letters):
+    invalid = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\x02\0\0\0"), pa.py_buffer(letters))
+    if column == "alternate_names":
+        invalid = pa.ListArray.from_arrays(pa.array([0, 1], pa.int32()), invalid)
+    path = write(tmp_path, **{"name": ["A"], column: invalid})
     with pytest.raises(SourceError, match="UTF-8"):
         list(read_recipients(path, ABSENT, batch_rows=1))
 
