@@ -30,6 +30,9 @@ COMMON_WEIGHT = round(-WEIGHT_PER_BIT * np.log2(COMMON_SHARE))
 STREET_UNKNOWN, STREET_OTHER, STREET_SIMILAR, STREET_EQUAL = range(4)
 _STREET_EQUAL_SIMILARITY, _STREET_SIMILAR_SIMILARITY = 0.9, 0.7
 
+# One in so many recipients is compared with a random company.
+RANDOM_ROWS = 4
+
 # Pairs of texts compared at a time: bounds memory where recipients and companies with many names meet.
 SLICE_PAIRS = 200_000
 
@@ -78,16 +81,17 @@ def place_level(state: Ints, city: Ints, zip_code: Ints) -> npt.NDArray[np.int8]
 
 
 def random_places(index: CompanyIndex, batch: Prepared, source_rows: Ints) -> Ints:
-    """How often each place level occurs between every recipient and a company drawn at random: int64.
+    """How often each place level occurs between recipients and a company drawn at random for each: int64.
 
-    Drawn by a hash of the source row, so that it does not depend on how recipients are cut into chunks.
+    One in ``RANDOM_ROWS`` recipients takes part. All is drawn by a hash of the source row, so that it does not depend
+    on how recipients are cut into chunks.
     """
     if not index.company_count:
         return np.zeros(len(schema.PLACE_LEVELS), dtype=np.int64)
     mixed = source_rows.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     mixed ^= mixed >> np.uint64(31)
-    companies = ((mixed >> np.uint64(8)) % np.uint64(index.company_count)).astype(np.int64)
-    rows = np.arange(batch.row_count)
+    rows = np.flatnonzero(mixed % np.uint64(RANDOM_ROWS) == 0)
+    companies = ((mixed[rows] >> np.uint64(8)) % np.uint64(index.company_count)).astype(np.int64)
     levels = place_level(
         batch.states.agreement(index.states, rows, companies),
         batch.cities.agreement(index.cities, rows, companies),

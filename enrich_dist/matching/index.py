@@ -58,11 +58,12 @@ class Relation:
 
         ``codes``, ``missing`` (bool) and ``companies`` run in parallel, one entry per pair to compare.
         """
-        keys = companies.astype(np.int64) * max(len(self.texts), 1) + codes
-        at = np.searchsorted(self.pairs, keys)
-        borne = np.zeros(len(keys), dtype=bool)
-        inside = (at < len(self.pairs)) & (codes >= 0)
-        borne[inside] = self.pairs[at[inside]] == keys[inside]
+        borne = np.zeros(len(codes), dtype=bool)
+        known = np.flatnonzero(codes >= 0)
+        if len(self.pairs):
+            keys = companies[known].astype(np.int64) * len(self.texts) + codes[known]
+            at = np.minimum(np.searchsorted(self.pairs, keys), len(self.pairs) - 1)
+            borne[known] = self.pairs[at] == keys
         comparable = ~missing & (self.codes.counts(companies) > 0)
         return np.where(comparable, np.where(borne, 1, -1), 0).astype(np.int8)
 

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from enrich_dist.matching import words
 from enrich_dist.matching.arrays import load, starts_of
 from enrich_dist.matching.kernels import tokens as kernel
-from enrich_dist.matching.kernels.text import Bytes, Hashes, Ints, find_all, hash_table, hash_texts
+from enrich_dist.matching.kernels.text import Bytes, Hashes, Ints, find_all, hash_filter, hash_table, hash_texts
 from enrich_dist.matching.text_arrays import text_array, text_buffers
 
 WEIGHT_PER_BIT = 16
@@ -30,7 +30,7 @@ MAX_RARE_POSTINGS = 250
 
 _ARRAYS = (
     "word_keys word_values word_concepts word_data word_starts delete_keys delete_values delete_starts delete_words"
-    " joined_keys joined_values joined_first joined_second weights posting_starts postings common state_starts"
+    " delete_present joined_keys joined_values joined_first joined_second weights posting_starts postings common state_starts"
     " state_postings name_weights name_token_starts name_tokens numeric compact compact_keys compact_values"
     " background compact_starts compact_names cut_keys cut_values cut_starts cut_names"
 ).split()
@@ -52,7 +52,7 @@ class Vocabulary:
         """What ``kernels.tokens.look_up`` takes as ``vocabulary``."""
         return self.take(
             "word_keys", "word_values", "word_concepts", "word_data", "word_starts",
-            "delete_keys", "delete_values", "delete_starts", "delete_words",
+            "delete_keys", "delete_values", "delete_starts", "delete_words", "delete_present",
         )  # fmt: skip
 
     @property
@@ -149,7 +149,9 @@ def write_vocabulary(
         "compact": hash_texts(data, starts, True),
     }
     arrays["word_keys"], arrays["word_values"] = hash_table(word_hashes, np.arange(len(word_hashes)))
-    arrays.update(_grouped("delete", *_reversed(*kernel.deletes(word_data, word_starts)), "words"))
+    word, hashes = kernel.deletes(word_data, word_starts)
+    arrays.update(_grouped("delete", hashes, word, "words"))
+    arrays["delete_present"] = hash_filter(hashes)
     arrays.update(_grouped("compact", arrays["compact"], np.arange(name_count), "names"))
     cut_data, cut_starts = text_buffers(cut[1])
     arrays.update(_grouped("cut", hash_texts(cut_data, cut_starts, True), cut[0], "names"))
@@ -217,10 +219,6 @@ def _numeric(word_texts: pa.Array, concepts: Ints, concept_count: int) -> npt.ND
     numeric = np.zeros(concept_count, dtype=bool)
     numeric[concepts[digits]] = True
     return numeric
-
-
-def _reversed(word: Ints, hashes: Hashes) -> tuple[Hashes, Ints]:
-    return hashes, word
 
 
 def _grouped(kind: str, hashes: Hashes, members: Ints, what: str) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Pairs of names that share enough of what tells them apart: a weighted set-similarity join, and its comparison.
 
 Covers the join over posting lists with the idea of the prefix filter (Chaudhuri, Ganti and Kaushik 2006; Bayardo, Ma
-and Srikant 2007, All-Pairs): only rare concepts are looked up everywhere; common ones add what they could add at most
-to the bound, and are looked up within the state of the name. Pairs whose bound reaches the floor are counted exactly.
+and Srikant 2007, All-Pairs): the largest blocks of a name are left out as long as what they could add cannot make a
+match by itself. Rare concepts are looked up everywhere, common ones within the state of the name. What is left out
+adds to the bound, and pairs whose bound reaches the floor are counted exactly.
 Weights and similarities are whole numbers (per mille).
 """
 
@@ -22,9 +23,10 @@ MIN_WHOLE_TYPO_LENGTH = 8
 
 
 @njit(cache=True, nogil=True)
-def _probes(name, tokens, probes, probe_weights, weights, unknown_weight):  # type: ignore[no-untyped-def]
+def _probes(  # type: ignore[no-untyped-def]
+    name, probes, probe_weights, weights, unknown_weight, token_starts, concepts, typo_starts, typos, extra_starts, extras
+):
     """Distinct concepts of the name with the weight by which each agrees; returns (count, weight of the name)."""
-    token_starts, concepts, _, typo_starts, typos, extra_starts, extras, _ = tokens
     count, total = 0, 0
     for token in range(token_starts[name], token_starts[name + 1]):
         concept = concepts[token]
@@ -66,20 +68,68 @@ def similar_names(queries, states, tokens, index, unknown_weight, floors, block_
     Dice of two names is twice the weight they share over the sum of their weights. Returns (query, name, similarity,
     blocks left out, pairs left out).
     """
-    (weights, posting_starts, postings, common, state_starts, state_postings, state_count, name_weights, _, _) = index
+    token_starts, concepts, _, typo_starts, typos, extra_starts, extras, _ = tokens
+    (
+        weights,
+        posting_starts,
+        postings,
+        common,
+        state_starts,
+        state_postings,
+        state_count,
+        name_weights,
+        name_token_starts,
+        name_tokens,
+    ) = index
     names = name_weights.size
     shared = np.zeros(names, dtype=np.int32)
     touched = np.empty(names, dtype=np.int32)
     probes = np.empty(256, dtype=np.int32)
     probe_weights = np.empty(256, dtype=np.int32)
+    sizes = np.empty(256, dtype=np.int32)
     out_query = np.empty(1024, dtype=np.int32)
     out_name = np.empty(1024, dtype=np.int32)
     out_similarity = np.empty(1024, dtype=np.int32)
     written, blocks_out, pairs_out = 0, 0, 0
     for query in range(queries.size):
-        count, total = _probes(queries[query], tokens, probes, probe_weights, weights, unknown_weight)
-        touched_count, bound, floor = 0, 0, floors[query]
+        count, total = _probes(
+            queries[query],
+            probes,
+            probe_weights,
+            weights,
+            unknown_weight,
+            token_starts,
+            concepts,
+            typo_starts,
+            typos,
+            extra_starts,
+            extras,
+        )
+        floor = floors[query]
+        touched_count, bound = 0, 0
         for probe in range(count):
+            sizes[probe] = _block_size(
+                probes[probe], states[query], posting_starts, common, state_starts, state_count
+            )
+            if sizes[probe] == 0:  # leads nowhere, as common ones do where the state is unknown
+                bound += probe_weights[probe]
+        while True:
+            # The largest block that is left: it need not be looked at while names that share nothing but what was left
+            # out so far cannot reach the floor, as the best of them would weigh no more than just that.
+            largest = -1
+            for probe in range(count):
+                if sizes[probe] > 0 and (largest < 0 or sizes[probe] > sizes[largest]):
+                    largest = probe
+            if largest < 0:
+                break
+            weight = probe_weights[largest]
+            if 2000 * (bound + weight) >= floor * (total + bound + weight):
+                break
+            bound += weight
+            sizes[largest] = 0
+        for probe in range(count):
+            if sizes[probe] == 0:
+                continue
             concept, weight = probes[probe], probe_weights[probe]
             place = common[concept]
             if place < 0:
@@ -91,8 +141,6 @@ def similar_names(queries, states, tokens, index, unknown_weight, floors, block_
                     shared[name] += weight
                 continue
             bound += weight
-            if states[query] < 0:
-                continue
             # The names of the state, then those of companies without one.
             for segment in (states[query], state_count):
                 begin = state_starts[place * (state_count + 1) + segment]
@@ -111,11 +159,12 @@ def similar_names(queries, states, tokens, index, unknown_weight, floors, block_
             name = touched[at]
             whole = total + name_weights[name]
             if 2000 * (shared[name] + bound) >= floor * whole:
-                agreed = _agreed(name, probes, probe_weights, count, index)
+                agreed = _agreed(name, probes, probe_weights, count, name_token_starts, name_tokens)
                 if 2000 * agreed >= floor * whole:
-                    out_query = grown(out_query, written + 1)
-                    out_name = grown(out_name, written + 1)
-                    out_similarity = grown(out_similarity, written + 1)
+                    if written == out_query.size:
+                        out_query = grown(out_query, written + 1)
+                        out_name = grown(out_name, written + 1)
+                        out_similarity = grown(out_similarity, written + 1)
                     out_query[written], out_name[written] = query, name
                     out_similarity[written] = min(1000, 2000 * agreed // whole)
                     written += 1
@@ -124,9 +173,22 @@ def similar_names(queries, states, tokens, index, unknown_weight, floors, block_
 
 
 @njit(cache=True, nogil=True)
-def _agreed(name, probes, probe_weights, count, index):  # type: ignore[no-untyped-def]
+def _block_size(concept, state, posting_starts, common, state_starts, state_count):  # type: ignore[no-untyped-def]
+    """How many index names the concept leads to; 0 for a common one where the state is unknown."""
+    place = common[concept]
+    if place < 0:
+        return posting_starts[concept + 1] - posting_starts[concept]
+    if state < 0:
+        return np.int32(0)
+    at = place * (state_count + 1)
+    return state_starts[at + state + 1] - state_starts[at + state] + (
+        state_starts[at + state_count + 1] - state_starts[at + state_count]
+    )
+
+
+@njit(cache=True, nogil=True)
+def _agreed(name, probes, probe_weights, count, token_starts, name_tokens):  # type: ignore[no-untyped-def]
     """Weight that an index name shares with the probes."""
-    token_starts, name_tokens = index[8], index[9]
     agreed = 0
     for token in range(token_starts[name], token_starts[name + 1]):
         for probe in range(count):

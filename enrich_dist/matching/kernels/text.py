@@ -109,6 +109,17 @@ def hash_table(hashes: Hashes, values: Ints) -> tuple[Hashes, Ints]:
     return table
 
 
+def hash_filter(hashes: Hashes) -> npt.NDArray[np.bool_]:
+    """bool, of a size that is a power of two: False where no hash ends so. Small enough to stay in the processor's cache,
+    it spares most look-ups in a large table (Bloom 1970, with one hash function)."""
+    size = 1024
+    while size < 8 * len(hashes) and size < 2**20:
+        size *= 2
+    present = np.zeros(size, dtype=np.bool_)
+    present[(hashes & np.uint64(size - 1)).astype(np.int64)] = True
+    return present
+
+
 @njit(cache=True, nogil=True)
 def find_all(keys, values, hashes):  # type: ignore[no-untyped-def]
     """The values under all ``hashes``, int32, -1 where there is none."""

@@ -2,7 +2,7 @@
 
 A *concept* is what a word of the vocabulary stands for: itself, or its family (TECH and TECHNOLOGIES are one). Words
 that are not in the vocabulary are found by symmetric deletes (Garbe 2012, SymSpell): two words within one edit share
-the text that is left when one letter is deleted from either. Candidates found so are verified by edit distance.
+the text that is left when one letter is deleted from either.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from numba import njit
 from enrich_dist.matching.kernels.text import (
     FNV_START,
     SPACE,
-    edit_distance,
     find,
     fnv,
     fnv_byte,
@@ -58,47 +57,71 @@ def deletes(data, starts):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _is_typo(left, left_begin, left_end, right, right_begin, right_end):  # type: ignore[no-untyped-def]
-    shorter = min(left_end - left_begin, right_end - right_begin)
-    limit = 2 if shorter >= MIN_TWO_EDITS_LENGTH else 1
+    """Whether two words that share the text left by one deletion from either are within a typo.
+
+    Such words are two edits apart at most, so long ones always are; short ones are if they are one edit apart: a letter
+    more, another letter, or two neighbours swapped.
+    """
+    left_size, right_size = left_end - left_begin, right_end - right_begin
+    shorter = min(left_size, right_size)
     if left[left_begin] != right[right_begin] and shorter < MIN_OTHER_FIRST_LETTER_LENGTH:
         return False
-    return edit_distance(left, left_begin, left_end, right, right_begin, right_end, limit) <= limit
+    if shorter >= MIN_TWO_EDITS_LENGTH:
+        return True
+    if abs(left_size - right_size) > 1:
+        return False
+    head = 0
+    while head < shorter and left[left_begin + head] == right[right_begin + head]:
+        head += 1
+    tail = 0
+    while tail < shorter - head and left[left_end - 1 - tail] == right[right_end - 1 - tail]:
+        tail += 1
+    if head + tail >= max(left_size, right_size) - 1:
+        return True
+    return (
+        left_size == right_size
+        and head + tail == left_size - 2
+        and left[left_begin + head] == right[right_begin + head + 1]
+        and left[left_begin + head + 1] == right[right_begin + head]
+    )
 
 
 @njit(cache=True, nogil=True)
-def _add_typos(found, count, first, digest, data, begin, end, vocabulary, own):  # type: ignore[no-untyped-def]
-    """Append the concepts of the words under ``digest`` that are within a typo of ``data[begin:end]``."""
-    _, _, concept_of, word_data, word_starts, delete_keys, delete_values, delete_starts, delete_words = vocabulary
-    entry = find(delete_keys, delete_values, digest)
-    if entry < 0:
-        return found, count
-    for at in range(delete_starts[entry], delete_starts[entry + 1]):
-        word = delete_words[at]
-        concept = concept_of[word]
-        known = concept == own
-        for earlier in range(first, count):
-            known = known or found[earlier] == concept
-        if not known and _is_typo(data, begin, end, word_data, word_starts[word], word_starts[word + 1]):
-            found = grown(found, count + 1)
-            found[count] = concept
-            count += 1
-    return found, count
+def _typos(  # type: ignore[no-untyped-def]
+    found, count, data, begin, end, own, concept_of, word_data, word_starts, keys, values, starts, words, present
+):
+    """Append the concepts, other than ``own``, of all words within a typo of ``data[begin:end]``.
 
-
-@njit(cache=True, nogil=True)
-def _typos(found, count, data, begin, end, vocabulary, own):  # type: ignore[no-untyped-def]
-    """Append the concepts, other than ``own``, of all words within a typo of ``data[begin:end]``."""
+    ``keys`` to ``words``: the words by each text left by a deletion (``deletes``); ``present``: see ``hash_filter``.
+    """
     if not MIN_TYPO_LENGTH <= end - begin <= MAX_TYPO_LENGTH:
         return found, count
     first = count
-    whole = mix(fnv(FNV_START, data, begin, end))
-    found, count = _add_typos(found, count, first, whole, data, begin, end, vocabulary, own)
     state = FNV_START
-    for left_out in range(begin, end):
-        if left_out == begin or data[left_out] != data[left_out - 1]:
-            digest = mix(fnv(state, data, left_out + 1, end))
-            found, count = _add_typos(found, count, first, digest, data, begin, end, vocabulary, own)
-        state = fnv_byte(state, data[left_out])
+    for left_out in range(begin - 1, end):
+        if left_out < begin:
+            digest = mix(fnv(FNV_START, data, begin, end))
+        else:
+            repeated = left_out > begin and data[left_out] == data[left_out - 1]
+            digest = np.uint64(0) if repeated else mix(fnv(state, data, left_out + 1, end))
+            state = fnv_byte(state, data[left_out])
+            if repeated:
+                continue  # the same text as without the letter before
+        if not present[np.int64(digest & np.uint64(present.size - 1))]:
+            continue
+        entry = find(keys, values, digest)
+        if entry < 0:
+            continue
+        for at in range(starts[entry], starts[entry + 1]):
+            word = words[at]
+            concept = concept_of[word]
+            known = concept == own
+            for earlier in range(first, count):
+                known = known or found[earlier] == concept
+            if not known and _is_typo(data, begin, end, word_data, word_starts[word], word_starts[word + 1]):
+                found = grown(found, count + 1)
+                found[count] = concept
+                count += 1
     return found, count
 
 
@@ -111,14 +134,28 @@ def look_up(data, starts, vocabulary, joined):  # type: ignore[no-untyped-def]
     whether the word is a number. ``typo_*``: per token, concepts within a typo of it, other than its own. ``extra_*``:
     per name, concepts of words it writes joined or apart. ``compact_hashes``: of the name without spaces.
     """
-    keys, values, concept_of = vocabulary[0], vocabulary[1], vocabulary[2]
+    (
+        keys,
+        values,
+        concept_of,
+        word_data,
+        word_starts,
+        delete_keys,
+        delete_values,
+        delete_starts,
+        delete_words,
+        delete_present,
+    ) = vocabulary
     joined_keys, joined_values, joined_first, joined_second = joined
     names = starts.size - 1
     token_starts = np.empty(names + 1, dtype=np.int32)
-    concepts = np.empty(4 * names + 16, dtype=np.int32)
-    numeric = np.empty(4 * names + 16, dtype=np.bool_)
-    typo_starts = np.empty(4 * names + 17, dtype=np.int32)
-    typos = np.empty(1024, dtype=np.int32)
+    most = names + 1
+    for at in range(starts[0], starts[names]):
+        most += data[at] == SPACE
+    concepts = np.empty(most, dtype=np.int32)
+    numeric = np.empty(most, dtype=np.bool_)
+    typo_starts = np.empty(most + 1, dtype=np.int32)
+    typos = np.empty(4 * most, dtype=np.int32)
     extra_starts = np.empty(names + 1, dtype=np.int32)
     extras = np.empty(1024, dtype=np.int32)
     compact = np.empty(names, dtype=np.uint64)
@@ -144,9 +181,6 @@ def look_up(data, starts, vocabulary, joined):  # type: ignore[no-untyped-def]
                 digits += data[end] <= 57
                 end += 1
             digest = mix(state)
-            concepts = grown(concepts, count + 1)
-            numeric = grown(numeric, count + 1)
-            typo_starts = grown(typo_starts, count + 2)
             word = find(keys, values, digest)
             concepts[count] = concept_of[word] if word >= 0 else -1
             numeric[count] = digits == end - at
@@ -165,16 +199,33 @@ def look_up(data, starts, vocabulary, joined):  # type: ignore[no-untyped-def]
                 seen_starts = grown(seen_starts, seen + 2)
                 first = seen_starts[seen]
                 if digits == 0:
-                    seen_typos, first = _typos(seen_typos, first, data, at, end, vocabulary, concepts[count])
+                    seen_typos, first = _typos(
+                        seen_typos,
+                        first,
+                        data,
+                        at,
+                        end,
+                        concepts[count],
+                        concept_of,
+                        word_data,
+                        word_starts,
+                        delete_keys,
+                        delete_values,
+                        delete_starts,
+                        delete_words,
+                        delete_present,
+                    )
                 seen += 1
                 seen_starts[seen] = first
             number = seen_starts[known + 1] - seen_starts[known]
-            typos = grown(typos, typo_count + number)
-            for place in range(number):
-                typos[typo_count + place] = seen_typos[seen_starts[known] + place]
-            typo_count += number
+            if number:
+                typos = grown(typos, typo_count + number)
+                for place in range(number):
+                    typos[typo_count + place] = seen_typos[seen_starts[known] + place]
+                typo_count += number
 
-            extras = grown(extras, extra_count + 3)
+            if extra_count + 3 > extras.size:
+                extras = grown(extras, extra_count + 3)
             length = end - at
             if word < 0 and length >= MIN_JOINED_LENGTH:
                 pair = find(joined_keys, joined_values, digest)
