@@ -87,8 +87,8 @@ def _share_with_interval(part: float, whole: float) -> dict[str, float | None]:
 
     if not whole:
         return {"estimate": None, "low": None, "high": None}
-    low, high = beta.ppf([0.025, 0.975], part + 0.5, whole - part + 0.5)
-    return {"estimate": round(part / whole, 6), "low": round(float(low), 6), "high": round(float(high), 6)}
+    low, high = (float(beta.ppf(level, part + 0.5, whole - part + 0.5)) for level in (0.025, 0.975))
+    return {"estimate": round(part / whole, 6), "low": round(low, 6), "high": round(high, 6)}
 
 
 def reconcile(

@@ -19,10 +19,7 @@ import pyarrow.compute as pc
 from enrich_dist.matching.arrays import Lists
 from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.matching.index import (
-    DUNS_PATTERN,
     STATE_PATTERN,
-    UEI_PATTERN,
-    ZIP_PATTERN,
     CompanyIndex,
     Relation,
     join_city,
@@ -100,7 +97,9 @@ def prepare(index: CompanyIndex, recipients: pa.Table) -> Prepared:
     order = np.lexsort((kinds, rows))
     encoded = pc.dictionary_encode(names)
     distinct = encoded.dictionary
-    states = normalise_codes(column["state"], STATE_PATTERN)
+    # Repeated texts are normalised once; identifiers and ZIP codes are valid in form already (``schema.RECIPIENT``).
+    state_codes = pc.dictionary_encode(column["state"])
+    states = normalise_codes(state_codes.dictionary, STATE_PATTERN).take(state_codes.indices)
     cities = pc.dictionary_encode(column["city"])
     city_names = normalise_cities(cities.dictionary).take(cities.indices)
     return Prepared(
@@ -111,16 +110,16 @@ def prepare(index: CompanyIndex, recipients: pa.Table) -> Prepared:
         name_rows=rows[order],
         name_ids=encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)[order],
         name_kinds=kinds[order],
-        ueis=Codes.of(normalise_codes(column["uei"], UEI_PATTERN), index.ueis),
-        duns=Codes.of(normalise_codes(column["duns"], DUNS_PATTERN), index.duns),
+        ueis=Codes.of(column["uei"], index.ueis),
+        duns=Codes.of(column["duns"], index.duns),
         states=Codes.of(states, index.states),
         cities=Codes.of(join_city(states, city_names), index.cities),
-        zips=Codes.of(normalise_codes(column["zip5"], ZIP_PATTERN), index.zips),
+        zips=Codes.of(column["zip5"], index.zips),
         streets=(column["address_line_1"], column["address_line_2"]),
     )
 
 
-def _names(column: dict[str, pa.Array]) -> tuple[Ints, pa.Array, npt.NDArray[np.int8]]:
+def _names(column: dict[str, pa.Array]) -> tuple[Ints, pa.Array, Ints]:
     """(row, normalised name, kind) of all names of the recipients."""
     count = len(column["name"])
     own = np.arange(count)
@@ -140,8 +139,11 @@ def _names(column: dict[str, pa.Array]) -> tuple[Ints, pa.Array, npt.NDArray[np.
         parts.append((owner[split["row"].to_numpy()], whole(split["name"]), kinds))
     if not parts:
         return np.zeros(0, dtype=np.int64), pa.array([], pa.string()), np.zeros(0, dtype=np.int8)
-    rows, names, kinds = zip(*parts, strict=True)
-    return np.concatenate(rows), pa.concat_arrays(names), np.concatenate(kinds)
+    return (
+        np.concatenate([part[0] for part in parts]),
+        pa.concat_arrays([part[1] for part in parts]),
+        np.concatenate([part[2] for part in parts]),
+    )
 
 
 def candidate_pairs(index: CompanyIndex, batch: Prepared, config: CandidateConfig) -> Pairs:

@@ -30,7 +30,7 @@ MAX_RARE_POSTINGS = 250
 
 _ARRAYS = (
     "word_keys word_values word_concepts word_data word_starts delete_keys delete_values delete_starts delete_words"
-    " delete_present joined_keys joined_values joined_first joined_second weights posting_starts postings common state_starts"
+    " delete_present near_starts near_concepts joined_keys joined_values joined_first joined_second weights posting_starts postings common state_starts"
     " state_postings name_weights name_token_starts name_tokens numeric compact compact_keys compact_values"
     " background compact_starts compact_names cut_keys cut_values cut_starts cut_names"
 ).split()
@@ -53,6 +53,7 @@ class Vocabulary:
         return self.take(
             "word_keys", "word_values", "word_concepts", "word_data", "word_starts",
             "delete_keys", "delete_values", "delete_starts", "delete_words", "delete_present",
+            "near_starts", "near_concepts",
         )  # fmt: skip
 
     @property
@@ -105,7 +106,7 @@ def background() -> tuple[dict[str, int], int]:
 
 def weigh(shares: npt.NDArray[np.float64]) -> Ints:
     """Weight of a concept by its share among names: int32, at least 1."""
-    return np.maximum(1, np.rint(-WEIGHT_PER_BIT * np.log2(shares))).astype(np.int32)
+    return np.asarray(np.maximum(1, np.rint(-WEIGHT_PER_BIT * np.log2(shares))), dtype=np.int32)
 
 
 def write_vocabulary(
@@ -152,6 +153,12 @@ def write_vocabulary(
     word, hashes = kernel.deletes(word_data, word_starts)
     arrays.update(_grouped("delete", hashes, word, "words"))
     arrays["delete_present"] = hash_filter(hashes)
+    _, background_names = background()
+    arrays["near_starts"], arrays["near_concepts"] = kernel.neighbours(
+        frequency + np.rint(in_background * background_names).astype(np.int64),
+        *(arrays[name] for name in ("word_concepts", "word_data", "word_starts", "delete_keys", "delete_values")),
+        *(arrays[name] for name in ("delete_starts", "delete_words", "delete_present")),
+    )
     arrays.update(_grouped("compact", arrays["compact"], np.arange(name_count), "names"))
     cut_data, cut_starts = text_buffers(cut[1])
     arrays.update(_grouped("cut", hash_texts(cut_data, cut_starts, True), cut[0], "names"))

@@ -48,7 +48,7 @@ def name_lists() -> tuple[Sequences, tuple[Any, ...]]:
     """(markers of further names, what ``kernels.names.normalise`` takes as ``lists``)."""
     pairs = [line.split(" ") for line in lines("abbreviations.txt")]
     replaced = hash_table(hashes_of([short for short, _ in pairs]), np.arange(len(pairs)))
-    (the, _), (conjunction, _) = as_bytes(["THE"]), as_bytes(["AND"])
+    the, conjunction = hashes_of(["THE", "AND"])
     forms = _sequences(lines("legal_forms.txt"), by=-1)
     markers = _sequences(lines("name_markers.txt"), by=0)
     return markers, (forms, (*replaced, *as_bytes([long for _, long in pairs])), the, conjunction)

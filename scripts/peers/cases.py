@@ -64,7 +64,10 @@ def read_case(directory: Path, *, companies: int | None, recipients: int | None,
     left = _left_columns(pq.read_table(directory / "organisations.parquet"))
     right = _right_columns(pq.read_table(directory / "recipients.parquet"))
     known = _known_of_truth(pq.read_table(directory / "truth.parquet"))
-    return _hidden(directory.name, *_part(left, right, known, companies, recipients, seed), known, seed)
+    some_left, some_right = _part(left, right, known, companies, recipients, seed)
+    whole = (len(some_left), len(some_right)) == (len(left), len(right))
+    name = directory.name if whole else f"{directory.name}-part-{len(some_right)}x{len(some_left)}"
+    return _hidden(name, some_left, some_right, known, seed)
 
 
 def read_labels(labels: Path, recipients: Path, *, with_uei_only: bool, seed: int) -> Case:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,8 +34,14 @@ KNOWN = {
 }  # fmt: skip
 
 
-def write(store: CheckpointStore, key: str = KEY) -> CheckpointRecord:
-    return store.write(key, candidates(), lambda: KNOWN)
+COUNTS = pa.table(
+    [["concept", "recipients"], pa.array([5, 0], pa.int32()), pa.array([3, 10], pa.int64())], schema=schema.COUNT
+)
+TABLES = {"candidates": CheckpointStore.data_path, "counts": CheckpointStore.counts_path}
+
+
+def write(store: CheckpointStore, key: str = KEY, counts: pa.Table = COUNTS) -> CheckpointRecord:
+    return store.write(key, candidates(), counts, lambda: KNOWN)
 
 
 def test_a_checkpoint_is_found_again(tmp_path: Path) -> None:
@@ -43,11 +50,31 @@ def test_a_checkpoint_is_found_again(tmp_path: Path) -> None:
 
     assert store.read_record(KEY) == written
     assert pq.read_table(store.data_path(KEY)).equals(candidates())
+    assert pq.read_table(store.counts_path(KEY)).equals(COUNTS)
+    assert written.candidates == 3
     assert store.find([KEY, OTHER_KEY]) == ({KEY: written}, [])
 
 
-def test_the_bytes_depend_on_the_candidates_alone(tmp_path: Path) -> None:
-    assert write(CheckpointStore(tmp_path / "a")).sha256 == write(CheckpointStore(tmp_path / "b")).sha256
+def test_the_bytes_depend_on_the_tables_alone(tmp_path: Path) -> None:
+    one, again = write(CheckpointStore(tmp_path / "a")), write(CheckpointStore(tmp_path / "b"))
+    other = write(CheckpointStore(tmp_path / "c"), counts=COUNTS.slice(1))
+
+    assert (one.sha256, one.counts_sha256) == (again.sha256, again.counts_sha256)
+    assert other.sha256 == one.sha256
+    assert other.counts_sha256 != one.counts_sha256
+
+
+def test_what_is_known_is_asked_when_both_tables_are_written(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    there = []
+
+    def known() -> dict[str, Any]:
+        there.extend(sorted(path.name for path in tmp_path.iterdir()))
+        return KNOWN
+
+    store.write(KEY, candidates(), COUNTS, known)
+
+    assert there == sorted(path(store, KEY).name for path in TABLES.values())
 
 
 def test_every_part_of_the_key_matters() -> None:
@@ -61,9 +88,53 @@ def test_every_part_of_the_key_matters() -> None:
     assert len(keys) == 5
 
 
-def _truncate(store: CheckpointStore) -> None:
-    data = store.data_path(KEY).read_bytes()
-    store.data_path(KEY).write_bytes(data[: len(data) // 2])
+def is_none(store: CheckpointStore) -> bool:
+    """Whether the checkpoint is not read, and is told to be damaged."""
+    with pytest.raises(CorruptionError):
+        store.read_record(KEY)
+    valid, damaged = store.find([KEY])
+    return valid == {} and len(damaged) == 1
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes() + b"\0"),
+        lambda path: pq.write_table(pa.table({"a": [1]}), path),
+    ],
+    ids=["truncated", "missing", "empty", "longer", "other-schema"],
+)
+def test_a_checkpoint_with_a_damaged_table_is_none(
+    tmp_path: Path, table: str, damage: Callable[[Path], object]
+) -> None:
+    store = CheckpointStore(tmp_path)
+    write(store)
+    damage(TABLES[table](store, KEY))
+
+    assert is_none(store)
+
+
+def test_tables_that_changed_places_are_none(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    write(store)
+    store.data_path(KEY).rename(tmp_path / "aside")
+    store.counts_path(KEY).rename(store.data_path(KEY))
+    (tmp_path / "aside").rename(store.counts_path(KEY))
+
+    assert is_none(store)
+
+
+def test_counts_of_another_checkpoint_are_none(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    write(store)
+    write(store, OTHER_KEY, counts=COUNTS.slice(1))
+    store.counts_path(OTHER_KEY).replace(store.counts_path(KEY))
+
+    assert is_none(store)
 
 
 def _foreign(store: CheckpointStore) -> None:
@@ -71,56 +142,47 @@ def _foreign(store: CheckpointStore) -> None:
     store.record_path(OTHER_KEY).replace(store.record_path(KEY))
 
 
-def _miscount(store: CheckpointStore) -> None:
-    record = json.loads(store.record_path(KEY).read_text("utf-8"))
-    store.record_path(KEY).write_text(json.dumps({**record, "rows_in": 11}), "utf-8")
+def _changed(**values: Any) -> Callable[[CheckpointStore], None]:
+    """A record whose fields are others; a field that is None is left out."""
+
+    def change(store: CheckpointStore) -> None:
+        record = {**json.loads(store.record_path(KEY).read_text("utf-8")), **values}
+        record = {name: value for name, value in record.items() if value is not None}
+        store.record_path(KEY).write_text(json.dumps(record), "utf-8")
+
+    return change
 
 
 @pytest.mark.parametrize(
     "damage",
     [
-        _truncate,
         _foreign,
-        _miscount,
-        lambda store: store.data_path(KEY).unlink(),
-        lambda store: store.data_path(KEY).write_bytes(b""),
+        _changed(rows_in=11),
+        _changed(counts_sha256=None),
+        _changed(counts_bytes="7"),
         lambda store: store.record_path(KEY).write_text("", "utf-8"),
         lambda store: store.record_path(KEY).write_text("[]", "utf-8"),
         lambda store: store.record_path(KEY).write_text('{"key": 1}', "utf-8"),
-        lambda store: pq.write_table(pa.table({"a": [1]}), store.data_path(KEY)),
     ],
-    ids=[
-        "truncated",
-        "foreign",
-        "miscounted",
-        "missing",
-        "empty",
-        "torn-record",
-        "list",
-        "other-record",
-        "other-schema",
-    ],
+    ids=["foreign", "miscounted", "without-counts", "other-type", "torn", "list", "other-document"],
 )
 def test_a_damaged_checkpoint_is_none(tmp_path: Path, damage: Callable[[CheckpointStore], None]) -> None:
     store = CheckpointStore(tmp_path)
     write(store)
     damage(store)
 
-    with pytest.raises(CorruptionError):
-        store.read_record(KEY)
-    valid, damaged = store.find([KEY])
-    assert valid == {}
-    assert len(damaged) == 1
+    assert is_none(store)
 
 
-@given(position=st.integers(min_value=0), bit=st.integers(0, 7))
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_flipped_bit_is_found(tmp_path: Path, position: int, bit: int) -> None:
+@given(table=st.sampled_from(sorted(TABLES)), position=st.integers(min_value=0), bit=st.integers(0, 7))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_flipped_bit_is_found(tmp_path: Path, table: str, position: int, bit: int) -> None:
     store = CheckpointStore(tmp_path)
     write(store)
-    data = bytearray(store.data_path(KEY).read_bytes())
+    path = TABLES[table](store, KEY)
+    data = bytearray(path.read_bytes())
     data[position % len(data)] ^= 1 << bit
-    store.data_path(KEY).write_bytes(data)
+    path.write_bytes(data)
 
     with pytest.raises(CorruptionError):
         store.read_record(KEY)
@@ -130,7 +192,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
 
     with pytest.raises(TypeError):
-        store.write(KEY, candidates(), lambda: {"rows_in": 10})
+        store.write(KEY, candidates(), COUNTS, lambda: {"rows_in": 10})
 
     assert not store.record_path(KEY).exists()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".tmp")] == []

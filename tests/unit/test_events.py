@@ -47,7 +47,11 @@ def _task(number: int) -> ChunkTask:
 
 
 def _record(number: int) -> CheckpointRecord:
-    return CheckpointRecord(f"key{number}", 100, 1, 99, 0, 1, 1, "", 1.0, 1, "vmhwm", 0, "0", "h", 1, 1)
+    return CheckpointRecord(
+        key=f"key{number}", rows_in=100, rows_with_candidates=1, rows_without_candidates=99, rows_quarantined=0,
+        candidates=1, bytes=1, sha256="", counts_bytes=1, counts_sha256="", seconds=1.0, peak_memory_bytes=1,
+        memory_method="vmhwm", memory_limit_bytes=0, worker="0", host="h", pid=1, attempt=1,
+    )  # fmt: skip
 
 
 def test_progress_counts_what_was_there_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

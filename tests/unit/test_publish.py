@@ -11,16 +11,27 @@ import pytest
 from enrich_dist.errors import PublicationBlockedError
 from enrich_dist.files import write_json
 from enrich_dist.publish import CURRENT, publish
+from enrich_dist.quality import Gate, judge
 from enrich_dist.store import open_or_build
 
 
-def make_result(path: Path, *, rate: float = 0.8, threshold: float = 0.7, content: str = "awards") -> Path:
-    passed = rate >= threshold
-    verdict = {
-        "status": "passed" if passed else "blocked",
-        "reasons": [] if passed else [f"match rate {rate} under {threshold}"],
-        "checks": [{"name": "match_rate", "passed": passed, "value": rate, "threshold": threshold, "reason": ""}],
-    }
+GATE = Gate(match_rate_threshold=0.7, min_estimated_precision=0.95)
+
+
+def make_result(
+    path: Path, *, rate: float = 0.8, precision: float | None = 0.99, gate: Gate = GATE, content: str = "awards"
+) -> Path:
+    """A result as the job makes one: judged, then stored with its digests."""
+    verdict = judge(
+        {
+            "match_rate": rate,
+            "awards": {"valid": 10, "matched": round(10 * rate)},
+            "accuracy": {"precision": {"estimate": precision}},
+            "reconciliation": {"balanced": True, "differences": []},
+            "completeness": {"chunks_missing": 0},
+        },
+        gate,
+    )
 
     def build(directory: Path) -> dict[str, Any]:
         (directory / "enriched_awards.parquet").write_text(content, "utf-8")
@@ -33,8 +44,8 @@ def make_result(path: Path, *, rate: float = 0.8, threshold: float = 0.7, conten
 def test_a_passed_result_is_published_and_again_without_change(tmp_path: Path) -> None:
     result = make_result(tmp_path / "results" / "one")
 
-    publish(result, tmp_path / "published", match_rate_threshold=0.7)
-    release = publish(result, tmp_path / "published", match_rate_threshold=0.7)
+    publish(result, tmp_path / "published", GATE)
+    release = publish(result, tmp_path / "published", GATE)
 
     assert release.reused
     assert (tmp_path / "published" / CURRENT / "enriched_awards.parquet").read_text("utf-8") == "awards"
@@ -42,9 +53,9 @@ def test_a_passed_result_is_published_and_again_without_change(tmp_path: Path) -
 
 def test_a_new_result_takes_the_place_of_the_old_one_and_the_old_one_stays(tmp_path: Path) -> None:
     published = tmp_path / "published"
-    one = publish(make_result(tmp_path / "results" / "one"), published, match_rate_threshold=0.7)
+    one = publish(make_result(tmp_path / "results" / "one"), published, GATE)
 
-    two = publish(make_result(tmp_path / "results" / "two", content="new"), published, match_rate_threshold=0.7)
+    two = publish(make_result(tmp_path / "results" / "two", content="new"), published, GATE)
 
     assert (published / CURRENT / "enriched_awards.parquet").read_text("utf-8") == "new"
     assert (one.path / "enriched_awards.parquet").read_text("utf-8") == "awards"
@@ -53,10 +64,10 @@ def test_a_new_result_takes_the_place_of_the_old_one_and_the_old_one_stays(tmp_p
 
 def test_a_result_made_anew_with_other_bytes_is_published(tmp_path: Path) -> None:
     result = tmp_path / "results" / "one"
-    publish(make_result(result), tmp_path / "published", match_rate_threshold=0.7)
+    publish(make_result(result), tmp_path / "published", GATE)
     shutil.rmtree(result)
 
-    publish(make_result(result, content="the same rows"), tmp_path / "published", match_rate_threshold=0.7)
+    publish(make_result(result, content="the same rows"), tmp_path / "published", GATE)
 
     current = tmp_path / "published" / CURRENT
     assert (current / "enriched_awards.parquet").read_text("utf-8") == "the same rows"
@@ -76,38 +87,60 @@ def _other_content(result: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "change", "reason"),
+    ("shares", "change", "reason"),
     [
-        (0.6, None, "match rate 0.6 under 0.7"),
-        (0.8, _without_verdict, "not the result that was judged"),
-        (0.6, _forged_verdict, "not the result that was judged"),
-        (0.8, _other_content, "not the result that was judged"),
+        ({"rate": 0.6}, None, r"match rate 0\.6000, threshold 0\.7000"),
+        ({"precision": 0.94}, None, r"0\.9400 are right by their own probabilities, at least 0\.9500"),
+        ({}, _without_verdict, "not the result that was judged"),
+        ({"rate": 0.6}, _forged_verdict, "not the result that was judged"),
+        ({}, _other_content, "not the result that was judged"),
     ],
-    ids=["blocked", "no-verdict", "forged-verdict", "other-content"],
+    ids=["match-rate", "precision", "no-verdict", "forged-verdict", "other-content"],
 )
 def test_anything_else_is_refused_and_what_is_published_stays(
-    tmp_path: Path, rate: float, change: Any, reason: str
+    tmp_path: Path, shares: dict[str, float], change: Any, reason: str
 ) -> None:
     published = tmp_path / "published"
-    before = publish(make_result(tmp_path / "results" / "before"), published, match_rate_threshold=0.7)
-    result = make_result(tmp_path / "results" / "one", rate=rate, content="not to be seen")
+    before = publish(make_result(tmp_path / "results" / "before"), published, GATE)
+    result = make_result(tmp_path / "results" / "one", content="not to be seen", **shares)
     if change:
         change(result)
 
     with pytest.raises(PublicationBlockedError, match=reason):
-        publish(result, published, match_rate_threshold=0.7)
+        publish(result, published, GATE)
 
     assert (published / CURRENT / "enriched_awards.parquet").read_text("utf-8") == "awards"
     assert {path.name for path in published.iterdir()} == {CURRENT, before.path.name}
 
 
-def test_a_verdict_by_a_laxer_threshold_is_refused(tmp_path: Path) -> None:
-    result = make_result(tmp_path / "results" / "one", rate=0.4, threshold=0.3)
+@pytest.mark.parametrize(
+    ("shares", "judged_by", "message"),
+    [
+        ({"rate": 0.4}, Gate(0.3, 0.95), r"passed at match_rate_threshold 0\.3, now it is 0\.7"),
+        ({"precision": 0.9}, Gate(0.7, 0.8), r"passed at min_estimated_precision 0\.8, now it is 0\.95"),
+        ({}, Gate(0.7, 0.8), r"passed at min_estimated_precision 0\.8, now it is 0\.95"),
+    ],
+    ids=["match-rate", "precision", "good-enough-but-not-judged-so"],
+)
+def test_a_verdict_by_a_laxer_threshold_is_refused(
+    tmp_path: Path, shares: dict[str, float], judged_by: Gate, message: str
+) -> None:
+    result = make_result(tmp_path / "results" / "one", gate=judged_by, **shares)
 
-    with pytest.raises(PublicationBlockedError, match=r"passed at match_rate_threshold 0\.3, now it is 0\.7"):
-        publish(result, tmp_path / "published", match_rate_threshold=0.7)
+    with pytest.raises(PublicationBlockedError, match=message):
+        publish(result, tmp_path / "published", GATE)
+
+    assert not (tmp_path / "published").exists()
+
+
+def test_a_verdict_by_a_stricter_gate_is_enough(tmp_path: Path) -> None:
+    result = make_result(tmp_path / "results" / "one", gate=Gate(0.8, 0.99))
+
+    publish(result, tmp_path / "published", GATE)
+
+    assert (tmp_path / "published" / CURRENT).exists()
 
 
 def test_a_result_that_never_was_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PublicationBlockedError):
-        publish(tmp_path / "nothing", tmp_path / "published", match_rate_threshold=0.7)
+        publish(tmp_path / "nothing", tmp_path / "published", GATE)

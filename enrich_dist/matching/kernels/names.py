@@ -31,44 +31,37 @@ def byte_classes() -> Bytes:
 
 
 @njit(cache=True, nogil=True)
-def _cut(data, begin, end, classes, text, starts, ends):  # type: ignore[no-untyped-def]
+def _cut(data, begin, end, classes, text, starts, ends, hashes):  # type: ignore[no-untyped-def]
     """Write the words of ``data[begin:end]`` one after the other into ``text``; return their number."""
     count, position, inside = 0, 0, False
+    state = FNV_START
     for at in range(begin, end):
         letter = classes[data[at]]
-        if letter == 1:
+        if letter == DROPPED:
             continue
-        if letter == 0 or letter == 2:
-            if inside:
-                ends[count] = position
-                count += 1
-                inside = False
-            if letter == 2:
-                starts[count] = position
-                text[position], text[position + 1], text[position + 2] = 65, 78, 68
-                position += 3
-                ends[count] = position
-                count += 1
-        else:
+        if letter > AMPERSAND:
             if not inside:
                 starts[count] = position
+                state = FNV_START
                 inside = True
             text[position] = letter
+            state = fnv_byte(state, letter)
             position += 1
+            continue
+        if inside:
+            ends[count], hashes[count] = position, mix(state)
+            count += 1
+            inside = False
+        if letter == AMPERSAND:
+            starts[count] = position
+            text[position], text[position + 1], text[position + 2] = 65, 78, 68
+            position += 3
+            ends[count], hashes[count] = position, mix(fnv(FNV_START, text, position - 3, position))
+            count += 1
     if inside:
-        ends[count] = position
+        ends[count], hashes[count] = position, mix(state)
         count += 1
     return count
-
-
-@njit(cache=True, nogil=True)
-def _is(text, start, end, word):  # type: ignore[no-untyped-def]
-    if end - start != word.size:
-        return False
-    for at in range(word.size):
-        if text[start + at] != word[at]:
-            return False
-    return True
 
 
 @njit(cache=True, nogil=True)
@@ -83,11 +76,10 @@ def _sequence(text, starts, ends, first, last):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _marker(text, starts, ends, first, last, markers):  # type: ignore[no-untyped-def]
+def _marker(text, starts, ends, hashes, first, last, keys, values, begin_keys, begin_values):  # type: ignore[no-untyped-def]
     """(position, words) of the first marker of a further name (DBA, FORMERLY, …), (last, 0) where there is none."""
-    keys, values, begin_keys, begin_values = markers
     for number in range(first, last):
-        longest = find(begin_keys, begin_values, _sequence(text, starts, ends, number, number + 1))
+        longest = find(begin_keys, begin_values, hashes[number])
         for words in range(min(longest, last - number), 0, -1):
             if find(keys, values, _sequence(text, starts, ends, number, number + words)) >= 0:
                 # Spelled D B A after another initial, it is part of the initials.
@@ -99,13 +91,14 @@ def _marker(text, starts, ends, first, last, markers):  # type: ignore[no-untype
 
 
 @njit(cache=True, nogil=True)
-def _without_legal_forms(text, starts, ends, first, last, forms, conjunction):  # type: ignore[no-untyped-def]
+def _without_legal_forms(  # type: ignore[no-untyped-def]
+    text, starts, ends, hashes, first, last, keys, values, end_keys, end_values, conjunction
+):
     """The end of the words without legal forms (and an AND before them); ``last`` if nothing else would be left."""
-    keys, values, end_keys, end_values = forms
     end = last
     while end > first:
         words = 0
-        longest = find(end_keys, end_values, _sequence(text, starts, ends, end - 1, end))
+        longest = find(end_keys, end_values, hashes[end - 1])
         for size in range(min(longest, end - first), 0, -1):
             if find(keys, values, _sequence(text, starts, ends, end - size, end)) >= 0:
                 words = size
@@ -113,13 +106,13 @@ def _without_legal_forms(text, starts, ends, first, last, forms, conjunction):  
         if words == 0:
             return end
         end -= words
-        if end > first and _is(text, starts[end - 1], ends[end - 1], conjunction):
+        if end > first and hashes[end - 1] == conjunction:
             end -= 1
     return last
 
 
 @njit(cache=True, nogil=True)
-def _join_initials(text, starts, ends, first, last, free):  # type: ignore[no-untyped-def]
+def _join_initials(text, starts, ends, hashes, first, last, free):  # type: ignore[no-untyped-def]
     """Make one word of every run of single characters; return (last, free)."""
     kept = first
     number = first
@@ -132,59 +125,35 @@ def _join_initials(text, starts, ends, first, last, free):  # type: ignore[no-un
             for member in range(number, run):
                 text[free] = text[starts[member]]
                 free += 1
-            starts[kept], ends[kept] = begin, free
+            starts[kept], ends[kept], hashes[kept] = begin, free, mix(fnv(FNV_START, text, begin, free))
             number = run
         else:
-            starts[kept], ends[kept] = starts[number], ends[number]
+            starts[kept], ends[kept], hashes[kept] = starts[number], ends[number], hashes[number]
             number += 1
         kept += 1
     return kept, free
 
 
 @njit(cache=True, nogil=True)
-def _normalise_words(text, starts, ends, first, last, free, lists):  # type: ignore[no-untyped-def]
-    """Apply all steps to the words until nothing changes; return (first, last, free)."""
-    forms, (replaced_keys, replaced_values, by_text, by_starts), the, conjunction = lists
-    changed = True
-    while changed:
-        changed = False
-        while last - first > 1 and _is(text, starts[first], ends[first], the):
-            first += 1
-        end = _without_legal_forms(text, starts, ends, first, last, forms, conjunction)
-        if end != last:
-            last = end
-            changed = True
-        before = last
-        last, free = _join_initials(text, starts, ends, first, last, free)
-        changed = changed or before != last
-        for number in range(first, last):
-            by = find(replaced_keys, replaced_values, mix(fnv(FNV_START, text, starts[number], ends[number])))
-            if by >= 0:
-                starts[number] = free
-                for at in range(by_starts[by], by_starts[by + 1]):
-                    text[free] = by_text[at]
-                    free += 1
-                ends[number] = free
-                changed = True
-    return first, last, free
-
-
-@njit(cache=True, nogil=True)
 def normalise(data, offsets, classes, markers, lists, room):  # type: ignore[no-untyped-def]
     """Normal forms of all names of every text.
 
-    ``room``: bytes of working text that the longest text can need (``working_bytes``). Returns (data, starts, row,
-    further): texts, the number of the text each came from, ascending, and whether it stood behind a marker. A text of
-    which nothing is left gives nothing.
+    ``markers``, ``lists``: ``words.name_lists``; ``room``: bytes of working text that the longest text can need
+    (``working_bytes``). Returns (data, starts, row, further): texts, the number of the text each came from, ascending,
+    and whether it stood behind a marker. A text of which nothing is left gives nothing.
     """
+    marker_keys, marker_values, marker_begin_keys, marker_begin_values = markers
+    forms, replaced, the, conjunction = lists
+    form_keys, form_values, form_end_keys, form_end_values = forms
+    replaced_keys, replaced_values, by_text, by_starts = replaced
     capacity = 2
     for number in range(offsets.size - 1):
-        capacity = max(capacity, offsets[number + 1] - offsets[number] + 2)
+        capacity = max(capacity, 2 * (offsets[number + 1] - offsets[number] + 2))
     text = np.empty(room, dtype=np.uint8)
-    starts = np.empty(capacity * 2, dtype=np.int32)
-    ends = np.empty(capacity * 2, dtype=np.int32)
-    own_starts = np.empty(capacity * 2, dtype=np.int32)
-    own_ends = np.empty(capacity * 2, dtype=np.int32)
+    all_starts, all_ends = np.empty(capacity, dtype=np.int32), np.empty(capacity, dtype=np.int32)
+    all_hashes = np.empty(capacity, dtype=np.uint64)
+    starts, ends = np.empty(capacity, dtype=np.int32), np.empty(capacity, dtype=np.int32)
+    hashes = np.empty(capacity, dtype=np.uint64)
 
     out = np.empty(max(64, data.size + 16), dtype=np.uint8)
     out_starts = np.empty(offsets.size + 16, dtype=np.int32)
@@ -193,34 +162,79 @@ def normalise(data, offsets, classes, markers, lists, room):  # type: ignore[no-
     written, position = 0, 0
     out_starts[0] = 0
     for row in range(offsets.size - 1):
-        count = _cut(data, offsets[row], offsets[row + 1], classes, text, starts, ends)
-        free = ends[count - 1] if count else 0
+        count = _cut(data, offsets[row], offsets[row + 1], classes, text, all_starts, all_ends, all_hashes)
+        free = all_ends[count - 1] if count else np.int32(0)
         begin, further = 0, False
         while begin < count:
-            at, marker = _marker(text, starts, ends, begin, count, markers)
+            at, marker = _marker(
+                text,
+                all_starts,
+                all_ends,
+                all_hashes,
+                begin,
+                count,
+                marker_keys,
+                marker_values,
+                marker_begin_keys,
+                marker_begin_values,
+            )
             # A marker with nothing on one side names nothing, and goes; alone it is the name.
             if marker and at == begin and begin + marker < count:
                 begin += marker
                 continue
             if marker and at == begin:
                 at, marker = count, 0
-            for number in range(begin, at):
-                own_starts[number - begin], own_ends[number - begin] = starts[number], ends[number]
-            first, last, free = _normalise_words(text, own_starts, own_ends, 0, at - begin, free, lists)
+            last = at - begin
+            starts[:last], ends[:last], hashes[:last] = all_starts[begin:at], all_ends[begin:at], all_hashes[begin:at]
+            first, changed = 0, True
+            while changed:
+                changed = False
+                while last - first > 1 and hashes[first] == the:
+                    first += 1
+                end = _without_legal_forms(
+                    text,
+                    starts,
+                    ends,
+                    hashes,
+                    first,
+                    last,
+                    form_keys,
+                    form_values,
+                    form_end_keys,
+                    form_end_values,
+                    conjunction,
+                )
+                changed = end != last
+                last = end
+                end, free = _join_initials(text, starts, ends, hashes, first, last, free)
+                changed = changed or end != last
+                last = end
+                for number in range(first, last):
+                    by = find(replaced_keys, replaced_values, hashes[number])
+                    if by >= 0:
+                        starts[number] = free
+                        for source in range(by_starts[by], by_starts[by + 1]):
+                            text[free] = by_text[source]
+                            free += 1
+                        ends[number] = free
+                        hashes[number] = mix(fnv(FNV_START, text, starts[number], free))
+                        changed = True
             size = last - first
             for number in range(first, last):
-                size += own_ends[number] - own_starts[number]
-            out = grown(out, position + size)
+                size += ends[number] - starts[number]
+            if position + size > out.size:
+                out = grown(out, position + size)
+            if written + 2 > out_starts.size:
+                out_starts = grown(out_starts, written + 2)
+                out_rows = grown(out_rows, out_starts.size)
+                out_further = grown(out_further, out_starts.size)
             for number in range(first, last):
                 if number > first:
                     out[position] = SPACE
                     position += 1
-                for source in range(own_starts[number], own_ends[number]):
+                for source in range(starts[number], ends[number]):
                     out[position] = text[source]
                     position += 1
-            out_starts = grown(out_starts, written + 2)
-            out_rows = grown(out_rows, written + 1)
-            out_further = grown(out_further, written + 1)
             out_rows[written], out_further[written] = row, further
             written += 1
             out_starts[written] = position

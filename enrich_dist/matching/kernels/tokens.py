@@ -30,6 +30,8 @@ MIN_OTHER_FIRST_LETTER_LENGTH = 8
 MAX_TYPO_LENGTH = 32
 MIN_JOINED_LENGTH = 6
 MIN_PART_LENGTH = 2
+MAX_TYPO_BEARERS = 4
+NINE = np.uint8(ord("9"))
 
 
 @njit(cache=True, nogil=True)
@@ -126,6 +128,56 @@ def _typos(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def neighbours(bearers, concept_of, word_data, word_starts, keys, values, starts, words, present):  # type: ignore[no-untyped-def]
+    """(starts, concepts): for every word of the vocabulary, the concepts within a typo of it.
+
+    ``bearers``: names that bear each concept. Of two words that both occur in more than ``MAX_TYPO_BEARERS`` names
+    neither is the other mistyped.
+    """
+    size = word_starts.size - 1
+    found_starts = np.zeros(size + 1, dtype=np.int32)
+    found = np.empty(max(16, size), dtype=np.int32)
+    count = 0
+    for word in range(size):
+        begin, end = word_starts[word], word_starts[word + 1]
+        if not _has_digit(word_data, begin, end):
+            found, count = _typos(
+                found,
+                count,
+                word_data,
+                begin,
+                end,
+                concept_of[word],
+                concept_of,
+                word_data,
+                word_starts,
+                keys,
+                values,
+                starts,
+                words,
+                present,
+            )
+            if bearers[concept_of[word]] > MAX_TYPO_BEARERS:
+                kept = found_starts[word]
+                for at in range(found_starts[word], count):
+                    if bearers[found[at]] <= MAX_TYPO_BEARERS:
+                        found[kept] = found[at]
+                        kept += 1
+                count = kept
+        found_starts[word + 1] = count
+    return found_starts, found[:count].copy()
+
+
+@njit(cache=True, nogil=True)
+def _has_digit(data, begin, end):  # type: ignore[no-untyped-def]
+    """Whether a word has a digit: such words differ by a letter without being mistyped."""
+    for at in range(begin, end):
+        if data[at] <= NINE:
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True)
 def look_up(data, starts, vocabulary, joined):  # type: ignore[no-untyped-def]
     """The words of every name as concepts.
 
@@ -145,6 +197,8 @@ def look_up(data, starts, vocabulary, joined):  # type: ignore[no-untyped-def]
         delete_starts,
         delete_words,
         delete_present,
+        near_starts,
+        near,
     ) = vocabulary
     joined_keys, joined_values, joined_first, joined_second = joined
     names = starts.size - 1
@@ -178,14 +232,21 @@ def look_up(data, starts, vocabulary, joined):  # type: ignore[no-untyped-def]
             while end < stop and data[end] != SPACE:
                 state = fnv_byte(state, data[end])
                 whole = fnv_byte(whole, data[end])
-                digits += data[end] <= 57
+                digits += data[end] <= NINE
                 end += 1
             digest = mix(state)
             word = find(keys, values, digest)
             concepts[count] = concept_of[word] if word >= 0 else -1
             numeric[count] = digits == end - at
 
-            known = find(seen_keys, seen_values, digest)
+            # Typos of known words are in the index, those of others are found once per batch.
+            if word >= 0:
+                first, number = near_starts[word], near_starts[word + 1] - near_starts[word]
+                if number:
+                    typos = grown(typos, typo_count + number)
+                    typos[typo_count : typo_count + number] = near[first : first + number]
+                    typo_count += number
+            known = find(seen_keys, seen_values, digest) if word < 0 else np.int32(0)
             if known < 0:
                 known = seen
                 if 2 * (seen + 1) > seen_keys.size:
@@ -198,7 +259,7 @@ def look_up(data, starts, vocabulary, joined):  # type: ignore[no-untyped-def]
                 put(seen_keys, seen_values, digest, np.int32(seen))
                 seen_starts = grown(seen_starts, seen + 2)
                 first = seen_starts[seen]
-                if digits == 0:
+                if digits == 0:  # see _has_digit
                     seen_typos, first = _typos(
                         seen_typos,
                         first,
@@ -217,7 +278,7 @@ def look_up(data, starts, vocabulary, joined):  # type: ignore[no-untyped-def]
                     )
                 seen += 1
                 seen_starts[seen] = first
-            number = seen_starts[known + 1] - seen_starts[known]
+            number = seen_starts[known + 1] - seen_starts[known] if word < 0 else 0
             if number:
                 typos = grown(typos, typo_count + number)
                 for place in range(number):
