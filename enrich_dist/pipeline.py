@@ -200,49 +200,24 @@ class Pipeline:
     def enrich_awards(self) -> StepReport:
         """Reduce the checkpoints to one recipient per company, give it to the awards, and judge the result."""
         with self.directory.recording("enriched_awards", self.run_id) as done:
-            awards = open_verified(self.directory.output("sbir_awards", "awards"))
-            company = open_verified(self.directory.output("award_companies", "companies"))
-            plan = open_unverified(self.directory.output("recipient_chunks", "chunks"))
-            tasks = self.tasks()
-            store = CheckpointStore(self.directory.checkpoints)
-            records, _ = store.find(task.checkpoint_key for task in tasks)
+            inputs = self.result_inputs()
             decision = self.settings.matching.decision()
-            index = open_verified(self.directory.output("award_companies", "index"))
             gate = self._gate()
-            overrides = self.directory.read_overrides()
             key = directory_name(
                 "result",
                 reduce.ENGINE_VERSION,
                 weights.ENGINE_VERSION,
-                awards.content_digest,
-                company.content_digest,
-                plan.content_digest,
+                inputs.awards.content_digest,
+                inputs.company.content_digest,
+                inputs.plan.content_digest,
                 document_digest(decision.__dict__),
                 document_digest(gate.__dict__),
-                document_digest(overrides.to_pylist()),
-                *(f"{task.chunk_id}:{_sha256(records, task)}" for task in tasks),
+                document_digest(inputs.overrides.to_pylist()),
+                *(f"{number}:{digest}" for number, digest in enumerate(inputs.checkpoint_digests)),
             )
 
             def build(directory: Path) -> dict[str, Any]:
-                present = [task for task in tasks if task.checkpoint_key in records]
-                return build_result(
-                    directory,
-                    ResultInputs(
-                        awards=awards,
-                        company=company,
-                        plan=plan,
-                        checkpoints=[store.data_path(task.checkpoint_key) for task in present],
-                        counts=[store.counts_path(task.checkpoint_key) for task in present],
-                        vocabulary=open_index(index.path).vocabulary,
-                        overrides=overrides,
-                        chunk_rows=[_accounting(records[task.checkpoint_key], task.chunk_rows) for task in present],
-                        candidates_written=sum(records[task.checkpoint_key].candidates for task in present),
-                        chunks_planned=len(tasks),
-                    ),
-                    decision,
-                    gate,
-                    scratch=self.directory.scratch,
-                )
+                return build_result(directory, inputs, decision, gate, scratch=self.directory.scratch)
 
             stored = open_or_build(self.directory.results / key, build)
             metrics, verdict = stored.facts["metrics"], stored.facts["verdict"]
@@ -270,6 +245,27 @@ class Pipeline:
                     "companies by match probability": report.probability_table(metrics),
                 },
             )
+
+    def result_inputs(self) -> ResultInputs:
+        """What a result is made from, as it is now: chunks without a valid checkpoint are missing in it."""
+        tasks = self.tasks()
+        store = CheckpointStore(self.directory.checkpoints)
+        records, _ = store.find(task.checkpoint_key for task in tasks)
+        present = [task for task in tasks if task.checkpoint_key in records]
+        index = open_verified(self.directory.output("award_companies", "index"))
+        return ResultInputs(
+            awards=open_verified(self.directory.output("sbir_awards", "awards")),
+            company=open_verified(self.directory.output("award_companies", "companies")),
+            plan=open_unverified(self.directory.output("recipient_chunks", "chunks")),
+            checkpoints=[store.data_path(task.checkpoint_key) for task in present],
+            counts=[store.counts_path(task.checkpoint_key) for task in present],
+            checkpoint_digests=[_sha256(records, task) for task in tasks],
+            vocabulary=open_index(index.path).vocabulary,
+            overrides=self.directory.read_overrides(),
+            chunk_rows=[_accounting(records[task.checkpoint_key], task.chunk_rows) for task in present],
+            candidates_written=sum(records[task.checkpoint_key].candidates for task in present),
+            chunks_planned=len(tasks),
+        )
 
     def publish_awards(self) -> StepReport:
         """Swap in the judged result.

@@ -27,7 +27,7 @@ from enrich_dist.matching.decisions import (
 )
 from enrich_dist.matching.weights import MCounts, Weights, weight_row, weight_sql
 
-ENGINE_VERSION = "2"
+ENGINE_VERSION = "3"
 STATUSES = ("matched", "review", "unmatched")
 _ROW_GROUP_ROWS = 50_000
 _RECIPIENT_COLUMNS = [
@@ -41,19 +41,22 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def create_candidates(connection: duckdb.DuckDBPyConnection, checkpoints: Sequence[Path]) -> None:
-    """View ``candidates``: those of all checkpoints."""
+def create_candidates(
+    connection: duckdb.DuckDBPyConnection, checkpoints: Sequence[Path], further: pa.Table | None = None
+) -> None:
+    """View ``candidates``: those of all checkpoints, and ``further`` ones (``schema.CANDIDATE``)."""
+    found = connection.from_arrow(schema.CANDIDATE.empty_table() if further is None else further)
     if checkpoints:
-        connection.read_parquet([str(path) for path in checkpoints]).create_view("candidates", replace=True)
-    else:
-        connection.from_arrow(schema.CANDIDATE.empty_table()).create_view("candidates", replace=True)
+        stored = connection.read_parquet([str(path) for path in checkpoints])
+        found = stored if further is None else stored.union(found)
+    found.create_view("candidates", replace=True)
 
 
 def create_scored(connection: duckdb.DuckDBPyConnection, weights: Weights) -> None:
     """View ``scored``: the candidates with the weight of every comparison, their sum and the method.
 
     Needs ``candidates``, ``companies`` and ``overrides`` (``schema.OVERRIDE``): rejected pairs are left out, confirmed
-    ones outweigh all others.
+    ones outweigh all others. View ``weighed`` is the same with the rejected pairs.
     """
     _register(connection, "w", pa.Table.from_pylist([weight_row(weights)]))
     bits = pa.table({"name_code": np.arange(len(weights.name_bits), dtype=np.int32), "name_bits": weights.name_bits})
@@ -63,21 +66,24 @@ def create_scored(connection: duckdb.DuckDBPyConnection, weights: Weights) -> No
     parts = ", ".join(f"round({expression}, 4) as {name}_weight" for name, expression in comparisons.items())
     total = " + ".join(f"{name}_weight" for name in comparisons)
     connection.execute(f"""
-        create or replace temp view scored as
+        create or replace temp view weighed as
         with decided as (
-            select c.*, coalesce(decision = 'confirm', false) as confirmed, coalesce(name_bits, 0.0) as name_bits
+            select c.*, coalesce(decision = 'confirm', false) as confirmed,
+                   coalesce(decision = 'reject', false) as rejected, coalesce(name_bits, 0.0) as name_bits
             from candidates c
             left join (select company_id, recipient_id, decision from overrides join companies using (company_key)) o
                 using (company_id, recipient_id)
             left join name_information using (name_code)
-            where decision is distinct from 'reject'
-        ), weighed as (
+        ), compared as (
             select decided.*, {parts}, {method_sql()} as match_method from decided cross join w
         )
         select *, case when confirmed then {CONFIRMED_BITS} else round({total}, 4) end as match_weight,
                case match_method {ranks} else {len(METHODS)} end as method_rank
-        from weighed
+        from compared
     """)
+    connection.execute(
+        "create or replace temp view scored as select * exclude (rejected) from weighed where not rejected"
+    )
 
 
 def count_identified_pairs(connection: duckdb.DuckDBPyConnection) -> MCounts:
@@ -116,14 +122,14 @@ def read_counts(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) ->
 # Sources list one firm several times. Candidates of a company that bear one name and could be the same firm count as
 # one organisation: a row without UEI joins the one of its name with a UEI at its street, one without a street joins the
 # best of its name in its town, one without any place or identifier the best of its name. Rows of other UEIs, towns or
-# streets stay rivals.
+# streets stay rivals. Rejected pairs take part: who rejects one row of an organisation means all of them.
 _ORGANISATIONS = """
 with told as (
-    select company_id, source_row, recipient_id, uei, match_method, method_rank, match_weight,
+    select company_id, source_row, recipient_id, uei, match_method, method_rank, match_weight, confirmed, rejected,
            case when name_level >= 6 then name_code end as same_name,
            coalesce(state, '') || '|' || coalesce(city, '') as town, upper(address_line_1) as street,
            uei is null and duns is null and state is null and city is null and zip5 is null as nowhere
-    from scored
+    from weighed
 ), alone as (
     select *, case when uei is not null then uei
                    when same_name is null or nowhere then recipient_id
@@ -145,7 +151,7 @@ with told as (
     left join by_town t using (company_id, same_name, town)
     where same_name is not null and not nowhere group by all
 )
-select company_id, source_row, recipient_id, match_method, method_rank, match_weight,
+select company_id, source_row, recipient_id, match_method, method_rank, match_weight, confirmed, rejected,
        case when uei is not null or same_name is null then own
             when nowhere then coalesce(n.organisation, 'name ' || same_name)
             when street is not null then coalesce(s.organisation, own)
@@ -157,17 +163,19 @@ left join by_name n using (company_id, same_name)
 """
 
 
-def create_matches(connection: duckdb.DuckDBPyConnection, decision: DecisionConfig, recipients: int) -> float:
-    """Table ``company_matches``: every company of table ``companies`` with its best candidate and its status.
+def judge_organisations(connection: duckdb.DuckDBPyConnection, recipients: int) -> float:
+    """Temporary table ``judged``: of each company the candidate organisations by their best row, with their
+    ``probability`` and their ``place``, the best first.
 
-    Needs view ``scored``. ``runner_up_probability`` is that of the best candidate of another organisation. Returns the
-    estimated share of companies that have a partner.
+    Needs view ``weighed``. Returns the estimated share of companies that have a partner.
     """
-    recipient = ", ".join(f"{quoted(name)} as {quoted('recipient_' + _bare(name))}" for name in _RECIPIENT_COLUMNS)
-    evidence = ", ".join([*_COMPARISON_COLUMNS, *(f"{name}_weight" for name in weight_sql())])
     order = "match_weight desc, method_rank, recipient_id, source_row"
     # Narrow rows: what else is known of a winner is fetched afterwards.
     connection.execute(f"create or replace temp table rivals as {_ORGANISATIONS}")
+    connection.execute("""
+        delete from rivals using (select distinct company_id, organisation from rivals where rejected) r
+        where rivals.company_id = r.company_id and rivals.organisation = r.organisation and not rivals.confirmed
+    """)
     connection.execute(f"""
         create or replace temp table organisations as
         select company_id, source_row, match_method, match_weight, row_number() over best as place,
@@ -182,15 +190,31 @@ def create_matches(connection: duckdb.DuckDBPyConnection, decision: DecisionConf
         order by companies.company_id
     """).fetchnumpy()["odds"]
     share = partner_share(np.asarray(odds, dtype=np.float64))
-    prior = prior_odds(share, recipients)
+    connection.execute(
+        f"""
+        create or replace temp table judged as
+        select company_id, source_row, match_method, match_weight, place,
+               round($prior * pow(2, match_weight) / (1 + $prior * {recipients} * odds), 6) as probability
+        from organisations
+        """,
+        {"prior": prior_odds(share, recipients)},
+    )
+    return share
+
+
+def create_matches(connection: duckdb.DuckDBPyConnection, decision: DecisionConfig, recipients: int) -> float:
+    """Table ``company_matches``: every company of table ``companies`` with its best candidate and its status.
+
+    Needs views ``weighed`` and ``scored``. ``runner_up_probability`` is that of the best candidate of another
+    organisation. Returns the estimated share of companies that have a partner.
+    """
+    recipient = ", ".join(f"{quoted(name)} as {quoted('recipient_' + _bare(name))}" for name in _RECIPIENT_COLUMNS)
+    evidence = ", ".join([*_COMPARISON_COLUMNS, *(f"{name}_weight" for name in weight_sql())])
+    share = judge_organisations(connection, recipients)
     connection.execute(
         f"""
         create or replace table company_matches as
-        with judged as (
-            select company_id, source_row, match_method, match_weight, place,
-                   round($prior * pow(2, match_weight) / (1 + $prior * {recipients} * odds), 6) as probability
-            from organisations
-        ), winners as (
+        with winners as (
             select company_id, max(source_row) filter (place = 1) as source_row,
                    max(match_method) filter (place = 1) as match_method,
                    max(match_weight) filter (place = 1) as match_weight,
@@ -211,7 +235,7 @@ def create_matches(connection: duckdb.DuckDBPyConnection, decision: DecisionConf
         from companies left join best using (company_id)
         order by company_id
         """,
-        {"accept": decision.accept_probability, "review": decision.review_probability, "prior": prior},
+        {"accept": decision.accept_probability, "review": decision.review_probability},
     )
     return share
 

@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from enrich_dist import chunks, quality, reduce
+from enrich_dist import chunks, overrides, quality, reduce
 from enrich_dist.duck import DRIVER_MEMORY_MB, connect
 from enrich_dist.files import write_json
 from enrich_dist.matching.decisions import DecisionConfig
 from enrich_dist.matching.vocabulary import Vocabulary
-from enrich_dist.matching.weights import estimate
+from enrich_dist.matching.weights import Weights, estimate
 from enrich_dist.observe.report import render
 from enrich_dist.store import Stored
 
@@ -31,7 +32,8 @@ class ResultInputs:
 
     ``chunk_rows``: per reduced chunk the rows planned, with candidates, without, and quarantined;
     ``candidates_written``: candidates in all of them, by their records. ``vocabulary``: that of the index the
-    candidates were found with. ``overrides`` (``schema.OVERRIDE``): decisions of persons.
+    candidates were found with. ``checkpoint_digests``: of all planned chunks, "missing" for one without a checkpoint.
+    ``overrides`` (``schema.OVERRIDE``): decisions of persons.
     """
 
     awards: Stored
@@ -39,11 +41,36 @@ class ResultInputs:
     plan: Stored
     checkpoints: list[Path]
     counts: list[Path]
+    checkpoint_digests: list[str]
     vocabulary: Vocabulary
     overrides: pa.Table
     chunk_rows: list[tuple[int, int, int, int]]
     candidates_written: int
     chunks_planned: int
+
+
+def open_candidates(connection: duckdb.DuckDBPyConnection, inputs: ResultInputs) -> int:
+    """Tables ``companies`` and ``overrides``, and view ``candidates``, in which confirmed pairs that no search found
+    stand, too; return the candidates without these."""
+    connection.read_parquet(str(inputs.company.path / "companies.parquet")).create("companies")
+    connection.from_arrow(inputs.overrides).create("overrides")
+    reduce.create_candidates(connection, inputs.checkpoints)
+    [(found,)] = connection.execute("select count(*) from candidates").fetchall()
+    further = overrides.confirmed_candidates(connection, inputs.plan)
+    if len(further):
+        reduce.create_candidates(connection, inputs.checkpoints, further)
+    return int(found)
+
+
+def weigh_candidates(
+    connection: duckdb.DuckDBPyConnection, inputs: ResultInputs
+) -> tuple[Weights, dict[str, dict[int, int]]]:
+    """View ``scored``, with the weights of this very run; return these and the counts of all chunks. Needs what
+    ``open_candidates`` makes."""
+    counts = reduce.read_counts(connection, inputs.counts)
+    weights = estimate(counts, reduce.count_identified_pairs(connection), inputs.vocabulary)
+    reduce.create_scored(connection, weights)
+    return weights, counts
 
 
 def build_result(
@@ -55,26 +82,23 @@ def build_result(
     enriched = directory / "enriched_awards.parquet"
     database = directory / "enrich_dist.duckdb"
     with connect(database, memory_mb=DRIVER_MEMORY_MB, scratch=scratch) as connection:
-        connection.read_parquet(str(company.path / "companies.parquet")).create("companies")
         connection.from_arrow(rejects).create("rejects")
         connection.read_parquet(str(awards.path / "awards.parquet")).create_view("awards")
         connection.read_parquet(str(company.path / "award_companies.parquet")).create_view("award_companies")
-        connection.from_arrow(inputs.overrides).create("overrides")
-        reduce.create_candidates(connection, inputs.checkpoints)
-        counts = reduce.read_counts(connection, inputs.counts)
-        weights = estimate(counts, reduce.count_identified_pairs(connection), inputs.vocabulary)
-        reduce.create_scored(connection, weights)
-        [(candidates_read,)] = connection.execute("select count(*) from candidates").fetchall()
+        candidates_read = open_candidates(connection, inputs)
+        weights, counts = weigh_candidates(connection, inputs)
         partner_share = reduce.create_matches(connection, decision, weights.recipients)
         reduce.write_enriched_awards(connection, enriched)
+        decided = overrides.effects(connection)
         # Views lead to files of the run directory; the database must stand alone.
-        for view in ("scored", "candidates", "awards", "award_companies"):
+        for view in ("scored", "weighed", "candidates", "awards", "award_companies"):
             connection.execute(f"drop view {view}")
         for table in ("w", "name_information"):
             connection.execute(f"drop table {table}")
         connection.read_parquet(str(enriched)).create("enriched_awards")
         metrics = quality.measure(connection)
         metrics["accuracy"] = quality.estimate_accuracy(connection, unreachable_share=weights.unreachable_share)
+        metrics["overrides"] = decided
         metrics["model"] = {
             **weights.document(),
             "partner_share": partner_share,

@@ -32,6 +32,7 @@ class Award:
     status: str
     method: str | None = None
     recipient: str | None = None
+    probability: tuple[float, float] = (0.99, 1.0)  # within which it must lie; not of those without a candidate
     uei: str = ""
     duns: str = ""
     address: str = ""
@@ -69,16 +70,44 @@ AWARDS = [
     Award(
         "Common Name Labs", "matched", "exact_name_place", "r-franchise-b", city="Reno", state="NV", zip_code="89501"
     ),
-    # The same name twice in one town: nothing decides.
-    Award("Ambiguous Optics", "review", city="Tampa", state="FL", zip_code="33601"),
-    # The name is there, but elsewhere.
-    Award("Moved Materials Inc", "review", city="Salem", state="OR", zip_code="97301"),
-    # The name is there, the recipient has no place.
-    Award("Placeless Analytics", "review", city="Provo", state="UT", zip_code="84601"),
-    # The same name and town, but both sides have a UEI and they differ.
-    Award("Conflict Aerospace", "review", uei="CCCCCCCCCCC3", city="Mesa", state="AZ", zip_code="85201"),
-    # Similar name of another firm in the same town.
+    # The same name twice in one town: nothing decides, so that each is as probable as the other.
+    Award("Ambiguous Optics", "review", probability=(0.45, 0.5), city="Tampa", state="FL", zip_code="33601"),
+    # A rare name, and the only one of it is elsewhere: it moved, more probably than not.
+    Award(
+        "Moved Materials Inc", "matched", "exact_name", "r-moved", (0.75, 0.98), city="Salem", state="OR",
+        zip_code="97301",
+    ),
+    # A rare name, elsewhere twice: one of them probably moved, and nothing tells which.
+    Award("Wandering Robotics", "review", probability=(0.35, 0.5), city="Bend", state="OR", zip_code="97701"),
+    # The name is there, the recipient has no place, but no other bears it.
+    Award(
+        "Placeless Analytics", "matched", "exact_name", "r-placeless", city="Provo", state="UT", zip_code="84601"
+    ),
+    # The same name twice in one town, and one has another UEI than the award: it is the other one.
+    Award(
+        "Conflict Aerospace", "matched", "exact_name_place", "r-conflict-none", (0.9, 1.0), uei="CCCCCCCCCCC3",
+        city="Mesa", state="AZ", zip_code="85201",
+    ),
+    # The name is there, but in another town and under other identifiers.
+    Award(
+        "Contrary Propulsion", "review", probability=(0.05, 0.5), uei="QQQQQQQQQQQ6", duns="222333444", city="Mesa",
+        state="AZ", zip_code="85201",
+    ),
+    # A name cut short by one of the sources, and one behind DBA.
+    Award(
+        "Hypersonic Cryogenic Instrumentation Inc", "matched", "fuzzy_name_place", "r-cut", city="Huntsville", state="AL",
+        zip_code="35801",
+    ),
+    Award(
+        "Zelkova Holdings LLC dba Tamarack Imaging", "matched", "exact_name_place", "r-dba", city="Duluth", state="MN",
+        zip_code="55802",
+    ),
+    # Similar name of another firm in the next town.
     Award("Omni Measurement Systems", "unmatched", city="Milton", state="VT", zip_code="05468"),
+    # Another firm at the very same address.
+    Award(
+        "Quixotic Biomedical", "unmatched", address="77 Hill Road", city="Boulder", state="CO", zip_code="80301"
+    ),
     # No partner at all.
     Award("Nobody Knows Us Corporation", "unmatched", city="Nome", state="AK", zip_code="99762"),
 ]  # fmt: skip
@@ -98,11 +127,17 @@ _RECIPIENTS: list[tuple[str, str | None, str | None, str | None, str | None, str
     ("r-ambiguous-a", "AMBIGUOUS OPTICS LLC", "KKKKKKKKKKK1", None, None, "TAMPA", "FL", "33601", None),
     ("r-ambiguous-b", "AMBIGUOUS OPTICS INC", "LLLLLLLLLLL2", None, None, "TAMPA", "FL", "33601", None),
     ("r-moved", "MOVED MATERIALS INC", "MMMMMMMMMMM3", None, None, "BANGOR", "ME", "04401", None),
+    ("r-wandering-a", "WANDERING ROBOTICS", "RRRRRRRRRRR7", None, None, "BANGOR", "ME", "04401", None),
+    ("r-wandering-b", "WANDERING ROBOTICS", "SSSSSSSSSSS8", None, None, "MACON", "GA", "31201", None),
     ("r-placeless", "PLACELESS ANALYTICS", None, None, None, None, None, None, None),
-    ("r-conflict", "CONFLICT AEROSPACE", "NNNNNNNNNNN4", None, None, "MESA", "AZ", "85201", None),
-    ("r-omni", "OMNI MEDICAL SYSTEMS, INC.", "PPPPPPPPPPP5", None, None, "MILTON", "VT", "05468", None),
+    ("r-conflict-other", "CONFLICT AEROSPACE", "NNNNNNNNNNN4", None, "4 FIRST AVE", "MESA", "AZ", "85201", None),
+    ("r-conflict-none", "CONFLICT AEROSPACE", None, None, "9 LAST AVE", "MESA", "AZ", "85201", None),
+    ("r-contrary", "CONTRARY PROPULSION", "TTTTTTTTTTT9", "555666777", None, "TUCSON", "AZ", "85701", None),
+    ("r-cut", "HYPERSONIC CRYOGENIC INSTRUMEN", "UUUUUUUUUUU1", None, None, "HUNTSVILLE", "AL", "35801", None),
+    ("r-dba", "TAMARACK IMAGING INC", "VVVVVVVVVVV2", None, None, "DULUTH", "MN", "55802", None),
+    ("r-omni", "OMNI MEDICAL SYSTEMS, INC.", "PPPPPPPPPPP5", None, None, "BURLINGTON", "VT", "05401", None),
     *((f"r-noise-{n}", f"UNRELATED VENDOR NUMBER {n} {chr(65 + n % 26) * 3}", None, None, None, "OMAHA", "NE",
-       "68102", None) for n in range(40)),
+       "68102", None) for n in range(34)),
     ("r-nobody", None, None, None, None, "OMAHA", "NE", "68102", None),  # rejected: neither name nor identifier
 ]  # fmt: skip
 RECIPIENT_ROWS, REJECTED_RECIPIENT_ROWS = len(_RECIPIENTS), 1

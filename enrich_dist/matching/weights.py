@@ -39,23 +39,28 @@ _OTHER_STATE, _CITY_OTHER_ZIP, _CITY_AND_ZIP = 0, 2, 4
 
 # Defaults of m, by name level (schema.NAME_LEVELS), known place level, and street level without "unknown": from pairs of
 # real records of one organisation in SBIR.gov and USAspending.
-DEFAULT_NAME_M = (0.040, 0.004, 0.025, 0.005, 0.025, 0.012, 0.030, 0.859)
+DEFAULT_NAME_M = (0.100, 0.004, 0.022, 0.006, 0.016, 0.009, 0.013, 0.830)
 DEFAULT_PLACE_M = (0.040, 0.115, 0.170, 0.010, 0.665)
-DEFAULT_STREET_M = (0.18, 0.07, 0.75)
+DEFAULT_STREET_M = (0.12, 0.03, 0.85)
 # Defaults of u: from all pairs of real companies and recipients with a place.
 DEFAULT_PLACE_U = (0.949, 0.0494, 0.00115, 0.00003, 0.00015)
 # Of two organisations in one town: neighbours in one building are commoner than chance.
 DEFAULT_STREET_U = (0.960, 0.015, 0.025)
 
-INFORMATION_SCALE = 0.90
-# What a level adds to the information that agrees. Above 0 where it says that nothing else stands in the names, below
-# where the agreeing words could be chosen among many.
-LEVEL_BITS = (0.0, -9.0, -1.5, -1.5, 0.5, 2.5, 2.0, 5.0)
+INFORMATION_SCALE = 0.87
+# Of names that agree in part: the words that agree could be chosen among many.
+LEVEL_SCALE = (1.0, 0.78, 0.78, 0.78, 0.78, 0.78, 1.0, 1.0)
+# What a level says beyond the words that agree (bits): how seldom two names that share these words are otherwise built
+# so. Fitted together with the scales by maximum likelihood on planted truth (``bench``); see docs/matching.md.
+LEVEL_BITS = (0.0, 0.0, 4.5, 4.7, 8.0, 11.5, 7.5, 5.0)
+# Names of one town that agree in part are alike for a reason more often than chance says (offshoots, trades, streets and
+# places in names): name and place depend on each other there, unless the street agrees, too.
+PARTIAL_TOWN_BITS = (0.0, -5.0, -3.0, -2.0, -2.5, 0.0, 0.0, 0.0)
 # An alternate name says a little less than the legal one, the parent's much less: it has other daughters.
 KIND_BITS = (0.0, -0.5, -5.0)
 # However rare its words, a name has this many bearers besides the one looked for: firms are named alike for reasons
 # other than chance.
-COINCIDENT_BEARERS = 0.025
+COINCIDENT_BEARERS = 0.87
 
 # A word borne by no other recipient still has this many expected bearers.
 UNSEEN_BEARERS = 0.15
@@ -70,7 +75,7 @@ DEFAULT_DUNS_M = (0.100, 0.900)
 
 Floats = npt.NDArray[np.float64]
 
-_TOWN_LEVEL = 4
+_TOWN_LEVEL, _SAME_STREET = 4, 3
 
 
 @dataclass(frozen=True)
@@ -200,9 +205,13 @@ def weight_sql() -> dict[str, str]:
     return {
         "name": (
             "CASE WHEN name_level = 0 THEN w.name[1] ELSE w.name[name_level + 1] + w.kind[name_kind + 1]"
-            " + least(w.level[name_level + 1] + CAST(name_agreement AS DOUBLE) * name_bits, w.most_name_bits) END"
+            " + w.level[name_level + 1]"
+            " + least(w.scale[name_level + 1] * CAST(name_agreement AS DOUBLE) * name_bits, w.most_name_bits) END"
         ),
-        "place": "w.place[place_level + 1]",
+        "place": (
+            f"w.place[place_level + 1] + CASE WHEN place_level >= {_TOWN_LEVEL} AND street_level < {_SAME_STREET}"
+            " THEN w.partial_town[name_level + 1] ELSE 0.0 END"
+        ),
         "street": f"CASE WHEN place_level >= {_TOWN_LEVEL} THEN w.street[street_level + 1] ELSE 0.0 END",
         "uei": "CASE uei_agreement WHEN 1 THEN w.uei_agree WHEN -1 THEN w.uei_conflict ELSE 0.0 END",
         "duns": "CASE duns_agreement WHEN 1 THEN w.duns_agree WHEN -1 THEN w.duns_conflict ELSE 0.0 END",
@@ -215,6 +224,8 @@ def weight_row(weights: Weights) -> dict[str, Any]:
         "name": weights.name.tolist(),
         "kind": list(KIND_BITS),
         "level": list(LEVEL_BITS),
+        "scale": list(LEVEL_SCALE),
+        "partial_town": list(PARTIAL_TOWN_BITS),
         "most_name_bits": weights.most_name_bits,
         "place": weights.place.tolist(),
         "street": weights.street.tolist(),

@@ -77,6 +77,21 @@ def rejects_table(metrics: Mapping[str, Any]) -> str:
     return markdown_table(("file", "outcome", "column", "reason", "count"), rows)
 
 
+def decisions_text(decided: Mapping[str, Any]) -> str:
+    """How many decisions of persons act (metrics "overrides"), and which ones do not; empty without any."""
+    if not (decided["confirmed"] or decided["rejected"] or decided["without_effect_count"]):
+        return ""
+    text = f"{decided['confirmed']:,} confirmed, {decided['rejected']:,} rejected."
+    shown, count = decided["without_effect"], decided["without_effect_count"]
+    if count:
+        more = f" and {count - len(shown):,} more" if count > len(shown) else ""
+        text += (
+            f" Without effect, as their company or recipient is not in this run or the rejected pair is no candidate: "
+            f"{count:,} ({'; '.join(shown)}{more})."
+        )
+    return text
+
+
 def render(metrics: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
     """The whole report as Markdown."""
     awards, companies = metrics["awards"], metrics["companies"]
@@ -97,6 +112,8 @@ def render(metrics: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
         *(f"## Match rate by {group.replace('_', ' ')}\n\n" + group_table(metrics, group) for group in metrics["by"]),
         "## Every row accounted for\n\n" + reconciliation_table(metrics),
     ]
+    if decisions := decisions_text(metrics["overrides"]):
+        sections.append("## Decisions by persons\n\n" + decisions)
     if metrics["rejects"]:
         sections.append("## Rejected rows and repaired cells\n\n" + rejects_table(metrics))
     return "\n\n".join(sections) + "\n"

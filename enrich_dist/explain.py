@@ -1,0 +1,555 @@
+"""Why a company has the recipient it has, or none: everything that the decision was made from.
+
+Covers finding companies and recipients by what a person knows of them, and each candidate with its comparisons, their
+weights, its rivals and its probability, from the files of the latest result alone. Weights are in bits: each adds to the
+logarithm of the odds. Does not cover how this is shown (``observe.explanation``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from enrich_dist import schema
+from enrich_dist.errors import CorruptionError, SettingsError, StateError
+from enrich_dist.matching.blocking import LEGAL_NAME
+from enrich_dist.matching.decisions import DecisionConfig
+from enrich_dist.matching.normalise import normalise_names
+from enrich_dist.matching.shared_words import ComparedNames, SharedWords, shared_words, word_information
+from enrich_dist.matching.weights import weight_sql
+from enrich_dist.overrides import find_recipients
+from enrich_dist.rundir import RunDirectory
+from enrich_dist.scored import ScoredResult
+from enrich_dist.store import open_unverified
+
+_LISTED = 10
+_TOWN_LEVEL = 4  # from here on the street counts
+_EQUAL_NAME = schema.NAME_LEVELS.index("equal")
+# Organisations of less than this play no part in what is told.
+_WORTH_TELLING = 0.001
+_TOLERANCE = 1.5e-6  # probabilities are rounded to six decimals
+
+
+@dataclass(frozen=True)
+class Recipient:
+    """A row of the recipients."""
+
+    recipient_id: str
+    source_row: int
+    name: str | None
+    uei: str | None
+    duns: str | None
+    street: str | None
+    place: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One comparison of a pair: its outcome in words and its weight (bits)."""
+
+    name: str
+    outcome: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An organisation among a company's candidates, by its best row.
+
+    ``prior`` + the weights of the ``comparisons`` = ``prior`` + ``match_weight`` = ``total`` (bits). ``alone`` is the
+    probability if there were no rivals. ``also``: other rows that count as the same organisation.
+    """
+
+    recipient: Recipient
+    method: str
+    prior: float
+    comparisons: tuple[Comparison, ...]
+    name_kind: str
+    words: SharedWords | None
+    match_weight: float
+    alone: float
+    probability: float
+    confirmed: bool
+    also: tuple[Recipient, ...]
+
+    @property
+    def total(self) -> float:
+        """Logarithm of the odds before rivals are looked at, bits."""
+        return self.prior + self.match_weight
+
+
+@dataclass(frozen=True)
+class Company:
+    """A company as the run knows it; ``places`` are its distinct towns."""
+
+    company_id: int
+    key: str
+    name: str | None
+    names: tuple[str, ...]
+    ueis: tuple[str, ...]
+    duns: tuple[str, ...]
+    places: tuple[str, ...]
+    award_count: int
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A company's candidates and what became of them.
+
+    ``candidates`` are the best of ``organisations`` ones; ``none_probability`` is that of no partner at all;
+    ``ruled_out``: candidates that a person rejected. ``notes`` tell what a reader should know besides.
+    """
+
+    company: Company
+    status: str
+    method: str | None
+    reason: str
+    notes: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+    organisations: int
+    shown_probability: float
+    none_probability: float
+    recipients: int
+    ruled_out: tuple[Recipient, ...]
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """A company that had the recipient as a candidate, and what became of it."""
+
+    company_key: str
+    company_name: str | None
+    award_count: int
+    recipient: Recipient
+    match_weight: float
+    probability: float | None
+    outcome: str
+
+
+@dataclass(frozen=True)
+class Award:
+    """An award as it is asked for."""
+
+    award_id: str
+    title: str | None
+    agency: str | None
+    phase: str | None
+    year: int | None
+    company_key: str
+
+
+def find_awards(result: ScoredResult, asked: str) -> list[Award]:
+    """The awards with this award_id, agency tracking number or contract number: all of one company.
+
+    Raises ``SettingsError`` when there is none, or when they belong to several companies.
+    """
+    rows = _rows(
+        result.connection,
+        """
+        select award_id, award_title, agency, phase, award_year, company_key from enriched_awards
+        where lower(trim($asked)) in (award_id, lower(agency_tracking_number), lower(contract))
+        order by award_year, source_row
+        """,
+        {"asked": asked},
+    )
+    awards = [
+        Award(r["award_id"], r["award_title"], r["agency"], r["phase"], r["award_year"], r["company_key"]) for r in rows
+    ]
+    if not awards:
+        raise SettingsError(
+            f"No valid award has the award_id, tracking number or contract number '{asked}'.",
+            remedy="Take award_id from enriched_awards.parquet; rows that were rejected are in rejects.csv.",
+        )
+    if len({award.company_key for award in awards}) > 1:
+        listed = [f"{a.award_id}  {a.year or ''} {a.company_key}  {a.title or ''}"[:120].rstrip() for a in awards]
+        raise SettingsError(
+            f"'{asked}' names {len(awards)} awards of several companies:\n{_lines(listed)}",
+            remedy="Choose one by its award_id: --award AWARD_ID.",
+        )
+    return awards
+
+
+def find_company(result: ScoredResult, asked: str) -> int:
+    """The id of the company with this key or name.
+
+    Raises ``SettingsError`` when there is none, or several of that name.
+    """
+    rows = result.connection.execute(
+        "select company_id from companies where lower(company_key) = lower(trim($asked))", {"asked": asked}
+    ).fetchall()
+    if rows:
+        return int(rows[0][0])
+    found: list[int] = []
+    code = result.index.names.look_up(normalise_names(pa.array([asked], pa.string())))
+    if code[0] >= 0:
+        found = result.index.names.companies.expand(code)[1].tolist()
+    if len(found) == 1:
+        return int(found[0])
+    if found:
+        raise SettingsError(
+            f"{len(found)} companies bear the name '{asked}':\n{_lines(_described(result, found))}",
+            remedy="Choose one by its key: --company KEY.",
+        )
+    alike = result.connection.execute(
+        """
+        select company_id from companies
+        where list_bool_or(list_transform(names, lambda name: contains(lower(name), lower(trim($asked)))))
+        order by award_count desc, company_id
+        """,
+        {"asked": asked},
+    ).fetchall()
+    if asked.strip() and alike:
+        raise SettingsError(
+            f"No company has the key or name '{asked}'; in the names of {len(alike)} it occurs:\n"
+            + _lines(_described(result, [row[0] for row in alike])),
+            remedy="Choose one by its key: --company KEY.",
+        )
+    raise SettingsError(
+        f"No company has the key or name '{asked}'.",
+        remedy="Keys and names are in the table companies of enrich_dist.duckdb.",
+    )
+
+
+def _described(result: ScoredResult, company_ids: Sequence[int]) -> list[str]:
+    rows = _rows(
+        result.connection,
+        """
+        select company_key, name, award_count, locations[1].city as city, locations[1].state as state from companies
+        where company_id in (select unnest($ids)) order by award_count desc, company_id
+        """,
+        {"ids": [int(number) for number in company_ids]},
+    )
+    return [
+        f"{row['company_key']}  {row['name']}, {_place(row['city'], row['state'], None)}, {row['award_count']} awards"
+        for row in rows
+    ]
+
+
+def _lines(texts: Sequence[str]) -> str:
+    rest = [f"  and {len(texts) - _LISTED} more"] if len(texts) > _LISTED else []
+    return "\n".join([*(f"  {text}" for text in texts[:_LISTED]), *rest]) + "\n"
+
+
+def explain_company(
+    directory: RunDirectory, result: ScoredResult, decision: DecisionConfig, company_id: int, *, candidates: int
+) -> Explanation:
+    """All that the decision on a company was made from; at most so many candidates in full.
+
+    Raises ``StateError`` when what the files of now say is not what the result says.
+    """
+    [match] = _rows(
+        result.connection, "from company_matches where company_id = $company_id", {"company_id": company_id}
+    )
+    [company] = _rows(result.connection, "from companies where company_id = $company_id", {"company_id": company_id})
+    with result.of_companies([company_id]) as connection:
+        rows = _judged_rows(connection)
+    best = [row for row in rows if row["place"] is not None]
+    _require_same(match, best)
+    told = best[:candidates]
+    words = _words(directory, result, told)
+    prior = float(np.log2(result.prior_odds))
+    own = _company(company)
+    shown = tuple(
+        Candidate(
+            recipient=_recipient(row),
+            method=row["match_method"],
+            prior=prior,
+            comparisons=_comparisons(row, own),
+            name_kind=schema.NAME_KINDS[row["name_kind"]],
+            words=shared,
+            match_weight=row["match_weight"],
+            alone=_probability(prior + row["match_weight"]),
+            probability=row["probability"],
+            confirmed=row["confirmed"],
+            also=tuple(
+                _recipient(other)
+                for other in rows
+                if other["organisation"] == row["organisation"]
+                and other["organisation"] is not None
+                and other["source_row"] != row["source_row"]
+            ),
+        )
+        for row, shared in zip(told, words, strict=True)
+    )
+    ruled_out = tuple(_recipient(row) for row in rows if row["organisation"] is None)
+    return Explanation(
+        company=own,
+        status=match["match_status"],
+        method=match["match_method"],
+        reason=_reason(match, decision, best, shown, len(ruled_out)),
+        notes=_notes(match, decision),
+        candidates=shown,
+        organisations=len(best),
+        shown_probability=sum(candidate.probability for candidate in shown),
+        none_probability=1.0 - min(1.0, sum(row["probability"] for row in best)),
+        recipients=result.weights.recipients,
+        ruled_out=ruled_out,
+    )
+
+
+def explain_recipient(directory: RunDirectory, result: ScoredResult, asked: str) -> list[Appearance]:
+    """Every company that had the recipient, or one with this UEI, as a candidate; those it won first.
+
+    Raises ``SettingsError`` when there is none.
+    """
+    key = {"asked": asked.strip()}
+    companies = result.connection.execute(
+        "select distinct company_id from candidates where recipient_id = $asked or uei = upper($asked)", key
+    ).fetchall()
+    if not companies:
+        raise SettingsError(*_unknown_recipient(directory, result, asked.strip()))
+    with result.of_companies([row[0] for row in companies]) as connection:
+        rows = _judged_rows(connection)
+    matches = {
+        row["company_id"]: row
+        for row in _rows(
+            result.connection,
+            "from company_matches where company_id in (select unnest($ids))",
+            {"ids": [row[0] for row in companies]},
+        )
+    }
+    winners = {row["company_id"]: row["organisation"] for row in rows if row["place"] == 1}
+    own = {(row["company_id"], row["organisation"]): row["probability"] for row in rows if row["place"] is not None}
+    asked_for = [row for row in rows if row["recipient_id"] == key["asked"] or row["uei"] == key["asked"].upper()]
+    found = [
+        Appearance(
+            company_key=match["company_key"],
+            company_name=match["company_name"],
+            award_count=match["award_count"],
+            recipient=_recipient(row),
+            match_weight=row["match_weight"],
+            probability=own.get((row["company_id"], row["organisation"])),
+            outcome=_outcome(row, match, winners.get(row["company_id"])),
+        )
+        for row in asked_for
+        for match in [matches[row["company_id"]]]
+    ]
+    return sorted(found, key=lambda item: (-(item.probability or -1.0), -item.match_weight, item.company_key))
+
+
+def _unknown_recipient(directory: RunDirectory, result: ScoredResult, asked: str) -> tuple[str]:
+    chunks = directory.output("recipient_chunks", "chunks")
+    known = result.connection.execute(
+        """
+        select name, city, state from read_parquet($files, union_by_name = true)
+        where recipient_id = $asked or uei = upper($asked) limit 1
+        """,
+        {"asked": asked, "files": [str(file) for file in sorted(chunks.glob("[0-9]*.parquet"))]},
+    ).fetchall()
+    if known:
+        name, city, state = known[0]
+        return (
+            f"The recipient '{asked}' ({name or 'no name'}, {_place(city, state, None)}) is a candidate of no company: "
+            "none shares an identifier or enough of its name.",
+        )
+    return (f"The run knows no recipient with the id or UEI '{asked}'. Rows that were rejected are in rejects.csv.",)
+
+
+def _outcome(row: Mapping[str, Any], match: Mapping[str, Any], winner: str | None) -> str:
+    if row["organisation"] is None:
+        return "rejected by a person"
+    status = {"matched": "won: accepted", "review": "best, waits for review", "unmatched": "best, not accepted"}
+    if row["place"] == 1:
+        return status[match["match_status"]]
+    if row["organisation"] == winner:
+        return f"same organisation as {match['recipient_id']} ({status[match['match_status']]})"
+    return (
+        f"behind {match['recipient_name'] or match['recipient_id']} "
+        f"({probability_text(match['match_probability'])}, {match['match_status']})"
+    )
+
+
+def _judged_rows(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """The candidates with organisation (null: ruled out), place and probability (null: not its best row), best first."""
+    return _rows(
+        connection,
+        """
+        select weighed.*, organisation, place, probability
+        from weighed left join rivals using (company_id, source_row)
+        left join probabilities using (company_id, source_row)
+        order by company_id, place nulls last, weighed.match_weight desc, weighed.recipient_id, source_row
+        """,
+    )
+
+
+def _require_same(match: Mapping[str, Any], best: Sequence[Mapping[str, Any]]) -> None:
+    first = (best[0]["recipient_id"], best[0]["probability"]) if best else (None, None)
+    same = match["recipient_id"] == first[0]
+    if not same or (best and abs(match["match_probability"] - first[1]) > _TOLERANCE):
+        raise StateError(
+            f"The result says {match['recipient_id']} with {match['match_probability']}, the files of now {first[0]} "
+            f"with {first[1]}: decisions of persons were imported, or settings changed, since it was made.",
+            remedy="Run `enrich-dist run` again; then explain its result.",
+        )
+
+
+def _company(row: Mapping[str, Any]) -> Company:
+    places = dict.fromkeys(_place(at["city"], at["state"], at["zip5"]) for at in row["locations"])
+    return Company(
+        company_id=row["company_id"],
+        key=row["company_key"],
+        name=row["name"],
+        names=tuple(row["names"]),
+        ueis=tuple(row["ueis"]),
+        duns=tuple(row["duns"]),
+        places=tuple(places),
+        award_count=row["award_count"],
+    )
+
+
+def _recipient(row: Mapping[str, Any]) -> Recipient:
+    street = ", ".join(line for line in (row["address_line_1"], row["address_line_2"]) if line)
+    return Recipient(
+        recipient_id=row["recipient_id"],
+        source_row=row["source_row"],
+        name=row["name"],
+        uei=row["uei"],
+        duns=row["duns"],
+        street=street or None,
+        place=_place(row["city"], row["state"], row["zip5"]),
+    )
+
+
+def _place(city: str | None, state: str | None, zip5: str | None) -> str:
+    return " ".join(part for part in (city, state, zip5) if part) or "place unknown"
+
+
+def _comparisons(row: Mapping[str, Any], company: Company) -> tuple[Comparison, ...]:
+    """The comparisons in the order of ``weight_sql``, and the word of a person where there is one."""
+    name = schema.NAME_LEVELS[row["name_level"]]
+    kind = schema.NAME_KINDS[row["name_kind"]]
+    street = schema.STREET_LEVELS[row["street_level"]]
+    outcomes = {
+        "name": name if row["name_kind"] == LEGAL_NAME else f"{name} ({kind} name)",
+        "place": schema.PLACE_LEVELS[row["place_level"]],
+        "street": street if row["place_level"] >= _TOWN_LEVEL or not row["street_level"] else f"{street}, not in town",
+        "uei": _identifier(row["uei_agreement"], row["uei"], company.ueis),
+        "duns": _identifier(row["duns_agreement"], row["duns"], company.duns),
+    }
+    told = [Comparison(name, outcomes[name], row[f"{name}_weight"]) for name in weight_sql()]
+    if row["confirmed"]:
+        rest = row["match_weight"] - sum(comparison.weight for comparison in told)
+        told.append(Comparison("person", "confirmed", rest))
+    return tuple(told)
+
+
+def _identifier(agreement: int, theirs: str | None, ours: Sequence[str]) -> str:
+    if agreement:
+        return f"agree: {theirs}" if agreement > 0 else f"conflict: {', '.join(ours[:2])} and {theirs}"
+    missing = "neither has one" if not ours and not theirs else "the company has none"
+    return f"not comparable: {missing if not ours else 'the recipient has none'}"
+
+
+def _words(
+    directory: RunDirectory, result: ScoredResult, rows: Sequence[Mapping[str, Any]]
+) -> list[SharedWords | None]:
+    """What the names of the candidates share, in their order."""
+    recipients = pa.Table.from_pylist([{**row, "alternate_names": None} for row in rows], schema=schema.RECIPIENT)
+    pairs = [
+        ComparedNames(number, row["name_code"], row["name_kind"], row["name_level"]) for number, row in enumerate(rows)
+    ]
+    if any(row["name_kind"] != LEGAL_NAME for row in rows):
+        recipients = _with_alternate_names(directory, result, recipients)
+    concepts = result.counts["concept"]
+    information = word_information(concepts, result.weights.recipients, result.index.vocabulary)
+    return shared_words(result.index, recipients, pairs, information, concepts)
+
+
+def _with_alternate_names(directory: RunDirectory, result: ScoredResult, recipients: pa.Table) -> pa.Table:
+    """Candidates do not keep alternate names: they are fetched from the chunks, if these are there."""
+    try:
+        plan = open_unverified(directory.output("recipient_chunks", "chunks"))
+        found = find_recipients(result.connection, plan, recipients["recipient_id"])
+    except CorruptionError:
+        return recipients
+    names = {row["recipient_id"]: row["alternate_names"] for row in found.to_pylist()}
+    column = pa.array([names.get(key) for key in recipients["recipient_id"].to_pylist()], pa.list_(pa.string()))
+    return recipients.set_column(recipients.schema.get_field_index("alternate_names"), "alternate_names", column)
+
+
+def _probability(bits: float) -> float:
+    return float(1.0 / (1.0 + np.exp2(-bits)))
+
+
+def _status_by(decision: DecisionConfig, probability: float | None) -> str:
+    if probability is not None and probability >= decision.accept_probability:
+        return "matched"
+    return "review" if probability is not None and probability >= decision.review_probability else "unmatched"
+
+
+def _notes(match: Mapping[str, Any], decision: DecisionConfig) -> tuple[str, ...]:
+    if _status_by(decision, match["match_probability"]) != match["match_status"]:
+        return (
+            f"The result was judged with other thresholds than the settings of now (accept_probability "
+            f"{decision.accept_probability}, review_probability {decision.review_probability}).",
+        )
+    return ()
+
+
+def _reason(
+    match: Mapping[str, Any],
+    decision: DecisionConfig,
+    best: Sequence[Mapping[str, Any]],
+    shown: Sequence[Candidate],
+    ruled_out: int,
+) -> str:
+    """One sentence on why the winner won, or none did."""
+    if not best:
+        if ruled_out:
+            return f"unmatched: decided by a person, who rejected all {ruled_out} candidates"
+        return "unmatched: no candidate; no recipient shares an identifier or enough of the name"
+    first, probability = best[0], probability_text(match["match_probability"])
+    status = match["match_status"]
+    consistent = _status_by(decision, match["match_probability"]) == status
+    if first["confirmed"]:
+        return f"{'accepted' if status == 'matched' else status}: decided by a person, who confirmed this pair"
+    if status == "matched":
+        bar = f" ≥ {decision.accept_probability:g}" if consistent else ""
+        return f"accepted: probability {probability}{bar}"
+    because = _against(best, shown)
+    if status == "review":
+        bar = f" < {decision.accept_probability:g}" if consistent else ""
+    else:
+        bar = f" < {decision.review_probability:g}" if consistent else ""
+    return f"{status}: {because}best candidate {probability}{bar}"
+
+
+def _against(best: Sequence[Mapping[str, Any]], shown: Sequence[Candidate]) -> str:
+    """What kept the best candidate from more, as a clause with its colon: rivals, or the comparison that speaks most
+    against it."""
+    rivals = [row for row in best if row["probability"] >= max(_WORTH_TELLING, best[0]["probability"] / 2)]
+    if len(rivals) > 1:
+        equal = all(row["name_level"] == _EQUAL_NAME for row in rivals)
+        places = {_place(row["city"], row["state"], None) for row in rivals}
+        where = "in one place" if len(places) == 1 else "in different places"
+        many = "two" if len(rivals) == 2 else str(len(rivals))
+        return f"{many} organisations of {'one name' if equal else 'similar names'} {where} share the probability; "
+    if shown:
+        worst = min(shown[0].comparisons, key=lambda comparison: comparison.weight)
+        if worst.weight < 0:
+            return f"{_LABELS[worst.name]} speaks most against it ({worst.outcome}); "
+    return "what agrees is too common to outweigh the many recipients; "
+
+
+_LABELS = {"name": "the name", "place": "the place", "street": "the street", "uei": "the UEI", "duns": "the DUNS"}
+
+
+def probability_text(probability: float) -> str:
+    """A probability with three decimals that is never rounded to 0 or 1."""
+    if 0 < probability < 0.0005:
+        return "< 0.001"
+    return "> 0.999" if 0.9995 <= probability < 1 else f"{probability:.3f}"
+
+
+def _rows(
+    connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """Few rows, as dictionaries."""
+    table: pa.Table = connection.execute(query, dict(parameters) if parameters else None).to_arrow_table()
+    found: list[dict[str, Any]] = table.to_pylist()
+    return found

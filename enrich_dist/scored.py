@@ -1,0 +1,150 @@
+"""The scored candidates of the latest result, opened again from the files of the run.
+
+Covers finding the files that the result was made from, weights as the result estimated them, and the candidates of a
+few companies with their rivals and probabilities. Everything is read only. Does not cover what is told of them
+(``explain``), and repeats no formula: views and weights are those of ``reduce`` and ``matching``. Files that the result
+was not made from are refused: what they would tell is not why the result is as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from enrich_dist import reduce, schema
+from enrich_dist.checkpoints import CheckpointStore
+from enrich_dist.duck import DRIVER_MEMORY_MB, connect
+from enrich_dist.errors import StateError
+from enrich_dist.files import read_json
+from enrich_dist.matching.decisions import prior_odds
+from enrich_dist.matching.index import CompanyIndex, open_index
+from enrich_dist.matching.weights import Weights, estimate
+from enrich_dist.rundir import RunDirectory
+
+_REMEDY = "Run `enrich-dist run` again; then explain its result."
+
+
+@dataclass(frozen=True)
+class ScoredResult:
+    """The latest result with its candidates.
+
+    ``connection`` has the views ``candidates`` and ``scored``, and the result's ``companies``, ``company_matches``,
+    ``enriched_awards`` and ``overrides``; ``counts`` are those of all chunks (``reduce.read_counts``).
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    path: Path
+    scratch: Path
+    index: CompanyIndex
+    metrics: Mapping[str, Any]
+    counts: Mapping[str, Mapping[int, int]]
+    weights: Weights
+
+    @property
+    def prior_odds(self) -> float:
+        """Odds of one recipient being a company's partner, before anything is compared."""
+        return prior_odds(self.metrics["model"]["partner_share"], self.weights.recipients)
+
+    @contextmanager
+    def of_companies(self, company_ids: Sequence[int]) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection on the candidates of these companies alone.
+
+        Views ``weighed`` (with the rejected pairs) and ``scored``; tables ``companies``, ``rivals`` (the organisation of
+        each candidate) and ``probabilities`` (``company_id``, ``source_row``, ``place``, ``probability`` of each
+        organisation by its best row).
+        """
+        chosen = pa.table({"company_id": pa.array(company_ids, pa.int32())})
+        with connect(memory_mb=DRIVER_MEMORY_MB, scratch=self.scratch) as connection:
+            for name in ("candidates", "companies"):
+                rows = self.connection.execute(
+                    f"from {name} where company_id in (select unnest($ids))", {"ids": list(map(int, company_ids))}
+                ).to_arrow_table()
+                connection.from_arrow(rows).create(name)
+            connection.from_arrow(self.connection.sql("from overrides").to_arrow_table()).create("overrides")
+            reduce.create_scored(connection, self.weights)
+            # Its own estimate of the share is that of these companies; the result's holds.
+            reduce.judge_organisations(connection, self.weights.recipients)
+            connection.execute(
+                """
+                create temp table probabilities as
+                select company_id, source_row, place,
+                       round($prior * pow(2, match_weight) / (1 + $prior * $recipients * odds), 6) as probability
+                from organisations
+                """,
+                {"prior": self.prior_odds, "recipients": self.weights.recipients},
+            )
+            del chosen
+            yield connection
+
+
+@contextmanager
+def open_scored(directory: RunDirectory) -> Iterator[ScoredResult]:
+    """Open the latest result of the run directory with its candidates.
+
+    Raises ``StateError`` when there is no result, or when the files of now are not those it was made from.
+    """
+    path = directory.output("enriched_awards", "result")
+    index = open_index(directory.output("award_companies", "index"))
+    store = CheckpointStore(directory.checkpoints)
+    records, _ = store.find(_planned_keys(directory))
+    with connect(memory_mb=DRIVER_MEMORY_MB, scratch=directory.scratch) as connection:
+        database = str(path / "enrich_dist.duckdb").replace("'", "''")
+        connection.execute(f"attach '{database}' as result (read_only)")
+        for table in ("companies", "company_matches", "enriched_awards", "overrides"):
+            connection.execute(f"create view {table} as from result.{table}")
+        _require_same_companies(connection, directory)
+        reduce.create_candidates(connection, [store.data_path(key) for key in records])
+        counts = reduce.read_counts(connection, [store.counts_path(key) for key in records])
+        weights = estimate(counts, reduce.count_identified_pairs(connection), index.vocabulary)
+        metrics = read_json(path / "metrics.json")
+        _require_same_model(weights, metrics["model"], path)
+        reduce.create_scored(connection, weights)
+        yield ScoredResult(
+            connection=connection,
+            path=path,
+            scratch=directory.scratch,
+            index=index,
+            metrics=metrics,
+            counts=counts,
+            weights=weights,
+        )
+
+
+def _planned_keys(directory: RunDirectory) -> list[str]:
+    try:
+        plan = read_json(directory.farm_plan)
+    except FileNotFoundError as error:
+        raise StateError(f"{directory.root} has no plan of its chunks.", remedy=_REMEDY) from error
+    return [chunk["checkpoint_key"] for chunk in plan["chunks"]]
+
+
+def _require_same_companies(connection: duckdb.DuckDBPyConnection, directory: RunDirectory) -> None:
+    """The index belongs to the companies of its step: are they the result's?"""
+    file = directory.output("award_companies", "companies") / "companies.parquet"
+    connection.read_parquet(str(file)).create_view("indexed_companies")
+    digest = "select count(*), bit_xor(hash(company_id, company_key, names, ueis, duns, locations)) from"
+    [result], [indexed] = (connection.execute(f"{digest} {t}").fetchall() for t in ("companies", "indexed_companies"))
+    if result != indexed:
+        raise StateError("The companies were joined anew since the latest result was made.", remedy=_REMEDY)
+
+
+def _require_same_model(weights: Weights, model: Mapping[str, Any], path: Path) -> None:
+    """Weights follow from the checkpoints: equal weights, equal checkpoints."""
+    made = {name: value for name, value in weights.document().items() if model.get(name) != value}
+    if made:
+        raise StateError(
+            f"The checkpoints of now are not those that {path.name} was made from (other {', '.join(sorted(made))}): "
+            "a run with other inputs or settings was started since, or is under way.",
+            remedy=_REMEDY,
+        )
+
+
+def empty_overrides() -> pa.Table:
+    """No decision of a person."""
+    return schema.OVERRIDE.empty_table()
