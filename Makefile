@@ -58,6 +58,7 @@ $(STAMP): requirements/run.txt pyproject.toml
 	@echo "Setting up $(VENV) (once, some minutes)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/run.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m enrich_dist.matching  # compiles the kernels once, so that no run waits for it
 	@touch $@
 
 $(DEV_STAMP): $(STAMP) requirements/dev.txt

@@ -29,7 +29,16 @@ _THREADS: Final = 2
 _AHEAD: Final = 3
 # What is repeated within a chunk is written as numbers of distinct texts, and texts are compressed. Identifiers are
 # neither: they are all different and all but random, so that it costs time, also to whoever reads, for little space.
-_REPEATED: Final = ["parent_uei", "address_line_2", "city", "state", "zip5", "country_code", "congressional_district"]
+_REPEATED: Final = [
+    "parent_uei",
+    "parent_name",
+    "address_line_2",
+    "city",
+    "state",
+    "zip5",
+    "country_code",
+    "congressional_district",
+]
 _TEXTS: Final = ["name", "alternate_names.list.element", "address_line_1"]
 _WRITE_OPTIONS: Final[dict[str, Any]] = {
     "use_dictionary": _REPEATED,

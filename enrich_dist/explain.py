@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from enrich_dist import schema
-from enrich_dist.errors import CorruptionError, SettingsError, StateError
+from enrich_dist.errors import CorruptionError, StateError
+from enrich_dist.lookup import companies_with_candidate, fetch_rows, place_text
 from enrich_dist.matching.blocking import LEGAL_NAME
 from enrich_dist.matching.decisions import DecisionConfig
-from enrich_dist.matching.normalise import normalise_names
 from enrich_dist.matching.shared_words import ComparedNames, SharedWords, shared_words, word_information
 from enrich_dist.matching.weights import weight_sql
 from enrich_dist.overrides import find_recipients
@@ -27,7 +27,6 @@ from enrich_dist.rundir import RunDirectory
 from enrich_dist.scored import ScoredResult
 from enrich_dist.store import open_unverified
 
-_LISTED = 10
 _TOWN_LEVEL = 4  # from here on the street counts
 _EQUAL_NAME = schema.NAME_LEVELS.index("equal")
 # Organisations of less than this play no part in what is told.
@@ -131,110 +130,6 @@ class Appearance:
     outcome: str
 
 
-@dataclass(frozen=True)
-class Award:
-    """An award as it is asked for."""
-
-    award_id: str
-    title: str | None
-    agency: str | None
-    phase: str | None
-    year: int | None
-    company_key: str
-
-
-def find_awards(result: ScoredResult, asked: str) -> list[Award]:
-    """The awards with this award_id, agency tracking number or contract number: all of one company.
-
-    Raises ``SettingsError`` when there is none, or when they belong to several companies.
-    """
-    rows = _rows(
-        result.connection,
-        """
-        select award_id, award_title, agency, phase, award_year, company_key from enriched_awards
-        where lower(trim($asked)) in (award_id, lower(agency_tracking_number), lower(contract))
-        order by award_year, source_row
-        """,
-        {"asked": asked},
-    )
-    awards = [
-        Award(r["award_id"], r["award_title"], r["agency"], r["phase"], r["award_year"], r["company_key"]) for r in rows
-    ]
-    if not awards:
-        raise SettingsError(
-            f"No valid award has the award_id, tracking number or contract number '{asked}'.",
-            remedy="Take award_id from enriched_awards.parquet; rows that were rejected are in rejects.csv.",
-        )
-    if len({award.company_key for award in awards}) > 1:
-        listed = [f"{a.award_id}  {a.year or ''} {a.company_key}  {a.title or ''}"[:120].rstrip() for a in awards]
-        raise SettingsError(
-            f"'{asked}' names {len(awards)} awards of several companies:\n{_lines(listed)}",
-            remedy="Choose one by its award_id: --award AWARD_ID.",
-        )
-    return awards
-
-
-def find_company(result: ScoredResult, asked: str) -> int:
-    """The id of the company with this key or name.
-
-    Raises ``SettingsError`` when there is none, or several of that name.
-    """
-    rows = result.connection.execute(
-        "select company_id from companies where lower(company_key) = lower(trim($asked))", {"asked": asked}
-    ).fetchall()
-    if rows:
-        return int(rows[0][0])
-    found: list[int] = []
-    code = result.index.names.look_up(normalise_names(pa.array([asked], pa.string())))
-    if code[0] >= 0:
-        found = result.index.names.companies.expand(code)[1].tolist()
-    if len(found) == 1:
-        return int(found[0])
-    if found:
-        raise SettingsError(
-            f"{len(found)} companies bear the name '{asked}':\n{_lines(_described(result, found))}",
-            remedy="Choose one by its key: --company KEY.",
-        )
-    alike = result.connection.execute(
-        """
-        select company_id from companies
-        where list_bool_or(list_transform(names, lambda name: contains(lower(name), lower(trim($asked)))))
-        order by award_count desc, company_id
-        """,
-        {"asked": asked},
-    ).fetchall()
-    if asked.strip() and alike:
-        raise SettingsError(
-            f"No company has the key or name '{asked}'; in the names of {len(alike)} it occurs:\n"
-            + _lines(_described(result, [row[0] for row in alike])),
-            remedy="Choose one by its key: --company KEY.",
-        )
-    raise SettingsError(
-        f"No company has the key or name '{asked}'.",
-        remedy="Keys and names are in the table companies of enrich_dist.duckdb.",
-    )
-
-
-def _described(result: ScoredResult, company_ids: Sequence[int]) -> list[str]:
-    rows = _rows(
-        result.connection,
-        """
-        select company_key, name, award_count, locations[1].city as city, locations[1].state as state from companies
-        where company_id in (select unnest($ids)) order by award_count desc, company_id
-        """,
-        {"ids": [int(number) for number in company_ids]},
-    )
-    return [
-        f"{row['company_key']}  {row['name']}, {_place(row['city'], row['state'], None)}, {row['award_count']} awards"
-        for row in rows
-    ]
-
-
-def _lines(texts: Sequence[str]) -> str:
-    rest = [f"  and {len(texts) - _LISTED} more"] if len(texts) > _LISTED else []
-    return "\n".join([*(f"  {text}" for text in texts[:_LISTED]), *rest]) + "\n"
-
-
 def explain_company(
     directory: RunDirectory, result: ScoredResult, decision: DecisionConfig, company_id: int, *, candidates: int
 ) -> Explanation:
@@ -242,10 +137,12 @@ def explain_company(
 
     Raises ``StateError`` when what the files of now say is not what the result says.
     """
-    [match] = _rows(
+    [match] = fetch_rows(
         result.connection, "from company_matches where company_id = $company_id", {"company_id": company_id}
     )
-    [company] = _rows(result.connection, "from companies where company_id = $company_id", {"company_id": company_id})
+    [company] = fetch_rows(
+        result.connection, "from companies where company_id = $company_id", {"company_id": company_id}
+    )
     with result.of_companies([company_id]) as connection:
         rows = _judged_rows(connection)
     best = [row for row in rows if row["place"] is not None]
@@ -297,25 +194,21 @@ def explain_recipient(directory: RunDirectory, result: ScoredResult, asked: str)
 
     Raises ``SettingsError`` when there is none.
     """
-    key = {"asked": asked.strip()}
-    companies = result.connection.execute(
-        "select distinct company_id from candidates where recipient_id = $asked or uei = upper($asked)", key
-    ).fetchall()
-    if not companies:
-        raise SettingsError(*_unknown_recipient(directory, result, asked.strip()))
-    with result.of_companies([row[0] for row in companies]) as connection:
+    asked = asked.strip()
+    companies = companies_with_candidate(directory, result, asked)
+    with result.of_companies(companies) as connection:
         rows = _judged_rows(connection)
     matches = {
         row["company_id"]: row
-        for row in _rows(
+        for row in fetch_rows(
             result.connection,
             "from company_matches where company_id in (select unnest($ids))",
-            {"ids": [row[0] for row in companies]},
+            {"ids": companies},
         )
     }
     winners = {row["company_id"]: row["organisation"] for row in rows if row["place"] == 1}
     own = {(row["company_id"], row["organisation"]): row["probability"] for row in rows if row["place"] is not None}
-    asked_for = [row for row in rows if row["recipient_id"] == key["asked"] or row["uei"] == key["asked"].upper()]
+    asked_for = [row for row in rows if row["recipient_id"] == asked or row["uei"] == asked.upper()]
     found = [
         Appearance(
             company_key=match["company_key"],
@@ -330,24 +223,6 @@ def explain_recipient(directory: RunDirectory, result: ScoredResult, asked: str)
         for match in [matches[row["company_id"]]]
     ]
     return sorted(found, key=lambda item: (-(item.probability or -1.0), -item.match_weight, item.company_key))
-
-
-def _unknown_recipient(directory: RunDirectory, result: ScoredResult, asked: str) -> tuple[str]:
-    chunks = directory.output("recipient_chunks", "chunks")
-    known = result.connection.execute(
-        """
-        select name, city, state from read_parquet($files, union_by_name = true)
-        where recipient_id = $asked or uei = upper($asked) limit 1
-        """,
-        {"asked": asked, "files": [str(file) for file in sorted(chunks.glob("[0-9]*.parquet"))]},
-    ).fetchall()
-    if known:
-        name, city, state = known[0]
-        return (
-            f"The recipient '{asked}' ({name or 'no name'}, {_place(city, state, None)}) is a candidate of no company: "
-            "none shares an identifier or enough of its name.",
-        )
-    return (f"The run knows no recipient with the id or UEI '{asked}'. Rows that were rejected are in rejects.csv.",)
 
 
 def _outcome(row: Mapping[str, Any], match: Mapping[str, Any], winner: str | None) -> str:
@@ -366,7 +241,7 @@ def _outcome(row: Mapping[str, Any], match: Mapping[str, Any], winner: str | Non
 
 def _judged_rows(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     """The candidates with organisation (null: ruled out), place and probability (null: not its best row), best first."""
-    return _rows(
+    return fetch_rows(
         connection,
         """
         select weighed.*, organisation, place, probability
@@ -389,7 +264,7 @@ def _require_same(match: Mapping[str, Any], best: Sequence[Mapping[str, Any]]) -
 
 
 def _company(row: Mapping[str, Any]) -> Company:
-    places = dict.fromkeys(_place(at["city"], at["state"], at["zip5"]) for at in row["locations"])
+    places = dict.fromkeys(place_text(at["city"], at["state"], at["zip5"]) for at in row["locations"])
     return Company(
         company_id=row["company_id"],
         key=row["company_key"],
@@ -411,12 +286,8 @@ def _recipient(row: Mapping[str, Any]) -> Recipient:
         uei=row["uei"],
         duns=row["duns"],
         street=street or None,
-        place=_place(row["city"], row["state"], row["zip5"]),
+        place=place_text(row["city"], row["state"], row["zip5"]),
     )
-
-
-def _place(city: str | None, state: str | None, zip5: str | None) -> str:
-    return " ".join(part for part in (city, state, zip5) if part) or "place unknown"
 
 
 def _comparisons(row: Mapping[str, Any], company: Company) -> tuple[Comparison, ...]:
@@ -525,7 +396,7 @@ def _against(best: Sequence[Mapping[str, Any]], shown: Sequence[Candidate]) -> s
     rivals = [row for row in best if row["probability"] >= max(_WORTH_TELLING, best[0]["probability"] / 2)]
     if len(rivals) > 1:
         equal = all(row["name_level"] == _EQUAL_NAME for row in rivals)
-        places = {_place(row["city"], row["state"], None) for row in rivals}
+        places = {place_text(row["city"], row["state"], None) for row in rivals}
         where = "in one place" if len(places) == 1 else "in different places"
         many = "two" if len(rivals) == 2 else str(len(rivals))
         return f"{many} organisations of {'one name' if equal else 'similar names'} {where} share the probability; "
@@ -544,12 +415,3 @@ def probability_text(probability: float) -> str:
     if 0 < probability < 0.0005:
         return "< 0.001"
     return "> 0.999" if 0.9995 <= probability < 1 else f"{probability:.3f}"
-
-
-def _rows(
-    connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, Any] | None = None
-) -> list[dict[str, Any]]:
-    """Few rows, as dictionaries."""
-    table: pa.Table = connection.execute(query, dict(parameters) if parameters else None).to_arrow_table()
-    found: list[dict[str, Any]] = table.to_pylist()
-    return found

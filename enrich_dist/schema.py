@@ -93,6 +93,7 @@ RECIPIENT = pa.schema(
         pa.field("uei", pa.string()),
         pa.field("duns", pa.string()),
         pa.field("parent_uei", pa.string()),
+        pa.field("parent_name", pa.string()),
         pa.field("address_line_1", pa.string()),
         pa.field("address_line_2", pa.string()),
         pa.field("city", pa.string()),

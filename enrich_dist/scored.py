@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from enrich_dist import reduce, schema
+from enrich_dist import overrides, reduce, schema
 from enrich_dist.checkpoints import CheckpointStore
 from enrich_dist.duck import DRIVER_MEMORY_MB, connect
 from enrich_dist.errors import StateError
@@ -26,6 +26,7 @@ from enrich_dist.matching.decisions import prior_odds
 from enrich_dist.matching.index import CompanyIndex, open_index
 from enrich_dist.matching.weights import Weights, estimate
 from enrich_dist.rundir import RunDirectory
+from enrich_dist.store import open_unverified
 
 _REMEDY = "Run `enrich-dist run` again; then explain its result."
 
@@ -59,7 +60,6 @@ class ScoredResult:
         each candidate) and ``probabilities`` (``company_id``, ``source_row``, ``place``, ``probability`` of each
         organisation by its best row).
         """
-        chosen = pa.table({"company_id": pa.array(company_ids, pa.int32())})
         with connect(memory_mb=DRIVER_MEMORY_MB, scratch=self.scratch) as connection:
             for name in ("candidates", "companies"):
                 rows = self.connection.execute(
@@ -79,7 +79,6 @@ class ScoredResult:
                 """,
                 {"prior": self.prior_odds, "recipients": self.weights.recipients},
             )
-            del chosen
             yield connection
 
 
@@ -99,7 +98,10 @@ def open_scored(directory: RunDirectory) -> Iterator[ScoredResult]:
         for table in ("companies", "company_matches", "enriched_awards", "overrides"):
             connection.execute(f"create view {table} as from result.{table}")
         _require_same_companies(connection, directory)
-        reduce.create_candidates(connection, [store.data_path(key) for key in records])
+        checkpoints = [store.data_path(key) for key in records]
+        reduce.create_candidates(connection, checkpoints)
+        if len(further := _confirmed(connection, directory)):
+            reduce.create_candidates(connection, checkpoints, further)
         counts = reduce.read_counts(connection, [store.counts_path(key) for key in records])
         weights = estimate(counts, reduce.count_identified_pairs(connection), index.vocabulary)
         metrics = read_json(path / "metrics.json")
@@ -124,6 +126,14 @@ def _planned_keys(directory: RunDirectory) -> list[str]:
     return [chunk["checkpoint_key"] for chunk in plan["chunks"]]
 
 
+def _confirmed(connection: duckdb.DuckDBPyConnection, directory: RunDirectory) -> pa.Table:
+    """Pairs that a person confirmed and no search found."""
+    [(count,)] = connection.execute("select count(*) from overrides where decision = 'confirm'").fetchall()
+    if not count:
+        return schema.CANDIDATE.empty_table()
+    return overrides.confirmed_candidates(connection, open_unverified(directory.output("recipient_chunks", "chunks")))
+
+
 def _require_same_companies(connection: duckdb.DuckDBPyConnection, directory: RunDirectory) -> None:
     """The index belongs to the companies of its step: are they the result's?"""
     file = directory.output("award_companies", "companies") / "companies.parquet"
@@ -143,8 +153,3 @@ def _require_same_model(weights: Weights, model: Mapping[str, Any], path: Path) 
             "a run with other inputs or settings was started since, or is under way.",
             remedy=_REMEDY,
         )
-
-
-def empty_overrides() -> pa.Table:
-    """No decision of a person."""
-    return schema.OVERRIDE.empty_table()

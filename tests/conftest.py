@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 from distributed import Client
 
@@ -18,6 +19,10 @@ from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+# The first call of a kernel compiles it, and takes far longer than any example.
+hypothesis.settings.register_profile("enrich_dist", deadline=None)
+hypothesis.settings.load_profile("enrich_dist")
 
 
 @pytest.fixture(autouse=True, scope="session")

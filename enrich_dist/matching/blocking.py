@@ -129,7 +129,7 @@ def _names(column: dict[str, pa.Array]) -> tuple[Ints, pa.Array, Ints]:
     for owner, texts, kind in (
         (own, column["name"], LEGAL_NAME),
         (bearers, pc.list_flatten(alternates), ALTERNATE_NAME),
-        (own, column.get("parent_name", pa.nulls(count, pa.string())), PARENT_NAME),
+        (own, column["parent_name"], PARENT_NAME),
     ):
         if texts.null_count == len(texts):
             continue

@@ -89,9 +89,7 @@ def shared_words(
 class _Names:
     """Names of both sides as words with their concepts."""
 
-    def __init__(
-        self, index: CompanyIndex, batch: Prepared, information: Floats, bearers: Mapping[int, int]
-    ) -> None:
+    def __init__(self, index: CompanyIndex, batch: Prepared, information: Floats, bearers: Mapping[int, int]) -> None:
         self.index = index
         self.batch = batch
         self.information = information
@@ -154,7 +152,9 @@ def _best(names: _Names, pair: ComparedNames) -> SharedWords | None:
     """The comparison of the recipient's name of that kind that shares most."""
     if pair.name_code < 0:
         return None
-    found = [names.compare(int(n), pair.name_code, pair.name_level) for n in names.of_recipient(pair.row, pair.name_kind)]
+    found = [
+        names.compare(int(n), pair.name_code, pair.name_level) for n in names.of_recipient(pair.row, pair.name_kind)
+    ]
     if not found:
         return None
     return max(found, key=lambda shared: (_agreeing(shared), -len(shared.further), shared.recipient_name))
@@ -162,4 +162,3 @@ def _best(names: _Names, pair: ComparedNames) -> SharedWords | None:
 
 def _agreeing(shared: SharedWords) -> float:
     return sum(word.bits for word in shared.words if word.agreement in (AGREES, MISTYPED))
-

@@ -89,6 +89,7 @@ RECIPIENT_LAYOUT: Final = Layout(
         "uei": ("recipient_uei", "sam_uei", "unique_entity_id", "unique_entity_identifier"),
         "duns": ("recipient_duns", "duns_number", "awardee_or_recipient_uniqu", "recipient_unique_id"),
         "parent_uei": ("recipient_parent_uei", "ultimate_parent_uei"),
+        "parent_name": ("parent_legal_business_name", "recipient_parent_name", "parent_recipient_name"),
         "address_line_1": ("address1", "address", "street_address", "recipient_address_line_1"),
         "address_line_2": ("address2", "recipient_address_line_2"),
         "city": ("city_name", "recipient_city_name"),

@@ -81,7 +81,7 @@ def _clean_batch(batch: RawBatch, path: Path) -> RecipientBatch:
         raw[absent] = pa.nulls(count, schema.RECIPIENT.field(absent).type)
     repairs: dict[str, pa.Array] = {}
     columns: dict[str, pa.Array] = {"source_row": source_rows}
-    for name in ("address_line_1", "address_line_2", "city", "congressional_district"):
+    for name in ("parent_name", "address_line_1", "address_line_2", "city", "congressional_district"):
         columns[name] = null_words_as_null(clean_text(raw[name]))
     columns["name"] = clean_text(raw["name"])
     columns["alternate_names"] = raw["alternate_names"]

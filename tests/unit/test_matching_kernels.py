@@ -1,0 +1,418 @@
+"""The compiled loops against plain Python: the same answers, letter by letter and pair by pair."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from enrich_dist.matching import words
+from enrich_dist.matching.kernels.overlap import TYPO_PER_CENT, similar_names
+from enrich_dist.matching.kernels.text import edit_distance, find_all, grown, hash_filter, hash_table, hash_texts
+from enrich_dist.matching.kernels.tokens import MAX_TYPO_BEARERS, cut_words, look_up
+from enrich_dist.matching.text_arrays import text_buffers
+from enrich_dist.matching.vocabulary import Vocabulary, background, open_vocabulary, write_vocabulary
+
+UNKNOWN_WEIGHT = 240
+NO_LIMIT = 10**6
+
+
+# --- text ------------------------------------------------------------------------------------------------------
+
+
+def plain_distance(left: str, right: str) -> int:
+    """Optimal string alignment, as in the textbook."""
+    table = [[0] * (len(right) + 1) for _ in range(len(left) + 1)]
+    for row in range(len(left) + 1):
+        for column in range(len(right) + 1):
+            if not row or not column:
+                table[row][column] = row + column
+                continue
+            costs = [table[row - 1][column] + 1, table[row][column - 1] + 1]
+            costs.append(table[row - 1][column - 1] + (left[row - 1] != right[column - 1]))
+            if row > 1 and column > 1 and left[row - 1] == right[column - 2] and left[row - 2] == right[column - 1]:
+                costs.append(table[row - 2][column - 2] + 1)
+            table[row][column] = min(costs)
+    return table[-1][-1]
+
+
+def distance(left: str, right: str, limit: int) -> int:
+    """The kernel's answer, for texts in the middle of longer ones."""
+    one, two = (np.frombuffer(f"ZZ{text}ZZZ".encode(), dtype=np.uint8) for text in (left, right))
+    return int(edit_distance(one, 2, 2 + len(left), two, 2, 2 + len(right), limit))
+
+
+@given(st.text("ABC", max_size=9), st.text("ABC", max_size=9), st.integers(0, 5))
+@example("CA", "ABC", 3)  # 3, where swapped letters may not be changed again
+@example("ABCDEFGH", "BACDEFHG", 2)
+@example("", "", 0)
+@settings(max_examples=500)
+def test_edit_distance_is_that_of_the_textbook_up_to_the_limit(left: str, right: str, limit: int) -> None:
+    assert distance(left, right, limit) == min(plain_distance(left, right), limit + 1)
+
+
+@given(st.text("ABCDEFG", min_size=1, max_size=30), st.data())
+def test_edit_distance_of_few_edits_in_a_long_text(text: str, data: st.DataObject) -> None:
+    changed = list(text)
+    for _ in range(data.draw(st.integers(0, 3))):
+        at = data.draw(st.integers(0, max(len(changed) - 1, 0)))
+        changed[at : at + data.draw(st.integers(0, 1))] = data.draw(st.sampled_from([[], ["A"], ["G"]]))
+    other = "".join(changed)
+    assert distance(text, other, 3) == min(plain_distance(text, other), 4)
+
+
+KEYS = st.integers(1, 2**64 - 1) | st.integers(1, 40).map(lambda number: number << 32 | 5)  # many in one place
+
+
+@given(st.lists(st.tuples(KEYS, st.integers(0, 1000)), max_size=60), st.lists(KEYS, max_size=20))
+def test_a_hash_table_is_a_dictionary_that_keeps_the_first(pairs: list[tuple[int, int]], others: list[int]) -> None:
+    expected: dict[int, int] = {}
+    for key, value in pairs:
+        expected.setdefault(key, value)
+    asked = [*expected, *others]
+
+    keys, values = hash_table(np.array([key for key, _ in pairs], dtype=np.uint64), np.array([v for _, v in pairs]))
+
+    found = find_all(keys, values, np.array(asked, dtype=np.uint64))
+    assert found.tolist() == [expected.get(key, -1) for key in asked]
+    assert len(keys) & (len(keys) - 1) == 0
+    assert len(keys) >= 2 * len(expected)
+
+
+@given(st.lists(KEYS, max_size=60))
+def test_a_filter_never_denies_what_is_there(hashes: list[int]) -> None:
+    present = hash_filter(np.array(hashes, dtype=np.uint64))
+    assert all(present[hashed % len(present)] for hashed in hashes)
+    assert present.sum() <= len(hashes)
+
+
+@given(st.lists(st.integers(-5, 5), min_size=1, max_size=20), st.integers(0, 70))
+def test_a_grown_array_holds_what_it_held_and_has_room(numbers: list[int], needed: int) -> None:
+    array = np.array(numbers, dtype=np.int32)
+
+    larger = grown(array, needed)
+
+    assert larger.size >= needed
+    assert larger[: array.size].tolist() == numbers
+    assert larger.dtype == array.dtype
+    assert needed > array.size or larger is array
+    assert larger.size in {array.size, max(needed, 2 * array.size)}
+
+
+TEXTS = st.lists(st.lists(st.text("AB1", min_size=1, max_size=4), max_size=4).map(" ".join), max_size=8)
+
+
+@given(TEXTS)
+def test_hashes_are_equal_where_the_texts_are(texts: list[str]) -> None:
+    data, starts = text_buffers(pa.array(texts, pa.string()))
+    for without_spaces, plain in ((False, texts), (True, [text.replace(" ", "") for text in texts])):
+        hashes = hash_texts(data, starts, without_spaces).tolist()
+        assert len(set(hashes)) == len(set(plain))
+        assert 0 not in hashes
+        assert hashes == words.hashes_of(plain).tolist()
+
+
+@given(TEXTS, st.integers(0, 4))
+def test_words_are_cut_as_by_a_plain_split(texts: list[str], left_out: int) -> None:
+    array = pa.array(texts, pa.string()).slice(min(left_out, len(texts)))
+    data, starts = text_buffers(array)
+
+    owner, begins, ends = cut_words(data, starts)
+
+    found = [(number, bytes(data[b:e]).decode()) for number, b, e in zip(owner, begins, ends, strict=True)]
+    assert found == [(number, word) for number, text in enumerate(array.to_pylist()) for word in text.split()]
+
+
+# --- words -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Index:
+    """A vocabulary and the names it was made of, in order."""
+
+    names: list[str]
+    vocabulary: Vocabulary
+    concept_of: dict[str, int]
+
+    @classmethod
+    def of(cls, names: Iterable[str], states: Sequence[Sequence[int]] | None = None, state_count: int = 0) -> Index:
+        """``states``: of each name, codes of the states where it is, ``state_count`` for a company without one."""
+        distinct = sorted(set(names))
+        states = [[state_count]] * len(distinct) if states is None else states
+        pairs = [(number, state) for number, codes in enumerate(states) for state in sorted(set(codes))]
+        name, state = (np.array([pair[side] for pair in pairs], dtype=np.int64) for side in (0, 1))
+        with tempfile.TemporaryDirectory() as directory:
+            no_cut = (np.zeros(0, dtype=np.int64), pa.array([], pa.string()))
+            write_vocabulary(Path(directory), pa.array(distinct, pa.string()), (name, state), state_count, no_cut)
+            vocabulary = open_vocabulary(Path(directory), state_count)
+        data, starts, concepts = vocabulary.take("word_data", "word_starts", "word_concepts")
+        texts = [bytes(data[starts[n] : starts[n + 1]]).decode() for n in range(len(concepts))]
+        return cls(distinct, vocabulary, dict(zip(texts, concepts.tolist(), strict=True)))
+
+    def weight(self, concept: int) -> int:
+        return int(self.vocabulary.arrays["weights"][concept])
+
+    def is_common(self, concept: int) -> bool:
+        return bool(self.vocabulary.arrays["common"][concept] >= 0)
+
+    def bearers(self, concept: int) -> int:
+        """Names that bear a word of the concept, here and in the background."""
+        words = {word for word, number in self.concept_of.items() if number == concept}
+        return sum(bool(words & set(name.split())) for name in self.names) + sum(background()[0].get(w, 0) for w in words)
+
+    def typos(self, word: str) -> set[int]:
+        """Concepts within a typing error of the word: of two that several names bear neither is the other mistyped."""
+        own = self.concept_of.get(word, -1)
+        found = {self.concept_of[other] for other in self.concept_of if is_typo(word, other)} - {own}
+        if own >= 0 and self.bearers(own) > MAX_TYPO_BEARERS:
+            found = {concept for concept in found if self.bearers(concept) <= MAX_TYPO_BEARERS}
+        return found
+
+    def tokens(self, queries: Sequence[str]) -> tuple[Any, ...]:
+        texts = text_buffers(pa.array(queries, pa.string()))
+        return tuple(look_up(*texts, self.vocabulary.words, self.vocabulary.joined))
+
+
+def shortened(word: str) -> set[str]:
+    """The word and all that is left of it without one letter."""
+    return {word} | {word[:at] + word[at + 1 :] for at in range(len(word))}
+
+
+def is_typo(left: str, right: str) -> bool:
+    """The rule as the module states it."""
+    if any(map(str.isdigit, left)):
+        return False
+    shorter, longer = sorted((left, right), key=len)
+    if left == right or not (5 <= len(shorter) and len(longer) <= 32):
+        return False
+    if left[0] != right[0] and len(shorter) < 8:
+        return False
+    if len(shorter) >= 9:
+        return bool(shortened(left) & shortened(right))
+    return plain_distance(left, right) == 1
+
+
+def typos_of(index: Index, word: str) -> set[int]:
+    """Concepts that the kernel takes for a typing error of the word."""
+    _, _, _, starts, typos, *_ = index.tokens([word])
+    assert len(starts) == 2
+    return set(typos[starts[0] : starts[1]].tolist())
+
+
+@given(st.data())
+@settings(max_examples=150)
+def test_typing_errors_are_found_exactly_by_the_rule(data: st.DataObject) -> None:
+    base = data.draw(st.text("ABC", min_size=3, max_size=11))
+    near = st.lists(
+        st.tuples(st.integers(0, len(base)), st.integers(0, 2), st.text("ABC", max_size=2)), min_size=0, max_size=2
+    ).map(lambda edits: _edited(base, edits))
+    vocabulary = data.draw(st.lists(near.filter(bool), min_size=1, max_size=12, unique=True))
+    asked = data.draw(st.sampled_from([base, *vocabulary]) | near.filter(bool))
+    index = Index.of(vocabulary)
+
+    assert typos_of(index, asked) == index.typos(asked)
+
+
+def _edited(text: str, edits: list[tuple[int, int, str]]) -> str:
+    for at, removed, put in edits:
+        text = text[:at] + put + text[at + removed :]
+    return text
+
+
+@pytest.mark.parametrize(
+    ("known", "asked", "found"),
+    [
+        ("ACMES", "ACME", False),  # too short
+        ("KITES", "KITTES", True),
+        ("KITES", "KITSE", True),  # neighbours swapped
+        ("KITES", "KIPES", True),
+        ("KITES", "KIPS", False),  # two edits
+        ("QWEST", "AQWEST", False),  # the first letter of a short word
+        ("QUANTUMS", "PUANTUMS", True),  # of a long one
+        ("QUANTUMS", "QUATNUM", False),  # two edits in a short word
+        ("SPECTRONICS", "SPECTORNIC", False),  # three letters of the one are none of the other
+        ("SPECTRONICS", "SPETRONCS", False),
+        ("SPECTRONICS", "SPETRONICSA", True),  # one letter left out of each
+        ("A" * 33, "A" * 32, False),  # too long
+        ("SPECTRA", "SPECTR4", False),  # numbers are never mistyped
+        ("SPECTRA", "SPECTRA", False),  # the very word
+    ],
+)
+def test_typing_error(known: str, asked: str, found: bool) -> None:
+    assert bool(typos_of(Index.of([known]), asked)) is found
+
+
+def test_of_two_words_that_several_names_bear_neither_is_the_other_mistyped() -> None:
+    names = [f"{word} {letter}" for word in ("KITWARE", "KITWERE") for letter in "ABCDE"]
+    several, once = Index.of(names), Index.of([*names[:5], names[5]])
+
+    assert typos_of(several, "KITWARE") == typos_of(several, "KITWERE") == set()
+    assert typos_of(once, "KITWARE") == {once.concept_of["KITWERE"]}
+    assert typos_of(once, "KITWERE") == {once.concept_of["KITWARE"]}
+    assert typos_of(several, "KITWIRE") == {several.concept_of[word] for word in ("KITWARE", "KITWERE")}
+
+
+def test_words_of_a_family_are_one_concept_and_their_typing_errors_too() -> None:
+    index = Index.of(["TECHNOLOGY", "LAB"])
+    assert index.concept_of["TECH"] == index.concept_of["TECHNOLOGIES"] == index.concept_of["TECHNOLOGY"]
+    _, concepts, numeric, starts, typos, *_ = index.tokens(["TECHS TECHNOLOGEIS 42 LABOR"])
+    assert concepts.tolist() == [index.concept_of["TECHNOLOGY"], -1, -1, -1]
+    assert [typos[b:e].tolist() for b, e in zip(starts, starts[1:], strict=False)] == [
+        [], [index.concept_of["TECHNOLOGY"]], [], [],
+    ]  # fmt: skip
+    assert numeric.tolist() == [False, False, True, False]
+
+
+def test_words_written_together_or_apart_are_found_beside_their_own() -> None:
+    index = Index.of(["PHYSICAL SCIENCES", "WAVEGUIDE", "A1 B2"])
+
+    def extras(*queries: str) -> list[set[int]]:
+        *_, starts, concepts, _ = index.tokens(queries)
+        return [set(concepts[b:e].tolist()) for b, e in zip(starts, starts[1:], strict=False)]
+
+    physical, sciences, guide = (index.concept_of[word] for word in ("PHYSICAL", "SCIENCES", "WAVEGUIDE"))
+    assert extras("PHYSICALSCIENCES", "NEW WAVE GUIDE", "WAVEGUIDE", "W AVEGUIDE", "SCIENCES PHYSICAL") == [
+        {physical, sciences}, {guide}, set(), set(), set(),
+    ]  # fmt: skip
+    assert extras("A1B2") == [set()], "too short to be told from chance"
+
+
+def test_words_met_again_are_found_as_at_first() -> None:
+    """More distinct words than the table of words met begins with."""
+    known = [f"WORD{letter}{other}X" for letter in "ABCDEFGHIJ" for other in "KLMNOPQRST"]
+    index = Index.of(known)
+    asked = [f"{word}{first}{second}" for word in known for first in "ABCDEFG" for second in "UVWXYZ"]
+    asked = [*known, *asked, *known, *asked]
+
+    starts, concepts, _, typo_starts, typos, *_ = index.tokens(asked)
+
+    half = len(asked) // 2
+    assert concepts[: len(known)].tolist() == [index.concept_of[word] for word in known]
+    assert concepts[half:].tolist() == concepts[:half].tolist()
+    lists = [typos[b:e].tolist() for b, e in zip(typo_starts, typo_starts[1:], strict=False)]
+    assert lists[half:] == lists[:half]
+    assert any(lists)
+
+
+# --- similar names ---------------------------------------------------------------------------------------------
+
+# Some are common in the background (and so looked up within states), some known there, some coined, some alike.
+COMMON = ["SYSTEMS", "GROUP", "SERVICES", "TECHNOLOGIES", "TECH"]
+RARE = ["KITWARE", "KITWARES", "ZYMERGEN", "ZYMERGENS", "HARBOR", "WAVE", "GUIDE", "WAVEGUIDE", "QX", "7"]
+STATE_COUNT = 2
+NAMES = st.lists(st.sampled_from(COMMON + RARE), min_size=1, max_size=4, unique=True).map(" ".join)
+PLACES = st.lists(st.integers(0, STATE_COUNT), min_size=1, max_size=2)
+
+
+def probes_of(index: Index, query: str) -> tuple[dict[int, int], int]:
+    """(weight by which each concept agrees with the name, weight of the name)."""
+    probes: dict[int, int] = {}
+
+    def add(concept: int, weight: int) -> None:
+        probes[concept] = max(probes.get(concept, 0), weight)
+
+    total = 0
+    known = index.concept_of
+    parts = query.split()
+    for number, word in enumerate(parts):
+        own = known.get(word, -1)
+        near_weights = {concept: index.weight(concept) * TYPO_PER_CENT // 100 for concept in index.typos(word)}
+        for concept, weight in near_weights.items():
+            add(concept, weight)
+        if own >= 0:
+            add(own, index.weight(own))
+        total += index.weight(own) if own >= 0 else max(near_weights.values(), default=UNKNOWN_WEIGHT)
+        both = parts[number - 1] + word
+        if number and both in known and min(len(word), len(parts[number - 1])) >= 2 and len(both) >= 6:
+            add(known[both], index.weight(known[both]))
+        for name in index.names:
+            pieces = name.split()
+            for left, right in zip(pieces, pieces[1:], strict=False):
+                if left + right == word and word not in known and len(word) >= 6:
+                    add(known[left], index.weight(known[left]))
+                    add(known[right], index.weight(known[right]))
+    return probes, total
+
+
+def overlaps(index: Index, query: str) -> dict[str, int]:
+    """Weighted overlap (Dice, per mille) of the query with every name that shares something with it."""
+    probes, total = probes_of(index, query)
+    found = {}
+    for name in index.names:
+        concepts = [index.concept_of[word] for word in name.split()]
+        agreed = sum(probes.get(concept, 0) for concept in concepts)
+        if agreed:
+            whole = total + sum(map(index.weight, concepts))
+            found[name] = min(1000, 2000 * agreed // whole)
+    return found
+
+
+def joined(
+    index: Index, queries: Sequence[tuple[str, int]], floor: int, block_limit: int = NO_LIMIT
+) -> tuple[dict[tuple[int, str], int], int, int]:
+    """({(query, name): overlap}, blocks left out, pairs left out); a query is a name and its state, -1 for none."""
+    query, name, overlap, blocks, pairs = similar_names(
+        np.arange(len(queries)),
+        np.array([state for _, state in queries], dtype=np.int64),
+        index.tokens([text for text, _ in queries]),
+        index.vocabulary.index,
+        UNKNOWN_WEIGHT,
+        np.full(len(queries), floor, dtype=np.int32),
+        block_limit,
+    )
+    keys = [(number, index.names[at]) for number, at in zip(query.tolist(), name.tolist(), strict=True)]
+    assert len(set(keys)) == len(keys)
+    return dict(zip(keys, overlap.tolist(), strict=True)), blocks, pairs
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> tuple[Index, list[list[int]]]:
+    names = sorted(draw(st.lists(NAMES, min_size=1, max_size=25, unique=True)))
+    states = [draw(PLACES) for _ in names]
+    return Index.of(names, states, STATE_COUNT), states
+
+
+QUERIES = st.lists(
+    st.tuples(
+        st.lists(st.sampled_from([*COMMON, *RARE, "KITWAER", "UNKNOWN"]), min_size=1, max_size=4).map(" ".join),
+        st.integers(-1, STATE_COUNT - 1),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(worlds(), QUERIES, st.integers(300, 1000))
+@settings(max_examples=300)
+def test_similar_names_are_those_of_all_pairs(
+    world: tuple[Index, list[list[int]]], queries: list[tuple[str, int]], floor: int
+) -> None:
+    """Blocks lose nothing among names of the query's state and of none, and nothing that is not similar is found.
+
+    A name that shares nothing but common words is found within its state only.
+    """
+    index, states = world
+    found, blocks, pairs = joined(index, queries, floor)
+
+    assert (blocks, pairs) == (0, 0)
+    for number, (query, state) in enumerate(queries):
+        probes, _ = probes_of(index, query)
+        for name, overlap in overlaps(index, query).items():
+            shared = {index.concept_of[word] for word in name.split()} & set(probes)
+            places = states[index.names.index(name)]
+            near = state >= 0 and (state in places or STATE_COUNT in places)
+            looked_up = near or (state < 0 and any(not index.is_common(concept) for concept in shared))
+            if overlap < floor:
+                assert (number, name) not in found
+            elif looked_up:
+                assert found.get((number, name)) == overlap, (query, name)
+            elif (number, name) in found:
+                assert found[number, name] == overlap
