@@ -1,8 +1,8 @@
 """Why a company has the recipient it has, or none: everything that the decision was made from.
 
-Covers finding companies and recipients by what a person knows of them, and each candidate with its comparisons, their
-weights, its rivals and its probability, from the files of the latest result alone. Weights are in bits: each adds to the
-logarithm of the odds. Does not cover how this is shown (``observe.explanation``).
+Covers each candidate with its comparisons, their weights, its rivals and its probability, from the files of the latest
+result alone, and the reason in words. Weights are in bits: each adds to the logarithm of the odds. Does not cover how a
+company is found (``lookup``) nor how this is shown (``observe.explanation``).
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class Candidate:
     """An organisation among a company's candidates, by its best row.
 
     ``prior`` + the weights of the ``comparisons`` = ``prior`` + ``match_weight`` = ``total`` (bits). ``alone`` is the
-    probability if there were no rivals. ``also``: other rows that count as the same organisation.
+    probability if there were no rivals. ``name_bits``: what the company's name says, how much of that agrees, and what any
+    name can say at most. ``also``: other rows that count as the same organisation.
     """
 
     recipient: Recipient
@@ -70,6 +71,7 @@ class Candidate:
     comparisons: tuple[Comparison, ...]
     name_kind: str
     words: SharedWords | None
+    name_bits: tuple[float, float, float]
     match_weight: float
     alone: float
     probability: float
@@ -159,6 +161,7 @@ def explain_company(
             comparisons=_comparisons(row, own),
             name_kind=schema.NAME_KINDS[row["name_kind"]],
             words=shared,
+            name_bits=(row["name_bits"], row["name_agreement"] * row["name_bits"], result.weights.most_name_bits),
             match_weight=row["match_weight"],
             alone=_probability(prior + row["match_weight"]),
             probability=row["probability"],
@@ -240,7 +243,7 @@ def _outcome(row: Mapping[str, Any], match: Mapping[str, Any], winner: str | Non
 
 
 def _judged_rows(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """The candidates with organisation (null: ruled out), place and probability (null: not its best row), best first."""
+    """Candidates, best first, with organisation (null: ruled out), place and probability (null: not its best row)."""
     return fetch_rows(
         connection,
         """
@@ -312,8 +315,7 @@ def _comparisons(row: Mapping[str, Any], company: Company) -> tuple[Comparison, 
 def _identifier(agreement: int, theirs: str | None, ours: Sequence[str]) -> str:
     if agreement:
         return f"agree: {theirs}" if agreement > 0 else f"conflict: {', '.join(ours[:2])} and {theirs}"
-    missing = "neither has one" if not ours and not theirs else "the company has none"
-    return f"not comparable: {missing if not ours else 'the recipient has none'}"
+    return "not comparable"
 
 
 def _words(
@@ -382,29 +384,31 @@ def _reason(
     if status == "matched":
         bar = f" ≥ {decision.accept_probability:g}" if consistent else ""
         return f"accepted: probability {probability}{bar}"
-    because = _against(best, shown)
-    if status == "review":
-        bar = f" < {decision.accept_probability:g}" if consistent else ""
-    else:
-        bar = f" < {decision.review_probability:g}" if consistent else ""
-    return f"{status}: {because}best candidate {probability}{bar}"
+    bar = decision.accept_probability if status == "review" else decision.review_probability
+    against = f" < {bar:g}" if consistent else ""
+    because = _rivals(best) if _probability(shown[0].total) >= bar else _weakness(shown[0])
+    return f"{status}: {because}; best candidate {probability}{against}"
 
 
-def _against(best: Sequence[Mapping[str, Any]], shown: Sequence[Candidate]) -> str:
-    """What kept the best candidate from more, as a clause with its colon: rivals, or the comparison that speaks most
-    against it."""
-    rivals = [row for row in best if row["probability"] >= max(_WORTH_TELLING, best[0]["probability"] / 2)]
-    if len(rivals) > 1:
-        equal = all(row["name_level"] == _EQUAL_NAME for row in rivals)
-        places = {place_text(row["city"], row["state"], None) for row in rivals}
-        where = "in one place" if len(places) == 1 else "in different places"
-        many = "two" if len(rivals) == 2 else str(len(rivals))
-        return f"{many} organisations of {'one name' if equal else 'similar names'} {where} share the probability; "
-    if shown:
-        worst = min(shown[0].comparisons, key=lambda comparison: comparison.weight)
-        if worst.weight < 0:
-            return f"{_LABELS[worst.name]} speaks most against it ({worst.outcome}); "
-    return "what agrees is too common to outweigh the many recipients; "
+def _rivals(best: Sequence[Mapping[str, Any]]) -> str:
+    """Who shares the probability with the best candidate."""
+    near = [row for row in best if row["probability"] >= max(_WORTH_TELLING, best[0]["probability"] / 4)]
+    if len(near) == 1:
+        return f"{len(best) - 1} other organisations take a share each"
+    alike = "one name" if all(row["name_level"] == _EQUAL_NAME for row in near) else "similar names"
+    places = {place_text(row["city"], row["state"]).upper() for row in near}
+    where = "in one place" if len(places) == 1 else "in different places"
+    return f"{'two' if len(near) == 2 else len(near)} organisations of {alike} {where} share the probability"
+
+
+def _weakness(candidate: Candidate) -> str:
+    """What keeps the odds of a candidate low, whatever its rivals."""
+    worst = min(candidate.comparisons, key=lambda comparison: comparison.weight)
+    if worst.weight < 0:
+        return f"{_LABELS[worst.name]} speaks most against it ({worst.outcome})"
+    if sum(comparison.weight != 0 for comparison in candidate.comparisons) == 1:
+        return "nothing but the name can be compared, and it alone says too little"
+    return "what agrees says too little among so many recipients"
 
 
 _LABELS = {"name": "the name", "place": "the place", "street": "the street", "uei": "the UEI", "duns": "the DUNS"}

@@ -47,8 +47,8 @@ def finished_inputs(pipeline: Pipeline, loaded: LoadedSettings) -> ResultInputs:
         ]
         hint = f" of {_listed(set_elsewhere)}" if set_elsewhere else ""
         raise StateError(
-            "The chunks that were matched last are not those of the latest plan and the settings of now: the run is not "
-            "finished, or its settings were others.",
+            "The chunks that were matched last are not those of the latest plan and the settings of now: the run is "
+            "not finished, or its settings were others.",
             remedy=f"Use the run's own values{hint}, or finish it with `enrich-dist run`.",
         )
     inputs = pipeline.result_inputs()
@@ -75,7 +75,7 @@ def _matched_keys(directory: RunDirectory) -> set[str]:
 
 
 def _changed_inputs(directory: RunDirectory, loaded: LoadedSettings, given: Iterable[str]) -> list[str]:
-    """Which of the settings given are of the inputs or the chunks, and not the run's own values, as far as it is known."""
+    """Which of the settings given are of inputs or chunks, and not known to be the run's own values."""
     values = flatten(loaded.settings.model_dump())
     chunks = directory.latest("recipient_chunks")
     run: dict[str, Any] = {

@@ -58,8 +58,8 @@ def find_awards(result: ScoredResult, asked: str) -> list[Award]:
     if len({award.company_key for award in awards}) > 1:
         listed = [f"{a.award_id}  {a.year or ''} {a.company_key}  {a.title or ''}"[:120].rstrip() for a in awards]
         raise SettingsError(
-            f"'{asked}' names {len(awards)} awards of several companies:\n{_lines(listed)}",
-            remedy="Choose one by its award_id: --award AWARD_ID.",
+            f"'{asked}' names {len(awards)} awards of several companies. "
+            f"Choose one by its award_id, --award AWARD_ID:\n{_lines(listed)}"
         )
     return awards
 
@@ -82,8 +82,8 @@ def find_company(result: ScoredResult, asked: str) -> int:
         return int(found[0])
     if found:
         raise SettingsError(
-            f"{len(found)} companies bear the name '{asked}':\n{_lines(_described(result, found))}",
-            remedy="Choose one by its key: --company KEY.",
+            f"{len(found)} companies bear the name '{asked}'. "
+            f"Choose one by its key, --company KEY:\n{_lines(_described(result, found))}"
         )
     alike = result.connection.execute(
         """
@@ -95,9 +95,8 @@ def find_company(result: ScoredResult, asked: str) -> int:
     ).fetchall()
     if asked.strip() and alike:
         raise SettingsError(
-            f"No company has the key or name '{asked}'; in the names of {len(alike)} it occurs:\n"
-            + _lines(_described(result, [row[0] for row in alike])),
-            remedy="Choose one by its key: --company KEY.",
+            f"No company has the key or name '{asked}'; in the names of {len(alike)} it occurs. "
+            f"Choose one by its key, --company KEY:\n{_lines(_described(result, [row[0] for row in alike]))}"
         )
     raise SettingsError(
         f"No company has the key or name '{asked}'.",
@@ -115,14 +114,14 @@ def _described(result: ScoredResult, company_ids: Sequence[int]) -> list[str]:
         {"ids": [int(number) for number in company_ids]},
     )
     return [
-        f"{row['company_key']}  {row['name']}, {place_text(row['city'], row['state'], None)}, {row['award_count']} awards"
+        f"{row['company_key']}  {row['name']}, {place_text(row['city'], row['state'])}, awards: {row['award_count']}"
         for row in rows
     ]
 
 
 def _lines(texts: Sequence[str]) -> str:
     rest = [f"  and {len(texts) - _LISTED} more"] if len(texts) > _LISTED else []
-    return "\n".join([*(f"  {text}" for text in texts[:_LISTED]), *rest]) + "\n"
+    return "\n".join([*(f"  {text}" for text in texts[:_LISTED]), *rest])
 
 
 def companies_with_candidate(directory: RunDirectory, result: ScoredResult, asked: str) -> list[int]:
@@ -160,12 +159,13 @@ def _unknown_recipient(directory: RunDirectory, result: ScoredResult, asked: str
         )
     name, city, state = known[0]
     return SettingsError(
-        f"The recipient '{asked}' ({name or 'no name'}, {place_text(city, state, None)}) is a candidate of no company.",
-        remedy="No company shares an identifier or enough of its name with it; explain a company instead: --company NAME.",
+        f"The recipient '{asked}' ({name or 'no name'}, {place_text(city, state)}) is a candidate of no company.",
+        remedy="No company shares an identifier or enough of its name; explain a company instead: --company NAME.",
     )
 
 
-def place_text(city: str | None, state: str | None, zip5: str | None) -> str:
+def place_text(city: str | None, state: str | None, zip5: str | None = None) -> str:
+    """A place in one line."""
     return " ".join(part for part in (city, state, zip5) if part) or "place unknown"
 
 
@@ -173,6 +173,6 @@ def fetch_rows(
     connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
     """Few rows, as dictionaries."""
-    table: pa.Table = connection.execute(query, dict(parameters) if parameters else None).to_arrow_table()
+    table: pa.Table = connection.sql(query, params=dict(parameters or {})).to_arrow_table()
     found: list[dict[str, Any]] = table.to_pylist()
     return found

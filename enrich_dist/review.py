@@ -13,7 +13,6 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet as pq
 
 from enrich_dist import overrides, reduce, review_sheet, schema
 from enrich_dist.duck import DRIVER_MEMORY_MB, connect
@@ -151,7 +150,7 @@ _COMPANY_PLACES = (
     f"array_to_string([{_place('l.address', 'l.city', 'l.state', 'l.zip5')} for l in locations[1:{_PLACES}]], '; ')"
 )
 _RECIPIENT_PLACE = _place(
-    "concat_ws(' ', address_line_1, address_line_2)",
+    "nullif(concat_ws(' ', address_line_1, address_line_2), '')",
     "city",
     "state",
     "scored.zip5",
@@ -160,7 +159,7 @@ _RECIPIENT_PLACE = _place(
 
 
 def _harmless(text: str) -> str:
-    """SQL expression: what a spreadsheet would take for a formula gets an apostrophe; these columns are not read again."""
+    """SQL expression: what a spreadsheet would take for a formula gets an apostrophe; nobody reads it again."""
     return f"case when regexp_matches({text}, '^[=+@\\t\\r-]') then '''' || {text} else {text} end"
 
 

@@ -187,8 +187,8 @@ def _first_record(text: str, delimiter: str) -> tuple[list[str], int]:
 def _records(data: bytes, delimiter: str, width: int, path: Path) -> tuple[pa.Table, npt.NDArray[np.int64]]:
     """Cells of all records, the header's too, and their row numbers.
 
-    Records of another width are mended where that is safe: spreadsheets leave out the empty cells at the end of a row, or
-    add some.
+    Records of another width are mended where that is safe: spreadsheets leave out the empty cells at the end of a row,
+    or add some.
     """
     odd: list[Any] = []
 
@@ -233,7 +233,7 @@ def _mended(record: Any, delimiter: str, path: Path) -> str:
     if text.count('"') % 2 or "\n" in text or "\r" in text:
         raise _open_quote(record.number, path)
     if missing > 0:
-        return text + delimiter * missing
+        return f"{text}{delimiter * missing}"
     if not text.endswith(delimiter * -missing):
         raise SourceError(
             f"{record.actual_columns} cells instead of {record.expected_columns}.",
@@ -241,7 +241,7 @@ def _mended(record: Any, delimiter: str, path: Path) -> str:
             row=record.number,
             remedy=f"Put a text that holds '{delimiter}' into quotes.",
         )
-    return text[:missing]
+    return str(text[:missing])
 
 
 def _refuse_swallowed_rows(cells: pa.Table, rows: npt.NDArray[np.int64], delimiter: str, path: Path) -> None:

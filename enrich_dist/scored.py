@@ -56,14 +56,15 @@ class ScoredResult:
     def of_companies(self, company_ids: Sequence[int]) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection on the candidates of these companies alone.
 
-        Views ``weighed`` (with the rejected pairs) and ``scored``; tables ``companies``, ``rivals`` (the organisation of
-        each candidate) and ``probabilities`` (``company_id``, ``source_row``, ``place``, ``probability`` of each
+        Views ``weighed`` (with the rejected pairs) and ``scored``; tables ``companies``, ``rivals`` (the organisation
+        of each candidate) and ``probabilities`` (``company_id``, ``source_row``, ``place``, ``probability`` of each
         organisation by its best row).
         """
         with connect(memory_mb=DRIVER_MEMORY_MB, scratch=self.scratch) as connection:
             for name in ("candidates", "companies"):
-                rows = self.connection.execute(
-                    f"from {name} where company_id in (select unnest($ids))", {"ids": list(map(int, company_ids))}
+                rows = self.connection.sql(
+                    f"from {name} where company_id in (select unnest($ids))",
+                    params={"ids": list(map(int, company_ids))},
                 ).to_arrow_table()
                 connection.from_arrow(rows).create(name)
             connection.from_arrow(self.connection.sql("from overrides").to_arrow_table()).create("overrides")

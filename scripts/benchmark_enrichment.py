@@ -3,11 +3,14 @@
     python scripts/benchmark_enrichment.py demo     the bundled sample, first run and run again
     python scripts/benchmark_enrichment.py scale    300,000 and 900,000 generated recipients, memory and speed
     python scripts/benchmark_enrichment.py full     3,300,000 generated recipients, the size of the real table
+    python scripts/benchmark_enrichment.py growth   ten times the recipients, and four times the companies
     python scripts/benchmark_enrichment.py          demo and scale
 
 Runs the installed console script as a user does, in a process of its own and without the caller's ENRICH_DIST_* and
 DAGSTER_HOME variables; reads the figures from the run directory. Reports medians of ``--repeats`` runs. Files hold
-no path and no host name. Does not judge: comparing with a baseline, and failing on a regression, is not done here.
+no path and no host name. Beside every run of generated data the floor (scripts/floor.py) is measured, so that figures
+can be compared across machines as multiples of it. Does not judge: comparing with a baseline, and failing on a
+regression, is not done here.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -43,12 +46,13 @@ ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "data" / "sample" / "recipients.parquet"
 COMMAND = Path(sys.executable).parent / "enrich-dist"
 CODE = ("enrich_dist", "dagster_defs", "config", "scripts")
-LIBRARIES = ("dagster", "dask", "distributed", "duckdb", "numpy", "pyarrow", "rapidfuzz", "scipy", "sparse_dot_topn")
+LIBRARIES = ("dagster", "dask", "distributed", "duckdb", "numba", "numpy", "pyarrow", "rapidfuzz", "scipy")
 
 SCALE_RECIPIENTS = (300_000, 900_000)
 SCALE_COMPANIES = 20_000
 FULL_RECIPIENTS = (3_300_000,)
 FULL_COMPANIES = 40_000
+GROWTH_CASES = ((330_000, 40_000), (3_300_000, 40_000), (3_300_000, 10_000))
 SCALE_WORKERS = 2
 SCALE_SEED = 1
 QUICK_DIVISOR = 30
@@ -63,6 +67,7 @@ class Measured:
     wall_seconds: float
     steps: Mapping[str, Mapping[str, Any]]
     workers: Sequence[Mapping[str, Any]]
+    floor_seconds: float | None = None
 
     @property
     def driver_peak_mb(self) -> float:
@@ -118,30 +123,45 @@ def demo(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
 
 def scale(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """Generated recipients of two sizes against the same companies: memory must not grow, time in proportion."""
-    return _generated(options, scratch, SCALE_RECIPIENTS, SCALE_COMPANIES)
+    return _generated(options, scratch, [(rows, SCALE_COMPANIES) for rows in SCALE_RECIPIENTS])
 
 
 def full(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """As many recipients and companies as the real tables have."""
-    return _generated(options, scratch, FULL_RECIPIENTS, FULL_COMPANIES)
+    return _generated(options, scratch, [(rows, FULL_COMPANIES) for rows in FULL_RECIPIENTS])
 
 
-def _generated(
-    options: argparse.Namespace, scratch: Path, recipient_counts: Sequence[int], company_count: int
-) -> dict[str, Any]:
+def growth(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    """What more recipients, and what more companies cost."""
+    report = _generated(options, scratch, GROWTH_CASES)
+    small, large, few = (case["medians"] for case in report["cases"])
+
+    def work(medians: Mapping[str, float]) -> float:
+        return medians["recipient_chunks_seconds"] + medians["farm_seconds"] + medians["enriched_awards_seconds"]
+
+    report["ratios"] = {
+        "recipients": large["recipients"] / small["recipients"],
+        "seconds_by_recipients": round(work(large) / work(small), 3),
+        "worker_peak_memory_by_recipients": round(large["worker_peak_mb"] / small["worker_peak_mb"], 3),
+        "companies": large["companies"] / few["companies"],
+        "seconds_by_companies": round(work(large) / work(few), 3),
+    }
+    return report
+
+
+def _generated(options: argparse.Namespace, scratch: Path, sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
     repeats = options.repeats or 1
     divisor = QUICK_DIVISOR if options.quick else 1
-    sizes = [rows // divisor for rows in recipient_counts]
-    companies = company_count // divisor
+    sizes = [(rows // divisor, companies // divisor) for rows, companies in sizes]
     chunk_size = Settings().chunk_size // divisor
-    awards = scratch / "awards.csv"
     cases = []
-    for rows in sizes:
+    for rows, companies in sizes:
+        awards = scratch / f"awards-{companies}.csv"
         recipients = scratch / f"recipients-{rows}.parquet"
         _say(f"generating {rows:,} recipients")
         write_recipients(recipients, rows=rows, seed=SCALE_SEED, sample=SAMPLE)
         if not awards.exists():
-            # From the smaller file, whose rows the larger one begins with: the same work in both but for its size.
+            # From the smallest file, whose rows the larger ones begin with: the same work in all but for their size.
             write_awards(awards, companies=companies, recipients=recipients, seed=SCALE_SEED)
         arguments = ["--config", "config/base.yaml", "--awards", str(awards), "--recipients", str(recipients)]
         arguments += ["--workers", str(SCALE_WORKERS), "--chunk-size", str(chunk_size)]
@@ -149,11 +169,13 @@ def _generated(
         runs = []
         for number in range(repeats):
             work_dir = scratch / f"scale-{rows}-{number}"
-            runs.append(_run(f"{rows:,} recipients {number + 1}/{repeats}", arguments, work_dir))
+            floor = _floor(recipients, awards)
+            run = _run(f"{rows:,} recipients {number + 1}/{repeats}", arguments, work_dir)
+            runs.append(replace(run, floor_seconds=floor))
             shutil.rmtree(work_dir)
         recipients.unlink()
         sizes_of_case = {"recipients": rows, "companies": companies, "chunk_size": chunk_size}
-        cases.append(_case(f"{rows:,} recipients", runs, {**sizes_of_case, "workers": SCALE_WORKERS}))
+        cases.append(_case(f"{rows:,} x {companies:,}", runs, {**sizes_of_case, "workers": SCALE_WORKERS}))
     if len(cases) == 1:
         return {"repeats": repeats, "seed": SCALE_SEED, "cases": cases, "ratios": {}}
     small, large = cases[0]["medians"], cases[-1]["medians"]
@@ -170,8 +192,8 @@ def _generated(
     return {"repeats": repeats, "seed": SCALE_SEED, "cases": cases, "ratios": ratios}
 
 
-SCENARIOS = {"demo": demo, "scale": scale, "full": full}
-ALL = ("demo", "scale")  # full takes many minutes
+SCENARIOS = {"demo": demo, "scale": scale, "full": full, "growth": growth}
+ALL = ("demo", "scale")  # the others take many minutes
 
 
 def _options() -> argparse.Namespace:
@@ -255,6 +277,7 @@ def _case(name: str, runs: Sequence[Measured], settings: Mapping[str, int]) -> d
         "driver_peak_mb": median(run.driver_peak_mb for run in runs),
         "farm_seconds": farm_seconds,
         "farm_records_per_second": round(farm_rows / farm_seconds, 1) if farm_seconds else 0.0,
+        **_over_floor(runs),
     }
     return {
         "case": name,
@@ -263,6 +286,33 @@ def _case(name: str, runs: Sequence[Measured], settings: Mapping[str, int]) -> d
         "runs": [
             {"wall_seconds": round(run.wall_seconds, 3), "steps": run.steps, "workers": run.workers} for run in runs
         ],
+    }
+
+
+def _floor(recipients: Path, awards: Path) -> float:
+    """Wall seconds of scripts/floor.py, start of the process included."""
+    started = time.perf_counter()
+    subprocess.run(
+        [sys.executable, ROOT / "scripts" / "floor.py", recipients, awards], check=True, stdout=subprocess.DEVNULL
+    )
+    return time.perf_counter() - started
+
+
+def _over_floor(runs: Sequence[Measured]) -> dict[str, float]:
+    """Medians of the floor, and of each run's times as multiples of the floor measured just before it."""
+    measured = [(run, run.floor_seconds) for run in runs if run.floor_seconds is not None]
+    if not measured:
+        return {}
+
+    def median(values: Iterable[float]) -> float:
+        return round(statistics.median(values), 3)
+
+    return {
+        "floor_seconds": median(floor for _, floor in measured),
+        "wall_over_floor": median(run.wall_seconds / floor for run, floor in measured),
+        "chunks_to_verdict_over_floor": median(
+            (run.seconds_of("chunk_matches") + run.seconds_of("enriched_awards")) / floor for run, floor in measured
+        ),
     }
 
 

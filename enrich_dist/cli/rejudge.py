@@ -24,7 +24,7 @@ def rejudge(
     overrides: Overrides = None,
     publish: Annotated[bool, typer.Option("--publish", help="Also publish the result, if it passes.")] = False,
 ) -> None:
-    """Reduce and judge the finished run anew: other thresholds, another gate, imported decisions. No chunk is touched."""
+    """Reduce and judge the finished run anew: other thresholds, another gate, decisions of persons."""
     loaded = load_settings(config, overrides or [])
     for key, value, origin in loaded.overrides():
         text = f"setting {key} = {value} ({origin})"

@@ -53,7 +53,7 @@ class SharedWords:
 
 @dataclass(frozen=True)
 class ComparedNames:
-    """A pair of names: ``row`` of the recipients, and ``name_code``, ``name_kind``, ``name_level`` of its comparison."""
+    """Names of a pair: ``row`` of the recipients; ``name_code``, ``name_kind`` and ``name_level`` of its comparison."""
 
     row: int
     name_code: int
@@ -83,7 +83,8 @@ def shared_words(
     if not pairs:
         return []
     batch = prepare(index, recipients)
-    return [_best(_Names(index, batch, information, bearers), pair) for pair in pairs]
+    names = _Names(index, batch, information, bearers)
+    return [_best(names, pair) for pair in pairs]
 
 
 class _Names:
@@ -152,9 +153,8 @@ def _best(names: _Names, pair: ComparedNames) -> SharedWords | None:
     """The comparison of the recipient's name of that kind that shares most."""
     if pair.name_code < 0:
         return None
-    found = [
-        names.compare(int(n), pair.name_code, pair.name_level) for n in names.of_recipient(pair.row, pair.name_kind)
-    ]
+    theirs = names.of_recipient(pair.row, pair.name_kind).tolist()
+    found = [names.compare(name, pair.name_code, pair.name_level) for name in theirs]
     if not found:
         return None
     return max(found, key=lambda shared: (_agreeing(shared), -len(shared.further), shared.recipient_name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from enrich_dist.matching.vocabulary import Vocabulary, background, open_vocabul
 
 UNKNOWN_WEIGHT = 240
 NO_LIMIT = 10**6
+IN_BACKGROUND, _ = background()
 
 
 # --- text ------------------------------------------------------------------------------------------------------
@@ -139,8 +140,8 @@ class Index:
     """A vocabulary and the names it was made of, in order."""
 
     names: list[str]
-    vocabulary: Vocabulary
-    concept_of: dict[str, int]
+    vocabulary: Vocabulary = field(repr=False)
+    concept_of: dict[str, int] = field(repr=False)
 
     @classmethod
     def of(cls, names: Iterable[str], states: Sequence[Sequence[int]] | None = None, state_count: int = 0) -> Index:
@@ -166,7 +167,7 @@ class Index:
     def bearers(self, concept: int) -> int:
         """Names that bear a word of the concept, here and in the background."""
         words = {word for word, number in self.concept_of.items() if number == concept}
-        return sum(bool(words & set(name.split())) for name in self.names) + sum(background()[0].get(w, 0) for w in words)
+        return sum(bool(words & set(name.split())) for name in self.names) + sum(IN_BACKGROUND.get(w, 0) for w in words)
 
     def typos(self, word: str) -> set[int]:
         """Concepts within a typing error of the word: of two that several names bear neither is the other mistyped."""
@@ -324,9 +325,9 @@ def probes_of(index: Index, query: str) -> tuple[dict[int, int], int]:
     parts = query.split()
     for number, word in enumerate(parts):
         own = known.get(word, -1)
-        near_weights = {concept: index.weight(concept) * TYPO_PER_CENT // 100 for concept in index.typos(word)}
+        near_weights = {concept: index.weight(concept) for concept in index.typos(word)}
         for concept, weight in near_weights.items():
-            add(concept, weight)
+            add(concept, weight * TYPO_PER_CENT // 100)
         if own >= 0:
             add(own, index.weight(own))
         total += index.weight(own) if own >= 0 else max(near_weights.values(), default=UNKNOWN_WEIGHT)

@@ -1,0 +1,52 @@
+"""``enrich-dist explain``: why a company, or the company of an award, has the recipient it has, or none."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from enrich_dist.cli.options import Config, Overrides
+from enrich_dist.errors import SettingsError
+from enrich_dist.settings import load_settings
+
+
+def explain(
+    award: Annotated[
+        str | None, typer.Option(metavar="ID", help="An award: award_id, agency tracking number or contract number.")
+    ] = None,
+    company: Annotated[str | None, typer.Option(metavar="KEY_OR_NAME", help="A company: company_key or name.")] = None,
+    recipient: Annotated[
+        str | None, typer.Option(metavar="ID_OR_UEI", help="A recipient: which companies had it as a candidate.")
+    ] = None,
+    candidates: Annotated[int, typer.Option(min=1, help="Candidates that are shown, the best first.")] = 5,
+    config: Config = None,
+    overrides: Overrides = None,
+) -> None:
+    """Show a company's candidates, what each comparison weighs, and why the winner won or none did.
+
+    It tells of the latest result. Weights are in bits: 1 bit doubles the odds. They add up from the prior to the odds.
+    """
+    if sum(asked is not None for asked in (award, company, recipient)) != 1:
+        raise SettingsError("What to explain?", remedy="Give one of --award, --company and --recipient.")
+    settings = load_settings(config, overrides or []).settings
+
+    from enrich_dist.explain import explain_company, explain_recipient
+    from enrich_dist.lookup import find_awards, find_company
+    from enrich_dist.observe.explanation import print_appearances, print_explanation
+    from enrich_dist.rundir import RunDirectory
+    from enrich_dist.scored import open_scored
+
+    directory = RunDirectory(settings.paths.work_dir)
+    console = Console(highlight=False)
+    with open_scored(directory) as result:
+        if recipient is not None:
+            print_appearances(console, recipient, explain_recipient(directory, result, recipient))
+            return
+        awards = [] if award is None else find_awards(result, award)
+        company_id = find_company(result, awards[0].company_key if awards else company or "")
+        decision = settings.matching.decision()
+        print_explanation(
+            console, explain_company(directory, result, decision, company_id, candidates=candidates), awards
+        )

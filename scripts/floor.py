@@ -1,0 +1,40 @@
+"""The least that any matcher must do, as a yardstick for speed: one process that reads the needed columns of both
+files, normalises the names once and joins them by UEI and by DUNS, on all cores.
+
+    python scripts/floor.py RECIPIENTS.parquet AWARDS.csv
+
+Prints the rows of each join. It matches nothing by name, writes nothing and checks nothing. A run's time over the
+floor's, both from one machine in one session, is a figure that machines can be compared by.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import duckdb
+
+_NORMAL = "trim(regexp_replace(regexp_replace(upper({0}), '[^A-Z0-9]+', ' ', 'g'), ' (LLC|INC|CORP|CO|LTD)$', ''))"
+
+
+def main(recipients: str, awards: str) -> None:
+    """Read, normalise, join."""
+    connection = duckdb.connect()
+    connection.read_parquet(recipients).create_view("source")
+    connection.read_csv(awards, all_varchar=True).create_view("awards")
+    connection.execute(f"""
+        create table recipients as
+        select {_NORMAL.format("legal_business_name")} as name, uei, duns, address_line_1, city, state, zip5 from source
+    """)
+    connection.execute(f"""
+        create table companies as
+        select distinct {_NORMAL.format('"Company"')} as name, "UEI" as uei, "Duns" as duns from awards
+    """)
+    for identifier in ("uei", "duns"):
+        [(pairs,)] = connection.execute(
+            f"select count(*) from recipients join companies using ({identifier})"
+        ).fetchall()
+        print(f"{identifier}: {pairs}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
