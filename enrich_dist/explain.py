@@ -61,8 +61,8 @@ class Candidate:
     """An organisation among a company's candidates, by its best row.
 
     ``prior`` + the weights of the ``comparisons`` = ``prior`` + ``match_weight`` = ``total`` (bits). ``alone`` is the
-    probability if there were no rivals. ``name_bits``: what the company's name says, how much of that agrees, and what any
-    name can say at most. ``also``: other rows that count as the same organisation.
+    probability if there were no rivals. ``name_bits``: what the company's name says, how much of that agrees, and what
+    any name can say at most. ``also``: other rows that count as the same organisation.
     """
 
     recipient: Recipient
@@ -376,18 +376,16 @@ def _reason(
         if ruled_out:
             return f"unmatched: decided by a person, who rejected all {ruled_out} candidates"
         return "unmatched: no candidate; no recipient shares an identifier or enough of the name"
-    first, probability = best[0], probability_text(match["match_probability"])
+    first, probability = best[0], _exact_text(match["match_probability"])
     status = match["match_status"]
     consistent = _status_by(decision, match["match_probability"]) == status
     if first["confirmed"]:
         return f"{'accepted' if status == 'matched' else status}: decided by a person, who confirmed this pair"
+    least = decision.accept_probability if status != "unmatched" else decision.review_probability
     if status == "matched":
-        bar = f" ≥ {decision.accept_probability:g}" if consistent else ""
-        return f"accepted: probability {probability}{bar}"
-    bar = decision.accept_probability if status == "review" else decision.review_probability
-    against = f" < {bar:g}" if consistent else ""
-    because = _rivals(best) if _probability(shown[0].total) >= bar else _weakness(shown[0])
-    return f"{status}: {because}; best candidate {probability}{against}"
+        return f"accepted: probability {probability}" + (f" ≥ {least:g}" if consistent else "")
+    because = _rivals(best) if _probability(shown[0].total) >= least else _weakness(shown[0])
+    return f"{status}: {because}; best candidate {probability}" + (f" < {least:g}" if consistent else "")
 
 
 def _rivals(best: Sequence[Mapping[str, Any]]) -> str:
@@ -412,6 +410,13 @@ def _weakness(candidate: Candidate) -> str:
 
 
 _LABELS = {"name": "the name", "place": "the place", "street": "the street", "uei": "the UEI", "duns": "the DUNS"}
+
+
+def _exact_text(probability: float) -> str:
+    """A probability to be compared with a threshold: with all its decimals where three would be 0 or 1."""
+    if 0.0005 <= probability < 0.9995:
+        return f"{probability:.3f}"
+    return f"{probability:.6f}".rstrip("0").rstrip(".")
 
 
 def probability_text(probability: float) -> str:

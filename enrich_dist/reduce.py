@@ -45,11 +45,15 @@ def create_candidates(
     connection: duckdb.DuckDBPyConnection, checkpoints: Sequence[Path], further: pa.Table | None = None
 ) -> None:
     """View ``candidates``: those of all checkpoints, and ``further`` ones (``schema.CANDIDATE``)."""
-    found = connection.from_arrow(schema.CANDIDATE.empty_table() if further is None else further)
-    if checkpoints:
-        stored = connection.read_parquet([str(path) for path in checkpoints])
-        found = stored if further is None else stored.union(found)
-    found.create_view("candidates", replace=True)
+    stored = connection.read_parquet([str(path) for path in checkpoints]) if checkpoints else None
+    if stored is None or further is not None:
+        # A table, as a view in a database file must not lead to an object of this process.
+        connection.register("given", schema.CANDIDATE.empty_table() if further is None else further)
+        connection.execute("create or replace temp table further_candidates as from given")
+        connection.unregister("given")
+        added = connection.table("further_candidates")
+        stored = added if stored is None else stored.union(added)
+    stored.create_view("candidates", replace=True)
 
 
 def create_scored(connection: duckdb.DuckDBPyConnection, weights: Weights) -> None:

@@ -88,7 +88,7 @@ class MatchingSettings(_Section):
     max_candidates_per_name: Annotated[int, Field(ge=1, le=1_000)] = 8
     max_block_size: Annotated[int, Field(ge=1)] = 2_000
     batch_rows: Annotated[int, Field(ge=1)] = 65_536
-    accept_probability: PositiveShare = 0.65
+    accept_probability: PositiveShare = 0.68
     review_probability: Share = 0.05
 
     def candidates(self) -> CandidateConfig:

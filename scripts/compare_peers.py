@@ -287,6 +287,8 @@ HEADERS = (
     "companies",
     "F1 best",
     "F1 own",
+    "F1 findable best",
+    "F1 findable own",
     "precision own",
     "recall own",
     "no-match wrong own",
@@ -327,6 +329,8 @@ def _cells(accuracy: dict[str, Any]) -> Sequence[str]:
     picks = (
         ("best_f1", "f1"),
         ("own", "f1"),
+        ("best_f1_findable", "f1_findable"),
+        ("own", "f1_findable"),
         ("own", "precision"),
         ("own", "recall"),
         ("own", "no_match_wrong"),

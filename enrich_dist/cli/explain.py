@@ -42,7 +42,7 @@ def explain(
     console = Console(highlight=False)
     with open_scored(directory) as result:
         if recipient is not None:
-            print_appearances(console, recipient, explain_recipient(directory, result, recipient))
+            print_appearances(console, explain_recipient(directory, result, recipient))
             return
         awards = [] if award is None else find_awards(result, award)
         company_id = find_company(result, awards[0].company_key if awards else company or "")

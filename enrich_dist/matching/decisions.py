@@ -38,7 +38,7 @@ class DecisionConfig:
     ``accept_probability``: least of a match. ``review_probability``: least of a candidate shown to a person.
     """
 
-    accept_probability: float = 0.65
+    accept_probability: float = 0.68
     review_probability: float = 0.05
 
     def __post_init__(self) -> None:

@@ -50,7 +50,7 @@ def print_explanation(console: Console, explanation: Explanation, awards: Sequen
         console.print(Text(f"  and {len(explanation.ruled_out) - _LISTED} more"))
 
 
-def print_appearances(console: Console, asked: str, appearances: Sequence[Appearance]) -> None:
+def print_appearances(console: Console, appearances: Sequence[Appearance]) -> None:
     """The companies that had a recipient as a candidate, and what became of it."""
     for recipient in dict.fromkeys(item.recipient for item in appearances):
         console.print(Text(recipient.name or "without a name", style="bold"))
@@ -75,7 +75,7 @@ def print_appearances(console: Console, asked: str, appearances: Sequence[Appear
         )
     console.print(table)
     console.print()
-    console.print(Text(f"What it took: enrich-dist explain --company KEY, for candidate {asked}."))
+    console.print(Text("The weights of a pair: enrich-dist explain --company KEY"))
 
 
 def _print_company(console: Console, explanation: Explanation) -> None:
@@ -198,8 +198,8 @@ def _words(candidate: Candidate, words: SharedWords) -> RenderableType:
     if words.further:
         outer.add_row(Text(f"only the recipient's: {', '.join(words.further)}"))
     whole, agreeing, most = candidate.name_bits
-    told = f"{agreeing:.1f} of the name's {whole:.1f} bits agree"
-    outer.add_row(Text(f"{told}; no name counts for more than {most:.1f}" if agreeing > most else told))
+    counted = f"; no name counts for more than {most:.1f}" if agreeing > most else ""
+    outer.add_row(Text(f"{agreeing:.1f} of the name's {whole:.1f} bits agree{counted}"))
     return outer
 
 

@@ -38,6 +38,8 @@ class Answer:
 class Point:
     """What a contestant achieves if it accepts these answers and no others. ``threshold`` is None where none is.
 
+    ``f1_findable`` leaves companies out whose partner cannot be told from their names and places.
+
     A kind of several parts (``cut+city``) counts under each. ``recall_by_kind`` is of companies with a partner,
     ``wrong_by_kind`` the share wrongly matched of those without.
     """
@@ -49,6 +51,7 @@ class Point:
     recall: float
     recall_findable: float
     f1: float
+    f1_findable: float
     no_match_wrong: float
     recall_by_kind: Mapping[str, float]
     wrong_by_kind: Mapping[str, float]
@@ -68,9 +71,10 @@ class _Judged:
 
 
 def score(answers: Iterable[Answer], known: Mapping[str, Known], floor: float = PRECISION_FLOOR) -> dict[str, Point]:
-    """Three operating points over the companies that were asked, one answer each.
+    """Four operating points over the companies that were asked, one answer each.
 
-    ``own``: what the contestant accepts itself. ``best_f1``: the threshold of the greatest F1. ``floor``: the one of
+    ``own``: what the contestant accepts itself. ``best_f1``, ``best_f1_findable``: the thresholds of the
+    greatest F1, of all and of the findable. ``floor``: the one of
     the greatest recall among those of at least this precision; nothing is accepted where no threshold is worth it.
     The higher threshold wins among equals.
     """
@@ -125,9 +129,12 @@ def _thresholds(judged: _Judged, floor: float) -> dict[str, float | None]:
     predicted = last + 1
     right = np.cumsum(judged.right[rows])[last]
     f1 = 2 * right / (predicted + judged.partner.sum())
+    fair = (judged.findable | ~judged.partner)[rows]
+    right_findable = np.cumsum((judged.right & judged.findable)[rows])[last]
+    f1_findable = 2 * right_findable / np.maximum(np.cumsum(fair)[last] + judged.findable.sum(), 1)
     reached = np.where(right >= floor * predicted, right, 0)
-    chosen: dict[str, float | None] = {"best_f1": None, "floor": None}
-    for name, gain in (("best_f1", f1), ("floor", reached)):
+    chosen: dict[str, float | None] = {"best_f1": None, "best_f1_findable": None, "floor": None}
+    for name, gain in (("best_f1", f1), ("best_f1_findable", f1_findable), ("floor", reached)):
         if len(last) and gain.max() > 0:
             chosen[name] = float(values[last[int(np.argmax(gain))]])
     return chosen
@@ -138,6 +145,10 @@ def _point(judged: _Judged, taken: Bools, threshold: float | None) -> Point:
     precision = right / predicted if predicted else None
     recall = _share(taken & judged.right, judged.partner)
     f1 = 2 * right / (predicted + int(judged.partner.sum())) if right else 0.0
+    # Companies of which nobody could say more than that their partner cannot be found are left out.
+    fair = judged.findable | ~judged.partner
+    right_findable = int((taken & judged.right & judged.findable).sum())
+    asked = int((taken & fair).sum()) + int(judged.findable.sum())
     return Point(
         threshold=threshold,
         predicted=predicted,
@@ -146,6 +157,7 @@ def _point(judged: _Judged, taken: Bools, threshold: float | None) -> Point:
         recall=recall,
         recall_findable=_share(taken & judged.right, judged.findable),
         f1=f1,
+        f1_findable=2 * right_findable / asked if right_findable else 0.0,
         no_match_wrong=_share(taken, ~judged.partner),
         recall_by_kind=_by_kind(taken & judged.right, judged.partner, judged.kinds),
         wrong_by_kind=_by_kind(taken, ~judged.partner, judged.kinds),

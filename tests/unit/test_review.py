@@ -307,7 +307,7 @@ ERRORS = {
     ),
     "no candidate": (
         [("", "r-optics-a", "confirm", "")],
-        f"column 'recipient_id', row {{row}}: 'r-kitware' is no candidate of {OPTICS}. To name another recipient, write",
+        f"column 'recipient_id', row {{row}}: 'r-kitware' is no candidate of {OPTICS}. To name another recipient,",
     ),
     "a missing recipient": (
         [("", "r-optics-b", "reject", "")],
@@ -319,7 +319,7 @@ ERRORS = {
     ),
     "two confirmations": (
         [(OPTICS, "r-optics-a", "confirm", ""), (OPTICS, "r-optics-b", "confirm", "")],
-        f"column 'recipient_id', row {{row}}: 'r-optics-b' {OPTICS} is confirmed as r-optics-a in row 5 already. Keep one",
+        f"column 'recipient_id', row {{row}}: 'r-optics-b' {OPTICS} is confirmed as r-optics-a in row 5 already.",
     ),
     "confirmed beside another recipient": (
         [(OPTICS, "r-optics-a", "confirm", "r-noise-1")],
@@ -384,7 +384,10 @@ def test_many_errors_are_told_together_and_nothing_is_stored(run: Reviewed, cli:
         (lambda text: text.replace('"company_key"', '"company"'), "column 'company_key': there is no such column."),
         (lambda text: text.replace('"evidence"', '"Decision"'), "column 'decision': there are two columns"),
         (lambda text: text.replace(',,"name:AMBIGUOUS', ',"confirm,,"name:AMBIGUOUS', 1), "row 5: a quote opened in"),
-        (lambda text: text.replace("r-quartet-1\n", 'r-quartet-1\n"'), "hides the rows after it"),
+        (
+            lambda text: text.replace('"PPPPPPPPPPP1"', '"PPPPPPPPPPP1'),
+            "row 2: a quote opened in",
+        ),  # to the end of the file
         (lambda text: text.replace("\n,,", "\nconfirm,,,", 1), "row 2: 15 cells instead of 14."),
         (lambda _: "", "the file is empty"),
     ],
@@ -392,12 +395,7 @@ def test_many_errors_are_told_together_and_nothing_is_stored(run: Reviewed, cli:
 def test_a_file_that_is_no_sheet_is_refused(
     run: Reviewed, cli: CommandLine, sheet: Path, change: Callable[[str], str], message: str
 ) -> None:
-    text = sheet.read_text("utf-8-sig")
-    if "hides" in message:  # a stray quote in the last cell of a row, which swallows the rest of the file
-        text = text.replace('"PPPPPPPPPPP1"', '"PPPPPPPPPPP1')
-    else:
-        text = change(text)
-    sheet.write_text(text, "utf-8")
+    sheet.write_text(change(sheet.read_text("utf-8-sig")), "utf-8")
 
     code, _, err = cli("review", "import", sheet, "--config", run.config)
 
@@ -444,7 +442,7 @@ def test_a_sheet_that_a_spreadsheet_saved_is_understood(run: Reviewed, cli: Comm
 
 def test_rows_are_counted_as_a_spreadsheet_counts_them(run: Reviewed, cli: CommandLine, decide: Decide) -> None:
     path = decide((LASERS, "r-lasers-b", "perhaps", ""))
-    lines = path.read_text("utf-8").split("\r\n")
+    lines = path.read_bytes().decode().split("\r\n")
     lines[2:2] = ["", '"",""', ",,,,,,,,,,,,,,,"]
     path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
 

@@ -1,0 +1,94 @@
+"""A plan on the terminal: candidate counts, the largest blocks, and what is left out. Does not cover how it is made
+(``plan``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from enrich_dist.matching.blocks import Block
+from enrich_dist.observe.report import percent
+from enrich_dist.plan import RunPlan
+
+
+def print_plan(console: Console, plan: RunPlan) -> None:
+    """All that the plan tells."""
+    about = "" if plan.source_rows_exact else "about "
+    whole = plan.sampled_rows >= plan.source_rows
+    console.print(
+        f"{plan.awards:,} awards of {plan.companies:,} companies with {plan.distinct_names:,} distinct names of "
+        f"{plan.distinct_words:,} words."
+    )
+    console.print(
+        f"{about}{plan.source_rows:,} recipient rows".capitalize()
+        + (", all of which were matched." if whole else f", the first {plan.sampled_rows:,} of which were matched.")
+    )
+    console.print()
+    console.print(_counts(plan, whole=whole))
+    console.print()
+    seconds = plan.seconds_per_chunk
+    console.print(
+        f"{plan.chunks:,} {'chunk' if plan.chunks == 1 else 'chunks'} of {plan.chunk_size:,} rows (chunk_size). Matching "
+        f"one takes about {seconds:.1f} seconds on one core of this machine."
+    )
+    console.print()
+    console.print("Words that bring most pairs")
+    head = ("word", "where", "names with it", "lookups", "pairs")
+    console.print(_blocks(head, plan.words, plan.max_block_size, with_state=True))
+    console.print()
+    console.print("Names that bring most pairs")
+    head = ("name", "companies", "recipients", "pairs")
+    console.print(_blocks(head, plan.names, plan.max_block_size, with_state=False))
+    console.print()
+    console.print(left_out_sentence(plan))
+
+
+def left_out_sentence(plan: RunPlan) -> str:
+    """What ``max_block_size`` leaves out."""
+    limit = f"matching.max_block_size ({plan.max_block_size:,})"
+    if not plan.large_blocks:
+        return f"No block is larger than {limit}: nothing is left out."
+    many = "1 block is" if plan.large_blocks == 1 else f"{plan.large_blocks:,} blocks are"
+    whole = "" if plan.sampled_rows >= plan.source_rows else f", about {plan.scaled(plan.pairs_left_out):,} in all rows"
+    return (
+        f"{many} larger than {limit} and left out: {plan.lookups_left_out:,} lookups of {plan.pairs_left_out:,} pairs in "
+        f"the rows matched{whole}. Such a pair is still found by an identifier, or by another word or name."
+    )
+
+
+def _counts(plan: RunPlan, *, whole: bool) -> Table:
+    table = Table("", box=None, pad_edge=False)
+    for title in ["all rows"] if whole else [f"first {plan.sampled_rows:,}", "all, expected"]:
+        table.add_column(title, justify="right", no_wrap=True)
+    for label, count in (
+        ("valid recipients", plan.recipients),
+        ("recipients with a candidate", plan.with_candidate),
+        ("candidates (pairs to compare)", plan.pairs),
+    ):
+        table.add_row(label, f"{count:,}", *([] if whole else [f"{plan.scaled(count):,}"]))
+    table.add_row("share with a candidate", percent(plan.with_candidate / plan.recipients))
+    table.add_row("candidates per company", f"{plan.pairs / plan.companies:,.2f}", *_per_company(plan, whole=whole))
+    return table
+
+
+def _per_company(plan: RunPlan, *, whole: bool) -> list[str]:
+    return [] if whole else [f"{plan.scaled(plan.pairs) / plan.companies:,.2f}"]
+
+
+def _blocks(head: Sequence[str], blocks: Sequence[Block], limit: int, *, with_state: bool) -> Table:
+    """The blocks in the order given; those above the limit are marked."""
+    table = Table(box=None, pad_edge=False)
+    for title in head:
+        text = title in ("word", "name", "where")
+        table.add_column(title, justify="left" if text else "right", no_wrap=not text, overflow="fold")
+    table.add_column("")
+    for block in blocks:
+        numbers = (f"{block.size:,}", f"{block.looks:,}", f"{block.pairs:,}")
+        where = [Text(block.state)] if with_state else []
+        table.add_row(Text(block.text), *where, *numbers, "left out" if block.size > limit else "")
+    if not blocks:
+        table.add_row("none")
+    return table
