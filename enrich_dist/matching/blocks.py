@@ -25,12 +25,14 @@ EVERYWHERE, NO_STATE = "everywhere", "no state"
 @dataclass(frozen=True)
 class Block:
     """A block: its word or name, the state it is limited to, how many members it has (names of companies for a word,
-    companies for a name), and how many lookups of the recipients lead into it."""
+    companies for a name), and how many lookups of the recipients lead into it. ``capped``: ``max_block_size`` applies,
+    as to all but the words that are rare by their nature."""
 
     text: str
     state: str
     size: int
     looks: int
+    capped: bool
 
     @property
     def pairs(self) -> int:
@@ -92,13 +94,14 @@ class BlockCounts:
         return [self._word_block(number) for number in _greatest(pairs, count)]
 
     def names(self, count: int) -> list[Block]:
-        """The blocks of names that bring most pairs, the greatest first; ``looks`` are recipients that bear the name."""
+        """The blocks of names that bring most pairs, the greatest first; ``looks``: recipients that bear the name."""
         return [
             Block(
                 text=self._index.names.texts[number].as_py(),
                 state=EVERYWHERE,
                 size=int(self._name_sizes[number]),
                 looks=int(self._name_bearers[number]),
+                capped=True,
             )
             for number in _greatest(self._name_sizes * self._name_bearers, count)
         ]
@@ -106,7 +109,6 @@ class BlockCounts:
     def left_out(self, limit: int) -> tuple[int, int, int]:
         """(different blocks, lookups, pairs) of the blocks of more than ``limit`` members that are looked into."""
         blocks, looks, pairs = 0, 0, 0
-        # Blocks of rare words are small by their nature, and never left out.
         for sizes, looked in ((self._sizes[0], self._looks[0]), (self._name_sizes, self._name_looks)):
             large = np.flatnonzero((sizes > limit) & (looked > 0))
             blocks += len(large)
@@ -125,7 +127,13 @@ class BlockCounts:
             states = self._index.states.texts
             state = states[segment].as_py() if segment < len(states) else NO_STATE
         kind, at = (0, number) if number < by_state else (1, concept)
-        return Block(_concept_text(self._index, concept), state, int(self._sizes[kind][at]), int(self._looks[kind][at]))
+        return Block(
+            text=_concept_text(self._index, concept),
+            state=state,
+            size=int(self._sizes[kind][at]),
+            looks=int(self._looks[kind][at]),
+            capped=number < by_state,
+        )
 
 
 def _greatest(values: Ints, count: int) -> list[int]:

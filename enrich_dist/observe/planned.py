@@ -13,6 +13,10 @@ from enrich_dist.matching.blocks import Block
 from enrich_dist.observe.report import percent
 from enrich_dist.plan import RunPlan
 
+_WORD_COLUMNS = ("word", "where", "names with it", "lookups", "pairs")
+_NAME_COLUMNS = ("name", "companies", "recipients", "pairs")
+_TEXT_COLUMNS = ("word", "name", "where")
+
 
 def print_plan(console: Console, plan: RunPlan) -> None:
     """All that the plan tells."""
@@ -31,17 +35,15 @@ def print_plan(console: Console, plan: RunPlan) -> None:
     console.print()
     seconds = plan.seconds_per_chunk
     console.print(
-        f"{plan.chunks:,} {'chunk' if plan.chunks == 1 else 'chunks'} of {plan.chunk_size:,} rows (chunk_size). Matching "
-        f"one takes about {seconds:.1f} seconds on one core of this machine."
+        f"{plan.chunks:,} {'chunk' if plan.chunks == 1 else 'chunks'} of {plan.chunk_size:,} rows (chunk_size). "
+        f"Matching one takes about {seconds:.1f} seconds on one core of this machine."
     )
     console.print()
-    console.print("Words that bring most pairs")
-    head = ("word", "where", "names with it", "lookups", "pairs")
-    console.print(_blocks(head, plan.words, plan.max_block_size, with_state=True))
+    console.print("Blocks that bring most pairs. Pairs of names that share enough become candidates.")
     console.print()
-    console.print("Names that bring most pairs")
-    head = ("name", "companies", "recipients", "pairs")
-    console.print(_blocks(head, plan.names, plan.max_block_size, with_state=False))
+    console.print(_blocks(_WORD_COLUMNS, plan.words, plan.max_block_size))
+    console.print()
+    console.print(_blocks(_NAME_COLUMNS, plan.names, plan.max_block_size))
     console.print()
     console.print(left_out_sentence(plan))
 
@@ -54,8 +56,8 @@ def left_out_sentence(plan: RunPlan) -> str:
     many = "1 block is" if plan.large_blocks == 1 else f"{plan.large_blocks:,} blocks are"
     whole = "" if plan.sampled_rows >= plan.source_rows else f", about {plan.scaled(plan.pairs_left_out):,} in all rows"
     return (
-        f"{many} larger than {limit} and left out: {plan.lookups_left_out:,} lookups of {plan.pairs_left_out:,} pairs in "
-        f"the rows matched{whole}. Such a pair is still found by an identifier, or by another word or name."
+        f"{many} larger than {limit} and left out: {plan.lookups_left_out:,} lookups of {plan.pairs_left_out:,} pairs "
+        f"in the rows matched{whole}. Such a pair is still found by an identifier, or by another word or name."
     )
 
 
@@ -78,17 +80,17 @@ def _per_company(plan: RunPlan, *, whole: bool) -> list[str]:
     return [] if whole else [f"{plan.scaled(plan.pairs) / plan.companies:,.2f}"]
 
 
-def _blocks(head: Sequence[str], blocks: Sequence[Block], limit: int, *, with_state: bool) -> Table:
+def _blocks(head: Sequence[str], blocks: Sequence[Block], limit: int) -> Table:
     """The blocks in the order given; those above the limit are marked."""
     table = Table(box=None, pad_edge=False)
     for title in head:
-        text = title in ("word", "name", "where")
+        text = title in _TEXT_COLUMNS
         table.add_column(title, justify="left" if text else "right", no_wrap=not text, overflow="fold")
     table.add_column("")
     for block in blocks:
         numbers = (f"{block.size:,}", f"{block.looks:,}", f"{block.pairs:,}")
-        where = [Text(block.state)] if with_state else []
-        table.add_row(Text(block.text), *where, *numbers, "left out" if block.size > limit else "")
+        where = [Text(block.state)] if "where" in head else []
+        table.add_row(Text(block.text), *where, *numbers, "left out" if block.capped and block.size > limit else "")
     if not blocks:
         table.add_row("none")
     return table

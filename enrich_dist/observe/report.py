@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from enrich_dist import schema
+
 _LONGEST_GROUP = 15
+_IDENTIFIER_LEVELS = ("conflict", "agree")
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -92,6 +95,29 @@ def decisions_text(decided: Mapping[str, Any]) -> str:
     return text
 
 
+def model_text(model: Mapping[str, Any]) -> str:
+    """What the comparisons weighed in this run (metrics "model"), and what the search left out."""
+    levels = {"name": schema.NAME_LEVELS, "place": schema.PLACE_LEVELS, "street": schema.STREET_LEVELS}
+    outcomes = {**levels, "uei": _IDENTIFIER_LEVELS, "duns": _IDENTIFIER_LEVELS}
+    rows = [
+        (comparison.upper() if comparison in ("uei", "duns") else comparison, outcome, f"{bits:+.2f}")
+        for comparison, names in outcomes.items()
+        for outcome, bits in zip(names, model[comparison], strict=True)
+    ]
+    left_out = (
+        f"{model['blocks_left_out']:,} lookups into blocks larger than matching.max_block_size were left out, of "
+        f"{model['pairs_left_out']:,} pairs in all."
+        if model["blocks_left_out"]
+        else "No block was larger than matching.max_block_size: no pair was left out."
+    )
+    return (
+        f"Estimated from {model['recipients']:,} recipients and {model['identified_pairs']:,} pairs that agree on an "
+        f"identifier. {percent(model['partner_share'])} of the companies have a partner among the recipients.\n\n"
+        "Weights in bits: each bit doubles the odds. To that of a name comes what the words say that agree: a rare one "
+        "more than a common one.\n\n" + markdown_table(("comparison", "outcome", "bits"), rows) + f"\n\n{left_out}"
+    )
+
+
 def render(metrics: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
     """The whole report as Markdown."""
     awards, companies = metrics["awards"], metrics["companies"]
@@ -112,6 +138,7 @@ def render(metrics: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
         *(f"## Match rate by {group.replace('_', ' ')}\n\n" + group_table(metrics, group) for group in metrics["by"]),
         "## Every row accounted for\n\n" + reconciliation_table(metrics),
     ]
+    sections.append("## The matching model\n\n" + model_text(metrics["model"]))
     if decisions := decisions_text(metrics["overrides"]):
         sections.append("## Decisions by persons\n\n" + decisions)
     if metrics["rejects"]:
@@ -135,4 +162,4 @@ def _cell(value: object) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return text.removeprefix("< ").removesuffix(" %").replace(",", "").replace(".", "", 1).isdigit()
+    return text.removeprefix("< ").lstrip("+-").removesuffix(" %").replace(",", "").replace(".", "", 1).isdigit()

@@ -254,7 +254,7 @@ def test_the_whole_comparison_in_one_run(tmp_path: Path) -> None:
     output = tmp_path / "peers.json"
     command = [sys.executable, "-m", "scripts.compare_peers", "--case", tmp_path / "case", "--output", output]
     done = measure([*command, "--only", "exact"], cwd=ROOT, timeout=60)
-    assert "| exact normalised name | 4 | 1.000 | 1.000 | 1.000 | 1.000 | 0.000 | 1.000 |" in done.tail
+    assert "| exact normalised name | 4 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 | 0.000 | 1.000 |" in done.tail
     text = output.read_text("utf-8")
     (figures,) = json.loads(text)["contestants"]
     assert (figures["end"], figures["extrapolated"], figures["accuracy"]["floor"]["recall"]) == ("finished", False, 1.0)

@@ -20,6 +20,8 @@ TYPO_PER_CENT = 80
 # How alike two names are, from nothing in common to equal: schema.NAME_LEVELS.
 NOTHING, OTHER_WORDS, MORE_WORDS, OTHER_COMMON_WORDS, MORE_COMMON_WORDS, TYPO, SPELLING, EQUAL = range(8)
 MIN_WHOLE_TYPO_LENGTH = 8
+# Sources cut names at 30 characters; of these a normal form keeps most.
+MIN_CUT_LENGTH = 24
 
 
 @njit(cache=True, nogil=True)
@@ -262,6 +264,11 @@ def compare_names(left, right, tokens, index, left_text, right_text, unknown_wei
         similarities[pair] = min(999, 2000 * agreed // max(whole + total, 1))
         if missing == 0 and more == 0:
             levels[pair] = TYPO if typo_count else SPELLING
+        elif _is_cut(
+            left_data, left_starts[name], left_starts[name + 1], right_data, right_starts[other], right_starts[other + 1]
+        ):
+            levels[pair] = SPELLING
+            agreements[pair] = 1000
         elif missing_number and more_number:
             levels[pair] = OTHER_WORDS if agreed else NOTHING
         elif (last - first) != name_starts[other + 1] - name_starts[other] and _is_joined_typo(
@@ -278,6 +285,20 @@ def compare_names(left, right, tokens, index, left_text, right_text, unknown_wei
         else:
             levels[pair] = OTHER_COMMON_WORDS
     return levels, agreements, similarities
+
+
+@njit(cache=True, nogil=True)
+def _is_cut(left, left_begin, left_end, right, right_begin, right_end):  # type: ignore[no-untyped-def]
+    """Whether one of two names is the other, cut short within a word."""
+    left_size, right_size = left_end - left_begin, right_end - right_begin
+    shorter = min(left_size, right_size)
+    if left_size == right_size or shorter < MIN_CUT_LENGTH:
+        return False
+    for at in range(shorter):
+        if left[left_begin + at] != right[right_begin + at]:
+            return False
+    follows = left[left_begin + shorter] if left_size > shorter else right[right_begin + shorter]
+    return follows != 32
 
 
 @njit(cache=True, nogil=True)
