@@ -198,7 +198,7 @@ def _as_list(column: pa.ChunkedArray) -> pa.Array:
 def _matched(
     matcher: OrganisationMatcher, index: Any, batches: Iterator[RecipientBatch]
 ) -> Iterator[tuple[RecipientBatch, tuple[pa.Table, pa.Table]]]:
-    """Batches with what was found for them, in order; one in work per core, as the kernels let go of the interpreter."""
+    """Batches with what was found for them, in order; one in work per core: kernels let go of the interpreter."""
     threads = os.cpu_count() or 1
     waiting: deque[tuple[RecipientBatch, Future[tuple[pa.Table, pa.Table]]]] = deque()
     with ThreadPoolExecutor(threads) as pool:

@@ -21,16 +21,15 @@ from enrich_dist.duck import DRIVER_MEMORY_MB, connect
 from enrich_dist.errors import SourceError
 from enrich_dist.farm import Farm, FarmPolicy, WorkerMemory, memory_per_worker
 from enrich_dist.files import directory_name, document_digest, file_digest
-from enrich_dist.matching.config import ENGINE_VERSION as MATCHING_VERSION
-from enrich_dist.matching.index import build_index
-from enrich_dist.matching.matcher import OrganisationMatcher
-from enrich_dist.matching.index import open_index
-from enrich_dist.quality import Gate
 from enrich_dist.matching import weights
+from enrich_dist.matching.config import ENGINE_VERSION as MATCHING_VERSION
+from enrich_dist.matching.index import build_index, open_index
+from enrich_dist.matching.matcher import OrganisationMatcher
 from enrich_dist.observe import report
 from enrich_dist.observe.events import Notice, emit
 from enrich_dist.observe.progress import FarmObserver
 from enrich_dist.publish import CURRENT, publish
+from enrich_dist.quality import Gate
 from enrich_dist.result import ResultInputs, build_result
 from enrich_dist.rundir import RunDirectory, StepReport
 from enrich_dist.settings import Settings

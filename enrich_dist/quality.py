@@ -58,21 +58,24 @@ def estimate_accuracy(connection: duckdb.DuckDBPyConnection, *, unreachable_shar
     """Estimated precision and recall of the accepted matches, by company, with 95 % intervals.
 
     Precision: expected right matches (the sum of the match probabilities) over matches. Recall: expected right matches
-    over companies expected to have a partner, those included whose names have nothing in common with their partner's
-    (``unreachable_share``), which no search by name finds. Intervals: of a Beta posterior with Jeffreys' prior, with
-    expected counts for counts (Brown, Cai and DasGupta 2001). They tell the chance in the matches, not an error of the
-    model. A share of nothing is null.
+    over companies expected to have a partner. Those without a common identifier whose names have nothing in common
+    with their partner's (``unreachable_share``) are among them, though no search by name finds them. Intervals: of a
+    Beta posterior with Jeffreys' prior, with expected counts for counts (Brown, Cai and DasGupta 2001). They tell the
+    chance in the matches, not an error of the model. A share of nothing is null.
     """
-    [(matches, right, awards, right_awards, partners)] = connection.execute("""
+    [(matches, right, awards, right_awards, identified, others)] = connection.execute("""
         select count(*) filter (match_status = 'matched'),
                coalesce(sum(match_probability::decimal(18, 6)) filter (match_status = 'matched'), 0)::double,
                coalesce(sum(award_count) filter (match_status = 'matched'), 0),
                coalesce(sum((match_probability * award_count)::decimal(18, 6))
                         filter (match_status = 'matched'), 0)::double,
-               coalesce(sum(partner_probability::decimal(18, 6)), 0)::double
+               coalesce(sum(partner_probability::decimal(18, 6))
+                        filter (match_method in ('review', 'uei', 'duns')), 0)::double,
+               coalesce(sum(partner_probability::decimal(18, 6))
+                        filter (match_method not in ('review', 'uei', 'duns')), 0)::double
         from company_matches
     """).fetchall()
-    expected_partners = max(right, partners) / (1 - unreachable_share)
+    expected_partners = max(right, identified + others / (1 - unreachable_share))
     return {
         "precision": _share_with_interval(right, matches),
         "precision_by_award": round(right_awards / awards, 6) if awards else None,

@@ -102,9 +102,7 @@ class MatchingSettings(_Section):
 
     def decision(self) -> DecisionConfig:
         """The thresholds on the match probability."""
-        return DecisionConfig(
-            accept_probability=self.accept_probability, review_probability=self.review_probability
-        )
+        return DecisionConfig(accept_probability=self.accept_probability, review_probability=self.review_probability)
 
     @model_validator(mode="after")
     def _review_lies_below_accept(self) -> MatchingSettings:

@@ -169,7 +169,9 @@ def _compare_streets(index: CompanyIndex, batch: Prepared, rows: Ints, companies
 
 def street_level(left: pa.Array, right: pa.Array) -> npt.NDArray[np.int8]:
     """Street level of parallel normalised streets; null, and a PO box beside a street, are not comparable."""
-    left_box, right_box = (pc.fill_null(pc.match_substring_regex(side, r"^(?:PO )?BOX\b"), False) for side in (left, right))
+    left_box, right_box = (
+        pc.fill_null(pc.match_substring_regex(side, r"^(?:PO )?BOX\b"), False) for side in (left, right)
+    )
     comparable = pc.and_(pc.and_(left.is_valid(), right.is_valid()), pc.equal(left_box, right_box))
     left_joined, right_joined = (pc.replace_substring(pc.fill_null(side, ""), " ", "") for side in (left, right))
     likeness = _edit_similarity(left_joined, right_joined)

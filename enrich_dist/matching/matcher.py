@@ -77,7 +77,10 @@ class OrganisationMatcher:
                 **dict(zip(taken.column_names, taken.columns, strict=True)),
             }
             table = pa.table([columns[f.name] for f in schema.CANDIDATE], schema=schema.CANDIDATE)
-            yield table, _counts(index, batch, pairs, compare.random_places(index, batch, part["source_row"].to_numpy()))
+            yield (
+                table,
+                _counts(index, batch, pairs, compare.random_places(index, batch, part["source_row"].to_numpy())),
+            )
 
 
 def add_counts(counts: pa.Table) -> pa.Table:
@@ -94,7 +97,9 @@ def _worth_keeping(comparison: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.b
     return np.asarray(identified | near | (column["name_level"] > _OTHER_WORDS))
 
 
-def _counts(index: CompanyIndex, batch: Prepared, pairs: Pairs, places: np.ndarray[tuple[int], np.dtype[np.int64]]) -> pa.Table:
+def _counts(
+    index: CompanyIndex, batch: Prepared, pairs: Pairs, places: np.ndarray[tuple[int], np.dtype[np.int64]]
+) -> pa.Table:
     token_starts, concepts = batch.tokens[:2]
     legal = np.bincount(batch.name_ids[batch.name_kinds == 0], minlength=len(batch.names))
     # Those that bear a company's very name are its candidates, not strangers that share a word with it.
@@ -115,6 +120,8 @@ def _counts(index: CompanyIndex, batch: Prepared, pairs: Pairs, places: np.ndarr
     for kind, counts in parts:
         keys = np.flatnonzero(counts)
         tables.append(
-            pa.table([pa.array([kind] * len(keys), pa.string()), keys.astype(np.int32), counts[keys]], schema=schema.COUNT)
+            pa.table(
+                [pa.array([kind] * len(keys), pa.string()), keys.astype(np.int32), counts[keys]], schema=schema.COUNT
+            )
         )
     return pa.concat_tables(tables)

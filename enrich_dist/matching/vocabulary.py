@@ -28,12 +28,44 @@ COMMON_SHARE = 0.002
 # Names of another company that a rare word may lead to.
 MAX_RARE_POSTINGS = 250
 
-_ARRAYS = (
-    "word_keys word_values word_concepts word_data word_starts delete_keys delete_values delete_starts delete_words"
-    " delete_present near_starts near_concepts joined_keys joined_values joined_first joined_second weights posting_starts postings common state_starts"
-    " state_postings name_weights name_token_starts name_tokens numeric compact compact_keys compact_values"
-    " background compact_starts compact_names cut_keys cut_values cut_starts cut_names"
-).split()
+_ARRAYS = [
+    "word_keys",
+    "word_values",
+    "word_concepts",
+    "word_data",
+    "word_starts",
+    "delete_keys",
+    "delete_values",
+    "delete_starts",
+    "delete_words",
+    "delete_present",
+    "near_starts",
+    "near_concepts",
+    "joined_keys",
+    "joined_values",
+    "joined_first",
+    "joined_second",
+    "weights",
+    "posting_starts",
+    "postings",
+    "common",
+    "state_starts",
+    "state_postings",
+    "name_weights",
+    "name_token_starts",
+    "name_tokens",
+    "numeric",
+    "compact",
+    "compact_keys",
+    "compact_values",
+    "background",
+    "compact_starts",
+    "compact_names",
+    "cut_keys",
+    "cut_values",
+    "cut_starts",
+    "cut_names",
+]
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Match weights of comparison vectors, in the Fellegi–Sunter form, in bits.
 
-Fellegi and Sunter (1969), *A theory for record linkage*: a comparison with outcome o weighs ``log2(m(o) / u(o))``, where
-``m`` is the probability of the outcome for records of one organisation and ``u`` for records of two. The weights of
-all comparisons of a pair add up. No labels are needed:
+Fellegi and Sunter (1969), *A theory for record linkage*: a comparison with outcome o weighs ``log2(m(o) / u(o))``,
+where ``m`` is the probability of the outcome for records of one organisation and ``u`` for records of two. The weights
+of all comparisons of a pair add up. No labels are needed:
 
 - ``m`` of name, place and street: from the pairs of this very run whose UEI or DUNS agree.
 - ``u`` of the place: from pairs of every recipient and a random company.
@@ -37,8 +37,8 @@ PRIOR_PAIRS = 200.0
 _KNOWN_PLACES = [1, 2, 4, 6, 7]
 _OTHER_STATE, _CITY_OTHER_ZIP, _CITY_AND_ZIP = 0, 2, 4
 
-# Defaults of m, by name level (schema.NAME_LEVELS), known place level, and street level without "unknown": from pairs of
-# real records of one organisation in SBIR.gov and USAspending.
+# Defaults of m, by name level (schema.NAME_LEVELS), known place level, and street level without "unknown": from pairs
+# of real records of one organisation in SBIR.gov and USAspending.
 DEFAULT_NAME_M = (0.100, 0.004, 0.022, 0.006, 0.016, 0.009, 0.013, 0.830)
 DEFAULT_PLACE_M = (0.040, 0.115, 0.170, 0.010, 0.665)
 DEFAULT_STREET_M = (0.12, 0.03, 0.85)
@@ -53,8 +53,8 @@ LEVEL_SCALE = (1.0, 0.78, 0.78, 0.78, 0.78, 0.78, 1.0, 1.0)
 # What a level says beyond the words that agree (bits): how seldom two names that share these words are otherwise built
 # so. Fitted together with the scales by maximum likelihood on planted truth (``bench``); see docs/matching.md.
 LEVEL_BITS = (0.0, 0.0, 4.5, 4.7, 8.0, 11.5, 7.5, 5.0)
-# Names of one town that agree in part are alike for a reason more often than chance says (offshoots, trades, streets and
-# places in names): name and place depend on each other there, unless the street agrees, too.
+# Names of one town that agree in part are alike for a reason more often than chance says (offshoots, trades, streets
+# and places in names): name and place depend on each other there, unless the street agrees, too.
 PARTIAL_TOWN_BITS = (0.0, -5.0, -3.0, -2.0, -2.5, 0.0, 0.0, 0.0)
 # An alternate name says a little less than the legal one, the parent's much less: it has other daughters.
 KIND_BITS = (0.0, -0.5, -5.0)
@@ -98,7 +98,8 @@ class Weights:
     """What each outcome weighs (bits), and what that was estimated from.
 
     ``name``: by level, ``log2(m)``, to which the agreeing information is added, ``most_name_bits`` at most;
-    ``name_bits``: information of each name of the index, float64; ``place``: by level; ``street``: by level, where the town agrees; ``uei``, ``duns``: (conflict, agree).
+    ``name_bits``: information of each name of the index, float64; ``place``: by level; ``street``: by level, where the
+    town agrees; ``uei``, ``duns``: (conflict, agree).
     """
 
     recipients: int

@@ -26,7 +26,17 @@ MIN_CUT_LENGTH = 24
 
 @njit(cache=True, nogil=True)
 def _probes(  # type: ignore[no-untyped-def]
-    name, probes, probe_weights, weights, unknown_weight, token_starts, concepts, typo_starts, typos, extra_starts, extras
+    name,
+    probes,
+    probe_weights,
+    weights,
+    unknown_weight,
+    token_starts,
+    concepts,
+    typo_starts,
+    typos,
+    extra_starts,
+    extras,
 ):
     """Distinct concepts of the name with the weight by which each agrees; returns (count, weight of the name)."""
     count, total = 0, 0
@@ -110,9 +120,7 @@ def similar_names(queries, states, tokens, index, unknown_weight, floors, block_
         floor = floors[query]
         touched_count, bound = 0, 0
         for probe in range(count):
-            sizes[probe] = _block_size(
-                probes[probe], states[query], posting_starts, common, state_starts, state_count
-            )
+            sizes[probe] = _block_size(probes[probe], states[query], posting_starts, common, state_starts, state_count)
             if sizes[probe] == 0:  # leads nowhere, as common ones do where the state is unknown
                 bound += probe_weights[probe]
         while True:
@@ -183,8 +191,10 @@ def _block_size(concept, state, posting_starts, common, state_starts, state_coun
     if state < 0:
         return np.int32(0)
     at = place * (state_count + 1)
-    return state_starts[at + state + 1] - state_starts[at + state] + (
-        state_starts[at + state_count + 1] - state_starts[at + state_count]
+    return (
+        state_starts[at + state + 1]
+        - state_starts[at + state]
+        + (state_starts[at + state_count + 1] - state_starts[at + state_count])
     )
 
 
@@ -265,14 +275,24 @@ def compare_names(left, right, tokens, index, left_text, right_text, unknown_wei
         if missing == 0 and more == 0:
             levels[pair] = TYPO if typo_count else SPELLING
         elif _is_cut(
-            left_data, left_starts[name], left_starts[name + 1], right_data, right_starts[other], right_starts[other + 1]
+            left_data,
+            left_starts[name],
+            left_starts[name + 1],
+            right_data,
+            right_starts[other],
+            right_starts[other + 1],
         ):
             levels[pair] = SPELLING
             agreements[pair] = 1000
         elif missing_number and more_number:
             levels[pair] = OTHER_WORDS if agreed else NOTHING
         elif (last - first) != name_starts[other + 1] - name_starts[other] and _is_joined_typo(
-            left_data, left_starts[name], left_starts[name + 1], right_data, right_starts[other], right_starts[other + 1]
+            left_data,
+            left_starts[name],
+            left_starts[name + 1],
+            right_data,
+            right_starts[other],
+            right_starts[other + 1],
         ):
             levels[pair] = TYPO
             agreements[pair] = similarities[pair] = 900

@@ -110,8 +110,11 @@ def hash_table(hashes: Hashes, values: Ints) -> tuple[Hashes, Ints]:
 
 
 def hash_filter(hashes: Hashes) -> npt.NDArray[np.bool_]:
-    """bool, of a size that is a power of two: False where no hash ends so. Small enough to stay in the processor's cache,
-    it spares most look-ups in a large table (Bloom 1970, with one hash function)."""
+    """bool, of a size that is a power of two: False where no hash ends so.
+
+    Small enough to stay in the processor's cache, it spares most look-ups in a large table (Bloom 1970, with one hash
+    function).
+    """
     size = 1024
     while size < 8 * len(hashes) and size < 2**20:
         size *= 2
