@@ -1,0 +1,26 @@
+"""Runs without a cluster: the chunks are matched in this process, by what a worker would run."""
+
+from __future__ import annotations
+
+from distributed import Client
+
+from enrich_dist.pipeline import Pipeline
+from enrich_dist.settings import Settings
+from enrich_dist.worker import run_chunk
+
+
+def _no_cluster() -> Client:
+    raise AssertionError("a chunk has no checkpoint")
+
+
+def run_in_process(settings: Settings) -> Pipeline:
+    """Run all steps up to the judged result."""
+    pipeline = Pipeline(settings, run_id="test")
+    pipeline.ingest_awards()
+    pipeline.join_companies()
+    pipeline.partition_recipients()
+    for task in pipeline.tasks():
+        run_chunk(task, pipeline.matcher())
+    pipeline.farm_chunks(_no_cluster)
+    pipeline.enrich_awards()
+    return pipeline
