@@ -414,9 +414,7 @@ _LABELS = {"name": "the name", "place": "the place", "street": "the street", "ue
 
 def _exact_text(probability: float) -> str:
     """A probability to be compared with a threshold: with all its decimals where three would be 0 or 1."""
-    if 0.0005 <= probability < 0.9995:
-        return f"{probability:.3f}"
-    return f"{probability:.6f}".rstrip("0").rstrip(".")
+    return f"{probability:.3f}" if 0.0005 <= probability < 0.9995 or probability == 1 else f"{probability:.6f}"
 
 
 def probability_text(probability: float) -> str:

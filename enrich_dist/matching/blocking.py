@@ -215,6 +215,7 @@ def similar_keys(index: CompanyIndex, batch: Prepared, config: CandidateConfig, 
         index.vocabulary.index,
         UNKNOWN_WEIGHT,
         np.where(states >= 0, round(1000 * config.min_name_overlap), MIN_OVERLAP_UNKNOWN).astype(np.int32),
+        MIN_OVERLAP_CONFLICT,
         config.max_block_size,
     )
     left_out += (blocks, pairs)

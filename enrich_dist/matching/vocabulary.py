@@ -54,6 +54,8 @@ _ARRAYS = [
     "name_weights",
     "name_token_starts",
     "name_tokens",
+    "name_state_starts",
+    "name_states",
     "numeric",
     "compact",
     "compact_keys",
@@ -99,7 +101,7 @@ class Vocabulary:
         return (
             *self.take("weights", "posting_starts", "postings", "common", "state_starts", "state_postings"),
             self.state_count,
-            *self.take("name_weights", "name_token_starts", "name_tokens"),
+            *self.take("name_weights", "name_token_starts", "name_tokens", "name_state_starts", "name_states"),
         )
 
     @property
@@ -195,7 +197,11 @@ def write_vocabulary(
     cut_data, cut_starts = text_buffers(cut[1])
     arrays.update(_grouped("cut", hash_texts(cut_data, cut_starts, True), cut[0], "names"))
     arrays.update(_joined(surface, owner, concept, word_hashes))
-    arrays.update(_state_postings(bearer_concept, bearer, common, name_states, state_count, name_count))
+    name, state = name_states
+    order = np.lexsort((state, name))
+    starts = starts_of(name[order], name_count)
+    arrays["name_state_starts"], arrays["name_states"] = starts.astype(np.int32), state[order].astype(np.int32)
+    arrays.update(_state_postings(bearer_concept, bearer, common, (starts, state[order]), state_count, name_count))
     for name in _ARRAYS:
         np.save(directory / f"vocabulary_{name}.npy", arrays[name])
 
@@ -299,11 +305,8 @@ def _joined(surface: pa.Array, owner: Ints, concept: Ints, word_hashes: Hashes) 
 def _state_postings(
     concept: Ints, bearer: Ints, common: Ints, name_states: tuple[Ints, Ints], state_count: int, name_count: int
 ) -> dict[str, Any]:
-    """Names of common concepts by (common concept, state)."""
-    name, state = name_states
-    order = np.lexsort((state, name))
-    name, state = name[order], state[order]
-    starts = starts_of(name, name_count)
+    """Names of common concepts by (common concept, state); ``name_states``: (starts, states) by name."""
+    starts, state = name_states
     here = common[concept] >= 0
     concept, bearer = common[concept[here]].astype(np.int64), bearer[here]
     counts = starts[bearer + 1] - starts[bearer]

@@ -7,7 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from scripts.compare_kernels import KERNELS, Side, Truth, markdown, run
+from scripts.compare_kernels import Truth, markdown, run
+from scripts.name_kernels import KERNELS, Side
 from scripts.peers.answers import COLUMNS
 from scripts.peers.cases import Known
 

@@ -209,17 +209,16 @@ def typos_of(index: Index, word: str) -> set[int]:
 
 
 @given(st.data())
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_typing_errors_are_found_exactly_by_the_rule(data: st.DataObject) -> None:
     base = data.draw(st.text("ABC", min_size=3, max_size=11))
-    near = st.lists(
-        st.tuples(st.integers(0, len(base)), st.integers(0, 2), st.text("ABC", max_size=2)), min_size=0, max_size=2
-    ).map(lambda edits: _edited(base, edits))
-    vocabulary = data.draw(st.lists(near.filter(bool), min_size=1, max_size=12, unique=True))
-    asked = data.draw(st.sampled_from([base, *vocabulary]) | near.filter(bool))
+    edits = st.lists(st.tuples(st.integers(0, len(base)), st.integers(0, 2), st.text("ABC", max_size=2)), max_size=2)
+    near = edits.map(lambda edits: _edited(base, edits)).filter(bool)
+    vocabulary = data.draw(st.lists(near, min_size=1, max_size=15, unique=True))
     index = Index.of(vocabulary)
 
-    assert typos_of(index, asked) == index.typos(asked)
+    for asked in [base, *vocabulary, *data.draw(st.lists(near, max_size=5))]:
+        assert typos_of(index, asked) == index.typos(asked)
 
 
 def _edited(text: str, edits: list[tuple[int, int, str]]) -> str:
@@ -306,11 +305,13 @@ def test_words_met_again_are_found_as_at_first() -> None:
 # --- similar names ---------------------------------------------------------------------------------------------
 
 # Some are common in the background (and so looked up within states), some known there, some coined, some alike.
-COMMON = ["SYSTEMS", "GROUP", "SERVICES", "TECHNOLOGIES", "TECH"]
+COMMON = ["SYSTEMS", "GROUP", "SERVICES", "TECHNOLOGIES", "ENGINEERING", "RESEARCH"]
 RARE = ["KITWARE", "KITWARES", "ZYMERGEN", "ZYMERGENS", "HARBOR", "WAVE", "GUIDE", "WAVEGUIDE", "QX", "7"]
 STATE_COUNT = 2
-NAMES = st.lists(st.sampled_from(COMMON + RARE), min_size=1, max_size=4, unique=True).map(" ".join)
+NAMES = st.lists(st.sampled_from(COMMON + RARE), min_size=1, max_size=5, unique=True).map(" ".join)
 PLACES = st.lists(st.integers(0, STATE_COUNT), min_size=1, max_size=2)
+ASKED = st.lists(st.sampled_from([*COMMON, *RARE, "TECH", "KITWAER", "UNKNOWN"]), min_size=1, max_size=5).map(" ".join)
+QUERIES = st.lists(st.tuples(ASKED, st.integers(-1, STATE_COUNT - 1)), min_size=1, max_size=10)
 
 
 def probes_of(index: Index, query: str) -> tuple[dict[int, int], int]:
@@ -357,9 +358,12 @@ def overlaps(index: Index, query: str) -> dict[str, int]:
 
 
 def joined(
-    index: Index, queries: Sequence[tuple[str, int]], floor: int, block_limit: int = NO_LIMIT
+    index: Index, queries: Sequence[tuple[str, int]], floor: int, elsewhere: int = 0, block_limit: int = NO_LIMIT
 ) -> tuple[dict[tuple[int, str], int], int, int]:
-    """({(query, name): overlap}, blocks left out, pairs left out); a query is a name and its state, -1 for none."""
+    """({(query, name): overlap}, blocks left out, pairs left out); a query is a name and its state, -1 for none.
+
+    ``elsewhere``: the floor of names of other states.
+    """
     query, name, overlap, blocks, pairs = similar_names(
         np.arange(len(queries)),
         np.array([state for _, state in queries], dtype=np.int64),
@@ -367,6 +371,7 @@ def joined(
         index.vocabulary.index,
         UNKNOWN_WEIGHT,
         np.full(len(queries), floor, dtype=np.int32),
+        floor,
         block_limit,
     )
     keys = [(number, index.names[at]) for number, at in zip(query.tolist(), name.tolist(), strict=True)]
@@ -376,44 +381,91 @@ def joined(
 
 @st.composite
 def worlds(draw: st.DrawFn) -> tuple[Index, list[list[int]]]:
-    names = sorted(draw(st.lists(NAMES, min_size=1, max_size=25, unique=True)))
+    """An index, and the states of its names."""
+    names = sorted(draw(st.lists(NAMES, min_size=1, max_size=30, unique=True)))
     states = [draw(PLACES) for _ in names]
     return Index.of(names, states, STATE_COUNT), states
 
 
-QUERIES = st.lists(
-    st.tuples(
-        st.lists(st.sampled_from([*COMMON, *RARE, "KITWAER", "UNKNOWN"]), min_size=1, max_size=4).map(" ".join),
-        st.integers(-1, STATE_COUNT - 1),
-    ),
-    min_size=1,
-    max_size=4,
-)
-
-
-@given(worlds(), QUERIES, st.integers(300, 1000))
-@settings(max_examples=300)
+@given(worlds(), QUERIES, st.integers(300, 1000), st.integers(0, 1000))
+@settings(max_examples=200)
 def test_similar_names_are_those_of_all_pairs(
-    world: tuple[Index, list[list[int]]], queries: list[tuple[str, int]], floor: int
+    world: tuple[Index, list[list[int]]], queries: list[tuple[str, int]], floor: int, elsewhere: int
 ) -> None:
-    """Blocks lose nothing among names of the query's state and of none, and nothing that is not similar is found.
+    """Nothing is found that is not similar, and blocks lose nothing among the names of the query's state and of none.
 
-    A name that shares nothing but common words is found within its state only.
+    Common words lead nowhere where the query's state is unknown. Names of other states are found by rare words, but
+    for those left out (see below).
     """
     index, states = world
-    found, blocks, pairs = joined(index, queries, floor)
+    found, blocks, pairs = joined(index, queries, floor, elsewhere)
 
     assert (blocks, pairs) == (0, 0)
     for number, (query, state) in enumerate(queries):
         probes, _ = probes_of(index, query)
-        for name, overlap in overlaps(index, query).items():
+        places = dict(zip(index.names, states, strict=True))
+        near = {name for name in index.names if state in places[name] or STATE_COUNT in places[name]}
+        similar = {
+            name: overlap
+            for name, overlap in overlaps(index, query).items()
+            if overlap >= (floor if state < 0 or name in near else max(floor, elsewhere))
+        }
+        assert {name: overlap for (at, name), overlap in found.items() if at == number}.items() <= similar.items()
+        for name in similar:
             shared = {index.concept_of[word] for word in name.split()} & set(probes)
-            places = states[index.names.index(name)]
-            near = state >= 0 and (state in places or STATE_COUNT in places)
-            looked_up = near or (state < 0 and any(not index.is_common(concept) for concept in shared))
-            if overlap < floor:
-                assert (number, name) not in found
-            elif looked_up:
-                assert found.get((number, name)) == overlap, (query, name)
-            elif (number, name) in found:
-                assert found[number, name] == overlap
+            rare = any(not index.is_common(concept) for concept in shared)
+            if rare if state < 0 else name in near:
+                assert (number, name) in found, (query, name)
+            elif not rare:
+                assert (number, name) not in found, (query, name)
+
+
+@given(worlds(), QUERIES, st.integers(300, 1000), st.integers(0, 5))
+@settings(max_examples=60)
+def test_large_blocks_only_ever_lose_names_and_are_counted(
+    world: tuple[Index, list[list[int]]], queries: list[tuple[str, int]], floor: int, limit: int
+) -> None:
+    index, _ = world
+    whole, _, _ = joined(index, queries, floor)
+
+    found, blocks, pairs = joined(index, queries, floor, block_limit=limit)
+
+    assert found.items() <= whole.items()
+    assert pairs > limit * blocks or (blocks, pairs) == (0, 0)
+    assert blocks or found == whole
+
+
+def test_a_large_block_is_left_out_and_counted_and_rare_words_still_lead_to_its_names() -> None:
+    names = [f"GROUP COINED{letter}WORD" for letter in "ABCDEFGH"]
+    here, there, nowhere = 0, 1, STATE_COUNT
+    index = Index.of([*names, "GROUP"], [[nowhere], *[[here]] * 7, [there]], STATE_COUNT)
+    assert index.names[0] == "GROUP"
+    queries = [("GROUP", here), ("GROUP COINEDCWORD", here), ("GROUP", there)]
+
+    found, blocks, pairs = joined(index, queries, floor=400, block_limit=6)
+
+    assert (blocks, pairs) == (1, 7), "the second query need not look: its rare word decides"
+    assert {name for number, name in found if number == 0} == {"GROUP"}
+    assert {name for number, name in found if number == 1} >= {"GROUP COINEDCWORD"}
+    assert found[1, "GROUP COINEDCWORD"] == 1000
+    assert joined(index, queries, floor=400, block_limit=7)[1:] == (0, 0)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="a rare word whose block is left out is not looked up, though common words of another state add"
+)
+def test_names_of_another_state_are_found_by_their_rare_words() -> None:
+    at_home, name = " ".join(COMMON), " ".join(["HARBOR", *COMMON])
+    index = Index.of(["HARBOR", name, at_home], [[1], [1], [0]], STATE_COUNT)
+    assert not index.is_common(index.concept_of["HARBOR"])
+    query = " ".join(reversed(name.split()))
+    assert overlaps(index, query)[name] == 1000
+
+    assert joined(index, [(query, 0)], floor=450)[0][0, name] == 1000
+
+
+@pytest.mark.xfail(strict=True, reason="a word that stands twice in the index name agrees twice with one of the query")
+def test_a_word_that_stands_twice_agrees_once_with_one() -> None:
+    index = Index.of(["KITWARE KITWARE"])
+
+    assert joined(index, [("KITWARE", -1)], floor=500)[0] == {(0, "KITWARE KITWARE"): 666}

@@ -70,12 +70,13 @@ def _add_probe(probes, probe_weights, count, concept, weight):  # type: ignore[n
 
 
 @njit(cache=True, nogil=True)
-def similar_names(queries, states, tokens, index, unknown_weight, floors, block_limit):  # type: ignore[no-untyped-def]
+def similar_names(queries, states, tokens, index, unknown_weight, floors, floor_elsewhere, block_limit):  # type: ignore[no-untyped-def]
     """Pairs (query, index name) whose weighted overlap is at least their floor (``floors``: per mille, Dice).
 
     ``queries``: positions of names in ``tokens``; ``states``: the state code of each, -1 where unknown. ``index``:
     (weights, posting_starts, postings, common, state_starts, state_postings, state_count, name_weights,
-    name_token_starts, name_tokens). ``block_limit``: longest posting list of a state that is looked at.
+    name_token_starts, name_tokens, name_state_starts, name_states). ``floor_elsewhere``: that of names no company of
+    which may be in the query's state. ``block_limit``: longest posting list of a state that is looked at.
 
     Dice of two names is twice the weight they share over the sum of their weights. Returns (query, name, similarity,
     blocks left out, pairs left out).
@@ -92,6 +93,8 @@ def similar_names(queries, states, tokens, index, unknown_weight, floors, block_
         name_weights,
         name_token_starts,
         name_tokens,
+        name_state_starts,
+        name_states,
     ) = index
     names = name_weights.size
     shared = np.zeros(names, dtype=np.int32)
@@ -170,7 +173,13 @@ def similar_names(queries, states, tokens, index, unknown_weight, floors, block_
             whole = total + name_weights[name]
             if 2000 * (shared[name] + bound) >= floor * whole:
                 agreed = _agreed(name, probes, probe_weights, count, name_token_starts, name_tokens)
-                if 2000 * agreed >= floor * whole:
+                if 2000 * agreed >= floor * whole and (
+                    2000 * agreed >= floor_elsewhere * whole
+                    or states[query] < 0
+                    or _may_be_in(
+                        name_states, name_state_starts[name], name_state_starts[name + 1], states[query], state_count
+                    )
+                ):
                     if written == out_query.size:
                         out_query = grown(out_query, written + 1)
                         out_name = grown(out_name, written + 1)
@@ -180,6 +189,15 @@ def similar_names(queries, states, tokens, index, unknown_weight, floors, block_
                     written += 1
             shared[name] = 0
     return out_query[:written], out_name[:written], out_similarity[:written], blocks_out, pairs_out
+
+
+@njit(cache=True, nogil=True)
+def _may_be_in(name_states, begin, end, state, unknown):  # type: ignore[no-untyped-def]
+    """Whether a company that bears the name is in the state, or nobody knows where it is."""
+    for at in range(begin, end):
+        if name_states[at] == state or name_states[at] == unknown:
+            return True
+    return False
 
 
 @njit(cache=True, nogil=True)
@@ -220,7 +238,7 @@ def compare_names(left, right, tokens, index, left_text, right_text, unknown_wei
     """
     token_starts, concepts, numeric, typo_starts, typos, _, _, compact = tokens
     weights, name_weights, name_starts, name_tokens = index[0], index[7], index[8], index[9]
-    concept_numeric, name_compact = index[10], index[11]
+    concept_numeric, name_compact = index[12], index[13]
     left_data, left_starts = left_text
     right_data, right_starts = right_text
     levels = np.empty(left.size, dtype=np.int8)
