@@ -95,8 +95,8 @@ AWARDS = [
     ),
     # A name cut short by one of the sources, and one behind DBA.
     Award(
-        "Hypersonic Cryogenic Instrumentation Inc", "matched", "fuzzy_name_place", "r-cut", city="Huntsville", state="AL",
-        zip_code="35801",
+        "Hypersonic Cryogenic Instrumentation Inc", "matched", "fuzzy_name_place", "r-cut", city="Huntsville",
+        state="AL", zip_code="35801",
     ),
     Award(
         "Zelkova Holdings LLC dba Tamarack Imaging", "matched", "exact_name_place", "r-dba", city="Duluth", state="MN",

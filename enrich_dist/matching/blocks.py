@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from enrich_dist.matching.blocking import MIN_OVERLAP_UNKNOWN, UNKNOWN_WEIGHT, Prepared
+from enrich_dist.matching.blocking import MIN_OVERLAP_CONFLICT, MIN_OVERLAP_UNKNOWN, UNKNOWN_WEIGHT, Prepared
 from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.matching.index import CompanyIndex
 from enrich_dist.matching.kernels.blocks import count_looks
@@ -69,6 +69,7 @@ class BlockCounts:
             index.vocabulary.index,
             UNKNOWN_WEIGHT,
             floors.astype(np.int32),
+            MIN_OVERLAP_CONFLICT,
         )
         for looks, more in zip(self._looks, found, strict=True):
             looks += more

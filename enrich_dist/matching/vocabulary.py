@@ -202,8 +202,8 @@ def write_vocabulary(
     starts = starts_of(name[order], name_count)
     arrays["name_state_starts"], arrays["name_states"] = starts.astype(np.int32), state[order].astype(np.int32)
     arrays.update(_state_postings(bearer_concept, bearer, common, (starts, state[order]), state_count, name_count))
-    for name in _ARRAYS:
-        np.save(directory / f"vocabulary_{name}.npy", arrays[name])
+    for part in _ARRAYS:
+        np.save(directory / f"vocabulary_{part}.npy", arrays[part])
 
 
 def open_vocabulary(directory: Path, state_count: int) -> Vocabulary:

@@ -38,12 +38,12 @@ SYLLABLES = ["BA", "KO", "LU", "MI", "NE", "RU", "SA", "TO", "VI", "ZE"]
 # Companies of one name in as many states, and of one common word in one state.
 NAMESAKES = [("Twinned Wombats", state) for state in STATES]
 SYSTEMS = [(f"{first}{second}{third} Systems", "OH") for first in SYLLABLES for second, third in ("QU", "XO", "PY")]
-COMPANIES = [*NAMESAKES, *SYSTEMS, ("Unrelated Zymurgy", "OH")]
+COMPANIES = [*NAMESAKES, *SYSTEMS, ("Advanced Digital Zymurgy", "OH")]
 RECIPIENTS = [
     *[("TWINNED WOMBATS LLC", "AL")] * 3,
     *[("ADVANCED SYSTEMS", "OH"), ("DIGITAL SYSTEMS", "OH")] * 2,
     ("ADVANCED SYSTEMS", "TX"),
-    ("UNRELATED ZYMURGY", "OH"),
+    ("ADVANCED DIGITAL ZYMURGY", "OH"),
     *((f"FORGOTTEN VENDOR {first}{second}", "NE") for first in SYLLABLES for second in SYLLABLES),
 ]
 

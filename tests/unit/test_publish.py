@@ -14,7 +14,6 @@ from enrich_dist.publish import CURRENT, publish
 from enrich_dist.quality import Gate, judge
 from enrich_dist.store import open_or_build
 
-
 GATE = Gate(match_rate_threshold=0.7, min_estimated_precision=0.95)
 
 

@@ -405,6 +405,22 @@ def test_a_file_that_is_no_sheet_is_refused(
     assert run.decisions() == []
 
 
+def test_decisions_hidden_by_a_stray_quote_are_not_lost(run: Reviewed, cli: CommandLine, tmp_path: Path) -> None:
+    path = tmp_path / "sheet.csv"
+    lines = [
+        "company_key,recipient_id,decision,notes",
+        f'{OPTICS},r-optics-a,reject,"',
+        f"{LASERS},r-lasers-a,reject,x",
+    ]
+    path.write_text("\n".join(lines), "utf-8")
+
+    code, _, err = cli("review", "import", path, "--config", run.config)
+
+    assert code == 2
+    assert f"{path}, row 2: a quote opened in this row is not closed, and hides the rows after it." in err
+    assert run.decisions() == []
+
+
 @pytest.mark.parametrize(("name", "message"), [("review.xlsx", "is a workbook"), ("gone.csv", "does not exist")])
 def test_another_kind_of_file_and_none_are_refused(
     run: Reviewed, cli: CommandLine, tmp_path: Path, name: str, message: str
@@ -483,6 +499,16 @@ def test_a_new_decision_takes_the_place_of_an_earlier_one(run: Reviewed, cli: Co
     run.pipeline.directory.overrides.unlink()
     store(f"{LASERS},r-lasers-b,,r-noise-1", f"{LASERS},r-lasers-a,reject,", f"{OPTICS},r-optics-a,confirm,")
     assert run.pipeline.directory.overrides.read_bytes() == first
+
+
+def test_a_decision_that_lost_its_recipient_can_be_taken_back(run: Reviewed, cli: CommandLine, tmp_path: Path) -> None:
+    gone = [{"company_key": OPTICS, "recipient_id": "r-gone", "decision": "confirm"}]
+    overrides.store(pa.Table.from_pylist(gone, schema=schema.OVERRIDE), run.pipeline.directory.overrides)
+    path = tmp_path / "sheet.csv"
+    path.write_text(f"company_key,recipient_id,decision\n{OPTICS},r-gone,reject\n", "utf-8")
+
+    assert cli("review", "import", path, "--config", run.config)[0] == 0
+    assert run.decisions() == [(OPTICS, "r-gone", "reject")]
 
 
 def test_a_sheet_without_decisions_changes_nothing(run: Reviewed, cli: CommandLine, sheet: Path) -> None:

@@ -9,18 +9,18 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from enrich_dist.matching.kernels.overlap import _block_size, _probes
+from enrich_dist.matching.kernels.overlap import _block_size, _leave_out, _probes
 
 
 @njit(cache=True, nogil=True)
-def count_looks(queries, states, tokens, index, unknown_weight, floors):  # type: ignore[no-untyped-def]
+def count_looks(queries, states, tokens, index, unknown_weight, floors, floor_elsewhere):  # type: ignore[no-untyped-def]
     """(looks into each common concept's block by state, looks into each rare concept's block), both int64.
 
     Arguments as of ``similar_names``. The first has the layout of ``state_starts`` without its end, the second is by
     concept.
     """
     token_starts, concepts, _, typo_starts, typos, extra_starts, extras, _ = tokens
-    weights, posting_starts, _, common, state_starts, _, state_count, _, _, _ = index
+    weights, posting_starts, _, common, state_starts, _, state_count, _, _, _, _, _ = index
     by_state = np.zeros(state_starts.size - 1, dtype=np.int64)
     by_concept = np.zeros(weights.size, dtype=np.int64)
     probes = np.empty(256, dtype=np.int32)
@@ -40,23 +40,9 @@ def count_looks(queries, states, tokens, index, unknown_weight, floors):  # type
             extra_starts,
             extras,
         )
-        bound = 0
         for probe in range(count):
             sizes[probe] = _block_size(probes[probe], states[query], posting_starts, common, state_starts, state_count)
-            if sizes[probe] == 0:
-                bound += probe_weights[probe]
-        while True:
-            largest = -1
-            for probe in range(count):
-                if sizes[probe] > 0 and (largest < 0 or sizes[probe] > sizes[largest]):
-                    largest = probe
-            if largest < 0:
-                break
-            weight = probe_weights[largest]
-            if 2000 * (bound + weight) >= floors[query] * (total + bound + weight):
-                break
-            bound += weight
-            sizes[largest] = 0
+        _leave_out(count, probes, probe_weights, sizes, total, common, floors[query], floor_elsewhere)
         for probe in range(count):
             if sizes[probe] == 0:
                 continue

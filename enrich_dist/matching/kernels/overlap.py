@@ -121,25 +121,10 @@ def similar_names(queries, states, tokens, index, unknown_weight, floors, floor_
             extras,
         )
         floor = floors[query]
-        touched_count, bound = 0, 0
         for probe in range(count):
             sizes[probe] = _block_size(probes[probe], states[query], posting_starts, common, state_starts, state_count)
-            if sizes[probe] == 0:  # leads nowhere, as common ones do where the state is unknown
-                bound += probe_weights[probe]
-        while True:
-            # The largest block that is left: it need not be looked at while names that share nothing but what was left
-            # out so far cannot reach the floor, as the best of them would weigh no more than just that.
-            largest = -1
-            for probe in range(count):
-                if sizes[probe] > 0 and (largest < 0 or sizes[probe] > sizes[largest]):
-                    largest = probe
-            if largest < 0:
-                break
-            weight = probe_weights[largest]
-            if 2000 * (bound + weight) >= floor * (total + bound + weight):
-                break
-            bound += weight
-            sizes[largest] = 0
+        bound = _leave_out(count, probes, probe_weights, sizes, total, common, floor, floor_elsewhere)
+        touched_count = 0
         for probe in range(count):
             if sizes[probe] == 0:
                 continue
@@ -192,6 +177,42 @@ def similar_names(queries, states, tokens, index, unknown_weight, floors, floor_
 
 
 @njit(cache=True, nogil=True)
+def _leave_out(count, probes, probe_weights, sizes, total, common, floor, floor_elsewhere):  # type: ignore[no-untyped-def]
+    """Set the sizes of blocks that need not be looked into to 0; return the weight of all that are not.
+
+    The largest go first, while names that share nothing but what was left out cannot reach the floor: the best of them
+    would weigh no more than just that. A rare word must also not be missed by names of other states, which the blocks of
+    the common words do not hold.
+    """
+    bound, elsewhere = 0, 0
+    for probe in range(count):
+        if sizes[probe] == 0:  # leads nowhere, as common ones do where the state is unknown
+            bound += probe_weights[probe]
+        if common[probes[probe]] >= 0:
+            elsewhere += probe_weights[probe]
+    while True:
+        largest = -1
+        for probe in range(count):
+            if sizes[probe] > 0 and (largest < 0 or sizes[probe] > sizes[largest]):
+                largest = probe
+        if largest < 0:
+            break
+        weight = probe_weights[largest]
+        if 2000 * (bound + weight) >= floor * (total + bound + weight):
+            break
+        if common[probes[largest]] < 0:
+            if 2000 * (elsewhere + weight) >= floor_elsewhere * (total + elsewhere + weight):
+                sizes[largest] = -sizes[largest]  # kept
+                continue
+            elsewhere += weight
+        bound += weight
+        sizes[largest] = 0
+    for probe in range(count):
+        sizes[probe] = abs(sizes[probe])
+    return bound
+
+
+@njit(cache=True, nogil=True)
 def _may_be_in(name_states, begin, end, state, unknown):  # type: ignore[no-untyped-def]
     """Whether a company that bears the name is in the state, or nobody knows where it is."""
     for at in range(begin, end):
@@ -221,6 +242,11 @@ def _agreed(name, probes, probe_weights, count, token_starts, name_tokens):  # t
     """Weight that an index name shares with the probes."""
     agreed = 0
     for token in range(token_starts[name], token_starts[name + 1]):
+        repeated = False
+        for earlier in range(token_starts[name], token):
+            repeated = repeated or name_tokens[earlier] == name_tokens[token]
+        if repeated:  # a word that stands twice agrees once
+            continue
         for probe in range(count):
             if probes[probe] == name_tokens[token]:
                 agreed += probe_weights[probe]
