@@ -193,7 +193,7 @@ def explain_company(
 
 
 def explain_recipient(directory: RunDirectory, result: ScoredResult, asked: str) -> list[Appearance]:
-    """Every company that had the recipient, or one with this UEI, as a candidate; those it won first.
+    """Every company that had the recipient, or one with this UEI, as a candidate; the most probable first.
 
     Raises ``SettingsError`` when there is none.
     """
@@ -395,7 +395,9 @@ def _rivals(best: Sequence[Mapping[str, Any]]) -> str:
         return f"{len(best) - 1} other organisations take a share each"
     alike = "one name" if all(row["name_level"] == _EQUAL_NAME for row in near) else "similar names"
     places = {place_text(row["city"], row["state"]).upper() for row in near}
-    where = "in one place" if len(places) == 1 else "in different places"
+    where = "in different places"
+    if len(places) == 1:
+        where = "without a known place" if places == {place_text(None, None).upper()} else "in one place"
     return f"{'two' if len(near) == 2 else len(near)} organisations of {alike} {where} share the probability"
 
 

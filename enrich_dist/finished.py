@@ -79,17 +79,22 @@ def _changed_inputs(directory: RunDirectory, loaded: LoadedSettings, given: Iter
     values = flatten(loaded.settings.model_dump())
     chunks = directory.latest("recipient_chunks")
     run: dict[str, Any] = {
-        "inputs.awards": Path(directory.latest("sbir_awards").paths["source"]).absolute(),
-        "inputs.recipients": Path(chunks.paths["source"]).absolute(),
+        "inputs.awards": _plain(directory.latest("sbir_awards").paths["source"]),
+        "inputs.recipients": _plain(chunks.paths["source"]),
         "chunk_size": chunks.numbers["chunk_size_rows"],
     }
     found = []
     for key in given:
         value = values.get(key)
-        same = key in run and run[key] == (value.absolute() if isinstance(value, Path) else value)
+        same = key in run and run[key] == (_plain(value) if isinstance(value, Path) else value)
         if (key == "chunk_size" or key.startswith("inputs.")) and not same:
             found.append(key)
     return found
+
+
+def _plain(path: Path | str) -> Path:
+    """The path without links and detours: relative ones are relative to the current directory, as in settings."""
+    return Path(path).resolve()
 
 
 def _listed(keys: list[str]) -> str:

@@ -1,9 +1,10 @@
 """The scored candidates of the latest result, opened again from the files of the run.
 
 Covers finding the files that the result was made from, weights as the result estimated them, and the candidates of a
-few companies with their rivals and probabilities. Everything is read only. Does not cover what is told of them
-(``explain``), and repeats no formula: views and weights are those of ``reduce`` and ``matching``. Files that the result
-was not made from are refused: what they would tell is not why the result is as it is.
+few companies with their rivals and probabilities. Everything is read only. Views and weights are those of ``reduce``
+and ``matching``; the probability alone is written here again, as the share of companies with a partner is the result's
+and not that of these few. Files that the result was not made from are refused: what they would tell is not why the
+result is as it is. Does not cover what is told of the candidates (``explain``).
 """
 
 from __future__ import annotations
@@ -90,33 +91,44 @@ def open_scored(directory: RunDirectory) -> Iterator[ScoredResult]:
     Raises ``StateError`` when there is no result, or when the files of now are not those it was made from.
     """
     path = directory.output("enriched_awards", "result")
+    with connect(memory_mb=DRIVER_MEMORY_MB, scratch=directory.scratch) as connection:
+        try:
+            result = _open(connection, directory, path)
+        except (duckdb.Error, FileNotFoundError) as error:
+            raise StateError(
+                f"The files of the run are not those of a whole one of this version ({str(error).splitlines()[0]}).",
+                remedy=_REMEDY,
+            ) from error
+        yield result
+
+
+def _open(connection: duckdb.DuckDBPyConnection, directory: RunDirectory, path: Path) -> ScoredResult:
     index = open_index(directory.output("award_companies", "index"))
     store = CheckpointStore(directory.checkpoints)
     records, _ = store.find(_planned_keys(directory))
-    with connect(memory_mb=DRIVER_MEMORY_MB, scratch=directory.scratch) as connection:
-        database = str(path / "enrich_dist.duckdb").replace("'", "''")
-        connection.execute(f"attach '{database}' as result (read_only)")
-        for table in ("companies", "company_matches", "enriched_awards", "overrides"):
-            connection.execute(f"create view {table} as from result.{table}")
-        _require_same_companies(connection, directory)
-        checkpoints = [store.data_path(key) for key in records]
-        reduce.create_candidates(connection, checkpoints)
-        if len(further := _confirmed(connection, directory)):
-            reduce.create_candidates(connection, checkpoints, further)
-        counts = reduce.read_counts(connection, [store.counts_path(key) for key in records])
-        weights = estimate(counts, reduce.count_identified_pairs(connection), index.vocabulary)
-        metrics = read_json(path / "metrics.json")
-        _require_same_model(weights, metrics["model"], path)
-        reduce.create_scored(connection, weights)
-        yield ScoredResult(
-            connection=connection,
-            path=path,
-            scratch=directory.scratch,
-            index=index,
-            metrics=metrics,
-            counts=counts,
-            weights=weights,
-        )
+    database = str(path / "enrich_dist.duckdb").replace("'", "''")
+    connection.execute(f"attach '{database}' as result (read_only)")
+    for table in ("companies", "company_matches", "enriched_awards", "overrides"):
+        connection.execute(f"create view {table} as from result.{table}")
+    _require_same_companies(connection, directory)
+    checkpoints = [store.data_path(key) for key in records]
+    reduce.create_candidates(connection, checkpoints)
+    if len(further := _confirmed(connection, directory)):
+        reduce.create_candidates(connection, checkpoints, further)
+    counts = reduce.read_counts(connection, [store.counts_path(key) for key in records])
+    weights = estimate(counts, reduce.count_identified_pairs(connection), index.vocabulary)
+    metrics = read_json(path / "metrics.json")
+    _require_same_model(weights, metrics["model"], path)
+    reduce.create_scored(connection, weights)
+    return ScoredResult(
+        connection=connection,
+        path=path,
+        scratch=directory.scratch,
+        index=index,
+        metrics=metrics,
+        counts=counts,
+        weights=weights,
+    )
 
 
 def _planned_keys(directory: RunDirectory) -> list[str]:
@@ -151,6 +163,6 @@ def _require_same_model(weights: Weights, model: Mapping[str, Any], path: Path) 
     if made:
         raise StateError(
             f"The checkpoints of now are not those that {path.name} was made from (other {', '.join(sorted(made))}): "
-            "a run with other inputs or settings was started since, or is under way.",
+            "a run with other inputs, settings or version was started since, or is under way.",
             remedy=_REMEDY,
         )

@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -23,8 +23,10 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from enrich_dist.errors import SettingsError
 from enrich_dist.files import document_digest
-from enrich_dist.matching.config import CandidateConfig
-from enrich_dist.matching.decisions import DecisionConfig
+
+if TYPE_CHECKING:
+    from enrich_dist.matching.config import CandidateConfig
+    from enrich_dist.matching.decisions import DecisionConfig
 
 ENV_PREFIX = "ENRICH_DIST_"
 CONFIG_VARIABLE = "ENRICH_DIST_CONFIG"  # names the settings file where --config does not
@@ -93,6 +95,8 @@ class MatchingSettings(_Section):
 
     def candidates(self) -> CandidateConfig:
         """The settings of candidate generation."""
+        from enrich_dist.matching.config import CandidateConfig
+
         return CandidateConfig(
             min_name_overlap=self.min_name_overlap,
             max_candidates_per_name=self.max_candidates_per_name,
@@ -102,6 +106,8 @@ class MatchingSettings(_Section):
 
     def decision(self) -> DecisionConfig:
         """The thresholds on the match probability."""
+        from enrich_dist.matching.decisions import DecisionConfig
+
         return DecisionConfig(accept_probability=self.accept_probability, review_probability=self.review_probability)
 
     @model_validator(mode="after")

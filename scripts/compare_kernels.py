@@ -5,7 +5,7 @@
 All companies are the index, random recipients are looked up in it. Every kernel gets the distinct names of both sides
 in the project's normal form (legal, alternate and those behind DBA; made outside the clock) and answers with pairs of
 recipient and company. Each runs in a process of its own on one thread, some times over, of which the least CPU time
-counts: the machine may be busy. Building the index of the companies is counted apart, importing and compiling not at all.
+counts: the machine may be busy. Building the index of the companies counts apart, importing and compiling not at all.
 Reported are CPU seconds, the memory taken beyond inputs and libraries (peak of the first time; Linux only), pairs kept,
 and the share of the true partners, of all and of the findable ones, that are among the pairs. A kernel that compares
 too many pairs is asked for a part of the recipients; its times are extrapolated in proportion and marked with a tilde.

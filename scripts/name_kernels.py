@@ -236,20 +236,22 @@ create table weight as
 create table borne as select id, word, weight, rare from word join weight using (word);
 create table total as select id, sum(weight) as total from borne group by id;
 """
+_RARE_SQL: Final = """
+    select a.id as asked, b.id as found, sum(b.weight) as shared
+    from asked_word a join borne b on b.word = a.word where a.rare and b.rare group by all
+"""
+_ALL_SQL: Final = f"""
+    select asked, found, sum(b.weight) as shared
+    from (select asked, found from ({_RARE_SQL}))
+    join asked_word a on a.id = asked join borne b on b.id = found and b.word = a.word group by all
+"""
 _ASK_SQL: Final = f"""
 with asked_word as materialized (
     select id, word, coalesce(weight, {UNKNOWN_BITS}) as weight, rare
     from (select id, unnest(list_distinct(string_split(name, ' '))) as word from asked) left join weight using (word)
 ),
 asked_total as (select id, sum(weight) as total from asked_word group by id),
-pair as (
-    select distinct a.id as asked, b.id as found
-    from asked_word a join borne b on b.word = a.word where a.rare and b.rare
-),
-shared as (
-    select p.asked, p.found, sum(b.weight) as shared
-    from pair p join asked_word a on a.id = p.asked join borne b on b.id = p.found and b.word = a.word group by all
-)
+shared as ({{shared}})
 select asked, found from shared join asked_total a on a.id = asked join total t on t.id = found
 where 2 * shared / (a.total + t.total) >= {MIN_OVERLAP}
 union select a.id, c.id from asked a join companies c on c.name = a.name
@@ -257,7 +259,16 @@ union select a.id, c.id from asked a join companies c on c.name = a.name
 
 
 def build_sql(companies: Side, scratch: Path) -> Index:
-    """Words of the companies' names as tables in memory."""
+    """Words of the companies' names as tables in memory; names share what their rare words weigh."""
+    return _build_sql(companies, scratch, _RARE_SQL)
+
+
+def build_sql_exact(companies: Side, scratch: Path) -> Index:
+    """The same; pairs that share a rare word share what all of their words weigh."""
+    return _build_sql(companies, scratch, _ALL_SQL)
+
+
+def _build_sql(companies: Side, scratch: Path, shared: str) -> Index:
     import duckdb
 
     connection = duckdb.connect(config={**OFFLINE, "threads": 1, "temp_directory": str(scratch)})
@@ -267,7 +278,7 @@ def build_sql(companies: Side, scratch: Path) -> Index:
     def put(recipients: Side) -> Question:
         def ask() -> Pairs:
             connection.register("asked", _numbered(recipients.names))
-            found = connection.sql(_ASK_SQL).to_arrow_table()
+            found = connection.sql(_ASK_SQL.format(shared=shared)).to_arrow_table()
             return pairs_of_names(companies, recipients, found["asked"].to_numpy(), found["found"].to_numpy())
 
         return Question(ask)
@@ -346,11 +357,17 @@ KERNELS: Final = {
         build_grams,
     ),
     "sql": Kernel(
-        "inverted join, DuckDB",
-        f"names that share a word borne by less than {COMMON_SHARE:.1%} of names, weighted overlap of all words from "
-        f"{MIN_OVERLAP} on; and equal names",
+        "inverted join on rare words, DuckDB",
+        f"rare words (borne by less than {COMMON_SHARE:.1%} of names) that two names share make up {MIN_OVERLAP} of "
+        "the weight of both or more; and equal names",
         ("duckdb",),
         build_sql,
+    ),
+    "sql-exact": Kernel(
+        "the same, overlap of all words",
+        "of names that share a rare word, the common words count, too",
+        ("duckdb",),
+        build_sql_exact,
     ),
     "blocks": Kernel(
         "token_set_ratio, rapidfuzz cdist",

@@ -23,6 +23,7 @@ _FILES = (
     ("Report", "report.md"),
 )
 _METHODS = {
+    "review": "decided by a person",
     "uei": "UEI",
     "duns": "DUNS",
     "exact_name_place": "exact name and place",

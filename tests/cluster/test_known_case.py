@@ -63,7 +63,7 @@ def test_the_database_stands_alone_and_agrees_with_the_parquet_file(published: P
         ).fetchall()
         views = connection.execute("select view_name from duckdb_views() where not internal").fetchall()
 
-    assert tables == {"companies", "company_matches", "enriched_awards", "rejects"}
+    assert tables == {"companies", "company_matches", "enriched_awards", "overrides", "rejects"}
     assert awards.equals(pq.read_table(published / "enriched_awards.parquet"))
     assert review == "MOVED MATERIALS INC"
     assert views == []

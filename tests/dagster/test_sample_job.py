@@ -86,7 +86,7 @@ def test_the_farm_tells_memory_per_worker_and_quality_its_breakdown(
     assert enriched["match_rate"] == pytest.approx(int(str(enriched["awards_matched"])) / SAMPLE_AWARDS, abs=1e-6)
     assert "exact_name_place" in str(enriched["matches_by_method"])
     assert "DUNS only" in str(enriched["match_rate_by_identifier_type"])
-    assert "0.95 to 1.00" in str(enriched["companies_by_score"])
+    assert "0.95 to 1.00" in str(enriched["companies_by_match_probability"])
 
 
 def test_progress_is_in_the_dagster_log(instance: dg.DagsterInstance, sample_runs: SampleRuns) -> None:

@@ -35,7 +35,7 @@ class Harmful:
         """As the matcher that works."""
         return self.inner.open_index(directory)
 
-    def match(self, index: Any, recipients: pa.Table) -> pa.Table:
+    def match(self, index: Any, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:
         """Harm, then match."""
         rows = recipients["source_row"].to_pylist()
         calls = len(list(self.ledger.glob(f"{rows[0]}-*")))

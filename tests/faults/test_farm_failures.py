@@ -172,8 +172,9 @@ def test_a_finished_run_computes_nothing_and_needs_no_cluster(tmp_path: Path, cl
 def test_changed_settings_of_the_match_touch_no_chunk_and_of_candidates_all(tmp_path: Path, client: Client) -> None:
     run = settings(tmp_path)
     run_steps(run, lambda: client)
-    decide = run.model_copy(update={"matching": run.matching.model_copy(update={"accept_score": 0.96})})
-    candidates = run.model_copy(update={"matching": run.matching.model_copy(update={"min_name_cosine": 0.5})})
+    strict = run.matching.model_copy(update={"accept_probability": 1.0})
+    decide = run.model_copy(update={"matching": strict, "match_rate_threshold": 0.0})
+    candidates = run.model_copy(update={"matching": run.matching.model_copy(update={"min_name_overlap": 0.5})})
 
     decided = run_steps(decide, lambda: client).directory.all_latest()
     searched = run_steps(candidates, lambda: client).directory.all_latest()
@@ -208,7 +209,7 @@ def test_a_worker_that_finds_another_index_stops_the_run_at_once(tmp_path: Path,
         """Swaps the index after the driver looked at it, before any worker does."""
 
         def __call__(self) -> Client:
-            largest = max(index.iterdir(), key=lambda path: path.stat().st_size)
+            largest = max(index.glob("*.npy"), key=lambda path: path.stat().st_size)
             largest.write_bytes(largest.read_bytes()[:-1])
             return client
 

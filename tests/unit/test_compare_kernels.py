@@ -31,7 +31,7 @@ KNOWN = {
 NOBODY = Known(frozenset(), findable=False, kind="none")
 
 
-@pytest.mark.parametrize("name", ["ours", "sql"])
+@pytest.mark.parametrize("name", ["ours", "sql", "sql-exact"])
 def test_a_kernel_finds_equal_names(name: str, tmp_path: Path) -> None:
     companies, recipients = Side.of(LEFT), Side.of(RIGHT)
     pairs, record = run(KERNELS[name], companies, recipients, tmp_path, repeats=1)

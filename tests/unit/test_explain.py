@@ -20,6 +20,15 @@ from enrich_dist.explain import Explanation, explain_company, explain_recipient
 from enrich_dist.files import read_json, write_json
 from enrich_dist.lookup import find_awards, find_company
 from enrich_dist.matching.decisions import DecisionConfig
+from enrich_dist.matching.index import build_index, open_index
+from enrich_dist.matching.shared_words import (
+    MISSING,
+    MISTYPED,
+    WRITTEN_OTHERWISE,
+    ComparedNames,
+    shared_words,
+    word_information,
+)
 from enrich_dist.observe.explanation import bar, print_appearances, print_explanation
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.scored import ScoredResult, open_scored
@@ -172,6 +181,36 @@ def test_words_on_one_side_only_are_told(pipeline: Pipeline, result: ScoredResul
     assert words.further == ("RESEARCH",)
     bits = {word.text: word.bits for word in words.words}
     assert bits["ZYMURGY"] > bits["DYNAMICS"] > 0
+
+
+@pytest.mark.parametrize(
+    ("level", "agreement"),
+    [
+        ("a typing error", MISTYPED),
+        ("spacing, word order, abbreviation or cut short", WRITTEN_OTHERWISE),
+        ("other words on both sides", MISSING),
+    ],
+)
+def test_words_that_only_the_whole_name_explains(tmp_path: Path, level: str, agreement: str) -> None:
+    company = dict.fromkeys(schema.COMPANY.names, None) | {
+        "company_id": 0, "company_key": "k", "name": "Placeless Analytics", "names": [], "ueis": [], "duns": [],
+        "locations": [], "award_count": 1,
+    }  # fmt: skip
+    build_index(pa.Table.from_pylist([company], schema=schema.COMPANY), tmp_path)
+    index = open_index(tmp_path)
+    rows = [{"source_row": 1, "recipient_id": "r", "name": "PLACELESSANALITICS"}]
+    recipients = pa.Table.from_pylist(rows, schema=schema.RECIPIENT)
+    pair = ComparedNames(row=0, name_code=0, name_kind=0, name_level=schema.NAME_LEVELS.index(level))
+
+    nameless = ComparedNames(row=0, name_code=-1, name_kind=0, name_level=0)
+    found = shared_words(
+        index, recipients, [pair, nameless], word_information({}, 1000, index.vocabulary), {0: 7}
+    )  # fmt: skip
+
+    assert found[1] is None
+    assert found[0] is not None
+    assert [word.agreement for word in found[0].words] == [agreement, agreement]
+    assert sorted(word.bearers for word in found[0].words) == [0, 7]
 
 
 def test_an_alternate_name_is_shown_as_it_stands(pipeline: Pipeline, result: ScoredResult) -> None:
@@ -432,6 +471,14 @@ def test_the_command_explains_and_refuses(pipeline: Pipeline) -> None:
     assert (unknown.returncode, unclear.returncode, both.returncode) == (2, 2, 2)
     assert "No company has the key or name" in unknown.stderr
     assert "one of --award, --company and --recipient" in unclear.stderr
+
+
+def test_files_of_another_version_are_refused(decided: Pipeline) -> None:
+    index = decided.directory.output("award_companies", "index")
+    (index / "vocabulary_weights.npy").unlink()
+
+    with pytest.raises(StateError, match="not those of a whole one of this version"), open_scored(decided.directory):
+        pass
 
 
 def test_without_a_result_the_command_says_what_to_run(tmp_path: Path) -> None:

@@ -375,7 +375,7 @@ def joined(
         index.vocabulary.index,
         UNKNOWN_WEIGHT,
         np.full(len(queries), floor, dtype=np.int32),
-        floor,
+        elsewhere,
         block_limit,
     )
     keys = [(number, index.names[at]) for number, at in zip(query.tolist(), name.tolist(), strict=True)]
@@ -396,10 +396,9 @@ def worlds(draw: st.DrawFn) -> tuple[Index, list[list[int]]]:
 def test_similar_names_are_those_of_all_pairs(
     world: tuple[Index, list[list[int]]], queries: list[tuple[str, int]], floor: int, elsewhere: int
 ) -> None:
-    """Nothing is found that is not similar, and blocks lose nothing among the names of the query's state and of none.
+    """Nothing is found that is not similar, and blocks lose nothing of what is.
 
-    Common words lead nowhere where the query's state is unknown. Names of other states are found by rare words, but
-    for those left out (see below).
+    Common words lead to names of the query's state and of no state, and nowhere where the query's state is unknown.
     """
     index, states = world
     found, blocks, pairs = joined(index, queries, floor, elsewhere)
@@ -418,10 +417,8 @@ def test_similar_names_are_those_of_all_pairs(
         for name in similar:
             shared = {index.concept_of[word] for word in name.split()} & set(probes)
             rare = any(not index.is_common(concept) for concept in shared)
-            if rare if state < 0 else name in near:
-                assert (number, name) in found, (query, name)
-            elif not rare:
-                assert (number, name) not in found, (query, name)
+            looked_up = rare or (state >= 0 and name in near)
+            assert ((number, name) in found) == looked_up, (query, name)
 
 
 @given(worlds(), QUERIES, st.integers(300, 1000), st.integers(0, 5))

@@ -16,19 +16,27 @@ import pytest
 
 from enrich_dist import schema
 from enrich_dist.errors import SettingsError
-from enrich_dist.matching import CandidateConfig, OrganisationMatcher, compare, method_sql, score_sql
+from enrich_dist.matching import CandidateConfig, OrganisationMatcher, compare
+from enrich_dist.matching.decisions import method_sql
 from enrich_dist.matching.index import build_index
+from enrich_dist.matching.matcher import add_counts
 
 UEI_1, UEI_2 = "ABCDEFGHJKL1", "ABCDEFGHJKL2"
 BOSTON = {"address": "10 Main Street, Suite 4", "city": "Boston", "state": "MA", "zip5": "02110"}
 DAYTON = {"address": "5 Oak Avenue", "city": "Dayton", "state": "OH", "zip5": "45402"}
 
-# Words that make the idf of a small index resemble that of a large one: TECHNOLOGIES and SYSTEMS say nothing.
+# Companies beside those of a test, so that common words are known to the index.
 BACKGROUND = [
     f"{word} {kind}"
     for word in ("APEX", "BOREAL", "CINDER", "DELPHI", "EMBER", "FATHOM", "GROVE", "HELIX", "IGNIS", "JUNO", "KESTREL")
-    for kind in ("TECHNOLOGIES", "SYSTEMS", "ENGINEERING", "MEDICAL SYSTEMS", "MEASUREMENT SYSTEMS", "SCIENCES")
+    for kind in ("TECHNOLOGIES", "SYSTEMS GROUP", "ENGINEERING", "MEDICAL SYSTEMS", "MEASUREMENT SYSTEMS", "SCIENCES")
 ]
+(
+    NOTHING, OTHER_WORDS, MORE_WORDS, OTHER_COMMON_WORDS, MORE_COMMON_WORDS, TYPO, SPELLING, EQUAL,
+) = range(len(schema.NAME_LEVELS))  # fmt: skip
+LEGAL, ALTERNATE, PARENT = range(len(schema.NAME_KINDS))
+PLACE = {text: level for level, text in enumerate(schema.PLACE_LEVELS)}
+STREET = {text: level for level, text in enumerate(schema.STREET_LEVELS)}
 
 
 def company(name: str | None, *locations: dict[str, str], **columns: Any) -> dict[str, Any]:
@@ -54,16 +62,16 @@ def located(name: str, place: dict[str, str], **columns: Any) -> dict[str, Any]:
 def match(
     directory: Path, companies: list[dict[str, Any]], *recipients: dict[str, Any], **config: Any
 ) -> list[dict[str, Any]]:
-    """Candidates of the given companies (not of the background) with their method and score."""
+    """Candidates of the given companies (not of the background) with their method."""
     table = company_table(companies + [company(name) for name in BACKGROUND])
     build_index(table, directory)
     matcher = OrganisationMatcher(CandidateConfig(**config))
-    found = matcher.match(matcher.open_index(directory), recipient_table(*recipients))
+    found, _ = matcher.match(matcher.open_index(directory), recipient_table(*recipients))
     assert found.schema.equals(schema.CANDIDATE)
     with duckdb.connect() as connection:
         connection.register("found", found)
         condition = f"company_id < {len(companies)}"
-        query = f"SELECT *, {method_sql()} AS method, {score_sql()} AS score FROM found WHERE {condition}"
+        query = f"SELECT *, {method_sql()} AS method FROM (SELECT *, false AS confirmed FROM found) WHERE {condition}"
         return connection.sql(query).to_arrow_table().to_pylist()
 
 
@@ -72,110 +80,196 @@ def only(found: list[dict[str, Any]]) -> dict[str, Any]:
     return found[0]
 
 
-# --- one tier each ---------------------------------------------------------------------------------------------
+# --- identifiers -----------------------------------------------------------------------------------------------
 
 
 def test_equal_uei_under_another_name_and_place(tmp_path: Path) -> None:
     pair = only(match(tmp_path, [company("Old Name", BOSTON, ueis=[UEI_2, UEI_1])], located("Zyx", DAYTON, uei=UEI_1)))
-    assert (pair["method"], pair["score"], pair["uei_agreement"]) == ("uei", 0.99, 1)
-    assert (pair["state_agreement"], pair["name_exact"]) == (-1, False)
+    assert (pair["method"], pair["uei_agreement"], pair["state_agreement"]) == ("uei", 1, -1)
+    assert (pair["name_level"], pair["name_agreement"], pair["name_similarity"]) == (NOTHING, 0, 0)
 
 
 def test_equal_duns(tmp_path: Path) -> None:
-    pair = only(match(tmp_path, [company("Acme", duns=["001234567"])], {"name": "Acmes Inc", "duns": "001234567"}))
-    assert (pair["method"], pair["score"], pair["uei_agreement"], pair["duns_agreement"]) == ("duns", 0.98, 0, 1)
-    assert 0.5 < pair["name_similarity"] < 1, "found by identifier only, and compared all the same"
+    pair = only(match(tmp_path, [company("Acme", duns=["001234567"])], {"name": "Acme Foo", "duns": "001234567"}))
+    assert (pair["method"], pair["uei_agreement"], pair["duns_agreement"]) == ("duns", 0, 1)
+    assert pair["name_level"] == MORE_WORDS, "found by identifier only, and compared all the same"
+    assert (pair["name_agreement"], 0.5 < pair["name_similarity"] < 1) == (1, True)
 
 
-def test_equal_name_and_place(tmp_path: Path) -> None:
-    pair = only(match(tmp_path, [company("K T Widgets, Inc.", BOSTON)], located("KT WIDGETS LLC", BOSTON)))
-    assert (pair["method"], pair["score"]) == ("exact_name_place", 0.975)
-    assert (pair["name_similarity"], pair["street_similarity"], pair["alternate_name"]) == (1, 1, False)
-    assert (pair["state_agreement"], pair["city_agreement"], pair["zip_agreement"]) == (1, 1, 1)
+def test_a_conflict_of_identifiers_is_told_and_leaves_the_candidate(tmp_path: Path) -> None:
+    firm = company("Acme", BOSTON, ueis=[UEI_1], duns=["001234567"])
+    pair = only(match(tmp_path, [firm], located("ACME", BOSTON, uei=UEI_2, duns="999999998")))
+    assert (pair["uei_agreement"], pair["duns_agreement"], pair["method"]) == (-1, -1, "exact_name_place")
 
 
-def test_equal_alternate_name(tmp_path: Path) -> None:
-    recipient = located("Sold To Somebody", BOSTON, alternate_names=["Other", "Acme Widgets LLC"])
-    pair = only(match(tmp_path, [company("Acme Widgets", BOSTON)], recipient))
-    assert (pair["method"], pair["alternate_name"], pair["name_exact"]) == ("exact_name_place", True, True)
+def test_one_of_the_companys_identifiers_is_enough(tmp_path: Path) -> None:
+    firm = company("Acme", ueis=[UEI_1, UEI_2], duns=["001234567", "001234568"])
+    pair = only(match(tmp_path, [firm], {"name": "Zyx", "uei": UEI_2, "duns": "001234569"}))
+    assert (pair["uei_agreement"], pair["duns_agreement"], pair["method"]) == (1, -1, "uei")
 
 
-def test_legal_name_is_preferred_to_an_equal_alternate(tmp_path: Path) -> None:
-    recipient = located("Acme Widgets", BOSTON, alternate_names=["Acme Widgets LLC", None])
-    assert not only(match(tmp_path, [company("Acme Widgets", BOSTON)], recipient))["alternate_name"]
+def test_a_malformed_identifier_of_a_company_is_missing_and_no_conflict(tmp_path: Path) -> None:
+    firm = company("Acme", BOSTON, ueis=["NONE"], duns=["12"])
+    pair = only(match(tmp_path, [firm], located("ACME", BOSTON, uei=UEI_1, duns="001234567")))
+    assert (pair["uei_agreement"], pair["duns_agreement"]) == (0, 0)
 
 
-def test_any_name_of_the_company(tmp_path: Path) -> None:
-    firm = company("New Brand", BOSTON, names=["Acme Widgets", "New Brand"])
-    assert only(match(tmp_path, [firm], located("ACME WIDGETS", BOSTON)))["name_exact"]
+# --- names -----------------------------------------------------------------------------------------------------
 
 
-def test_similar_name_at_the_same_street(tmp_path: Path) -> None:
-    recipient = located("Harmonia Holding Grp", {**BOSTON, "address": "10 MAIN ST STE 900"})
-    pair = only(match(tmp_path, [company("Harmonia Holdings Group", BOSTON)], recipient))
-    assert pair["method"] == "fuzzy_name_place"
-    assert pair["street_similarity"] == 1
-    assert pair["score"] > 0.7
+@pytest.mark.parametrize(
+    ("left", "right", "level"),
+    [
+        ("K T Widgets, Inc.", "KT WIDGETS LLC", EQUAL),
+        ("Kitware & Sons", "The Kitware and Sons Corporation", EQUAL),
+        ("Kitware Mfg", "KITWARE MANUFACTURING", EQUAL),
+        ("Quark Acquisition II", "QUARK ACQUISITION 2, INC.", EQUAL),
+        ("Physical Sciences Inc.", "PHYSICALSCIENCES", SPELLING),
+        ("Waveguide Labs", "WAVE GUIDE LABS", SPELLING),
+        ("Kitware Robotics", "ROBOTICS, KITWARE", SPELLING),
+        ("Harmonia Holdings Group", "HARMONIA HOLDING GROUP", SPELLING),
+        ("Harmonia Technologies", "HARMONIA TECH", SPELLING),
+        ("Hypersonic Cryogenic Instrumentation Inc", "HYPERSONIC CRYOGENIC INSTRUMEN", SPELLING),
+        ("HYPERSONIC CRYOGENIC INSTRUMEN", "Hypersonic Cryogenic Instrumentation Inc", SPELLING),
+        ("Spectral Dynamics Researh LLC", "SPECTRAL DYNAMICS RESEARCH LLC", TYPO),
+        ("Kitware Systems", "KITWAER SYSTEMS", TYPO),
+        ("Kitware Systems", "KITWARE", MORE_COMMON_WORDS),
+        ("Kitware", "KITWARE SYSTEMS", MORE_COMMON_WORDS),
+        ("Kitware Systems", "KITWARE GROUP", OTHER_COMMON_WORDS),
+        ("Kitware", "KITWARE QUUXLY", MORE_WORDS),
+        ("Kitware Quuxly", "KITWARE", MORE_WORDS),
+        ("Kitware Quuxly", "KITWARE ZYMERGEN", OTHER_WORDS),
+        ("Quark Acquisition II", "QUARK ACQUISITION III", OTHER_WORDS),
+        ("Zymergen Quark Number 12", "ZYMERGEN QUARK NUMBER 13", OTHER_WORDS),
+        ("Omni Measurement Systems", "OMNI MEDICAL SYSTEMS", OTHER_WORDS),
+        ("Science and Technology Applications", "SCIENCE & APPLIED TECHNOLOGY", OTHER_WORDS),
+    ],
+)
+def test_how_alike_names_of_one_town_are(tmp_path: Path, left: str, right: str, level: int) -> None:
+    pair = only(match(tmp_path, [company(left, BOSTON)], located(right, BOSTON), min_name_overlap=0.2))
+    assert schema.NAME_LEVELS[pair["name_level"]] == schema.NAME_LEVELS[level]
+    assert pair["method"] == ("exact_name_place" if level == EQUAL else "fuzzy_name_place")
+    assert (pair["name_agreement"] == 1) == (level in {EQUAL, SPELLING} or (left, level) in {
+        ("Kitware", MORE_WORDS), ("Kitware", MORE_COMMON_WORDS),
+    })  # fmt: skip
+    assert (pair["name_similarity"] == 1) <= (level in {EQUAL, SPELLING})
 
 
-def test_a_typing_error_in_a_long_name_at_the_same_place(tmp_path: Path) -> None:
-    recipient = located("Luminescent Photonics Laboratory", BOSTON)
-    pair = only(match(tmp_path, [company("Luminescent Photonics Laboratories", BOSTON)], recipient))
-    assert (pair["method"], pair["score"] >= 0.9) == ("fuzzy_name_place", True)
+@pytest.mark.xfail(strict=True, reason="a number at the end of one name is taken for a typing error of the whole name")
+def test_a_number_more_is_no_typing_error(tmp_path: Path) -> None:
+    pair = only(match(tmp_path, [company("Quark Acquisition 2", BOSTON)], located("QUARK ACQUISITION", BOSTON)))
+    assert pair["name_level"] == MORE_WORDS
 
 
-def test_joined_words(tmp_path: Path) -> None:
-    pair = only(match(tmp_path, [company("Physical Sciences Inc.", BOSTON)], located("PHYSICALSCIENCES", BOSTON)))
-    assert (pair["method"], pair["name_exact"], pair["name_similarity"]) == ("fuzzy_name_place", False, 1)
-    assert pair["score"] >= 0.9
-
-
-# --- negatives -------------------------------------------------------------------------------------------------
-
-
-def test_equal_name_elsewhere_is_review_at_most(tmp_path: Path) -> None:
-    pair = only(match(tmp_path, [company("Acme Widgets", BOSTON)], located("ACME WIDGETS", DAYTON)))
-    assert (pair["method"], pair["score"]) == ("exact_name", 0.75)
+@pytest.mark.xfail(
+    strict=True, reason="words that no company bears weigh as rare, also where the background knows them"
+)
+def test_a_common_word_is_common_where_no_company_bears_it(tmp_path: Path) -> None:
+    build_index(company_table([company("Kitware", BOSTON)]), tmp_path)
+    matcher = OrganisationMatcher()
+    found, _ = matcher.match(matcher.open_index(tmp_path), recipient_table(located("KITWARE SYSTEMS", BOSTON)))
+    assert found["name_level"].to_pylist() == [MORE_COMMON_WORDS]
 
 
 @pytest.mark.parametrize(
     ("left", "right"),
     [
-        ("Omni Measurement Systems", "OMNI MEDICAL SYSTEMS"),
         ("MS Technologies", "EMS TECHNOLOGIES"),
         ("Aqwest", "QWEST"),
         ("Beck Engineering", "RAISBECK ENGINEERING"),
-        ("Science and Technology Applications", "SCIENCE & APPLIED TECHNOLOGY"),
+        ("Acme Widgets", "ZEPHYR BIOMEDICAL"),
+        ("Apex", "ALEX"),
     ],
 )
-def test_other_firms_of_similar_name_in_the_same_town(tmp_path: Path, left: str, right: str) -> None:
-    elsewhere_in_town = {**BOSTON, "address": "77 Elm Road"}
-    for pair in match(tmp_path, [company(left, BOSTON)], located(right, elsewhere_in_town), min_name_cosine=0.2):
-        assert pair["score"] < 0.9
-        assert pair["name_similarity"] < 0.93
+def test_other_firms_at_the_very_address_are_no_candidates(tmp_path: Path, left: str, right: str) -> None:
+    assert match(tmp_path, [company(left, BOSTON)], located(right, BOSTON)) == []
 
 
-def test_other_firms_at_the_same_address_are_no_candidates(tmp_path: Path) -> None:
-    assert match(tmp_path, [company("Acme Widgets", BOSTON)], located("Zephyr Biomedical", BOSTON)) == []
+def test_other_words_on_both_sides_are_no_candidate_out_of_town(tmp_path: Path) -> None:
+    firms = [company("Omni Measurement Systems", BOSTON)]
+    in_state = {"name": "OMNI MEDICAL SYSTEMS", "city": "Salem", "state": "MA", "zip5": "01970"}
+    assert match(tmp_path / "state", firms, in_state, min_name_overlap=0.2) == []
+    assert len(match(tmp_path / "town", firms, located("OMNI MEDICAL SYSTEMS", BOSTON), min_name_overlap=0.2)) == 1
 
 
-def test_conflicting_uei_keeps_an_equal_name_below_accept(tmp_path: Path) -> None:
-    pair = only(match(tmp_path, [company("Acme", BOSTON, ueis=[UEI_1])], located("ACME", BOSTON, uei=UEI_2)))
-    assert (pair["uei_agreement"], pair["method"], pair["score"]) == (-1, "exact_name_place", 0.85)
+def test_a_rarer_word_is_a_greater_share_of_the_name(tmp_path: Path) -> None:
+    firms = [company("Kitware Systems", BOSTON)]
+    rare = only(match(tmp_path / "rare", firms, located("KITWARE", BOSTON)))
+    build_index(company_table(firms), tmp_path / "common")
+    assert rare["name_agreement"] > 0.6, "KITWARE tells more than SYSTEMS"
+    assert match(tmp_path / "common", firms, located("SYSTEMS", BOSTON)) == []
 
 
-def test_a_malformed_identifier_is_missing_and_no_conflict(tmp_path: Path) -> None:
-    firm = company("Acme", BOSTON, ueis=["NONE"], duns=["123456789"])
-    pair = only(match(tmp_path, [firm], located("ACME", BOSTON, uei="NONE", duns="12")))
-    assert (pair["uei_agreement"], pair["duns_agreement"]) == (0, 0)
+def test_equal_alternate_name(tmp_path: Path) -> None:
+    recipient = located("Sold To Somebody", BOSTON, alternate_names=["Other", "Acme Widgets LLC"])
+    pair = only(match(tmp_path, [company("Acme Widgets", BOSTON)], recipient))
+    assert (pair["method"], pair["name_kind"], pair["name_level"]) == ("exact_name_place", ALTERNATE, EQUAL)
+
+
+def test_legal_name_is_preferred_to_an_equal_alternate(tmp_path: Path) -> None:
+    recipient = located("Acme Widgets", BOSTON, alternate_names=["Acme Widgets LLC", None])
+    assert only(match(tmp_path, [company("Acme Widgets", BOSTON)], recipient))["name_kind"] == LEGAL
+
+
+def test_a_better_alternate_is_preferred_to_the_legal_name(tmp_path: Path) -> None:
+    recipient = located("Acme Widget Works", BOSTON, alternate_names=["Acme Widgets LLC"])
+    pair = only(match(tmp_path, [company("Acme Widgets", BOSTON)], recipient))
+    assert (pair["name_kind"], pair["name_level"]) == (ALTERNATE, EQUAL)
+
+
+def test_equal_name_of_the_parent(tmp_path: Path) -> None:
+    recipient = located("Quuxly Works", BOSTON, parent_name="ACME WIDGETS, INC.")
+    pair = only(match(tmp_path, [company("Acme Widgets", BOSTON)], recipient))
+    assert (pair["name_kind"], pair["name_level"]) == (PARENT, EQUAL)
+
+
+@pytest.mark.parametrize("of_company", [True, False], ids=["company", "recipient"])
+@pytest.mark.parametrize("marker", ["dba", "d/b/a", "formerly", "AKA"])
+def test_every_name_of_a_text_that_holds_two(tmp_path: Path, marker: str, of_company: bool) -> None:
+    both = f"Zelkova Holdings LLC {marker} Tamarack Imaging Inc"
+    for one, kind in (("ZELKOVA HOLDINGS", LEGAL), ("TAMARACK IMAGING", LEGAL if of_company else ALTERNATE)):
+        left, right = (both, one) if of_company else (one, both)
+        pair = only(match(tmp_path / one[:3], [company(left, BOSTON)], located(right, BOSTON)))
+        assert (pair["name_level"], pair["name_kind"]) == (EQUAL, kind)
+
+
+def test_any_name_of_the_company(tmp_path: Path) -> None:
+    firm = company("New Brand", BOSTON, names=["Acme Widgets", "New Brand"])
+    assert only(match(tmp_path, [firm], located("ACME WIDGETS", BOSTON)))["name_level"] == EQUAL
+
+
+def test_the_name_that_agreed_is_told_by_its_number_in_the_index(tmp_path: Path) -> None:
+    firm = company("New Brand", BOSTON, names=["Acme Widgets", "New Brand"], ueis=[UEI_1])
+    found = match(tmp_path, [firm], located("ACME WIDGETS", BOSTON), {"uei": UEI_1})
+    names = OrganisationMatcher().open_index(tmp_path).names.texts
+    assert [None if row["name_code"] < 0 else names[row["name_code"]].as_py() for row in found] == [
+        "ACME WIDGETS", None,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("state", "kept"), [("MA", True), (None, False), ("OH", False)], ids=["agrees", "unknown", "conflicts"]
+    ("place", "found"),
+    [
+        ({"state": "MA", "city": "Boston"}, ["HARMONIA QUUXLY", "HARMONIA QUUXLY ZYMERGEN"]),
+        ({"state": "MA", "city": "Allston", "zip5": "02110"}, ["HARMONIA QUUXLY", "HARMONIA QUUXLY ZYMERGEN"]),
+        ({"state": "MA", "city": "Salem"}, ["HARMONIA QUUXLY"]),
+        ({"state": "OH", "city": "Dayton"}, []),
+        ({}, []),
+    ],
+    ids=["town", "zip", "state", "other-state", "unknown"],
 )
-def test_a_fuzzy_pair_of_low_cosine_needs_its_state(tmp_path: Path, state: str | None, kept: bool) -> None:
-    firm = company("Harmonia Holdings Group", BOSTON)
-    assert bool(match(tmp_path, [firm], {"name": "HARMONIA HOLD", "state": state})) is kept
+def test_the_less_names_overlap_the_more_their_places_must_agree(
+    tmp_path: Path, place: dict[str, str], found: list[str]
+) -> None:
+    """Two thirds of the weight are shared, and a half."""
+    recipients = [{"name": name, **place} for name in ("HARMONIA QUUXLY", "HARMONIA QUUXLY ZYMERGEN")]
+    pairs = match(tmp_path, [company("Harmonia", BOSTON)], *recipients)
+    assert [pair["name"] for pair in pairs] == found
+
+
+@pytest.mark.xfail(strict=True, reason="without a state more overlap is asked, even in the same ZIP code")
+def test_a_zip_code_without_its_state_is_a_place(tmp_path: Path) -> None:
+    assert match(tmp_path, [company("Harmonia", BOSTON)], {"name": "HARMONIA QUUXLY", "zip5": "02110"})
 
 
 # --- places ----------------------------------------------------------------------------------------------------
@@ -184,7 +278,7 @@ def test_a_fuzzy_pair_of_low_cosine_needs_its_state(tmp_path: Path, state: str |
 def test_any_location_of_the_company_may_agree(tmp_path: Path) -> None:
     pair = only(match(tmp_path, [company("Acme", BOSTON, DAYTON)], located("ACME", DAYTON)))
     assert (pair["state_agreement"], pair["city_agreement"], pair["zip_agreement"]) == (1, 1, 1)
-    assert pair["street_similarity"] == 1
+    assert (pair["place_level"], pair["street_level"]) == (PLACE["same city and ZIP code"], STREET["same street"])
 
 
 def test_a_town_of_the_same_name_in_another_state_conflicts(tmp_path: Path) -> None:
@@ -209,10 +303,54 @@ def test_a_text_no_company_bears_is_not_that_of_the_company_before(tmp_path: Pat
     assert [row["zip_agreement"] for row in found] == [-1, -1]
 
 
-def test_other_house_numbers_are_other_streets(tmp_path: Path) -> None:
-    there = {**BOSTON, "address": "10525 Vista Sorrento Parkway"}
-    recipient = located("ACME", {**BOSTON, "address": "10520 Vista Sorrento Pkwy"})
-    assert only(match(tmp_path, [company("Acme", there)], recipient))["street_similarity"] == 0.75
+@pytest.mark.parametrize(
+    ("place", "level"),
+    [
+        ({}, "unknown"),
+        ({"state": "OH"}, "other state"),
+        ({"zip5": "45402"}, "other state"),
+        ({"state": "MA", "city": "Salem"}, "other city"),
+        ({"state": "MA", "city": "Salem", "zip5": "01970"}, "other city"),
+        ({"state": "MA"}, "same state, city unknown"),
+        ({"state": "MA", "zip5": "01970"}, "same state, city unknown"),
+        ({"state": "MA", "city": "Boston", "zip5": "02111"}, "same city, other ZIP code"),
+        ({"state": "MA", "city": "Boston"}, "same city, ZIP code unknown"),
+        ({"zip5": "02110"}, "same ZIP code, other city"),
+        ({"state": "MA", "city": "Allston", "zip5": "02110"}, "same ZIP code, other city"),
+        ({"state": "MA", "city": "Boston", "zip5": "02110"}, "same city and ZIP code"),
+        ({"state": "ma", "city": "BOSTON", "zip5": "02110"}, "same city and ZIP code"),
+    ],
+)
+def test_place_level(tmp_path: Path, place: dict[str, str], level: str) -> None:
+    pair = only(match(tmp_path, [company("Acme", BOSTON)], {"name": "ACME", **place}))
+    assert schema.PLACE_LEVELS[pair["place_level"]] == level
+    assert pair["method"] == ("exact_name_place" if PLACE[level] >= PLACE["other city"] else "exact_name")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "level"),
+    [
+        ("10 Main Street, Suite 4", "10 MAIN ST STE 900", "same street"),
+        ("10525 Vista Sorrento Parkway", "10520 Vista Sorrento Pkwy", "other street"),
+        ("10 Main Street", "12 Main Street", "other street"),
+        ("10 Main Street", "10 Elm Road", "other street"),
+        ("10525 Vista Sorrento Parkway", "10525 Vista Sorento Pky", "same street"),
+        ("10525 Vista Sorrento Parkway", "10525 Vista Sorrento", "similar street"),
+        ("PO Box 12", "P.O. Box 12", "same street"),
+        ("PO Box 12", "PO Box 13", "other street"),
+        ("10 Main Street", "PO Box 10", "unknown"),
+        ("Suite 4", "10 Main Street", "unknown"),
+    ],
+)
+def test_street_level(tmp_path: Path, ours: str, theirs: str, level: str) -> None:
+    firm, recipient = ({**BOSTON, "address": address} for address in (ours, theirs))
+    pair = only(match(tmp_path, [company("Acme", firm)], located("ACME", recipient)))
+    assert schema.STREET_LEVELS[pair["street_level"]] == level
+
+
+def test_both_lines_of_an_address_are_one_street(tmp_path: Path) -> None:
+    recipient = {"name": "ACME", "address_line_1": "Suite 900", "address_line_2": "10 Main St"}
+    assert only(match(tmp_path, [company("Acme", BOSTON)], recipient))["street_level"] == STREET["same street"]
 
 
 @pytest.mark.parametrize("missing", ["company", "recipient", "both"])
@@ -221,8 +359,79 @@ def test_missing_on_a_side_is_not_comparable(tmp_path: Path, missing: str) -> No
     full = located("ACME", BOSTON, uei=UEI_1, duns="001234567")
     pair = only(match(tmp_path, [firm], full if missing == "company" else {"name": "ACME"}))
     assert [pair[f"{what}_agreement"] for what in ("uei", "duns", "state", "city", "zip")] == [0] * 5
-    assert pair["street_similarity"] is None
-    assert (pair["method"], pair["score"]) == ("exact_name", 0.85)
+    assert (pair["place_level"], pair["street_level"]) == (PLACE["unknown"], STREET["unknown"])
+    assert pair["method"] == "exact_name"
+
+
+# --- counts ----------------------------------------------------------------------------------------------------
+
+
+def counted(directory: Path, companies: list[dict[str, Any]], *recipients: dict[str, Any], **config: Any) -> Any:
+    """Counts by kind and key, of an index of these companies alone."""
+    build_index(company_table(companies), directory)
+    matcher = OrganisationMatcher(CandidateConfig(**config))
+    _, counts = matcher.match(matcher.open_index(directory), recipient_table(*recipients))
+    assert counts.schema.equals(schema.COUNT)
+    assert set(counts["kind"].to_pylist()) <= set(schema.COUNT_KINDS)
+    found: dict[str, dict[int, int]] = {}
+    for row in counts.to_pylist():
+        found.setdefault(row["kind"], {})[row["key"]] = row["count"]
+    return found
+
+
+def test_recipients_that_bear_a_word_are_counted_but_those_of_a_companys_very_name(tmp_path: Path) -> None:
+    firms = [company("Kitware Systems"), company("Zymergen")]
+    names = ["KITWARE QUUXLY", "KITWARE ZYMERGEN", "KITWARE SYSTEMS INC", "NOBODY", None]
+
+    found = counted(tmp_path, firms, *({"name": name} for name in names))
+
+    index = OrganisationMatcher().open_index(tmp_path)
+    data, starts, concepts = index.vocabulary.take("word_data", "word_starts", "word_concepts")
+    words = {bytes(data[starts[n] : starts[n + 1]]).decode(): int(concepts[n]) for n in range(len(concepts))}
+    assert found["recipients"] == {0: 5}
+    assert found["concept"] == {words["KITWARE"]: 2, words["ZYMERGEN"]: 1}
+
+
+def test_alternate_and_further_names_are_not_counted(tmp_path: Path) -> None:
+    recipient = {"name": "NOBODY DBA KITWARE QUUXLY", "alternate_names": ["KITWARE TOO"]}
+    assert "concept" not in counted(tmp_path, [company("Kitware Systems")], recipient)
+
+
+def test_one_in_four_recipients_is_compared_with_a_random_company(tmp_path: Path) -> None:
+    firms = [company("Acme", BOSTON), company("Zeta", DAYTON)]
+    recipients = [located(f"R{number}", BOSTON) for number in range(4000)]
+
+    levels = counted(tmp_path, firms, *recipients)["random_place"]
+
+    assert set(levels) == {PLACE["other state"], PLACE["same city and ZIP code"]}
+    assert sum(levels.values()) == pytest.approx(1000, rel=0.1)
+    assert levels[PLACE["other state"]] == pytest.approx(500, rel=0.15), "both companies are drawn alike"
+
+
+def test_a_name_that_too_many_companies_bear_is_left_out_and_counted(tmp_path: Path) -> None:
+    firms = [company("Acme Quuxly") for _ in range(5)]
+    recipients = [{"name": "ACME QUUXLY", "uei": UEI_1}, {"name": "QUUXLY ACME"}]
+    small = counted(tmp_path / "small", firms, *recipients, max_block_size=4)
+    large = counted(tmp_path / "large", firms, *recipients, max_block_size=5)
+    assert (small["blocks_left_out"], small["pairs_left_out"]) == ({0: 1}, {0: 5})
+    assert not {"blocks_left_out", "pairs_left_out"} & set(large)
+
+
+def test_an_identifier_finds_what_a_large_block_left_out(tmp_path: Path) -> None:
+    firms = [company("Acme Quuxly", ueis=[UEI_1] if not number else []) for number in range(5)]
+    found = match(tmp_path, firms, {"name": "ACME QUUXLY", "uei": UEI_1}, max_block_size=2, max_candidates_per_name=1)
+    assert 0 in [row["company_id"] for row in found]
+
+
+def test_counts_add_up() -> None:
+    first = pa.table([["b", "a", "a"], pa.array([0, 2, 1], pa.int32()), [1, 2, 3]], schema=schema.COUNT)
+    second = pa.table([["a", "b"], pa.array([1, 1], pa.int32()), [4, 5]], schema=schema.COUNT)
+    assert add_counts(pa.concat_tables([first, second])).to_pylist() == [
+        {"kind": "a", "key": 1, "count": 7},
+        {"kind": "a", "key": 2, "count": 2},
+        {"kind": "b", "key": 0, "count": 1},
+        {"kind": "b", "key": 1, "count": 5},
+    ]
 
 
 # --- shape -----------------------------------------------------------------------------------------------------
@@ -230,15 +439,17 @@ def test_missing_on_a_side_is_not_comparable(tmp_path: Path, missing: str) -> No
 
 def test_no_recipients(tmp_path: Path) -> None:
     assert match(tmp_path, [company("Acme")]) == []
+    assert counted(tmp_path / "counts", [company("Acme")]) == {}
 
 
 def test_no_companies(tmp_path: Path) -> None:
     build_index(company_table([]), tmp_path)
     matcher = OrganisationMatcher()
     index = matcher.open_index(tmp_path)
-    found = matcher.match(index, recipient_table(located("Acme", BOSTON, uei=UEI_1)))
+    found, counts = matcher.match(index, recipient_table(located("Acme", BOSTON, uei=UEI_1)))
     assert found.num_rows == 0
     assert found.schema.equals(schema.CANDIDATE)
+    assert counts.to_pylist() == [{"kind": "recipients", "key": 0, "count": 1}]
 
 
 def test_nulls_everywhere(tmp_path: Path) -> None:
@@ -251,8 +462,8 @@ def test_nulls_everywhere(tmp_path: Path) -> None:
 
 
 def test_a_company_without_a_name_is_found_by_identifier(tmp_path: Path) -> None:
-    pair = only(match(tmp_path, [company(None, ueis=[UEI_1])], {"uei": UEI_1.lower()}))
-    assert (pair["method"], pair["name_similarity"], pair["name_exact"]) == ("uei", 0, False)
+    pair = only(match(tmp_path, [company(None, ueis=[UEI_1])], {"uei": UEI_1}))
+    assert (pair["method"], pair["name_similarity"], pair["name_level"], pair["name_code"]) == ("uei", 0, NOTHING, -1)
 
 
 def test_short_names(tmp_path: Path) -> None:
@@ -267,19 +478,25 @@ def test_rows_are_sorted_unique_and_carry_the_recipient(tmp_path: Path) -> None:
     assert (found[0]["name"], found[0]["city"], found[0]["recipient_id"]) == ("ACME", "Boston", "r2")
 
 
-def test_fuzzy_candidates_are_limited_and_equal_names_are_not(tmp_path: Path) -> None:
+def test_similar_names_are_limited_and_equal_ones_are_not(tmp_path: Path) -> None:
     firms = [company("Quantum Widgets", BOSTON) for _ in range(4)]
     firms += [company(f"Quantum Widgets {letter}{letter}", BOSTON) for letter in "ABCDEFGH"]
     found = match(tmp_path, firms, located("QUANTUM WIDGETS", BOSTON), max_candidates_per_name=2)
-    assert [row["company_id"] for row in found if row["name_exact"]] == [0, 1, 2, 3]
-    # All eight are alike to the last digit but for the rarity of their letters: the order must still be fixed.
-    assert len([row for row in found if not row["name_exact"]]) == 2
+    assert [row["company_id"] for row in found if row["name_level"] == EQUAL] == [0, 1, 2, 3]
+    assert len([row for row in found if row["name_level"] != EQUAL]) == 2
 
 
 def test_equally_similar_companies_are_taken_by_their_number(tmp_path: Path) -> None:
     firms = [company("Quantum Widgets Group", BOSTON) for _ in range(3)]
-    found = match(tmp_path, firms, located("QUANTUM WIDGET GROUP", BOSTON), max_candidates_per_name=2)
+    found = match(tmp_path, firms, located("QUANTUM WIDGETZ GROUP", BOSTON), max_candidates_per_name=2)
     assert [row["company_id"] for row in found] == [0, 1]
+
+
+def test_the_most_similar_companies_are_taken(tmp_path: Path) -> None:
+    names = ["Quantum Widgets Zymergen", "Quantum Widgets", "Quantum Widgets Group"]
+    found = match(tmp_path, [company(name, BOSTON) for name in names], located("QUANTUM WIDGETZ GROUP", BOSTON),
+                  max_candidates_per_name=2)  # fmt: skip
+    assert [names[row["company_id"]] for row in found] == ["Quantum Widgets", "Quantum Widgets Group"]
 
 
 def test_slices_of_pairs_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,16 +509,13 @@ def test_slices_of_pairs_change_nothing(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_names_of_other_states_do_not_push_out_the_one_at_home(tmp_path: Path) -> None:
-    abroad = [company(f"Quantum Widget {word}", DAYTON) for word in ("Able", "Bold", "Calm", "Deft")]
-    found = match(tmp_path, [*abroad, company("Quantum Widgeteers Fund", BOSTON)], located("QUANTUM WIDGET", BOSTON))
-    assert [row["company_id"] for row in found] == [4], "those abroad have a greater cosine, but not great enough"
-    firms = [*abroad, company("Quantum Widgeteers Fund", BOSTON)]
-    found = match(tmp_path / "one", firms, located("QUANTUM WIDGET", BOSTON), max_candidates_per_name=1)
-    assert [row["company_id"] for row in found] == [4]
+    abroad = [company(f"Quantum Widgets {word} Quuxly", DAYTON) for word in ("Able", "Bold", "Calm", "Deft")]
+    firms = [*abroad, company("Quantum Fund", BOSTON)]
+    found = match(tmp_path, firms, located("QUANTUM WIDGETS", BOSTON), max_candidates_per_name=1)
+    assert [row["company_id"] for row in found] == [4], "those abroad overlap more, but not enough"
 
 
-def test_ties_at_the_cut_of_the_kernel_do_not_depend_on_the_batch(tmp_path: Path) -> None:
-    # Many more equally similar names than the kernel fetches (6 per name at a limit of 1).
+def test_ties_at_the_limit_do_not_depend_on_the_batch(tmp_path: Path) -> None:
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     firms = [company(f"Quantum Widgets {first}{second}", BOSTON) for first in letters for second in letters[:5]]
     build_index(company_table(firms), tmp_path)
@@ -311,9 +525,15 @@ def test_ties_at_the_cut_of_the_kernel_do_not_depend_on_the_batch(tmp_path: Path
     results = []
     for batch_rows in (1, 2, 3, 1000):
         matcher = OrganisationMatcher(CandidateConfig(max_candidates_per_name=1, batch_rows=batch_rows))
-        results.append(matcher.match(matcher.open_index(tmp_path), recipients).combine_chunks())
+        results.append(matcher.match(matcher.open_index(tmp_path), recipients)[0].combine_chunks())
     assert all(result.equals(results[0]) for result in results)
     assert {1, 2, len(recipients)} <= set(results[0]["source_row"].to_pylist())
+
+
+def test_a_name_of_very_many_words_is_matched(tmp_path: Path) -> None:
+    long = " ".join(f"WORD{first}{second}" for first in "ABCDEFGHIJKLMNOPQRST" for second in "ABCDEFGHIJKLMNOPQRST")
+    found = match(tmp_path, [company(long, BOSTON)], located(long, BOSTON), located(f"{long} MORE", BOSTON))
+    assert next(row["name_level"] for row in found) == EQUAL
 
 
 # --- index, key, pickle ----------------------------------------------------------------------------------------
@@ -348,21 +568,22 @@ def test_gaps_in_company_ids_are_refused(tmp_path: Path) -> None:
 def test_key_names_what_affects_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
     key = OrganisationMatcher().key()
     assert OrganisationMatcher(CandidateConfig(batch_rows=7)).key() == key
-    assert OrganisationMatcher(CandidateConfig(min_name_cosine=0.7)).key() != key
+    assert OrganisationMatcher(CandidateConfig(min_name_overlap=0.7)).key() != key
     assert OrganisationMatcher(CandidateConfig(max_candidates_per_name=6)).key() != key
+    assert OrganisationMatcher(CandidateConfig(max_block_size=7)).key() != key
     monkeypatch.setattr("enrich_dist.matching.matcher.ENGINE_VERSION", "other")
     assert OrganisationMatcher().key() != key
 
 
 def test_matcher_survives_pickling() -> None:
-    matcher = OrganisationMatcher(CandidateConfig(min_name_cosine=0.7))
+    matcher = OrganisationMatcher(CandidateConfig(min_name_overlap=0.7))
     assert pickle.loads(pickle.dumps(matcher)) == matcher
 
 
 def test_unpickling_imports_nothing_heavy() -> None:
     program = (
         "import sys, enrich_dist.matching;"
-        "heavy = {'scipy', 'sparse_dot_topn', 'rapidfuzz', 'duckdb', 'dask'};"
+        "heavy = {'numba', 'scipy', 'rapidfuzz', 'duckdb', 'dask'};"
         "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
@@ -370,7 +591,13 @@ def test_unpickling_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"min_name_cosine": 0.0}, {"min_name_cosine": 1.5}, {"max_candidates_per_name": 0}, {"batch_rows": 0}],
+    [
+        {"min_name_overlap": 0.0},
+        {"min_name_overlap": 1.5},
+        {"max_candidates_per_name": 0},
+        {"max_block_size": 0},
+        {"batch_rows": 0},
+    ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(SettingsError):

@@ -137,8 +137,8 @@ def test_a_setting_that_would_change_chunks_is_refused(run: Reviewed, cli: Comma
 def test_the_values_of_the_run_itself_change_nothing(run: Reviewed, cli: CommandLine) -> None:
     inputs = run.settings.inputs
     own = [
-        f"inputs.awards={inputs.awards}", f"inputs.recipients={inputs.recipients}", "chunk_size=10",
-        f"matching.min_name_overlap={run.settings.matching.min_name_overlap}", "matching.batch_rows=5",
+        f"inputs.awards={os.path.relpath(inputs.awards or '')}", f"inputs.recipients={inputs.recipients}",
+        "chunk_size=10", f"matching.min_name_overlap={run.settings.matching.min_name_overlap}", "matching.batch_rows=5",
     ]  # fmt: skip
 
     assert cli("rejudge", "--config", run.config, *(word for text in own for word in ("--set", text)))[0] == 0

@@ -181,8 +181,8 @@ def _leave_out(count, probes, probe_weights, sizes, total, common, floor, floor_
     """Set the sizes of blocks that need not be looked into to 0; return the weight of all that are not.
 
     The largest go first, while names that share nothing but what was left out cannot reach the floor: the best of them
-    would weigh no more than just that. A rare word must also not be missed by names of other states, which the blocks of
-    the common words do not hold.
+    would weigh no more than just that. A rare word must also not be missed by names of other states, which the blocks
+    of the common words do not hold.
     """
     bound, elsewhere = 0, 0
     for probe in range(count):

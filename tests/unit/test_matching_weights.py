@@ -1,0 +1,383 @@
+"""What comparisons weigh, and what follows: weights from counts, methods, and the share of companies with a partner."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enrich_dist import schema
+from enrich_dist.errors import SettingsError
+from enrich_dist.matching import weights as module
+from enrich_dist.matching.decisions import (
+    MAX_PARTNER_SHARE,
+    METHODS,
+    MIN_PARTNER_SHARE,
+    DecisionConfig,
+    method_sql,
+    partner_share,
+    prior_odds,
+)
+from enrich_dist.matching.index import CompanyIndex, build_index, open_index
+from enrich_dist.matching.weights import PRIOR_PAIRS, MCounts, Weights, estimate, weight_row, weight_sql
+
+RECIPIENTS = 3_000_000
+NAMES = ["KITWARE", "KITWARE SYSTEMS", "KITWARE ZYMERGEN", "SYSTEMS", "SYSTEMS GROUP", "ZYMERGEN"]
+NOTHING, OTHER_WORDS, MORE_WORDS, OTHER_COMMON, MORE_COMMON, TYPO, SPELLING, EQUAL = range(len(schema.NAME_LEVELS))
+OTHER_STATE, OTHER_CITY, STATE_ONLY, CITY_OTHER_ZIP, CITY_ONLY, ZIP_OTHER_CITY, CITY_AND_ZIP = range(1, 8)
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> CompanyIndex:
+    """Companies that bear ``NAMES``; the code of a name is its position there."""
+    empty = {"names": [], "ueis": [], "duns": [], "locations": [], "award_count": 1}
+    rows = [{"company_id": n, "company_key": str(n), "name": name, **empty} for n, name in enumerate(NAMES)]
+    directory = tmp_path_factory.mktemp("index")
+    build_index(pa.Table.from_pylist(rows, schema=schema.COMPANY), directory)
+    opened = open_index(directory)
+    assert opened.names.texts.to_pylist() == NAMES
+    return opened
+
+
+def estimated(index: CompanyIndex, recipients: int = RECIPIENTS, **counted: Any) -> Weights:
+    """Weights from counts of recipients that bear words (``words``), of random places, and of identified pairs."""
+    concepts = {concept_of(index, word): count for word, count in counted.pop("words", {}).items()}
+    counts = {"recipients": {0: recipients}, "concept": concepts, "random_place": counted.pop("random_place", {})}
+    return estimate(counts, MCounts(**counted), index.vocabulary)
+
+
+def concept_of(index: CompanyIndex, word: str) -> int:
+    starts, tokens = index.vocabulary.take("name_token_starts", "name_tokens")
+    code = next(n for n, name in enumerate(NAMES) if word in name.split())
+    return int(tokens[starts[code] + NAMES[code].split().index(word)])
+
+
+# --- estimates -------------------------------------------------------------------------------------------------
+
+
+def bits(m: float, u: float) -> float:
+    return float(np.log2(m / u))
+
+
+def test_without_identified_pairs_the_defaults_hold(index: CompanyIndex) -> None:
+    weights = estimated(index)
+
+    assert np.allclose(weights.name, np.log2(np.array(module.DEFAULT_NAME_M) / sum(module.DEFAULT_NAME_M)))
+    known = [OTHER_STATE, OTHER_CITY, CITY_OTHER_ZIP, ZIP_OTHER_CITY, CITY_AND_ZIP]
+    for level, m, u in zip(known, module.DEFAULT_PLACE_M, module.DEFAULT_PLACE_U, strict=True):
+        assert weights.place[level] == pytest.approx(bits(m, u / sum(module.DEFAULT_PLACE_U)))
+    assert weights.unreachable_share == pytest.approx(module.DEFAULT_NAME_M[NOTHING])
+    assert weights.identified_pairs == 0
+
+
+def test_as_many_pairs_as_the_prior_count_half(index: CompanyIndex) -> None:
+    pairs = int(PRIOR_PAIRS)
+    weights = estimated(
+        index, name=[0, 0, 0, 0, 0, 0, 0, pairs], place=[0, pairs, 0, 0, 0, 0, 0, 0], street=[0, pairs, 0, 0],
+        uei=[pairs, 0],
+    )  # fmt: skip
+
+    assert weights.name[EQUAL] == pytest.approx(np.log2((1 + module.DEFAULT_NAME_M[EQUAL]) / 2), abs=0.01)
+    m, u = (1 + module.DEFAULT_PLACE_M[0]) / 2, module.DEFAULT_PLACE_U[0]
+    assert weights.place[OTHER_STATE] == pytest.approx(bits(m, u), abs=0.01)
+    m, u = (1 + module.DEFAULT_STREET_M[0]) / 2, module.DEFAULT_STREET_U[0]
+    assert weights.street[1] == pytest.approx(bits(m, u), abs=0.01)
+    assert weights.uei[0] == pytest.approx(np.log2((1 + module.DEFAULT_UEI_M[0]) / 2), abs=0.01)
+    assert weights.identified_pairs == pairs
+
+
+def test_many_pairs_outweigh_the_defaults(index: CompanyIndex) -> None:
+    many = 1_000_000
+    weights = estimated(
+        index, name=[many, 0, 0, 0, 0, 0, 0, many], place=[0, many, 0, 0, 0, 0, 0, many],
+        random_place={OTHER_STATE: many, CITY_AND_ZIP: many},
+    )  # fmt: skip
+
+    assert weights.name[EQUAL] == pytest.approx(-1, abs=0.01)
+    assert weights.unreachable_share == pytest.approx(0.5, abs=0.01)
+    assert weights.place[CITY_AND_ZIP] == pytest.approx(0, abs=0.01), "half of random pairs agree so, too"
+
+
+def test_unknown_places_and_streets_weigh_nothing_and_are_not_counted(index: CompanyIndex) -> None:
+    plain, unknown = estimated(index), estimated(index, place=[900] + 7 * [0], street=[900, 0, 0, 0])
+
+    assert plain.place[0] == plain.street[0] == 0
+    assert unknown.place.tolist() == plain.place.tolist()
+    assert unknown.street.tolist() == plain.street.tolist()
+
+
+COUNTED_PLACES = st.lists(st.integers(0, 10_000), min_size=8, max_size=8)
+
+
+@given(COUNTED_PLACES, COUNTED_PLACES)
+def test_a_place_known_in_part_weighs_between_what_it_can_be(
+    index: CompanyIndex, of_one: list[int], of_two: list[int]
+) -> None:
+    place = estimated(index, place=of_one, random_place=dict(enumerate(of_two))).place
+
+    in_state = place[[OTHER_CITY, CITY_OTHER_ZIP, ZIP_OTHER_CITY, CITY_AND_ZIP]]
+    in_city = place[[CITY_OTHER_ZIP, CITY_AND_ZIP]]
+    assert in_state.min() - 1e-9 <= place[STATE_ONLY] <= in_state.max() + 1e-9
+    assert in_city.min() - 1e-9 <= place[CITY_ONLY] <= in_city.max() + 1e-9
+    assert np.isfinite(place).all()
+
+
+def test_the_nearer_the_place_the_more_it_weighs(index: CompanyIndex) -> None:
+    place = estimated(index).place
+    nearer = [OTHER_STATE, OTHER_CITY, CITY_OTHER_ZIP, CITY_ONLY, CITY_AND_ZIP]
+    assert all(place[one] < place[other] for one, other in itertools.pairwise(nearer))
+    assert place[OTHER_STATE] < 0 < place[OTHER_CITY] < place[STATE_ONLY] < place[CITY_ONLY]
+
+
+def test_an_identifier_says_more_the_more_recipients_there_are(index: CompanyIndex) -> None:
+    few, many = estimated(index, recipients=1_000), estimated(index, recipients=2_000)
+    for one, other in ((few.uei, many.uei), (few.duns, many.duns)):
+        assert other[1] == pytest.approx(one[1] + 1)
+        assert one[0] < 0 < 15 < one[1]
+    assert few.uei[0] < few.duns[0], "a firm has several DUNS numbers sooner than several UEIs"
+
+
+# --- names -----------------------------------------------------------------------------------------------------
+
+
+def test_rarer_words_say_more(index: CompanyIndex) -> None:
+    said = dict(zip(NAMES, estimated(index, words={"SYSTEMS": 90_000, "GROUP": 60_000}).name_bits, strict=True))
+
+    assert said["KITWARE"] > said["SYSTEMS"] > 0
+    assert said["KITWARE SYSTEMS"] == pytest.approx(said["KITWARE"] + said["SYSTEMS"])
+    assert said["SYSTEMS"] < said["SYSTEMS GROUP"] < said["KITWARE"]
+
+
+def test_a_word_says_less_the_more_recipients_bear_it(index: CompanyIndex) -> None:
+    said = [estimated(index, words={"KITWARE": count}).name_bits[0] for count in (0, 1, 10, 1_000, RECIPIENTS)]
+
+    assert all(one > other for one, other in itertools.pairwise(said))
+    assert said[-1] == pytest.approx(0, abs=0.1), "all bear it"
+    said = [estimated(index, recipients=count).name_bits[0] for count in (100, 10_000, 1_000_000)]
+    assert all(one < other for one, other in itertools.pairwise(said)), "no other of so many bears it"
+
+
+@given(st.dictionaries(st.sampled_from(["KITWARE", "SYSTEMS", "GROUP", "ZYMERGEN"]), st.integers(0, 10**7)))
+def test_a_name_never_says_less_than_nothing(index: CompanyIndex, words: dict[str, int]) -> None:
+    said = estimated(index, recipients=5, words=words).name_bits
+    assert (said >= 0).all()
+    assert np.isfinite(said).all()
+
+
+def test_few_recipients_lean_on_the_background(index: CompanyIndex) -> None:
+    """Nobody else bears either word, but SYSTEMS is known to be common."""
+    said = dict(zip(NAMES, estimated(index, recipients=10).name_bits, strict=True))
+    assert said["KITWARE"] > 2 * said["SYSTEMS"]
+
+
+# --- weights of vectors ----------------------------------------------------------------------------------------
+
+UNKNOWN: dict[str, Any] = {
+    "uei_agreement": 0, "duns_agreement": 0, "name_level": NOTHING, "name_agreement": 0.0, "name_similarity": 0.0,
+    "name_kind": 0, "name_code": 0, "state_agreement": 0, "city_agreement": 0, "zip_agreement": 0, "place_level": 0,
+    "street_level": 0,
+}  # fmt: skip
+
+
+def weigh(weights: Weights, vectors: list[dict[str, Any]]) -> list[dict[str, float]]:
+    """Weights of comparison vectors as DuckDB computes them in the reduce, and their sum."""
+    table = pa.Table.from_pylist([{**UNKNOWN, **vector} for vector in vectors], schema=schema.COMPARISON)
+    said = pa.array(weights.name_bits[table["name_code"].to_numpy()])
+    with duckdb.connect() as connection:
+        connection.register("vectors", table.append_column("name_bits", said))
+        connection.register("w", pa.Table.from_pylist([weight_row(weights)]))
+        parts = ", ".join(f"{expression} as {name}" for name, expression in weight_sql().items())
+        rows = connection.sql(f"select {parts} from vectors cross join w").to_arrow_table().to_pylist()
+    return [{**row, "total": sum(row.values())} for row in rows]
+
+
+def total(weights: Weights, **vector: Any) -> float:
+    return weigh(weights, [vector])[0]["total"]
+
+
+def alike(level: int, agreement: float = 1.0, **vector: Any) -> dict[str, Any]:
+    return {"name_level": level, "name_agreement": agreement, **vector}
+
+
+def test_each_comparison_weighs_by_itself(index: CompanyIndex) -> None:
+    weights = estimated(index)
+    [part] = weigh(weights, [{**alike(EQUAL), "place_level": OTHER_CITY, "uei_agreement": -1, "duns_agreement": 1}])
+
+    assert part["place"] == pytest.approx(weights.place[OTHER_CITY])
+    assert (part["uei"], part["duns"]) == (weights.uei[0], weights.duns[1])
+    assert part["street"] == 0
+    assert part["uei"] < 0 < part["duns"]
+    assert weigh(weights, [{}])[0]["name"] == pytest.approx(weights.name[NOTHING])
+
+
+def test_a_conflict_weighs_against_and_agreement_for(index: CompanyIndex) -> None:
+    weights = estimated(index)
+    for column in ("uei_agreement", "duns_agreement"):
+        conflict, unknown, agree = (total(weights, **alike(EQUAL), **{column: value}) for value in (-1, 0, 1))
+        assert conflict < unknown < agree
+    assert total(weights, **alike(EQUAL), place_level=OTHER_STATE) < total(weights, **alike(EQUAL))
+    in_town = {**alike(EQUAL), "place_level": CITY_AND_ZIP}
+    other, unknown, similar, same = (total(weights, **in_town, street_level=level) for level in (1, 0, 2, 3))
+    assert other < unknown < similar < same
+
+
+def test_a_street_counts_in_its_town_only(index: CompanyIndex) -> None:
+    weights = estimated(index)
+    for level in range(len(schema.PLACE_LEVELS)):
+        street = weigh(weights, [{**alike(EQUAL), "place_level": level, "street_level": 3}])[0]["street"]
+        assert street == (weights.street[3] if level >= CITY_OTHER_ZIP else 0)
+
+
+def test_the_more_of_the_name_agrees_the_more_it_weighs(index: CompanyIndex) -> None:
+    weights = estimated(index)
+    shares = [total(weights, **alike(MORE_WORDS, share)) for share in (0.25, 0.5, 0.75, 1.0)]
+    assert all(one < other for one, other in itertools.pairwise(shares))
+    levels = [total(weights, **alike(level)) for level in (NOTHING, OTHER_WORDS, MORE_WORDS, MORE_COMMON, SPELLING)]
+    assert all(one < other for one, other in itertools.pairwise(levels))
+    assert total(weights, **alike(EQUAL)) > max(levels)
+
+
+def test_a_rarer_name_weighs_more_and_none_more_than_its_bearers_allow(index: CompanyIndex) -> None:
+    weights = estimated(index, words={"SYSTEMS": 90_000, "GROUP": 60_000})
+    by_name = [total(weights, **alike(EQUAL), name_code=code) for code in range(len(NAMES))]
+    common, commoner = by_name[NAMES.index("SYSTEMS GROUP")], by_name[NAMES.index("SYSTEMS")]
+
+    assert max(by_name) > common > commoner
+    # However many rare words: there may be others of the same name.
+    assert by_name[NAMES.index("KITWARE ZYMERGEN")] == pytest.approx(
+        weights.name[EQUAL] + module.LEVEL_BITS[EQUAL] + weights.most_name_bits
+    )
+    doubled = estimated(index, recipients=2 * RECIPIENTS)
+    assert doubled.most_name_bits == pytest.approx(weights.most_name_bits + 1)
+
+
+def test_an_alternate_name_says_less_and_that_of_the_parent_least(index: CompanyIndex) -> None:
+    weights = estimated(index)
+    legal, alternate, parent = (total(weights, **alike(EQUAL), name_kind=kind) for kind in range(3))
+    assert legal > alternate > parent
+
+
+def test_names_of_one_town_that_agree_in_part_say_less_unless_the_street_agrees(index: CompanyIndex) -> None:
+    weights = estimated(index)
+    for level in (OTHER_WORDS, MORE_WORDS, OTHER_COMMON, MORE_COMMON):
+        place = [
+            weigh(weights, [{**alike(level, 0.5), "place_level": CITY_AND_ZIP, "street_level": street}])[0]["place"]
+            for street in (0, 1, 2, 3)
+        ]
+        assert max(place[:3]) < place[3] == pytest.approx(weights.place[CITY_AND_ZIP])
+    for level in (NOTHING, TYPO, SPELLING, EQUAL):
+        [part] = weigh(weights, [{**alike(level), "place_level": CITY_AND_ZIP}])
+        assert part["place"] == pytest.approx(weights.place[CITY_AND_ZIP])
+
+
+# --- methods ---------------------------------------------------------------------------------------------------
+
+
+def methods(vectors: list[dict[str, Any]]) -> list[str]:
+    rows = [{**UNKNOWN, **vector} for vector in vectors]
+    confirmed = [row.pop("confirmed", False) for row in rows]
+    table = pa.Table.from_pylist(rows, schema=schema.COMPARISON).append_column("confirmed", pa.array(confirmed))
+    with duckdb.connect() as connection:
+        connection.register("vectors", table)
+        return [method for (method,) in connection.sql(f"select {method_sql()} from vectors").fetchall()]
+
+
+@pytest.mark.parametrize(
+    ("vector", "method"),
+    [
+        ({"confirmed": True, "uei_agreement": 1}, "review"),
+        ({"uei_agreement": 1, "duns_agreement": -1, "place_level": OTHER_STATE}, "uei"),
+        ({"uei_agreement": 1, "duns_agreement": 1, "name_level": EQUAL}, "uei"),
+        ({"duns_agreement": 1, "uei_agreement": -1}, "duns"),
+        ({"name_level": EQUAL, "place_level": CITY_AND_ZIP}, "exact_name_place"),
+        ({"name_level": EQUAL, "place_level": OTHER_CITY}, "exact_name_place"),
+        ({"name_level": EQUAL, "place_level": OTHER_STATE}, "exact_name"),
+        ({"name_level": EQUAL}, "exact_name"),
+        ({"name_level": SPELLING, "place_level": CITY_AND_ZIP}, "fuzzy_name_place"),
+        ({"name_level": OTHER_WORDS, "place_level": STATE_ONLY}, "fuzzy_name_place"),
+        ({"name_level": SPELLING}, "fuzzy_name"),
+        ({"name_level": SPELLING, "place_level": OTHER_STATE}, "fuzzy_name"),
+    ],
+)
+def test_method(vector: dict[str, Any], method: str) -> None:
+    assert methods([vector]) == [method]
+
+
+def test_every_vector_has_a_method_and_every_method_a_vector() -> None:
+    agreement = (-1, 0, 1)
+    vectors = [
+        {"uei_agreement": uei, "duns_agreement": duns, "name_level": name, "place_level": place, "confirmed": confirmed}
+        for uei, duns, name, place, confirmed in itertools.product(
+            agreement, agreement, range(8), range(8), (False, True)
+        )
+    ]
+    assert set(methods(vectors)) == set(METHODS)
+
+
+# --- probabilities ---------------------------------------------------------------------------------------------
+
+
+def mixture(share: float, *, separation: float, companies: int = 20_000) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Odds of companies of which this share has a partner: ratios of two normal densities, so the odds are true."""
+    random = np.random.default_rng(7)
+    has_partner = random.random(companies) < share
+    seen = random.normal(np.where(has_partner, separation, 0.0), 1.0)
+    return np.exp(separation * seen - separation**2 / 2)
+
+
+@pytest.mark.parametrize("separation", [2.0, 4.0, 12.0])
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.7, 0.95])
+def test_the_share_with_a_partner_is_found_in_a_mixture(share: float, separation: float) -> None:
+    assert partner_share(mixture(share, separation=separation)) == pytest.approx(share, abs=0.02)
+
+
+def test_the_share_is_the_mean_probability_it_leads_to() -> None:
+    odds = mixture(0.4, separation=3.0)
+    share = partner_share(odds)
+    assert np.mean(share * odds / (share * odds + 1 - share)) == pytest.approx(share, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("odds", "share"),
+    [([0.0] * 9, MIN_PARTNER_SHARE), ([1e300] * 9, MAX_PARTNER_SHARE), ([1e300] * 5 + [0.0] * 5, 0.5)],
+    ids=["no-candidates", "all-certain", "half"],
+)
+def test_the_share_of_the_certain(odds: list[float], share: float) -> None:
+    assert partner_share(np.array(odds)) == pytest.approx(share)
+
+
+def test_without_companies_half_is_as_good_as_any() -> None:
+    assert partner_share(np.zeros(0)) == 0.5
+
+
+@given(st.lists(st.floats(0, 1e200), min_size=1, max_size=50))
+def test_the_share_keeps_within_its_bounds_and_knows_no_order(odds: list[float]) -> None:
+    share = partner_share(np.array(odds))
+    assert MIN_PARTNER_SHARE <= share <= MAX_PARTNER_SHARE
+    assert partner_share(np.array(sorted(odds))) == pytest.approx(share, abs=2e-6)
+
+
+def test_the_prior_odds_of_all_recipients_are_those_of_a_partner() -> None:
+    assert prior_odds(0.75, 1000) * 1000 == pytest.approx(3)
+
+
+@pytest.mark.parametrize(
+    "thresholds",
+    [
+        {"accept_probability": 0.0},
+        {"accept_probability": 1.1},
+        {"review_probability": 0.95},
+        {"review_probability": -0.1},
+        {"accept_probability": 0.3, "review_probability": 0.31},
+    ],
+)
+def test_thresholds_out_of_range_are_refused(thresholds: Mapping[str, float]) -> None:
+    with pytest.raises(SettingsError):
+        DecisionConfig(**thresholds)
