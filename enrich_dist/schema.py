@@ -179,7 +179,7 @@ COUNT_KINDS = (
     "recipients",  # all of the chunk; key 0
     "concept",  # recipients whose legal name bears the word and is no company's name; key: concept in the index
     "random_place",  # pairs of a recipient and a random company; key: place level
-    "blocks_left_out",  # blocks larger than max_block_size; key 0
+    "blocks_left_out",  # looks of recipients into blocks larger than max_block_size; key 0
     "pairs_left_out",  # pairs in them; key 0
 )
 

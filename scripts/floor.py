@@ -13,7 +13,7 @@ import sys
 
 import duckdb
 
-_NORMAL = "trim(regexp_replace(regexp_replace(upper({0}), '[^A-Z0-9]+', ' ', 'g'), ' (LLC|INC|CORP|CO|LTD)$', ''))"
+_NORMAL = "trim(regexp_replace(upper({0}), '[^A-Z0-9]+', ' ', 'g'))"
 
 
 def main(recipients: str, awards: str) -> None:

@@ -188,9 +188,10 @@ def _bearer_keys(
     """Pairs of bearers of the pairs of names, as keys; names that too many companies bear are left out and counted."""
     counts = index.names.companies.counts(codes)
     large = counts > config.max_block_size
-    left_out += (int(large.sum()), int(counts[large].sum()))
-    positions, codes = positions[~large], codes[~large]
     bearers = _by_name(batch)
+    asking = bearers.counts(positions[large])
+    left_out += (int(asking.sum()), int((asking * counts[large]).sum()))
+    positions, codes = positions[~large], codes[~large]
     at, companies = index.names.companies.expand(codes)
     on, entry = bearers.expand(positions[at])
     return _join(batch.name_rows[entry], companies[on], index)
@@ -206,11 +207,12 @@ def similar_keys(index: CompanyIndex, batch: Prepared, config: CandidateConfig, 
         return np.zeros(0, dtype=np.int64)
     state_width = len(index.states.texts) + 1
     asked = batch.name_ids * state_width + (batch.states.codes[batch.name_rows] + 1)
-    queries, query_of = np.unique(asked, return_inverse=True)
+    queries, query_of, asking = np.unique(asked, return_inverse=True, return_counts=True)
     states = queries % state_width - 1
     name_of_query, code, overlap, blocks, pairs = similar_names(
         queries // state_width,
         states,
+        asking,
         batch.tokens,
         index.vocabulary.index,
         UNKNOWN_WEIGHT,

@@ -59,12 +59,14 @@ class BlockCounts:
         if not len(batch.name_rows) or not len(index.names.texts):
             return
         width = len(index.states.texts) + 1
-        queries = np.unique(batch.name_ids * width + batch.states.codes[batch.name_rows] + 1)
+        asked = batch.name_ids * width + batch.states.codes[batch.name_rows] + 1
+        queries, asking = np.unique(asked, return_counts=True)
         states = queries % width - 1
         floors = np.where(states >= 0, round(1000 * self._config.min_name_overlap), MIN_OVERLAP_UNKNOWN)
         found = count_looks(
             queries // width,
             states,
+            asking,
             batch.tokens,
             index.vocabulary.index,
             UNKNOWN_WEIGHT,
@@ -74,8 +76,8 @@ class BlockCounts:
         for looks, more in zip(self._looks, found, strict=True):
             looks += more
         positions, codes = self._equal_names(batch)
-        np.add.at(self._name_looks, codes, 1)
         bearers = np.bincount(batch.name_ids, minlength=len(batch.names))
+        np.add.at(self._name_looks, codes, bearers[positions])
         np.add.at(self._name_bearers, codes, bearers[positions])
 
     def _equal_names(self, batch: Prepared) -> tuple[Ints, Ints]:

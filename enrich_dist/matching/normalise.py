@@ -65,6 +65,9 @@ def normalise_streets(address_1: pa.Array | pa.ChunkedArray, address_2: pa.Array
     # A number sign stands for a word that the cleaning would lose: #120 is suite 120.
     text = pc.replace_substring(text, "#", " STE ")
     text = _replace_words(_join_single_characters(_clean(text)), "street_words.txt")
+    text = pc.replace_substring_regex(text, r"\b(?:POST OFFICE BOX|POB|PO BOX|PO DRAWER) ([0-9]+)\b", r"PO BOX \1")
+    # A box beside a street is another way to reach it.
+    text = pc.replace_substring_regex(text, r"^([0-9]+ .*[A-Z].*) PO BOX [0-9]+$", r"\1")
     text = pc.replace_substring_regex(text, r"\b[0-9]+(?:ST|ND|RD|TH) STE\b", "")
     text = pc.replace_substring_regex(text, r"(?:\bSTE\b ?)+(?:[A-Z0-9]*[0-9][A-Z0-9]*\b|[A-Z]\b|$)?", " ")
     return _null_if_empty(_collapse(text))

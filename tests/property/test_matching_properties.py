@@ -12,11 +12,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from enrich_dist import schema
-from enrich_dist.matching import CandidateConfig, OrganisationMatcher, compare, grams
+from enrich_dist.matching import CandidateConfig, OrganisationMatcher, compare
 from enrich_dist.matching.index import CompanyIndex, build_index
-from enrich_dist.matching.normalise import normalise_cities, normalise_names, normalise_streets
+from enrich_dist.matching.matcher import add_counts
+from enrich_dist.matching.normalise import normalise_cities, normalise_names, normalise_streets, split_names
 
 WORDS = ["ACME", "ACNE", "A", "B", "L", "C", "THE", "INC", "LLC", "&", "WIDGETS", "WIDGET", "SYSTEMS", "é", "3", "O"]
+WORDS += ["DBA", "D B A", "FORMERLY", "AKA", "II", "X", "I", "MFG", "TECH", "ACMEWIDGETS", "ADVANCED", "S", "R", "CO"]
 NAMES = st.lists(st.sampled_from(WORDS), max_size=5).map(" ".join) | st.none()
 PLACES = st.fixed_dictionaries(
     {
@@ -28,6 +30,7 @@ PLACES = st.fixed_dictionaries(
 )
 UEIS = st.sampled_from(["ABCDEFGHJKL1", "ABCDEFGHJKL2", "ABCDEFGHJKL3"])
 DUNS = st.sampled_from(["001234567", "123456789"])
+EQUAL = schema.NAME_LEVELS.index("equal")
 COMPANIES = st.lists(
     st.fixed_dictionaries(
         {
@@ -48,6 +51,7 @@ RECIPIENTS = st.lists(
                 "alternate_names": st.lists(NAMES, max_size=3) | st.none(),
                 "uei": st.none() | UEIS,
                 "duns": st.none() | DUNS,
+                "parent_name": NAMES,
             }
         ),
         PLACES,
@@ -80,84 +84,184 @@ def in_order(found: pa.Table) -> pa.Table:
     return found.sort_by([("company_id", "ascending"), ("source_row", "ascending")]).combine_chunks()
 
 
-@given(st.lists(st.none() | st.text(max_size=30), max_size=5))
+# --- normal forms ----------------------------------------------------------------------------------------------
+
+# Words at which rules meet, in any writing, between any signs.
+AWKWARD = st.lists(
+    st.tuples(
+        st.sampled_from(WORDS) | st.text(max_size=4),
+        st.sampled_from([" ", "  ", ".", ". ", ", ", "/", "&", "-", "'", "", "&amp;", "\t", "™", "\x00", "’"]),
+        st.sampled_from([str.upper, str.lower, str.title]),
+    ),
+    max_size=8,
+).map(lambda parts: "".join(write(word) + sign for word, sign, write in parts))
+
+
+@given(st.lists(st.none() | st.text(max_size=30) | AWKWARD, max_size=8))
 @example(["L L C THE INC", "THE THE", "S A S A", "A B L L C AND CO", "&amp;amp;", "&AMP;#39;", "ﬁ½™", "İ ı ß"])
+@example(["DBA DBA", "D B A D B A", "A DBA", "X D B A", "I I", "I X", "X I I", "THE DBA THE", "AKA FORMERLY", "V I"])
+@example(["&" * 200, "A " * 300, "MFG " * 100, "'" * 50, "DBA " * 50])
 def test_normalising_texts_twice_changes_nothing(texts: list[str | None]) -> None:
     array = pa.array(texts, pa.string())
     for normalise in (normalise_names, normalise_cities):
         once = normalise(array)
         assert len(once) == len(array)
         assert normalise(once).equals(once)
+        assert all(text is None or _is_plain(text) for text in once.to_pylist())
     assert len(normalise_streets(array, array)) == len(array)
 
 
-@given(st.lists(NAMES, max_size=6))
-def test_normalising_names_of_awkward_words_twice_changes_nothing(names: list[str | None]) -> None:
-    once = normalise_names(pa.array(names, pa.string()))
-    assert normalise_names(once).equals(once)
-    assert all(name is None or (name == name.strip() and name.isascii() and name) for name in once.to_pylist())
+@given(st.lists(st.none() | st.text(max_size=30) | AWKWARD, max_size=8))
+def test_every_name_of_a_text_is_in_normal_form_and_the_first_is_its_own(texts: list[str | None]) -> None:
+    array = pa.array(texts, pa.string())
+    found = split_names(array)
+
+    names, rows = found["name"].combine_chunks(), found["row"].to_pylist()
+    assert rows == sorted(rows)
+    assert normalise_names(names).equals(names)
+    assert all(map(_is_plain, names.to_pylist()))
+    first = dict(reversed(list(zip(rows, names.to_pylist(), strict=True))))
+    assert normalise_names(array).to_pylist() == [first.get(row) for row in range(len(texts))]
+    assert found["further"].to_pylist() == [at > 0 and rows[at] == rows[at - 1] for at in range(len(rows))]
 
 
-@settings(max_examples=60, deadline=None)
+@given(st.lists(st.none() | AWKWARD, min_size=1, max_size=8), st.integers(0, 8), st.integers(0, 8))
+def test_a_text_is_normalised_alone(texts: list[str | None], begin: int, length: int) -> None:
+    array = pa.array(texts, pa.string())
+    whole = normalise_names(array)
+    assert normalise_names(array.slice(begin, length)).equals(whole.slice(begin, length))
+    assert normalise_names(pa.chunked_array([array.slice(0, begin), array.slice(begin)])).equals(whole)
+
+
+def _is_plain(text: str) -> bool:
+    return text != "" and text == " ".join(text.split()) and set(text) <= set(" 0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+# --- candidates and counts -------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60)
 @given(COMPANIES, RECIPIENTS, st.integers(0, 12), st.integers(1, 5), st.randoms(use_true_random=False))
-def test_candidates_of_a_recipient_do_not_depend_on_the_others(
+def test_candidates_and_counts_of_a_recipient_do_not_depend_on_the_others(
     companies: list[dict[str, Any]], recipients: Any, cut: int, batch_rows: int, random: Any
 ) -> None:
     index, table = opened(companies), recipient_table(recipients)
     matcher = OrganisationMatcher(CandidateConfig(max_candidates_per_name=2))
-    whole = matcher.match(index, table)
+    whole, counts = matcher.match(index, table)
     assert whole.schema.equals(schema.CANDIDATE)
-    whole.validate(full=True)
+    assert counts.schema.equals(schema.COUNT)
+    for found in (whole, counts):
+        found.validate(full=True)
     pairs = list(zip(whole["company_id"].to_pylist(), whole["source_row"].to_pylist(), strict=True))
     assert pairs == sorted(set(pairs))
+    keys = list(zip(counts["kind"].to_pylist(), counts["key"].to_pylist(), strict=True))
+    assert keys == sorted(set(keys))
 
-    split = pa.concat_tables([matcher.match(index, part) for part in (table.slice(0, cut), table.slice(cut))])
-    assert in_order(split).equals(whole.combine_chunks())
+    parts = [matcher.match(index, part) for part in (table.slice(0, cut), table.slice(cut))]
     order = list(range(table.num_rows))
     random.shuffle(order)
-    shuffled = matcher.match(index, table.take(pa.array(order, pa.int64())))
-    assert shuffled.combine_chunks().equals(whole.combine_chunks())
     small = OrganisationMatcher(CandidateConfig(max_candidates_per_name=2, batch_rows=batch_rows))
-    assert small.match(index, table).combine_chunks().equals(whole.combine_chunks())
+    for candidates, others in (
+        (in_order(pa.concat_tables([part[0] for part in parts])), add_counts(pa.concat_tables([p[1] for p in parts]))),
+        matcher.match(index, table.take(pa.array(order, pa.int64()))),
+        small.match(index, table),
+    ):
+        assert candidates.combine_chunks().equals(whole.combine_chunks())
+        assert others.combine_chunks().equals(counts.combine_chunks())
 
 
-@settings(max_examples=40, deadline=None)
+def test_counts_of_large_blocks_do_not_depend_on_the_batch() -> None:
+    nobody = {"names": [], "ueis": [], "duns": [], "locations": []}
+    index = opened([{"name": "ACME WIDGETS", **nobody}, {"name": "ACME WIDGETS", **nobody}])
+    table = recipient_table([({"name": "ACME WIDGETS"}, dict.fromkeys(("address", "city", "state", "zip5")))] * 2)
+
+    counts = [
+        OrganisationMatcher(CandidateConfig(max_block_size=1, batch_rows=rows)).match(index, table)[1]
+        for rows in (1, 2)
+    ]
+
+    assert counts[0].to_pylist() == counts[1].to_pylist()
+
+
+@settings(max_examples=40)
 @given(COMPANIES, RECIPIENTS)
 def test_equal_identifiers_and_names_are_always_found(companies: list[dict[str, Any]], recipients: Any) -> None:
-    found = OrganisationMatcher().match(opened(companies), recipient_table(recipients)).to_pylist()
+    found = OrganisationMatcher().match(opened(companies), recipient_table(recipients))[0].to_pylist()
     by_pair = {(row["company_id"], row["source_row"]): row for row in found}
 
     def normalised(names: list[str | None]) -> set[str]:
-        return set(normalise_names(pa.array(names, pa.string())).drop_null().to_pylist())
+        return set(split_names(pa.array(names, pa.string()))["name"].to_pylist())
 
     for company_id, company in enumerate(companies):
         for source_row, (row, _) in enumerate(recipients, start=1):
             pair = by_pair.get((company_id, source_row))
             equal = normalised([company["name"], *company["names"]]) & normalised(
-                [row["name"], *(row["alternate_names"] or [])]
+                [row["name"], row["parent_name"], *(row["alternate_names"] or [])]
             )
             if equal or row["uei"] in company["ueis"] or row["duns"] in company["duns"]:
                 assert pair is not None
             if pair is not None:
-                assert pair["name_exact"] == bool(equal)
+                assert (pair["name_level"] == EQUAL) == bool(equal)
                 assert (pair["uei_agreement"] == 1) == (row["uei"] in company["ueis"])
+                assert (pair["duns_agreement"] == 1) == (row["duns"] in company["duns"])
                 assert 0 <= pair["name_similarity"] <= 1
-                assert not equal or pair["name_similarity"] == 1
+                assert 0 <= pair["name_agreement"] <= 1
+                assert not equal or pair["name_similarity"] == pair["name_agreement"] == 1
 
 
-@given(st.lists(st.text(alphabet="ABZ 09", min_size=1, max_size=6), max_size=6))
-def test_grams_are_those_of_a_plain_loop(texts: list[str]) -> None:
-    names = [" ".join(text.split()) for text in texts if text.strip()]
-    alphabet = " 0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    expected: dict[tuple[int, int], int] = {}
-    for number, name in enumerate(names):
-        padded = f" {name} "
-        for start in range(len(padded) - 2):
-            first, second, third = (alphabet.index(letter) for letter in padded[start : start + 3])
-            key = (number, (first * 37 + second) * 37 + third)
-            expected[key] = expected.get(key, 0) + 1
-    name, gram, count = grams.count_grams(pa.array(names, pa.string()))
-    assert dict(zip(zip(name.tolist(), gram.tolist(), strict=True), count.tolist(), strict=True)) == expected
+COINED = st.lists(
+    st.sampled_from(["KITWARE", "ZYMERGEN", "QUUXLY", "SYSTEMS", "TECHNOLOGIES", "HARMONIA"]),
+    min_size=2,
+    max_size=5,
+    unique=True,
+)
+
+
+@settings(max_examples=40)
+@given(COINED, st.data())
+def test_word_order_changes_neither_the_level_nor_which_side_it_is_on(words: list[str], data: st.DataObject) -> None:
+    other = data.draw(st.permutations(words))
+    place = {"address": None, "city": "Boston", "state": "MA", "zip5": "02110"}
+
+    def compared(ours: list[str], theirs: list[str]) -> dict[str, Any]:
+        lists = {"names": [], "ueis": [], "duns": [], "locations": [place]}
+        index = opened([{"name": " ".join(ours), **lists}])
+        [pair] = (
+            OrganisationMatcher().match(index, recipient_table([({"name": " ".join(theirs)}, place)]))[0].to_pylist()
+        )
+        return {key: pair[key] for key in ("name_level", "name_agreement", "name_similarity")}
+
+    forth, back = compared(words, other), compared(other, words)
+    assert forth == back
+    assert schema.NAME_LEVELS[forth["name_level"]] == (
+        "equal" if words == other else "spacing, word order, abbreviation or cut short"
+    )
+    assert forth["name_agreement"] == 1
+
+
+# --- small parts -----------------------------------------------------------------------------------------------
+
+COUNTS = st.lists(st.tuples(st.sampled_from(schema.COUNT_KINDS), st.integers(0, 3), st.integers(0, 2**40)), max_size=12)
+
+
+@given(st.lists(COUNTS, max_size=4), st.randoms(use_true_random=False))
+def test_counts_add_up_in_whatever_parts(parts: list[list[tuple[str, int, int]]], random: Any) -> None:
+    def table(rows: list[tuple[str, int, int]]) -> pa.Table:
+        return pa.Table.from_pylist([dict(zip(schema.COUNT.names, row, strict=True)) for row in rows], schema.COUNT)
+
+    rows = [row for part in parts for row in part]
+    expected: dict[tuple[str, int], int] = {}
+    for kind, key, count in rows:
+        expected[kind, key] = expected.get((kind, key), 0) + count
+
+    added = add_counts(table(random.sample(rows, len(rows))))
+    by_part = add_counts(pa.concat_tables([schema.COUNT.empty_table(), *(add_counts(table(part)) for part in parts)]))
+
+    assert added.schema.equals(schema.COUNT)
+    assert by_part.equals(added)
+    assert [tuple(row.values()) for row in added.to_pylist()] == [
+        (kind, key, count) for (kind, key), count in sorted(expected.items())
+    ]
 
 
 @given(st.lists(st.integers(0, 50), max_size=30), st.integers(1, 60))

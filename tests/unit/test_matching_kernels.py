@@ -371,6 +371,7 @@ def joined(
     query, name, overlap, blocks, pairs = similar_names(
         np.arange(len(queries)),
         np.array([state for _, state in queries], dtype=np.int64),
+        np.ones(len(queries), dtype=np.int64),
         index.tokens([text for text, _ in queries]),
         index.vocabulary.index,
         UNKNOWN_WEIGHT,

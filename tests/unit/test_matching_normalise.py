@@ -5,7 +5,13 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from enrich_dist.matching.normalise import normalise_cities, normalise_codes, normalise_names, normalise_streets
+from enrich_dist.matching.normalise import (
+    normalise_cities,
+    normalise_codes,
+    normalise_names,
+    normalise_streets,
+    split_names,
+)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +39,26 @@ from enrich_dist.matching.normalise import normalise_cities, normalise_codes, no
         ("LIMITED LIABILITY COMPANY", "LIMITED LIABILITY COMPANY"),
         ("The L.L.C.", "LLC"),
         ("Incubator Systems", "INCUBATOR SYSTEMS"),
+        ("Intl Mfg & Engrg Svcs", "INTERNATIONAL MANUFACTURING AND ENGINEERING SERVICES"),
+        ("Assn of Univ Hosp", "ASSOCIATION OF UNIVERSITY HOSPITAL"),
+        ("Advanced Tech Lab", "ADVANCED TECH LAB"),  # stand for several words
+        ("Acquisition II, LLC", "ACQUISITION 2"),
+        ("Acquisition IX", "ACQUISITION 9"),
+        ("V Acquisition X", "V ACQUISITION X"),  # initials as well as numbers
+        ("AT&T", "AT AND T"),
+        ("R & D Labs", "R AND D LABS"),
+        ("O'Neill's", "ONEILLS"),
+        ("O`Neill’s", "ONEILLS"),
+        ("Rock 'n' Roll", "ROCK N ROLL"),
+        ("Foo & Company, Inc.", "FOO"),
+        ("Foo S.A. de C.V.", "FOO"),
+        ("Foo P.A.", "FOO"),
+        ("Foo PA", "FOO PA"),
+        ("L.L.C. & Co", "LLC AND CO"),
+        ("LLC Inc", "LLC INC"),
+        ("The Co", "CO"),
+        ("& Co", "AND CO"),
+        ("&", "AND"),
         ("THE", "THE"),
         ("  ", None),
         ("***", None),
@@ -43,6 +69,47 @@ from enrich_dist.matching.normalise import normalise_cities, normalise_codes, no
 )
 def test_name(raw: str | None, normalised: str | None) -> None:
     assert normalise_names(pa.array([raw], pa.string())).to_pylist() == [normalised]
+
+
+@pytest.mark.parametrize(
+    ("raw", "names"),
+    [
+        ("Acme Inc dba Beta LLC", ["ACME", "BETA"]),
+        ("Acme d/b/a Beta", ["ACME", "BETA"]),
+        ("ACME D.B.A. BETA", ["ACME", "BETA"]),
+        ("Acme, doing business as Beta Works", ["ACME", "BETA WORKS"]),
+        ("Acme trading as Beta", ["ACME", "BETA"]),
+        ("Beta Corp (formerly Acme Corp)", ["BETA", "ACME"]),
+        ("Beta formerly known as Acme", ["BETA", "ACME"]),
+        ("Beta f/k/a Acme n/k/a Gamma", ["BETA", "ACME", "GAMMA"]),
+        ("Acme AKA The Beta Co aka Gamma", ["ACME", "BETA", "GAMMA"]),
+        ("Acme also known as Beta", ["ACME", "BETA"]),
+        ("Inc dba LLC", ["INC", "LLC"]),
+        ("dba Beta", ["BETA"]),  # a marker with nothing before it
+        ("Acme dba", ["ACME"]),  # or behind it
+        ("Acme dba dba Beta", ["ACME", "BETA"]),
+        ("DBA", ["DBA"]),  # alone it is the name
+        ("A B D B A", ["ABDBA"]),  # among initials it is none
+        ("Dbase Systems", ["DBASE SYSTEMS"]),
+        ("Acme", ["ACME"]),
+        ("***", []),
+        (None, []),
+    ],
+)
+def test_a_text_may_hold_several_names(raw: str | None, names: list[str]) -> None:
+    found = split_names(pa.array(["Before", raw, "After"], pa.string()))
+    assert found["name"].to_pylist() == ["BEFORE", *names, "AFTER"]
+    assert found["row"].to_pylist() == [0, *[1] * len(names), 2]
+    assert found["further"].to_pylist() == [False, *[number > 0 for number in range(len(names))], False]
+    assert normalise_names(pa.array([raw], pa.string())).to_pylist() == (names[:1] or [None])
+
+
+def test_numbers_tell_names_apart_however_they_are_written() -> None:
+    names = ["ACQUISITION II", "Acquisition 2, Inc.", "ACQUISITION III", "ACQUISITION 3", "ACQUISITION"]
+    two, also_two, three, also_three, none = normalise_names(pa.array(names)).to_pylist()
+    assert two == also_two
+    assert three == also_three
+    assert len({two, three, none}) == 3
 
 
 def test_names_of_chunks_slices_and_none_at_all() -> None:
@@ -66,6 +133,17 @@ def test_names_of_chunks_slices_and_none_at_all() -> None:
         ("One Mifflin Place", None, "1 MIFFLIN PL"),
         ("P.O. Box 618", None, "PO BOX 618"),
         (None, "12 Oak Street", "12 OAK ST"),
+        ("P O BOX 618", "Suite 3", "PO BOX 618"),
+        ("Box 618", None, "BOX 618"),
+        ("Suite 200, 100 North Main Street", None, "100 N MAIN ST"),
+        ("100 Main St Ste A", None, "100 MAIN ST"),
+        ("100 Main Street Unit 4B", "Bldg. 7", "100 MAIN ST"),
+        ("100 Main St Apt 3", "Room 12", "100 MAIN ST"),
+        ("100 First Street", None, "100 1ST ST"),
+        ("100 Main St Suite", None, "100 MAIN ST"),
+        ("Post Office Box 618", None, "PO BOX 618"),
+        ("POB 618", None, "PO BOX 618"),
+        ("1 Main St", "PO Box 12", "1 MAIN ST"),
         ("Suite 4", None, None),
         ("", "", None),
         (None, None, None),

@@ -109,8 +109,8 @@ def test_the_largest_blocks_are_found(settings: Settings) -> None:
 
     word, name = plan.words[0], plan.names[0]
     assert "SYSTEM" in word.text
-    # Names, each looked up once in a state: ADVANCED SYSTEMS and DIGITAL SYSTEMS of Ohio.
-    assert (word.state, word.size, word.looks, word.pairs) == ("OH", len(SYSTEMS), 2, 2 * len(SYSTEMS))
+    # Four recipients of Ohio ask, by two names: ADVANCED SYSTEMS and DIGITAL SYSTEMS.
+    assert (word.state, word.size, word.looks, word.pairs) == ("OH", len(SYSTEMS), 4, 4 * len(SYSTEMS))
     assert word.capped
     assert (name.text, name.size, name.looks, name.pairs) == ("TWINNED WOMBATS", 12, 3, 36)
     assert (plan.large_blocks, plan.lookups_left_out, plan.pairs_left_out) == (0, 0, 0)
@@ -132,13 +132,13 @@ def test_what_a_cap_leaves_out_is_what_a_run_counts_and_reports(
     assert (plan.large_blocks > 0) == (limit < 30)
     if limit == 2:
         # Also the three companies that may be in any state.
-        assert (plan.large_blocks, plan.pairs_left_out) == (3, 12 + 2 * 30 + 2 * 3)
+        assert (plan.large_blocks, plan.pairs_left_out) == (3, 3 * 12 + 4 * 30 + 4 * 3)
     if limit == 11:
-        # The name of twelve companies, and the word of thirty that two names look into.
-        assert (plan.large_blocks, plan.lookups_left_out, plan.pairs_left_out) == (2, 3, 12 + 2 * 30)
-        assert "3 lookups into blocks larger than matching.max_block_size were left out, of 72 pairs in all" in report
+        # The name of twelve companies that three bear, and the word of thirty that four look into.
+        assert (plan.large_blocks, plan.lookups_left_out, plan.pairs_left_out) == (2, 7, 3 * 12 + 4 * 30)
+        assert "7 lookups into blocks larger than matching.max_block_size were left out, of 156 pairs in all" in report
         text = as_text(plan)
-        assert "2 blocks are larger than matching.max_block_size (11) and left out: 3 lookups" in " ".join(text.split())
+        assert "2 blocks are larger than matching.max_block_size (11) and left out: 7 lookups" in " ".join(text.split())
         assert sum(line.endswith("left out") for line in text.splitlines()) == 2
     if limit == 30:
         assert "No block was larger than matching.max_block_size" in report

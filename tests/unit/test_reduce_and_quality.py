@@ -1,5 +1,5 @@
-"""The reduce on hand-made candidates: who is one organisation, who wins and how probably; the metrics, the accuracy they
-lead to, the reconciliation and the verdict."""
+"""The reduce on hand-made candidates: who is one organisation, who wins and how probably; accuracy, reconciliation,
+verdict."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def test_probabilities_of_a_company_sum_to_one_at_most_whatever_the_order(
     for number, row in enumerate(rows):
         agreements, place = row["place"]
         known = {key: value for key, value in row.items() if key not in ("company_id", "place")}
-        made.append(candidate(row["company_id"], f"r{number:02}", **known, **agreements, **place))
+        made.append(candidate(row["company_id"], f"r{number:02}", source_row=number, **known, **agreements, **place))
 
     found = reduced.rows(*made)
 

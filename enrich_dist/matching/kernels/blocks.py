@@ -13,7 +13,7 @@ from enrich_dist.matching.kernels.overlap import _block_size, _leave_out, _probe
 
 
 @njit(cache=True, nogil=True)
-def count_looks(queries, states, tokens, index, unknown_weight, floors, floor_elsewhere):  # type: ignore[no-untyped-def]
+def count_looks(queries, states, bearers, tokens, index, unknown_weight, floors, floor_elsewhere):  # type: ignore[no-untyped-def]
     """(looks into each common concept's block by state, looks into each rare concept's block), both int64.
 
     Arguments as of ``similar_names``. The first has the layout of ``state_starts`` without its end, the second is by
@@ -48,8 +48,8 @@ def count_looks(queries, states, tokens, index, unknown_weight, floors, floor_el
                 continue
             place = common[probes[probe]]
             if place < 0:
-                by_concept[probes[probe]] += 1
+                by_concept[probes[probe]] += bearers[query]
             else:
-                by_state[place * (state_count + 1) + states[query]] += 1
-                by_state[place * (state_count + 1) + state_count] += 1
+                by_state[place * (state_count + 1) + states[query]] += bearers[query]
+                by_state[place * (state_count + 1) + state_count] += bearers[query]
     return by_state, by_concept

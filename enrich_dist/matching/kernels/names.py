@@ -188,7 +188,6 @@ def normalise(data, offsets, classes, markers, lists, room):  # type: ignore[no-
             starts[:last], ends[:last], hashes[:last] = all_starts[begin:at], all_ends[begin:at], all_hashes[begin:at]
             first, changed = 0, True
             while changed:
-                changed = False
                 while last - first > 1 and hashes[first] == the:
                     first += 1
                 end = _without_legal_forms(
@@ -204,10 +203,9 @@ def normalise(data, offsets, classes, markers, lists, room):  # type: ignore[no-
                     form_end_values,
                     conjunction,
                 )
-                changed = end != last
-                last = end
+                last = end  # what is left has no legal form at its end: no reason to go round again
                 end, free = _join_initials(text, starts, ends, hashes, first, last, free)
-                changed = changed or end != last
+                changed = end != last
                 last = end
                 for number in range(first, last):
                     by = find(replaced_keys, replaced_values, hashes[number])

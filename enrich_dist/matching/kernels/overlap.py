@@ -70,10 +70,11 @@ def _add_probe(probes, probe_weights, count, concept, weight):  # type: ignore[n
 
 
 @njit(cache=True, nogil=True)
-def similar_names(queries, states, tokens, index, unknown_weight, floors, floor_elsewhere, block_limit):  # type: ignore[no-untyped-def]
+def similar_names(queries, states, bearers, tokens, index, unknown_weight, floors, floor_elsewhere, block_limit):  # type: ignore[no-untyped-def]
     """Pairs (query, index name) whose weighted overlap is at least their floor (``floors``: per mille, Dice).
 
-    ``queries``: positions of names in ``tokens``; ``states``: the state code of each, -1 where unknown. ``index``:
+    ``queries``: positions of names in ``tokens``; ``states``: the state code of each, -1 where unknown; ``bearers``:
+    how many recipients ask, by which what is left out is counted. ``index``:
     (weights, posting_starts, postings, common, state_starts, state_postings, state_count, name_weights,
     name_token_starts, name_tokens, name_state_starts, name_states). ``floor_elsewhere``: that of names no company of
     which may be in the query's state. ``block_limit``: longest posting list of a state that is looked at.
@@ -144,8 +145,8 @@ def similar_names(queries, states, tokens, index, unknown_weight, floors, floor_
                 begin = state_starts[place * (state_count + 1) + segment]
                 end = state_starts[place * (state_count + 1) + segment + 1]
                 if end - begin > block_limit:
-                    blocks_out += 1
-                    pairs_out += end - begin
+                    blocks_out += bearers[query]
+                    pairs_out += bearers[query] * (end - begin)
                     continue
                 for at in range(begin, end):
                     name = state_postings[at]
