@@ -102,7 +102,7 @@ def measure(case: Case, scratch: Path) -> dict[str, Any]:
         "estimated": {name: summary.accuracy[name] for name in ("precision", "recall")},
         "reliability": bins,
         "ece": round(expected_calibration_error(bins), 4),
-        "candidate_recall": candidate_recall(case.known, links, out),
+        "candidate_recall": candidate_recall(case.known, links),
     }
 
 
@@ -112,10 +112,9 @@ def _answer(company: str, found: Mapping[str, Any] | None) -> Answer:
     return Answer(company, found["right_id"], found["probability"], found["status"] == "matched")
 
 
-def candidate_recall(known: Mapping[str, Known], links: Mapping[str, Any], out: Path) -> float:
+def candidate_recall(known: Mapping[str, Known], links: Mapping[str, Any]) -> float:
     """Share of the findable companies for which the best candidate, however weak, is the right one: what candidate
     generation found is at least that."""
-    del out
     findable = [company for company, facts in known.items() if facts.findable]
     found = sum(company in links and links[company]["right_id"] in known[company].acceptable for company in findable)
     return round(found / max(len(findable), 1), 4)

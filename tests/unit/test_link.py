@@ -345,3 +345,18 @@ def test_organisations_of_one_town_alone_are_told_apart_by_their_names(tmp_path:
     links, _ = linked(tmp_path, left, right)
 
     assert [row["left_id"] for row in links] == ["known"]
+
+
+@pytest.mark.xfail(
+    strict=True, reason="in a rare name a typing error weighs as much as equality, so that both get a half"
+)
+def test_the_very_name_wins_over_one_with_a_typing_error_beside_it(tmp_path: Path) -> None:
+    neighbours = [
+        {"id": "exact", "name": "KITWARE ZYMERGEN", **BOSTON},
+        {"id": "near", "name": "KITWERE ZYMERGEN", **BOSTON},
+    ]
+    others = [{key: row[key] for key in ("id", "name", "city", "state", "zip")} for row in RIGHT[4:]]
+
+    links, _ = linked(tmp_path, [{"id": "L", "name": "Kitware Zymergen", **BOSTON}], [*neighbours, *others])
+
+    assert [row["right_id"] for row in links] == ["exact"]
