@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from distributed import Client, LocalCluster
 
+from enrich_dist.checkpoints import CheckpointStore
 from enrich_dist.cluster import open_client
 from enrich_dist.errors import FarmError, IndexMismatchError
 from enrich_dist.observe.events import Event, FarmProgress, Notice, listening
@@ -113,12 +114,15 @@ def test_a_chunk_that_always_fails_stops_the_run_and_the_rest_is_kept(
     assert published_bytes(pipeline.settings.paths.work_dir) == undisturbed
 
 
+@pytest.mark.parametrize("table", ["candidates", "counts"])
 def test_a_damaged_checkpoint_is_reported_and_only_its_chunk_is_computed_again(
-    tmp_path: Path, client: Client, undisturbed: dict[str, str]
+    tmp_path: Path, client: Client, undisturbed: dict[str, str], table: str
 ) -> None:
     run = settings(tmp_path)
     pipeline = run_steps(run, lambda: client)
-    victim = sorted(pipeline.directory.checkpoints.glob("*.parquet"))[1]
+    store = CheckpointStore(pipeline.directory.checkpoints)
+    key = pipeline.tasks()[1].checkpoint_key
+    victim = store.data_path(key) if table == "candidates" else store.counts_path(key)
     data = bytearray(victim.read_bytes())
     data[len(data) // 2] ^= 1
     victim.write_bytes(data)

@@ -1,7 +1,7 @@
-"""How right the links are where the truth is planted, and how honest their probabilities: floors a little below what was
-measured, with identifiers hidden.
+"""How right the links are where the truth is planted, and how honest their probabilities.
 
-A change that makes matching worse fails here; one that makes it better may raise the floors.
+Identifiers are hidden. The floors lie a little below what was measured. A change that makes matching worse fails here;
+one that makes it better may raise the floors.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from enrich_dist.matching.decisions import DecisionConfig
 from tests.conftest import REPOSITORY
 
 SAMPLE = REPOSITORY / "data" / "sample" / "recipients.parquet"
-SEED, RECIPIENTS, COMPANIES = 1, 20_000, 3_000
+RECIPIENTS, COMPANIES = 20_000, 3_000
 IDENTIFIERS = ("uei", "duns")
 RECIPIENT_COLUMNS = {
     "recipient_hash": "id", "legal_business_name": "name", "address_line_1": "address", "city": "city",
@@ -78,56 +78,136 @@ def calibration_error(predicted: npt.NDArray[np.float64], right: npt.NDArray[np.
     return float(total / len(predicted))
 
 
+# --- planted truth ---------------------------------------------------------------------------------------------
+
+# Names written otherwise, but still those of the partner.
+VARIANTS = {"cut", "typo", "joined", "inflection", "order", "trade_name", "word_added", "word_dropped"}
+
+
 @dataclass(frozen=True)
 class Planted:
-    """Links of generated companies, and the truth: the acceptable recipients of each, and which name and place tell."""
+    """Links of generated companies, and the truth by company."""
 
     links: Linked
-    acceptable: Mapping[str, set[str]]
-    findable: frozenset[str]
+    truth: Mapping[str, dict[str, Any]]
+
+    @property
+    def acceptable(self) -> dict[str, set[str]]:
+        """The right recipients of each company, none for one without a partner."""
+        return {company: set(known["acceptable"]) for company, known in self.truth.items()}
 
     @property
     def partners(self) -> list[str]:
-        return [key for key, right in self.acceptable.items() if right]
+        return [company for company, right in self.acceptable.items() if right]
 
     @property
     def strangers(self) -> list[str]:
-        return [key for key, right in self.acceptable.items() if not right]
+        return [company for company, right in self.acceptable.items() if not right]
+
+    @property
+    def findable(self) -> list[str]:
+        """Those with a partner that name and place single out."""
+        return [company for company, known in self.truth.items() if known["findable"]]
+
+    @property
+    def right(self) -> dict[str, bool]:
+        """Whether the best candidate is right, of each company that has one."""
+        acceptable = self.acceptable
+        return {company: found in acceptable[company] for company, found in self.links.right_ids.items()}
 
 
-@pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
-    folder = tmp_path_factory.mktemp("planted")
+@pytest.fixture(scope="module", params=[1, 4], ids=["seed-1", "seed-4"])
+def planted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    folder, seed = tmp_path_factory.mktemp("planted"), request.param
     recipients, truth, organisations = (folder / f"{name}.parquet" for name in ("recipients", "truth", "organisations"))
-    write_recipients(recipients, rows=RECIPIENTS, seed=SEED, sample=SAMPLE)
+    write_recipients(recipients, rows=RECIPIENTS, seed=seed, sample=SAMPLE)
     write_awards(
-        folder / "awards.csv", recipients=recipients, companies=COMPANIES, seed=SEED, truth=truth,
+        folder / "awards.csv", recipients=recipients, companies=COMPANIES, seed=seed, truth=truth,
         organisations=organisations,
     )  # fmt: skip
     right = pq.read_table(recipients, columns=list(RECIPIENT_COLUMNS)).rename_columns(RECIPIENT_COLUMNS)
     left = pq.read_table(organisations).drop_columns(list(IDENTIFIERS))
-    known = pq.read_table(truth).to_pylist()
-    return Planted(
-        links=run(folder, left, right),
-        acceptable={row["company"]: set(row["acceptable"]) for row in known},
-        findable=frozenset(row["company"] for row in known if row["findable"]),
-    )
+    known = {row["company"]: row for row in pq.read_table(truth).to_pylist()}
+    return Planted(run(folder, left, right), known)
 
 
-def test_the_case_is_hard_and_complete(planted: Planted) -> None:
-    assert len(planted.acceptable) == COMPANIES
-    assert 0.69 < len(planted.partners) / COMPANIES < 0.71
+def test_the_case_is_one_to_learn_from(planted: Planted) -> None:
+    assert len(planted.truth) == COMPANIES
+    assert len(planted.partners) == pytest.approx(0.7 * COMPANIES, rel=0.01)
     assert 0.75 < len(planted.findable) / len(planted.partners) < 0.95
-    assert set(planted.links.right_ids) <= set(planted.acceptable)
+    assert len(planted.strangers) > 800
 
 
-def test_print(planted: Planted) -> None:
-    links = planted.links
-    right = np.array([links.right_ids[k] in planted.acceptable[k] for k in links.right_ids])
-    p = np.array([links.probabilities[k] for k in links.right_ids])
-    acc = [k for k in links.accepted]
-    print("precision", np.mean([links.right_ids[k] in planted.acceptable[k] for k in acc]))
-    print("recall", links.share(planted.partners, planted.acceptable), "findable", links.share(list(planted.findable), planted.acceptable))
-    print("strangers", links.share(planted.strangers))
-    print("ece", calibration_error(p, right))
-    print(links.estimated)
+def test_accepted_links_are_right(planted: Planted) -> None:
+    """Measured with five seeds: 0.977 to 0.992."""
+    right = planted.right
+    assert np.mean([right[company] for company in planted.links.accepted]) >= 0.97
+
+
+def test_findable_partners_are_found(planted: Planted) -> None:
+    """Measured with five seeds: 0.944 to 0.953 of the findable, 0.823 to 0.828 of all partners."""
+    assert planted.links.share(planted.findable, planted.acceptable) >= 0.93
+    assert planted.links.share(planted.partners, planted.acceptable) >= 0.80
+
+
+def test_names_written_otherwise_are_found(planted: Planted) -> None:
+    """Measured with these seeds: 0.89 and 0.88."""
+    findable = [key for key in planted.findable if VARIANTS & set(planted.truth[key]["kind"].split("+"))]
+    assert len(findable) > 60
+    assert planted.links.share(findable, planted.acceptable) >= 0.84
+
+
+def test_companies_without_a_partner_stay_alone(planted: Planted) -> None:
+    """Measured with five seeds: 0.009 to 0.036, nearly all of them decoys of a similar name in the same town."""
+    assert planted.links.share(planted.strangers) <= 0.045
+    plain = [company for company in planted.strangers if planted.truth[company]["decoy"] is None]
+    assert planted.links.share(plain) <= 0.01
+
+
+def test_probabilities_are_honest(planted: Planted) -> None:
+    """Measured with five seeds: 0.011 to 0.026."""
+    links, right = planted.links, planted.right
+    predicted = np.array([links.probabilities[company] for company in links.right_ids])
+    assert calibration_error(predicted, np.array([right[company] for company in links.right_ids])) <= 0.03
+
+
+def test_the_estimated_precision_is_near_the_truth(planted: Planted) -> None:
+    """Measured with five seeds: 0.002 to 0.016 above it."""
+    right = planted.right
+    precision = np.mean([right[company] for company in planted.links.accepted])
+    assert planted.links.estimated["precision"]["estimate"] == pytest.approx(precision, abs=0.02)
+
+
+# --- equal names -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=[1, 4], ids=["seed-1", "seed-4"])
+def namesakes(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Linked, dict[str, str | None]]:
+    """Links of records whose names several organisations bear, and the right one, None where nothing decides."""
+    folder = tmp_path_factory.mktemp("namesakes")
+    write_common_names(folder, sample=SAMPLE, seed=request.param)
+    left, right, truth = (pq.read_table(folder / f"{name}.parquet") for name in ("left", "right", "truth"))
+    known = {row["left_id"]: row["right_id"] if row["decided"] else None for row in truth.to_pylist()}
+    return run(folder, left, right), known
+
+
+def test_the_place_decides_among_equal_names(namesakes: tuple[Linked, dict[str, str | None]]) -> None:
+    """Measured with five seeds: none wrong, 0.954 to 0.999 accepted."""
+    links, known = namesakes
+    decided = {key: right for key, right in known.items() if right is not None}
+    accepted = [key for key in decided if key in links.accepted]
+    assert len(decided) == 700
+    assert [key for key in accepted if links.right_ids[key] != decided[key]] == []
+    assert len(accepted) / len(decided) >= 0.93
+
+
+def test_equal_names_that_nothing_tells_apart_are_left_undecided(
+    namesakes: tuple[Linked, dict[str, str | None]],
+) -> None:
+    """Measured with five seeds: 0.013 to 0.033."""
+    links, known = namesakes
+    undecided = [key for key, right in known.items() if right is None]
+    assert len(undecided) == 300
+    assert links.share(undecided) <= 0.05
