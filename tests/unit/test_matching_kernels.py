@@ -56,7 +56,7 @@ def distance(left: str, right: str, limit: int) -> int:
 @example("CA", "ABC", 3)  # 3, where swapped letters may not be changed again
 @example("ABCDEFGH", "BACDEFHG", 2)
 @example("", "", 0)
-@settings(max_examples=500)
+@settings(max_examples=80)
 def test_edit_distance_is_that_of_the_textbook_up_to_the_limit(left: str, right: str, limit: int) -> None:
     assert distance(left, right, limit) == min(plain_distance(left, right), limit + 1)
 
@@ -393,7 +393,7 @@ def worlds(draw: st.DrawFn) -> tuple[Index, list[list[int]]]:
 
 
 @given(worlds(), QUERIES, st.integers(300, 1000), st.integers(0, 1000))
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_similar_names_are_those_of_all_pairs(
     world: tuple[Index, list[list[int]]], queries: list[tuple[str, int]], floor: int, elsewhere: int
 ) -> None:
