@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -47,6 +47,15 @@ LINK = pa.schema(
 
 # What the columns are called here, where the recipients' reader calls them otherwise.
 _COLUMN_NAMES = {"id": "recipient_id", "address": "address_line_1", "zip": "zip5"}
+_LEFT, _RIGHT = (
+    replace(
+        RECIPIENT_LAYOUT,
+        setting=option,
+        separator=" ",
+        called={canonical: name for name, canonical in _COLUMN_NAMES.items()},
+    )
+    for option in ("--left-column", "--right-column")
+)
 _OPTIONAL = ("uei", "city", "state", "zip5")
 _BATCH_ROWS = 50_000
 
@@ -87,7 +96,7 @@ def link(
         build_index(organisations, scratch / "index")
         matcher = OrganisationMatcher(candidates)
         index = matcher.open_index(scratch / "index")
-        batches = read_recipients(right, column_map(right, right_columns), batch_rows=_BATCH_ROWS)
+        batches = read_recipients(right, column_map(right, right_columns), batch_rows=_BATCH_ROWS, layout=_RIGHT)
         paths, counts_paths, right_rows, right_invalid = [], [], 0, 0
         for number, (batch, (found, counts)) in enumerate(_matched(matcher, index, batches)):
             paths.append(scratch / f"{number:06d}.parquet")
@@ -153,7 +162,7 @@ def column_map(path: Path, given: Mapping[str, str | None]) -> dict[str, str | N
 
 def _left_table(path: Path, columns: Mapping[str, str | None]) -> tuple[pa.Table, int]:
     """(the rows as ``schema.COMPANY`` in the order of the file, rows read)."""
-    batches = list(read_recipients(path, columns, batch_rows=_BATCH_ROWS))
+    batches = list(read_recipients(path, columns, batch_rows=_BATCH_ROWS, layout=_LEFT))
     rows = pa.concat_tables([batch.recipients for batch in batches]).combine_chunks()
     ids = rows["recipient_id"]
     counts = pc.value_counts(ids.combine_chunks())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +24,11 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # The first call of a kernel compiles it, and takes far longer than any example.
 hypothesis.settings.register_profile("enrich_dist", deadline=None)
 hypothesis.settings.load_profile("enrich_dist")
+
+
+# Started in the background of a script, tests inherit that an interrupt is ignored, and so would all they start: what
+# is to stop on Ctrl-C never would.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -206,7 +206,7 @@ def similar_keys(index: CompanyIndex, batch: Prepared, config: CandidateConfig, 
     if not len(batch.name_rows) or not len(index.names.texts):
         return np.zeros(0, dtype=np.int64)
     state_width = len(index.states.texts) + 1
-    asked = batch.name_ids * state_width + (batch.states.codes[batch.name_rows] + 1)
+    asked = batch.name_ids * state_width + (likely_states(index, batch)[batch.name_rows] + 1)
     queries, query_of, asking = np.unique(asked, return_inverse=True, return_counts=True)
     states = queries % state_width - 1
     name_of_query, code, overlap, blocks, pairs = similar_names(
@@ -229,6 +229,16 @@ def similar_keys(index: CompanyIndex, batch: Prepared, config: CandidateConfig, 
     keys = _join(rows, companies, index)
     kept = (overlap >= least) & ~_contains(certain, keys)
     return _best_per_row(keys[kept], overlap[kept], index, config.max_candidates_per_name)
+
+
+def likely_states(index: CompanyIndex, batch: Prepared) -> Ints:
+    """State code of each recipient for the search, -1 where unknown: one without a state is looked for where its ZIP
+    code lies."""
+    states, zips = batch.states, batch.zips.codes
+    told = states.missing & (zips >= 0)
+    found = states.codes.copy()
+    found[told] = index.zip_states[zips[told]]
+    return found
 
 
 def _least_overlap(index: CompanyIndex, batch: Prepared, rows: Ints, companies: Ints, config: CandidateConfig) -> Ints:

@@ -12,7 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from enrich_dist.matching.blocking import MIN_OVERLAP_CONFLICT, MIN_OVERLAP_UNKNOWN, UNKNOWN_WEIGHT, Prepared
+from enrich_dist.matching.blocking import (
+    MIN_OVERLAP_CONFLICT,
+    MIN_OVERLAP_UNKNOWN,
+    UNKNOWN_WEIGHT,
+    Prepared,
+    likely_states,
+)
 from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.matching.index import CompanyIndex
 from enrich_dist.matching.kernels.blocks import count_looks
@@ -59,7 +65,7 @@ class BlockCounts:
         if not len(batch.name_rows) or not len(index.names.texts):
             return
         width = len(index.states.texts) + 1
-        asked = batch.name_ids * width + batch.states.codes[batch.name_rows] + 1
+        asked = batch.name_ids * width + likely_states(index, batch)[batch.name_rows] + 1
         queries, asking = np.unique(asked, return_counts=True)
         states = queries % width - 1
         floors = np.where(states >= 0, round(1000 * self._config.min_name_overlap), MIN_OVERLAP_UNKNOWN)

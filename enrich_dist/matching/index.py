@@ -86,6 +86,8 @@ class CompanyIndex:
     cities: Relation
     zips: Relation
     streets: Relation
+    zip_states: Ints
+    """State code of each ZIP code, int64: the one of most locations there, -1 where none tells."""
     vocabulary: Vocabulary
 
 
@@ -119,7 +121,9 @@ def build_index(companies: pa.Table, directory: Path) -> None:
     state_texts = _write_relation(directory, "states", owners, states, count)
     name_states = _name_states(directory, len(state_texts))
     _write_relation(directory, "cities", owners, join_city(states, normalise_cities(city)), count)
-    _write_relation(directory, "zips", owners, normalise_codes(zip5, ZIP_PATTERN), count)
+    zips = normalise_codes(zip5, ZIP_PATTERN)
+    zip_texts = _write_relation(directory, "zips", owners, zips, count)
+    np.save(directory / "zip_states.npy", _zip_states(zips, zip_texts, states, state_texts))
     streets = normalise_streets(address, pa.nulls(len(address), pa.string()))
     _write_relation(directory, "streets", owners, streets, count)
     write_vocabulary(directory, texts, name_states, len(state_texts), _cut_names(raw, texts))
@@ -131,6 +135,7 @@ def open_index(directory: Path) -> CompanyIndex:
     relations = {name: _open_relation(directory, name) for name in RELATIONS}
     return CompanyIndex(
         company_count=int(load(directory / "company_count.npy")[0]),
+        zip_states=load(directory / "zip_states.npy"),
         vocabulary=open_vocabulary(directory, len(relations["states"].texts)),
         **relations,
     )
@@ -147,6 +152,22 @@ def _cut_names(raw: pa.Array, texts: pa.Array) -> tuple[Ints, pa.Array]:
     del both
     names = pc.index_in(whole(first["name"]).take(pa.array(at)), value_set=texts).to_numpy(zero_copy_only=False)
     return names.astype(np.int64), whole(cut["name"]).take(pa.array(cut_at))
+
+
+def _zip_states(zips: pa.Array, zip_texts: pa.Array, states: pa.Array, state_texts: pa.Array) -> Ints:
+    """State code by ZIP code, of locations with both; of several the most frequent, of equally frequent the first."""
+    zip_codes, state_codes = (
+        pc.fill_null(pc.index_in(texts, value_set=known), -1).to_numpy(zero_copy_only=False).astype(np.int64)
+        for texts, known in ((zips, zip_texts), (states, state_texts))
+    )
+    both = (zip_codes >= 0) & (state_codes >= 0)
+    width = max(len(state_texts), 1)
+    pairs, counts = np.unique(zip_codes[both] * width + state_codes[both], return_counts=True)
+    order = np.lexsort((pairs % width, -counts, pairs // width))
+    found = np.full(len(zip_texts), -1, dtype=np.int64)
+    codes, first = np.unique(pairs[order] // width, return_index=True)
+    found[codes] = (pairs[order] % width)[first]
+    return found
 
 
 def _name_states(directory: Path, state_count: int) -> tuple[Ints, Ints]:

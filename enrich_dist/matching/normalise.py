@@ -46,7 +46,7 @@ def split_names(names: pa.Array | pa.ChunkedArray) -> pa.Table:
     ``further`` (bool: it stood behind DBA, FORMERLY or the like). A text of which nothing is left gives no row.
     """
     text = _text(names)
-    text = _where(pc.match_substring(text, "&"), text, _resolve_entities)
+    text = _where(pc.match_substring(text, ";"), text, _resolve_entities)  # every entity ends so, and few names have it
     text = _where(pc.invert(pc.string_is_ascii(text)), text, _resolve_letters)
     data, starts = text_buffers(text)
     markers, lists = words.name_lists()
@@ -88,7 +88,7 @@ def normalise_codes(codes: pa.Array | pa.ChunkedArray, pattern: str) -> pa.Array
 def _clean(texts: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Upper-case A-Z, 0-9 and single spaces: entities, accents and punctuation resolved, & written AND."""
     text = _text(texts)
-    text = _where(pc.match_substring(text, "&"), text, _resolve_entities)
+    text = _where(pc.match_substring(text, ";"), text, _resolve_entities)  # every entity ends so, and few names have it
     text = _where(pc.invert(pc.string_is_ascii(text)), text, _resolve_letters)
     text = pc.utf8_upper(text)
     text = pc.replace_substring(text, "&", " AND ")

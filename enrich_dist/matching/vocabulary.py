@@ -31,6 +31,7 @@ MAX_RARE_POSTINGS = 250
 _ARRAYS = [
     "word_keys",
     "word_values",
+    "word_present",
     "word_concepts",
     "word_data",
     "word_starts",
@@ -43,6 +44,7 @@ _ARRAYS = [
     "near_concepts",
     "joined_keys",
     "joined_values",
+    "joined_present",
     "joined_first",
     "joined_second",
     "weights",
@@ -56,6 +58,7 @@ _ARRAYS = [
     "name_tokens",
     "name_state_starts",
     "name_states",
+    "name_state_bits",
     "numeric",
     "compact",
     "compact_keys",
@@ -85,7 +88,7 @@ class Vocabulary:
     def words(self) -> tuple[Any, ...]:
         """What ``kernels.tokens.look_up`` takes as ``vocabulary``."""
         return self.take(
-            "word_keys", "word_values", "word_concepts", "word_data", "word_starts",
+            "word_keys", "word_values", "word_present", "word_concepts", "word_data", "word_starts",
             "delete_keys", "delete_values", "delete_starts", "delete_words", "delete_present",
             "near_starts", "near_concepts",
         )  # fmt: skip
@@ -93,7 +96,7 @@ class Vocabulary:
     @property
     def joined(self) -> tuple[Any, ...]:
         """What ``kernels.tokens.look_up`` takes as ``joined``."""
-        return self.take("joined_keys", "joined_values", "joined_first", "joined_second")
+        return self.take("joined_keys", "joined_values", "joined_present", "joined_first", "joined_second")
 
     @property
     def index(self) -> tuple[Any, ...]:
@@ -101,7 +104,8 @@ class Vocabulary:
         return (
             *self.take("weights", "posting_starts", "postings", "common", "state_starts", "state_postings"),
             self.state_count,
-            *self.take("name_weights", "name_token_starts", "name_tokens", "name_state_starts", "name_states"),
+            *self.take("name_weights", "name_token_starts", "name_tokens"),
+            *self.take("name_state_starts", "name_states", "name_state_bits"),
         )
 
     @property
@@ -154,7 +158,8 @@ def write_vocabulary(
     data, starts = text_buffers(names)
     owner, begins, ends = kernel.cut_words(data, starts)
     surface = word_slices(data, begins, ends)
-    concepts, word_texts = _concepts(pc.unique(surface))
+    counts, _ = background()
+    concepts, word_texts = _concepts(pc.unique(surface), pa.array(list(counts), pa.string()))
     concept = concepts[pc.index_in(surface, value_set=word_texts).to_numpy(zero_copy_only=False)]
     concept_count = int(concepts.max(initial=-1)) + 1
     name_count = len(names)
@@ -184,7 +189,10 @@ def write_vocabulary(
         "compact": hash_texts(data, starts, True),
     }
     arrays["word_keys"], arrays["word_values"] = hash_table(word_hashes, np.arange(len(word_hashes)))
+    arrays["word_present"] = hash_filter(word_hashes)
     word, hashes = kernel.deletes(word_data, word_starts)
+    borne = frequency[concepts[word]] > 0  # a word that no company bears is nobody's typing error
+    word, hashes = word[borne], hashes[borne]
     arrays.update(_grouped("delete", hashes, word, "words"))
     arrays["delete_present"] = hash_filter(hashes)
     _, background_names = background()
@@ -201,6 +209,7 @@ def write_vocabulary(
     order = np.lexsort((state, name))
     starts = starts_of(name[order], name_count)
     arrays["name_state_starts"], arrays["name_states"] = starts.astype(np.int32), state[order].astype(np.int32)
+    arrays["name_state_bits"] = _state_bits(name[order], state[order], state_count, name_count)
     arrays.update(_state_postings(bearer_concept, bearer, common, (starts, state[order]), state_count, name_count))
     for part in _ARRAYS:
         np.save(directory / f"vocabulary_{part}.npy", arrays[part])
@@ -220,8 +229,9 @@ def word_slices(data: Bytes, begins: Ints, ends: Ints) -> pa.Array:
     return text_array(data[at], starts)
 
 
-def _concepts(texts: pa.Array) -> tuple[Ints, pa.Array]:
-    """(concept of each word, words in ascending order): the words of every family that occurs are added to those given.
+def _concepts(texts: pa.Array, known: pa.Array) -> tuple[Ints, pa.Array]:
+    """(concept of each word, words in ascending order): to those given, the words of every family that occurs and the
+    ``known`` ones are added.
 
     Concepts are numbered in the order of the words.
     """
@@ -230,7 +240,7 @@ def _concepts(texts: pa.Array) -> tuple[Ints, pa.Array]:
     family_of = np.repeat(np.arange(len(families)), [len(family) for family in families])
     present = np.unique(family_of[pc.is_in(member, value_set=texts).to_numpy(zero_copy_only=False)])
     added = member.filter(pa.array(np.isin(family_of, present)))
-    texts = pc.unique(pa.concat_arrays([texts, added]))
+    texts = pc.unique(pa.concat_arrays([texts, added, known]))
     texts = texts.take(pc.array_sort_indices(texts))
     own = np.arange(len(texts))
     position = pc.index_in(texts, value_set=member)
@@ -297,9 +307,18 @@ def _joined(surface: pa.Array, owner: Ints, concept: Ints, word_hashes: Hashes) 
     return {
         "joined_keys": keys,
         "joined_values": values,
+        "joined_present": hash_filter(hashes),
         "joined_first": concept[at].astype(np.int32),
         "joined_second": concept[at + 1].astype(np.int32),
     }
+
+
+def _state_bits(names: Ints, states: Ints, state_count: int, name_count: int) -> Ints:
+    """uint64 by name: bit ``state % 64`` of each of its states, and all bits where a company's state is unknown."""
+    bits = np.zeros(name_count, dtype=np.uint64)
+    np.bitwise_or.at(bits, names, np.uint64(1) << (states % 64).astype(np.uint64))
+    bits[names[states == state_count]] = np.uint64(0xFFFFFFFFFFFFFFFF)
+    return bits
 
 
 def _state_postings(

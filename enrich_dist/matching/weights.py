@@ -29,7 +29,7 @@ from enrich_dist import schema
 from enrich_dist.matching.vocabulary import Vocabulary, background_shares
 
 # Raised whenever the same candidates would get other weights or probabilities.
-ENGINE_VERSION = "1"
+ENGINE_VERSION = "2"
 
 PRIOR_PAIRS = 200.0
 
@@ -62,6 +62,10 @@ KIND_BITS = (0.0, -0.5, -5.0)
 # other than chance.
 COINCIDENT_BEARERS = 0.87
 
+# Names that are written like a rare one are more than its bearers: what a name within a typing error can say at most is
+# less by so many bits.
+NEARLY_BITS = 1.6
+
 # A word borne by no other recipient still has this many expected bearers.
 UNSEEN_BEARERS = 0.15
 # Recipients that the background frequencies count as.
@@ -76,6 +80,7 @@ DEFAULT_DUNS_M = (0.100, 0.900)
 Floats = npt.NDArray[np.float64]
 
 _TOWN_LEVEL, _SAME_STREET = 4, 3
+_SPELLING = 6
 
 
 @dataclass(frozen=True)
@@ -207,7 +212,7 @@ def weight_sql() -> dict[str, str]:
         "name": (
             "CASE WHEN name_level = 0 THEN w.name[1] ELSE w.name[name_level + 1] + w.kind[name_kind + 1]"
             " + w.level[name_level + 1]"
-            " + least(w.scale[name_level + 1] * CAST(name_agreement AS DOUBLE) * name_bits, w.most_name_bits) END"
+            " + least(w.scale[name_level + 1] * CAST(name_agreement AS DOUBLE) * name_bits, w.most[name_level + 1]) END"
         ),
         "place": (
             f"w.place[place_level + 1] + CASE WHEN place_level >= {_TOWN_LEVEL} AND street_level < {_SAME_STREET}"
@@ -227,7 +232,7 @@ def weight_row(weights: Weights) -> dict[str, Any]:
         "level": list(LEVEL_BITS),
         "scale": list(LEVEL_SCALE),
         "partial_town": list(PARTIAL_TOWN_BITS),
-        "most_name_bits": weights.most_name_bits,
+        "most": [weights.most_name_bits - (NEARLY_BITS if level < _SPELLING else 0.0) for level in range(8)],
         "place": weights.place.tolist(),
         "street": weights.street.tolist(),
         "uei_conflict": weights.uei[0],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -25,12 +25,24 @@ class Layout:
 
     ``aliases``: every canonical column, with further headers it goes by. ``required``: groups of columns; of each
     group one must be found or be declared absent. ``indispensable``: columns that cannot be declared absent.
+    ``setting``, ``separator`` and ``called``: by what messages name the setting of a column, and the column itself
+    where the user knows it by another name.
     """
 
     setting: str
     aliases: Mapping[str, tuple[str, ...]]
     required: Sequence[tuple[str, ...]]
     indispensable: Collection[str]
+    separator: str = "."
+    called: Mapping[str, str] = field(default_factory=dict)
+
+    def name(self, canonical: str) -> str:
+        """What the user calls a column."""
+        return self.called.get(canonical, canonical)
+
+    def setting_of(self, canonical: str) -> str:
+        """What the user sets to say which header a column has."""
+        return f"{self.setting}{self.separator}{self.name(canonical)}"
 
 
 AWARD_LAYOUT: Final = Layout(
@@ -121,15 +133,16 @@ def resolve_columns(
                 raise SourceError(
                     "cannot be null: nothing can be matched without it.",
                     path=path,
-                    column=canonical,
-                    remedy=f"Set {layout.setting}.{canonical} to the name of the column.",
+                    column=layout.name(canonical),
+                    remedy=f"Set {layout.setting_of(canonical)} to the name of the column.",
                 )
             continue
         position = _position_of(header, canonical, headers, layout, path)
         for other, taken in found.items():
             if taken == position:
                 raise SourceError(
-                    f"{layout.setting} gives the header '{header}' to both {other} and {canonical}.",
+                    f"{layout.setting} gives the header '{header}' to both {layout.name(other)} and "
+                    f"{layout.name(canonical)}.",
                     path=path,
                     column=header,
                     remedy="Give each column a header of its own, or null.",
@@ -149,10 +162,11 @@ def resolve_columns(
             continue
         if canonical_name in found:
             raise SourceError(
-                f"the headers '{headers[found[canonical_name]]}' and '{header}' both stand for {canonical_name}.",
+                f"the headers '{headers[found[canonical_name]]}' and '{header}' both stand for "
+                f"{layout.name(canonical_name)}.",
                 path=path,
-                column=canonical_name,
-                remedy=f"Set {layout.setting}.{canonical_name} to the one to use.",
+                column=layout.name(canonical_name),
+                remedy=f"Set {layout.setting_of(canonical_name)} to the one to use.",
             )
         found[canonical_name] = position
     _require(found, column_map, headers, layout, path)
@@ -188,13 +202,13 @@ def _position_of(header: str, canonical: str, headers: Sequence[str], layout: La
         if len(positions) == 1:
             return positions[0]
         if positions:
-            problem = f"{layout.setting}.{canonical} names '{header}', which the file has {len(positions)} times."
+            problem = f"{layout.setting_of(canonical)} names '{header}', which the file has {len(positions)} times."
             raise SourceError(problem, path=path, column=header, remedy="Rename one of them in the file.")
     raise SourceError(
-        f"{layout.setting}.{canonical} names a column that the file does not have; it has {_shown(headers)}.",
+        f"{layout.setting_of(canonical)} names a column that the file does not have; it has {_shown(headers)}.",
         path=path,
         column=header,
-        remedy=_did_you_mean(header, headers) or f"Correct {layout.setting}.{canonical}.",
+        remedy=_did_you_mean(header, headers) or f"Correct {layout.setting_of(canonical)}.",
     )
 
 
@@ -209,18 +223,22 @@ def _require(
         if any(column in found for column in group) or all(column in column_map for column in group):
             continue
         missing = next(column for column in group if column not in column_map)
-        columns = " or ".join(group)
-        remedy = f"Set {layout.setting}.{missing} to the name of the column"
+        columns = " or ".join(map(layout.name, group))
+        remedy = f"Set {layout.setting_of(missing)} to the name of the column"
         remedy += "." if missing in layout.indispensable else ", or to null if the file has none."
         if len(group) > 1:
-            remedy = f"Set {layout.setting}.{missing} to the name of the column, or all of {columns} to null."
+            remedy = f"Set {layout.setting_of(missing)} to the name of the column, or all of {columns} to null."
         raise SourceError(
-            f"no column for {columns} among the headers {_shown(headers)}.", path=path, column=missing, remedy=remedy
+            f"no column for {columns} among the headers {_shown(headers)}.",
+            path=path,
+            column=layout.name(missing),
+            remedy=remedy,
         )
 
 
 def _unknown_column(canonical: str, layout: Layout, path: Path) -> SourceError:
-    remedy = _did_you_mean(canonical, layout.aliases) or f"Known are {', '.join(layout.aliases)}."
+    known = [layout.name(column) for column in layout.aliases]
+    remedy = _did_you_mean(canonical, known) or f"Known are {', '.join(known)}."
     return SourceError(f"{layout.setting} has the unknown column '{canonical}'.", path=path, remedy=remedy)
 
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from enrich_dist.errors import SourceError
 from enrich_dist.sources.bytes import require_file
-from enrich_dist.sources.columns import RECIPIENT_LAYOUT, resolve_columns
+from enrich_dist.sources.columns import RECIPIENT_LAYOUT, Layout, resolve_columns
 from enrich_dist.sources.delimited import BadRecord, DelimitedFile, open_delimited
 from enrich_dist.sources.letters import Letters
 
@@ -47,7 +47,9 @@ class RawBatch:
         return len(self.source_rows) + len(self.bad_records)
 
 
-def open_raw(path: Path, column_map: Mapping[str, str | None], batch_rows: int) -> Iterator[RawBatch]:
+def open_raw(
+    path: Path, column_map: Mapping[str, str | None], batch_rows: int, layout: Layout = RECIPIENT_LAYOUT
+) -> Iterator[RawBatch]:
     """Open the file and stream it in batches of exactly ``batch_rows`` source rows; the last may be shorter.
 
     Raises ``SourceError`` at once when the file cannot be used, and while streaming when it turns out damaged.
@@ -57,30 +59,34 @@ def open_raw(path: Path, column_map: Mapping[str, str | None], batch_rows: int) 
         start = handle.read(len(_PARQUET_MAGIC))
     # A damaged Parquet file is told so, and not that it is bad CSV.
     if start == _PARQUET_MAGIC or path.suffix.lower() in _PARQUET_SUFFIXES:
-        return _open_parquet(path, column_map, batch_rows)
-    return _open_csv(path, column_map, batch_rows)
+        return _open_parquet(path, column_map, batch_rows, layout)
+    return _open_csv(path, column_map, batch_rows, layout)
 
 
-def _open_parquet(path: Path, column_map: Mapping[str, str | None], batch_rows: int) -> Iterator[RawBatch]:
+def _open_parquet(
+    path: Path, column_map: Mapping[str, str | None], batch_rows: int, layout: Layout
+) -> Iterator[RawBatch]:
     with reading(path):
         # Not the caller's `with`: the file is open as long as the stream is read.
         file = pq.ParquetFile(
             path, pre_buffer=False, buffer_size=_STREAM_BUFFER_BYTES, memory_map=False, page_checksum_verification=True
         )
     try:
-        columns = _choose_columns(file, column_map, path)
+        columns = _choose_columns(file, column_map, path, layout)
     except SourceError:
         file.close()
         raise
     return _stream_parquet(file, columns, batch_rows, path)
 
 
-def _choose_columns(file: pq.ParquetFile, column_map: Mapping[str, str | None], path: Path) -> dict[str, str]:
+def _choose_columns(
+    file: pq.ParquetFile, column_map: Mapping[str, str | None], path: Path, layout: Layout
+) -> dict[str, str]:
     """The file's column for every canonical column that it has."""
     if not file.metadata.num_rows:
         raise SourceError("the file has no rows.", path=path, remedy="Export it again.")
     source_schema = file.schema_arrow
-    positions = resolve_columns(source_schema.names, column_map, RECIPIENT_LAYOUT, path)
+    positions = resolve_columns(source_schema.names, column_map, layout, path)
     for canonical, position in positions.items():
         _require_text(canonical, source_schema.field(position), path)
     return {canonical: source_schema.names[position] for canonical, position in positions.items()}
@@ -134,10 +140,10 @@ def _exact_batches(file: pq.ParquetFile, columns: list[str], batch_rows: int, pa
         yield pa.concat_batches(pending)
 
 
-def _open_csv(path: Path, column_map: Mapping[str, str | None], batch_rows: int) -> Iterator[RawBatch]:
+def _open_csv(path: Path, column_map: Mapping[str, str | None], batch_rows: int, layout: Layout) -> Iterator[RawBatch]:
     with ExitStack() as opening:
         file = opening.enter_context(open_delimited(path))
-        positions = resolve_columns(file.header, column_map, RECIPIENT_LAYOUT, path)
+        positions = resolve_columns(file.header, column_map, layout, path)
         return _stream_csv(file, positions, batch_rows, path, opening.pop_all())
 
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from enrich_dist import schema
 from enrich_dist.sources.ahead import map_ahead
 from enrich_dist.sources.clean import clean_duns, clean_state, clean_uei, clean_zip, clean_zip4
-from enrich_dist.sources.columns import RECIPIENT_LAYOUT
+from enrich_dist.sources.columns import RECIPIENT_LAYOUT, Layout
 from enrich_dist.sources.letters import per_distinct
 from enrich_dist.sources.lists import as_lists
 from enrich_dist.sources.recipient_files import RawBatch, open_raw, reading
@@ -51,14 +51,15 @@ def check_recipients(path: Path, column_map: Mapping[str, str | None]) -> None:
 
 
 def read_recipients(
-    path: Path, column_map: Mapping[str, str | None], *, batch_rows: int
+    path: Path, column_map: Mapping[str, str | None], *, batch_rows: int, layout: Layout = RECIPIENT_LAYOUT
 ) -> Generator[RecipientBatch, None, None]:
     """Stream the file in batches of exactly ``batch_rows`` source rows; the last may be shorter.
 
     ``column_map`` maps columns of ``schema.RECIPIENT`` to columns of the file, or to None where it has none; others
     are recognised by their usual names. The batches depend on the file's content and ``batch_rows`` only. A thread
-    cleans one batch while the next is read; it ends with the stream, also when that is closed before its end. Raises
-    ``SourceError`` at once when the file cannot be used, and while streaming when it turns out damaged.
+    cleans one batch while the next is read; it ends with the stream, also when that is closed before its end.
+    ``layout`` says what messages call the columns. Raises ``SourceError`` at once when the file cannot be used, and
+    while streaming when it turns out damaged.
     """
     if batch_rows < 1:
         raise ValueError("batch_rows must be at least 1")
@@ -67,7 +68,7 @@ def read_recipients(
         with reading(path):
             return _clean_batch(raw, path)
 
-    return map_ahead(clean, open_raw(path, column_map, batch_rows), threads=1, ahead=_AHEAD)
+    return map_ahead(clean, open_raw(path, column_map, batch_rows, layout), threads=1, ahead=_AHEAD)
 
 
 def _clean_batch(batch: RawBatch, path: Path) -> RecipientBatch:

@@ -196,7 +196,6 @@ def test_what_cannot_be_linked_is_one_clear_line(
     assert not (tmp_path / "o.csv").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="errors name the settings of a run (inputs.recipient_columns), not the options")
 def test_an_error_in_the_columns_names_the_option(tmp_path: Path, cli: CommandLine) -> None:
     left, right = write(tmp_path / "left.csv", LEFT), write(tmp_path / "right.csv", RIGHT)
 
@@ -347,9 +346,6 @@ def test_organisations_of_one_town_alone_are_told_apart_by_their_names(tmp_path:
     assert [row["left_id"] for row in links] == ["known"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="in a rare name a typing error weighs as much as equality, so that both get a half"
-)
 def test_the_very_name_wins_over_one_with_a_typing_error_beside_it(tmp_path: Path) -> None:
     neighbours = [
         {"id": "exact", "name": "KITWARE ZYMERGEN", **BOSTON},

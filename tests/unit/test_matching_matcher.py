@@ -155,15 +155,11 @@ def test_how_alike_names_of_one_town_are(tmp_path: Path, left: str, right: str, 
     assert (pair["name_similarity"] == 1) <= (level in {EQUAL, SPELLING})
 
 
-@pytest.mark.xfail(strict=True, reason="a number at the end of one name is taken for a typing error of the whole name")
 def test_a_number_more_is_no_typing_error(tmp_path: Path) -> None:
     pair = only(match(tmp_path, [company("Quark Acquisition 2", BOSTON)], located("QUARK ACQUISITION", BOSTON)))
     assert pair["name_level"] == MORE_WORDS
 
 
-@pytest.mark.xfail(
-    strict=True, reason="words that no company bears weigh as rare, also where the background knows them"
-)
 def test_a_common_word_is_common_where_no_company_bears_it(tmp_path: Path) -> None:
     build_index(company_table([company("Kitware", BOSTON)]), tmp_path)
     matcher = OrganisationMatcher()
@@ -267,7 +263,6 @@ def test_the_less_names_overlap_the_more_their_places_must_agree(
     assert [pair["name"] for pair in pairs] == found
 
 
-@pytest.mark.xfail(strict=True, reason="without a state more overlap is asked, even in the same ZIP code")
 def test_a_zip_code_without_its_state_is_a_place(tmp_path: Path) -> None:
     assert match(tmp_path, [company("Harmonia", BOSTON)], {"name": "HARMONIA QUUXLY", "zip5": "02110"})
 

@@ -20,7 +20,7 @@ def count_looks(queries, states, bearers, tokens, index, unknown_weight, floors,
     concept.
     """
     token_starts, concepts, _, typo_starts, typos, extra_starts, extras, _ = tokens
-    weights, posting_starts, _, common, state_starts, _, state_count, _, _, _, _, _ = index
+    weights, posting_starts, _, common, state_starts, _, state_count, _, _, _, _, _, _ = index
     by_state = np.zeros(state_starts.size - 1, dtype=np.int64)
     by_concept = np.zeros(weights.size, dtype=np.int64)
     probes = np.empty(256, dtype=np.int32)
@@ -32,6 +32,7 @@ def count_looks(queries, states, bearers, tokens, index, unknown_weight, floors,
             probes,
             probe_weights,
             weights,
+            posting_starts,
             unknown_weight,
             token_starts,
             concepts,

@@ -30,7 +30,7 @@ def byte_classes() -> Bytes:
     return classes
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _cut(data, begin, end, classes, text, starts, ends, hashes):  # type: ignore[no-untyped-def]
     """Write the words of ``data[begin:end]`` one after the other into ``text``; return their number."""
     count, position, inside = 0, 0, False
@@ -75,11 +75,13 @@ def _sequence(text, starts, ends, first, last):  # type: ignore[no-untyped-def]
     return mix(state)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _marker(text, starts, ends, hashes, first, last, keys, values, begin_keys, begin_values):  # type: ignore[no-untyped-def]
     """(position, words) of the first marker of a further name (DBA, FORMERLY, …), (last, 0) where there is none."""
     for number in range(first, last):
         longest = find(begin_keys, begin_values, hashes[number])
+        if longest < 0:
+            continue
         for words in range(min(longest, last - number), 0, -1):
             if find(keys, values, _sequence(text, starts, ends, number, number + words)) >= 0:
                 # Spelled D B A after another initial, it is part of the initials.
@@ -90,7 +92,7 @@ def _marker(text, starts, ends, hashes, first, last, keys, values, begin_keys, b
     return last, 0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _without_legal_forms(  # type: ignore[no-untyped-def]
     text, starts, ends, hashes, first, last, keys, values, end_keys, end_values, conjunction
 ):
@@ -99,6 +101,8 @@ def _without_legal_forms(  # type: ignore[no-untyped-def]
     while end > first:
         words = 0
         longest = find(end_keys, end_values, hashes[end - 1])
+        if longest < 0:
+            return end
         for size in range(min(longest, end - first), 0, -1):
             if find(keys, values, _sequence(text, starts, ends, end - size, end)) >= 0:
                 words = size
@@ -111,7 +115,7 @@ def _without_legal_forms(  # type: ignore[no-untyped-def]
     return last
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _join_initials(text, starts, ends, hashes, first, last, free):  # type: ignore[no-untyped-def]
     """Make one word of every run of single characters; return (last, free)."""
     kept = first
@@ -185,7 +189,9 @@ def normalise(data, offsets, classes, markers, lists, room):  # type: ignore[no-
             if marker and at == begin:
                 at, marker = count, 0
             last = at - begin
-            starts[:last], ends[:last], hashes[:last] = all_starts[begin:at], all_ends[begin:at], all_hashes[begin:at]
+            for number in range(last):
+                starts[number], ends[number] = all_starts[begin + number], all_ends[begin + number]
+                hashes[number] = all_hashes[begin + number]
             first, changed = 0, True
             while changed:
                 while last - first > 1 and hashes[first] == the:

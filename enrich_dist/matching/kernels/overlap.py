@@ -30,6 +30,7 @@ def _probes(  # type: ignore[no-untyped-def]
     probes,
     probe_weights,
     weights,
+    posting_starts,
     unknown_weight,
     token_starts,
     concepts,
@@ -45,7 +46,8 @@ def _probes(  # type: ignore[no-untyped-def]
         own = 0
         if concept >= 0:
             own = weights[concept]
-            count = _add_probe(probes, probe_weights, count, concept, own)
+            if posting_starts[concept + 1] > posting_starts[concept]:
+                count = _add_probe(probes, probe_weights, count, concept, own)
         for at in range(typo_starts[token], typo_starts[token + 1]):
             near = weights[typos[at]] * TYPO_PER_CENT // 100
             count = _add_probe(probes, probe_weights, count, typos[at], near)
@@ -76,8 +78,9 @@ def similar_names(queries, states, bearers, tokens, index, unknown_weight, floor
     ``queries``: positions of names in ``tokens``; ``states``: the state code of each, -1 where unknown; ``bearers``:
     how many recipients ask, by which what is left out is counted. ``index``:
     (weights, posting_starts, postings, common, state_starts, state_postings, state_count, name_weights,
-    name_token_starts, name_tokens, name_state_starts, name_states). ``floor_elsewhere``: that of names no company of
-    which may be in the query's state. ``block_limit``: longest posting list of a state that is looked at.
+    name_token_starts, name_tokens, name_state_starts, name_states, name_state_bits). ``floor_elsewhere``: that
+    of names no company of which may be in the query's state. ``block_limit``: longest posting list of a state that is
+    looked at.
 
     Dice of two names is twice the weight they share over the sum of their weights. Returns (query, name, similarity,
     blocks left out, pairs left out).
@@ -96,6 +99,7 @@ def similar_names(queries, states, bearers, tokens, index, unknown_weight, floor
         name_tokens,
         name_state_starts,
         name_states,
+        name_state_bits,
     ) = index
     names = name_weights.size
     shared = np.zeros(names, dtype=np.int32)
@@ -113,6 +117,7 @@ def similar_names(queries, states, bearers, tokens, index, unknown_weight, floor
             probes,
             probe_weights,
             weights,
+            posting_starts,
             unknown_weight,
             token_starts,
             concepts,
@@ -125,7 +130,9 @@ def similar_names(queries, states, bearers, tokens, index, unknown_weight, floor
         for probe in range(count):
             sizes[probe] = _block_size(probes[probe], states[query], posting_starts, common, state_starts, state_count)
         bound = _leave_out(count, probes, probe_weights, sizes, total, common, floor, floor_elsewhere)
-        touched_count = 0
+        everywhere = states[query] < 0
+        here = np.uint64(0) if everywhere else np.uint64(1) << np.uint64(states[query] & 63)
+        touched_count, in_state_only = 0, 0
         for probe in range(count):
             if sizes[probe] == 0:
                 continue
@@ -139,41 +146,46 @@ def similar_names(queries, states, bearers, tokens, index, unknown_weight, floor
                         touched_count += 1
                     shared[name] += weight
                 continue
-            bound += weight
-            # The names of the state, then those of companies without one.
+            in_state_only += weight
+            # The names of the state, then those of companies without one. One in both counts twice: no harm in a bound.
             for segment in (states[query], state_count):
                 begin = state_starts[place * (state_count + 1) + segment]
                 end = state_starts[place * (state_count + 1) + segment + 1]
                 if end - begin > block_limit:
                     blocks_out += bearers[query]
                     pairs_out += bearers[query] * (end - begin)
+                    bound += weight
                     continue
                 for at in range(begin, end):
                     name = state_postings[at]
                     if shared[name] == 0:
                         touched[touched_count] = name
                         touched_count += 1
-                        shared[name] = 1  # met; what it shares is in the bound
+                    shared[name] += weight
         for at in range(touched_count):
             name = touched[at]
             whole = total + name_weights[name]
-            if 2000 * (shared[name] + bound) >= floor * whole:
-                agreed = _agreed(name, probes, probe_weights, count, name_token_starts, name_tokens)
-                if 2000 * agreed >= floor * whole and (
-                    2000 * agreed >= floor_elsewhere * whole
-                    or states[query] < 0
-                    or _may_be_in(
-                        name_states, name_state_starts[name], name_state_starts[name + 1], states[query], state_count
-                    )
-                ):
-                    if written == out_query.size:
-                        out_query = grown(out_query, written + 1)
-                        out_name = grown(out_name, written + 1)
-                        out_similarity = grown(out_similarity, written + 1)
-                    out_query[written], out_name[written] = query, name
-                    out_similarity[written] = min(1000, 2000 * agreed // whole)
-                    written += 1
+            near = everywhere or name_state_bits[name] & here != 0
+            # What a name may share besides: what was left out, and of names elsewhere the common words.
+            most = shared[name] + bound + (0 if near else in_state_only)
             shared[name] = 0
+            if 2000 * most < (floor if near else floor_elsewhere) * whole:
+                continue
+            agreed = _agreed(name, probes, probe_weights, count, name_token_starts, name_tokens)
+            if 2000 * agreed >= floor * whole and (
+                2000 * agreed >= floor_elsewhere * whole
+                or everywhere
+                or _may_be_in(
+                    name_states, name_state_starts[name], name_state_starts[name + 1], states[query], state_count
+                )
+            ):
+                if written == out_query.size:
+                    out_query = grown(out_query, written + 1)
+                    out_name = grown(out_name, written + 1)
+                    out_similarity = grown(out_similarity, written + 1)
+                out_query[written], out_name[written] = query, name
+                out_similarity[written] = min(1000, 2000 * agreed // whole)
+                written += 1
     return out_query[:written], out_name[:written], out_similarity[:written], blocks_out, pairs_out
 
 
@@ -265,7 +277,7 @@ def compare_names(left, right, tokens, index, left_text, right_text, unknown_wei
     """
     token_starts, concepts, numeric, typo_starts, typos, _, _, compact = tokens
     weights, name_weights, name_starts, name_tokens = index[0], index[7], index[8], index[9]
-    concept_numeric, name_compact = index[12], index[13]
+    concept_numeric, name_compact = index[13], index[14]
     left_data, left_starts = left_text
     right_data, right_starts = right_text
     levels = np.empty(left.size, dtype=np.int8)
@@ -331,13 +343,17 @@ def compare_names(left, right, tokens, index, left_text, right_text, unknown_wei
             agreements[pair] = 1000
         elif missing_number and more_number:
             levels[pair] = OTHER_WORDS if agreed else NOTHING
-        elif (last - first) != name_starts[other + 1] - name_starts[other] and _is_joined_typo(
-            left_data,
-            left_starts[name],
-            left_starts[name + 1],
-            right_data,
-            right_starts[other],
-            right_starts[other + 1],
+        elif (
+            (last - first) != name_starts[other + 1] - name_starts[other]
+            and not (missing_number or more_number)  # a number is no typing error
+            and _is_joined_typo(
+                left_data,
+                left_starts[name],
+                left_starts[name + 1],
+                right_data,
+                right_starts[other],
+                right_starts[other + 1],
+            )
         ):
             levels[pair] = TYPO
             agreements[pair] = similarities[pair] = 900

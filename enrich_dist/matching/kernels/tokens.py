@@ -17,8 +17,8 @@ from enrich_dist.matching.kernels.text import (
     fnv,
     fnv_byte,
     grown,
+    may_hold,
     mix,
-    put,
 )
 
 # Shorter words differ by a letter too often without being the same (MS and EMS).
@@ -89,27 +89,28 @@ def _is_typo(left, left_begin, left_end, right, right_begin, right_end):  # type
 
 
 @njit(cache=True, nogil=True)
-def _typos(  # type: ignore[no-untyped-def]
-    found, count, data, begin, end, own, concept_of, word_data, word_starts, keys, values, starts, words, present
+def _put_typos(  # type: ignore[no-untyped-def]
+    found, first, data, begin, end, own, concept_of, word_data, word_starts, keys, values, starts, words, present
 ):
-    """Append the concepts, other than ``own``, of all words within a typo of ``data[begin:end]``.
+    """Write the concepts, other than ``own``, of all words within a typo of ``data[begin:end]`` from ``found[first]``
+    on; return the place after the last, or -1 where ``found`` has no room.
 
     ``keys`` to ``words``: the words by each text left by a deletion (``deletes``); ``present``: see ``hash_filter``.
     """
+    count = first
     if not MIN_TYPO_LENGTH <= end - begin <= MAX_TYPO_LENGTH:
-        return found, count
-    first = count
+        return count
     state = FNV_START
     for left_out in range(begin - 1, end):
         if left_out < begin:
             digest = mix(fnv(FNV_START, data, begin, end))
         else:
-            repeated = left_out > begin and data[left_out] == data[left_out - 1]
-            digest = np.uint64(0) if repeated else mix(fnv(state, data, left_out + 1, end))
+            before = state
             state = fnv_byte(state, data[left_out])
-            if repeated:
+            if left_out > begin and data[left_out] == data[left_out - 1]:
                 continue  # the same text as without the letter before
-        if not present[np.int64(digest & np.uint64(present.size - 1))]:
+            digest = mix(fnv(before, data, left_out + 1, end))
+        if not may_hold(present, digest):
             continue
         entry = find(keys, values, digest)
         if entry < 0:
@@ -121,10 +122,11 @@ def _typos(  # type: ignore[no-untyped-def]
             for earlier in range(first, count):
                 known = known or found[earlier] == concept
             if not known and _is_typo(data, begin, end, word_data, word_starts[word], word_starts[word + 1]):
-                found = grown(found, count + 1)
+                if count == found.size:
+                    return -1
                 found[count] = concept
                 count += 1
-    return found, count
+    return count
 
 
 @njit(cache=True, nogil=True)
@@ -136,36 +138,41 @@ def neighbours(bearers, concept_of, word_data, word_starts, keys, values, starts
     """
     size = word_starts.size - 1
     found_starts = np.zeros(size + 1, dtype=np.int32)
-    found = np.empty(max(16, size), dtype=np.int32)
-    count = 0
+    found = np.empty(max(16, 4 * size), dtype=np.int32)
     for word in range(size):
+        first = found_starts[word]
         begin, end = word_starts[word], word_starts[word + 1]
+        last = first
         if not _has_digit(word_data, begin, end):
-            found, count = _typos(
-                found,
-                count,
-                word_data,
-                begin,
-                end,
-                concept_of[word],
-                concept_of,
-                word_data,
-                word_starts,
-                keys,
-                values,
-                starts,
-                words,
-                present,
-            )
-            if bearers[concept_of[word]] > MAX_TYPO_BEARERS:
-                kept = found_starts[word]
-                for at in range(found_starts[word], count):
-                    if bearers[found[at]] <= MAX_TYPO_BEARERS:
-                        found[kept] = found[at]
-                        kept += 1
-                count = kept
-        found_starts[word + 1] = count
-    return found_starts, found[:count].copy()
+            last = -1
+            while last < 0:
+                last = _put_typos(
+                    found,
+                    first,
+                    word_data,
+                    begin,
+                    end,
+                    concept_of[word],
+                    concept_of,
+                    word_data,
+                    word_starts,
+                    keys,
+                    values,
+                    starts,
+                    words,
+                    present,
+                )
+                if last < 0:
+                    found = grown(found, found.size + 1)
+        if bearers[concept_of[word]] > MAX_TYPO_BEARERS:
+            kept = first
+            for at in range(first, last):
+                if bearers[found[at]] <= MAX_TYPO_BEARERS:
+                    found[kept] = found[at]
+                    kept += 1
+            last = kept
+        found_starts[word + 1] = last
+    return found_starts, found[: found_starts[size]].copy()
 
 
 @njit(cache=True, nogil=True)
@@ -175,6 +182,72 @@ def _has_digit(data, begin, end):  # type: ignore[no-untyped-def]
         if data[at] <= NINE:
             return True
     return False
+
+
+@njit(cache=True, nogil=True)
+def _hashed_words(data, starts):  # type: ignore[no-untyped-def]
+    """The words of every text: (token_starts, begins, ends, states, with_digits, numeric, compact hashes).
+
+    ``states``: of the hash, before mixing; ``numeric``: digits only.
+    """
+    names = starts.size - 1
+    most = names
+    for at in range(starts[0], starts[names]):
+        most += data[at] == SPACE
+    token_starts = np.empty(names + 1, dtype=np.int32)
+    begins = np.empty(most, dtype=np.int32)
+    ends = np.empty(most, dtype=np.int32)
+    states = np.empty(most, dtype=np.uint64)
+    with_digits = np.empty(most, dtype=np.bool_)
+    numeric = np.empty(most, dtype=np.bool_)
+    compact = np.empty(names, dtype=np.uint64)
+    count = 0
+    token_starts[0] = 0
+    for name in range(names):
+        at, stop = starts[name], starts[name + 1]
+        whole = FNV_START
+        while at < stop:
+            state, end = FNV_START, at
+            digits = 0
+            while end < stop and data[end] != SPACE:
+                state = fnv_byte(state, data[end])
+                whole = fnv_byte(whole, data[end])
+                digits += data[end] <= NINE
+                end += 1
+            begins[count], ends[count], states[count] = at, end, state
+            with_digits[count], numeric[count] = digits > 0, digits == end - at
+            count += 1
+            at = end + 1
+        compact[name] = mix(whole)
+        token_starts[name + 1] = count
+    return token_starts, begins[:count], ends[:count], states[:count], with_digits[:count], numeric[:count], compact
+
+
+@njit(cache=True, nogil=True)
+def _numbered(states, asked):  # type: ignore[no-untyped-def]
+    """(number, first): the distinct words among those ``asked`` numbered as they come, -1 for others, and where each
+    number stands first."""
+    size = 1024
+    while size < 2 * states.size:
+        size *= 2
+    keys, values = np.zeros(size, dtype=np.uint64), np.empty(size, dtype=np.int32)
+    number = np.full(states.size, -1, dtype=np.int32)
+    first = np.empty(states.size, dtype=np.int32)
+    count = 0
+    mask = np.uint64(size - 1)
+    for token in range(states.size):
+        if not asked[token]:
+            continue
+        digest = mix(states[token])
+        place = np.int64(digest & mask)
+        while keys[place] != 0 and keys[place] != digest:
+            place = np.int64(np.uint64(place + 1) & mask)
+        if keys[place] == 0:
+            keys[place], values[place] = digest, count
+            first[count] = token
+            count += 1
+        number[token] = values[place]
+    return number, first[:count]
 
 
 @njit(cache=True, nogil=True)
@@ -189,6 +262,7 @@ def look_up(data, starts, vocabulary, joined):  # type: ignore[no-untyped-def]
     (
         keys,
         values,
+        word_present,
         concept_of,
         word_data,
         word_starts,
@@ -200,121 +274,93 @@ def look_up(data, starts, vocabulary, joined):  # type: ignore[no-untyped-def]
         near_starts,
         near,
     ) = vocabulary
-    joined_keys, joined_values, joined_first, joined_second = joined
-    names = starts.size - 1
-    token_starts = np.empty(names + 1, dtype=np.int32)
-    most = names + 1
-    for at in range(starts[0], starts[names]):
-        most += data[at] == SPACE
-    concepts = np.empty(most, dtype=np.int32)
-    numeric = np.empty(most, dtype=np.bool_)
-    typo_starts = np.empty(most + 1, dtype=np.int32)
-    typos = np.empty(4 * most, dtype=np.int32)
-    extra_starts = np.empty(names + 1, dtype=np.int32)
-    extras = np.empty(1024, dtype=np.int32)
-    compact = np.empty(names, dtype=np.uint64)
-    # Words met before: hash -> where their typos are kept.
-    seen_keys = np.zeros(4096, dtype=np.uint64)
-    seen_values = np.full(4096, -1, dtype=np.int32)
-    seen_starts = np.zeros(4096, dtype=np.int32)
-    seen_typos = np.empty(4096, dtype=np.int32)
-    seen = 0
-    count, typo_count, extra_count = 0, 0, 0
-    token_starts[0] = typo_starts[0] = extra_starts[0] = 0
-    for name in range(names):
-        begin, stop = starts[name], starts[name + 1]
-        whole = FNV_START
-        last_state, last_length = FNV_START, 0
-        at = begin
-        while at < stop:
-            state, end = FNV_START, at
-            digits = 0
-            while end < stop and data[end] != SPACE:
-                state = fnv_byte(state, data[end])
-                whole = fnv_byte(whole, data[end])
-                digits += data[end] <= NINE
-                end += 1
-            digest = mix(state)
+    joined_keys, joined_values, joined_present, joined_first, joined_second = joined
+    token_starts, begins, ends, states, with_digits, numeric, compact = _hashed_words(data, starts)
+    tokens, names = begins.size, starts.size - 1
+
+    words = np.full(tokens, -1, dtype=np.int32)
+    concepts = np.full(tokens, -1, dtype=np.int32)
+    asked = np.empty(tokens, dtype=np.bool_)
+    for token in range(tokens):
+        digest = mix(states[token])
+        if may_hold(word_present, digest):
             word = find(keys, values, digest)
-            concepts[count] = concept_of[word] if word >= 0 else -1
-            numeric[count] = digits == end - at
-
-            # Typos of known words are in the index, those of others are found once per batch.
             if word >= 0:
-                first, number = near_starts[word], near_starts[word + 1] - near_starts[word]
-                if number:
-                    typos = grown(typos, typo_count + number)
-                    typos[typo_count : typo_count + number] = near[first : first + number]
-                    typo_count += number
-            known = find(seen_keys, seen_values, digest) if word < 0 else np.int32(0)
-            if known < 0:
-                known = seen
-                if 2 * (seen + 1) > seen_keys.size:
-                    larger_keys = np.zeros(2 * seen_keys.size, dtype=np.uint64)
-                    larger_values = np.full(2 * seen_keys.size, -1, dtype=np.int32)
-                    for place in range(seen_keys.size):
-                        if seen_keys[place] != 0:
-                            put(larger_keys, larger_values, seen_keys[place], seen_values[place])
-                    seen_keys, seen_values = larger_keys, larger_values
-                put(seen_keys, seen_values, digest, np.int32(seen))
-                seen_starts = grown(seen_starts, seen + 2)
-                first = seen_starts[seen]
-                if digits == 0:  # see _has_digit
-                    seen_typos, first = _typos(
-                        seen_typos,
-                        first,
-                        data,
-                        at,
-                        end,
-                        concepts[count],
-                        concept_of,
-                        word_data,
-                        word_starts,
-                        delete_keys,
-                        delete_values,
-                        delete_starts,
-                        delete_words,
-                        delete_present,
-                    )
-                seen += 1
-                seen_starts[seen] = first
-            number = seen_starts[known + 1] - seen_starts[known] if word < 0 else 0
-            if number:
-                typos = grown(typos, typo_count + number)
-                for place in range(number):
-                    typos[typo_count + place] = seen_typos[seen_starts[known] + place]
-                typo_count += number
+                words[token], concepts[token] = word, concept_of[word]
+        asked[token] = words[token] < 0 and not with_digits[token]  # see _has_digit
 
-            if extra_count + 3 > extras.size:
-                extras = grown(extras, extra_count + 3)
-            length = end - at
-            if word < 0 and length >= MIN_JOINED_LENGTH:
-                pair = find(joined_keys, joined_values, digest)
+    # Typos of known words are in the index, those of others are found once per batch.
+    unknown, first = _numbered(states, asked)
+    unknown_starts = np.zeros(first.size + 1, dtype=np.int32)
+    unknown_typos = np.empty(max(1024, first.size), dtype=np.int32)
+    for number in range(first.size):
+        last = -1
+        while last < 0:
+            last = _put_typos(
+                unknown_typos,
+                unknown_starts[number],
+                data,
+                begins[first[number]],
+                ends[first[number]],
+                -1,
+                concept_of,
+                word_data,
+                word_starts,
+                delete_keys,
+                delete_values,
+                delete_starts,
+                delete_words,
+                delete_present,
+            )
+            if last < 0:
+                unknown_typos = grown(unknown_typos, unknown_typos.size + 1)
+        unknown_starts[number + 1] = last
+
+    typo_starts = np.empty(tokens + 1, dtype=np.int32)
+    typo_starts[0] = 0
+    for token in range(tokens):
+        count = 0
+        if words[token] >= 0:
+            count = near_starts[words[token] + 1] - near_starts[words[token]]
+        elif unknown[token] >= 0:
+            count = unknown_starts[unknown[token] + 1] - unknown_starts[unknown[token]]
+        typo_starts[token + 1] = typo_starts[token] + count
+    typos = np.empty(typo_starts[tokens], dtype=np.int32)
+    for token in range(tokens):
+        count = typo_starts[token + 1] - typo_starts[token]
+        if count == 0:
+            continue
+        if words[token] >= 0:
+            for at in range(count):
+                typos[typo_starts[token] + at] = near[near_starts[words[token]] + at]
+        else:
+            for at in range(count):
+                typos[typo_starts[token] + at] = unknown_typos[unknown_starts[unknown[token]] + at]
+
+    extra_starts = np.empty(names + 1, dtype=np.int32)
+    extras = np.empty(3 * tokens, dtype=np.int32)
+    count = 0
+    extra_starts[0] = 0
+    for name in range(names):
+        for token in range(token_starts[name], token_starts[name + 1]):
+            length = ends[token] - begins[token]
+            if words[token] < 0 and length >= MIN_JOINED_LENGTH:
+                digest = mix(states[token])
+                pair = find(joined_keys, joined_values, digest) if may_hold(joined_present, digest) else np.int32(-1)
                 if pair >= 0:
-                    extras[extra_count], extras[extra_count + 1] = joined_first[pair], joined_second[pair]
-                    extra_count += 2
-            if min(last_length, length) >= MIN_PART_LENGTH and last_length + length >= MIN_JOINED_LENGTH:
-                both = find(keys, values, mix(fnv(last_state, data, at, end)))
+                    extras[count], extras[count + 1] = joined_first[pair], joined_second[pair]
+                    count += 2
+            if token == token_starts[name]:
+                continue
+            before = ends[token - 1] - begins[token - 1]
+            if min(before, length) >= MIN_PART_LENGTH and before + length >= MIN_JOINED_LENGTH:
+                digest = mix(fnv(states[token - 1], data, begins[token], ends[token]))
+                both = find(keys, values, digest) if may_hold(word_present, digest) else np.int32(-1)
                 if both >= 0:
-                    extras[extra_count] = concept_of[both]
-                    extra_count += 1
-            count += 1
-            typo_starts[count] = typo_count
-            last_state, last_length = state, length
-            at = end + 1
-        compact[name] = mix(whole)
-        token_starts[name + 1] = count
-        extra_starts[name + 1] = extra_count
-    return (
-        token_starts,
-        concepts[:count],
-        numeric[:count],
-        typo_starts[: count + 1],
-        typos[:typo_count],
-        extra_starts,
-        extras[:extra_count],
-        compact,
-    )
+                    extras[count] = concept_of[both]
+                    count += 1
+        extra_starts[name + 1] = count
+    return token_starts, concepts, numeric, typo_starts, typos, extra_starts, extras[:count].copy(), compact
 
 
 @njit(cache=True, nogil=True)
