@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -77,18 +77,20 @@ class Farm:
         """
         started = time.monotonic()
         self._pending.extend(tasks)
+        told: list[tuple[ChunkTask, CheckpointRecord]] = []
         try:
             while self._in_flight or (self._pending and self._given_up is None):
                 threads = sum(self._client.nthreads().values())
                 self._require_workers(threads)
                 self._fill(threads)
+                # Workers have their next chunk before anybody is told of the last one.
+                for task, record in told:
+                    on_chunk(task, record)
                 on_tick(threads)
-                for future in self._finished():
-                    flight = self._in_flight.pop(future)
-                    record = self._settle(future, flight.task)
-                    if record is not None:
-                        on_chunk(flight.task, record)
+                told = list(self._settled())
                 self._restart_overdue()
+            for task, record in told:
+                on_chunk(task, record)
         finally:
             for future in self._in_flight:
                 future.cancel()
@@ -125,6 +127,14 @@ class Farm:
         except (TimeoutError, CancelledError):  # nothing yet, or a future that the scheduler dropped
             pass
         return [future for future in self._in_flight if future.done()]
+
+    def _settled(self) -> Iterator[tuple[ChunkTask, CheckpointRecord]]:
+        """What finished since the last call and has a checkpoint."""
+        for future in self._finished():
+            flight = self._in_flight.pop(future)
+            record = self._settle(future, flight.task)
+            if record is not None:
+                yield flight.task, record
 
     def _settle(self, future: Future[Any], task: ChunkTask) -> CheckpointRecord | None:
         if future.status == "finished":

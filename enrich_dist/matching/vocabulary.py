@@ -53,12 +53,14 @@ _ARRAYS = [
     "common",
     "state_starts",
     "state_postings",
+    "home_starts",
+    "home_states",
+    "home_postings",
     "name_weights",
     "name_token_starts",
     "name_tokens",
     "name_state_starts",
     "name_states",
-    "name_state_bits",
     "numeric",
     "compact",
     "compact_keys",
@@ -100,12 +102,16 @@ class Vocabulary:
 
     @property
     def index(self) -> tuple[Any, ...]:
-        """What ``kernels.overlap.similar_names`` takes as ``index``."""
+        """What ``kernels.overlap.similar_names`` takes as ``index``.
+
+        By concept: its weight, its names, its number among the common ones; then the names of a common one by state,
+        and those of a rare one with their states; by name: weight, concepts, states.
+        """
         return (
             *self.take("weights", "posting_starts", "postings", "common", "state_starts", "state_postings"),
             self.state_count,
-            *self.take("name_weights", "name_token_starts", "name_tokens"),
-            *self.take("name_state_starts", "name_states", "name_state_bits"),
+            *self.take("home_starts", "home_states", "home_postings", "name_weights"),
+            *self.take("name_token_starts", "name_tokens", "name_state_starts", "name_states"),
         )
 
     @property
@@ -209,7 +215,6 @@ def write_vocabulary(
     order = np.lexsort((state, name))
     starts = starts_of(name[order], name_count)
     arrays["name_state_starts"], arrays["name_states"] = starts.astype(np.int32), state[order].astype(np.int32)
-    arrays["name_state_bits"] = _state_bits(name[order], state[order], state_count, name_count)
     arrays.update(_state_postings(bearer_concept, bearer, common, (starts, state[order]), state_count, name_count))
     for part in _ARRAYS:
         np.save(directory / f"vocabulary_{part}.npy", arrays[part])
@@ -313,29 +318,29 @@ def _joined(surface: pa.Array, owner: Ints, concept: Ints, word_hashes: Hashes) 
     }
 
 
-def _state_bits(names: Ints, states: Ints, state_count: int, name_count: int) -> Ints:
-    """uint64 by name: bit ``state % 64`` of each of its states, and all bits where a company's state is unknown."""
-    bits = np.zeros(name_count, dtype=np.uint64)
-    np.bitwise_or.at(bits, names, np.uint64(1) << (states % 64).astype(np.uint64))
-    bits[names[states == state_count]] = np.uint64(0xFFFFFFFFFFFFFFFF)
-    return bits
-
-
 def _state_postings(
     concept: Ints, bearer: Ints, common: Ints, name_states: tuple[Ints, Ints], state_count: int, name_count: int
 ) -> dict[str, Any]:
-    """Names of common concepts by (common concept, state); ``name_states``: (starts, states) by name."""
+    """Names by concept and state; ``name_states``: (starts, states) by name.
+
+    Of common concepts in blocks by (common concept, state), of others as lists of (state, name) by concept.
+    """
     starts, state = name_states
-    here = common[concept] >= 0
-    concept, bearer = common[concept[here]].astype(np.int64), bearer[here]
     counts = starts[bearer + 1] - starts[bearer]
     at = np.repeat(starts[bearer], counts) + (
         np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
     )
-    block = np.repeat(concept, counts) * (state_count + 1) + state[at]
+    block = np.repeat(concept.astype(np.int64), counts) * (state_count + 1) + state[at]
     pairs = np.unique(block * max(name_count, 1) + np.repeat(bearer, counts))
+    block, name = pairs // max(name_count, 1), pairs % max(name_count, 1)
+    owner, segment = block // (state_count + 1), block % (state_count + 1)
+    is_common = common[owner] >= 0
     blocks = int(common.max(initial=-1) + 1) * (state_count + 1)
+    block = common[owner[is_common]].astype(np.int64) * (state_count + 1) + segment[is_common]
     return {
-        "state_starts": starts_of(pairs // max(name_count, 1), blocks).astype(np.int32),
-        "state_postings": (pairs % max(name_count, 1)).astype(np.int32),
+        "state_starts": starts_of(block, blocks).astype(np.int32),
+        "state_postings": name[is_common].astype(np.int32),
+        "home_starts": starts_of(owner[~is_common], len(common)).astype(np.int32),
+        "home_states": segment[~is_common].astype(np.int32),
+        "home_postings": name[~is_common].astype(np.int32),
     }

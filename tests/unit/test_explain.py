@@ -200,11 +200,12 @@ def test_words_that_only_the_whole_name_explains(tmp_path: Path, level: str, agr
     index = open_index(tmp_path)
     rows = [{"source_row": 1, "recipient_id": "r", "name": "PLACELESSANALITICS"}]
     recipients = pa.Table.from_pylist(rows, schema=schema.RECIPIENT)
+    first = int(index.vocabulary.arrays["name_tokens"][0])
     pair = ComparedNames(row=0, name_code=0, name_kind=0, name_level=schema.NAME_LEVELS.index(level))
 
     nameless = ComparedNames(row=0, name_code=-1, name_kind=0, name_level=0)
     found = shared_words(
-        index, recipients, [pair, nameless], word_information({}, 1000, index.vocabulary), {0: 7}
+        index, recipients, [pair, nameless], word_information({}, 1000, index.vocabulary), {first: 7}
     )  # fmt: skip
 
     assert found[1] is None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from enrich_dist.matching.kernels.overlap import _block_size, _leave_out, _probes
+from enrich_dist.matching.kernels.overlap import _blocks_everywhere, _home_blocks, _probes
 
 
 @njit(cache=True, nogil=True)
@@ -17,15 +17,16 @@ def count_looks(queries, states, bearers, tokens, index, unknown_weight, floors,
     """(looks into each common concept's block by state, looks into each rare concept's block), both int64.
 
     Arguments as of ``similar_names``. The first has the layout of ``state_starts`` without its end, the second is by
-    concept.
+    concept. Looks for a rare concept within a state, which lead to a few names, are not counted.
     """
     token_starts, concepts, _, typo_starts, typos, extra_starts, extras, _ = tokens
-    weights, posting_starts, _, common, state_starts, _, state_count, _, _, _, _, _, _ = index
+    weights, posting_starts, _, common, state_starts, _, state_count, home_starts, home_states = index[:9]
     by_state = np.zeros(state_starts.size - 1, dtype=np.int64)
     by_concept = np.zeros(weights.size, dtype=np.int64)
     probes = np.empty(256, dtype=np.int32)
     probe_weights = np.empty(256, dtype=np.int32)
     sizes = np.empty(256, dtype=np.int32)
+    blocks = np.empty((256, 4), dtype=np.int32)
     for query in range(queries.size):
         count, total = _probes(
             queries[query],
@@ -41,16 +42,20 @@ def count_looks(queries, states, bearers, tokens, index, unknown_weight, floors,
             extra_starts,
             extras,
         )
+        state = states[query]
+        if state >= 0:
+            _home_blocks(
+                count, probes, probe_weights, sizes, blocks, total, floors[query],
+                state, common, state_starts, state_count, home_starts, home_states,
+            )  # fmt: skip
+            for probe in range(count):
+                place = common[probes[probe]]
+                if sizes[probe] > 0 and place >= 0:
+                    by_state[place * (state_count + 1) + state] += bearers[query]
+                    by_state[place * (state_count + 1) + state_count] += bearers[query]
+        floor = floors[query] if state < 0 else floor_elsewhere
+        _blocks_everywhere(count, probes, probe_weights, sizes, total, floor, common, posting_starts)
         for probe in range(count):
-            sizes[probe] = _block_size(probes[probe], states[query], posting_starts, common, state_starts, state_count)
-        _leave_out(count, probes, probe_weights, sizes, total, common, floors[query], floor_elsewhere)
-        for probe in range(count):
-            if sizes[probe] == 0:
-                continue
-            place = common[probes[probe]]
-            if place < 0:
+            if sizes[probe] > 0:
                 by_concept[probes[probe]] += bearers[query]
-            else:
-                by_state[place * (state_count + 1) + states[query]] += bearers[query]
-                by_state[place * (state_count + 1) + state_count] += bearers[query]
     return by_state, by_concept

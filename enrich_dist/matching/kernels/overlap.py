@@ -2,8 +2,9 @@
 
 Covers the join over posting lists with the idea of the prefix filter (Chaudhuri, Ganti and Kaushik 2006; Bayardo, Ma
 and Srikant 2007, All-Pairs): the largest blocks of a name are left out as long as what they could add cannot make a
-match by itself. Rare concepts are looked up everywhere, common ones within the state of the name. What is left out
-adds to the bound, and pairs whose bound reaches the floor are counted exactly.
+match by itself. A name is looked for twice: at home, among the names of its state, by all its concepts; and everywhere
+by its rare ones, where more overlap is asked, so that more can be left out. What is left out adds to the bound, and
+pairs whose bound reaches the floor are counted exactly.
 Weights and similarities are whole numbers (per mille).
 """
 
@@ -76,11 +77,9 @@ def similar_names(queries, states, bearers, tokens, index, unknown_weight, floor
     """Pairs (query, index name) whose weighted overlap is at least their floor (``floors``: per mille, Dice).
 
     ``queries``: positions of names in ``tokens``; ``states``: the state code of each, -1 where unknown; ``bearers``:
-    how many recipients ask, by which what is left out is counted. ``index``:
-    (weights, posting_starts, postings, common, state_starts, state_postings, state_count, name_weights,
-    name_token_starts, name_tokens, name_state_starts, name_states, name_state_bits). ``floor_elsewhere``: that
-    of names no company of which may be in the query's state. ``block_limit``: longest posting list of a state that is
-    looked at.
+    how many recipients ask, by which what is left out is counted. ``index``: ``Vocabulary.index``.
+    ``floor_elsewhere``: that of names no company of which may be in the query's state. ``block_limit``: longest posting
+    list of a common word that is looked at.
 
     Dice of two names is twice the weight they share over the sum of their weights. Returns (query, name, similarity,
     blocks left out, pairs left out).
@@ -94,19 +93,23 @@ def similar_names(queries, states, bearers, tokens, index, unknown_weight, floor
         state_starts,
         state_postings,
         state_count,
+        home_starts,
+        home_states,
+        home_postings,
         name_weights,
         name_token_starts,
         name_tokens,
         name_state_starts,
         name_states,
-        name_state_bits,
     ) = index
     names = name_weights.size
     shared = np.zeros(names, dtype=np.int32)
     touched = np.empty(names, dtype=np.int32)
+    agrees_by = np.zeros(weights.size, dtype=np.int32)
     probes = np.empty(256, dtype=np.int32)
     probe_weights = np.empty(256, dtype=np.int32)
     sizes = np.empty(256, dtype=np.int32)
+    blocks = np.empty((256, 4), dtype=np.int32)
     out_query = np.empty(1024, dtype=np.int32)
     out_name = np.empty(1024, dtype=np.int32)
     out_similarity = np.empty(1024, dtype=np.int32)
@@ -126,59 +129,73 @@ def similar_names(queries, states, bearers, tokens, index, unknown_weight, floor
             extra_starts,
             extras,
         )
-        floor = floors[query]
         for probe in range(count):
-            sizes[probe] = _block_size(probes[probe], states[query], posting_starts, common, state_starts, state_count)
-        bound = _leave_out(count, probes, probe_weights, sizes, total, common, floor, floor_elsewhere)
-        everywhere = states[query] < 0
-        here = np.uint64(0) if everywhere else np.uint64(1) << np.uint64(states[query] & 63)
-        touched_count, in_state_only = 0, 0
-        for probe in range(count):
-            if sizes[probe] == 0:
-                continue
-            concept, weight = probes[probe], probe_weights[probe]
-            place = common[concept]
-            if place < 0:
-                for at in range(posting_starts[concept], posting_starts[concept + 1]):
-                    name = postings[at]
-                    if shared[name] == 0:
-                        touched[touched_count] = name
-                        touched_count += 1
-                    shared[name] += weight
-                continue
-            in_state_only += weight
-            # The names of the state, then those of companies without one. One in both counts twice: no harm in a bound.
-            for segment in (states[query], state_count):
-                begin = state_starts[place * (state_count + 1) + segment]
-                end = state_starts[place * (state_count + 1) + segment + 1]
-                if end - begin > block_limit:
-                    blocks_out += bearers[query]
-                    pairs_out += bearers[query] * (end - begin)
-                    bound += weight
+            agrees_by[probes[probe]] = probe_weights[probe]
+        state = states[query]
+        for home in (True, False):
+            floor = floors[query] if home or state < 0 else floor_elsewhere
+            if home:
+                if state < 0:
                     continue
-                for at in range(begin, end):
-                    name = state_postings[at]
-                    if shared[name] == 0:
-                        touched[touched_count] = name
-                        touched_count += 1
-                    shared[name] += weight
-        for at in range(touched_count):
-            name = touched[at]
-            whole = total + name_weights[name]
-            near = everywhere or name_state_bits[name] & here != 0
-            # What a name may share besides: what was left out, and of names elsewhere the common words.
-            most = shared[name] + bound + (0 if near else in_state_only)
-            shared[name] = 0
-            if 2000 * most < (floor if near else floor_elsewhere) * whole:
-                continue
-            agreed = _agreed(name, probes, probe_weights, count, name_token_starts, name_tokens)
-            if 2000 * agreed >= floor * whole and (
-                2000 * agreed >= floor_elsewhere * whole
-                or everywhere
-                or _may_be_in(
-                    name_states, name_state_starts[name], name_state_starts[name + 1], states[query], state_count
-                )
-            ):
+                bound = _home_blocks(
+                    count, probes, probe_weights, sizes, blocks, total, floor,
+                    state, common, state_starts, state_count, home_starts, home_states,
+                )  # fmt: skip
+            else:
+                bound = _blocks_everywhere(count, probes, probe_weights, sizes, total, floor, common, posting_starts)
+            touched_count = 0
+            for probe in range(count):
+                if sizes[probe] == 0:
+                    continue
+                concept, weight = probes[probe], probe_weights[probe]
+                if not home:
+                    for at in range(posting_starts[concept], posting_starts[concept + 1]):
+                        name = postings[at]
+                        if shared[name] == 0:
+                            touched[touched_count] = name
+                            touched_count += 1
+                        shared[name] += weight
+                    continue
+                capped = common[concept] >= 0
+                # The names of the state, then those of companies without one. One in both counts twice: no harm in a
+                # bound.
+                for part in range(2):
+                    begin, end = blocks[probe, 2 * part], blocks[probe, 2 * part + 1]
+                    if capped and end - begin > block_limit:
+                        blocks_out += bearers[query]
+                        pairs_out += bearers[query] * (end - begin)
+                        bound += weight
+                        continue
+                    for at in range(begin, end):
+                        name = state_postings[at] if capped else home_postings[at]
+                        if shared[name] == 0:
+                            touched[touched_count] = name
+                            touched_count += 1
+                        shared[name] += weight
+            for at in range(touched_count):
+                name = touched[at]
+                whole = total + name_weights[name]
+                most = min(shared[name] + bound, name_weights[name])
+                shared[name] = 0
+                if 2000 * most < floor * whole:
+                    continue
+                most = 0
+                for token in range(name_token_starts[name], name_token_starts[name + 1]):
+                    most += agrees_by[name_tokens[token]]
+                if 2000 * most < floor * whole:
+                    continue
+                agreed = _agreed(name, probes, probe_weights, count, name_token_starts, name_tokens)
+                if 2000 * agreed < floor * whole:
+                    continue
+                # Those at home are found already.
+                if (
+                    not home
+                    and state >= 0
+                    and _may_be_in(
+                        name_states, name_state_starts[name], name_state_starts[name + 1], state, state_count
+                    )
+                ):
+                    continue
                 if written == out_query.size:
                     out_query = grown(out_query, written + 1)
                     out_name = grown(out_name, written + 1)
@@ -186,43 +203,80 @@ def similar_names(queries, states, bearers, tokens, index, unknown_weight, floor
                 out_query[written], out_name[written] = query, name
                 out_similarity[written] = min(1000, 2000 * agreed // whole)
                 written += 1
+        for probe in range(count):
+            agrees_by[probes[probe]] = 0
     return out_query[:written], out_name[:written], out_similarity[:written], blocks_out, pairs_out
 
 
 @njit(cache=True, nogil=True)
-def _leave_out(count, probes, probe_weights, sizes, total, common, floor, floor_elsewhere):  # type: ignore[no-untyped-def]
-    """Set the sizes of blocks that need not be looked into to 0; return the weight of all that are not.
+def _home_blocks(  # type: ignore[no-untyped-def]
+    count, probes, probe_weights, sizes, blocks, total, floor,
+    state, common, state_starts, state_count, home_starts, home_states,
+):  # fmt: skip
+    """Write where the names of the state, and those of none, stand that bear each concept (``blocks``), and the sizes
+    of the blocks that must be looked into, 0 for others; return the weight of all that are left out."""
+    for probe in range(count):
+        concept = probes[probe]
+        place = common[concept]
+        for part, segment in enumerate((state, state_count)):
+            if place >= 0:
+                at = place * (state_count + 1) + segment
+                begin, end = state_starts[at], state_starts[at + 1]
+            else:
+                first, last = home_starts[concept], home_starts[concept + 1]
+                begin = _first_not_below(home_states, first, last, segment)
+                end = _first_not_below(home_states, begin, last, segment + 1)
+            blocks[probe, 2 * part], blocks[probe, 2 * part + 1] = begin, end
+        sizes[probe] = blocks[probe, 1] - blocks[probe, 0] + blocks[probe, 3] - blocks[probe, 2]
+    return _leave_out(count, probe_weights, sizes, 0, total, floor)
+
+
+@njit(cache=True, nogil=True)
+def _first_not_below(ascending, begin, end, value):  # type: ignore[no-untyped-def]
+    """Where in ``ascending[begin:end]`` the first member not below the value stands; ``end`` where there is none."""
+    while begin < end:
+        middle = (begin + end) >> 1
+        if ascending[middle] < value:
+            begin = middle + 1
+        else:
+            end = middle
+    return begin
+
+
+@njit(cache=True, nogil=True)
+def _blocks_everywhere(count, probes, probe_weights, sizes, total, floor, common, posting_starts):  # type: ignore[no-untyped-def]
+    """Write the sizes of the blocks of rare concepts that must be looked into, 0 for others; return the weight of all
+    that are not."""
+    bound = 0
+    for probe in range(count):
+        concept = probes[probe]
+        if common[concept] < 0:
+            sizes[probe] = posting_starts[concept + 1] - posting_starts[concept]
+        else:
+            sizes[probe] = 0
+            bound += probe_weights[probe]
+    return _leave_out(count, probe_weights, sizes, bound, total, floor)
+
+
+@njit(cache=True, nogil=True)
+def _leave_out(count, probe_weights, sizes, bound, total, floor):  # type: ignore[no-untyped-def]
+    """Set the sizes of blocks that need not be looked into to 0; return their weight and ``bound``.
 
     The largest go first, while names that share nothing but what was left out cannot reach the floor: the best of them
-    would weigh no more than just that. A rare word must also not be missed by names of other states, which the blocks
-    of the common words do not hold.
+    would weigh no more than just that.
     """
-    bound, elsewhere = 0, 0
-    for probe in range(count):
-        if sizes[probe] == 0:  # leads nowhere, as common ones do where the state is unknown
-            bound += probe_weights[probe]
-        if common[probes[probe]] >= 0:
-            elsewhere += probe_weights[probe]
     while True:
         largest = -1
         for probe in range(count):
             if sizes[probe] > 0 and (largest < 0 or sizes[probe] > sizes[largest]):
                 largest = probe
         if largest < 0:
-            break
+            return bound
         weight = probe_weights[largest]
         if 2000 * (bound + weight) >= floor * (total + bound + weight):
-            break
-        if common[probes[largest]] < 0:
-            if 2000 * (elsewhere + weight) >= floor_elsewhere * (total + elsewhere + weight):
-                sizes[largest] = -sizes[largest]  # kept
-                continue
-            elsewhere += weight
+            return bound
         bound += weight
         sizes[largest] = 0
-    for probe in range(count):
-        sizes[probe] = abs(sizes[probe])
-    return bound
 
 
 @njit(cache=True, nogil=True)
@@ -232,22 +286,6 @@ def _may_be_in(name_states, begin, end, state, unknown):  # type: ignore[no-unty
         if name_states[at] == state or name_states[at] == unknown:
             return True
     return False
-
-
-@njit(cache=True, nogil=True)
-def _block_size(concept, state, posting_starts, common, state_starts, state_count):  # type: ignore[no-untyped-def]
-    """How many index names the concept leads to; 0 for a common one where the state is unknown."""
-    place = common[concept]
-    if place < 0:
-        return posting_starts[concept + 1] - posting_starts[concept]
-    if state < 0:
-        return np.int32(0)
-    at = place * (state_count + 1)
-    return (
-        state_starts[at + state + 1]
-        - state_starts[at + state]
-        + (state_starts[at + state_count + 1] - state_starts[at + state_count])
-    )
 
 
 @njit(cache=True, nogil=True)
@@ -276,8 +314,8 @@ def compare_names(left, right, tokens, index, left_text, right_text, unknown_wei
     weighs ``common_weight`` at most.
     """
     token_starts, concepts, numeric, typo_starts, typos, _, _, compact = tokens
-    weights, name_weights, name_starts, name_tokens = index[0], index[7], index[8], index[9]
-    concept_numeric, name_compact = index[13], index[14]
+    weights, name_weights, name_starts, name_tokens = index[0], index[10], index[11], index[12]
+    concept_numeric, name_compact = index[15], index[16]
     left_data, left_starts = left_text
     right_data, right_starts = right_text
     levels = np.empty(left.size, dtype=np.int8)
