@@ -53,7 +53,7 @@ def count_looks(queries, states, bearers, tokens, index, unknown_weight, floors,
                 if sizes[probe] > 0 and place >= 0:
                     by_state[place * (state_count + 1) + state] += bearers[query]
                     by_state[place * (state_count + 1) + state_count] += bearers[query]
-        floor = floors[query] if state < 0 else floor_elsewhere
+        floor = floors[query] if state < 0 else max(floors[query], floor_elsewhere)
         _blocks_everywhere(count, probes, probe_weights, sizes, total, floor, common, posting_starts)
         for probe in range(count):
             if sizes[probe] > 0:

@@ -133,7 +133,7 @@ def similar_names(queries, states, bearers, tokens, index, unknown_weight, floor
             agrees_by[probes[probe]] = probe_weights[probe]
         state = states[query]
         for home in (True, False):
-            floor = floors[query] if home or state < 0 else floor_elsewhere
+            floor = floors[query] if home or state < 0 else max(floors[query], floor_elsewhere)
             if home:
                 if state < 0:
                     continue
