@@ -7,8 +7,7 @@ order of the steps nor their checks (``dagster_defs``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from distributed import Client
 
 from enrich_dist import chunks, companies, reduce
 from enrich_dist.checkpoints import CheckpointRecord, CheckpointStore, checkpoint_key
-from enrich_dist.duck import DRIVER_MEMORY_MB, connect
+from enrich_dist.duck import DRIVER_MEMORY_MB
 from enrich_dist.errors import SourceError
 from enrich_dist.farm import Farm, FarmPolicy, WorkerMemory, memory_per_worker
 from enrich_dist.files import directory_name, document_digest, file_digest
@@ -169,9 +168,9 @@ class Pipeline:
             failed_attempts, farm_seconds = 0, 0.0
             if waiting:
                 cluster = client()
-                with self._observer(tasks, finished, store) as observer:
-                    farm = Farm(cluster, self.matcher(), self._policy())
-                    outcome = farm.run(waiting, on_chunk=observer.chunk_finished, on_tick=observer.tick)
+                observer = self._observer(tasks, finished, store)
+                farm = Farm(cluster, self.matcher(), self._policy())
+                outcome = farm.run(waiting, on_chunk=observer.chunk_finished, on_tick=observer.tick)
                 computed, failed_attempts, farm_seconds = outcome.records, outcome.failed_attempts, outcome.seconds
             records = {**finished, **computed}
             # Of all chunks in the result, also those that an earlier run computed: the latest materialization
@@ -329,20 +328,18 @@ class Pipeline:
             for chunk in plan
         ]
 
-    @contextmanager
     def _observer(
         self, tasks: Sequence[ChunkTask], finished: dict[str, CheckpointRecord], store: CheckpointStore
-    ) -> Iterator[FarmObserver]:
+    ) -> FarmObserver:
         company = self.directory.output("award_companies", "companies") / "companies.parquet"
-        with connect(memory_mb=DRIVER_MEMORY_MB, scratch=self.directory.scratch) as connection:
-            connection.read_parquet(str(company)).create_view("companies")
-            yield FarmObserver(
-                tasks,
-                finished,
-                store,
-                matched=reduce.MatchedSoFar(connection),
-                awards_total=self.directory.latest("sbir_awards").rows,
-            )
+        counts = pq.read_table(company, columns=["company_id", "award_count"]).sort_by("company_id")["award_count"]
+        return FarmObserver(
+            tasks,
+            finished,
+            store,
+            matched=reduce.MatchedSoFar(counts.to_numpy()),
+            awards_total=self.directory.latest("sbir_awards").rows,
+        )
 
 
 def _sha256(records: dict[str, CheckpointRecord], task: ChunkTask) -> str:

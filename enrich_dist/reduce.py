@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -301,32 +303,27 @@ def _write_regular(reader: pa.RecordBatchReader, path: Path) -> int:
     return written + len(rest)
 
 
-# What weighs enough in nearly every run: a rule of thumb, as the weights are known at the end only.
-_LIKELY = "uei_agreement = 1 or duns_agreement = 1 or (name_level >= 6 and place_level >= 2)"
-
-
 class MatchedSoFar:
     """Counts awards whose company has a likely match in the checkpoints seen so far.
 
-    An estimate for progress: which candidates are accepted is known when all are there.
+    An estimate for progress, quick enough to be made after every chunk: a shared identifier, or the same name in a
+    place that does not conflict. Which candidates are accepted is known when all are there.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self._connection = connection
-        connection.execute("create or replace temp table seen (company_id integer primary key)")
+    _COLUMNS: Final = ["company_id", "uei_agreement", "duns_agreement", "name_level", "place_level"]
+
+    def __init__(self, award_counts: npt.NDArray[np.int32]) -> None:
+        """``award_counts``: awards of every company, by company id."""
+        self._award_counts = award_counts
+        self._seen = np.zeros(len(award_counts), dtype=bool)
 
     def add(self, checkpoints: Sequence[Path]) -> None:
         """Take the candidates of finished chunks into account."""
-        if not checkpoints:
-            return
-        create_candidates(self._connection, checkpoints)
-        self._connection.execute(
-            f"insert or ignore into seen select distinct company_id from candidates where {_LIKELY}"
-        )
+        for path in checkpoints:
+            table = pq.read_table(path, columns=self._COLUMNS, use_threads=False)
+            company, uei, duns, name, place = (table[column].to_numpy() for column in self._COLUMNS)
+            self._seen[company[(uei == 1) | (duns == 1) | ((name >= 6) & (place >= 2))]] = True
 
     def awards(self) -> int:
         """Awards of the companies seen."""
-        [(count,)] = self._connection.execute(
-            "select coalesce(sum(award_count), 0) from companies join seen using (company_id)"
-        ).fetchall()
-        return int(count)
+        return int(self._award_counts[self._seen].sum())

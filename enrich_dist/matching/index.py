@@ -8,6 +8,7 @@ publication (the caller's), nor what is searched (``blocking``, ``compare``).
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist.matching.arrays import Lists, load, starts_of
+from enrich_dist.matching.kernels.text import Hashes, find_all, hash_table, hash_texts
 from enrich_dist.matching.normalise import (
     normalise_cities,
     normalise_codes,
     normalise_streets,
     split_names,
 )
-from enrich_dist.matching.text_arrays import Ints, whole
+from enrich_dist.matching.text_arrays import Ints, text_buffers, whole
 from enrich_dist.matching.vocabulary import Vocabulary, open_vocabulary, write_vocabulary
 
 UEI_PATTERN = "[A-Z0-9]{12}"
@@ -50,8 +52,16 @@ class Relation:
 
     def look_up(self, values: pa.Array) -> Ints:
         """Codes of the values, int64, -1 where no company bears the value."""
-        found = pc.index_in(values, value_set=self.texts, skip_nulls=True)
-        return np.asarray(pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64))
+        found = find_all(*self._table, hash_texts(*text_buffers(values), False))
+        known = np.flatnonzero(found >= 0)
+        # Equal hashes are not yet equal texts; a missing value has the hash of the empty one.
+        same = pc.equal(values.take(pa.array(known)), self.texts.take(pa.array(found[known])))
+        found[known[~pc.fill_null(same, False).to_numpy(zero_copy_only=False)]] = -1
+        return np.asarray(found.astype(np.int64))
+
+    @functools.cached_property
+    def _table(self) -> tuple[Hashes, Ints]:
+        return hash_table(hash_texts(*text_buffers(self.texts), False), np.arange(len(self.texts)))
 
     def agreement(self, codes: Ints, missing: Ints, companies: Ints) -> npt.NDArray[np.int8]:
         """Whether a company bears the text: 1 yes, -1 no, 0 where ``missing`` or the company bears none.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -405,14 +406,14 @@ def test_counts_of_all_chunks_are_added(tmp_path: Path, connection: duckdb.DuckD
     assert read_counts(connection, []) == {kind: {} for kind in schema.COUNT_KINDS}
 
 
-def test_awards_matched_so_far_count_each_company_once(tmp_path: Path, connection: duckdb.DuckDBPyConnection) -> None:
+def test_awards_matched_so_far_count_each_company_once(tmp_path: Path) -> None:
     good = {**EXACT_NAME, **SAME_TOWN}
     first, second = checkpoints(
         tmp_path / "c",
         [candidate(0, "a", **good), candidate(1, "b", **EXACT_NAME, **OTHER_STATE)],
         [candidate(0, "c", **good), candidate(2, "d", uei_agreement=1)],
     )
-    counter = MatchedSoFar(connection)
+    counter = MatchedSoFar(np.array([1, 2, 3], dtype=np.int32))
 
     counts = [counter.awards()]
     for path in (first, second, second):
