@@ -9,6 +9,7 @@ from distributed import Client
 from pydantic import Field, PrivateAttr
 
 from enrich_dist.cluster import ClusterStart
+from enrich_dist.matching.warm import warm_up
 from enrich_dist.observe.status import all_chunks_finished
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import LoadedSettings, load_settings
@@ -45,7 +46,7 @@ class DaskCluster(dg.ConfigurableResource):  # type: ignore[type-arg]
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["DaskCluster"]:
         """Start the cluster, and close it when the run ends."""
         pipeline = self.settings.pipeline(context.run_id or "")
-        with ClusterStart(pipeline.settings, pipeline.directory.scratch / "dask") as start:
+        with ClusterStart(pipeline.settings, pipeline.directory.scratch / "dask", prepare=warm_up) as start:
             if not all_chunks_finished(pipeline.directory):
                 start.begin()
             self._start = start

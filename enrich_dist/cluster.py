@@ -7,10 +7,11 @@ cover TLS.
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future as ThreadFuture
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -84,15 +85,23 @@ def open_client(settings: Settings, scratch: Path) -> Iterator[Client]:
         yield client
 
 
+async def _run_aside(function: Callable[[], None]) -> None:
+    # In a thread: a worker that imports for seconds must answer the scheduler meanwhile.
+    await asyncio.to_thread(function)
+
+
 class ClusterStart:
     """A cluster that can start in the background while the plan is made.
 
     Context manager; ``begin()`` starts it, ``client()`` starts it if need be and waits for it. Leaving closes it.
     """
 
-    def __init__(self, settings: Settings, scratch: Path) -> None:
+    def __init__(self, settings: Settings, scratch: Path, prepare: Callable[[], None] | None = None) -> None:
+        """``prepare`` is run on every worker that is there at the start, so that the first chunks need not wait for
+        imports; whether it succeeds does not matter."""
         self._settings = settings
         self._scratch = scratch
+        self._prepare = prepare
         self._client: ThreadFuture[Client] = ThreadFuture()
         self._leave = threading.Event()
         self._thread = threading.Thread(target=self._hold, name="cluster-start", daemon=True)
@@ -121,6 +130,9 @@ class ClusterStart:
         try:
             with open_client(self._settings, self._scratch) as client:
                 self._client.set_result(client)
+                if self._prepare is not None:
+                    with suppress(OSError, TimeoutError):  # a worker that left; the others do not depend on it
+                        client.run(_run_aside, self._prepare, on_error="return")
                 self._leave.wait()
         except BaseException as failure:  # handed to whoever asks for the client  # noqa: BLE001
             if not self._client.done():

@@ -1,0 +1,49 @@
+"""Gets a process ready to match: imports what matching needs and compiles or loads every kernel.
+
+Covers the smallest match that uses all of them. Does not open a run's index.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+
+def warm_up() -> None:
+    """Match one recipient with one company. Takes seconds, or a minute where nothing is compiled yet."""
+    import pyarrow as pa
+
+    from enrich_dist import schema
+    from enrich_dist.matching import OrganisationMatcher
+    from enrich_dist.matching.blocking import prepare
+    from enrich_dist.matching.blocks import BlockCounts
+    from enrich_dist.matching.index import build_index
+
+    place = {"address": "1 Main St", "city": "Dayton", "state": "OH", "zip5": "45402"}
+    company = {
+        "company_id": 0,
+        "company_key": "0",
+        "name": "Acme Widget Works, Inc.",
+        "names": [],
+        "ueis": [],
+        "duns": [],
+        "locations": [place],
+        "award_count": 1,
+    }
+    recipient = {
+        "source_row": 1,
+        "recipient_id": "1",
+        "name": "ACME WIDGETS WORKS LLC",
+        "alternate_names": [],
+        "address_line_1": "1 MAIN STREET",
+        "city": "DAYTON",
+        "state": "OH",
+        "zip5": "45402",
+    }
+    with TemporaryDirectory() as name:
+        build_index(pa.Table.from_pylist([company], schema=schema.COMPANY), Path(name))
+        matcher = OrganisationMatcher()
+        index = matcher.open_index(Path(name))
+        recipients = pa.Table.from_pylist([recipient], schema=schema.RECIPIENT)
+        matcher.match(index, recipients)
+        BlockCounts(index, matcher.config).add(prepare(index, recipients))
