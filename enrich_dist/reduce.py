@@ -9,6 +9,7 @@ result (``quality``).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -251,12 +252,23 @@ def _register(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table)
     connection.from_arrow(table).create(name)
 
 
-def write_enriched_awards(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
-    """Write all valid awards with their match to Parquet, in the order of their source; return the rows.
+def store_enriched_awards(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
+    """All valid awards with their match, in the order of their source, as table ``enriched_awards`` and as Parquet;
+    return the rows.
 
-    Needs tables ``awards``, ``award_companies``, ``company_matches``. Recipient columns are filled for accepted
-    matches only: a candidate that waits for review must not be taken for one.
+    Needs ``awards``, ``award_companies``, ``company_matches``. Recipient columns are filled for accepted matches only:
+    a candidate that waits for review must not be taken for one.
     """
+    query = _enriched_awards_sql(connection)
+    # Both take as long, and neither keeps all cores busy.
+    with connection.cursor() as beside, ThreadPoolExecutor(1) as pool:
+        stored = pool.submit(beside.execute, f"create table enriched_awards as {query}")
+        rows = _write_regular(connection.sql(query).to_arrow_reader(_ROW_GROUP_ROWS), path)
+        stored.result()
+    return rows
+
+
+def _enriched_awards_sql(connection: duckdb.DuckDBPyConnection) -> str:
     award_columns = [name for name, *_ in connection.execute("describe awards").fetchall()]
     own = {"company_key", "match_status", "match_method", "match_probability", "match_weight"}
     own |= {f"recipient_{_bare(name)}" for name in _RECIPIENT_COLUMNS}
@@ -267,7 +279,7 @@ def write_enriched_awards(connection: duckdb.DuckDBPyConnection, path: Path) -> 
         f"case when m.match_status = 'matched' then m.{column} end as {column}"
         for column in (quoted(f"recipient_{_bare(name)}") for name in _RECIPIENT_COLUMNS)
     )
-    rows = connection.sql(f"""
+    return f"""
         select {awards}, m.company_key, m.match_status,
                case when m.match_status <> 'unmatched' then m.match_method end as match_method,
                case when m.match_status <> 'unmatched' then m.match_probability end as match_probability,
@@ -275,8 +287,7 @@ def write_enriched_awards(connection: duckdb.DuckDBPyConnection, path: Path) -> 
                {recipient}
         from awards a join award_companies c using (award_id) join company_matches m using (company_id)
         order by a.source_row
-    """).to_arrow_reader(_ROW_GROUP_ROWS)
-    return _write_regular(rows, path)
+    """
 
 
 def _bare(name: str) -> str:

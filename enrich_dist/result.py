@@ -88,14 +88,13 @@ def build_result(
         candidates_read = open_candidates(connection, inputs)
         weights, counts = weigh_candidates(connection, inputs)
         partner_share = reduce.create_matches(connection, decision, weights.recipients)
-        reduce.write_enriched_awards(connection, enriched)
+        reduce.store_enriched_awards(connection, enriched)
         decided = overrides.effects(connection)
         # Views lead to files of the run directory; the database must stand alone.
         for view in ("scored", "weighed", "candidates", "awards", "award_companies"):
             connection.execute(f"drop view {view}")
         for table in ("w", "name_information"):
             connection.execute(f"drop table {table}")
-        connection.read_parquet(str(enriched)).create("enriched_awards")
         metrics = quality.measure(connection)
         metrics["accuracy"] = quality.estimate_accuracy(connection, unreachable_share=weights.unreachable_share)
         metrics["overrides"] = decided

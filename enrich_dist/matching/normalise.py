@@ -133,16 +133,23 @@ def _join_single_characters(text: pa.Array) -> pa.Array:
 
 def _replace_words(text: pa.Array, file_name: str) -> pa.Array:
     """Every word that stands in the file of pairs, replaced by its partner."""
-    pairs = [line.split(" ") for line in words.lines(file_name)]
+    replaced, replacements = _word_pairs(file_name)
     split = pc.split_pattern(text, " ")
     flat = split.flatten()  # leaves out what null rows hold
-    found = pc.index_in(flat, value_set=pa.array([pair[0] for pair in pairs]))
-    flat = pc.coalesce(pa.array([pair[1] for pair in pairs]).take(found), flat)
+    found = pc.index_in(flat, value_set=replaced)
+    flat = pc.coalesce(replacements.take(found), flat)
     lengths = pc.fill_null(pc.list_value_length(split), 0).to_numpy(zero_copy_only=False)
     offsets = np.zeros(len(text) + 1, dtype=np.int32)
     np.cumsum(lengths, out=offsets[1:])
     rebuilt = pa.ListArray.from_arrays(pa.array(offsets), flat)
     return pc.if_else(text.is_valid(), pc.binary_join(rebuilt, " "), pa.scalar(None, pa.string()))
+
+
+@functools.cache
+def _word_pairs(file_name: str) -> tuple[pa.Array, pa.Array]:
+    """The words of a file of pairs, and their partners."""
+    pairs = [line.split(" ") for line in words.lines(file_name)]
+    return pa.array([pair[0] for pair in pairs]), pa.array([pair[1] for pair in pairs])
 
 
 def _collapse(text: pa.Array) -> pa.Array:
