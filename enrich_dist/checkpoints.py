@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from enrich_dist.errors import CorruptionError
 from enrich_dist.files import atomic_path, file_digest, read_json, text_digest, write_json
 
-FORMAT_VERSION = "2"
+FORMAT_VERSION = "3"
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class CheckpointRecord:
     rows_with_candidates: int
     rows_without_candidates: int
     rows_quarantined: int
+    quarantined: list[dict[str, Any]]  # of each such row its source_row and the reason
     candidates: int
     bytes: int
     sha256: str
@@ -48,6 +49,7 @@ class CheckpointRecord:
     host: str
     pid: int
     attempt: int
+    parts: int
 
 
 def checkpoint_key(*, chunk_sha256: str, index_digest: str, matcher_key: str) -> str:
@@ -113,6 +115,8 @@ class CheckpointStore:
             raise CorruptionError(f"{path} is not the record of a checkpoint.")
         if record.key != key:
             raise CorruptionError(f"{path} is the record of another checkpoint ({record.key[:12]}).")
+        if record.rows_quarantined != len(record.quarantined):
+            raise CorruptionError(f"{path}: the rows set aside are not those that are listed.")
         if record.rows_in != record.rows_with_candidates + record.rows_without_candidates + record.rows_quarantined:
             raise CorruptionError(f"{path}: its row counts do not add up.")
         for data, size, sha256 in (
@@ -150,4 +154,9 @@ def _write_table(path: Path, table: pa.Table) -> tuple[int, str]:
         return temporary.stat().st_size, sha256
 
 
-_TYPES: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (int, float)}
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "str": str,
+    "int": int,
+    "float": (int, float),
+    "list[dict[str, Any]]": list,
+}

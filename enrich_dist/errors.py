@@ -93,6 +93,10 @@ class FarmError(EnrichError):
     """The cluster could not finish the chunks; finished checkpoints stay and a re-run resumes from them."""
 
 
+class EnvironmentFailureError(EnrichError):
+    """A disk is full, or cannot be written to: trying again cannot help before somebody mends it."""
+
+
 class RunInterruptedError(EnrichError):
     """The user stopped the run."""
 

@@ -1,31 +1,45 @@
 """What runs on the driver while chunks are farmed out: submit, keep bounded in flight, retry, finish.
 
-At most one chunk per worker thread is in flight, so what a dead worker takes with it is small. A chunk that fails is
-tried again up to ``max_attempts`` times, wherever a worker is free; one that runs over ``timeout_seconds`` has its
-worker restarted first. When a chunk is given up, those in flight are still waited for: their checkpoints make
-the next run shorter.
+At most one chunk per worker thread is in flight, so what a dead worker takes with it is small. What follows a failure
+depends on its kind (``failures``): an error that comes again has its rows found and set aside; a chunk that took too
+much memory is matched in more parts; one whose worker was lost, or that ran over ``timeout_seconds``, is tried again,
+up to ``max_attempts`` times; one that only waited on a lost worker is, too, at no cost. A chunk's time begins when its
+worker says so. When a chunk is given up, those in flight are still waited for: their checkpoints make the next run
+shorter.
 
-Knows tasks and checkpoints, not what is matched. Does not yet tell apart why a worker died.
+Knows tasks and checkpoints, not what is matched.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
+import traceback
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from distributed import CancelledError, Client, Future, wait
 
+from enrich_dist.attempts import AttemptLedger, FailedAttempt, Marker
 from enrich_dist.checkpoints import CheckpointRecord
-from enrich_dist.errors import FarmError, IndexMismatchError
+from enrich_dist.errors import EnvironmentFailureError, FarmError, IndexMismatchError
+from enrich_dist.failures import FailureKind, classify
 from enrich_dist.observe.events import Notice, emit
 from enrich_dist.worker import ChunkTask, Matcher, run_chunk
 
 RESUME = "Run the same command again: finished chunks are kept and only the rest is computed."
 _POLL_SECONDS = 1.0
 _RESTART_SECONDS = 60
+# How often the driver asks which workers there are.
+_LOOK_SECONDS = 0.25
+# A worker this near its limit when it was last seen, and then lost, most likely died of it.
+_NEAR_LIMIT = 0.8
+# How long the nanny's word on a lost worker may be on its way.
+_EVENT_SECONDS = 1.0
+_MEMORY_TOPIC = "worker-restart-memory"
+# A chunk that always waits on workers that die is tried no more often than this at no cost.
+_MOST_BYSTANDERS = 20
 
 ChunkListener = Callable[["ChunkTask", CheckpointRecord], None]
 
@@ -36,52 +50,84 @@ class FarmPolicy:
 
     timeout_seconds: float
     max_attempts: int
+    min_part_rows: int
+    """A chunk is not cut into parts of fewer rows."""
     no_worker_seconds: float
-    """Time without any worker after which the run stops."""
+    """Time without any worker that takes work after which the run stops."""
 
 
 @dataclass
 class FarmOutcome:
-    """Records by checkpoint key, failed attempts, and wall seconds of the farm."""
+    """Records by checkpoint key, failed attempts by kind, and wall seconds of the farm."""
 
     records: dict[str, CheckpointRecord] = field(default_factory=dict)
-    failed_attempts: int = 0
+    failures: Counter[FailureKind] = field(default_factory=Counter)
     seconds: float = 0.0
 
+    @property
+    def failed_attempts(self) -> int:
+        """Failed attempts of all kinds."""
+        return self.failures.total()
 
-@dataclass(frozen=True)
+
+@dataclass
 class _Flight:
     task: ChunkTask
     submitted: float
+    begun: float | None = None
+
+
+@dataclass
+class _Story:
+    """What became of a chunk so far."""
+
+    tries: int = 0
+    bystanders: int = 0
+    last_error: str | None = None
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """A worker as it was last seen."""
+
+    memory_bytes: int
+    memory_limit_bytes: int
+    paused: bool
 
 
 class Farm:
     """One run of many chunks on one client."""
 
-    def __init__(self, client: Client, matcher: Matcher, policy: FarmPolicy) -> None:
+    def __init__(self, client: Client, matcher: Matcher, policy: FarmPolicy, ledger: AttemptLedger) -> None:
         self._client = client
         self._matcher = matcher
         self._policy = policy
+        self._ledger = ledger
         self._in_flight: dict[Future[Any], _Flight] = {}
         self._pending: deque[ChunkTask] = deque()
+        self._stories: dict[int, _Story] = {}
+        self._workers: dict[str, _Worker] = {}
         self._outcome = FarmOutcome()
         self._given_up: FarmError | None = None
         self._last_worker_seen = time.monotonic()
+        self._looked = float("-inf")
+        self._threads = 0
 
     def run(
         self, tasks: Iterable[ChunkTask], *, on_chunk: ChunkListener, on_tick: Callable[[int], None]
     ) -> FarmOutcome:
         """Run all tasks; call ``on_chunk`` after each and ``on_tick(worker threads)`` about every second.
 
-        Raises ``FarmError`` when a chunk was given up or no worker is left, ``IndexMismatchError`` at once.
+        Raises ``FarmError`` when a chunk was given up or no worker is left, ``IndexMismatchError`` and
+        ``EnvironmentFailureError`` at once.
         """
         started = time.monotonic()
         self._pending.extend(tasks)
+        self._ledger.clear()
         told: list[tuple[ChunkTask, CheckpointRecord]] = []
         try:
             while self._in_flight or (self._pending and self._given_up is None):
-                threads = sum(self._client.nthreads().values())
-                self._require_workers(threads)
+                threads = self._look_at_workers()
                 self._fill(threads)
                 # Workers have their next chunk before anybody is told of the last one.
                 for task, record in told:
@@ -99,15 +145,40 @@ class Farm:
         self._outcome.seconds = time.monotonic() - started
         return self._outcome
 
-    def _require_workers(self, threads: int) -> None:
+    def _look_at_workers(self) -> int:
+        """See which workers there are and how they are; return the threads of all."""
         now = time.monotonic()
-        if threads:
+        if now - self._looked < _LOOK_SECONDS:
+            return self._threads
+        self._looked = now
+        known = self._client.scheduler_info(n_workers=-1)["workers"]
+        for address, info in known.items():
+            self._workers[address] = _Worker(
+                memory_bytes=int(info.get("metrics", {}).get("memory", 0)),
+                memory_limit_bytes=int(info.get("memory_limit") or 0),
+                paused=info.get("status") == "paused",
+            )
+        threads = self._threads = sum(int(info["nthreads"]) for info in known.values())
+        paused = [address for address in known if self._workers[address].paused]
+        if threads and len(paused) < len(known):
             self._last_worker_seen = now
         elif now - self._last_worker_seen > self._policy.no_worker_seconds:
-            raise FarmError(
-                f"The cluster has had no worker for {self._policy.no_worker_seconds:.0f} seconds.",
-                remedy=f"Start workers. {RESUME}",
-            )
+            raise self._no_capacity(paused)
+        return threads
+
+    def _no_capacity(self, paused: list[str]) -> FarmError:
+        seconds = f"{self._policy.no_worker_seconds:.0f} seconds"
+        if not paused:
+            return FarmError(f"The cluster has had no worker for {seconds}.", remedy=f"Start workers. {RESUME}")
+        held = ", ".join(
+            f"{address} holds {self._workers[address].memory_bytes / 1e6:,.0f} of "
+            f"{self._workers[address].memory_limit_bytes / 1e6:,.0f} MB"
+            for address in sorted(paused)
+        )
+        return FarmError(
+            f"All workers have been paused for {seconds} as their memory is nearly full: {held}.",
+            remedy=f"Raise memory_threshold_mb, or lower chunk_size or matching.batch_rows. {RESUME}",
+        )
 
     def _fill(self, threads: int) -> None:
         while self._pending and self._given_up is None and len(self._in_flight) < threads:
@@ -131,52 +202,161 @@ class Farm:
     def _settled(self) -> Iterator[tuple[ChunkTask, CheckpointRecord]]:
         """What finished since the last call and has a checkpoint."""
         for future in self._finished():
-            flight = self._in_flight.pop(future)
-            record = self._settle(future, flight.task)
-            if record is not None:
-                yield flight.task, record
+            task = self._in_flight.pop(future).task
+            if future.status == "finished":
+                record: CheckpointRecord = future.result()
+                self._outcome.records[task.checkpoint_key] = record
+                if record.quarantined:
+                    emit(Notice(_set_aside(task, record), warning=True))
+                yield task, record
+                continue
+            error = None if future.cancelled() else future.exception()
+            if isinstance(error, IndexMismatchError):
+                raise error
+            marker = self._ledger.marker(task.checkpoint_key, task.attempt)
+            kind = classify(error, begun=marker is not None, short_of_memory=self._short_of_memory(marker))
+            self._act(task, kind, error, marker)
 
-    def _settle(self, future: Future[Any], task: ChunkTask) -> CheckpointRecord | None:
-        if future.status == "finished":
-            record: CheckpointRecord = future.result()
-            self._outcome.records[task.checkpoint_key] = record
-            return record
-        error = None if future.cancelled() else future.exception()
-        if isinstance(error, IndexMismatchError):
-            raise error
-        self._try_again(task, "its task was cancelled" if error is None else f"{type(error).__name__}: {error}", error)
-        return None
+    def _short_of_memory(self, marker: Marker | None) -> bool:
+        """Whether the worker of an attempt was ended for its memory, or was near its limit when it was last seen."""
+        if marker is None:
+            return False
+        seen = self._workers.get(marker.worker)
+        if seen and seen.memory_limit_bytes and seen.memory_bytes >= _NEAR_LIMIT * seen.memory_limit_bytes:
+            return True
+        deadline = time.monotonic() + _EVENT_SECONDS
+        while True:
+            events = self._client.get_events(_MEMORY_TOPIC)
+            if any((event["worker"], event["pid"]) == (marker.worker, marker.pid) for _, event in events):
+                return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
 
-    def _try_again(self, task: ChunkTask, why: str, cause: BaseException | None = None) -> None:
-        self._outcome.failed_attempts += 1
-        why = why.strip().removesuffix(".")
-        what = f"Chunk {task.chunk_id}, attempt {task.attempt} of {self._policy.max_attempts}, failed: {why}"
-        if task.attempt < self._policy.max_attempts:
-            emit(Notice(f"{what}. It is tried again.", warning=True))
-            self._pending.append(replace(task, attempt=task.attempt + 1))
+    def _act(self, task: ChunkTask, kind: FailureKind, error: BaseException | None, marker: Marker | None) -> None:
+        """Do what the policy says after a failure: try again, differently or not, or give the chunk up."""
+        story = self._stories.setdefault(task.chunk_id, _Story())
+        self._outcome.failures[kind] += 1
+        why = self._why(kind, error, marker).strip().removesuffix(".")
+        following = replace(task, attempt=task.attempt + 1)
+        counted, again, remedy = True, True, RESUME
+        if kind is FailureKind.BYSTANDER and story.bystanders < _MOST_BYSTANDERS:
+            story.bystanders += 1
+            counted = False
+            next_step = "It had not begun, and is tried again at no cost."
+        elif kind is FailureKind.OUT_OF_MEMORY:
+            counted = False
+            following = replace(following, parts=2 * task.parts)
+            again = task.chunk_rows >= following.parts * self._policy.min_part_rows
+            next_step = f"It is matched in {following.parts} parts."
+            remedy = f"Raise memory_threshold_mb. {RESUME}"
+        elif kind is FailureKind.DATA and story.last_error == why and not task.isolate:
+            story.tries += 1
+            following = replace(following, isolate=True)
+            next_step = "The same error came again: the rows that raise it are looked for and set aside."
+        elif kind is FailureKind.ENVIRONMENT:
+            story.tries += 1
+            again, next_step = False, ""
+            remedy = f"Make space, or see that the disk can be written to. {RESUME}"
+        else:
+            story.tries += 1
+            again = story.tries < self._policy.max_attempts and not task.isolate
+            next_step = "It is tried again."
+        story.last_error = why
+        what = f"Chunk {task.chunk_id}, attempt {task.attempt}, failed ({kind}): {why}"
+        if not again:
+            next_step = "It is given up; chunks in flight are waited for."
+        self._note(task, kind, error, marker, counted=counted, why=why, next_step=next_step)
+        emit(Notice(f"{what}. {next_step}", warning=True))
+        if again:
+            self._pending.appendleft(following)
+        elif kind is FailureKind.ENVIRONMENT:
+            raise EnvironmentFailureError(f"{what}.", remedy=remedy) from error
         elif self._given_up is None:
-            emit(Notice(f"{what}. It is given up; chunks in flight are waited for.", warning=True))
-            self._given_up = FarmError(f"{what}.", remedy=RESUME)
-            self._given_up.__cause__ = cause
+            self._given_up = FarmError(f"{what}.", remedy=remedy)
+            self._given_up.__cause__ = error
+
+    def _why(self, kind: FailureKind, error: BaseException | None, marker: Marker | None) -> str:
+        match kind:
+            case FailureKind.HANG:
+                return f"it ran over timeout_seconds ({self._policy.timeout_seconds:g} s)"
+            case FailureKind.BYSTANDER:
+                return "its worker was lost"
+            case FailureKind.CRASH | FailureKind.OUT_OF_MEMORY if marker is not None:
+                seen = self._workers.get(marker.worker)
+                limit = f" (limit {seen.memory_limit_bytes / 1e6:,.0f} MB)" if seen and seen.memory_limit_bytes else ""
+                how = f" for its memory{limit}" if kind is FailureKind.OUT_OF_MEMORY else ""
+                return f"worker {marker.worker} (process {marker.pid} on {marker.host}) was lost{how}"
+            case _:
+                return f"{type(error).__name__}: {error}"
+
+    def _note(
+        self,
+        task: ChunkTask,
+        kind: FailureKind,
+        error: BaseException | None,
+        marker: Marker | None,
+        *,
+        counted: bool,
+        why: str,
+        next_step: str,
+    ) -> None:
+        """Keep the failure in the ledger, for whoever looks from files alone."""
+        seen = self._workers.get(marker.worker) if marker else None
+        self._ledger.add(
+            FailedAttempt(
+                checkpoint_key=task.checkpoint_key,
+                chunk_id=task.chunk_id,
+                attempt=task.attempt,
+                kind=str(kind),
+                counted=counted,
+                message=why,
+                next_step=next_step,
+                traceback="".join(traceback.format_exception(error)) if error is not None else "",
+                worker=marker.worker if marker else None,
+                host=marker.host if marker else None,
+                pid=marker.pid if marker else None,
+                memory_bytes=seen.memory_bytes if seen else None,
+                failed_seconds=time.time(),
+            )
+        )
+        self._ledger.clear_marker(task.checkpoint_key, task.attempt)
 
     def _restart_overdue(self) -> None:
         now = time.monotonic()
+        for flight in self._in_flight.values():
+            # By this clock: those of the workers may differ.
+            if flight.begun is None and self._ledger.marker(flight.task.checkpoint_key, flight.task.attempt):
+                flight.begun = now
         timeout_seconds = self._policy.timeout_seconds
-        overdue = [f for f, flight in self._in_flight.items() if now - flight.submitted > timeout_seconds]
+        overdue = [
+            future
+            for future, flight in self._in_flight.items()
+            if now - (flight.submitted if flight.begun is None else flight.begun) > timeout_seconds
+        ]
         if not overdue:
             return
         worker_of = {key: address for address, keys in self._client.processing().items() for key in keys}
         for future in overdue:
-            task = self._in_flight[future].task
+            flight = self._in_flight[future]
             address = worker_of.get(future.key)
             if address is None:  # finished just now, or waiting for a worker: its time has not begun
-                self._in_flight[future] = _Flight(task, now)
+                flight.submitted = now
                 continue
             del self._in_flight[future]
             future.cancel(force=True)
+            marker = self._ledger.marker(flight.task.checkpoint_key, flight.task.attempt)
             # A running task cannot be stopped, only its process can.
             self._client.restart_workers([address], timeout=_RESTART_SECONDS, raise_for_error=False)
-            self._try_again(task, f"it ran over timeout_seconds ({timeout_seconds:g} s)")
+            self._act(flight.task, FailureKind.HANG, None, marker)
+
+
+def _set_aside(task: ChunkTask, record: CheckpointRecord) -> str:
+    first = record.quarantined[0]
+    return (
+        f"Chunk {task.chunk_id}: {len(record.quarantined)} of {record.rows_in} rows are set aside, the first of them "
+        f"row {first['source_row']} ({first['reason']})."
+    )
 
 
 @dataclass(frozen=True)

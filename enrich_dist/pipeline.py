@@ -11,15 +11,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from distributed import Client
 
-from enrich_dist import chunks, companies, reduce
+from enrich_dist import chunks, companies, reduce, schema
+from enrich_dist.attempts import AttemptLedger
 from enrich_dist.checkpoints import CheckpointRecord, CheckpointStore, checkpoint_key
 from enrich_dist.duck import DRIVER_MEMORY_MB
 from enrich_dist.errors import SourceError
+from enrich_dist.failures import FailureKind
 from enrich_dist.farm import Farm, FarmPolicy, WorkerMemory, memory_per_worker
-from enrich_dist.files import directory_name, document_digest, file_digest
+from enrich_dist.files import directory_name, document_digest, file_digest, text_digest
 from enrich_dist.matching import weights
 from enrich_dist.matching.config import ENGINE_VERSION as MATCHING_VERSION
 from enrich_dist.matching.index import build_index, open_index
@@ -165,13 +168,14 @@ class Pipeline:
                     Notice(f"{len(tasks) - len(waiting)} of {len(tasks)} chunks have a valid checkpoint and are kept.")
                 )
             computed: dict[str, CheckpointRecord] = {}
-            failed_attempts, farm_seconds = 0, 0.0
+            failures: dict[FailureKind, int] = {}
+            farm_seconds = 0.0
             if waiting:
                 cluster = client()
                 observer = self._observer(tasks, finished, store)
-                farm = Farm(cluster, self.matcher(), self._policy())
+                farm = Farm(cluster, self.matcher(), self._policy(), AttemptLedger(self.directory.attempts))
                 outcome = farm.run(waiting, on_chunk=observer.chunk_finished, on_tick=observer.tick)
-                computed, failed_attempts, farm_seconds = outcome.records, outcome.failed_attempts, outcome.seconds
+                computed, failures, farm_seconds = outcome.records, outcome.failures, outcome.seconds
             records = {**finished, **computed}
             # Of all chunks in the result, also those that an earlier run computed: the latest materialization
             # is where an operator looks.
@@ -185,7 +189,10 @@ class Pipeline:
                     "chunks_resumed": len(tasks) - len(waiting),
                     "chunks_computed": len(waiting),
                     "checkpoints_damaged": len(damaged),
-                    "failed_attempts": failed_attempts,
+                    "failed_attempts": sum(failures.values()),
+                    **{f"failed_attempts_{kind.name.lower()}": failures.get(kind, 0) for kind in FailureKind},
+                    "chunks_in_parts": sum(records[task.checkpoint_key].parts > 1 for task in tasks),
+                    "rows_quarantined": sum(records[task.checkpoint_key].rows_quarantined for task in tasks),
                     "candidates": sum(records[task.checkpoint_key].candidates for task in tasks),
                     "workers": len(memory_per_worker(computed.values())),
                     "farm_seconds": round(farm_seconds, 3),
@@ -260,10 +267,21 @@ class Pipeline:
             checkpoint_digests=[_sha256(records, task) for task in tasks],
             vocabulary=open_index(index.path).vocabulary,
             overrides=self.directory.read_overrides(),
+            quarantined=self._quarantined([records[task.checkpoint_key] for task in present]),
             chunk_rows=[_accounting(records[task.checkpoint_key], task.chunk_rows) for task in present],
             candidates_written=sum(records[task.checkpoint_key].candidates for task in present),
             chunks_planned=len(tasks),
         )
+
+    def _quarantined(self, records: Sequence[CheckpointRecord]) -> pa.Table:
+        """The recipients that were set aside, as ``schema.REJECT``."""
+        source = Path(self.directory.output("recipient_chunks", "source")).name
+        rows = [
+            {"source_file": source, "outcome": "quarantined", "column": None, "value": None, **row}
+            for record in records
+            for row in record.quarantined
+        ]
+        return pa.Table.from_pylist(rows, schema=schema.REJECT).sort_by("source_row")
 
     def publish_awards(self) -> StepReport:
         """Swap in the judged result.
@@ -297,12 +315,14 @@ class Pipeline:
         return Gate(
             match_rate_threshold=self.settings.match_rate_threshold,
             min_estimated_precision=self.settings.min_estimated_precision,
+            max_quarantined_share=self.settings.max_quarantined_share,
         )
 
     def _policy(self) -> FarmPolicy:
         return FarmPolicy(
             timeout_seconds=self.settings.timeout_seconds,
             max_attempts=self.settings.farm.max_attempts,
+            min_part_rows=self.settings.farm.min_part_rows,
             no_worker_seconds=self.settings.cluster.start_timeout_seconds,
         )
 
@@ -321,6 +341,7 @@ class Pipeline:
                 index_path=index.path,
                 index_digest=index.content_digest,
                 checkpoint_directory=self.directory.checkpoints,
+                ledger_directory=self.directory.attempts,
                 checkpoint_key=checkpoint_key(
                     chunk_sha256=chunk.sha256, index_digest=index.content_digest, matcher_key=matcher_key
                 ),
@@ -343,7 +364,10 @@ class Pipeline:
 
 
 def _sha256(records: dict[str, CheckpointRecord], task: ChunkTask) -> str:
-    return records[task.checkpoint_key].sha256 if task.checkpoint_key in records else "missing"
+    if task.checkpoint_key not in records:
+        return "missing"
+    record = records[task.checkpoint_key]
+    return text_digest(record.sha256, document_digest(record.quarantined)) if record.quarantined else record.sha256
 
 
 def _accounting(record: CheckpointRecord, planned: int) -> tuple[int, int, int, int]:

@@ -55,12 +55,13 @@ def _require_passed(result: Path, gate: Gate) -> Stored:
             f"Not published: the quality gate blocked this result: {reasons}.",
             remedy="What is published stays as it was. Look at report.md of the result for where matches are missing.",
         )
-    for check, setting, threshold in (
-        ("match_rate", "match_rate_threshold", gate.match_rate_threshold),
-        ("estimated_precision", "min_estimated_precision", gate.min_estimated_precision),
+    for check, setting, threshold, strictness in (
+        ("match_rate", "match_rate_threshold", gate.match_rate_threshold, 1),
+        ("estimated_precision", "min_estimated_precision", gate.min_estimated_precision, 1),
+        ("quarantined_share", "max_quarantined_share", gate.max_quarantined_share, -1),
     ):
         judged_at = judged_by(verdict, check)["threshold"]
-        if judged_at < threshold:
+        if strictness * judged_at < strictness * threshold:
             raise PublicationBlockedError(
                 f"Not published: the verdict was passed at {setting} {judged_at:g}, now it is {threshold:g}.",
                 remedy="Run the whole job again: finished chunks are kept, the result is judged anew.",

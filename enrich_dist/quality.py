@@ -152,6 +152,7 @@ class Gate:
 
     match_rate_threshold: float
     min_estimated_precision: float
+    max_quarantined_share: float
 
 
 def judge(metrics: dict[str, Any], gate: Gate) -> dict[str, Any]:
@@ -164,6 +165,7 @@ def judge(metrics: dict[str, Any], gate: Gate) -> dict[str, Any]:
     awards = metrics["awards"]
     reconciliation = metrics["reconciliation"]
     completeness = metrics["completeness"]
+    recipients = reconciliation["recipients"]
     missing = completeness["chunks_missing"]
     precision = metrics["accuracy"]["precision"]["estimate"]
     checks = [
@@ -193,6 +195,14 @@ def judge(metrics: dict[str, Any], gate: Gate) -> dict[str, Any]:
             "; ".join(reconciliation["differences"]) or "every row read is accounted for",
         ),
         _check(
+            "quarantined_share",
+            _rate(recipients["quarantined"], recipients["read"]) <= gate.max_quarantined_share,
+            _rate(recipients["quarantined"], recipients["read"]),
+            gate.max_quarantined_share,
+            f"{recipients['quarantined']:,} of {recipients['read']:,} recipients were set aside, at most "
+            f"{gate.max_quarantined_share:.2%} may be",
+        ),
+        _check(
             "completeness",
             missing == 0,
             missing,
@@ -216,7 +226,7 @@ def judged_by(verdict: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _check(
-    name: Literal["match_rate", "estimated_precision", "reconciliation", "completeness"],
+    name: Literal["match_rate", "estimated_precision", "reconciliation", "quarantined_share", "completeness"],
     passed: bool,
     value: float,
     threshold: float,

@@ -33,7 +33,8 @@ class ResultInputs:
     ``chunk_rows``: per reduced chunk the rows planned, with candidates, without, and quarantined;
     ``candidates_written``: candidates in all of them, by their records. ``vocabulary``: that of the index the
     candidates were found with. ``checkpoint_digests``: of all planned chunks, "missing" for one without a checkpoint.
-    ``overrides`` (``schema.OVERRIDE``): decisions of persons.
+    ``overrides`` (``schema.OVERRIDE``): decisions of persons; ``quarantined`` (``schema.REJECT``): recipients that
+    were set aside.
     """
 
     awards: Stored
@@ -44,6 +45,7 @@ class ResultInputs:
     checkpoint_digests: list[str]
     vocabulary: Vocabulary
     overrides: pa.Table
+    quarantined: pa.Table
     chunk_rows: list[tuple[int, int, int, int]]
     candidates_written: int
     chunks_planned: int
@@ -78,7 +80,9 @@ def build_result(
 ) -> dict[str, Any]:
     """Write the result's files into ``directory``; return metrics and verdict."""
     awards, company, plan = inputs.awards, inputs.company, inputs.plan
-    rejects = pa.concat_tables([pq.read_table(awards.path / "rejects.parquet"), chunks.read_rejects(plan)])
+    rejects = pa.concat_tables(
+        [pq.read_table(awards.path / "rejects.parquet"), chunks.read_rejects(plan), inputs.quarantined]
+    )
     enriched = directory / "enriched_awards.parquet"
     database = directory / "enrich_dist.duckdb"
     with connect(database, memory_mb=DRIVER_MEMORY_MB, scratch=scratch) as connection:

@@ -62,6 +62,7 @@ class RunDirectory:
         self.index = self.root / "index"
         self.chunks = self.root / "chunks"
         self.checkpoints = self.root / "checkpoints"
+        self.attempts = self.root / "attempts"
         self.results = self.root / "results"
         self.published = self.root / "published"
         self.overrides = self.root / "overrides.parquet"

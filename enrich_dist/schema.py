@@ -111,7 +111,7 @@ REJECT = pa.schema(
     [
         pa.field("source_file", pa.string(), nullable=False),  # file name without directory
         pa.field("source_row", pa.int64(), nullable=False),
-        pa.field("outcome", pa.string(), nullable=False),  # "rejected" or "repaired"
+        pa.field("outcome", pa.string(), nullable=False),  # "rejected", "repaired" or "quarantined"
         pa.field("column", pa.string()),
         pa.field("reason", pa.string(), nullable=False),
         pa.field("value", pa.string()),

@@ -80,6 +80,7 @@ class FarmSettings(_Section):
     """How the driver runs the chunks."""
 
     max_attempts: Annotated[int, Field(ge=1)] = 3
+    min_part_rows: Annotated[int, Field(ge=1)] = 1_000
     progress_interval_seconds: Annotated[float, Field(gt=0)] = 10.0
 
 
@@ -136,6 +137,7 @@ class Settings(BaseSettings):
     memory_threshold_mb: Annotated[int, Field(ge=256)] = 1_500
     match_rate_threshold: Share = 0.70
     min_estimated_precision: Share = 0.95
+    max_quarantined_share: Share = 0.001
     timeout_seconds: Annotated[float, Field(gt=0)] = 1_800.0
     cluster: ClusterSettings = ClusterSettings()
     farm: FarmSettings = FarmSettings()

@@ -1,14 +1,16 @@
 """What runs on a Dask worker: open the index once, match one chunk, meter it, checkpoint it.
 
 Receives the matching function and knows nothing of names or identifiers. A worker may join at any time: the task
-itself opens and verifies the index if this process has not yet. Does not cover what happens when a task fails
-(``farm``).
+itself opens and verifies the index if this process has not yet. A task says how carefully to go about its chunk: in
+how many parts, so that less is in memory at a time, and whether rows that raise errors are to be found and set aside.
+Does not cover what happens when a task fails (``farm``).
 """
 
 from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,8 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from distributed import get_worker
 
+from enrich_dist.attempts import AttemptLedger
 from enrich_dist.checkpoints import CheckpointRecord, CheckpointStore
-from enrich_dist.errors import CorruptionError, IndexMismatchError
+from enrich_dist.errors import CorruptionError, EnrichError, IndexMismatchError
 from enrich_dist.files import file_digest
 from enrich_dist.meter import Meter
 from enrich_dist.store import open_verified
@@ -38,6 +41,9 @@ class Matcher(Protocol):
         """Candidates of the recipients, each with its recipient in the column ``source_row``; and counts to be added
         up over chunks."""
 
+    def join(self, parts: Sequence[tuple[pa.Table, pa.Table]]) -> tuple[pa.Table, pa.Table]:
+        """What ``match`` gives for a table, from what it gave for the parts of the table."""
+
 
 @dataclass(frozen=True)
 class ChunkTask:
@@ -51,7 +57,17 @@ class ChunkTask:
     index_digest: str
     checkpoint_directory: Path
     checkpoint_key: str
+    ledger_directory: Path
     attempt: int = 1
+    parts: int = 1
+    """Matched one after the other, so that less is in memory at a time."""
+    isolate: bool = False
+    """Whether rows that raise errors are found and set aside."""
+
+
+# Rows of one chunk that may be set aside. More are no poison among good rows: the fault lies elsewhere.
+MAX_QUARANTINED_ROWS = 1_000
+_REASON_CHARACTERS = 300
 
 
 _open_indexes: dict[str, Any] = {}
@@ -63,35 +79,85 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
     Raises ``IndexMismatchError`` when the index here is not the driver's, ``CorruptionError`` when the chunk file is
     not what the manifest says.
     """
-    with Meter() as meter:
+    worker = _worker_facts()
+    ledger = AttemptLedger(task.ledger_directory)
+    with ledger.attempt(task.checkpoint_key, task.attempt, _worker_address()), Meter() as meter:
         index = _index(task, matcher)
         if file_digest(task.chunk_path) != task.chunk_sha256:
             raise CorruptionError(
                 f"{task.chunk_path} is not the file that was planned.", remedy="Run again: the chunks are made anew."
             )
-        recipients = pq.read_table(task.chunk_path)
-        if len(recipients) != task.chunk_rows:
-            raise CorruptionError(f"{task.chunk_path} holds {len(recipients)} rows, planned were {task.chunk_rows}.")
-        candidates, counts = matcher.match(index, recipients)
+        results: list[tuple[pa.Table, pa.Table]] = []
+        quarantined: list[dict[str, Any]] = []
+        rows = 0
+        for recipients in _parts(task):
+            rows += len(recipients)
+            if task.isolate:
+                results += _match_isolating(matcher, index, recipients, quarantined)
+            else:
+                results.append(matcher.match(index, recipients))
+            del recipients
+        if rows != task.chunk_rows:
+            raise CorruptionError(f"{task.chunk_path} holds {rows} rows, planned were {task.chunk_rows}.")
+        candidates, counts = results[0] if len(results) == 1 else matcher.join(results)
         with_candidates = int(np.unique(candidates["source_row"].to_numpy()).size)
         return CheckpointStore(task.checkpoint_directory).write(
             task.checkpoint_key,
             candidates,
             counts,
             lambda: {
-                "rows_in": len(recipients),
+                "rows_in": rows,
                 "rows_with_candidates": with_candidates,
-                "rows_without_candidates": len(recipients) - with_candidates,
-                "rows_quarantined": 0,
+                "rows_without_candidates": rows - with_candidates - len(quarantined),
+                "rows_quarantined": len(quarantined),
+                "quarantined": sorted(quarantined, key=lambda row: int(row["source_row"])),
                 "seconds": meter.seconds,
                 "peak_memory_bytes": meter.peak_memory_bytes,
                 "memory_method": meter.memory_method,
-                **_worker_facts(),
+                **worker,
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
                 "attempt": task.attempt,
+                "parts": task.parts,
             },
         )
+
+
+def _parts(task: ChunkTask) -> Iterator[pa.Table]:
+    """The rows of the chunk in so many tables, each read when it is asked for."""
+    if task.parts == 1:
+        yield pq.read_table(task.chunk_path)
+        return
+    with pq.ParquetFile(task.chunk_path) as file:
+        for batch in file.iter_batches(batch_size=-(-task.chunk_rows // task.parts)):
+            yield pa.Table.from_batches([batch])
+
+
+def _match_isolating(
+    matcher: Matcher, index: Any, recipients: pa.Table, quarantined: list[dict[str, Any]]
+) -> list[tuple[pa.Table, pa.Table]]:
+    """Match the rows; halve what raises an error until the rows that do are alone, and set these aside.
+
+    A result does not depend on a row's neighbours, so that the others get what they would have got. What says nothing
+    about a row is raised: a lack of memory, a file that cannot be read, an error of our own, and the error of the row
+    that is one too many.
+    """
+    try:
+        return [matcher.match(index, recipients)]
+    except (MemoryError, OSError, EnrichError):
+        raise
+    except Exception as error:
+        if len(recipients) > 1:
+            half = len(recipients) // 2
+            return [
+                *_match_isolating(matcher, index, recipients.slice(0, half), quarantined),
+                *_match_isolating(matcher, index, recipients.slice(half), quarantined),
+            ]
+        if len(quarantined) >= MAX_QUARANTINED_ROWS:
+            raise
+        reason = f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS]
+        quarantined.append({"source_row": recipients["source_row"][0].as_py(), "reason": reason})
+        return []
 
 
 def _index(task: ChunkTask, matcher: Matcher) -> Any:
@@ -112,6 +178,13 @@ def _index(task: ChunkTask, matcher: Matcher) -> Any:
         _open_indexes.clear()  # a worker that serves many runs keeps the index of the latest
         _open_indexes[task.index_digest] = matcher.open_index(task.index_path)
     return _open_indexes[task.index_digest]
+
+
+def _worker_address() -> str:
+    try:
+        return str(get_worker().address)
+    except ValueError:  # not on a Dask worker
+        return "driver"
 
 
 def _worker_facts() -> dict[str, str | int]:

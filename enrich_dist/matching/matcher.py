@@ -7,7 +7,7 @@ the object is unpickled in many processes that never match.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,14 +50,15 @@ class OrganisationMatcher:
         (``schema.COUNT``): one row per kind and key that occurs, in that order. Neither of a recipient depends on the
         other recipients, so matching parts of a table and joining or adding the results gives the same.
         """
-        candidates, counts = [], []
-        for part, part_counts in self._parts(index, recipients):
-            candidates.append(part)
-            counts.append(part_counts)
-        if not candidates:
+        return self.join(list(self._parts(index, recipients)))
+
+    def join(self, parts: Sequence[tuple[pa.Table, pa.Table]]) -> tuple[pa.Table, pa.Table]:
+        """(candidates, counts) of a table, from those of its parts."""
+        if not parts:
             return schema.CANDIDATE.empty_table(), schema.COUNT.empty_table()
-        joined = pa.concat_tables(candidates).sort_by([("company_id", "ascending"), ("source_row", "ascending")])
-        return joined, add_counts(pa.concat_tables(counts))
+        candidates = pa.concat_tables([part for part, _ in parts])
+        joined = candidates.sort_by([("company_id", "ascending"), ("source_row", "ascending")])
+        return joined, add_counts(pa.concat_tables([counts for _, counts in parts]))
 
     def _parts(self, index: CompanyIndex, recipients: pa.Table) -> Iterator[tuple[pa.Table, pa.Table]]:
         """Candidates and counts batch by batch, in the order of the recipients."""

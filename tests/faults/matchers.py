@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,9 @@ from enrich_dist.worker import Matcher
 class Harmful:
     """Delegates to ``inner``; does ``harm`` in the first ``times`` calls on the chunk that holds ``victim_row``.
 
-    Every call leaves a file in ``ledger``, named by the chunk's first source row, so that calls can be counted.
+    "poison" raises for as long as that row is among those to match, "greed" takes memory for as long as more than
+    ``greedy_rows`` rows are. Every call leaves a file in ``ledger``, named by the chunk's first source row, so that
+    calls can be counted.
     """
 
     inner: Matcher
@@ -26,6 +30,7 @@ class Harmful:
     victim_row: int
     harm: str
     times: int = 1
+    greedy_rows: int = 0
 
     def key(self) -> str:
         """The key of the matcher that works: harm changes no result."""
@@ -50,4 +55,18 @@ class Harmful:
                     raise RuntimeError("harm done")
                 case "hang":
                     time.sleep(600)
+            match self.harm:
+                case "poison":
+                    raise ValueError(f"row {self.victim_row} is poison")
+                case "full disk":
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.ledger))
+                case "greed" if len(rows) > self.greedy_rows:
+                    held = []
+                    while True:
+                        held.append(bytearray(b"x" * 40_000_000))
+                        time.sleep(0.02)
         return self.inner.match(index, recipients)
+
+    def join(self, parts: Sequence[tuple[pa.Table, pa.Table]]) -> tuple[pa.Table, pa.Table]:
+        """As the matcher that works."""
+        return self.inner.join(parts)

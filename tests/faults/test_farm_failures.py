@@ -1,6 +1,7 @@
-"""Workers that die, hang or fail: the run ends with the bytes of an undisturbed one, or stops cleanly.
+"""Workers that die, hang, fail or take too much memory, and rows that cannot be matched: the run ends with the bytes of
+an undisturbed one, or stops cleanly.
 
-Real worker processes, killed for real. The rest of the failure policy is not built yet.
+Real worker processes, killed for real; calls of the matcher are counted chunk by chunk.
 """
 
 from __future__ import annotations
@@ -10,12 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
 import pytest
 from distributed import Client, LocalCluster
 
+from enrich_dist.attempts import AttemptLedger
 from enrich_dist.checkpoints import CheckpointStore
 from enrich_dist.cluster import open_client
-from enrich_dist.errors import FarmError, IndexMismatchError
+from enrich_dist.errors import EnvironmentFailureError, FarmError, IndexMismatchError, PublicationBlockedError
+from enrich_dist.files import read_json
 from enrich_dist.observe.events import Event, FarmProgress, Notice, listening
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings
@@ -46,17 +52,18 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, client: Client) -> dic
 class HarmedPipeline(Pipeline):
     """A pipeline whose matcher does harm."""
 
-    def __init__(self, run: Settings, ledger: Path, harm: str, times: int) -> None:
+    def __init__(self, run: Settings, ledger: Path, harm: str, times: int, greedy_rows: int = 0) -> None:
         super().__init__(run, "harmed")
         ledger.mkdir()
         self._harm: dict[str, Any] = {"ledger": ledger, "victim_row": 25, "harm": harm, "times": times}
+        self._harm["greedy_rows"] = greedy_rows
 
     def matcher(self) -> Matcher:
         return Harmful(super().matcher(), **self._harm)
 
 
-def prepare(tmp_path: Path, harm: str, times: int = 1, **values: Any) -> HarmedPipeline:
-    pipeline = HarmedPipeline(settings(tmp_path, **values), tmp_path / "ledger", harm, times)
+def prepare(tmp_path: Path, harm: str, times: int = 1, greedy_rows: int = 0, **values: Any) -> HarmedPipeline:
+    pipeline = HarmedPipeline(settings(tmp_path, **values), tmp_path / "ledger", harm, times, greedy_rows)
     pipeline.ingest_awards()
     pipeline.join_companies()
     pipeline.partition_recipients()
@@ -88,17 +95,17 @@ def test_a_chunk_that_fails_once_is_tried_again(
 def test_a_chunk_that_always_fails_stops_the_run_and_the_rest_is_kept(
     tmp_path: Path, own_client: Client, undisturbed: dict[str, str]
 ) -> None:
-    pipeline = prepare(tmp_path, "raise", times=99)
+    pipeline = prepare(tmp_path, "kill", times=99)
     notices: list[str] = []
 
     with (
-        pytest.raises(FarmError, match=r"Chunk 2, attempt 3 of 3, failed: RuntimeError: harm done") as failure,
+        pytest.raises(FarmError, match=r"Chunk 2, attempt \d+, failed \(crash\): worker .* was lost") as failure,
         listening(lambda event: notices.append(event.message) if isinstance(event, Notice) else None),
     ):
         pipeline.farm_chunks(lambda: own_client)
 
     assert "finished chunks are kept" in str(failure.value)
-    assert [notice for notice in notices if "attempt 1 of 3" in notice]
+    assert [notice for notice in notices if "Chunk 2, attempt 1" in notice and "tried again" in notice]
     kept = {path.stem for path in pipeline.directory.checkpoints.glob("*.json")}
     assert kept
     assert calls(tmp_path)["21"] == 3
@@ -112,6 +119,99 @@ def test_a_chunk_that_always_fails_stops_the_run_and_the_rest_is_kept(
     assert report.numbers["chunks_resumed"] == len(kept)
     assert report.numbers["chunks_computed"] == CHUNKS - len(kept)
     assert published_bytes(pipeline.settings.paths.work_dir) == undisturbed
+
+
+def test_no_innocent_chunk_loses_a_try(tmp_path: Path, own_client: Client) -> None:
+    """Only the chunk that was under way is blamed, and what it did stands in the ledger."""
+    pipeline = prepare(tmp_path, "kill", times=2)
+
+    report = pipeline.farm_chunks(lambda: own_client)
+
+    blamed = AttemptLedger(pipeline.directory.attempts).failures()
+    assert {failure.chunk_id for failure in blamed if failure.counted} == {2}
+    assert [failure.kind for failure in blamed if failure.chunk_id == 2] == ["crash", "crash"]
+    assert all(failure.worker and failure.pid for failure in blamed if failure.kind == "crash")
+    assert report.numbers["failed_attempts_crash"] == 2
+    assert calls(tmp_path)["21"] == 3
+    assert not list(pipeline.directory.attempts.glob("*.running.json"))
+
+
+def test_a_row_that_cannot_be_matched_is_set_aside_with_its_reason(tmp_path: Path, own_client: Client) -> None:
+    pipeline = prepare(tmp_path, "poison", times=99, max_quarantined_share=0.05)
+
+    report = pipeline.farm_chunks(lambda: own_client)
+    pipeline.enrich_awards()
+    pipeline.publish_awards()
+
+    current = pipeline.directory.published / "current"
+    rejects = pyarrow.csv.read_csv(current / "rejects.csv").to_pylist()
+    assert [(row["source_row"], row["reason"]) for row in rejects if row["outcome"] == "quarantined"] == [
+        (25, "ValueError: row 25 is poison")
+    ]
+    counted = read_json(current / "metrics.json")["reconciliation"]
+    assert (counted["balanced"], counted["recipients"]["quarantined"]) == (True, 1)
+    assert report.numbers["failed_attempts_data"] == 2
+    assert report.numbers["rows_quarantined"] == 1
+    # The other rows of the chunk got what they would have got.
+    assert others(pipeline) == others(run_steps(settings(tmp_path / "plain"), lambda: own_client))
+
+
+def others(pipeline: Pipeline) -> list[dict[str, Any]]:
+    """Candidates of all rows but 25."""
+    store = CheckpointStore(pipeline.directory.checkpoints)
+    tables = [pq.read_table(store.data_path(task.checkpoint_key)) for task in pipeline.tasks()]
+    return [row for row in pa.concat_tables(tables).to_pylist() if row["source_row"] != 25]
+
+
+def test_too_many_rows_set_aside_block_the_result(tmp_path: Path, own_client: Client) -> None:
+    pipeline = prepare(tmp_path, "poison", times=99)
+    pipeline.farm_chunks(lambda: own_client)
+    pipeline.enrich_awards()
+
+    with pytest.raises(PublicationBlockedError, match=r"1 of 55 recipients were set aside, at most 0\.10% may be"):
+        pipeline.publish_awards()
+
+
+def test_a_chunk_that_takes_too_much_memory_is_matched_in_parts(tmp_path: Path, undisturbed: dict[str, str]) -> None:
+    """Beside innocent chunks, on workers that the nanny ends for real."""
+    run = {"memory_threshold_mb": 600, "farm": {"min_part_rows": 1}}
+    pipeline = prepare(tmp_path, "greed", times=99, greedy_rows=5, **run)
+
+    with open_client(pipeline.settings, tmp_path / "dask") as small:
+        report = pipeline.farm_chunks(lambda: small)
+    pipeline.enrich_awards()
+    pipeline.publish_awards()
+
+    assert published_bytes(pipeline.settings.paths.work_dir) == undisturbed
+    assert report.numbers["failed_attempts_out_of_memory"] == 1
+    assert report.numbers["failed_attempts_crash"] == 0
+    assert report.numbers["chunks_in_parts"] == 1
+    kept = CheckpointStore(pipeline.directory.checkpoints)
+    assert [kept.read_record(task.checkpoint_key).parts for task in pipeline.tasks()] == [1, 1, 2, 1, 1, 1]
+
+
+def test_a_chunk_that_takes_too_much_memory_in_the_smallest_parts_stops_the_run(tmp_path: Path) -> None:
+    pipeline = prepare(tmp_path, "greed", times=99, memory_threshold_mb=600, farm={"min_part_rows": 10})
+
+    with (
+        open_client(pipeline.settings, tmp_path / "dask") as small,
+        pytest.raises(FarmError, match=r"Chunk 2, .*\(out of memory\): .*limit 600 MB") as stopped,
+    ):
+        pipeline.farm_chunks(lambda: small)
+
+    assert "Raise memory_threshold_mb" in str(stopped.value)
+    assert [failure.kind for failure in AttemptLedger(pipeline.directory.attempts).failures()] == ["out of memory"]
+
+
+def test_a_full_disk_stops_the_run_at_once(tmp_path: Path, own_client: Client, undisturbed: dict[str, str]) -> None:
+    pipeline = prepare(tmp_path, "full disk", times=99)
+
+    with pytest.raises(EnvironmentFailureError, match=r"Chunk 2, attempt 1.*No space left.*Make space"):
+        pipeline.farm_chunks(lambda: own_client)
+    assert calls(tmp_path)["21"] == 1
+
+    mended = run_steps(pipeline.settings, lambda: own_client)
+    assert published_bytes(mended.settings.paths.work_dir) == undisturbed
 
 
 @pytest.mark.parametrize("table", ["candidates", "counts"])

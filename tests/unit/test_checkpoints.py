@@ -28,9 +28,10 @@ def candidates(rows: int = 3) -> pa.Table:
 
 
 KNOWN = {
-    "rows_in": 10, "rows_with_candidates": 3, "rows_without_candidates": 7, "rows_quarantined": 0, "seconds": 0.5,
+    "rows_in": 10, "rows_with_candidates": 3, "rows_without_candidates": 7, "rows_quarantined": 0, "quarantined": [],
+    "seconds": 0.5,
     "peak_memory_bytes": 1, "memory_method": "vmhwm", "memory_limit_bytes": 0, "worker": "0", "host": "here", "pid": 1,
-    "attempt": 1,
+    "attempt": 1, "parts": 1,
 }  # fmt: skip
 
 

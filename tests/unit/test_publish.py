@@ -14,11 +14,17 @@ from enrich_dist.publish import CURRENT, publish
 from enrich_dist.quality import Gate, judge
 from enrich_dist.store import open_or_build
 
-GATE = Gate(match_rate_threshold=0.7, min_estimated_precision=0.95)
+GATE = Gate(match_rate_threshold=0.7, min_estimated_precision=0.95, max_quarantined_share=0.001)
 
 
 def make_result(
-    path: Path, *, rate: float = 0.8, precision: float | None = 0.99, gate: Gate = GATE, content: str = "awards"
+    path: Path,
+    *,
+    rate: float = 0.8,
+    precision: float | None = 0.99,
+    gate: Gate = GATE,
+    content: str = "awards",
+    quarantined: int = 0,
 ) -> Path:
     """A result as the job makes one: judged, then stored with its digests."""
     verdict = judge(
@@ -26,7 +32,11 @@ def make_result(
             "match_rate": rate,
             "awards": {"valid": 10, "matched": round(10 * rate)},
             "accuracy": {"precision": {"estimate": precision}},
-            "reconciliation": {"balanced": True, "differences": []},
+            "reconciliation": {
+                "balanced": True,
+                "differences": [],
+                "recipients": {"read": 1000, "quarantined": quarantined},
+            },
             "completeness": {"chunks_missing": 0},
         },
         gate,
@@ -115,11 +125,12 @@ def test_anything_else_is_refused_and_what_is_published_stays(
 @pytest.mark.parametrize(
     ("shares", "judged_by", "message"),
     [
-        ({"rate": 0.4}, Gate(0.3, 0.95), r"passed at match_rate_threshold 0\.3, now it is 0\.7"),
-        ({"precision": 0.9}, Gate(0.7, 0.8), r"passed at min_estimated_precision 0\.8, now it is 0\.95"),
-        ({}, Gate(0.7, 0.8), r"passed at min_estimated_precision 0\.8, now it is 0\.95"),
+        ({"rate": 0.4}, Gate(0.3, 0.95, 0.001), r"passed at match_rate_threshold 0\.3, now it is 0\.7"),
+        ({"precision": 0.9}, Gate(0.7, 0.8, 0.001), r"passed at min_estimated_precision 0\.8, now it is 0\.95"),
+        ({}, Gate(0.7, 0.8, 0.001), r"passed at min_estimated_precision 0\.8, now it is 0\.95"),
+        ({"quarantined": 5}, Gate(0.7, 0.95, 0.01), r"passed at max_quarantined_share 0\.01, now it is 0\.001"),
     ],
-    ids=["match-rate", "precision", "good-enough-but-not-judged-so"],
+    ids=["match-rate", "precision", "good-enough-but-not-judged-so", "quarantine"],
 )
 def test_a_verdict_by_a_laxer_threshold_is_refused(
     tmp_path: Path, shares: dict[str, float], judged_by: Gate, message: str
@@ -133,7 +144,7 @@ def test_a_verdict_by_a_laxer_threshold_is_refused(
 
 
 def test_a_verdict_by_a_stricter_gate_is_enough(tmp_path: Path) -> None:
-    result = make_result(tmp_path / "results" / "one", gate=Gate(0.8, 0.99))
+    result = make_result(tmp_path / "results" / "one", gate=Gate(0.8, 0.99, 0.0))
 
     publish(result, tmp_path / "published", GATE)
 

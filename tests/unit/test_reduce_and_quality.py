@@ -547,7 +547,9 @@ def judge(
         "completeness": {"chunks_missing": 0},
         **changes,
     }
-    return quality.judge(metrics, Gate(match_rate_threshold=threshold, min_estimated_precision=least))
+    return quality.judge(
+        metrics, Gate(match_rate_threshold=threshold, min_estimated_precision=least, max_quarantined_share=0.1)
+    )
 
 
 def test_the_threshold_itself_passes_and_less_does_not() -> None:
