@@ -10,6 +10,7 @@ import dagster as dg
 
 from dagster_defs.definitions import defs, enrich
 from enrich_dist.errors import EnrichError, PublicationBlockedError, ReconciliationError, RunInterruptedError
+from enrich_dist.lock import locked
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.quality import judged_by
 from enrich_dist.settings import Settings
@@ -41,7 +42,10 @@ def launch(settings: Settings, *, config: Path | None, overrides: list[str], log
         "resources": {"settings": {"config": {"config": str(config or ""), "overrides": overrides}}},
         "loggers": {"console": {"config": {"log_level": log_level}}},
     }
-    with open_instance(pipeline.directory.dagster) as instance:
+    with (
+        locked(pipeline.directory.root, run_id=run_id, what="enrich-dist run"),
+        open_instance(pipeline.directory.dagster) as instance,
+    ):
         try:
             defs.resolve_job_def(enrich.name).execute_in_process(
                 run_config=run_config, instance=instance, run_id=run_id, raise_on_error=True

@@ -9,6 +9,7 @@ from distributed import Client
 from pydantic import Field, PrivateAttr
 
 from enrich_dist.cluster import ClusterStart
+from enrich_dist.lock import locked
 from enrich_dist.matching.warm import warm_up
 from enrich_dist.observe.status import all_chunks_finished
 from enrich_dist.pipeline import Pipeline
@@ -22,6 +23,13 @@ class EnrichSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Settings file; empty for $ENRICH_DIST_CONFIG, else config/base.yaml."""
     overrides: list[str] = Field(default=[])
     """``key=value`` texts, as after ``--set`` on the command line."""
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["EnrichSettings"]:
+        """Hold the work directory while the run is executed."""
+        run_id = context.run_id or ""
+        with locked(self.pipeline(run_id).directory.root, run_id=run_id, what="a Dagster run"):
+            yield self
 
     def load(self) -> LoadedSettings:
         """The merged settings with the origin of each value."""

@@ -97,6 +97,10 @@ class EnvironmentFailureError(EnrichError):
     """A disk is full, or cannot be written to: trying again cannot help before somebody mends it."""
 
 
+class BusyError(EnrichError):
+    """Another run works in the same directory."""
+
+
 class RunInterruptedError(EnrichError):
     """The user stopped the run."""
 

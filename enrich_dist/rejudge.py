@@ -6,12 +6,14 @@ settings that would change chunks: those are refused (``finished``).
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from enrich_dist.files import read_json
 from enrich_dist.finished import finished_inputs
+from enrich_dist.lock import locked
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.rundir import RunDirectory, StepReport
 from enrich_dist.settings import LoadedSettings
@@ -48,9 +50,10 @@ def rejudge(loaded: LoadedSettings) -> Rejudged:
     Raises ``StateError`` when the run is not finished, or a setting would change its chunks.
     """
     pipeline = Pipeline(loaded.settings, RUN_ID)
-    finished_inputs(pipeline, loaded)
-    before = _latest(pipeline.directory)
-    step = pipeline.enrich_awards()
+    with locked(pipeline.directory.root, run_id=uuid.uuid4().hex, what="enrich-dist rejudge"):
+        finished_inputs(pipeline, loaded)
+        before = _latest(pipeline.directory)
+        step = pipeline.enrich_awards()
     after = _read(Path(step.paths["result"]))
     return Rejudged(pipeline, before, after, step)
 
