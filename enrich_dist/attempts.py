@@ -76,6 +76,11 @@ class AttemptLedger:
         document = _read(self._marker_path(key, attempt))
         return None if document is None else Marker(**document)
 
+    def markers(self) -> list[Marker]:
+        """All markers that are there, also those of workers that were lost."""
+        found = [_read(path) for path in self.directory.glob("*.running.json")]
+        return [Marker(**document) for document in found if document is not None]
+
     def clear_marker(self, key: str, attempt: int) -> None:
         """Remove the marker that a lost worker left behind."""
         self._marker_path(key, attempt).unlink(missing_ok=True)

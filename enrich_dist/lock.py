@@ -22,6 +22,8 @@ from enrich_dist.files import read_json, write_json
 
 LOCK_FILE = "lock"
 HOLDER_FILE = "lock.json"
+# Whoever looks whether the directory is held holds it for a moment.
+_PATIENCE_SECONDS = 1.0
 
 
 @contextmanager
@@ -33,7 +35,7 @@ def locked(work_dir: Path, *, run_id: str, what: str) -> Iterator[None]:
     work_dir.mkdir(parents=True, exist_ok=True)
     lock = FileLock(work_dir / LOCK_FILE, thread_local=False)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=_PATIENCE_SECONDS)
     except Timeout as error:
         holder = _holder(work_dir)
         if holder.get("run_id") != run_id:
@@ -55,6 +57,21 @@ def locked(work_dir: Path, *, run_id: str, what: str) -> Iterator[None]:
     finally:
         (work_dir / HOLDER_FILE).unlink(missing_ok=True)
         lock.release()
+
+
+def read_holder(work_dir: Path) -> dict[str, Any] | None:
+    """Who holds the work directory now, None where nobody does: the note of a dead holder is not believed."""
+    if not (work_dir / HOLDER_FILE).exists():
+        return None
+    probe = FileLock(work_dir / LOCK_FILE, thread_local=False)
+    try:
+        probe.acquire(timeout=0)
+    except Timeout:
+        return _holder(work_dir) or None
+    except OSError:  # not ours to write in: take the note for what it is
+        return _holder(work_dir) or None
+    probe.release()
+    return None
 
 
 def _holder(work_dir: Path) -> dict[str, Any]:

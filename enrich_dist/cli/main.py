@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from enrich_dist import __version__
-from enrich_dist.cli import config, explain, link, plan, rejudge, review, run, status
+from enrich_dist.cli import checkpoints, config, doctor, explain, link, plan, rejudge, review, run, status
 from enrich_dist.errors import EXIT_FAILED, EnrichError, RunInterruptedError
 
 _TYPER_INTERRUPTED = 130
@@ -29,10 +29,12 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("link")(link.link)
 app.command("status")(status.status)
+app.command("doctor")(doctor.doctor)
 app.command("explain")(explain.explain)
 app.command("plan")(plan.plan)
 app.command("rejudge")(rejudge.rejudge)
 app.add_typer(review.app, name="review")
+app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(config.app, name="config")
 
 
