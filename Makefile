@@ -7,13 +7,16 @@ DEV_STAMP := $(VENV)/.installed-dev
 PEERS_VENV := .venv-peers
 PEERS_STAMP := $(PEERS_VENV)/.installed
 
-.PHONY: demo test test-browser lint types contracts check ui bench bench-quick compare-peers screenshots requirements clean
+.PHONY: demo test test-long test-browser lint types contracts check ui bench bench-quick compare-peers screenshots requirements clean
 
 demo: $(STAMP)
 	$(BIN)/enrich-dist run --config config/sample.yaml
 
 test: $(DEV_STAMP)
-	$(BIN)/python -m pytest -m "not browser"
+	$(BIN)/python -m pytest -m "not browser and not long"
+
+test-long: $(DEV_STAMP)
+	$(BIN)/python -m pytest -m long
 
 # Needs Chromium (Debian: apt-get install chromium; elsewhere name it in CHROMIUM).
 test-browser: $(DEV_STAMP)

@@ -75,11 +75,11 @@ def calls(tmp_path: Path) -> Counter[str]:
     return Counter(path.name.split("-")[0] for path in (tmp_path / "ledger").iterdir())
 
 
-@pytest.mark.parametrize("harm", ["kill", "exit", "raise", "hang"])
+@pytest.mark.parametrize("harm", ["kill", pytest.param("exit", marks=pytest.mark.long), "raise", "hang"])
 def test_a_chunk_that_fails_once_is_tried_again(
     tmp_path: Path, own_client: Client, undisturbed: dict[str, str], harm: str
 ) -> None:
-    pipeline = prepare(tmp_path, harm, timeout_seconds=15 if harm == "hang" else 600)
+    pipeline = prepare(tmp_path, harm, timeout_seconds=6 if harm == "hang" else 600)
 
     report = pipeline.farm_chunks(lambda: own_client)
     pipeline.enrich_awards()
@@ -190,6 +190,7 @@ def test_a_chunk_that_takes_too_much_memory_is_matched_in_parts(tmp_path: Path, 
     assert [kept.read_record(task.checkpoint_key).parts for task in pipeline.tasks()] == [1, 1, 2, 1, 1, 1]
 
 
+@pytest.mark.long
 def test_a_chunk_that_takes_too_much_memory_in_the_smallest_parts_stops_the_run(tmp_path: Path) -> None:
     pipeline = prepare(tmp_path, "greed", times=99, memory_threshold_mb=600, farm={"min_part_rows": 10})
 

@@ -48,6 +48,7 @@ def wait_for_checkpoints(driver: subprocess.Popen[str], work_dir: Path, count: i
         time.sleep(0.02)
 
 
+@pytest.mark.long
 def test_ctrl_c_stops_cleanly_and_says_that_it_resumes(tmp_path: Path) -> None:
     driver, _ = start(tmp_path / "work", chunk_size=1000)
     wait_for_checkpoints(driver, tmp_path / "work", 3)

@@ -140,7 +140,7 @@ def _is_plain(text: str) -> bool:
 # --- candidates and counts -------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(COMPANIES, RECIPIENTS, st.integers(0, 12), st.integers(1, 5), st.randoms(use_true_random=False))
 def test_candidates_and_counts_of_a_recipient_do_not_depend_on_the_others(
     companies: list[dict[str, Any]], recipients: Any, cut: int, batch_rows: int, random: Any
@@ -183,7 +183,7 @@ def test_counts_of_large_blocks_do_not_depend_on_the_batch() -> None:
     assert counts[0].to_pylist() == counts[1].to_pylist()
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(COMPANIES, RECIPIENTS)
 def test_equal_identifiers_and_names_are_always_found(companies: list[dict[str, Any]], recipients: Any) -> None:
     found = OrganisationMatcher().match(opened(companies), recipient_table(recipients))[0].to_pylist()
@@ -217,7 +217,7 @@ COINED = st.lists(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(COINED, st.data())
 def test_word_order_changes_neither_the_level_nor_which_side_it_is_on(words: list[str], data: st.DataObject) -> None:
     other = data.draw(st.permutations(words))

@@ -137,7 +137,7 @@ _rows = st.lists(
 
 
 @given(rows=_rows, data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_companies_partition_the_awards_and_order_is_nothing(
     tmp_path: Path, rows: list[dict[str, Any]], data: st.DataObject
 ) -> None:

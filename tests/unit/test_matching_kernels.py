@@ -64,7 +64,7 @@ def distance(left: str, right: str, limit: int) -> int:
 @example("CA", "ABC", 3)  # 3, where swapped letters may not be changed again
 @example("ABCDEFGH", "BACDEFHG", 2)
 @example("", "", 0)
-@settings(max_examples=80)
+@settings(max_examples=40)
 def test_edit_distance_is_that_of_the_textbook_up_to_the_limit(left: str, right: str, limit: int) -> None:
     assert distance(left, right, limit) == min(plain_distance(left, right), limit + 1)
 
@@ -223,7 +223,7 @@ def typos_of(index: Index, word: str) -> set[int]:
 
 
 @given(st.data())
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_typing_errors_are_found_exactly_by_the_rule(data: st.DataObject) -> None:
     base = data.draw(st.text("ABC", min_size=3, max_size=11))
     edits = st.lists(st.tuples(st.integers(0, len(base)), st.integers(0, 2), st.text("ABC", max_size=2)), max_size=2)
@@ -403,7 +403,7 @@ def worlds(draw: st.DrawFn) -> tuple[Index, list[list[int]]]:
 
 
 @given(worlds(), QUERIES, st.integers(300, 1000), st.integers(0, 1000))
-@settings(max_examples=80)
+@settings(max_examples=40)
 def test_similar_names_are_those_of_all_pairs(
     world: tuple[Index, list[list[int]]], queries: list[tuple[str, int]], floor: int, elsewhere: int
 ) -> None:
@@ -433,7 +433,7 @@ def test_similar_names_are_those_of_all_pairs(
 
 
 @given(worlds(), QUERIES, st.integers(300, 1000), st.integers(0, 5))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_large_blocks_only_ever_lose_names_and_are_counted(
     world: tuple[Index, list[list[int]]], queries: list[tuple[str, int]], floor: int, limit: int
 ) -> None:

@@ -228,7 +228,7 @@ ROWS = st.lists(
 
 
 @given(ROWS, st.randoms(use_true_random=False))
-@hypothesis_settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_probabilities_of_a_company_sum_to_one_at_most_whatever_the_order(
     reduced: Reduce, rows: list[dict[str, Any]], order: random.Random
 ) -> None:
