@@ -28,7 +28,7 @@ from enrich_dist.matching.decisions import (
     partner_share,
     prior_odds,
 )
-from enrich_dist.matching.weights import MCounts, Weights, weight_row, weight_sql
+from enrich_dist.matching.weights import MCounts, Weights, very_name_beside_sql, weight_row, weight_sql
 
 ENGINE_VERSION = "3"
 STATUSES = ("matched", "review", "unmatched")
@@ -76,7 +76,8 @@ def create_scored(connection: duckdb.DuckDBPyConnection, weights: Weights) -> No
         create or replace temp view weighed as
         with decided as (
             select c.*, coalesce(decision = 'confirm', false) as confirmed,
-                   coalesce(decision = 'reject', false) as rejected, coalesce(name_bits, 0.0) as name_bits
+                   coalesce(decision = 'reject', false) as rejected, coalesce(name_bits, 0.0) as name_bits,
+                   {very_name_beside_sql()} as very_name_beside
             from candidates c
             left join (select company_id, recipient_id, decision from overrides join companies using (company_key)) o
                 using (company_id, recipient_id)

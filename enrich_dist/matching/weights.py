@@ -62,9 +62,8 @@ KIND_BITS = (0.0, -0.5, -5.0)
 # other than chance.
 COINCIDENT_BEARERS = 0.87
 
-# Names that are written like a rare one are more than its bearers: what a name within a typing error can say at most is
-# less by so many bits.
-NEARLY_BITS = 1.6
+# A name with a typing error says so much less where another candidate of the company bears its very name in its town.
+BESIDE_VERY_NAME_BITS = 2.0
 
 # A word borne by no other recipient still has this many expected bearers.
 UNSEEN_BEARERS = 0.15
@@ -80,7 +79,7 @@ DEFAULT_DUNS_M = (0.100, 0.900)
 Floats = npt.NDArray[np.float64]
 
 _TOWN_LEVEL, _SAME_STREET = 4, 3
-_SPELLING = 6
+_TYPO, _SPELLING = 5, 6
 
 
 @dataclass(frozen=True)
@@ -205,14 +204,15 @@ def _identifier(m: Floats, u_agree: float) -> tuple[float, float]:
 
 
 def weight_sql() -> dict[str, str]:
-    """SQL expressions (DOUBLE, bits) of the comparisons' weights by name, over the columns of ``schema.COMPARISON`` and
-    ``name_bits``; tables of ``weight_rows`` are lists ``w.name``, ``w.place``, ``w.street``, ``w.kind`` and values
-    ``w.uei_agree`` and the like."""
+    """SQL expressions (DOUBLE, bits) of the comparisons' weights by name, over the columns of ``schema.COMPARISON``,
+    ``name_bits`` and ``very_name_beside`` (``very_name_beside_sql``); ``w`` is the table of ``weight_row``."""
     return {
         "name": (
             "CASE WHEN name_level = 0 THEN w.name[1] ELSE w.name[name_level + 1] + w.kind[name_kind + 1]"
             " + w.level[name_level + 1]"
-            " + least(w.scale[name_level + 1] * CAST(name_agreement AS DOUBLE) * name_bits, w.most[name_level + 1]) END"
+            " + least(w.scale[name_level + 1] * CAST(name_agreement AS DOUBLE) * name_bits, w.most_name_bits)"
+            f" - CASE WHEN name_level = {_TYPO} AND place_level >= {_TOWN_LEVEL} AND very_name_beside"
+            f" THEN {BESIDE_VERY_NAME_BITS} ELSE 0.0 END END"
         ),
         "place": (
             f"w.place[place_level + 1] + CASE WHEN place_level >= {_TOWN_LEVEL} AND street_level < {_SAME_STREET}"
@@ -224,6 +224,11 @@ def weight_sql() -> dict[str, str]:
     }
 
 
+def very_name_beside_sql() -> str:
+    """SQL expression (BOOLEAN) over all candidates: whether one of the company bears its very name in its town."""
+    return f"bool_or(name_level >= {_SPELLING} AND place_level >= {_TOWN_LEVEL}) OVER (PARTITION BY company_id)"
+
+
 def weight_row(weights: Weights) -> dict[str, Any]:
     """The one row of the table ``w`` that ``weight_sql`` refers to."""
     return {
@@ -232,7 +237,7 @@ def weight_row(weights: Weights) -> dict[str, Any]:
         "level": list(LEVEL_BITS),
         "scale": list(LEVEL_SCALE),
         "partial_town": list(PARTIAL_TOWN_BITS),
-        "most": [weights.most_name_bits - (NEARLY_BITS if level < _SPELLING else 0.0) for level in range(8)],
+        "most_name_bits": weights.most_name_bits,
         "place": weights.place.tolist(),
         "street": weights.street.tolist(),
         "uei_conflict": weights.uei[0],

@@ -26,7 +26,15 @@ from enrich_dist.matching.decisions import (
     prior_odds,
 )
 from enrich_dist.matching.index import CompanyIndex, build_index, open_index
-from enrich_dist.matching.weights import PRIOR_PAIRS, MCounts, Weights, estimate, weight_row, weight_sql
+from enrich_dist.matching.weights import (
+    PRIOR_PAIRS,
+    MCounts,
+    Weights,
+    estimate,
+    very_name_beside_sql,
+    weight_row,
+    weight_sql,
+)
 
 RECIPIENTS = 3_000_000
 NAMES = ["KITWARE", "KITWARE SYSTEMS", "KITWARE ZYMERGEN", "SYSTEMS", "SYSTEMS GROUP", "ZYMERGEN"]
@@ -187,14 +195,17 @@ UNKNOWN: dict[str, Any] = {
 
 
 def weigh(weights: Weights, vectors: list[dict[str, Any]]) -> list[dict[str, float]]:
-    """Weights of comparison vectors as DuckDB computes them in the reduce, and their sum."""
+    """Weights of comparison vectors of one company as DuckDB computes them in the reduce, and their sum."""
     table = pa.Table.from_pylist([{**UNKNOWN, **vector} for vector in vectors], schema=schema.COMPARISON)
     said = pa.array(weights.name_bits[table["name_code"].to_numpy()])
     with duckdb.connect() as connection:
         connection.register("vectors", table.append_column("name_bits", said))
         connection.register("w", pa.Table.from_pylist([weight_row(weights)]))
         parts = ", ".join(f"{expression} as {name}" for name, expression in weight_sql().items())
-        rows = connection.sql(f"select {parts} from vectors cross join w").to_arrow_table().to_pylist()
+        compared = (
+            f"(select *, {very_name_beside_sql()} as very_name_beside from (select *, 0 as company_id from vectors))"
+        )
+        rows = connection.sql(f"select {parts} from {compared} cross join w").to_arrow_table().to_pylist()
     return [{**row, "total": sum(row.values())} for row in rows]
 
 
@@ -259,10 +270,19 @@ def test_a_rarer_name_weighs_more_and_none_more_than_its_bearers_allow(index: Co
 
 
 @pytest.mark.parametrize("recipients", [50, 20_000, RECIPIENTS])
-def test_the_very_name_weighs_more_than_one_with_a_typing_error(index: CompanyIndex, recipients: int) -> None:
-    """Where both are in one town, the company is the one of its very name."""
+def test_the_very_name_outweighs_a_typing_error_beside_it(index: CompanyIndex, recipients: int) -> None:
+    """Where both are in one town, the company is the one of its very name; alone, a typing error weighs as ever."""
     weights, code = estimated(index, recipients=recipients), NAMES.index("KITWARE ZYMERGEN")
-    assert total(weights, **alike(EQUAL), name_code=code) > total(weights, **alike(TYPO, 0.9), name_code=code) + 1.5
+    very = {**alike(EQUAL), "name_code": code, "place_level": CITY_AND_ZIP}
+    mistyped = {**alike(TYPO, 0.9), "name_code": code, "place_level": CITY_AND_ZIP}
+
+    best, beside = weigh(weights, [very, mistyped])
+    [alone] = weigh(weights, [mistyped])
+
+    assert best["total"] > beside["total"] + 1.5
+    assert alone["total"] == pytest.approx(beside["total"] + module.BESIDE_VERY_NAME_BITS)
+    elsewhere = weigh(weights, [{**very, "place_level": OTHER_CITY}, mistyped])[1]
+    assert elsewhere["total"] == pytest.approx(alone["total"])
 
 
 def test_an_alternate_name_says_less_and_that_of_the_parent_least(index: CompanyIndex) -> None:
