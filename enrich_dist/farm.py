@@ -32,7 +32,7 @@ RESUME = "Run the same command again: finished chunks are kept and only the rest
 _POLL_SECONDS = 1.0
 _RESTART_SECONDS = 60
 # How often the driver asks which workers there are.
-_LOOK_SECONDS = 0.25
+_LOOK_SECONDS = 0.5
 # A worker this near its limit when it was last seen, and then lost, most likely died of it.
 _NEAR_LIMIT = 0.8
 # How long the nanny's word on a lost worker may be on its way.

@@ -106,9 +106,8 @@ def _counts(
     # Those that bear a company's very name are its candidates, not strangers that share a word with it.
     legal[batch.name_codes >= 0] = 0
     bearers = np.repeat(legal, np.diff(token_starts))
-    (posting_starts,) = index.vocabulary.take("posting_starts")
-    borne = np.append(np.diff(posting_starts) > 0, False)  # of companies; words of no company are at the end: -1
-    known = borne[concepts]
+    # Unknown words are -1, which leads to the last.
+    known = np.append(index.vocabulary.borne, False)[concepts]
     concept_counts = np.bincount(
         concepts[known], weights=bearers[known], minlength=index.vocabulary.concept_count
     ).astype(np.int64)

@@ -121,8 +121,13 @@ class Vocabulary:
 
     @property
     def concept_count(self) -> int:
-        """Number of concepts."""
+        """Number of concepts, those of the background included."""
         return len(self.arrays["weights"])
+
+    @property
+    def borne(self) -> npt.NDArray[np.bool_]:
+        """Whether a company bears the concept, by concept."""
+        return np.asarray(np.diff(self.arrays["posting_starts"]) > 0)
 
     def names_under(self, kind: str, hashes: Hashes) -> tuple[Ints, Ints]:
         """(position in ``hashes``, name) of the names under these hashes; ``kind``: "compact" or "cut"."""
