@@ -1,5 +1,6 @@
 """Resources of the job: the settings, and the Dask cluster that the farm works on."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,10 @@ from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import LoadedSettings, load_settings
 
 
+def _run_id(context: dg.InitResourceContext) -> str:
+    return context.run.run_id if context.run else f"process {os.getpid()}"  # outside a run there is none
+
+
 class EnrichSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Settings of a run: a file, and overrides that rank above environment and file."""
 
@@ -27,7 +32,7 @@ class EnrichSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["EnrichSettings"]:
         """Hold the work directory while the run is executed."""
-        run_id = context.run_id or ""
+        run_id = _run_id(context)
         with locked(self.pipeline(run_id).directory.root, run_id=run_id, what="a Dagster run"):
             yield self
 
@@ -53,7 +58,7 @@ class DaskCluster(dg.ConfigurableResource):  # type: ignore[type-arg]
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["DaskCluster"]:
         """Start the cluster, and close it when the run ends."""
-        pipeline = self.settings.pipeline(context.run_id or "")
+        pipeline = self.settings.pipeline(_run_id(context))
         with ClusterStart(pipeline.settings, pipeline.directory.scratch / "dask", prepare=warm_up) as start:
             if not all_chunks_finished(pipeline.directory):
                 start.begin()

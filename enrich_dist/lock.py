@@ -7,6 +7,7 @@ systems have. Does not keep anybody from reading.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -32,6 +33,8 @@ def locked(work_dir: Path, *, run_id: str, what: str) -> Iterator[None]:
 
     Raises ``BusyError``, which names the holder, when another one does.
     """
+    if work_dir.exists() and not work_dir.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(work_dir))
     work_dir.mkdir(parents=True, exist_ok=True)
     lock = FileLock(work_dir / LOCK_FILE, thread_local=False)
     try:

@@ -537,7 +537,12 @@ def test_a_missing_row_is_named_and_blocks(changes: dict[str, Any], sentence: st
 
 
 def judge(
-    rate: float = 0.7, threshold: float = 0.7, precision: float | None = 0.99, least: float = 0.95, **changes: Any
+    rate: float = 0.7,
+    threshold: float = 0.7,
+    precision: float | None = 0.99,
+    least: float = 0.95,
+    set_aside: float = 0.1,
+    **changes: Any,
 ) -> dict[str, Any]:
     metrics = {
         "match_rate": rate,
@@ -548,7 +553,7 @@ def judge(
         **changes,
     }
     return quality.judge(
-        metrics, Gate(match_rate_threshold=threshold, min_estimated_precision=least, max_quarantined_share=0.1)
+        metrics, Gate(match_rate_threshold=threshold, min_estimated_precision=least, max_quarantined_share=set_aside)
     )
 
 
@@ -582,7 +587,14 @@ def test_a_missing_chunk_blocks() -> None:
 
 
 def test_every_failed_check_is_a_reason() -> None:
-    verdict = judge(0.1, precision=0.1, completeness={"chunks_missing": 1}, reconciliation=reconcile(candidates_read=4))
+    verdict = judge(
+        0.1,
+        precision=0.1,
+        set_aside=0.01,
+        completeness={"chunks_missing": 1},
+        reconciliation=reconcile(candidates_read=4),
+    )
 
-    assert [check["passed"] for check in verdict["checks"]] == [False] * 4
-    assert len(verdict["reasons"]) == 4
+    assert [check["passed"] for check in verdict["checks"]] == [False] * 5
+    assert len(verdict["reasons"]) == 5
+    assert "1 of 21 recipients were set aside, at most 1.00% may be" in verdict["reasons"]
