@@ -16,10 +16,28 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from enrich_dist.files import TEMPORARY_PREFIX
+
+
+class FailureKind(StrEnum):
+    """Why an attempt failed."""
+
+    DATA = "data"
+    """The task raised an error: rows it cannot take, as long as it raises the same again."""
+    OUT_OF_MEMORY = "out of memory"
+    CRASH = "crash"
+    """The worker was lost while it worked on the chunk: killed, preempted, or crashed."""
+    BYSTANDER = "bystander"
+    """The worker was lost before it began with the chunk."""
+    HANG = "hang"
+    CORRUPTION = "corruption"
+    ENVIRONMENT = "environment"
+    """The disk is full or cannot be written to."""
+    CONFIGURATION = "configuration"
 
 
 @dataclass(frozen=True)
@@ -36,13 +54,13 @@ class Marker:
 
 @dataclass(frozen=True)
 class FailedAttempt:
-    """An attempt that failed: ``kind`` is one of ``failures.FailureKind``; ``counted`` tells whether it used up one of
-    the chunk's tries; ``memory_bytes`` is what the worker held last, where that is known."""
+    """An attempt that failed: ``counted`` tells whether it used up one of the chunk's tries; ``memory_bytes`` is what
+    the worker held last, where that is known."""
 
     checkpoint_key: str
     chunk_id: int
     attempt: int
-    kind: str
+    kind: FailureKind
     counted: bool
     message: str
     next_step: str
@@ -92,7 +110,11 @@ class AttemptLedger:
     def failures(self) -> list[FailedAttempt]:
         """All failures kept, by chunk and attempt."""
         found = [_read(path) for path in self.directory.glob("*.failed.json")]
-        failed = [FailedAttempt(**document) for document in found if document is not None]
+        failed = [
+            FailedAttempt(**{**document, "kind": FailureKind(document["kind"])})
+            for document in found
+            if document is not None
+        ]
         return sorted(failed, key=lambda failure: (failure.chunk_id, failure.attempt))
 
     def clear(self) -> None:

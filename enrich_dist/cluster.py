@@ -11,7 +11,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future as ThreadFuture
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,6 +21,7 @@ from dagster import DagsterError, build_resources
 from distributed import Client
 
 from enrich_dist.errors import FarmError
+from enrich_dist.observe.events import Notice, emit
 from enrich_dist.settings import Settings
 
 _DASK_CONFIG = {
@@ -126,13 +127,19 @@ class ClusterStart:
         if self._thread.is_alive():
             self._thread.join()
 
+    def _prepare_workers(self, client: Client) -> None:
+        if self._prepare is None:
+            return
+        try:
+            client.run(_run_aside, self._prepare, on_error="return")
+        except Exception as error:  # the cluster stays: no run depends on this  # noqa: BLE001
+            emit(Notice(f"The workers could not be prepared ({error}); their first chunks take longer.", warning=True))
+
     def _hold(self) -> None:
         try:
             with open_client(self._settings, self._scratch) as client:
                 self._client.set_result(client)
-                if self._prepare is not None:
-                    with suppress(OSError, TimeoutError):  # a worker that left; the others do not depend on it
-                        client.run(_run_aside, self._prepare, on_error="return")
+                self._prepare_workers(client)
                 self._leave.wait()
         except BaseException as failure:  # handed to whoever asks for the client  # noqa: BLE001
             if not self._client.done():

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from enrich_dist.attempts import AttemptLedger, FailedAttempt, Marker
+from enrich_dist.attempts import AttemptLedger, FailedAttempt, FailureKind, Marker
 from enrich_dist.checkpoints import CheckpointRecord, CheckpointStore
 from enrich_dist.errors import CorruptionError, StateError
 from enrich_dist.files import TEMPORARY_PREFIX, read_json
@@ -20,17 +20,19 @@ from enrich_dist.lock import read_holder
 from enrich_dist.rundir import RunDirectory
 
 ADVICE = {
-    "data": "The traceback names what the rows could not pass. An error that comes twice has its rows set aside by "
-    "itself; correct them at the source, or raise max_quarantined_share.",
-    "out of memory": "Raise memory_threshold_mb, or lower chunk_size or matching.batch_rows.",
-    "crash": "Something ended the worker from outside, or it crashed: look at its log, and at the machine's (dmesg).",
-    "bystander": "Nothing: the chunk only waited on a worker that was lost.",
-    "hang": "Raise timeout_seconds if the chunk is only slow; else look at what its worker waited for (disk, network).",
-    "corruption": "Run again: damaged files are made anew. If it comes back, check the disk.",
-    "environment": "Make space, or see that paths.work_dir can be written to, then run again.",
-    "configuration": "Let every worker see the driver's paths.work_dir under the same path, then run again.",
+    FailureKind.DATA: "The traceback names what the rows could not pass. An error that comes twice has its rows set "
+    "aside by itself; correct them at the source, or raise max_quarantined_share.",
+    FailureKind.OUT_OF_MEMORY: "Raise memory_threshold_mb, or lower chunk_size or matching.batch_rows.",
+    FailureKind.CRASH: "Something ended the worker from outside, or it crashed: look at its log, and at the machine's "
+    "(dmesg).",
+    FailureKind.BYSTANDER: "Nothing: the chunk only waited on a worker that was lost.",
+    FailureKind.HANG: "Raise timeout_seconds if the chunk is only slow; else look at what its worker waited for (disk, "
+    "network).",
+    FailureKind.CORRUPTION: "Run again: damaged files are made anew. If it comes back, check the disk.",
+    FailureKind.ENVIRONMENT: "Make space, or see that paths.work_dir can be written to, then run again.",
+    FailureKind.CONFIGURATION: "Let every worker see the driver's paths.work_dir under the same path, then run again.",
 }
-"""What helps, by the kind of failure (``failures.FailureKind``)."""
+"""What helps, by the kind of failure."""
 
 
 class ChunkState(StrEnum):
@@ -149,4 +151,4 @@ def _state(
     if problem is not None:
         return ChunkState.DAMAGED
     # A bystander only waits again.
-    return ChunkState.FAILED if failed and failed[-1].kind != "bystander" else ChunkState.WAITING
+    return ChunkState.FAILED if failed and failed[-1].kind is not FailureKind.BYSTANDER else ChunkState.WAITING

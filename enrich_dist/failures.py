@@ -7,30 +7,13 @@ attempt's marker and the signs of memory trouble are given.
 from __future__ import annotations
 
 import errno
-from enum import StrEnum
 
 from distributed import KilledWorker
 
+from enrich_dist.attempts import FailureKind
 from enrich_dist.errors import CorruptionError, IndexMismatchError
 
 _NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
-
-
-class FailureKind(StrEnum):
-    """Why an attempt failed."""
-
-    DATA = "data"
-    """The task raised an error: rows it cannot take, as long as it raises the same again."""
-    OUT_OF_MEMORY = "out of memory"
-    CRASH = "crash"
-    """The worker was lost while it worked on the chunk: killed, preempted, or crashed."""
-    BYSTANDER = "bystander"
-    """The worker was lost before it began with the chunk."""
-    HANG = "hang"
-    CORRUPTION = "corruption"
-    ENVIRONMENT = "environment"
-    """The disk is full or cannot be written to."""
-    CONFIGURATION = "configuration"
 
 
 def classify(error: BaseException | None, *, begun: bool, short_of_memory: bool) -> FailureKind:

@@ -21,14 +21,15 @@ from typing import Any
 
 from distributed import CancelledError, Client, Future, wait
 
-from enrich_dist.attempts import AttemptLedger, FailedAttempt, Marker
+from enrich_dist.attempts import AttemptLedger, FailedAttempt, FailureKind, Marker
 from enrich_dist.checkpoints import CheckpointRecord
 from enrich_dist.errors import EnvironmentFailureError, FarmError, IndexMismatchError
-from enrich_dist.failures import FailureKind, classify
+from enrich_dist.failures import classify
 from enrich_dist.observe.events import Notice, emit
 from enrich_dist.worker import ChunkTask, Matcher, run_chunk
 
 RESUME = "Run the same command again: finished chunks are kept and only the rest is computed."
+_GIVEN_UP = "It is given up; chunks in flight are waited for."
 _POLL_SECONDS = 1.0
 _RESTART_SECONDS = 60
 # How often the driver asks which workers there are.
@@ -64,11 +65,6 @@ class FarmOutcome:
     failures: Counter[FailureKind] = field(default_factory=Counter)
     seconds: float = 0.0
 
-    @property
-    def failed_attempts(self) -> int:
-        """Failed attempts of all kinds."""
-        return self.failures.total()
-
 
 @dataclass
 class _Flight:
@@ -84,6 +80,16 @@ class _Story:
     tries: int = 0
     bystanders: int = 0
     last_error: str | None = None
+
+
+@dataclass(frozen=True)
+class _Decision:
+    """What follows a failure: the next attempt, None where the chunk is given up."""
+
+    next_step: str
+    following: ChunkTask | None
+    counted: bool = True
+    remedy: str = RESUME
 
 
 @dataclass(frozen=True)
@@ -236,45 +242,46 @@ class Farm:
     def _act(self, task: ChunkTask, kind: FailureKind, error: BaseException | None, marker: Marker | None) -> None:
         """Do what the policy says after a failure: try again, differently or not, or give the chunk up."""
         story = self._stories.setdefault(task.chunk_id, _Story())
-        self._outcome.failures[kind] += 1
         why = self._why(kind, error, marker).strip().removesuffix(".")
-        following = replace(task, attempt=task.attempt + 1)
-        counted, again, remedy = True, True, RESUME
-        if kind is FailureKind.BYSTANDER and story.bystanders < _MOST_BYSTANDERS:
-            story.bystanders += 1
-            counted = False
-            next_step = "It had not begun, and is tried again at no cost."
-        elif kind is FailureKind.OUT_OF_MEMORY:
-            counted = False
-            following = replace(following, parts=2 * task.parts)
-            again = task.chunk_rows >= following.parts * self._policy.min_part_rows
-            next_step = f"It is matched in {following.parts} parts."
-            remedy = f"Raise memory_threshold_mb. {RESUME}"
-        elif kind is FailureKind.DATA and story.last_error == why and not task.isolate:
-            story.tries += 1
-            following = replace(following, isolate=True)
-            next_step = "The same error came again: the rows that raise it are looked for and set aside."
-        elif kind is FailureKind.ENVIRONMENT:
-            story.tries += 1
-            again, next_step = False, ""
-            remedy = f"Make space, or see that the disk can be written to. {RESUME}"
-        else:
-            story.tries += 1
-            again = story.tries < self._policy.max_attempts and not task.isolate
-            next_step = "It is tried again."
-        story.last_error = why
+        decision = self._decide(task, kind, why, story)
+        self._outcome.failures[kind] += 1
+        story.tries += decision.counted
+        story.bystanders += kind is FailureKind.BYSTANDER
+        if kind is FailureKind.DATA:
+            story.last_error = why
         what = f"Chunk {task.chunk_id}, attempt {task.attempt}, failed ({kind}): {why}"
-        if not again:
-            next_step = "It is given up; chunks in flight are waited for."
-        self._note(task, kind, error, marker, counted=counted, why=why, next_step=next_step)
-        emit(Notice(f"{what}. {next_step}", warning=True))
-        if again:
-            self._pending.appendleft(following)
+        self._note(task, kind, error, marker, why, decision)
+        emit(Notice(f"{what}. {decision.next_step}", warning=True))
+        if decision.following is not None:
+            self._pending.appendleft(decision.following)
         elif kind is FailureKind.ENVIRONMENT:
-            raise EnvironmentFailureError(f"{what}.", remedy=remedy) from error
+            raise EnvironmentFailureError(f"{what}.", remedy=decision.remedy) from error
         elif self._given_up is None:
-            self._given_up = FarmError(f"{what}.", remedy=remedy)
+            self._given_up = FarmError(f"{what}.", remedy=decision.remedy)
             self._given_up.__cause__ = error
+
+    def _decide(self, task: ChunkTask, kind: FailureKind, why: str, story: _Story) -> _Decision:
+        following = replace(task, attempt=task.attempt + 1)
+        match kind:
+            case FailureKind.BYSTANDER if story.bystanders < _MOST_BYSTANDERS:
+                return _Decision("It had not begun, and is tried again at no cost.", following, counted=False)
+            case FailureKind.OUT_OF_MEMORY:
+                remedy = f"Raise memory_threshold_mb. {RESUME}"
+                parts = 2 * task.parts
+                if task.chunk_rows < parts * self._policy.min_part_rows:
+                    return _Decision(_GIVEN_UP, None, counted=False, remedy=remedy)
+                return _Decision(f"It is matched in {parts} parts.", replace(following, parts=parts), counted=False)
+            case FailureKind.ENVIRONMENT:
+                remedy = f"Make space, or see that the disk can be written to. {RESUME}"
+                return _Decision("The run stops.", None, remedy=remedy)
+            case FailureKind.DATA if task.isolate:  # not a matter of single rows
+                return _Decision(_GIVEN_UP, None)
+            case FailureKind.DATA if story.last_error == why:
+                next_step = "The same error came again: the rows that raise it are looked for and set aside."
+                return _Decision(next_step, replace(following, isolate=True))
+        if story.tries + 1 < self._policy.max_attempts:
+            return _Decision("It is tried again.", following)
+        return _Decision(_GIVEN_UP, None)
 
     def _why(self, kind: FailureKind, error: BaseException | None, marker: Marker | None) -> str:
         match kind:
@@ -296,10 +303,8 @@ class Farm:
         kind: FailureKind,
         error: BaseException | None,
         marker: Marker | None,
-        *,
-        counted: bool,
         why: str,
-        next_step: str,
+        decision: _Decision,
     ) -> None:
         """Keep the failure in the ledger, for whoever looks from files alone."""
         seen = self._workers.get(marker.worker) if marker else None
@@ -308,10 +313,10 @@ class Farm:
                 checkpoint_key=task.checkpoint_key,
                 chunk_id=task.chunk_id,
                 attempt=task.attempt,
-                kind=str(kind),
-                counted=counted,
+                kind=kind,
+                counted=decision.counted,
                 message=why,
-                next_step=next_step,
+                next_step=decision.next_step,
                 traceback="".join(traceback.format_exception(error)) if error is not None else "",
                 worker=marker.worker if marker else None,
                 host=marker.host if marker else None,

@@ -38,13 +38,15 @@ def locked(work_dir: Path, *, run_id: str, what: str) -> Iterator[None]:
     work_dir.mkdir(parents=True, exist_ok=True)
     lock = FileLock(work_dir / LOCK_FILE, thread_local=False)
     try:
-        lock.acquire(timeout=_PATIENCE_SECONDS)
-    except Timeout as error:
-        holder = _holder(work_dir)
-        if holder.get("run_id") != run_id:
-            raise _busy(work_dir, holder) from error
-        yield  # the same run, further in
-        return
+        lock.acquire(timeout=0)
+    except Timeout:
+        if _holder(work_dir).get("run_id") == run_id:
+            yield  # the same run, further in
+            return
+        try:
+            lock.acquire(timeout=_PATIENCE_SECONDS)
+        except Timeout as error:
+            raise _busy(work_dir) from error
     try:
         write_json(
             work_dir / HOLDER_FILE,
@@ -69,9 +71,7 @@ def read_holder(work_dir: Path) -> dict[str, Any] | None:
     probe = FileLock(work_dir / LOCK_FILE, thread_local=False)
     try:
         probe.acquire(timeout=0)
-    except Timeout:
-        return _holder(work_dir) or None
-    except OSError:  # not ours to write in: take the note for what it is
+    except (Timeout, OSError):  # held; or not ours to write in: then the note is taken for what it is
         return _holder(work_dir) or None
     probe.release()
     return None
@@ -84,8 +84,8 @@ def _holder(work_dir: Path) -> dict[str, Any]:
         return {}
 
 
-def _busy(work_dir: Path, holder: dict[str, Any]) -> BusyError:
-    who = "another process"
+def _busy(work_dir: Path) -> BusyError:
+    who, holder = "another process", _holder(work_dir)
     if holder:
         who = f"'{holder['what']}' (process {holder['pid']} on {holder['host']}, since {holder['since']})"
     return BusyError(

@@ -16,11 +16,10 @@ import pyarrow.parquet as pq
 from distributed import Client
 
 from enrich_dist import chunks, companies, reduce, schema
-from enrich_dist.attempts import AttemptLedger
+from enrich_dist.attempts import AttemptLedger, FailureKind
 from enrich_dist.checkpoints import CheckpointRecord, CheckpointStore, checkpoint_key
 from enrich_dist.duck import DRIVER_MEMORY_MB
 from enrich_dist.errors import SourceError
-from enrich_dist.failures import FailureKind
 from enrich_dist.farm import Farm, FarmPolicy, WorkerMemory, memory_per_worker
 from enrich_dist.files import directory_name, document_digest, file_digest, text_digest
 from enrich_dist.matching import weights
@@ -264,7 +263,7 @@ class Pipeline:
             plan=open_unverified(self.directory.output("recipient_chunks", "chunks")),
             checkpoints=[store.data_path(task.checkpoint_key) for task in present],
             counts=[store.counts_path(task.checkpoint_key) for task in present],
-            checkpoint_digests=[_sha256(records, task) for task in tasks],
+            checkpoint_digests=[_content_digest(records, task) for task in tasks],
             vocabulary=open_index(index.path).vocabulary,
             overrides=self.directory.read_overrides(),
             quarantined=self._quarantined([records[task.checkpoint_key] for task in present]),
@@ -363,7 +362,7 @@ class Pipeline:
         )
 
 
-def _sha256(records: dict[str, CheckpointRecord], task: ChunkTask) -> str:
+def _content_digest(records: dict[str, CheckpointRecord], task: ChunkTask) -> str:
     if task.checkpoint_key not in records:
         return "missing"
     record = records[task.checkpoint_key]

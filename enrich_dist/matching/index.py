@@ -52,7 +52,7 @@ class Relation:
 
     def look_up(self, values: pa.Array) -> Ints:
         """Codes of the values, int64, -1 where no company bears the value."""
-        found = find_all(*self._table, hash_texts(*text_buffers(values), False))
+        found = find_all(*self._codes_by_hash, hash_texts(*text_buffers(values), False))
         known = np.flatnonzero(found >= 0)
         # Equal hashes are not yet equal texts; a missing value has the hash of the empty one.
         same = pc.equal(values.take(pa.array(known)), self.texts.take(pa.array(found[known])))
@@ -60,7 +60,7 @@ class Relation:
         return np.asarray(found.astype(np.int64))
 
     @functools.cached_property
-    def _table(self) -> tuple[Hashes, Ints]:
+    def _codes_by_hash(self) -> tuple[Hashes, Ints]:
         return hash_table(hash_texts(*text_buffers(self.texts), False), np.arange(len(self.texts)))
 
     def agreement(self, codes: Ints, missing: Ints, companies: Ints) -> npt.NDArray[np.int8]:

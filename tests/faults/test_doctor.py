@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 from distributed import Client
 
-from enrich_dist.attempts import AttemptLedger
+from enrich_dist.attempts import AttemptLedger, FailureKind
 from enrich_dist.checkpoints import CheckpointStore
 from enrich_dist.cluster import open_client
 from enrich_dist.doctor import ADVICE, ChunkState, examine
 from enrich_dist.errors import FarmError
-from enrich_dist.failures import FailureKind
 from enrich_dist.lock import locked
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings
@@ -126,7 +125,7 @@ def test_an_untouched_directory_says_how_to_start(tmp_path: Path) -> None:
 
 def test_the_handbook_knows_every_kind_of_failure_and_its_remedy() -> None:
     handbook = (REPOSITORY / "docs" / "failure-handbook.md").read_text("utf-8")
-    assert set(ADVICE) == {str(kind) for kind in FailureKind}
+    assert set(ADVICE) == set(FailureKind)
     for kind, advice in ADVICE.items():
         assert f"| {kind} |" in handbook
         assert advice in handbook
