@@ -34,6 +34,9 @@ class FailureKind(StrEnum):
     BYSTANDER = "bystander"
     """The worker was lost before it began with the chunk."""
     HANG = "hang"
+    """It ran over its time, or its worker gave no sign of life."""
+    SCHEDULER = "scheduler lost"
+    """The connection to the scheduler was lost, and with it what was under way."""
     CORRUPTION = "corruption"
     ENVIRONMENT = "environment"
     """The disk is full or cannot be written to."""
@@ -87,7 +90,9 @@ class AttemptLedger:
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)
+            # Dask may have moved the attempt to another worker meanwhile: its marker stays.
+            if (found := self.marker(key, attempt)) is None or (found.host, found.pid) == (marker.host, marker.pid):
+                path.unlink(missing_ok=True)
 
     def marker(self, key: str, attempt: int) -> Marker | None:
         """The marker of an attempt, None where there is none."""

@@ -28,6 +28,7 @@ ADVICE = {
     FailureKind.BYSTANDER: "Nothing: the chunk only waited on a worker that was lost.",
     FailureKind.HANG: "Raise timeout_seconds if the chunk is only slow; else look at what its worker waited for (disk, "
     "network).",
+    FailureKind.SCHEDULER: "Look why the scheduler or the network went away. Run again if the run was stopped.",
     FailureKind.CORRUPTION: "Run again: damaged files are made anew. If it comes back, check the disk.",
     FailureKind.ENVIRONMENT: "Make space, or see that paths.work_dir can be written to, then run again.",
     FailureKind.CONFIGURATION: "Let every worker see the driver's paths.work_dir under the same path, then run again.",

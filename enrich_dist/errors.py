@@ -86,7 +86,11 @@ class CorruptionError(EnrichError):
 
 
 class IndexMismatchError(EnrichError):
-    """The index a worker finds is not the one the driver built; retrying cannot help."""
+    """The index a worker finds is not the one the driver built; retrying there cannot help. ``worker``: its address."""
+
+    def __init__(self, message: str, *, remedy: str | None = None, worker: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.worker = worker
 
 
 class FarmError(EnrichError):

@@ -1,68 +1,58 @@
 """What runs on the driver while chunks are farmed out: submit, keep bounded in flight, retry, finish.
 
 At most one chunk per worker thread is in flight, so what a dead worker takes with it is small. What follows a failure
-depends on its kind (``failures``): an error that comes again has its rows found and set aside; a chunk that took too
-much memory is matched in more parts; one whose worker was lost, or that ran over ``timeout_seconds``, is tried again,
-up to ``max_attempts`` times; one that only waited on a lost worker is, too, at no cost. A chunk's time begins when its
-worker says so. When a chunk is given up, those in flight are still waited for: their checkpoints make the next run
-shorter.
+depends on its kind (``failures``, ``policy``): an error that comes again has its rows found and set aside; a chunk that
+took too much memory is matched in more parts; one whose worker was lost, fell silent, or that ran over
+``timeout_seconds``, is tried again, up to ``max_attempts`` times; one that only waited on a lost worker, or was lost
+with the scheduler, is too, at no cost. A chunk's time begins when its worker says so. When nothing waits any more, a
+chunk that takes far longer than the others is given to an idle worker as well; whichever finishes first counts. When a
+chunk is given up, those in flight are still waited for: their checkpoints make the next run shorter.
 
 Knows tasks and checkpoints, not what is matched.
 """
 
 from __future__ import annotations
 
+import statistics
+import threading
 import time
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from distributed import CancelledError, Client, Future, wait
+from distributed import CancelledError, Client, Future, KilledWorker, wait
 
 from enrich_dist.attempts import AttemptLedger, FailedAttempt, FailureKind, Marker
 from enrich_dist.checkpoints import CheckpointRecord
 from enrich_dist.errors import EnvironmentFailureError, FarmError, IndexMismatchError
 from enrich_dist.failures import classify
 from enrich_dist.observe.events import Notice, emit
+from enrich_dist.policy import RESUME, ChunkStory, Decision, FarmPolicy, decide
+from enrich_dist.watch import WorkerWatch
 from enrich_dist.worker import ChunkTask, Matcher, run_chunk
 
-RESUME = "Run the same command again: finished chunks are kept and only the rest is computed."
-_GIVEN_UP = "It is given up; chunks in flight are waited for."
 _POLL_SECONDS = 1.0
 _RESTART_SECONDS = 60
-# How often the driver asks which workers there are.
-_LOOK_SECONDS = 0.5
-# A worker this near its limit when it was last seen, and then lost, most likely died of it.
-_NEAR_LIMIT = 0.8
-# How long the nanny's word on a lost worker may be on its way.
-_EVENT_SECONDS = 1.0
-_MEMORY_TOPIC = "worker-restart-memory"
-# A chunk that always waits on workers that die is tried no more often than this at no cost.
-_MOST_BYSTANDERS = 20
+# A worker that stays paused with nothing under way there will not get better by itself.
+_PAUSED_RESTART_SECONDS = 30.0
+# Fewer finished chunks do not tell how long a chunk usually takes.
+_USUAL_CHUNKS = 3
 
 ChunkListener = Callable[["ChunkTask", CheckpointRecord], None]
 
 
-@dataclass(frozen=True)
-class FarmPolicy:
-    """How long and how often the farm tries."""
-
-    timeout_seconds: float
-    max_attempts: int
-    min_part_rows: int
-    """A chunk is not cut into parts of fewer rows."""
-    no_worker_seconds: float
-    """Time without any worker that takes work after which the run stops."""
-
-
 @dataclass
 class FarmOutcome:
-    """Records by checkpoint key, failed attempts by kind, and wall seconds of the farm."""
+    """Records by checkpoint key, failed attempts by kind, chunks given to a second worker, how often workers were
+    started again by their names, and wall seconds of the farm."""
 
     records: dict[str, CheckpointRecord] = field(default_factory=dict)
     failures: Counter[FailureKind] = field(default_factory=Counter)
+    doubled: int = 0
+    restarts: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -71,34 +61,7 @@ class _Flight:
     task: ChunkTask
     submitted: float
     begun: float | None = None
-
-
-@dataclass
-class _Story:
-    """What became of a chunk so far."""
-
-    tries: int = 0
-    bystanders: int = 0
-    last_error: str | None = None
-
-
-@dataclass(frozen=True)
-class _Decision:
-    """What follows a failure: the next attempt, None where the chunk is given up."""
-
-    next_step: str
-    following: ChunkTask | None
-    counted: bool = True
-    remedy: str = RESUME
-
-
-@dataclass(frozen=True)
-class _Worker:
-    """A worker as it was last seen."""
-
-    memory_bytes: int
-    memory_limit_bytes: int
-    paused: bool
+    worker: str | None = None
 
 
 class Farm:
@@ -109,22 +72,24 @@ class Farm:
         self._matcher = matcher
         self._policy = policy
         self._ledger = ledger
+        self._watch = WorkerWatch(client)
         self._in_flight: dict[Future[Any], _Flight] = {}
         self._pending: deque[ChunkTask] = deque()
-        self._stories: dict[int, _Story] = {}
-        self._workers: dict[str, _Worker] = {}
+        self._stories: dict[int, ChunkStory] = {}
         self._outcome = FarmOutcome()
         self._given_up: FarmError | None = None
-        self._last_worker_seen = time.monotonic()
-        self._looked = float("-inf")
-        self._threads = 0
+        self._ending: set[str] = set()
+        self._unfit: set[str] = set()
+        # By name: the chunks that were finished when the worker was restarted as it stayed paused.
+        self._paused_restarts: dict[str, int] = {}
+        self._chunk_seconds: list[float] = []
 
     def run(
         self, tasks: Iterable[ChunkTask], *, on_chunk: ChunkListener, on_tick: Callable[[int], None]
     ) -> FarmOutcome:
         """Run all tasks; call ``on_chunk`` after each and ``on_tick(worker threads)`` about every second.
 
-        Raises ``FarmError`` when a chunk was given up or no worker is left, ``IndexMismatchError`` and
+        Raises ``FarmError`` when a chunk was given up, or no worker or no scheduler is left, ``IndexMismatchError`` and
         ``EnvironmentFailureError`` at once.
         """
         started = time.monotonic()
@@ -133,66 +98,85 @@ class Farm:
         told: list[tuple[ChunkTask, CheckpointRecord]] = []
         try:
             while self._in_flight or (self._pending and self._given_up is None):
-                threads = self._look_at_workers()
-                self._fill(threads)
+                self._hold_on_to_scheduler()
+                self._look_at_workers()
+                self._fill()
                 # Workers have their next chunk before anybody is told of the last one.
                 for task, record in told:
                     on_chunk(task, record)
-                on_tick(threads)
+                on_tick(self._watch.threads)
                 told = list(self._settled())
-                self._restart_overdue()
+                self._restart_stuck()
+                self._double_stragglers()
             for task, record in told:
                 on_chunk(task, record)
         finally:
-            for future in self._in_flight:
-                future.cancel()
+            if self._client.status == "running":
+                for future in self._in_flight:
+                    future.cancel()
         if self._given_up is not None:
             raise self._given_up
+        self._outcome.restarts = dict(self._watch.restarts)
         self._outcome.seconds = time.monotonic() - started
         return self._outcome
 
-    def _look_at_workers(self) -> int:
-        """See which workers there are and how they are; return the threads of all."""
-        now = time.monotonic()
-        if now - self._looked < _LOOK_SECONDS:
-            return self._threads
-        self._looked = now
-        known = self._client.scheduler_info(n_workers=-1)["workers"]
-        for address, info in known.items():
-            self._workers[address] = _Worker(
-                memory_bytes=int(info.get("metrics", {}).get("memory", 0)),
-                memory_limit_bytes=int(info.get("memory_limit") or 0),
-                paused=info.get("status") == "paused",
-            )
-        threads = self._threads = sum(int(info["nthreads"]) for info in known.values())
-        paused = [address for address in known if self._workers[address].paused]
-        if threads and len(paused) < len(known):
-            self._last_worker_seen = now
-        elif now - self._last_worker_seen > self._policy.no_worker_seconds:
-            raise self._no_capacity(paused)
-        return threads
+    def _hold_on_to_scheduler(self) -> None:
+        """Wait for a scheduler that is away; the client itself looks for it.
 
-    def _no_capacity(self, paused: list[str]) -> FarmError:
+        Raises ``FarmError`` when it does not come back.
+        """
+        if self._client.status == "running":
+            return
+        address = self._client.scheduler.address if self._client.scheduler else "its address"
+        patience_seconds = self._policy.no_worker_seconds
+        emit(
+            Notice(
+                f"The connection to the scheduler at {address} is lost; it is waited for, "
+                f"up to {patience_seconds:.0f} seconds.",
+                warning=True,
+            )
+        )
+        deadline = time.monotonic() + patience_seconds
+        while self._client.status == "connecting" and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if self._client.status != "running":
+            raise FarmError(
+                f"The scheduler at {address} was lost and did not come back within {patience_seconds:.0f} seconds.",
+                remedy=f"Start scheduler and workers again. {RESUME}",
+            )
+        emit(Notice("The connection to the scheduler is back."))
+        self._watch.begin_anew()
+
+    def _look_at_workers(self) -> None:
+        self._watch.look()
+        self._ending &= self._watch.present
+        self._unfit &= self._watch.present
+        if self._watch.unusable_seconds > self._policy.no_worker_seconds:
+            raise self._no_capacity()
+
+    def _no_capacity(self) -> FarmError:
         seconds = f"{self._policy.no_worker_seconds:.0f} seconds"
+        paused = [self._watch.last_seen(address) for address in self._watch.paused_seconds()]
         if not paused:
             return FarmError(f"The cluster has had no worker for {seconds}.", remedy=f"Start workers. {RESUME}")
-        held = ", ".join(
-            f"{address} holds {self._workers[address].memory_bytes / 1e6:,.0f} of "
-            f"{self._workers[address].memory_limit_bytes / 1e6:,.0f} MB"
-            for address in sorted(paused)
-        )
+        held = "; ".join(f"{worker.name} {worker.holds()}" for worker in paused if worker)
         return FarmError(
             f"All workers have been paused for {seconds} as their memory is nearly full: {held}.",
             remedy=f"Raise memory_threshold_mb, or lower chunk_size or matching.batch_rows. {RESUME}",
         )
 
-    def _fill(self, threads: int) -> None:
+    def _fill(self) -> None:
+        threads = self._watch.threads
         while self._pending and self._given_up is None and len(self._in_flight) < threads:
             task = self._pending.popleft()
-            # A name of its own for every attempt: Dask must never answer with an earlier one.
-            name = f"chunk-{task.chunk_id}-attempt-{task.attempt}-{time.monotonic_ns()}"
-            future = self._client.submit(run_chunk, task, self._matcher, key=name, pure=False)
-            self._in_flight[future] = _Flight(task, time.monotonic())
+            self._submit(task, without=self._unfit)
+
+    def _submit(self, task: ChunkTask, *, without: set[str]) -> None:
+        # A name of its own for every attempt: Dask must never answer with an earlier one.
+        name = f"chunk-{task.chunk_id}-attempt-{task.attempt}-{time.monotonic_ns()}"
+        workers = sorted(self._watch.present - without) if without else None
+        future = self._client.submit(run_chunk, task, self._matcher, key=name, pure=False, workers=workers or None)
+        self._in_flight[future] = _Flight(task, time.monotonic())
 
     def _finished(self) -> list[Future[Any]]:
         if not self._in_flight:
@@ -201,54 +185,76 @@ class Farm:
         try:
             with self._client.as_current():
                 wait(list(self._in_flight), timeout=_POLL_SECONDS, return_when="FIRST_COMPLETED")
-        except (TimeoutError, CancelledError):  # nothing yet, or a future that the scheduler dropped
+        except (
+            TimeoutError,
+            CancelledError,
+            OSError,
+        ):  # nothing yet; a future that the scheduler dropped, or it is gone
             pass
         return [future for future in self._in_flight if future.done()]
 
     def _settled(self) -> Iterator[tuple[ChunkTask, CheckpointRecord]]:
         """What finished since the last call and has a checkpoint."""
         for future in self._finished():
-            task = self._in_flight.pop(future).task
-            if future.status == "finished":
-                record: CheckpointRecord = future.result()
+            flight = self._in_flight.pop(future, None)
+            if flight is None:  # another attempt at the same chunk finished first
+                continue
+            task = flight.task
+            record, error = _result(future)
+            if record is not None:
+                self._end_others(task)
                 self._outcome.records[task.checkpoint_key] = record
+                self._chunk_seconds.append(record.seconds)
                 if record.quarantined:
                     emit(Notice(_set_aside(task, record), warning=True))
                 yield task, record
                 continue
-            error = None if future.cancelled() else future.exception()
             if isinstance(error, IndexMismatchError):
-                raise error
+                self._refuse_worker(error)
             marker = self._ledger.marker(task.checkpoint_key, task.attempt)
-            kind = classify(error, begun=marker is not None, short_of_memory=self._short_of_memory(marker))
-            self._act(task, kind, error, marker)
+            kind = (
+                FailureKind.SCHEDULER
+                if error is None
+                else classify(error, begun=marker is not None, short_of_memory=self._short_of_memory(error, marker))
+            )
+            self._act(task, kind, error, marker, self._why(kind, error, marker))
 
-    def _short_of_memory(self, marker: Marker | None) -> bool:
-        """Whether the worker of an attempt was ended for its memory, or was near its limit when it was last seen."""
-        if marker is None:
+    def _short_of_memory(self, error: BaseException, marker: Marker | None) -> bool:
+        if not isinstance(error, KilledWorker):
             return False
-        seen = self._workers.get(marker.worker)
-        if seen and seen.memory_limit_bytes and seen.memory_bytes >= _NEAR_LIMIT * seen.memory_limit_bytes:
-            return True
-        deadline = time.monotonic() + _EVENT_SECONDS
-        while True:
-            events = self._client.get_events(_MEMORY_TOPIC)
-            if any((event["worker"], event["pid"]) == (marker.worker, marker.pid) for _, event in events):
-                return True
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.1)
+        with suppress(OSError):  # the scheduler is away: then nobody knows
+            return self._watch.short_of_memory(marker)
+        return False
 
-    def _act(self, task: ChunkTask, kind: FailureKind, error: BaseException | None, marker: Marker | None) -> None:
+    def _refuse_worker(self, error: IndexMismatchError) -> None:
+        """Send a worker away that has no use for the index where others have.
+
+        Raises the error where no worker has finished a chunk yet: then most likely none can.
+        """
+        if not self._outcome.records or error.worker is None:
+            raise error
+        if error.worker not in self._unfit:
+            self._unfit.add(error.worker)
+            emit(Notice(f"Worker {error.worker} takes no more work: {error}", warning=True))
+            self._end(error.worker, self._client.retire_workers)
+
+    def _end_others(self, task: ChunkTask) -> None:
+        """Let go of other attempts at a finished chunk; what they still write is the same."""
+        for other in [other for other, flight in self._in_flight.items() if flight.task.chunk_id == task.chunk_id]:
+            del self._in_flight[other]
+            other.cancel()
+
+    def _act(
+        self, task: ChunkTask, kind: FailureKind, error: BaseException | None, marker: Marker | None, why: str
+    ) -> None:
         """Do what the policy says after a failure: try again, differently or not, or give the chunk up."""
-        story = self._stories.setdefault(task.chunk_id, _Story())
-        why = self._why(kind, error, marker).strip().removesuffix(".")
-        decision = self._decide(task, kind, why, story)
+        why = why.strip().removesuffix(".")
         self._outcome.failures[kind] += 1
-        story.tries += decision.counted
-        story.bystanders += kind is FailureKind.BYSTANDER
-        if kind is FailureKind.DATA:
-            story.last_error = why
+        others = [flight.task for flight in self._in_flight.values() if flight.task.chunk_id == task.chunk_id]
+        if others and kind is not FailureKind.ENVIRONMENT:
+            decision = Decision("Another worker is at it already.", None, counted=False)
+        else:
+            decision = decide(task, kind, why, self._story(task), self._policy)
         what = f"Chunk {task.chunk_id}, attempt {task.attempt}, failed ({kind}): {why}"
         self._note(task, kind, error, marker, why, decision)
         emit(Notice(f"{what}. {decision.next_step}", warning=True))
@@ -256,41 +262,21 @@ class Farm:
             self._pending.appendleft(decision.following)
         elif kind is FailureKind.ENVIRONMENT:
             raise EnvironmentFailureError(f"{what}.", remedy=decision.remedy) from error
-        elif self._given_up is None:
+        elif not others and self._given_up is None:
             self._given_up = FarmError(f"{what}.", remedy=decision.remedy)
             self._given_up.__cause__ = error
 
-    def _decide(self, task: ChunkTask, kind: FailureKind, why: str, story: _Story) -> _Decision:
-        following = replace(task, attempt=task.attempt + 1)
-        match kind:
-            case FailureKind.BYSTANDER if story.bystanders < _MOST_BYSTANDERS:
-                return _Decision("It had not begun, and is tried again at no cost.", following, counted=False)
-            case FailureKind.OUT_OF_MEMORY:
-                remedy = f"Raise memory_threshold_mb. {RESUME}"
-                parts = 2 * task.parts
-                if task.chunk_rows < parts * self._policy.min_part_rows:
-                    return _Decision(_GIVEN_UP, None, counted=False, remedy=remedy)
-                return _Decision(f"It is matched in {parts} parts.", replace(following, parts=parts), counted=False)
-            case FailureKind.ENVIRONMENT:
-                remedy = f"Make space, or see that the disk can be written to. {RESUME}"
-                return _Decision("The run stops.", None, remedy=remedy)
-            case FailureKind.DATA if task.isolate:  # not a matter of single rows
-                return _Decision(_GIVEN_UP, None)
-            case FailureKind.DATA if story.last_error == why:
-                next_step = "The same error came again: the rows that raise it are looked for and set aside."
-                return _Decision(next_step, replace(following, isolate=True))
-        if story.tries + 1 < self._policy.max_attempts:
-            return _Decision("It is tried again.", following)
-        return _Decision(_GIVEN_UP, None)
+    def _story(self, task: ChunkTask) -> ChunkStory:
+        return self._stories.setdefault(task.chunk_id, ChunkStory())
 
     def _why(self, kind: FailureKind, error: BaseException | None, marker: Marker | None) -> str:
         match kind:
-            case FailureKind.HANG:
-                return f"it ran over timeout_seconds ({self._policy.timeout_seconds:g} s)"
+            case FailureKind.SCHEDULER:
+                return "the connection to the scheduler was lost"
             case FailureKind.BYSTANDER:
                 return "its worker was lost"
             case FailureKind.CRASH | FailureKind.OUT_OF_MEMORY if marker is not None:
-                seen = self._workers.get(marker.worker)
+                seen = self._watch.last_seen(marker.worker)
                 limit = f" (limit {seen.memory_limit_bytes / 1e6:,.0f} MB)" if seen and seen.memory_limit_bytes else ""
                 how = f" for its memory{limit}" if kind is FailureKind.OUT_OF_MEMORY else ""
                 return f"worker {marker.worker} (process {marker.pid} on {marker.host}) was lost{how}"
@@ -304,10 +290,10 @@ class Farm:
         error: BaseException | None,
         marker: Marker | None,
         why: str,
-        decision: _Decision,
+        decision: Decision,
     ) -> None:
         """Keep the failure in the ledger, for whoever looks from files alone."""
-        seen = self._workers.get(marker.worker) if marker else None
+        seen = self._watch.last_seen(marker.worker) if marker else None
         self._ledger.add(
             FailedAttempt(
                 checkpoint_key=task.checkpoint_key,
@@ -327,12 +313,20 @@ class Farm:
         )
         self._ledger.clear_marker(task.checkpoint_key, task.attempt)
 
-    def _restart_overdue(self) -> None:
+    def _restart_stuck(self) -> None:
+        """Restart workers that hang, are silent, or are paused for good."""
         now = time.monotonic()
         for flight in self._in_flight.values():
             # By this clock: those of the workers may differ.
-            if flight.begun is None and self._ledger.marker(flight.task.checkpoint_key, flight.task.attempt):
-                flight.begun = now
+            if flight.begun is None and (
+                marker := self._ledger.marker(flight.task.checkpoint_key, flight.task.attempt)
+            ):
+                flight.begun, flight.worker = now, marker.worker
+        self._restart_overdue(now)
+        self._restart_silent()
+        self._restart_paused()
+
+    def _restart_overdue(self, now: float) -> None:
         timeout_seconds = self._policy.timeout_seconds
         overdue = [
             future
@@ -341,19 +335,96 @@ class Farm:
         ]
         if not overdue:
             return
-        worker_of = {key: address for address, keys in self._client.processing().items() for key in keys}
+        worker_of: dict[Any, str] = {}
+        with suppress(OSError):
+            worker_of = {key: address for address, keys in self._client.processing().items() for key in keys}
         for future in overdue:
-            flight = self._in_flight[future]
             address = worker_of.get(future.key)
             if address is None:  # finished just now, or waiting for a worker: its time has not begun
-                flight.submitted = now
+                self._in_flight[future].submitted = now
                 continue
-            del self._in_flight[future]
-            future.cancel(force=True)
-            marker = self._ledger.marker(flight.task.checkpoint_key, flight.task.attempt)
-            # A running task cannot be stopped, only its process can.
-            self._client.restart_workers([address], timeout=_RESTART_SECONDS, raise_for_error=False)
-            self._act(flight.task, FailureKind.HANG, None, marker)
+            self._abandon(future, f"it ran over timeout_seconds ({timeout_seconds:g} s)")
+            self._end(address, self._restart)
+
+    def _restart_silent(self) -> None:
+        limit_seconds = self._policy.heartbeat_timeout_seconds
+        for address in sorted(self._watch.present):
+            if self._watch.silent_seconds(address) <= limit_seconds or address in self._ending:
+                continue
+            emit(Notice(f"Worker {address} has given no sign of life for {limit_seconds:g} s and is restarted.", True))
+            for future in [future for future, flight in self._in_flight.items() if flight.worker == address]:
+                self._abandon(future, f"its worker {address} gave no sign of life for {limit_seconds:g} s")
+            self._end(address, self._restart)
+
+    def _restart_paused(self) -> None:
+        busy = {flight.worker for flight in self._in_flight.values()}
+        for address, seconds in self._watch.paused_seconds().items():
+            if seconds < _PAUSED_RESTART_SECONDS or address in busy | self._ending:
+                continue
+            worker, finished = self._watch.last_seen(address), len(self._outcome.records)
+            # Once more only after a chunk has been finished: else its memory is too small for any.
+            if worker is None or self._paused_restarts.get(worker.name) == finished:
+                continue
+            self._paused_restarts[worker.name] = finished
+            emit(Notice(f"Worker {address} stays paused with nothing under way, and is restarted.", warning=True))
+            self._end(address, self._restart)
+
+    def _abandon(self, future: Future[Any], why: str) -> None:
+        task = self._in_flight.pop(future).task
+        future.cancel(force=True)
+        marker = self._ledger.marker(task.checkpoint_key, task.attempt)
+        self._act(task, FailureKind.HANG, None, marker, why)
+
+    def _restart(self, addresses: list[str]) -> None:
+        # A running task cannot be stopped, only its process can.
+        self._client.restart_workers(addresses, timeout=_RESTART_SECONDS, raise_for_error=False)
+
+    def _end(self, address: str, how: Callable[[list[str]], Any]) -> None:
+        """End a worker without waiting for it: the others go on."""
+        self._ending.add(address)
+
+        def end() -> None:
+            with suppress(OSError, TimeoutError, KeyError):  # it is gone, or the scheduler is: that is seen elsewhere
+                how([address])
+
+        threading.Thread(target=end, name=f"end-{address}", daemon=True).start()
+
+    def _double_stragglers(self) -> None:
+        """Give chunks that take far longer than usual to idle workers, too, when nothing else waits."""
+        factor = self._policy.straggler_factor
+        if not factor or self._pending or self._given_up or len(self._chunk_seconds) < _USUAL_CHUNKS:
+            return
+        now = time.monotonic()
+        usual_seconds = statistics.median(self._chunk_seconds)
+        limit_seconds = max(self._policy.straggler_min_seconds, factor * usual_seconds)
+        flights = list(self._in_flight.values())
+        attempts = Counter(flight.task.chunk_id for flight in flights)
+        taken = {flight.worker for flight in flights if flight.worker} | self._unfit | set(self._watch.paused_seconds())
+        for flight in flights:
+            if len(self._in_flight) >= self._watch.threads or not self._watch.present - taken:
+                return
+            if flight.begun is None or now - flight.begun < limit_seconds or attempts[flight.task.chunk_id] > 1:
+                continue
+            emit(
+                Notice(
+                    f"Chunk {flight.task.chunk_id} has taken {now - flight.begun:.0f} s, usual are "
+                    f"{usual_seconds:.1f} s: an idle worker computes it, too, and the first to finish counts."
+                )
+            )
+            self._outcome.doubled += 1
+            attempt = self._story(flight.task).next_attempt()
+            self._submit(replace(flight.task, attempt=attempt), without=taken)
+
+
+def _result(future: Future[Any]) -> tuple[CheckpointRecord | None, BaseException | None]:
+    """What a future that is done brought: a record, or an error; neither where it was lost with the scheduler."""
+    try:
+        if future.status == "finished":
+            record: CheckpointRecord = future.result()
+            return record, None
+        return None, None if future.cancelled() else future.exception()
+    except (KilledWorker, CancelledError, OSError) as error:  # its worker was lost before the record was fetched
+        return None, error if isinstance(error, KilledWorker) else None
 
 
 def _set_aside(task: ChunkTask, record: CheckpointRecord) -> str:

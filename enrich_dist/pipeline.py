@@ -20,7 +20,7 @@ from enrich_dist.attempts import AttemptLedger, FailureKind
 from enrich_dist.checkpoints import CheckpointRecord, CheckpointStore, checkpoint_key
 from enrich_dist.duck import DRIVER_MEMORY_MB
 from enrich_dist.errors import SourceError
-from enrich_dist.farm import Farm, FarmPolicy, WorkerMemory, memory_per_worker
+from enrich_dist.farm import Farm, FarmOutcome, WorkerMemory, memory_per_worker
 from enrich_dist.files import directory_name, document_digest, file_digest, text_digest
 from enrich_dist.matching import weights
 from enrich_dist.matching.config import ENGINE_VERSION as MATCHING_VERSION
@@ -29,6 +29,7 @@ from enrich_dist.matching.matcher import OrganisationMatcher
 from enrich_dist.observe import report
 from enrich_dist.observe.events import Notice, emit
 from enrich_dist.observe.progress import FarmObserver
+from enrich_dist.policy import FarmPolicy
 from enrich_dist.publish import CURRENT, publish
 from enrich_dist.quality import Gate
 from enrich_dist.result import ResultInputs, build_result
@@ -166,16 +167,13 @@ class Pipeline:
                 emit(
                     Notice(f"{len(tasks) - len(waiting)} of {len(tasks)} chunks have a valid checkpoint and are kept.")
                 )
-            computed: dict[str, CheckpointRecord] = {}
-            failures: dict[FailureKind, int] = {}
-            farm_seconds = 0.0
+            outcome = FarmOutcome()
             if waiting:
                 cluster = client()
                 observer = self._observer(tasks, finished, store)
                 farm = Farm(cluster, self.matcher(), self._policy(), AttemptLedger(self.directory.attempts))
                 outcome = farm.run(waiting, on_chunk=observer.chunk_finished, on_tick=observer.tick)
-                computed, failures, farm_seconds = outcome.records, outcome.failures, outcome.seconds
-            records = {**finished, **computed}
+            records = {**finished, **outcome.records}
             # Of all chunks in the result, also those that an earlier run computed: the latest materialization
             # is where an operator looks.
             workers = memory_per_worker(records.values())
@@ -188,13 +186,15 @@ class Pipeline:
                     "chunks_resumed": len(tasks) - len(waiting),
                     "chunks_computed": len(waiting),
                     "checkpoints_damaged": len(damaged),
-                    "failed_attempts": sum(failures.values()),
-                    **{f"failed_attempts_{kind.name.lower()}": failures.get(kind, 0) for kind in FailureKind},
+                    "failed_attempts": outcome.failures.total(),
+                    **{f"failed_attempts_{kind.name.lower()}": outcome.failures[kind] for kind in FailureKind},
+                    "chunks_doubled": outcome.doubled,
+                    "worker_restarts": sum(outcome.restarts.values()),
                     "chunks_in_parts": sum(records[task.checkpoint_key].parts > 1 for task in tasks),
                     "rows_quarantined": sum(records[task.checkpoint_key].rows_quarantined for task in tasks),
                     "candidates": sum(records[task.checkpoint_key].candidates for task in tasks),
-                    "workers": len(memory_per_worker(computed.values())),
-                    "farm_seconds": round(farm_seconds, 3),
+                    "workers": len(memory_per_worker(outcome.records.values())),
+                    "farm_seconds": round(outcome.seconds, 3),
                     "worker_peak_memory_mb": round(max((i.peak_memory_bytes for i in workers), default=0) / 1e6, 1),
                     "worker_memory_threshold_mb": self.settings.memory_threshold_mb,
                 },
@@ -323,6 +323,9 @@ class Pipeline:
             max_attempts=self.settings.farm.max_attempts,
             min_part_rows=self.settings.farm.min_part_rows,
             no_worker_seconds=self.settings.cluster.start_timeout_seconds,
+            heartbeat_timeout_seconds=self.settings.farm.heartbeat_timeout_seconds,
+            straggler_factor=self.settings.farm.straggler_factor,
+            straggler_min_seconds=self.settings.farm.straggler_min_seconds,
         )
 
     def tasks(self) -> list[ChunkTask]:

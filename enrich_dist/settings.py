@@ -81,6 +81,9 @@ class FarmSettings(_Section):
 
     max_attempts: Annotated[int, Field(ge=1)] = 3
     min_part_rows: Annotated[int, Field(ge=1)] = 1_000
+    heartbeat_timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
+    straggler_factor: Annotated[float, Field(ge=0)] = 3.0
+    straggler_min_seconds: Annotated[float, Field(ge=0)] = 10.0
     progress_interval_seconds: Annotated[float, Field(gt=0)] = 10.0
 
 

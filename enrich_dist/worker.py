@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -79,6 +80,10 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
     Raises ``IndexMismatchError`` when the index here is not the driver's, ``CorruptionError`` when the chunk file is
     not what the manifest says.
     """
+    store = CheckpointStore(task.checkpoint_directory)
+    # Dask may run a task again that is done: when its result was lost, or its worker left.
+    with suppress(FileNotFoundError, CorruptionError):
+        return store.read_record(task.checkpoint_key)
     worker = _worker_facts()
     ledger = AttemptLedger(task.ledger_directory)
     with ledger.attempt(task.checkpoint_key, task.attempt, _worker_address()), Meter() as meter:
@@ -101,7 +106,7 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
             raise CorruptionError(f"{task.chunk_path} holds {rows} rows, planned were {task.chunk_rows}.")
         candidates, counts = results[0] if len(results) == 1 else matcher.join(results)
         with_candidates = int(np.unique(candidates["source_row"].to_numpy()).size)
-        return CheckpointStore(task.checkpoint_directory).write(
+        return store.write(
             task.checkpoint_key,
             candidates,
             counts,
@@ -168,12 +173,14 @@ def _index(task: ChunkTask, matcher: Matcher) -> Any:
             raise IndexMismatchError(
                 f"The index at {task.index_path} cannot be used on {socket.gethostname()}: {error}",
                 remedy="Check that every worker sees paths.work_dir under the same path.",
+                worker=_worker_address(),
             ) from error
         if found != task.index_digest:
             raise IndexMismatchError(
                 f"The index at {task.index_path} on {socket.gethostname()} is another one ({found[:12]}) than the "
                 f"driver's ({task.index_digest[:12]}).",
                 remedy="Check that every worker sees the driver's paths.work_dir.",
+                worker=_worker_address(),
             )
         _open_indexes.clear()  # a worker that serves many runs keeps the index of the latest
         _open_indexes[task.index_digest] = matcher.open_index(task.index_path)

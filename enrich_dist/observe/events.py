@@ -65,6 +65,29 @@ class FarmProgress:
 
 
 @dataclass(frozen=True)
+class WorkerSample:
+    """A worker at one moment."""
+
+    worker: str
+    """Its name, which a worker that is started again keeps."""
+    address: str
+    memory_bytes: int
+    """Resident memory of the process."""
+    memory_limit_bytes: int
+    """0 where it has none."""
+    paused: bool
+    restarts: int
+    """How often it was started again during this farm."""
+
+
+@dataclass(frozen=True)
+class WorkersSeen:
+    """The workers that are there, about twice a second while chunks are farmed out."""
+
+    workers: tuple[WorkerSample, ...]
+
+
+@dataclass(frozen=True)
 class Notice:
     """Something an operator should know: a damaged checkpoint, a retry, an override."""
 
@@ -72,7 +95,7 @@ class Notice:
     warning: bool = False
 
 
-Event = StepStarted | StepFinished | FarmProgress | Notice
+Event = StepStarted | StepFinished | FarmProgress | WorkersSeen | Notice
 Listener = Callable[[Event], None]
 _listeners: list[Listener] = []
 

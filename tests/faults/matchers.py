@@ -55,6 +55,8 @@ class Harmful:
                     raise RuntimeError("harm done")
                 case "hang":
                     time.sleep(600)
+                case "stop":  # no heartbeat any more, and nothing else
+                    os.kill(os.getpid(), signal.SIGSTOP)
             match self.harm:
                 case "poison":
                     raise ValueError(f"row {self.victim_row} is poison")
