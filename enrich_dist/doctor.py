@@ -15,8 +15,9 @@ from typing import Any
 from enrich_dist.attempts import AttemptLedger, FailedAttempt, FailureKind, Marker
 from enrich_dist.checkpoints import CheckpointRecord, CheckpointStore
 from enrich_dist.errors import CorruptionError, StateError
-from enrich_dist.files import TEMPORARY_PREFIX, read_json
+from enrich_dist.files import TEMPORARY_PREFIX
 from enrich_dist.lock import read_holder
+from enrich_dist.observe.worker_log import WorkerHistory, read_worker_log
 from enrich_dist.rundir import RunDirectory
 
 ADVICE = {
@@ -64,12 +65,13 @@ class ChunkFinding:
 
 @dataclass(frozen=True)
 class Findings:
-    """``holder``: who works in the directory now, None where nobody does; ``leftovers``: files in the checkpoint
-    directory that belong to no chunk of the latest plan."""
+    """``holder``: who works in the directory now, None where nobody does; ``workers``: those of the latest farm;
+    ``leftovers``: files in the checkpoint directory that belong to no chunk of the latest plan."""
 
     root: Path
     holder: dict[str, Any] | None
     chunks: list[ChunkFinding]
+    workers: list[WorkerHistory]
     leftovers: list[Path]
 
     def count(self, state: ChunkState) -> int:
@@ -79,10 +81,7 @@ class Findings:
 
 def examine(directory: RunDirectory, *, verify: bool = False) -> Findings:
     """Look at a run directory; with ``verify``, read all checkpoints and hold them against their digests."""
-    try:
-        planned = read_json(directory.farm_plan)["chunks"]
-    except FileNotFoundError:
-        planned = []
+    planned = (directory.read_farm_plan() or {"chunks": []})["chunks"]
     store, ledger = CheckpointStore(directory.checkpoints), AttemptLedger(directory.attempts)
     failures = ledger.failures()
     running = {marker.checkpoint_key: marker for marker in ledger.markers()}
@@ -105,7 +104,13 @@ def examine(directory: RunDirectory, *, verify: bool = False) -> Findings:
                 problem=problem,
             )
         )
-    return Findings(directory.root, holder, chunks, leftovers(directory, {chunk.checkpoint_key for chunk in chunks}))
+    return Findings(
+        directory.root,
+        holder,
+        chunks,
+        read_worker_log(directory.worker_log),
+        leftovers(directory, {chunk.checkpoint_key for chunk in chunks}),
+    )
 
 
 def find_chunk(findings: Findings, chunk_id: int) -> ChunkFinding:

@@ -27,12 +27,14 @@ from enrich_dist.matching.config import ENGINE_VERSION as MATCHING_VERSION
 from enrich_dist.matching.index import build_index, open_index
 from enrich_dist.matching.matcher import OrganisationMatcher
 from enrich_dist.observe import report
-from enrich_dist.observe.events import Notice, emit
+from enrich_dist.observe.events import Notice, emit, listening
 from enrich_dist.observe.progress import FarmObserver
+from enrich_dist.observe.worker_log import WorkerLog
 from enrich_dist.policy import FarmPolicy
 from enrich_dist.publish import CURRENT, publish
 from enrich_dist.quality import Gate
 from enrich_dist.result import ResultInputs, build_result
+from enrich_dist.resume import PlanBasis, explain_resume
 from enrich_dist.rundir import RunDirectory, StepReport
 from enrich_dist.settings import Settings
 from enrich_dist.sources.inputs import check_inputs
@@ -162,17 +164,20 @@ class Pipeline:
             for message in damaged:
                 emit(Notice(f"A checkpoint is not valid and its chunk is computed again: {message}", warning=True))
             waiting = [task for task in tasks if task.checkpoint_key not in finished]
-            self.directory.record_farm_plan([(task.chunk_id, task.chunk_rows, task.checkpoint_key) for task in tasks])
-            if finished:
-                emit(
-                    Notice(f"{len(tasks) - len(waiting)} of {len(tasks)} chunks have a valid checkpoint and are kept.")
-                )
+            ledger, basis = AttemptLedger(self.directory.attempts), self._basis()
+            before = self.directory.read_farm_plan()
+            for message in explain_resume(tasks, finished, len(damaged), basis, before, ledger):
+                emit(Notice(message))
+            self.directory.record_farm_plan(
+                [(task.chunk_id, task.chunk_rows, task.checkpoint_key) for task in tasks], basis.document()
+            )
             outcome = FarmOutcome()
             if waiting:
                 cluster = client()
                 observer = self._observer(tasks, finished, store)
-                farm = Farm(cluster, self.matcher(), self._policy(), AttemptLedger(self.directory.attempts))
-                outcome = farm.run(waiting, on_chunk=observer.chunk_finished, on_tick=observer.tick)
+                farm = Farm(cluster, self.matcher(), self._policy(), ledger)
+                with WorkerLog(self.directory.worker_log) as log, listening(log):
+                    outcome = farm.run(waiting, on_chunk=observer.chunk_finished, on_tick=observer.tick)
             records = {**finished, **outcome.records}
             # Of all chunks in the result, also those that an earlier run computed: the latest materialization
             # is where an operator looks.
@@ -327,6 +332,11 @@ class Pipeline:
             straggler_factor=self.settings.farm.straggler_factor,
             straggler_min_seconds=self.settings.farm.straggler_min_seconds,
         )
+
+    def _basis(self) -> PlanBasis:
+        plan = open_unverified(self.directory.output("recipient_chunks", "chunks"))
+        index = open_unverified(self.directory.output("award_companies", "index"))
+        return PlanBasis(plan.content_digest, index.content_digest, self.matcher().key())
 
     def tasks(self) -> list[ChunkTask]:
         """The chunks of the latest plan against the latest index, in source order."""

@@ -6,7 +6,7 @@ step before it left, and ``status`` tells the state of a run from files alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -68,6 +68,7 @@ class RunDirectory:
         self.overrides = self.root / "overrides.parquet"
         self.steps = self.root / "steps"
         self.farm_plan = self.steps / "farm_plan.json"
+        self.worker_log = self.steps / "workers.jsonl"
         self.scratch = self.root / "scratch"
         self.dagster = self.root / "dagster"
 
@@ -103,12 +104,23 @@ class RunDirectory:
         """The latest report of every step that has run here, in the order of the flow."""
         return {step: self.latest(step) for step in STEPS if (self.steps / f"{step}.json").exists()}
 
-    def record_farm_plan(self, chunks: Iterable[tuple[int, int, str]]) -> None:
-        """Keep (chunk_id, rows, checkpoint key) of every chunk of the run that is under way."""
+    def record_farm_plan(self, chunks: Iterable[tuple[int, int, str]], basis: Mapping[str, str]) -> None:
+        """Keep (chunk_id, rows, checkpoint key) of every chunk of the run that is under way, and what the keys are
+        made of."""
         write_json(
             self.farm_plan,
-            {"chunks": [{"chunk_id": number, "rows": rows, "checkpoint_key": key} for number, rows, key in chunks]},
+            {
+                "basis": dict(basis),
+                "chunks": [{"chunk_id": number, "rows": rows, "checkpoint_key": key} for number, rows, key in chunks],
+            },
         )
+
+    def read_farm_plan(self) -> dict[str, Any] | None:
+        """The plan of the farm that works now or worked last; None where there is none that can be read."""
+        try:
+            return read_json(self.farm_plan)
+        except (FileNotFoundError, CorruptionError):
+            return None
 
     def read_overrides(self) -> pa.Table:
         """What persons decided (``schema.OVERRIDE``), ordered; empty where nobody has yet."""

@@ -11,8 +11,10 @@ from rich.table import Table
 from enrich_dist.attempts import FailedAttempt
 from enrich_dist.doctor import ADVICE, ChunkFinding, ChunkState, Findings
 from enrich_dist.observe.summary import shown_path
+from enrich_dist.observe.worker_log import WorkerHistory
 
 _MOST_CHUNKS = 20
+_MOST_WORKERS = 40
 _MB = 1e6
 
 
@@ -40,6 +42,8 @@ def print_findings(console: Console, findings: Findings) -> None:
         if len(troubled) > _MOST_CHUNKS:
             console.print(f"… and {len(troubled) - _MOST_CHUNKS:,} more", highlight=False)
         console.print(f"The whole story of a chunk: enrich-dist doctor {troubled[0].chunk_id}", highlight=False)
+    if findings.workers:
+        console.print(_workers_table(findings.workers))
     if findings.holder is None and findings.count(ChunkState.FINISHED) < len(findings.chunks):
         console.print("To go on, run the same `enrich-dist run` again: what is finished is kept.", highlight=False)
 
@@ -122,6 +126,25 @@ def _troubled_table(chunks: list[ChunkFinding]) -> Table:
         why = chunk.problem or (f"{last.kind}: {last.message}" if last else "")
         helps = "Run again: it is computed anew." if chunk.problem or last is None else ADVICE[last.kind]
         table.add_row(str(chunk.chunk_id), chunk.state, str(len(chunk.failures)), escape(why), helps)
+    return table
+
+
+def _workers_table(workers: list[WorkerHistory]) -> Table:
+    table = Table("worker", box=None, pad_edge=False)
+    for column in ("last MB", "most MB seen", "limit MB", "restarts"):
+        table.add_column(column, justify="right")
+    table.add_column("")
+    for worker in workers[:_MOST_WORKERS]:
+        table.add_row(
+            escape(worker.worker),
+            f"{worker.samples[-1][1] / _MB:,.0f}",
+            f"{worker.peak_memory_bytes / _MB:,.0f}",
+            f"{worker.memory_limit_bytes / _MB:,.0f}" if worker.memory_limit_bytes else "none",
+            str(worker.restarts or ""),
+            "paused" if worker.paused else "",
+        )
+    if len(workers) > _MOST_WORKERS:
+        table.add_row(f"… and {len(workers) - _MOST_WORKERS:,} more")
     return table
 
 

@@ -53,10 +53,7 @@ def _has_record(directory: RunDirectory, chunk: dict[str, Any]) -> bool:
 
 
 def _chunks(directory: RunDirectory) -> list[dict[str, Any]]:
-    try:
-        return list(read_json(directory.farm_plan)["chunks"])
-    except FileNotFoundError:
-        return []
+    return list((directory.read_farm_plan() or {"chunks": []})["chunks"])
 
 
 def _verdict(enriched: StepReport) -> dict[str, Any] | None:

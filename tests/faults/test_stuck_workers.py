@@ -80,7 +80,7 @@ def test_a_straggler_is_computed_by_an_idle_worker_too_and_counts_once(
 
 @pytest.mark.long
 def test_no_chunk_is_doubled_where_that_is_switched_off(tmp_path: Path, undisturbed: dict[str, str]) -> None:
-    pipeline = prepare(tmp_path, "hang", timeout_seconds=8, farm={"straggler_min_seconds": 0, "straggler_factor": 0})
+    pipeline = prepare(tmp_path, "hang", timeout_seconds=30, farm={"straggler_min_seconds": 0, "straggler_factor": 0})
 
     with open_client(pipeline.settings, tmp_path / "dask") as own:
         report = pipeline.farm_chunks(lambda: own)
