@@ -20,6 +20,7 @@ import dask
 from dagster import DagsterError, build_resources
 from distributed import Client
 
+from enrich_dist import forkserver
 from enrich_dist.errors import FarmError
 from enrich_dist.observe.events import Notice, emit
 from enrich_dist.settings import Settings
@@ -30,10 +31,7 @@ _DASK_CONFIG = {
     # Chunk results are a few hundred bytes: nothing is worth spilling, and the warnings would be noise.
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.target": False,
-    # One thread per worker; libraries must not start more behind its back.
-    "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": 1,
-    "distributed.nanny.pre-spawn-environ.OPENBLAS_NUM_THREADS": 1,
-    "distributed.nanny.pre-spawn-environ.ARROW_IO_THREADS": 2,
+    **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in forkserver.WORKER_ENVIRONMENT.items()},
 }
 
 
@@ -68,6 +66,8 @@ def open_client(settings: Settings, scratch: Path) -> Iterator[Client]:
     scratch.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(_DASK_CONFIG))
+        if settings.cluster.kind == "local":
+            stack.enter_context(forkserver.forked_workers())
         try:
             resources = stack.enter_context(
                 build_resources(
@@ -128,7 +128,8 @@ class ClusterStart:
             self._thread.join()
 
     def _prepare_workers(self, client: Client) -> None:
-        if self._prepare is None:
+        forked = self._settings.cluster.kind == "local" and forkserver.available()
+        if self._prepare is None or forked:  # forked workers have all they need
             return
         try:
             client.run(_run_aside, self._prepare, on_error="return")

@@ -47,13 +47,17 @@ def run(
 
     check_inputs(loaded.settings.inputs)
 
+    from enrich_dist import forkserver
     from enrich_dist.errors import PublicationBlockedError
     from enrich_dist.observe.events import listening
+    from enrich_dist.observe.status import all_chunks_finished
     from enrich_dist.observe.summary import print_summary
     from enrich_dist.rundir import RunDirectory
 
     settings = loaded.settings
     directory = RunDirectory(settings.paths.work_dir)
+    if settings.cluster.kind == "local" and not all_chunks_finished(directory):
+        forkserver.begin()  # it imports for the workers while this process imports Dagster
     try:
         with TerminalListener(console, settings.farm.progress_interval_seconds) as terminal, listening(terminal):
             terminal.note("Starting Dagster and the cluster")
