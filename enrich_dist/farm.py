@@ -1,12 +1,13 @@
 """What runs on the driver while chunks are farmed out: submit, keep bounded in flight, retry, finish.
 
-At most one chunk per worker thread is in flight, so what a dead worker takes with it is small. What follows a failure
-depends on its kind (``failures``, ``policy``): an error that comes again has its rows found and set aside; a chunk that
-took too much memory is matched in more parts; one whose worker was lost, fell silent, or that ran over
-``timeout_seconds``, is tried again, up to ``max_attempts`` times; one that only waited on a lost worker, or was lost
-with the scheduler, is too, at no cost. A chunk's time begins when its worker says so. When nothing waits any more, a
-chunk that takes far longer than the others is given to an idle worker as well; whichever finishes first counts. When a
-chunk is given up, those in flight are still waited for: their checkpoints make the next run shorter.
+At most two chunks per worker thread are in flight, one under way and one that waits there: no worker waits for the
+driver, and what a dead worker takes with it is small. What follows a failure depends on its kind (``failures``,
+``policy``): an error that comes again has its rows found and set aside; a chunk that took too much memory is matched in
+more parts; one whose worker was lost, fell silent, or that ran over ``timeout_seconds``, is tried again, up to
+``max_attempts`` times; one that only waited on a lost worker, or was lost with the scheduler, is too, at no cost. A
+chunk's time begins when its worker says so. When nothing waits any more, a chunk that takes far longer than the others
+is given to an idle worker as well; whichever finishes first counts. When a chunk is given up, those in flight are
+still waited for: their checkpoints make the next run shorter.
 
 Knows tasks and checkpoints, not what is matched.
 """
@@ -21,9 +22,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from queue import Empty, SimpleQueue
 from typing import Any
 
-from distributed import CancelledError, Client, Future, KilledWorker, wait
+from distributed import CancelledError, Client, Future, KilledWorker
 
 from enrich_dist.attempts import AttemptLedger, FailedAttempt, FailureKind, Marker
 from enrich_dist.checkpoints import CheckpointRecord
@@ -34,7 +36,9 @@ from enrich_dist.policy import RESUME, ChunkStory, Decision, FarmPolicy, decide
 from enrich_dist.watch import WorkerWatch
 from enrich_dist.worker import ChunkTask, Matcher, run_chunk
 
+_IN_FLIGHT_PER_THREAD = 2
 _POLL_SECONDS = 1.0
+_IDLE_SECONDS = 0.1
 _RESTART_SECONDS = 60
 # A worker that stays paused with nothing under way there will not get better by itself.
 _PAUSED_RESTART_SECONDS = 30.0
@@ -74,6 +78,7 @@ class Farm:
         self._ledger = ledger
         self._watch = WorkerWatch(client)
         self._in_flight: dict[Future[Any], _Flight] = {}
+        self._done: SimpleQueue[Future[Any]] = SimpleQueue()
         self._pending: deque[ChunkTask] = deque()
         self._stories: dict[int, ChunkStory] = {}
         self._outcome = FarmOutcome()
@@ -83,6 +88,7 @@ class Farm:
         # By name: the chunks that were finished when the worker was restarted as it stayed paused.
         self._paused_restarts: dict[str, int] = {}
         self._chunk_seconds: list[float] = []
+        self._looked_after = float("-inf")
 
     def run(
         self, tasks: Iterable[ChunkTask], *, on_chunk: ChunkListener, on_tick: Callable[[int], None]
@@ -166,8 +172,8 @@ class Farm:
         )
 
     def _fill(self) -> None:
-        threads = self._watch.threads
-        while self._pending and self._given_up is None and len(self._in_flight) < threads:
+        most = self._watch.threads * _IN_FLIGHT_PER_THREAD
+        while self._pending and self._given_up is None and len(self._in_flight) < most:
             task = self._pending.popleft()
             self._submit(task, without=self._unfit)
 
@@ -177,27 +183,21 @@ class Farm:
         workers = sorted(self._watch.present - without) if without else None
         future = self._client.submit(run_chunk, task, self._matcher, key=name, pure=False, workers=workers or None)
         self._in_flight[future] = _Flight(task, time.monotonic())
+        future.add_done_callback(self._done.put)
 
-    def _finished(self) -> list[Future[Any]]:
-        if not self._in_flight:
-            time.sleep(min(_POLL_SECONDS, 0.1))
-            return []
-        try:
-            with self._client.as_current():
-                wait(list(self._in_flight), timeout=_POLL_SECONDS, return_when="FIRST_COMPLETED")
-        except (
-            TimeoutError,
-            CancelledError,
-            OSError,
-        ):  # nothing yet; a future that the scheduler dropped, or it is gone
-            pass
-        return [future for future in self._in_flight if future.done()]
+    def _finished(self) -> Iterator[Future[Any]]:
+        """Futures that are done since the last call; waits a moment for the first."""
+        with suppress(Empty):
+            yield self._done.get(timeout=_POLL_SECONDS if self._in_flight else _IDLE_SECONDS)
+            # No more than are there now: workers must not wait while the driver counts.
+            for _ in range(self._done.qsize()):
+                yield self._done.get_nowait()
 
     def _settled(self) -> Iterator[tuple[ChunkTask, CheckpointRecord]]:
         """What finished since the last call and has a checkpoint."""
         for future in self._finished():
             flight = self._in_flight.pop(future, None)
-            if flight is None:  # another attempt at the same chunk finished first
+            if flight is None:  # let go of: another attempt at the same chunk finished first, or it hung
                 continue
             task = flight.task
             record, error = _result(future)
@@ -316,6 +316,9 @@ class Farm:
     def _restart_stuck(self) -> None:
         """Restart workers that hang, are silent, or are paused for good."""
         now = time.monotonic()
+        if now - self._looked_after < _POLL_SECONDS:
+            return
+        self._looked_after = now
         for flight in self._in_flight.values():
             # By this clock: those of the workers may differ.
             if flight.begun is None and (
@@ -338,10 +341,12 @@ class Farm:
         worker_of: dict[Any, str] = {}
         with suppress(OSError):
             worker_of = {key: address for address, keys in self._client.processing().items() for key in keys}
+        busy = {flight.worker for flight in self._in_flight.values()}
         for future in overdue:
-            address = worker_of.get(future.key)
-            if address is None:  # finished just now, or waiting for a worker: its time has not begun
-                self._in_flight[future].submitted = now
+            flight, address = self._in_flight[future], worker_of.get(future.key)
+            # Finished just now, waiting for a worker, or behind another chunk on one: its time has not begun.
+            if address is None or (flight.begun is None and address in busy | self._ending):
+                flight.submitted = now
                 continue
             self._abandon(future, f"it ran over timeout_seconds ({timeout_seconds:g} s)")
             self._end(address, self._restart)
