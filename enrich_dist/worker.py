@@ -47,7 +47,8 @@ class Matcher(Protocol):
 
 @dataclass(frozen=True)
 class ChunkTask:
-    """One chunk to match; paths are those of the file system that driver and workers share."""
+    """One chunk to match; paths are those of the file system that driver and workers share; the
+    location of the checkpoints may be a URI."""
 
     chunk_id: int
     chunk_path: Path
@@ -55,7 +56,7 @@ class ChunkTask:
     chunk_sha256: str
     index_path: Path
     index_digest: str
-    checkpoint_directory: Path
+    checkpoint_location: str
     checkpoint_key: str
     ledger_directory: Path
     attempt: int = 1
@@ -101,7 +102,7 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
             raise CorruptionError(f"{task.chunk_path} holds {rows} rows, planned were {task.chunk_rows}.")
         candidates, counts = results[0] if len(results) == 1 else matcher.join(results)
         with_candidates = int(np.unique(candidates["source_row"].to_numpy()).size)
-        return CheckpointStore(task.checkpoint_directory).write(
+        return CheckpointStore(task.checkpoint_location).write(
             task.checkpoint_key,
             candidates,
             counts,
