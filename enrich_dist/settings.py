@@ -331,7 +331,7 @@ def _shown(value: Any) -> str:
     """The value for a message; of a URI only what cannot hold a secret."""
     text = repr(value)
     scheme, separator, rest = text.partition("://")
-    return f"{scheme}://…'" if separator and ("@" in rest or "?" in rest) else text
+    return f"{scheme}://…'" if separator and set(rest) & set("@?#") else text
 
 
 def override_texts(values: Sequence[tuple[str, Any]]) -> list[str]:

@@ -297,6 +297,8 @@ class ObjectStorage(Storage):
         except FileNotFoundError as error:
             raise FileNotFoundError(errno.ENOENT, "There is no such object", where) from error
         except OSError as error:
+            if error.filename == where:  # told already, further in
+                raise
             message = str(error)
             code = next((code for code, signs in _SIGNS.items() if any(sign in message for sign in signs)), errno.EIO)
             raise OSError(code, message.rstrip("."), where) from error
