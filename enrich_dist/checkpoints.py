@@ -2,24 +2,34 @@
 what else the chunk counted, ``<key>.json`` beside them.
 
 A key is the digest of all that the result depends on, so resume, re-run and retry are one question: is there a
-valid checkpoint under this key? The JSON file is written last and names size and digest of the others: files that do
-not agree with it are not a checkpoint. Covers a local or shared POSIX file system.
+valid checkpoint under this key? The JSON file is written last. It names size and digest of the others and bears a
+digest of itself, and the others bear the key: files that do not agree are not a checkpoint. For the same reason several
+runs may share a location: under one key all of them would write the same. Does not cover how a file is stored whole
+(``storage``).
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from enrich_dist import schema
 from enrich_dist.errors import CorruptionError
-from enrich_dist.files import atomic_path, file_digest, read_json, text_digest, write_json
+from enrich_dist.files import TEMPORARY_PREFIX, document_digest, file_digest, json_bytes, parse_json, text_digest
+from enrich_dist.storage import Entry, open_storage
 
-FORMAT_VERSION = "3"
+FORMAT_VERSION = "4"
+T = TypeVar("T")
+_TABLE, _RECORD = ".parquet", ".json"
+_KEY = b"enrich_dist.checkpoint"  # in the metadata of both tables: whose they are
+_SELF = "record_sha256"  # in the record: the digest of all else in it
 
 
 @dataclass(frozen=True)
@@ -57,36 +67,50 @@ def checkpoint_key(*, chunk_sha256: str, index_digest: str, matcher_key: str) ->
     return text_digest("checkpoint", FORMAT_VERSION, chunk_sha256, index_digest, matcher_key)
 
 
-class CheckpointStore:
-    """Checkpoints in one directory."""
+@dataclass(frozen=True)
+class Checkpoint:
+    """A valid checkpoint: its record, and local files with its tables."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    record: CheckpointRecord
+    candidates: Path
+    counts: Path
+
+
+class CheckpointStore:
+    """Checkpoints in one location: a directory, or the URI of a prefix in an object store (``storage``)."""
+
+    def __init__(self, location: str | Path) -> None:
+        self.storage = open_storage(location)
+
+    @property
+    def location(self) -> str:
+        """The directory or URI."""
+        return self.storage.location
 
     def data_path(self, key: str) -> Path:
-        """Where the candidates of ``key`` stand."""
-        return self.directory / f"{key}.parquet"
+        """Where the candidates of ``key`` stand, in a directory."""
+        return Path(self.location) / candidates_name(key)
 
     def counts_path(self, key: str) -> Path:
-        """Where the counts of ``key`` stand."""
-        return self.directory / f"{key}.counts.parquet"
+        """Where the counts of ``key`` stand, in a directory."""
+        return Path(self.location) / counts_name(key)
 
     def record_path(self, key: str) -> Path:
-        """Where the record of ``key`` stands."""
-        return self.directory / f"{key}.json"
+        """Where the record of ``key`` stands, in a directory."""
+        return Path(self.location) / record_name(key)
 
     def write(
         self, key: str, candidates: pa.Table, counts: pa.Table, known: Callable[[], dict[str, Any]]
     ) -> CheckpointRecord:
-        """Write candidates and counts, verify what is on the disk, then write the record.
+        """Write candidates and counts, verify what is stored, then write the record.
 
         ``known`` gives its other fields; it is asked after the tables are written, so that they can tell what
         writing took.
 
-        Raises ``CorruptionError`` when a file read back is not what was written.
+        Raises ``CorruptionError`` when a table is of another schema, or a file read back is not what was written.
         """
-        size, sha256 = _write_table(self.data_path(key), candidates)
-        counts_size, counts_sha256 = _write_table(self.counts_path(key), counts)
+        size, sha256 = self._write_table(key, candidates_name(key), candidates, schema.CANDIDATE)
+        counts_size, counts_sha256 = self._write_table(key, counts_name(key), counts, schema.COUNT)
         record = CheckpointRecord(
             key=key,
             candidates=len(candidates),
@@ -96,62 +120,213 @@ class CheckpointStore:
             counts_sha256=counts_sha256,
             **known(),
         )
-        write_json(self.record_path(key), asdict(record))
+        document = asdict(record)
+        self.storage.put(record_name(key), json_bytes({**document, _SELF: document_digest(document)}))
         return record
+
+    def _write_table(self, key: str, name: str, table: pa.Table, expected: pa.Schema) -> tuple[int, str]:
+        """Write a table that bears its key; return the file's size and digest."""
+        # In one piece: how a table was put together must not show in its bytes.
+        table = table.combine_chunks().replace_schema_metadata({_KEY: key})
+        where = self.storage.where(name)
+        if not _same_columns(table.schema, expected):
+            raise CorruptionError(f"{where} was to be written with other columns than those of a checkpoint.")
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        encoded = sink.getvalue()
+        if not pq.read_table(pa.BufferReader(encoded)).equals(table):
+            raise CorruptionError(f"{where} reads back differently from what was written.")
+        data = encoded.to_pybytes()
+        self.storage.put(name, data)
+        return len(data), hashlib.sha256(data).hexdigest()
 
     def read_record(self, key: str, *, verify: bool = True) -> CheckpointRecord:
         """The record of a valid checkpoint. Without ``verify`` its data are believed to be what it says.
 
         Raises ``FileNotFoundError`` when there is none, ``CorruptionError`` when it is not valid.
         """
-        path = self.record_path(key)
-        document = read_json(path)
+        record = self._read_record(key)
+        for table in _tables(record):
+            where = self.storage.where(table.name)
+            try:
+                size = self.storage.size(table.name)
+            except FileNotFoundError as error:
+                raise _missing(where) from error
+            if size != table.bytes or (verify and self.storage.digest(table.name) != table.sha256):
+                raise _altered(where)
+            if verify:
+                with self.storage.open(table.name) as file:
+                    table.require(file, where)
+        return record
+
+    def fetch(self, key: str, directory: Path, *, anew: bool = False) -> Checkpoint:
+        """A valid checkpoint with its tables as local files: those of the location where it is a directory, else
+        copies in ``directory``. A valid copy that is there already is taken, unless ``anew``.
+
+        Raises ``FileNotFoundError`` when there is none, ``CorruptionError`` when it is not valid.
+        """
+        record = self._read_record(key)
+        candidates, counts = (self._fetch(table, directory, anew=anew) for table in _tables(record))
+        return Checkpoint(record, candidates, counts)
+
+    def candidates_file(self, key: str, directory: Path) -> Path:
+        """A local file with the candidates of a checkpoint, which is not verified; a copy goes to ``directory``.
+
+        Raises ``FileNotFoundError`` when there is none.
+        """
+        return self.storage.fetch(candidates_name(key), directory)
+
+    def _fetch(self, table: _StoredTable, directory: Path, *, anew: bool) -> Path:
+        where = self.storage.where(table.name)
+        copy = directory / table.name
+        if anew or not (copy.exists() and table.agrees(copy)):
+            try:
+                copy = self.storage.fetch(table.name, directory)
+            except FileNotFoundError as error:
+                raise _missing(where) from error
+            if not table.agrees(copy):
+                raise _altered(where)
+        with copy.open("rb") as file:
+            table.require(file, where)
+        return copy
+
+    def find(self, keys: Iterable[str]) -> tuple[dict[str, CheckpointRecord], list[str]]:
+        """Records of the valid checkpoints among ``keys``, and a message for each one that is not valid."""
+        return self._each(keys, self.read_record)
+
+    def find_tables(
+        self, keys: Iterable[str], directory: Path, *, anew: bool = False
+    ) -> tuple[dict[str, Checkpoint], list[str]]:
+        """The valid checkpoints among ``keys`` as ``fetch`` gives them, and a message for each that is not valid."""
+        return self._each(keys, lambda key: self.fetch(key, directory, anew=anew))
+
+    def recorded(self) -> set[str]:
+        """Keys under which there is a record; nothing is verified."""
+        return {entry.name.removesuffix(_RECORD) for entry in self.storage.list() if entry.name.endswith(_RECORD)}
+
+    def leftovers(self, keys: set[str]) -> list[Entry]:
+        """Files of the location that belong to none of the keys: checkpoints of other plans, and what writers that
+        died left behind."""
+        return [
+            entry
+            for entry in self.storage.list()
+            if entry.name.startswith(TEMPORARY_PREFIX)
+            or (entry.name.endswith((_RECORD, _TABLE)) and entry.name.split(".")[0] not in keys)
+        ]
+
+    def _each(self, keys: Iterable[str], read: Callable[[str], T]) -> tuple[dict[str, T], list[str]]:
+        def attempted(key: str) -> T | str | None:
+            try:
+                return read(key)
+            except FileNotFoundError:
+                return None
+            except CorruptionError as error:
+                return str(error)
+
+        asked = list(keys)
+        with ThreadPoolExecutor(self.storage.parallel_reads) as pool:
+            found = dict(zip(asked, pool.map(attempted, asked), strict=True))
+        damaged = [answer for answer in found.values() if isinstance(answer, str)]
+        return {
+            key: answer for key, answer in found.items() if not (answer is None or isinstance(answer, str))
+        }, damaged
+
+    def _read_record(self, key: str) -> CheckpointRecord:
+        name = record_name(key)
+        where = self.storage.where(name)
+        document = parse_json(self.storage.get(name), where)
+        digest = document.pop(_SELF, None)
         try:
             record = CheckpointRecord(**document)
             well_formed = all(isinstance(document[item.name], _TYPES[str(item.type)]) for item in fields(record))
         except (TypeError, KeyError):
             well_formed = False
         if not well_formed:
-            raise CorruptionError(f"{path} is not the record of a checkpoint.")
+            raise CorruptionError(f"{where} is not the record of a checkpoint.")
+        if digest != document_digest(document):
+            raise _altered(where)
         if record.key != key:
-            raise CorruptionError(f"{path} is the record of another checkpoint ({record.key[:12]}).")
+            raise CorruptionError(f"{where} is the record of another checkpoint ({record.key[:12]}).")
         if record.rows_quarantined != len(record.quarantined):
-            raise CorruptionError(f"{path}: the rows set aside are not those that are listed.")
+            raise CorruptionError(f"{where}: the rows set aside are not those that are listed.")
         if record.rows_in != record.rows_with_candidates + record.rows_without_candidates + record.rows_quarantined:
-            raise CorruptionError(f"{path}: its row counts do not add up.")
-        for data, size, sha256 in (
-            (self.data_path(key), record.bytes, record.sha256),
-            (self.counts_path(key), record.counts_bytes, record.counts_sha256),
-        ):
-            if not data.exists():
-                raise CorruptionError(f"{data} is missing beside its record.")
-            if data.stat().st_size != size or (verify and file_digest(data) != sha256):
-                raise CorruptionError(f"{data} is not the file that was written.")
+            raise CorruptionError(f"{where}: its row counts do not add up.")
         return record
 
-    def find(self, keys: Iterable[str]) -> tuple[dict[str, CheckpointRecord], list[str]]:
-        """Valid checkpoints among ``keys``, and a message for each one that is there but not valid."""
-        valid: dict[str, CheckpointRecord] = {}
-        damaged: list[str] = []
-        for key in keys:
-            try:
-                valid[key] = self.read_record(key)
-            except FileNotFoundError:
-                continue
-            except CorruptionError as error:
-                damaged.append(str(error))
-        return valid, damaged
+
+@dataclass(frozen=True)
+class _StoredTable:
+    """One of the tables of a checkpoint, as its record tells it."""
+
+    key: str
+    name: str
+    bytes: int
+    sha256: str
+    columns: pa.Schema
+    rows: int | None
+
+    def agrees(self, path: Path) -> bool:
+        """Whether a file has the bytes that were written."""
+        return path.stat().st_size == self.bytes and file_digest(path) == self.sha256
+
+    def require(self, file: BinaryIO, where: str) -> None:
+        """Raise ``CorruptionError`` unless the bytes, which are those that the record names, are this very table."""
+        try:
+            metadata = pq.read_metadata(file)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise CorruptionError(f"{where} is no Parquet file ({error}).") from error
+        found = metadata.schema.to_arrow_schema()
+        if not _same_columns(found, self.columns):
+            raise CorruptionError(f"{where} has other columns than those of a checkpoint.")
+        bears = (found.metadata or {}).get(_KEY, b"").decode("utf-8", "replace")
+        if bears != self.key:
+            raise CorruptionError(f"{where} holds the table of another checkpoint ({bears[:12] or 'without a key'}).")
+        if self.rows is not None and metadata.num_rows != self.rows:
+            raise CorruptionError(f"{where} holds {metadata.num_rows} rows, its record says {self.rows}.")
 
 
-def _write_table(path: Path, table: pa.Table) -> tuple[int, str]:
-    """Write a table and read it back; return the file's size and digest."""
-    table = table.replace_schema_metadata(None)
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
-        sha256 = file_digest(temporary)
-        if not pq.read_table(temporary).equals(table):
-            raise CorruptionError(f"{path} reads back differently from what was written.")
-        return temporary.stat().st_size, sha256
+def candidates_name(key: str) -> str:
+    """The file of a checkpoint's candidates."""
+    return f"{key}{_TABLE}"
+
+
+def counts_name(key: str) -> str:
+    """The file of a checkpoint's counts."""
+    return f"{key}.counts{_TABLE}"
+
+
+def record_name(key: str) -> str:
+    """The file of a checkpoint's record."""
+    return f"{key}{_RECORD}"
+
+
+def drop_copies(directory: Path, keys: set[str]) -> None:
+    """Remove copies that ``fetch`` left of other checkpoints than these."""
+    if directory.is_dir():
+        for path in directory.iterdir():
+            if path.name.split(".")[0] not in keys:
+                path.unlink(missing_ok=True)
+
+
+def _tables(record: CheckpointRecord) -> tuple[_StoredTable, _StoredTable]:
+    key = record.key
+    return (
+        _StoredTable(key, candidates_name(key), record.bytes, record.sha256, schema.CANDIDATE, record.candidates),
+        _StoredTable(key, counts_name(key), record.counts_bytes, record.counts_sha256, schema.COUNT, None),
+    )
+
+
+def _same_columns(found: pa.Schema, expected: pa.Schema) -> bool:
+    # Whether a column may hold nulls is not kept alike by all that makes tables.
+    return [(field.name, field.type) for field in found] == [(field.name, field.type) for field in expected]
+
+
+def _missing(where: str) -> CorruptionError:
+    return CorruptionError(f"{where} is missing beside its record.")
+
+
+def _altered(where: str) -> CorruptionError:
+    return CorruptionError(f"{where} is not the file that was written.")
 
 
 _TYPES: dict[str, type | tuple[type, ...]] = {

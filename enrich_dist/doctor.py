@@ -1,7 +1,7 @@
 """What state a run is in, chunk by chunk, from its files alone: during it, after it, and when nobody knows.
 
 Covers who works there, what each chunk's state is, why attempts failed and what helps; and the files in the checkpoint
-directory that belong to no chunk of the latest plan. Verifies nothing unless asked to, changes nothing. Does not
+location that belong to no chunk of the latest plan. Verifies nothing unless asked to, changes nothing. Does not
 print (``observe.findings``).
 """
 
@@ -15,10 +15,10 @@ from typing import Any
 from enrich_dist.attempts import AttemptLedger, FailedAttempt, FailureKind, Marker
 from enrich_dist.checkpoints import CheckpointRecord, CheckpointStore
 from enrich_dist.errors import CorruptionError, StateError
-from enrich_dist.files import TEMPORARY_PREFIX
 from enrich_dist.lock import read_holder
 from enrich_dist.observe.worker_log import WorkerHistory, read_worker_log
 from enrich_dist.rundir import RunDirectory
+from enrich_dist.storage import Entry
 
 ADVICE = {
     FailureKind.DATA: "The traceback names what the rows could not pass. An error that comes twice has its rows set "
@@ -66,13 +66,16 @@ class ChunkFinding:
 @dataclass(frozen=True)
 class Findings:
     """``holder``: who works in the directory now, None where nobody does; ``workers``: those of the latest farm;
-    ``leftovers``: files in the checkpoint directory that belong to no chunk of the latest plan."""
+    ``leftovers``: files in the checkpoint location that belong to no chunk of the latest plan; ``shared``: whether runs
+    of other work directories may have put them there."""
 
     root: Path
     holder: dict[str, Any] | None
     chunks: list[ChunkFinding]
     workers: list[WorkerHistory]
-    leftovers: list[Path]
+    checkpoint_location: str
+    leftovers: list[Entry]
+    shared: bool
 
     def count(self, state: ChunkState) -> int:
         """Chunks in a state."""
@@ -81,8 +84,8 @@ class Findings:
 
 def examine(directory: RunDirectory, *, verify: bool = False) -> Findings:
     """Look at a run directory; with ``verify``, read all checkpoints and hold them against their digests."""
-    planned = (directory.read_farm_plan() or {"chunks": []})["chunks"]
-    store, ledger = CheckpointStore(directory.checkpoints), AttemptLedger(directory.attempts)
+    planned, location = directory.latest_farm()
+    store, ledger = CheckpointStore(location), AttemptLedger(directory.attempts)
     failures = ledger.failures()
     running = {marker.checkpoint_key: marker for marker in ledger.markers()}
     holder = read_holder(directory.root)
@@ -105,11 +108,13 @@ def examine(directory: RunDirectory, *, verify: bool = False) -> Findings:
             )
         )
     return Findings(
-        directory.root,
-        holder,
-        chunks,
-        read_worker_log(directory.worker_log),
-        leftovers(directory, {chunk.checkpoint_key for chunk in chunks}),
+        root=directory.root,
+        holder=holder,
+        chunks=chunks,
+        workers=read_worker_log(directory.worker_log),
+        checkpoint_location=location,
+        leftovers=store.leftovers({chunk.checkpoint_key for chunk in chunks}),
+        shared=not directory.owns(location),
     )
 
 
@@ -124,17 +129,6 @@ def find_chunk(findings: Findings, chunk_id: int) -> ChunkFinding:
     raise StateError(
         f"The latest plan in {findings.root} has no chunk {chunk_id}; it has {len(findings.chunks)} chunks.",
         remedy="Look at all of them with: enrich-dist doctor",
-    )
-
-
-def leftovers(directory: RunDirectory, keys: set[str]) -> list[Path]:
-    """Files in the checkpoint directory that belong to none of the keys: of other plans, or of writers that died."""
-    if not directory.checkpoints.exists():
-        return []
-    return sorted(
-        path
-        for path in directory.checkpoints.iterdir()
-        if path.name.startswith(TEMPORARY_PREFIX) or path.name.split(".")[0] not in keys
     )
 
 

@@ -85,6 +85,12 @@ class CorruptionError(EnrichError):
     """A file of the run directory is not what was written: torn, altered, or of another schema."""
 
 
+class StorageError(EnrichError):
+    """The place where checkpoints are to lie cannot be used: there is no such bucket, or no right to write there."""
+
+    exit_code = EXIT_BAD_INPUT
+
+
 class IndexMismatchError(EnrichError):
     """The index a worker finds is not the one the driver built; retrying there cannot help. ``worker``: its address."""
 

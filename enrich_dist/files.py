@@ -56,7 +56,12 @@ def sync_directory(path: Path) -> None:
 def write_json(final: Path, document: Any) -> None:
     """Write a JSON document atomically: keys sorted, so that equal documents are equal bytes."""
     with atomic_path(final) as temporary:
-        temporary.write_text(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
+        temporary.write_bytes(json_bytes(document))
+
+
+def json_bytes(document: Any) -> bytes:
+    """A JSON document as a file holds it: keys sorted, so that equal documents are equal bytes."""
+    return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -64,14 +69,22 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises ``CorruptionError`` when the file is not one, ``FileNotFoundError`` when it is absent.
     """
+    return parse_json(path.read_bytes(), str(path))
+
+
+def parse_json(data: bytes, where: str) -> dict[str, Any]:
+    """The JSON object that a file holds; ``where`` names the file.
+
+    Raises ``CorruptionError`` when it holds none.
+    """
     try:
-        document = json.loads(path.read_text("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        document = json.loads(data.decode("utf-8"))
+    except ValueError as error:  # neither UTF-8 nor JSON
         raise CorruptionError(
-            f"{path} is not valid JSON ({error}).", remedy="Delete it and run again: it is made anew."
+            f"{where} is not valid JSON ({error}).", remedy="Delete it and run again: it is made anew."
         ) from error
     if not isinstance(document, dict):
-        raise CorruptionError(f"{path} holds no JSON object.", remedy="Delete it and run again: it is made anew.")
+        raise CorruptionError(f"{where} holds no JSON object.", remedy="Delete it and run again: it is made anew.")
     return document
 
 

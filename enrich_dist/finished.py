@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from enrich_dist.errors import StateError
-from enrich_dist.files import read_json
 from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.result import ResultInputs
@@ -66,12 +65,10 @@ def _matched_keys(directory: RunDirectory) -> set[str]:
 
     Raises ``StateError`` when nothing was farmed out yet.
     """
-    try:
-        return {chunk["checkpoint_key"] for chunk in read_json(directory.farm_plan)["chunks"]}
-    except FileNotFoundError as error:
-        raise StateError(
-            f"The run in {directory.root} is not finished: no chunk is matched.", remedy=_REMEDY
-        ) from error
+    chunks, _ = directory.latest_farm()
+    if not chunks:
+        raise StateError(f"The run in {directory.root} is not finished: no chunk is matched.", remedy=_REMEDY)
+    return {chunk["checkpoint_key"] for chunk in chunks}
 
 
 def _changed_inputs(directory: RunDirectory, loaded: LoadedSettings, given: Iterable[str]) -> list[str]:

@@ -17,7 +17,7 @@ from distributed import Client
 
 from enrich_dist import chunks, companies, reduce, schema
 from enrich_dist.attempts import AttemptLedger, FailureKind
-from enrich_dist.checkpoints import CheckpointRecord, CheckpointStore, checkpoint_key
+from enrich_dist.checkpoints import Checkpoint, CheckpointRecord, CheckpointStore, checkpoint_key, drop_copies
 from enrich_dist.duck import DRIVER_MEMORY_MB
 from enrich_dist.errors import SourceError
 from enrich_dist.farm import Farm, FarmOutcome, WorkerMemory, memory_per_worker
@@ -40,6 +40,7 @@ from enrich_dist.settings import Settings
 from enrich_dist.sources.inputs import check_inputs
 from enrich_dist.sources.recipients import read_recipients
 from enrich_dist.sources.sbir import read_awards
+from enrich_dist.storage import open_storage
 from enrich_dist.store import open_or_build, open_unverified, open_verified
 from enrich_dist.worker import ChunkTask, Matcher
 
@@ -53,11 +54,13 @@ class Pipeline:
         self.settings = settings
         self.run_id = run_id
         self.directory = RunDirectory(settings.paths.work_dir)
+        self.checkpoint_location = self.directory.location(settings.paths.checkpoints)
 
     def ingest_awards(self) -> StepReport:
         """Read the awards. Both inputs are checked first, so that a bad one ends the run before work starts."""
         with self.directory.recording("sbir_awards", self.run_id) as done:
             awards_path, _ = check_inputs(self.settings.inputs)
+            self._check_checkpoints()
             column_map = self.settings.inputs.award_columns
             key = directory_name("awards", SOURCES_VERSION, file_digest(awards_path), document_digest(column_map))
 
@@ -158,18 +161,22 @@ class Pipeline:
     def farm_chunks(self, client: Callable[[], Client]) -> StepReport:
         """Farm out the chunks that have no valid checkpoint. ``client`` is called only if there are any."""
         with self.directory.recording("chunk_matches", self.run_id) as done:
+            self._check_checkpoints()
             tasks = self.tasks()
-            store = CheckpointStore(self.directory.checkpoints)
-            finished, damaged = store.find(task.checkpoint_key for task in tasks)
+            store, copies = CheckpointStore(self.checkpoint_location), self.directory.checkpoint_copies
+            drop_copies(copies, {task.checkpoint_key for task in tasks})
+            finished, damaged = store.find_tables((task.checkpoint_key for task in tasks), copies, anew=True)
             for message in damaged:
                 emit(Notice(f"A checkpoint is not valid and its chunk is computed again: {message}", warning=True))
             waiting = [task for task in tasks if task.checkpoint_key not in finished]
             ledger, basis = AttemptLedger(self.directory.attempts), self._basis()
-            before = self.directory.read_farm_plan()
+            before = self.directory.latest_basis()
             for message in explain_resume(tasks, finished, len(damaged), basis, before, ledger):
                 emit(Notice(message))
             self.directory.record_farm_plan(
-                [(task.chunk_id, task.chunk_rows, task.checkpoint_key) for task in tasks], basis.document()
+                [(task.chunk_id, task.chunk_rows, task.checkpoint_key) for task in tasks],
+                basis.document(),
+                self.checkpoint_location,
             )
             outcome = FarmOutcome()
             if waiting:
@@ -178,14 +185,14 @@ class Pipeline:
                 farm = Farm(cluster, self.matcher(), self._policy(), ledger)
                 with WorkerLog(self.directory.worker_log) as log, listening(log):
                     outcome = farm.run(waiting, on_chunk=observer.chunk_finished, on_tick=observer.tick)
-            records = {**finished, **outcome.records}
+            records = {**{key: checkpoint.record for key, checkpoint in finished.items()}, **outcome.records}
             # Of all chunks in the result, also those that an earlier run computed: the latest materialization
             # is where an operator looks.
             workers = memory_per_worker(records.values())
             return done(
                 rows=sum(records[task.checkpoint_key].rows_in for task in tasks),
                 reused=not waiting,
-                paths={"checkpoints": store.directory},
+                paths={"checkpoints": store.location},
                 numbers={
                     "chunks": len(tasks),
                     "chunks_resumed": len(tasks) - len(waiting),
@@ -258,16 +265,17 @@ class Pipeline:
     def result_inputs(self) -> ResultInputs:
         """What a result is made from, as it is now: chunks without a valid checkpoint are missing in it."""
         tasks = self.tasks()
-        store = CheckpointStore(self.directory.checkpoints)
-        records, _ = store.find(task.checkpoint_key for task in tasks)
+        store, copies = CheckpointStore(self.checkpoint_location), self.directory.checkpoint_copies
+        finished, _ = store.find_tables((task.checkpoint_key for task in tasks), copies)
+        records = {key: checkpoint.record for key, checkpoint in finished.items()}
         present = [task for task in tasks if task.checkpoint_key in records]
         index = open_verified(self.directory.output("award_companies", "index"))
         return ResultInputs(
             awards=open_verified(self.directory.output("sbir_awards", "awards")),
             company=open_verified(self.directory.output("award_companies", "companies")),
             plan=open_unverified(self.directory.output("recipient_chunks", "chunks")),
-            checkpoints=[store.data_path(task.checkpoint_key) for task in present],
-            counts=[store.counts_path(task.checkpoint_key) for task in present],
+            checkpoints=[finished[task.checkpoint_key].candidates for task in present],
+            counts=[finished[task.checkpoint_key].counts for task in present],
             checkpoint_digests=[_content_digest(records, task) for task in tasks],
             vocabulary=open_index(index.path).vocabulary,
             overrides=self.directory.read_overrides(),
@@ -315,6 +323,11 @@ class Pipeline:
         """What finds the candidates of a chunk; its key is part of every checkpoint's key."""
         return OrganisationMatcher(self.settings.matching.candidates())
 
+    def _check_checkpoints(self) -> None:
+        """Raise ``StorageError`` where the location that the settings name cannot be used."""
+        if self.settings.paths.checkpoints is not None:
+            open_storage(self.checkpoint_location).check()
+
     def _gate(self) -> Gate:
         return Gate(
             match_rate_threshold=self.settings.match_rate_threshold,
@@ -352,7 +365,7 @@ class Pipeline:
                 chunk_sha256=chunk.sha256,
                 index_path=index.path,
                 index_digest=index.content_digest,
-                checkpoint_directory=self.directory.checkpoints,
+                checkpoint_location=self.checkpoint_location,
                 ledger_directory=self.directory.attempts,
                 checkpoint_key=checkpoint_key(
                     chunk_sha256=chunk.sha256, index_digest=index.content_digest, matcher_key=matcher_key
@@ -362,14 +375,14 @@ class Pipeline:
         ]
 
     def _observer(
-        self, tasks: Sequence[ChunkTask], finished: dict[str, CheckpointRecord], store: CheckpointStore
+        self, tasks: Sequence[ChunkTask], finished: dict[str, Checkpoint], store: CheckpointStore
     ) -> FarmObserver:
         company = self.directory.output("award_companies", "companies") / "companies.parquet"
         counts = pq.read_table(company, columns=["company_id", "award_count"]).sort_by("company_id")["award_count"]
         return FarmObserver(
             tasks,
             finished,
-            store,
+            lambda key: store.candidates_file(key, self.directory.checkpoint_copies),
             matched=reduce.MatchedSoFar(counts.to_numpy()),
             awards_total=self.directory.latest("sbir_awards").rows,
         )

@@ -48,7 +48,7 @@ def explain_resume(
     """Sentences on what is kept, what is computed and why.
 
     ``finished``: keys with a valid checkpoint; ``damaged``: chunks whose checkpoint is there but not valid; ``before``:
-    the plan of the run before, None where there was none.
+    the basis of the run before, None where there was none.
     """
     waiting = {task.checkpoint_key for task in tasks} - set(finished)
     told = []
@@ -56,7 +56,7 @@ def explain_resume(
         told.append(f"{len(tasks) - len(waiting)} of {len(tasks)} chunks have a valid checkpoint and are kept.")
     if before is None or not waiting:
         return told
-    changes = basis.changes(before.get("basis", {}))
+    changes = basis.changes(before)
     if changes:
         told.append(f"{len(waiting)} chunks are computed, as {' and '.join(changes)} changed since the run before.")
         return told

@@ -61,7 +61,8 @@ class RunDirectory:
         self.companies = self.root / "companies"
         self.index = self.root / "index"
         self.chunks = self.root / "chunks"
-        self.checkpoints = self.root / "checkpoints"
+        self.checkpoints = self.root / "checkpoints"  # unless the settings name another location
+        self.checkpoint_copies = self.root / "scratch" / "checkpoints"
         self.attempts = self.root / "attempts"
         self.results = self.root / "results"
         self.published = self.root / "published"
@@ -104,23 +105,50 @@ class RunDirectory:
         """The latest report of every step that has run here, in the order of the flow."""
         return {step: self.latest(step) for step in STEPS if (self.steps / f"{step}.json").exists()}
 
-    def record_farm_plan(self, chunks: Iterable[tuple[int, int, str]], basis: Mapping[str, str]) -> None:
-        """Keep (chunk_id, rows, checkpoint key) of every chunk of the run that is under way, and what the keys are
-        made of."""
+    def record_farm_plan(
+        self, chunks: Iterable[tuple[int, int, str]], basis: Mapping[str, str], checkpoint_location: str
+    ) -> None:
+        """Keep (chunk_id, rows, checkpoint key) of every chunk of the run that is under way, what the keys are made of,
+        and where checkpoints lie."""
         write_json(
             self.farm_plan,
             {
                 "basis": dict(basis),
                 "chunks": [{"chunk_id": number, "rows": rows, "checkpoint_key": key} for number, rows, key in chunks],
+                "checkpoint_location": None if self.owns(checkpoint_location) else checkpoint_location,
             },
         )
 
-    def read_farm_plan(self) -> dict[str, Any] | None:
-        """The plan of the farm that works now or worked last; None where there is none that can be read."""
+    def latest_farm(self) -> tuple[list[dict[str, Any]], str]:
+        """The chunks of the latest farm, as ``record_farm_plan`` kept them, and where their checkpoints lie; no chunk
+        where nothing was farmed out yet."""
         try:
-            return read_json(self.farm_plan)
+            plan = read_json(self.farm_plan)
+            return list(plan["chunks"]), self.location(plan.get("checkpoint_location"))
+        except FileNotFoundError:
+            return [], str(self.checkpoints)
+        except (KeyError, TypeError) as error:
+            raise CorruptionError(
+                f"{self.farm_plan} is not the plan of a farm.", remedy="Delete it and run again: it is made anew."
+            ) from error
+
+    def latest_basis(self) -> dict[str, Any] | None:
+        """What the keys of the latest farm were made of; None where there was none, or nobody can tell."""
+        try:
+            basis = read_json(self.farm_plan).get("basis")
         except (FileNotFoundError, CorruptionError):
             return None
+        return basis if isinstance(basis, dict) else None
+
+    def location(self, setting: str | None) -> str:
+        """Where checkpoints lie by the setting ``paths.checkpoints``: an absolute path, or a URI."""
+        if setting is None:
+            return str(self.checkpoints)
+        return setting if "://" in setting else str(Path(setting).absolute())
+
+    def owns(self, checkpoint_location: str) -> bool:
+        """Whether checkpoints lie where only runs in this directory put them."""
+        return checkpoint_location == str(self.checkpoints)
 
     def read_overrides(self) -> pa.Table:
         """What persons decided (``schema.OVERRIDE``), ordered; empty where nobody has yet."""
@@ -155,7 +183,7 @@ class StepRecorder:
         *,
         rows: int,
         reused: bool,
-        paths: dict[str, Path],
+        paths: Mapping[str, Path | str],
         numbers: dict[str, int | float],
         tables: dict[str, str] | None = None,
     ) -> StepReport:

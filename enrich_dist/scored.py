@@ -19,7 +19,7 @@ import duckdb
 import pyarrow as pa
 
 from enrich_dist import overrides, reduce, schema
-from enrich_dist.checkpoints import CheckpointStore
+from enrich_dist.checkpoints import Checkpoint, CheckpointStore
 from enrich_dist.duck import DRIVER_MEMORY_MB, connect
 from enrich_dist.errors import StateError
 from enrich_dist.files import read_json
@@ -104,18 +104,17 @@ def open_scored(directory: RunDirectory) -> Iterator[ScoredResult]:
 
 def _open(connection: duckdb.DuckDBPyConnection, directory: RunDirectory, path: Path) -> ScoredResult:
     index = open_index(directory.output("award_companies", "index"))
-    store = CheckpointStore(directory.checkpoints)
-    records, _ = store.find(_planned_keys(directory))
+    finished = _finished(directory)
     database = str(path / "enrich_dist.duckdb").replace("'", "''")
     connection.execute(f"attach '{database}' as result (read_only)")
     for table in ("companies", "company_matches", "enriched_awards", "overrides"):
         connection.execute(f"create view {table} as from result.{table}")
     _require_same_companies(connection, directory)
-    checkpoints = [store.data_path(key) for key in records]
+    checkpoints = [checkpoint.candidates for checkpoint in finished]
     reduce.create_candidates(connection, checkpoints)
     if len(further := _confirmed(connection, directory)):
         reduce.create_candidates(connection, checkpoints, further)
-    counts = reduce.read_counts(connection, [store.counts_path(key) for key in records])
+    counts = reduce.read_counts(connection, [checkpoint.counts for checkpoint in finished])
     weights = estimate(counts, reduce.count_identified_pairs(connection), index.vocabulary)
     metrics = read_json(path / "metrics.json")
     _require_same_model(weights, metrics["model"], path)
@@ -131,12 +130,14 @@ def _open(connection: duckdb.DuckDBPyConnection, directory: RunDirectory, path: 
     )
 
 
-def _planned_keys(directory: RunDirectory) -> list[str]:
-    try:
-        plan = read_json(directory.farm_plan)
-    except FileNotFoundError as error:
-        raise StateError(f"{directory.root} has no plan of its chunks.", remedy=_REMEDY) from error
-    return [chunk["checkpoint_key"] for chunk in plan["chunks"]]
+def _finished(directory: RunDirectory) -> list[Checkpoint]:
+    """The valid checkpoints of the latest plan."""
+    chunks, location = directory.latest_farm()
+    if not chunks:
+        raise StateError(f"{directory.root} has no plan of its chunks.", remedy=_REMEDY)
+    keys = [chunk["checkpoint_key"] for chunk in chunks]
+    found, _ = CheckpointStore(location).find_tables(keys, directory.checkpoint_copies)
+    return list(found.values())
 
 
 def _confirmed(connection: duckdb.DuckDBPyConnection, directory: RunDirectory) -> pa.Table:

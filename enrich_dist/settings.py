@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from enrich_dist.errors import SettingsError
 from enrich_dist.files import document_digest
+from enrich_dist.storage import uri_options
 
 if TYPE_CHECKING:
     from enrich_dist.matching.config import CandidateConfig
@@ -49,9 +50,17 @@ class InputSettings(_Section):
 
 
 class PathSettings(_Section):
-    """Where a run writes: nothing is written outside ``work_dir``."""
+    """Where a run writes: nothing is written outside ``work_dir`` but ``checkpoints``, where that is given."""
 
     work_dir: Path = Path("work")
+    checkpoints: str | None = None
+
+    @field_validator("checkpoints")
+    @classmethod
+    def _checkpoints_can_be_a_location(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value:
+            uri_options(value)
+        return value
 
 
 class ClusterSettings(_Section):
@@ -317,8 +326,15 @@ def _readable(error: ValidationError, origins: Mapping[str, str]) -> SettingsErr
         key = ".".join(str(part) for part in item["loc"])
         origin = origins.get(key)
         where = f"{key} ({origin})" if origin else key
-        lines.append(f"{where}: {item['msg']}, got {item['input']!r}" if origin else f"{where}: {item['msg']}")
+        lines.append(f"{where}: {item['msg']}, got {_shown(item['input'])}" if origin else f"{where}: {item['msg']}")
     return SettingsError("; ".join(lines) + ".", remedy="See the comments in config/base.yaml.")
+
+
+def _shown(value: Any) -> str:
+    """The value for a message; of a URI only what cannot hold a secret."""
+    text = repr(value)
+    scheme, separator, rest = text.partition("://")
+    return f"{scheme}://…'" if separator and set(rest) & set("@?#") else text
 
 
 def override_texts(values: Sequence[tuple[str, Any]]) -> list[str]:

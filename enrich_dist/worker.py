@@ -48,7 +48,8 @@ class Matcher(Protocol):
 
 @dataclass(frozen=True)
 class ChunkTask:
-    """One chunk to match; paths are those of the file system that driver and workers share."""
+    """One chunk to match; paths are those of the file system that driver and workers share; the
+    location of the checkpoints may be a URI."""
 
     chunk_id: int
     chunk_path: Path
@@ -56,7 +57,7 @@ class ChunkTask:
     chunk_sha256: str
     index_path: Path
     index_digest: str
-    checkpoint_directory: Path
+    checkpoint_location: str
     checkpoint_key: str
     ledger_directory: Path
     attempt: int = 1
@@ -80,7 +81,7 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
     Raises ``IndexMismatchError`` when the index here is not the driver's, ``CorruptionError`` when the chunk file is
     not what the manifest says.
     """
-    store = CheckpointStore(task.checkpoint_directory)
+    store = CheckpointStore(task.checkpoint_location)
     # Dask may run a task again that is done: when its result was lost, or its worker left.
     with suppress(FileNotFoundError, CorruptionError):
         return store.read_record(task.checkpoint_key)

@@ -38,7 +38,7 @@ from rich.table import Table
 from enrich_dist.bench.generate import write_awards, write_recipients
 from enrich_dist.checkpoints import CheckpointStore
 from enrich_dist.farm import memory_per_worker
-from enrich_dist.files import read_json, write_json
+from enrich_dist.files import write_json
 from enrich_dist.rundir import RunDirectory
 from enrich_dist.settings import ENV_PREFIX, Settings
 
@@ -243,8 +243,8 @@ def _measured(directory: RunDirectory, wall_seconds: float) -> Measured:
     }
     workers = []
     if not steps["chunk_matches"]["reused"]:
-        keys = [chunk["checkpoint_key"] for chunk in read_json(directory.farm_plan)["chunks"]]
-        records, _ = CheckpointStore(directory.checkpoints).find(keys)
+        chunks, location = directory.latest_farm()
+        records, _ = CheckpointStore(location).find(chunk["checkpoint_key"] for chunk in chunks)
         workers = [
             {
                 "worker": worker.worker,

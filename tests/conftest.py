@@ -18,6 +18,8 @@ from distributed import Client
 from enrich_dist.cluster import open_client
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings
+from tests import object_store
+from tests.object_store import ObjectStore
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -37,6 +39,20 @@ def _no_settings_from_outside() -> None:
     for name in [name for name in os.environ if name.startswith("ENRICH_DIST_")]:
         del os.environ[name]
     os.environ.pop("DAGSTER_HOME", None)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    # Before any cluster starts: its workers inherit them.
+    os.environ.update(object_store.ENVIRONMENT)
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """A real object store; where a machine lacks it the test is skipped, but never in CI."""
+    if missing := object_store.missing_programs():
+        reason = f"no object store to test with: {', '.join(missing)} not installed"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    with object_store.running(tmp_path_factory.mktemp("swift")) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -51,21 +51,38 @@ def gc(
     config: Config = None,
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be removed.")] = False,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="Also where runs of other work directories may need them.")
+    ] = False,
 ) -> None:
     """Remove checkpoints that belong to no chunk of the latest plan, and what dead writers left behind.
 
-    They would spare work if their inputs and settings came back; nothing else needs them.
+    They would spare work if their inputs and settings came back; nothing else needs them. Where paths.checkpoints
+    names a location outside the work directory, other work directories may need them: that takes --shared.
     """
+    from enrich_dist.checkpoints import CheckpointStore
     from enrich_dist.doctor import examine
+    from enrich_dist.errors import StateError
     from enrich_dist.lock import locked
     from enrich_dist.rundir import RunDirectory
 
     directory = RunDirectory(load_settings(config, overrides or []).settings.paths.work_dir)
     with locked(directory.root, run_id=uuid.uuid4().hex, what="enrich-dist checkpoints gc"):
-        leftovers = examine(directory).leftovers
-        size_bytes = sum(path.stat().st_size for path in leftovers)
+        findings = examine(directory)
+        leftovers = findings.leftovers
+        told = f"{len(leftovers):,} files ({sum(entry.bytes for entry in leftovers) / 1e6:,.1f} MB)"
+        if leftovers and findings.shared and not (dry_run or shared):
+            raise StateError(
+                f"{told} in {findings.checkpoint_location} belong to no chunk of this work directory's latest plan, "
+                "but runs of other work directories may need them. Nothing was removed.",
+                remedy="If none does, and none is under way, say so with --shared; --dry-run lists them.",
+            )
+        storage = CheckpointStore(findings.checkpoint_location).storage
         if not dry_run:
-            for path in leftovers:
-                path.unlink()
-    what = "would be removed" if dry_run else "removed"
-    Console(highlight=False).print(f"{len(leftovers):,} files ({size_bytes / 1e6:,.1f} MB) {what}")
+            for entry in leftovers:
+                storage.delete(entry.name)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    if dry_run:
+        for entry in leftovers:
+            console.print(storage.where(entry.name))
+    console.print(f"{told} {'would be removed' if dry_run else 'removed'}")

@@ -46,6 +46,10 @@ def run(
     from enrich_dist.sources.inputs import check_inputs
 
     check_inputs(loaded.settings.inputs)
+    if loaded.settings.paths.checkpoints is not None:
+        from enrich_dist.storage import open_storage
+
+        open_storage(loaded.settings.paths.checkpoints).check()
 
     from enrich_dist import forkserver
     from enrich_dist.errors import PublicationBlockedError

@@ -7,12 +7,14 @@ show anything (listeners do).
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from enrich_dist.checkpoints import CheckpointRecord, CheckpointStore
-from enrich_dist.observe.events import FarmProgress, emit
+import pyarrow as pa
+
+from enrich_dist.checkpoints import Checkpoint, CheckpointRecord
+from enrich_dist.observe.events import FarmProgress, Notice, emit
 from enrich_dist.worker import ChunkTask
 
 
@@ -32,13 +34,14 @@ class FarmObserver:
     def __init__(
         self,
         tasks: Sequence[ChunkTask],
-        finished: Mapping[str, CheckpointRecord],
-        store: CheckpointStore,
+        finished: Mapping[str, Checkpoint],
+        candidates: Callable[[str], Path],
         *,
         matched: MatchCounter,
         awards_total: int,
     ) -> None:
-        self._store = store
+        """``finished``: the checkpoints there were before; ``candidates``: gives a file with those of a key."""
+        self._candidates = candidates
         self._matched = matched
         self._awards_total = awards_total
         self._chunks_total = len(tasks)
@@ -50,14 +53,17 @@ class FarmObserver:
         self._records_now = 0
         self._threads = 0
         self._started = time.monotonic()
-        matched.add([store.data_path(key) for key in finished])
+        matched.add([checkpoint.candidates for checkpoint in finished.values()])
         self._awards_matched = matched.awards()
 
     def chunk_finished(self, task: ChunkTask, record: CheckpointRecord) -> None:
         """Count a chunk that this run computed."""
         self._chunks_now += 1
         self._records_now += record.rows_in
-        self._matched.add([self._store.data_path(task.checkpoint_key)])
+        try:
+            self._matched.add([self._candidates(task.checkpoint_key)])
+        except (OSError, pa.ArrowException) as error:  # the reduce reads it again, and judges it
+            emit(Notice(f"Progress counts no matches of chunk {task.chunk_id}: {error}", warning=True))
         self._awards_matched = self._matched.awards()
         self._emit()
 

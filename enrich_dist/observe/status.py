@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from enrich_dist.checkpoints import CheckpointStore
 from enrich_dist.errors import CorruptionError
 from enrich_dist.files import read_json
 from enrich_dist.rundir import RunDirectory, StepReport
@@ -27,8 +28,7 @@ class RunStatus:
 def read_status(directory: RunDirectory) -> RunStatus:
     """Read the state of the run directory; nothing is verified and nothing is changed."""
     steps = directory.all_latest()
-    chunks = _chunks(directory)
-    done = [item for item in chunks if _has_record(directory, item)]
+    chunks, done = _chunks(directory)
     enriched = steps.get("enriched_awards")
     current = directory.published / "current"
     return RunStatus(
@@ -44,16 +44,18 @@ def read_status(directory: RunDirectory) -> RunStatus:
 
 def all_chunks_finished(directory: RunDirectory) -> bool:
     """Whether there is a plan and each of its chunks has a checkpoint record (which is not verified)."""
-    chunks = _chunks(directory)
-    return bool(chunks) and all(_has_record(directory, item) for item in chunks)
+    try:
+        chunks, done = _chunks(directory)
+    except CorruptionError:  # the next farm writes its plan anew
+        return False
+    return bool(chunks) and len(done) == len(chunks)
 
 
-def _has_record(directory: RunDirectory, chunk: dict[str, Any]) -> bool:
-    return (directory.checkpoints / f"{chunk['checkpoint_key']}.json").exists()
-
-
-def _chunks(directory: RunDirectory) -> list[dict[str, Any]]:
-    return list((directory.read_farm_plan() or {"chunks": []})["chunks"])
+def _chunks(directory: RunDirectory) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The chunks of the latest farm, and those of them that have a record."""
+    chunks, location = directory.latest_farm()
+    recorded = CheckpointStore(location).recorded() if chunks else set()
+    return chunks, [chunk for chunk in chunks if chunk["checkpoint_key"] in recorded]
 
 
 def _verdict(enriched: StepReport) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from enrich_dist.checkpoints import CheckpointRecord, CheckpointStore
+from enrich_dist.checkpoints import Checkpoint, CheckpointRecord
 from enrich_dist.observe.events import Event, FarmProgress, Notice, emit, format_duration, listening
 from enrich_dist.observe.progress import FarmObserver
 from enrich_dist.worker import ChunkTask
@@ -43,7 +43,7 @@ class _Counter:
 
 
 def _task(number: int) -> ChunkTask:
-    return ChunkTask(number, Path("c"), 100, "", Path("i"), "", Path("s"), f"key{number}", Path("l"))
+    return ChunkTask(number, Path("c"), 100, "", Path("i"), "", "s", f"key{number}", Path("l"))
 
 
 def _record(number: int) -> CheckpointRecord:
@@ -61,7 +61,11 @@ def test_progress_counts_what_was_there_apart(monkeypatch: pytest.MonkeyPatch, t
     tasks = [_task(number) for number in range(10)]
     heard: list[FarmProgress] = []
     observer = FarmObserver(
-        tasks, {f"key{n}": _record(n) for n in range(4)}, CheckpointStore(tmp_path), matched=_Counter(), awards_total=50
+        tasks,
+        {f"key{n}": Checkpoint(_record(n), tmp_path, tmp_path) for n in range(4)},
+        lambda key: tmp_path / key,
+        matched=_Counter(),
+        awards_total=50,
     )
 
     with listening(lambda event: heard.append(event) if isinstance(event, FarmProgress) else None):

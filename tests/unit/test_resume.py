@@ -29,7 +29,7 @@ def test_an_interrupted_run_says_what_it_goes_on_with(tmp_path: Path) -> None:
     ledger = AttemptLedger(tmp_path)
     ledger.add(failed(2))
     with ledger.attempt("key3", 1, "worker"):
-        told = explain_resume(TASKS, ["key0", "key1"], 1, BASIS, {"basis": BASIS.document()}, ledger)
+        told = explain_resume(TASKS, ["key0", "key1"], 1, BASIS, BASIS.document(), ledger)
 
     assert told == [
         "2 of 6 chunks have a valid checkpoint and are kept.",
@@ -39,7 +39,7 @@ def test_an_interrupted_run_says_what_it_goes_on_with(tmp_path: Path) -> None:
 
 
 def test_a_changed_input_is_named(tmp_path: Path) -> None:
-    before = {"basis": {**BASIS.document(), "index": "another", "matcher": "another"}}
+    before = {**BASIS.document(), "index": "another", "matcher": "another"}
 
     told = explain_resume(TASKS, [], 0, BASIS, before, AttemptLedger(tmp_path))
 
@@ -52,6 +52,6 @@ def test_a_changed_input_is_named(tmp_path: Path) -> None:
 def test_a_finished_run_says_that_all_is_kept(tmp_path: Path) -> None:
     keys = [task.checkpoint_key for task in TASKS]
 
-    told = explain_resume(TASKS, keys, 0, BASIS, {"basis": BASIS.document()}, AttemptLedger(tmp_path))
+    told = explain_resume(TASKS, keys, 0, BASIS, BASIS.document(), AttemptLedger(tmp_path))
 
     assert told == ["6 of 6 chunks have a valid checkpoint and are kept."]
