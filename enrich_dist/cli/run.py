@@ -46,6 +46,10 @@ def run(
     from enrich_dist.sources.inputs import check_inputs
 
     check_inputs(loaded.settings.inputs)
+    if loaded.settings.cluster.kind != "local":
+        from enrich_dist.cluster_kinds import check_cluster
+
+        check_cluster(loaded.settings)
 
     from enrich_dist.errors import PublicationBlockedError
     from enrich_dist.observe.events import listening
