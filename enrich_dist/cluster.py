@@ -157,8 +157,9 @@ class ClusterStart:
 def _warnings(settings: Settings, client: Client) -> Iterator[str]:
     cluster = settings.cluster
     if cluster.kind != "local" and not cluster.tls.given:
+        address = client.scheduler_info(n_workers=0)["address"]
         yield (
-            f"The cluster at {client.scheduler_info(n_workers=0)['address']} works without TLS (cluster.allow_insecure): whoever reaches "
+            f"The cluster at {address} works without TLS (cluster.allow_insecure): whoever reaches "
             "its scheduler can run code on its workers."
         )
     if cluster.kind == "address":

@@ -93,13 +93,26 @@ class ScalingDesk:
             n_workers = int(wish["n_workers"])
             if note.refusal is None and self._cluster is not None and 1 <= n_workers <= MOST_WORKERS:
                 emit(Notice(f"The cluster is asked for {n_workers} workers; it had {len(note.workers)}."))
-                self._cluster.scale(n_workers)
+                _scale(self._cluster, self._client, n_workers)
         if note != self._note:
             self._note = note
             _write_private(self._work_dir / NOTE_FILE, asdict(note))
 
     def _workers(self) -> list[str]:
         return sorted(self._client.scheduler_info(n_workers=-1)["workers"])
+
+
+def _scale(cluster: Any, client: Client, n_workers: int) -> None:
+    from distributed import SpecCluster
+
+    if isinstance(cluster, SpecCluster):
+        # Its own ``scale`` names workers to the scheduler in a way that this does not know, and so ends them as if they
+        # had crashed; here they are retired first, idle ones before others.
+        leaving = client.sync(client.scheduler.workers_to_close, target=n_workers, attribute="name")
+        if leaving:
+            client.retire_workers(names=leaving, close_workers=True, remove=True)
+            cluster.sync(cluster.scale_down, leaving)
+    cluster.scale(n_workers)
 
 
 def ask_for_workers(work_dir: Path, n_workers: int, *, timeout_seconds: float) -> ClusterNote:

@@ -46,7 +46,8 @@ class Paced:
 
     def match(self, index: Any, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:
         """Wait, then match."""
-        (self.ledger / f"{recipients['source_row'][0]}-{os.getpid()}-{time.monotonic_ns()}").touch()
+        row = recipients["source_row"][0] if len(recipients) else "none"  # all rows of a chunk may have been rejected
+        (self.ledger / f"{row}-{os.getpid()}-{time.monotonic_ns()}").touch()
         time.sleep(_PACE_SECONDS)
         while (self.ledger / HOLD).exists():
             time.sleep(0.05)
