@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.skipif(_NONE is
 
 # How long a silent peer is believed to live: Dask's own are 30 s and 300 s.
 _SILENT = {
-    "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "8s",
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s",
     "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "20s",
     "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "20s",
 }
