@@ -1,8 +1,8 @@
-"""A Dask client from settings: a local cluster, or a scheduler that is already there.
+"""A Dask cluster from settings: started here, or one that is already there.
 
-The client is made by dagster-dask's own resource, so that every cluster kind it knows can be added by settings alone.
-Starting takes seconds and needs nothing of the run, so ``ClusterStart`` does it in the background. Does not yet
-cover TLS.
+The client is made by dagster-dask's own resource, whose kinds of cluster stand in ``cluster_kinds``. Starting takes
+seconds and needs nothing of the run, so ``ClusterStart`` does it in the background; while it works it serves those who
+ask for more or fewer workers (``scaling``).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future as ThreadFuture
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,51 +22,36 @@ from dagster import DagsterError, build_resources
 from distributed import Client
 
 from enrich_dist import forkserver
+from enrich_dist.cluster_kinds import check_cluster, dask_config, register_kinds, resource_config
 from enrich_dist.errors import FarmError
 from enrich_dist.observe.events import Notice, emit
+from enrich_dist.scaling import ScalingDesk, following_the_work
 from enrich_dist.settings import Settings
 
-_DASK_CONFIG = {
-    # A worker's death is ours to judge, not to be retried unseen.
-    "distributed.scheduler.allowed-failures": 0,
-    # Chunk results are a few hundred bytes: nothing is worth spilling, and the warnings would be noise.
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.target": False,
-    **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in forkserver.WORKER_ENVIRONMENT.items()},
-}
 
+@dataclass(frozen=True)
+class OpenCluster:
+    """A client, and the cluster it belongs to where that was started here."""
 
-def resource_config(settings: Settings, scratch: Path) -> dict[str, Any]:
-    """The configuration of ``dagster_dask.dask_resource`` that the settings ask for."""
-    cluster = settings.cluster
-    timeout_seconds = max(1, round(cluster.start_timeout_seconds))
-    if cluster.kind == "address":
-        return {"client": {"address": cluster.address, "timeout": timeout_seconds, "set_as_default": False}}
-    local = {
-        "n_workers": cluster.n_workers,
-        "threads_per_worker": 1,
-        "processes": True,
-        "memory_limit": settings.memory_threshold_mb * 1_000_000,
-        "host": "127.0.0.1",  # a scheduler runs whatever code it is sent: never listen beyond this machine
-        "dashboard_address": "127.0.0.1:0",
-        "local_directory": str(scratch),
-    }
-    return {"cluster": {"local": local}, "client": {"timeout": timeout_seconds, "set_as_default": False}}
+    client: Client
+    cluster: Any | None
 
 
 @contextmanager
-def open_client(settings: Settings, scratch: Path) -> Iterator[Client]:
-    """Yield a client with at least one worker; close what was started afterwards.
+def open_cluster(settings: Settings, scratch: Path) -> Iterator[OpenCluster]:
+    """Yield a cluster with at least one worker; close what was started afterwards.
 
-    Raises ``FarmError`` when the scheduler does not answer or no worker comes within
-    ``cluster.start_timeout_seconds``.
+    Raises ``SettingsError`` when it cannot be started with these settings, ``FarmError`` when the scheduler does not
+    answer or no worker comes within ``cluster.start_timeout_seconds``.
     """
+    check_cluster(settings)
     # Brings pandas and dask.dataframe with it: two seconds that a run without work to farm need not spend.
     from dagster_dask import dask_resource
 
+    register_kinds()
     scratch.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        stack.enter_context(dask.config.set(_DASK_CONFIG))
+        stack.enter_context(dask.config.set(dask_config(settings)))
         if settings.cluster.kind == "local":
             stack.enter_context(forkserver.forked_workers())
         try:
@@ -74,16 +60,33 @@ def open_client(settings: Settings, scratch: Path) -> Iterator[Client]:
                     {"dask": dask_resource}, resource_config={"dask": {"config": resource_config(settings, scratch)}}
                 )
             )
-            client: Client = resources.dask.client
-            client.wait_for_workers(1, timeout=settings.cluster.start_timeout_seconds)
+            opened = OpenCluster(resources.dask.client, resources.dask.cluster)
+            opened.client.wait_for_workers(1, timeout=settings.cluster.start_timeout_seconds)
         except (OSError, TimeoutError, DagsterError) as error:  # Dagster wraps what its resources raise
-            if settings.cluster.kind == "address":
-                remedy = f"Check that a scheduler runs at {settings.cluster.address} and has workers."
-            else:
-                remedy = "Raise cluster.start_timeout_seconds, or look at the workers' messages above."
             cause = error.__cause__ or error
-            raise FarmError(f"The Dask cluster did not come up: {cause}.", remedy=remedy) from error
-        yield client
+            raise FarmError(f"The Dask cluster did not come up: {cause}.", remedy=_start_remedy(settings)) from error
+        adaptive = settings.cluster.adaptive
+        if opened.cluster is not None and adaptive.minimum is not None and adaptive.maximum is not None:
+            stack.enter_context(following_the_work(opened.cluster, adaptive.minimum, adaptive.maximum))
+        yield opened
+
+
+@contextmanager
+def open_client(settings: Settings, scratch: Path) -> Iterator[Client]:
+    """Yield the client of ``open_cluster``."""
+    with open_cluster(settings, scratch) as opened:
+        yield opened.client
+
+
+def _start_remedy(settings: Settings) -> str:
+    cluster = settings.cluster
+    if cluster.kind == "address":
+        remedy = f"Check that a scheduler runs at {cluster.address} and has workers"
+        same_ca = f", and that its certificate and yours are of the CA in {cluster.tls.ca_file}"
+        return f"{remedy}{same_ca if cluster.tls.given else ''}."
+    if cluster.kind == "local":
+        return "Raise cluster.start_timeout_seconds, or look at the workers' messages above."
+    return f"Look at the messages of {cluster.kind}; raise cluster.start_timeout_seconds if workers only come late."
 
 
 async def _run_aside(function: Callable[[], None]) -> None:
@@ -97,11 +100,14 @@ class ClusterStart:
     Context manager; ``begin()`` starts it, ``client()`` starts it if need be and waits for it. Leaving closes it.
     """
 
-    def __init__(self, settings: Settings, scratch: Path, prepare: Callable[[], None] | None = None) -> None:
-        """``prepare`` is run on every worker that is there at the start, so that the first chunks need not wait for
-        imports; whether it succeeds does not matter."""
+    def __init__(
+        self, settings: Settings, scratch: Path, work_dir: Path, prepare: Callable[[], None] | None = None
+    ) -> None:
+        """``work_dir`` is where those who scale it ask. ``prepare`` is run on every worker that is there at the start,
+        so that the first chunks need not wait for imports; whether it succeeds does not matter."""
         self._settings = settings
         self._scratch = scratch
+        self._work_dir = work_dir
         self._prepare = prepare
         self._client: ThreadFuture[Client] = ThreadFuture()
         self._leave = threading.Event()
@@ -115,7 +121,11 @@ class ClusterStart:
     def client(self) -> Client:
         """The client, as soon as the cluster is there. Raises what starting it raised."""
         self.begin()
-        return self._client.result()
+        client = self._client.result()
+        # Here and not when it starts: now those listen who keep what is told.
+        for warning in _warnings(self._settings, client):
+            emit(Notice(warning, warning=True))
+        return client
 
     def __enter__(self) -> ClusterStart:
         return self
@@ -138,10 +148,29 @@ class ClusterStart:
 
     def _hold(self) -> None:
         try:
-            with open_client(self._settings, self._scratch) as client:
-                self._client.set_result(client)
-                self._prepare_workers(client)
-                self._leave.wait()
+            with open_cluster(self._settings, self._scratch) as opened:
+                self._client.set_result(opened.client)
+                self._prepare_workers(opened.client)
+                with ScalingDesk(self._work_dir, self._settings.cluster, opened.client, opened.cluster) as desk:
+                    desk.serve(self._leave)
         except BaseException as failure:  # handed to whoever asks for the client  # noqa: BLE001
             if not self._client.done():
                 self._client.set_exception(failure)
+
+
+def _warnings(settings: Settings, client: Client) -> Iterator[str]:
+    cluster = settings.cluster
+    if cluster.kind != "local" and not cluster.tls.given:
+        address = client.scheduler_info(n_workers=0)["address"]
+        yield (
+            f"The cluster at {address} works without TLS (cluster.allow_insecure): whoever reaches "
+            "its scheduler can run code on its workers."
+        )
+    if cluster.kind == "address":
+        allowed = client.run_on_scheduler(lambda dask_scheduler: int(dask_scheduler.allowed_failures))
+        if allowed:
+            yield (
+                f"The scheduler repeats by itself, up to {allowed} times, what a lost worker was at: a chunk that ends "
+                "its workers ends more of them than farm.max_attempts, and others with it. Start it with "
+                "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=0."
+            )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,25 +64,113 @@ class PathSettings(_Section):
         return value
 
 
+class TlsSettings(_Section):
+    """The certificates with which driver, scheduler and workers know each other; all three files or none."""
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+    @property
+    def given(self) -> bool:
+        """Whether there are certificates."""
+        return self.ca_file is not None
+
+    @model_validator(mode="after")
+    def _all_or_none(self) -> TlsSettings:
+        missing = [name for name in ("ca_file", "cert_file", "key_file") if getattr(self, name) is None]
+        if missing and len(missing) < 3:
+            raise ValueError(f"tls needs all of ca_file, cert_file and key_file; {' and '.join(missing)} not set")
+        return self
+
+
+class AdaptiveSettings(_Section):
+    """The fewest and the most workers that a cluster may have while it follows the work; both or none."""
+
+    minimum: Annotated[int, Field(ge=1)] | None = None
+    maximum: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def given(self) -> bool:
+        """Whether the cluster follows the work."""
+        return self.maximum is not None
+
+    @model_validator(mode="after")
+    def _minimum_and_maximum(self) -> AdaptiveSettings:
+        if (self.minimum is None) != (self.maximum is None):
+            raise ValueError("adaptive needs both minimum and maximum")
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError(f"adaptive.minimum {self.minimum} lies above adaptive.maximum {self.maximum}")
+        return self
+
+
+ClusterKindName = Literal["local", "address", "ssh", "kubernetes", "slurm", "pbs", "lsf", "sge", "oar", "moab"]
+_SCALED_BY_OTHERS = ("address", "ssh")
+_SECRET = re.compile(r"pass(word|phrase|wd)|secret|token|credential|access_?key", re.IGNORECASE)
+
+
 class ClusterSettings(_Section):
     """The Dask cluster that the chunks are farmed out to."""
 
-    kind: Literal["local", "address"] = "local"
+    kind: ClusterKindName = "local"
     n_workers: Annotated[int, Field(ge=1)] = 2
     address: str | None = None
     start_timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
+    adaptive: AdaptiveSettings = AdaptiveSettings()
+    tls: TlsSettings = TlsSettings()
+    allow_insecure: bool = False
+    options: dict[str, Any] = {}
 
     @field_validator("address")
     @classmethod
     def _address_has_a_protocol(cls, value: str | None) -> str | None:
+        if value is not None and "@" in value:
+            raise ValueError("an address holds no user or password: a Dask scheduler knows its clients by certificates")
         if value is not None and "://" not in value:
-            raise ValueError(f"'{value}' has no protocol; write it as tcp://host:port or tls://host:port")
+            raise ValueError(f"'{value}' has no protocol; write it as tls://host:port or tcp://host:port")
+        return value
+
+    @field_validator("options")
+    @classmethod
+    def _options_hold_no_secret(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for key in flatten(value):
+            if _SECRET.search(key):
+                raise ValueError(
+                    f"'{key}' looks like a secret, and settings are kept in the history of the runs: name a file "
+                    "that holds it (for ssh: connect_options.client_keys)"
+                )
         return value
 
     @model_validator(mode="after")
-    def _address_goes_with_its_kind(self) -> ClusterSettings:
+    def _kind_has_what_it_needs(self) -> ClusterSettings:
         if self.kind == "address" and self.address is None:
-            raise ValueError("kind 'address' needs cluster.address, for example tcp://scheduler:8786")
+            raise ValueError("kind 'address' needs cluster.address, for example tls://scheduler:8786")
+        if self.options and self.kind in ("local", "address"):
+            raise ValueError(f"kind '{self.kind}' takes no cluster.options; they belong to kinds that start jobs")
+        if self.adaptive.given and self.kind in _SCALED_BY_OTHERS:
+            raise ValueError(f"kind '{self.kind}' cannot follow the work: remove cluster.adaptive")
+        return self
+
+    @model_validator(mode="after")
+    def _beyond_this_machine_only_with_tls(self) -> ClusterSettings:
+        if self.kind == "local":
+            return self
+        if self.kind == "kubernetes" and self.tls.given:
+            raise ValueError(
+                "the Dask operator starts its schedulers without TLS: remove cluster.tls and keep others out by a "
+                "network policy, or deploy scheduler and workers with TLS yourself and use kind 'address'"
+            )
+        if self.kind == "address" and self.address and self.address.startswith("tls://"):
+            if not self.tls.given:
+                raise ValueError("a tls:// address needs cluster.tls.ca_file, cert_file and key_file")
+        elif self.kind == "address" and self.tls.given:
+            raise ValueError(f"cluster.tls is set, but the address does not begin with tls://: {self.address}")
+        elif not self.tls.given and not self.allow_insecure:
+            raise ValueError(
+                f"kind '{self.kind}' without TLS lets whoever reaches the scheduler run code: set cluster.tls.ca_file, "
+                "cert_file and key_file (`enrich-dist cluster certs` makes them) and, for an address, write it as "
+                "tls://; or, in a network where nobody else is, cluster.allow_insecure: true"
+            )
         return self
 
 
@@ -326,15 +415,18 @@ def _readable(error: ValidationError, origins: Mapping[str, str]) -> SettingsErr
         key = ".".join(str(part) for part in item["loc"])
         origin = origins.get(key)
         where = f"{key} ({origin})" if origin else key
-        lines.append(f"{where}: {item['msg']}, got {_shown(item['input'])}" if origin else f"{where}: {item['msg']}")
+        shown = _shown(item["input"]) if origin else None
+        lines.append(f"{where}: {item['msg']}, got {shown}" if shown else f"{where}: {item['msg']}")
     return SettingsError("; ".join(lines) + ".", remedy="See the comments in config/base.yaml.")
 
 
-def _shown(value: Any) -> str:
-    """The value for a message; of a URI only what cannot hold a secret."""
+def _shown(value: Any) -> str | None:
+    """The value for a message; of a URI only what cannot hold a secret, and nothing of what may be one."""
     text = repr(value)
     scheme, separator, rest = text.partition("://")
-    return f"{scheme}://…'" if separator and set(rest) & set("@?#") else text
+    if separator and set(rest) & set("@?#"):
+        return f"{scheme}://…'"
+    return text if isinstance(value, str | int | float | None) and "@" not in text else None
 
 
 def override_texts(values: Sequence[tuple[str, Any]]) -> list[str]:

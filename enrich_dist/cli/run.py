@@ -46,6 +46,10 @@ def run(
     from enrich_dist.sources.inputs import check_inputs
 
     check_inputs(loaded.settings.inputs)
+    if loaded.settings.cluster.kind != "local":
+        from enrich_dist.cluster_kinds import check_cluster
+
+        check_cluster(loaded.settings)
     if loaded.settings.paths.checkpoints is not None:
         from enrich_dist.storage import open_storage
 

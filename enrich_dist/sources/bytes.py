@@ -2,8 +2,9 @@
 
 Covers plain, gzip (also several members in a row) and zip files, told apart by their first bytes and never by
 name; a byte order mark, which is dropped; bytes that are not UTF-8, which are read as Windows-1252 and counted.
-Holds one block in memory and never writes to disk. Does not cover UTF-16, other archives or passwords: those
-are refused with a ``SourceError``.
+Holds one block in memory and never writes to disk. Archives that are made to harm are refused: more than
+``MAX_UNPACKED_BYTES``, or than ``MAX_RATIO`` times the file, comes out of them, or a member's name leads out of the
+archive. Does not cover UTF-16, other archives or passwords: those are refused with a ``SourceError``.
 """
 
 from __future__ import annotations
@@ -29,6 +30,12 @@ _UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # NotImplementedError are zipfile's words for a password and for an unknown compression.
 _READ_ERRORS: Final = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError)
 
+# The bulk file unpacks to less than 1 GB, at a tenth of that packed; CSV rarely shrinks to less than a fortieth.
+MAX_UNPACKED_BYTES: Final = 50_000_000_000
+MAX_RATIO: Final = 200
+# Below this a high ratio harms nobody: a small file of few values has it as well.
+_HARMLESS_BYTES: Final = 100_000_000
+
 _repairs = threading.local()
 
 
@@ -45,6 +52,28 @@ codecs.register_error("enrich_dist.windows_1252", _read_as_windows_1252)
 
 class _Readable(Protocol):
     def read(self, size: int = -1, /) -> bytes: ...
+
+
+class _Unpacked:
+    """What comes out of an archive, as long as it is in proportion to the file."""
+
+    def __init__(self, raw: _Readable, path: Path) -> None:
+        self._raw = raw
+        self._path = path
+        self._limit_bytes = min(MAX_UNPACKED_BYTES, max(_HARMLESS_BYTES, MAX_RATIO * path.stat().st_size))
+        self._unpacked_bytes = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        block = self._raw.read(size)
+        self._unpacked_bytes += len(block)
+        if self._unpacked_bytes > self._limit_bytes:
+            raise SourceError(
+                f"the archive unpacks to more than {self._limit_bytes / 1e6:,.0f} MB, {MAX_RATIO} times its size or "
+                f"{MAX_UNPACKED_BYTES / 1e9:,.0f} GB: it looks like one that is made to fill the disk.",
+                path=self._path,
+                remedy="If it is not, unpack it and name the CSV file.",
+            )
+        return block
 
 
 class Utf8Stream:
@@ -148,9 +177,9 @@ def _open_raw(path: Path, stack: ExitStack) -> _Readable:
     handle.seek(0)
     raw: _Readable = handle
     if magic.startswith(_GZIP_MAGIC):
-        raw = stack.enter_context(gzip.GzipFile(fileobj=handle))
+        raw = _Unpacked(stack.enter_context(gzip.GzipFile(fileobj=handle)), path)
     elif magic in _ZIP_MAGICS:
-        raw = _open_zip_member(path, handle, stack)
+        raw = _Unpacked(_open_zip_member(path, handle, stack), path)
     elif magic == _PARQUET_MAGIC:
         raise SourceError("is a Parquet file where CSV is expected.", path=path, remedy="Name the CSV file instead.")
     elif magic.startswith(_UTF16_MARKS):
@@ -161,6 +190,13 @@ def _open_raw(path: Path, stack: ExitStack) -> _Readable:
 def _open_zip_member(path: Path, handle: BinaryIO, stack: ExitStack) -> _Readable:
     """The one CSV member of the archive, as a stream: nothing is extracted."""
     archive = stack.enter_context(zipfile.ZipFile(handle))
+    for name in archive.namelist():
+        if _leads_outside(name):
+            raise SourceError(
+                f"the archive has a member {name!r}, which would be unpacked outside of it.",
+                path=path,
+                remedy="Do not unpack it; download it again from a source you trust.",
+            )
     members = [
         info.filename
         for info in archive.infolist()
@@ -175,6 +211,11 @@ def _open_zip_member(path: Path, handle: BinaryIO, stack: ExitStack) -> _Readabl
             remedy="Unpack it and name the CSV file.",
         )
     return cast(_Readable, stack.enter_context(archive.open(tables[0])))
+
+
+def _leads_outside(member: str) -> bool:
+    parts = member.replace("\\", "/").split("/")
+    return parts[0] == "" or ".." in parts or ":" in parts[0] or "\0" in member
 
 
 def _unreadable(path: Path, error: BaseException) -> SourceError:

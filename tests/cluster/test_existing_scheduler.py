@@ -1,72 +1,136 @@
-"""A scheduler and workers started by Dask's own commands; the console script uses them by address."""
+"""A scheduler and workers started by Dask's own commands, over TLS; the console script uses them by address.
+
+Also what a local cluster listens on.
+"""
 
 from __future__ import annotations
 
+import ipaddress
+import socket
+import ssl
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
+import dask
+import psutil
 import pytest
 from distributed import Client
 
 from enrich_dist.files import read_json
 from enrich_dist.settings import Settings
+from tests.cluster.hosts import Certificates, DaskProcesses, Host
 from tests.conftest import enrich_dist, run_steps
 from tests.known import settings, write_inputs
 from tests.published import published_bytes
 
+_LOCAL = """
+import sys
+from pathlib import Path
+from enrich_dist.cluster import open_client
+from enrich_dist.settings import Settings
+if __name__ == "__main__":
+    with open_client(Settings(), Path(sys.argv[1])) as client:
+        client.wait_for_workers(2)
+        print("up", flush=True)
+        sys.stdin.readline()
+"""
 pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesses]:
     folder = tmp_path_factory.mktemp("scheduler")
-    file = folder / "scheduler.json"
-    dask = str(Path(sys.executable).with_name("dask"))
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
-    with ExitStack() as stack:
-        for arguments in (
-            ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)],
-            ["worker", "--scheduler-file", str(file), "--nthreads", "1", "--nworkers", "2", "--no-dashboard",
-             "--host", "127.0.0.1"],
-        ):  # fmt: skip
-            process = stack.enter_context(subprocess.Popen([dask, *arguments], **quiet))  # type: ignore[call-overload]
-            stack.callback(process.terminate)
-            deadline = time.monotonic() + 60
-            while not file.exists():
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-        with Client(scheduler_file=str(file)) as waiting:
-            waiting.wait_for_workers(2, timeout=60)
-            found = waiting.scheduler.address
-        yield found
+    with DaskProcesses(folder / "dask", Host(), Certificates(folder / "certificates")) as processes:
+        processes.start_worker("first")
+        processes.start_worker("second")
+        yield processes
 
 
-def test_the_console_script_works_on_it_and_publishes_the_same_bytes(
-    tmp_path: Path, address: str, client: Client
+def arguments(work_dir: Path, inputs: tuple[Path, Path], address: str) -> list[str | Path]:
+    """A run of the known case on a scheduler."""
+    awards, recipients = inputs
+    return [
+        "run", "--work-dir", work_dir, "--chunk-size", "10", "--awards", awards, "--recipients", recipients,
+        "--set", "match_rate_threshold=0.5", "--set", "cluster.kind=address", "--set", f"cluster.address={address}",
+    ]  # fmt: skip
+
+
+def test_the_console_script_works_on_it_over_tls_and_publishes_the_same_bytes(
+    tmp_path: Path, cluster: DaskProcesses, client: Client
 ) -> None:
-    awards, recipients = write_inputs(tmp_path / "inputs")
-    here = settings(tmp_path / "here", inputs=(awards, recipients))
+    assert cluster.address.startswith("tls://")
+    assert cluster.certificates is not None
+    inputs = write_inputs(tmp_path / "inputs")
+    here = settings(tmp_path / "here", inputs=inputs)
     run_steps(here, lambda: client)
     home = tmp_path / "dagster_home"
     home.mkdir()
 
     there = enrich_dist(
-        "run", "--work-dir", tmp_path / "there", "--chunk-size", "10", "--awards", awards, "--recipients", recipients,
-        "--set", "match_rate_threshold=0.5", "--set", "cluster.kind=address", "--set", f"cluster.address={address}",
+        *arguments(tmp_path / "there", inputs, cluster.address), *cluster.certificates.overrides(),
         DAGSTER_HOME=str(home),
     )  # fmt: skip
 
     assert there.returncode == 0, there.stderr
+    assert "without TLS" not in there.stderr
     assert published_bytes(tmp_path / "there") == published_bytes(here.paths.work_dir)
     assert (home / "history").is_dir()  # a DAGSTER_HOME of the user's own is respected
     assert not (tmp_path / "there" / "dagster").exists()
     farm = read_json(tmp_path / "there" / "steps" / "chunk_matches.json")
     assert farm["numbers"]["chunks_computed"] == 6
-    assert "tcp://127.0.0.1" in farm["tables"]["memory per worker"]  # workers are named by their address
+    assert "first" in farm["tables"]["memory per worker"]  # workers go by their names
+
+
+def test_without_tls_the_operator_must_say_so_and_is_warned(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path / "inputs")
+    with DaskProcesses(tmp_path / "dask", Host(), DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="3") as processes:
+        processes.start_worker("only")
+        run = arguments(tmp_path / "w", inputs, processes.address)
+        refused = enrich_dist(*run)
+        allowed = enrich_dist(*run, "--set", "cluster.allow_insecure=true", "--verbose")
+
+    assert refused.returncode == 2
+    assert "kind 'address' without TLS lets whoever reaches the scheduler run code" in refused.stderr
+    assert allowed.returncode == 0, allowed.stderr
+    assert f"The cluster at {processes.address} works without TLS (cluster.allow_insecure)" in allowed.stderr
+    assert "Start it with DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=0" in allowed.stderr
+
+
+def test_a_client_without_a_certificate_is_refused(cluster: DaskProcesses) -> None:
+    plain = cluster.address.replace("tls://", "tcp://")
+    with dask.config.set({"distributed.comm.timeouts.connect": "3s"}):
+        with pytest.raises(TypeError, match="ssl_context"):
+            Client(cluster.address, timeout=3)
+        with pytest.raises(OSError, match=r"reset|Timed out|closed"):
+            Client(plain, timeout=3)
+
+    # Not by Dask's own client only: the scheduler ends the connection of whoever shows no certificate.
+    host, port = cluster.address.removeprefix("tls://").split(":")
+    context = ssl.create_default_context(cafile=str(cluster.certificates.directory / "ca.pem"))
+    context.check_hostname = False
+    with (
+        socket.create_connection((host, int(port)), timeout=10) as raw,
+        pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"),
+        context.wrap_socket(raw) as wrapped,
+    ):
+        wrapped.recv(1)
+
+
+def test_a_client_of_another_authority_is_refused_and_told(tmp_path: Path, cluster: DaskProcesses) -> None:
+    others = Certificates(tmp_path / "others")
+
+    failed = enrich_dist(
+        *arguments(tmp_path / "w", write_inputs(tmp_path / "inputs"), cluster.address), *others.overrides(),
+        "--set", "cluster.start_timeout_seconds=5",
+    )  # fmt: skip
+
+    assert failed.returncode == 1
+    [line] = [line for line in failed.stderr.splitlines() if line.startswith("Error:")]
+    assert "The Dask cluster did not come up" in line
+    assert f"its certificate and yours are of the CA in {others.directory / 'ca.pem'}" in line
+    assert "Traceback" not in failed.stderr
 
 
 def test_no_scheduler_is_one_clear_line(tmp_path: Path) -> None:
@@ -75,7 +139,7 @@ def test_no_scheduler_is_one_clear_line(tmp_path: Path) -> None:
     failed = enrich_dist(
         "run", "--work-dir", tmp_path / "w", "--awards", awards, "--recipients", recipients,
         "--set", "cluster.kind=address", "--set", "cluster.address=tcp://127.0.0.1:9",
-        "--set", "cluster.start_timeout_seconds=2",
+        "--set", "cluster.allow_insecure=true", "--set", "cluster.start_timeout_seconds=2",
     )  # fmt: skip
 
     assert failed.returncode == 1
@@ -85,11 +149,25 @@ def test_no_scheduler_is_one_clear_line(tmp_path: Path) -> None:
     assert "Traceback" not in failed.stderr
 
 
-def test_a_local_cluster_listens_on_this_machine_only(client: Client) -> None:
-    info = client.scheduler_info(n_workers=-1)
+def test_a_local_cluster_listens_on_this_machine_only(tmp_path: Path) -> None:
+    """Scheduler, nannies, workers and what they serve by HTTP: in a process of their own, so that all is seen."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _LOCAL, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as driver:
+        assert driver.stdout is not None
+        assert driver.stdout.readline().strip() == "up"
+        processes = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
+        listening = [
+            connection.laddr.ip
+            for process in processes
+            for connection in process.net_connections(kind="inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        driver.communicate("leave")
 
-    assert info["address"].startswith("tcp://127.0.0.1:")
-    assert all(worker.startswith("tcp://127.0.0.1:") for worker in info["workers"])
+    assert driver.returncode == 0
+    assert len(listening) >= 2 + 2 * 3  # the scheduler and its HTTP, and of each worker: itself, its HTTP, its nanny
+    assert {ip for ip in listening if not ipaddress.ip_address(ip).is_loopback} == set()
 
 
 def test_memory_threshold_is_the_limit_of_a_local_worker(client: Client) -> None:

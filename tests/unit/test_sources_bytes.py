@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from enrich_dist.errors import SourceError
+from enrich_dist.sources import bytes as sources_bytes
 from enrich_dist.sources import check_awards, read_awards
+from enrich_dist.sources.bytes import open_utf8
 
 HEADER = b"Company,Agency,Phase,Award Year,DUNS,City,State,Zip\n"
 ROWS = b"Acme Inc,DOD,Phase I,2018,153865951,Troy,MI,48083\nBeta LLC,DOE,Phase II,2019,080394069,Ames,IA,50010\n"
@@ -165,3 +167,71 @@ def test_damaged_zip_member_shows_when_reading(tmp_path):
     content[len(content) // 2] ^= 0xFF
     with pytest.raises(SourceError, match="damaged or incomplete"):
         read_awards(write(tmp_path, bytes(content)), {})
+
+
+def archive(*members: tuple[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members:
+            file.writestr(name, content)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../awards.csv", "/etc/awards.csv", "a/../../awards.csv", "..\\awards.csv", "C:/awards.csv", "C:awards.csv"],
+)
+@pytest.mark.parametrize("check", [check_awards, read_awards])
+def test_a_zip_whose_members_lead_outside_is_refused(tmp_path, check, name):
+    path = write(tmp_path, archive((name, HEADER + ROWS)))
+    with pytest.raises(SourceError, match=r"awards\.csv: the archive has a member .* outside .* Do not unpack it"):
+        check(path, {})
+    beside = write(tmp_path, archive(("awards.csv", HEADER + ROWS), (name.replace("csv", "txt"), b"")))
+    with pytest.raises(SourceError, match="outside"):
+        check(beside, {})
+    assert [entry.name for entry in tmp_path.iterdir()] == ["awards.csv"]
+
+
+def test_dots_that_lead_nowhere_are_only_a_name(tmp_path):
+    assert len(companies(write(tmp_path, archive(("awards..2024/a...csv", HEADER + ROWS))))) == 2
+
+
+def bomb(pack: str) -> bytes:
+    """150 MB of rows that are all the same, in a file of some hundred kB."""
+    row = b"Acme Inc,DOD,Phase I,2018,153865951,Troy,MI,48083\n"
+    content = HEADER + row * (150_000_000 // len(row))
+    return gzip.compress(content, 9) if pack == "gz" else archive(("awards.csv", content))
+
+
+def read_to_the_end(path: Path, most_bytes: int) -> None:
+    with open_utf8(path) as stream:
+        read = 0
+        while block := stream.read(1_000_000):
+            read += len(block)
+            assert read <= most_bytes
+
+
+@pytest.mark.parametrize("pack", ["gz", "zip"])
+def test_a_bomb_is_refused_before_it_is_all_read(tmp_path, pack):
+    path = write(tmp_path, bomb(pack))
+    with pytest.raises(SourceError, match=r"awards\.csv: the archive unpacks to more than \d+ MB.*unpack it and name"):
+        read_to_the_end(path, max(100_000_000, 200 * path.stat().st_size) + 1_000_000)
+
+
+def test_a_member_that_lies_about_its_size_gains_nothing(tmp_path):
+    content = bytearray(bomb("zip"))
+    real = (150_000_000 // 50) * 50 + len(HEADER)
+    directory = content.rindex(b"PK\x01\x02")
+    for at in (22, directory + 24):  # the uncompressed size in the local header and in the directory
+        assert int.from_bytes(content[at : at + 4], "little") == real
+        content[at : at + 4] = (1000).to_bytes(4, "little")
+    path = write(tmp_path, bytes(content))
+    with pytest.raises(SourceError, match=r"awards\.csv: the file is damaged"):
+        read_to_the_end(path, 1_000_000)
+
+
+def test_more_than_the_limit_is_refused_whatever_the_ratio(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources_bytes, "MAX_UNPACKED_BYTES", 1_000_000)
+    with pytest.raises(SourceError, match=r"more than 1 MB"):
+        read_awards(write(tmp_path, gzip.compress(long_rows(), 1)), {})
+    assert len(companies(write(tmp_path, long_rows()))) > 1000  # no archive, no limit

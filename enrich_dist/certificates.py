@@ -1,0 +1,114 @@
+"""A private certificate authority for a Dask cluster, and certificates of scheduler, workers and clients.
+
+Covers a test bed, or a cluster whose operator keeps the files apart: whoever holds one of the keys belongs to the
+cluster, and whoever holds the CA's key can let others in. Does not cover revocation: make a new CA instead.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from enrich_dist.errors import StateError
+
+ROLES = ("scheduler", "worker", "client")
+_CA = "ca"
+
+
+def make_certificates(directory: Path, *, valid_days: int) -> list[Path]:
+    """Write ``ca.pem`` and, for each role, ``<role>.pem`` and ``<role>-key.pem``; return the files.
+
+    Keys can be read by their owner alone. Raises ``StateError`` when one of the files is there: nothing is overwritten.
+    """
+    names = [f"{name}{suffix}.pem" for name in (_CA, *ROLES) for suffix in ("", "-key")]
+    there = [name for name in names if (directory / name).exists()]
+    if there:
+        raise StateError(
+            f"{directory} holds {', '.join(there)} already.",
+            remedy="Choose another directory, or remove them if no cluster uses them.",
+        )
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ca_key = ec.generate_private_key(ec.SECP256R1())
+    ca_name = _name("certificate authority")
+    ca = (
+        _builder(ca_name, ca_name, ca_key, valid_days)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    written = _write_pair(directory, _CA, ca, ca_key)
+    for role in ROLES:
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = (
+            _builder(_name(role), ca_name, key, valid_days)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(signs_certificates=False), critical=True)
+            # Scheduler and workers call each other, so each is both; Dask asks for no host names.
+            .add_extension(
+                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
+                critical=False,
+            )
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(f"{role}.enrich-dist")]), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
+            .sign(ca_key, hashes.SHA256())
+        )
+        written += _write_pair(directory, role, certificate, key)
+    return written
+
+
+def _name(what: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"enrich_dist {what}")])
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, valid_days: int
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))  # clocks of a cluster differ
+        .not_valid_after(now + timedelta(days=valid_days))
+    )
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _write_pair(
+    directory: Path, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey
+) -> list[Path]:
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    paths = directory / f"{name}.pem", directory / f"{name}-key.pem"
+    for path, content, mode in (
+        (paths[0], certificate.public_bytes(serialization.Encoding.PEM), 0o644),
+        (paths[1], secret, 0o600),
+    ):
+        # Never over a file that came meanwhile, and never for a moment readable by others.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(content)
+    return list(paths)
