@@ -7,7 +7,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 PEERS_VENV := .venv-peers
 PEERS_STAMP := $(PEERS_VENV)/.installed
 
-.PHONY: demo test test-long test-browser lint types contracts check ui bench bench-quick compare-peers screenshots requirements clean
+.PHONY: demo test test-long test-faults test-injected-faults soak test-browser lint types contracts check ui bench bench-quick compare-peers screenshots requirements clean
 
 demo: $(STAMP)
 	$(BIN)/enrich-dist run --config config/sample.yaml
@@ -17,6 +17,20 @@ test: $(DEV_STAMP)
 
 test-long: $(DEV_STAMP)
 	$(BIN)/python -m pytest -m long
+
+# All that goes wrong on purpose, with real processes (some need root: they mount file systems).
+test-faults: $(DEV_STAMP) test-injected-faults
+	$(BIN)/python -m pytest -m faults
+
+# The end-to-end tests while every 20th and every 5th attempt at a chunk fails.
+END_TO_END := tests/cluster/test_known_case.py tests/cluster/test_determinism.py tests/dagster/test_sample_job.py
+test-injected-faults: $(DEV_STAMP)
+	FAULT_PROBABILITY=0.05 $(BIN)/python -m pytest $(END_TO_END)
+	FAULT_PROBABILITY=0.2 $(BIN)/python -m pytest $(END_TO_END)
+
+# 200 random fault schedules; the figures go to reports/. More, or others: make soak SOAK="--schedules 1000 --seed 7"
+soak: $(DEV_STAMP)
+	$(BIN)/python -m scripts.soak $(SOAK)
 
 # Needs Chromium (Debian: apt-get install chromium; elsewhere name it in CHROMIUM).
 test-browser: $(DEV_STAMP)

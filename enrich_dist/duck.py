@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
+
+from enrich_dist.errors import EnvironmentFailureError
 
 # Nothing is fetched at run time: an extension that is not built in is an error.
 OFFLINE: dict[str, str | bool | int | float | list[str]] = {
@@ -14,6 +18,9 @@ OFFLINE: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": False,
     "allow_community_extensions": False,
 }
+
+# DuckDB tells the system's own reason, in errors of many classes.
+_NO_PLACE = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)]
 
 DRIVER_MEMORY_MB = 1_000
 """What the driver's own queries may hold in memory before they spill."""
@@ -23,7 +30,10 @@ DRIVER_MEMORY_MB = 1_000
 def connect(
     database: Path | None = None, *, memory_mb: int, scratch: Path, threads: int = 2
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a DuckDB database (in memory without ``database``) that spills to ``scratch`` above ``memory_mb``."""
+    """Open a DuckDB database (in memory without ``database``) that spills to ``scratch`` above ``memory_mb``.
+
+    Raises ``EnvironmentFailureError`` when the body could not write for want of space or of the right to.
+    """
     scratch.mkdir(parents=True, exist_ok=True)
     connection = duckdb.connect(
         ":memory:" if database is None else str(database),
@@ -36,5 +46,12 @@ def connect(
     )
     try:
         yield connection
+    except duckdb.Error as error:
+        if any(reason in str(error) for reason in _NO_PLACE):
+            raise EnvironmentFailureError(
+                str(error).splitlines()[0],
+                remedy="Make space, or see that the disk can be written to, and run the same command again.",
+            ) from error
+        raise
     finally:
         connection.close()

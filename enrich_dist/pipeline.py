@@ -21,6 +21,7 @@ from enrich_dist.checkpoints import Checkpoint, CheckpointRecord, CheckpointStor
 from enrich_dist.duck import DRIVER_MEMORY_MB
 from enrich_dist.errors import SourceError
 from enrich_dist.farm import Farm, FarmOutcome, WorkerMemory, memory_per_worker
+from enrich_dist.faults import Faults
 from enrich_dist.files import directory_name, document_digest, file_digest, text_digest
 from enrich_dist.matching import weights
 from enrich_dist.matching.config import ENGINE_VERSION as MATCHING_VERSION
@@ -178,6 +179,8 @@ class Pipeline:
                 basis.document(),
                 self.checkpoint_location,
             )
+            if self.settings.testing.fault_probability:
+                emit(Notice(_faults_are_on(self.settings.testing.fault_probability), warning=True))
             outcome = FarmOutcome()
             if waiting:
                 cluster = client()
@@ -335,6 +338,10 @@ class Pipeline:
             max_quarantined_share=self.settings.max_quarantined_share,
         )
 
+    def _faults(self) -> Faults | None:
+        testing = self.settings.testing
+        return Faults(testing.fault_probability, testing.fault_seed) if testing.fault_probability else None
+
     def _policy(self) -> FarmPolicy:
         return FarmPolicy(
             timeout_seconds=self.settings.timeout_seconds,
@@ -357,6 +364,7 @@ class Pipeline:
         plan = chunks.chunks_of(open_unverified(self.directory.output("recipient_chunks", "chunks")))
         index = open_verified(self.directory.output("award_companies", "index"))
         matcher_key = self.matcher().key()
+        faults = self._faults()
         return [
             ChunkTask(
                 chunk_id=chunk.chunk_id,
@@ -367,6 +375,7 @@ class Pipeline:
                 index_digest=index.content_digest,
                 checkpoint_location=self.checkpoint_location,
                 ledger_directory=self.directory.attempts,
+                faults=faults,
                 checkpoint_key=checkpoint_key(
                     chunk_sha256=chunk.sha256, index_digest=index.content_digest, matcher_key=matcher_key
                 ),
@@ -397,6 +406,13 @@ def _content_digest(records: dict[str, CheckpointRecord], task: ChunkTask) -> st
 
 def _accounting(record: CheckpointRecord, planned: int) -> tuple[int, int, int, int]:
     return planned, record.rows_with_candidates, record.rows_without_candidates, record.rows_quarantined
+
+
+def _faults_are_on(probability: float) -> str:
+    return (
+        f"testing.fault_probability is {probability:g}: attempts fail and workers are killed on purpose. The result is "
+        "that of an undisturbed run, but it takes longer; set it to 0 for work."
+    )
 
 
 def _memory_table(workers: Sequence[WorkerMemory]) -> str:

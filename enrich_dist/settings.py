@@ -221,6 +221,15 @@ class MatchingSettings(_Section):
         return self
 
 
+class TestingSettings(_Section):
+    """Faults on purpose, to see what a run withstands."""
+
+    __test__ = False  # no test case, whatever its name begins with
+
+    fault_probability: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
+    fault_seed: int = 0
+
+
 class Settings(BaseSettings):
     """All settings of a run. Units stand in the names; 1 MB is 1,000,000 bytes."""
 
@@ -243,6 +252,22 @@ class Settings(BaseSettings):
     cluster: ClusterSettings = ClusterSettings()
     farm: FarmSettings = FarmSettings()
     matching: MatchingSettings = MatchingSettings()
+    testing: TestingSettings = TestingSettings()
+
+    @model_validator(mode="after")
+    def _a_fault_can_be_survived(self) -> Settings:
+        probability = self.testing.fault_probability
+        if probability and self.farm.max_attempts < 2:
+            raise ValueError(
+                f"testing.fault_probability {probability:g} needs farm.max_attempts of at least 2: no chunk could be "
+                "tried again"
+            )
+        if probability and self.chunk_size < 2 * self.farm.min_part_rows:
+            raise ValueError(
+                f"testing.fault_probability {probability:g} needs farm.min_part_rows of at most half of chunk_size: no "
+                "chunk that lacks memory could be cut"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(

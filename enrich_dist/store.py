@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from enrich_dist.errors import CorruptionError
+from enrich_dist.errors import CorruptionError, EnvironmentFailureError
 from enrich_dist.files import (
     TEMPORARY_PREFIX,
     document_digest,
@@ -47,7 +47,8 @@ class Stored:
 def open_or_build(final: Path, build: Callable[[Path], dict[str, Any]]) -> Stored:
     """Open the directory ``final``, or make it by ``build(temporary directory) -> facts``.
 
-    A directory that fails verification is made anew.
+    A directory that fails verification is made anew. Raises ``EnvironmentFailureError`` when a file could not be
+    written whole.
     """
     if final.exists():
         try:
@@ -66,6 +67,13 @@ def open_or_build(final: Path, build: Callable[[Path], dict[str, Any]]) -> Store
         sync_directory(temporary)
         temporary.replace(final)
         sync_directory(final.parent)
+    except OSError as error:
+        if error.errno is None:  # numpy's own, of a write that fell short
+            raise EnvironmentFailureError(
+                f"A file of {final} could not be written whole ({error}).",
+                remedy="Make space on the disk, and run the same command again.",
+            ) from error
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return Stored(final, facts, files, reused=False)

@@ -24,6 +24,7 @@ from distributed import get_worker
 from enrich_dist.attempts import AttemptLedger
 from enrich_dist.checkpoints import CheckpointRecord, CheckpointStore
 from enrich_dist.errors import CorruptionError, EnrichError, IndexMismatchError
+from enrich_dist.faults import Faults
 from enrich_dist.files import file_digest
 from enrich_dist.meter import Meter
 from enrich_dist.store import open_verified
@@ -65,6 +66,8 @@ class ChunkTask:
     """Matched one after the other, so that less is in memory at a time."""
     isolate: bool = False
     """Whether rows that raise errors are found and set aside."""
+    faults: Faults | None = None
+    """What may strike the attempt on purpose."""
 
 
 # Rows of one chunk that may be set aside. More are no poison among good rows: the fault lies elsewhere.
@@ -76,7 +79,7 @@ _open_indexes: dict[str, Any] = {}
 
 
 def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
-    """Match the chunk and write its checkpoint.
+    """Match the chunk and write its checkpoint; a valid one that is there already is taken as it is.
 
     Raises ``IndexMismatchError`` when the index here is not the driver's, ``CorruptionError`` when the chunk file is
     not what the manifest says.
@@ -85,6 +88,8 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
     # Dask may run a task again that is done: when its result was lost, or its worker left.
     with suppress(FileNotFoundError, CorruptionError):
         return store.read_record(task.checkpoint_key)
+    if task.faults is not None:
+        matcher = task.faults.around(matcher, task.checkpoint_key, task.attempt)
     worker = _worker_facts()
     ledger = AttemptLedger(task.ledger_directory)
     with ledger.attempt(task.checkpoint_key, task.attempt, _worker_address()), Meter() as meter:
@@ -101,7 +106,7 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
             if task.isolate:
                 results += _match_isolating(matcher, index, recipients, quarantined)
             else:
-                results.append(matcher.match(index, recipients))
+                results.append(_match(matcher, index, recipients))
             del recipients
         if rows != task.chunk_rows:
             raise CorruptionError(f"{task.chunk_path} holds {rows} rows, planned were {task.chunk_rows}.")
@@ -139,6 +144,13 @@ def _parts(task: ChunkTask) -> Iterator[pa.Table]:
             yield pa.Table.from_batches([batch])
 
 
+def _match(matcher: Matcher, index: Any, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:
+    try:
+        return matcher.match(index, recipients)
+    except SystemExit as error:  # would end the worker, and look as if somebody had ended it
+        raise RuntimeError(f"the matcher asked to exit ({error.code})") from error
+
+
 def _match_isolating(
     matcher: Matcher, index: Any, recipients: pa.Table, quarantined: list[dict[str, Any]]
 ) -> list[tuple[pa.Table, pa.Table]]:
@@ -149,7 +161,7 @@ def _match_isolating(
     that is one too many.
     """
     try:
-        return [matcher.match(index, recipients)]
+        return [_match(matcher, index, recipients)]
     except (MemoryError, OSError, EnrichError):
         raise
     except Exception as error:

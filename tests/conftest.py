@@ -17,8 +17,9 @@ from distributed import Client
 
 from enrich_dist.cluster import open_client
 from enrich_dist.pipeline import Pipeline
-from enrich_dist.settings import Settings
+from enrich_dist.settings import Settings, flatten
 from tests import object_store
+from tests.known import injected_faults
 from tests.object_store import ObjectStore
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -101,7 +102,8 @@ class SampleRuns:
 @pytest.fixture(scope="session")
 def sample_runs(tmp_path_factory: pytest.TempPathFactory) -> SampleRuns:
     work_dir = tmp_path_factory.mktemp("sample") / "work"
-    passed = enrich_dist("run", "--config", "config/sample.yaml", "--work-dir", work_dir)
+    faults = [part for key, value in flatten(injected_faults()).items() for part in ("--set", f"{key}={value}")]
+    passed = enrich_dist("run", "--config", "config/sample.yaml", "--work-dir", work_dir, *faults)
     published = sorted(path.name for path in (work_dir / "published").iterdir())
     blocked = enrich_dist(
         "run", "--config", "config/base.yaml", "--work-dir", work_dir, "--chunk-size", "10000",

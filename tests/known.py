@@ -6,6 +6,7 @@ Every award names its expected status, method and recipient in its title, so tha
 from __future__ import annotations
 
 import csv
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -166,11 +167,24 @@ def write_inputs(folder: Path, *, reverse_recipients: bool = False) -> tuple[Pat
     return awards, recipients
 
 
+def injected_faults() -> dict[str, object]:
+    """Settings by which attempts fail on purpose, with the share that the variable FAULT_PROBABILITY tells; empty
+    without it."""
+    probability = float(os.environ.get("FAULT_PROBABILITY", "0"))
+    if not probability:
+        return {}
+    # Chance may strike a chunk thrice; and chunks of a few rows are cut into single ones.
+    farm = {"max_attempts": 10, "min_part_rows": 1}
+    return {"testing": {"fault_probability": probability}, "farm": farm}
+
+
 def settings(folder: Path, *, inputs: tuple[Path, Path] | None = None, **values: object) -> Settings:
-    """Settings of a run on the known case, everything under ``folder``; the gate is open unless set."""
+    """Settings of a run on the known case, everything under ``folder``; the gate is open unless set. Under
+    ``make test-injected-faults`` attempts fail at random."""
     awards, recipients = inputs or write_inputs(folder / "inputs")
     return Settings(
         **{
+            **injected_faults(),
             "inputs": {"awards": awards, "recipients": recipients},
             "paths": {"work_dir": folder / "work"},
             "chunk_size": 10,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
+import select
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,8 +24,9 @@ class Harmful:
     """Delegates to ``inner``; does ``harm`` in the first ``times`` calls on the chunk that holds ``victim_row``.
 
     "poison" raises for as long as that row is among those to match, "greed" takes memory for as long as more than
-    ``greedy_rows`` rows are. Every call leaves a file in ``ledger``, named by the chunk's first source row, so that
-    calls can be counted.
+    ``greedy_rows`` rows are, "none" does none. Every call takes ``pause_seconds`` longer than it would, so that
+    something can happen meanwhile, and leaves a file in ``ledger``, named by the chunk's first source row: so calls are
+    counted.
     """
 
     inner: Matcher
@@ -31,6 +35,7 @@ class Harmful:
     harm: str
     times: int = 1
     greedy_rows: int = 0
+    pause_seconds: float = 0
 
     def key(self) -> str:
         """The key of the matcher that works: harm changes no result."""
@@ -55,7 +60,14 @@ class Harmful:
                     raise RuntimeError("harm done")
                 case "hang":
                     time.sleep(600)
-                case "stop":  # no heartbeat any more, and nothing else
+                case "segfault":
+                    ctypes.string_at(0)
+                case "sys.exit":
+                    sys.exit(3)
+                case "terminate":
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    time.sleep(600)
+                case "stop":
                     os.kill(os.getpid(), signal.SIGSTOP)
             match self.harm:
                 case "poison":
@@ -67,6 +79,7 @@ class Harmful:
                     while True:
                         held.append(bytearray(b"x" * 40_000_000))
                         time.sleep(0.02)
+        select.select([], [], [], self.pause_seconds)  # time.sleep fails under a clock that is made to jump
         return self.inner.match(index, recipients)
 
     def join(self, parts: Sequence[tuple[pa.Table, pa.Table]]) -> tuple[pa.Table, pa.Table]:

@@ -54,7 +54,7 @@ class HarmedPipeline(Pipeline):
 
     def __init__(self, run: Settings, ledger: Path, harm: str, times: int, greedy_rows: int = 0) -> None:
         super().__init__(run, "harmed")
-        ledger.mkdir()
+        ledger.mkdir(parents=True)
         self._harm: dict[str, Any] = {"ledger": ledger, "victim_row": 25, "harm": harm, "times": times}
         self._harm["greedy_rows"] = greedy_rows
 

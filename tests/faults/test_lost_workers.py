@@ -1,0 +1,295 @@
+"""Workers that are ended, crash, are stopped or fall behind, by every way a process can be: same bytes, exact counts.
+
+Signals come from outside, at a moment that is known from the ledger; crashes from within, through the matcher.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from distributed import Client
+
+from enrich_dist.attempts import AttemptLedger, Marker
+from enrich_dist.cluster import open_client
+from enrich_dist.observe.events import Event, FarmProgress, listening
+from enrich_dist.pipeline import Pipeline
+from enrich_dist.settings import Settings
+from tests.faults.harmed import CHUNK_STARTS, calls, each_once, finish, planned
+from tests.published import published_bytes
+
+pytestmark = pytest.mark.cluster
+_PATIENCE_SECONDS = 120
+
+
+@pytest.fixture(scope="module")
+def own_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A cluster of these tests alone: they kill its workers."""
+    with open_client(Settings(), tmp_path_factory.mktemp("dask")) as opened:
+        yield opened
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        time.sleep(0.01)
+
+
+@contextmanager
+def meanwhile(action: Callable[[], None]) -> Iterator[None]:
+    """Do something while the body runs; what it raises is raised after the body."""
+    failures: list[BaseException] = []
+
+    def act() -> None:
+        try:
+            action()
+        except BaseException as error:  # raised below, where it is seen  # noqa: BLE001
+            failures.append(error)
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join(_PATIENCE_SECONDS)
+    if failures:
+        raise failures[0]
+
+
+def running(pipeline: Pipeline, count: int) -> list[Marker]:
+    """Attempts under way, as soon as there are so many."""
+    ledger = AttemptLedger(pipeline.directory.attempts)
+    until(lambda: len(ledger.markers()) >= count, f"{count} attempts under way")
+    return ledger.markers()
+
+
+def kinds(pipeline: Pipeline) -> list[tuple[int, str, bool]]:
+    """(chunk, kind, counted) of the attempts that failed."""
+    failures = AttemptLedger(pipeline.directory.attempts).failures()
+    return [(failure.chunk_id, str(failure.kind), failure.counted) for failure in failures]
+
+
+@pytest.mark.parametrize(
+    ("harm", "kind"),
+    [
+        ("segfault", "crash"),
+        pytest.param("terminate", "crash", marks=pytest.mark.long),
+        pytest.param("sys.exit", "data", marks=pytest.mark.long),
+    ],
+)
+def test_a_worker_that_crashes_costs_one_attempt(
+    tmp_path: Path, own_client: Client, undisturbed: dict[str, str], harm: str, kind: str
+) -> None:
+    pipeline = planned(tmp_path, harm)
+
+    pipeline.farm_chunks(lambda: own_client)
+    finish(pipeline)
+
+    assert published_bytes(pipeline.settings.paths.work_dir) == undisturbed
+    assert calls(tmp_path) == each_once(row_21=2)
+    assert [found for found in kinds(pipeline) if found[2]] == [(2, kind, True)]
+
+
+def test_all_workers_at_once_are_killed_and_come_back(
+    tmp_path: Path, own_client: Client, undisturbed: dict[str, str]
+) -> None:
+    pipeline = planned(tmp_path, pause_seconds=0.5)
+    killed: list[Marker] = []
+
+    def kill_all() -> None:
+        until(lambda: sum(calls(tmp_path).values()) == 2, "both workers to match")
+        killed.extend(running(pipeline, 2))
+        for marker in killed:
+            os.kill(marker.pid, signal.SIGKILL)
+
+    with meanwhile(kill_all):
+        report = pipeline.farm_chunks(lambda: own_client)
+    finish(pipeline)
+
+    assert published_bytes(pipeline.settings.paths.work_dir) == undisturbed
+    # What was under way is done again, and nothing else.
+    keys = {marker.checkpoint_key for marker in killed}
+    lost = {task.chunk_id for task in pipeline.tasks() if task.checkpoint_key in keys}
+    assert len(lost) == 2
+    assert calls(tmp_path) == {start: 2 if n in lost else 1 for n, start in enumerate(CHUNK_STARTS)}
+    assert {chunk for chunk, _, counted in kinds(pipeline) if counted} <= lost
+    assert report.numbers["chunks_computed"] == len(CHUNK_STARTS)
+
+
+def _ignore_terminate() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+@pytest.mark.long
+def test_a_worker_that_hangs_and_ignores_sigterm_is_restarted(
+    tmp_path: Path, own_client: Client, undisturbed: dict[str, str]
+) -> None:
+    pipeline = planned(tmp_path, "hang", timeout_seconds=6)
+    own_client.run(_ignore_terminate)
+    deaf = {info["pid"] for info in own_client.run(_facts).values()}
+
+    def terminate() -> None:
+        until(lambda: calls(tmp_path)["21"] == 1, "the chunk that hangs")
+        os.kill(hanging(pipeline).pid, signal.SIGTERM)
+
+    with meanwhile(terminate):
+        pipeline.farm_chunks(lambda: own_client)
+    finish(pipeline)
+
+    assert published_bytes(pipeline.settings.paths.work_dir) == undisturbed
+    assert calls(tmp_path) == each_once(row_21=2)
+    assert kinds(pipeline) == [(2, "hang", True)]
+    assert any(not psutil.pid_exists(pid) for pid in deaf)
+
+
+def _facts() -> dict[str, int]:
+    return {"pid": os.getpid()}
+
+
+def hanging(pipeline: Pipeline) -> Marker:
+    """The attempt at the harmed chunk."""
+    key = pipeline.tasks()[2].checkpoint_key
+    return next(marker for marker in running(pipeline, 1) if marker.checkpoint_key == key)
+
+
+@pytest.mark.long
+def test_a_stopped_worker_that_never_goes_on_is_replaced(
+    tmp_path: Path, own_client: Client, undisturbed: dict[str, str]
+) -> None:
+    pipeline = planned(tmp_path, "stop", timeout_seconds=6)
+
+    pipeline.farm_chunks(lambda: own_client)
+    finish(pipeline)
+
+    assert published_bytes(pipeline.settings.paths.work_dir) == undisturbed
+    assert calls(tmp_path) == each_once(row_21=2)
+    assert kinds(pipeline) == [(2, "hang", True)]
+
+
+def test_a_stopped_worker_that_goes_on_in_time_costs_nothing(
+    tmp_path: Path, own_client: Client, undisturbed: dict[str, str]
+) -> None:
+    pipeline = planned(tmp_path, "stop")
+
+    def wake() -> None:
+        until(lambda: calls(tmp_path)["21"] == 1, "the chunk that stops its worker")
+        process = psutil.Process(hanging(pipeline).pid)
+        until(lambda: process.status() == psutil.STATUS_STOPPED, "a stopped worker")
+        until(lambda: sum(calls(tmp_path).values()) == len(CHUNK_STARTS), "the other worker to do the rest")
+        process.send_signal(signal.SIGCONT)
+
+    with meanwhile(wake):
+        pipeline.farm_chunks(lambda: own_client)
+    finish(pipeline)
+
+    assert published_bytes(pipeline.settings.paths.work_dir) == undisturbed
+    assert calls(tmp_path) == each_once()
+    assert kinds(pipeline) == []
+
+
+@contextmanager
+def from_the_command_line(folder: Path, *workers: dict[str, str], nanny: bool = True) -> Iterator[Client]:
+    """A scheduler and workers by Dask's own commands, each worker with its own environment."""
+    dask = str(Path(sys.executable).with_name("dask"))
+    file = folder / "scheduler.json"
+    with ExitStack() as stack:
+
+        def start(*arguments: str, **environment: str) -> None:
+            process = subprocess.Popen(
+                [dask, *arguments],
+                cwd=folder,
+                env={**os.environ, **environment},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            stack.callback(process.wait, 60)
+            stack.callback(process.kill)  # also one that is stopped
+
+        start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
+        until(file.exists, "the scheduler")
+        for environment in workers:
+            start(
+                "worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1",
+                "--nanny" if nanny else "--no-nanny", **environment,
+            )  # fmt: skip
+        with Client(scheduler_file=str(file), set_as_default=False) as client:
+            client.wait_for_workers(len(workers), timeout=_PATIENCE_SECONDS)
+            yield client
+
+
+@pytest.mark.long
+@pytest.mark.xfail(strict=True, reason="farm: a hung worker without a nanny ends the run with a ValueError of Dask")
+def test_a_worker_given_up_for_dead_that_goes_on_doubles_nothing(tmp_path: Path, undisturbed: dict[str, str]) -> None:
+    """Without a nanny nobody ends the stopped process: it goes on when its chunk has long been done by another."""
+    pipeline = planned(tmp_path, "stop", timeout_seconds=6)
+    with from_the_command_line(tmp_path, {}, {}, nanny=False) as client:
+        stopped: list[int] = []
+
+        def note() -> None:
+            until(lambda: calls(tmp_path)["21"] == 1, "the chunk that stops its worker")
+            stopped.append(hanging(pipeline).pid)
+
+        with meanwhile(note):
+            pipeline.farm_chunks(lambda: client)
+        os.kill(stopped[0], signal.SIGCONT)
+        own = pipeline.directory.checkpoints
+        before = {path.name: path.read_bytes() for path in own.iterdir() if path.suffix == ".parquet"}
+        until(lambda: not psutil.pid_exists(stopped[0]), "the process to see that it is not needed")
+        finish(pipeline)
+
+        assert published_bytes(pipeline.settings.paths.work_dir) == undisturbed
+        assert {path.name: path.read_bytes() for path in own.iterdir() if path.suffix == ".parquet"} == before
+    assert calls(tmp_path) == each_once(row_21=2)
+
+
+def _fake_clock() -> str | None:
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    return str(found[0]) if found else None
+
+
+_real_time = time.time
+
+
+def _jump(seconds: float) -> None:
+    time.time = lambda: _real_time() + seconds
+
+
+@pytest.mark.long
+@pytest.mark.skipif(_fake_clock() is None, reason="libfaketime is not installed (Debian: apt-get install libfaketime)")
+def test_clocks_that_differ_and_jump_change_nothing(tmp_path: Path, undisturbed: dict[str, str]) -> None:
+    """One worker's clock is a day ahead, the other's a day behind, and both jump by days while they work."""
+    # A monotonic clock does not jump, whatever happens to the time of day.
+    fake = {"LD_PRELOAD": str(_fake_clock()), "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    # Were a chunk's time measured from one clock to another, all would be overdue.
+    pipeline = planned(tmp_path, pause_seconds=0.3, timeout_seconds=120)
+    jumps = 0
+
+    with from_the_command_line(tmp_path, {**fake, "FAKETIME": "+1d"}, {**fake, "FAKETIME": "-1d"}) as client:
+
+        def jump(event: Event) -> None:
+            nonlocal jumps
+            if isinstance(event, FarmProgress):
+                jumps += 1
+                client.run(_jump, [3, -5, 0][jumps % 3] * 86_400.0)
+
+        clocks = sorted(clock - time.time() for clock in client.run(time.time).values())
+        assert clocks[0] < -80_000
+        assert clocks[1] > 80_000
+        with listening(jump):
+            pipeline.farm_chunks(lambda: client)
+    finish(pipeline)
+
+    assert jumps > 3
+    assert published_bytes(pipeline.settings.paths.work_dir) == undisturbed
+    assert calls(tmp_path) == each_once()
+    assert kinds(pipeline) == []
