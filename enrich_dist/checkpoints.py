@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from enrich_dist.errors import CorruptionError
 from enrich_dist.files import atomic_path, file_digest, read_json, text_digest, write_json
 
-FORMAT_VERSION = "3"
+FORMAT_VERSION = "4"
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class CheckpointRecord:
     counts_sha256: str
     seconds: float
     peak_memory_bytes: int
+    projected_peak_memory_bytes: int  # before the run, for batches of batch_rows
     memory_method: str
     memory_limit_bytes: int  # of the worker; 0 where it has none
     worker: str
@@ -50,6 +51,9 @@ class CheckpointRecord:
     pid: int
     attempt: int
     parts: int
+    batch_rows: int  # rows matched at a time, at first
+    batch_rows_least: int  # and in the end
+    degradations: int  # how often the worker halved them, near its memory limit
 
 
 def checkpoint_key(*, chunk_sha256: str, index_digest: str, matcher_key: str) -> str:

@@ -7,7 +7,6 @@ cover TLS.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future as ThreadFuture
@@ -23,6 +22,7 @@ from distributed import Client
 from enrich_dist.errors import FarmError
 from enrich_dist.observe.events import Notice, emit
 from enrich_dist.settings import Settings
+from enrich_dist.worker import run_aside
 
 _DASK_CONFIG = {
     # A worker's death is ours to judge, not to be retried unseen.
@@ -86,11 +86,6 @@ def open_client(settings: Settings, scratch: Path) -> Iterator[Client]:
         yield client
 
 
-async def _run_aside(function: Callable[[], None]) -> None:
-    # In a thread: a worker that imports for seconds must answer the scheduler meanwhile.
-    await asyncio.to_thread(function)
-
-
 class ClusterStart:
     """A cluster that can start in the background while the plan is made.
 
@@ -131,7 +126,7 @@ class ClusterStart:
         if self._prepare is None:
             return
         try:
-            client.run(_run_aside, self._prepare, on_error="return")
+            client.run(run_aside, self._prepare, on_error="return")
         except Exception as error:  # the cluster stays: no run depends on this  # noqa: BLE001
             emit(Notice(f"The workers could not be prepared ({error}); their first chunks take longer.", warning=True))
 

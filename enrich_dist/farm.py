@@ -268,7 +268,7 @@ class Farm:
             case FailureKind.OUT_OF_MEMORY:
                 remedy = f"Raise memory_threshold_mb. {RESUME}"
                 parts = 2 * task.parts
-                if task.chunk_rows < parts * self._policy.min_part_rows:
+                if min(task.chunk_rows, task.batch_rows) < parts * self._policy.min_part_rows:
                     return _Decision(_GIVEN_UP, None, counted=False, remedy=remedy)
                 return _Decision(f"It is matched in {parts} parts.", replace(following, parts=parts), counted=False)
             case FailureKind.ENVIRONMENT:
@@ -375,6 +375,7 @@ class WorkerMemory:
     records: int
     busy_seconds: float
     peak_memory_bytes: int
+    projected_peak_memory_bytes: int
     memory_method: str
     memory_limit_bytes: int
 
@@ -393,6 +394,7 @@ def memory_per_worker(records: Iterable[CheckpointRecord]) -> list[WorkerMemory]
             records=sum(item.rows_in for item in items),
             busy_seconds=sum(item.seconds for item in items),
             peak_memory_bytes=max(item.peak_memory_bytes for item in items),
+            projected_peak_memory_bytes=max(item.projected_peak_memory_bytes for item in items),
             memory_method=items[0].memory_method,
             memory_limit_bytes=items[0].memory_limit_bytes,
         )
