@@ -17,8 +17,8 @@ from enrich_dist.errors import BudgetError
 # its nanny ends it.
 USABLE_SHARE: Final = 0.8
 MB: Final = 1_000_000
-# Memory for reading a chunk, over the bytes of its file: what is packed, and what it becomes.
-READ_FACTOR: Final = 2.0
+# Memory for reading a chunk, over the bytes of its file. What is read is unpacked batch by batch, as part of these.
+READ_FACTOR: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -84,25 +84,25 @@ def project(memory: MatchMemory, *, chunk_rows: int, chunk_bytes: int, batch_row
     )
 
 
-def fitting_batch(largest: Callable[[int], Projection], *, batch_rows: int, least_rows: int, threshold_mb: int) -> int:
-    """The most rows of a batch, ``batch_rows`` or halves of it, with which the ``largest`` projection fits.
-
-    Raises ``BudgetError`` when not even ``least_rows`` do.
-    """
+def fitted(
+    projection: Callable[[int], Projection], *, batch_rows: int, least_rows: int, threshold_mb: int
+) -> Projection:
+    """The projection in the largest batches, of ``batch_rows`` or halves of it, that fits ``threshold_mb``; that of
+    ``least_rows`` where none does."""
     rows = batch_rows
-    while not largest(rows).fits(threshold_mb):
-        if rows <= least_rows:
-            raise _refusal(largest(rows), threshold_mb)
+    while rows > least_rows and not projection(rows).fits(threshold_mb):
         rows = max(least_rows, -(-rows // 2))
-    return rows
+    return projection(rows)
 
 
-def _refusal(least: Projection, threshold_mb: int) -> BudgetError:
-    usable_mb = USABLE_SHARE * threshold_mb
-    return BudgetError(
+def require_fit(least: Projection, threshold_mb: int) -> None:
+    """Raise ``BudgetError``, with the arithmetic, where it does not fit."""
+    if least.fits(threshold_mb):
+        return
+    raise BudgetError(
         f"The chunks do not fit into the memory of a worker, not even in the smallest batches. A worker needs "
         f"{least.arithmetic()}; memory_threshold_mb is {threshold_mb:,}, of which {USABLE_SHARE:.0%} "
-        f"({usable_mb:,.0f} MB) may be used.",
+        f"({USABLE_SHARE * threshold_mb:,.0f} MB) may be used.",
         remedy=f"Raise memory_threshold_mb to {least.least_threshold_mb:,} or more, or lower chunk_size.",
     )
 

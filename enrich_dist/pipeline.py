@@ -383,20 +383,25 @@ class Pipeline:
         def largest(batch_rows: int) -> budget.Projection:
             return max((_projection(task, batch_rows) for task in tasks), key=lambda item: item.peak_bytes)
 
-        wanted = min(self.settings.matching.batch_rows, max(task.chunk_rows for task in tasks))
+        wanted = largest(self.settings.matching.batch_rows)
         threshold_mb = self.settings.memory_threshold_mb
-        rows = budget.fitting_batch(
-            largest, batch_rows=wanted, least_rows=self.settings.farm.min_part_rows, threshold_mb=threshold_mb
+        fitted = budget.fitted(
+            largest,
+            batch_rows=wanted.batch_rows,
+            least_rows=self.settings.farm.min_part_rows,
+            threshold_mb=threshold_mb,
         )
-        if rows < wanted:
+        budget.require_fit(fitted, threshold_mb)
+        if fitted.batch_rows < wanted.batch_rows:
             emit(
                 Notice(
-                    f"Chunks are matched {rows:,} rows at a time instead of {wanted:,}, to fit memory_threshold_mb "
-                    f"({threshold_mb:,}): with the latter a worker would need {largest(wanted).arithmetic()}.",
+                    f"Chunks are matched {fitted.batch_rows:,} rows at a time instead of {wanted.batch_rows:,}, to fit "
+                    f"memory_threshold_mb ({threshold_mb:,}): with the latter a worker would need "
+                    f"{wanted.arithmetic()}.",
                     warning=True,
                 )
             )
-        return _in_batches(tasks, rows)
+        return _in_batches(tasks, fitted.batch_rows)
 
     def _observer(
         self, tasks: Sequence[ChunkTask], finished: dict[str, CheckpointRecord], store: CheckpointStore

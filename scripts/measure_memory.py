@@ -28,15 +28,16 @@ ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "data" / "sample" / "recipients.parquet"
 LIBRARIES = ("dask", "distributed", "numba", "numpy", "pyarrow", "rapidfuzz")
 SEED = 1
-CHUNKS = 4
-# Companies, rows of a chunk, rows of a batch.
+# Companies, chunks, rows of a chunk, rows of a batch.
 GRID = [
-    *[(companies, 50_000, 65_536) for companies in (4_000, 10_000, 20_000, 40_000)],
-    *[(companies, 10_000, 65_536) for companies in (4_000, 40_000)],
-    *[(companies, 200_000, batch) for companies in (4_000, 20_000, 40_000) for batch in (16_384, 65_536, 200_000)],
-    *[(40_000, 50_000, batch) for batch in (1_000, 4_000, 16_384)],
+    *[(companies, 4, 50_000, 65_536) for companies in (4_000, 10_000, 20_000, 40_000)],
+    *[(companies, 4, 10_000, 65_536) for companies in (4_000, 40_000)],
+    *[(companies, 4, 200_000, batch) for companies in (4_000, 20_000, 40_000) for batch in (16_384, 65_536, 200_000)],
+    *[(40_000, 4, 50_000, batch) for batch in (1_000, 4_000, 16_384)],
+    (40_000, 40, 50_000, 65_536),  # whether it grows in the long run
 ]
-QUICK_GRID = [(1_000, 10_000, 10_000), (4_000, 10_000, 2_000), (4_000, 20_000, 20_000)]
+QUICK_GRID = [(1_000, 4, 10_000, 10_000), (4_000, 4, 10_000, 2_000), (4_000, 2, 20_000, 20_000)]
+Case = tuple[int, int, int, int]
 MB = 1_000_000
 
 
@@ -75,20 +76,20 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _generate(scratch: Path, grid: list[tuple[int, int, int]]) -> None:
-    """Recipients for the chunks of each size, and awards of each number of companies."""
+def _generate(scratch: Path, grid: list[Case]) -> None:
+    """Recipients of each number that is asked for, and awards of each number of companies."""
     from enrich_dist.bench.generate import write_awards, write_recipients
 
-    sizes = sorted({CHUNKS * chunk_size for _, chunk_size, _ in grid})
+    sizes = sorted({chunks * chunk_size for _, chunks, chunk_size, _ in grid})
     for rows in sizes:
         _say(f"generating {rows:,} recipients")
         write_recipients(scratch / f"recipients-{rows}.parquet", rows=rows, seed=SEED, sample=SAMPLE)
     largest = scratch / f"recipients-{sizes[-1]}.parquet"
-    for companies in sorted({companies for companies, _, _ in grid}):
+    for companies in sorted({companies for companies, *_ in grid}):
         write_awards(scratch / f"awards-{companies}.csv", companies=companies, recipients=largest, seed=SEED)
 
 
-def _measure(scratch: Path, companies: int, chunk_size: int, batch_rows: int) -> dict[str, Any]:
+def _measure(scratch: Path, companies: int, chunks: int, chunk_size: int, batch_rows: int) -> dict[str, Any]:
     """One farm on one new worker."""
     from enrich_dist.checkpoints import CheckpointStore
     from enrich_dist.cluster import open_client
@@ -97,12 +98,12 @@ def _measure(scratch: Path, companies: int, chunk_size: int, batch_rows: int) ->
     from enrich_dist.settings import load_settings
     from enrich_dist.worker import run_aside
 
-    _say(f"{companies:,} companies, chunks of {chunk_size:,}, batches of {batch_rows:,}")
+    _say(f"{companies:,} companies, {chunks} chunks of {chunk_size:,}, batches of {batch_rows:,}")
     settings = load_settings(
         ROOT / "config" / "base.yaml",
         [
             f"inputs.awards={scratch / f'awards-{companies}.csv'}",
-            f"inputs.recipients={scratch / f'recipients-{CHUNKS * chunk_size}.parquet'}",
+            f"inputs.recipients={scratch / f'recipients-{chunks * chunk_size}.parquet'}",
             f"paths.work_dir={scratch / 'work'}",
             f"chunk_size={chunk_size}",
             f"matching.batch_rows={batch_rows}",
@@ -127,6 +128,7 @@ def _measure(scratch: Path, companies: int, chunk_size: int, batch_rows: int) ->
     projected = max(record.projected_peak_memory_bytes for record in records)
     return {
         "companies": companies,
+        "chunks": chunks,
         "chunk_rows": chunk_size,
         "batch_rows": min(batch_rows, chunk_size),
         "index_file_mb": round(float(index.numbers["index_bytes"]) / MB, 2),
@@ -151,10 +153,11 @@ def _table(cases: list[dict[str, Any]]) -> str:
     from enrich_dist.observe.report import markdown_table
 
     return markdown_table(
-        ("companies", "chunk rows", "batch rows", "index files MB", "measured MB", "projected MB", "ratio"),
+        ("companies", "chunks", "chunk rows", "batch rows", "index files MB", "measured MB", "projected MB", "ratio"),
         [
             (
                 case["companies"],
+                case["chunks"],
                 case["chunk_rows"],
                 case["batch_rows"],
                 f"{case['index_file_mb']:.1f}",

@@ -42,7 +42,7 @@ class OrganisationMatcher:
         """What matching takes of a worker's memory, with an index whose files have so many bytes."""
         from enrich_dist.matching.memory import match_memory
 
-        return match_memory(index_bytes, self.config)
+        return match_memory(index_bytes)
 
     def open_index(self, directory: Path) -> CompanyIndex:
         """Open the files that ``index.build_index`` wrote, by mapping them into memory."""

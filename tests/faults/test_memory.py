@@ -21,7 +21,7 @@ from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings
 from enrich_dist.worker import Matcher, run_aside
 from tests.conftest import REPOSITORY, enrich_dist, run_steps
-from tests.faults.matchers import Hungry
+from tests.faults.hungry import Hungry
 from tests.known import settings
 from tests.published import published_bytes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from enrich_dist.budget import MB, BatchCost, BatchPace, MatchMemory, Projection, fitting_batch, project
+from enrich_dist.budget import MB, BatchCost, BatchPace, MatchMemory, Projection, fitted, project, require_fit
 from enrich_dist.errors import BudgetError
 
 MEMORY = MatchMemory(
@@ -21,7 +21,7 @@ def test_the_peak_is_the_sum_of_its_parts() -> None:
 
     assert (found.process_bytes, found.index_bytes, found.batch_bytes) == (300 * MB, 100 * MB, 20 * MB)
     assert found.output_bytes == 10 * MB
-    assert found.chunk_bytes > 5 * MB
+    assert found.chunk_bytes >= 5 * MB
     assert found.peak_bytes == 430 * MB + found.chunk_bytes
 
 
@@ -38,23 +38,25 @@ def test_a_threshold_that_is_asked_for_suffices_and_one_less_does_not() -> None:
 
 def test_the_batch_is_halved_until_it_fits() -> None:
     def batch(threshold_mb: int) -> int:
-        return fitting_batch(at, batch_rows=40_000, least_rows=1_000, threshold_mb=threshold_mb)
+        return fitted(at, batch_rows=40_000, least_rows=1_000, threshold_mb=threshold_mb).batch_rows
 
     assert batch(at(40_000).least_threshold_mb) == 40_000
     assert batch(at(40_000).least_threshold_mb - 1) == 20_000
     assert batch(at(1_000).least_threshold_mb) == 1_000
+    assert batch(at(1_000).least_threshold_mb - 1) == 1_000
 
 
 def test_what_does_not_fit_in_the_smallest_batch_is_refused_with_the_arithmetic() -> None:
-    least = at(1_000).least_threshold_mb
+    least = at(1_000)
+    require_fit(least, least.least_threshold_mb)
 
     with pytest.raises(BudgetError) as refused:
-        fitting_batch(at, batch_rows=40_000, least_rows=1_000, threshold_mb=least - 1)
+        require_fit(least, least.least_threshold_mb - 1)
 
     assert refused.value.exit_code == 2
-    for part in ("460 MB = 300.0 for the worker itself + 100.0 for the index", "1,000 rows", f"{least - 1:,}"):
+    for part in ("460 MB = 300.0 for the worker itself + 100.0 for the index", "1,000 rows", "is 574, of which 80%"):
         assert part in refused.value.message
-    assert f"to {least:,} or more" in str(refused.value.remedy)
+    assert "to 575 or more" in str(refused.value.remedy)
 
 
 class Process:
