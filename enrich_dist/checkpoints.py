@@ -25,7 +25,7 @@ from enrich_dist.errors import CorruptionError
 from enrich_dist.files import TEMPORARY_PREFIX, document_digest, file_digest, json_bytes, parse_json, text_digest
 from enrich_dist.storage import Entry, open_storage
 
-FORMAT_VERSION = "4"
+FORMAT_VERSION = "5"
 T = TypeVar("T")
 _TABLE, _RECORD = ".parquet", ".json"
 _KEY = b"enrich_dist.checkpoint"  # in the metadata of both tables: whose they are
@@ -53,6 +53,7 @@ class CheckpointRecord:
     counts_sha256: str
     seconds: float
     peak_memory_bytes: int
+    projected_peak_memory_bytes: int  # before the run, for batches of batch_rows
     memory_method: str
     memory_limit_bytes: int  # of the worker; 0 where it has none
     worker: str
@@ -60,6 +61,9 @@ class CheckpointRecord:
     pid: int
     attempt: int
     parts: int
+    batch_rows: int  # rows matched at a time, at first
+    batch_rows_least: int  # and in the end
+    degradations: int  # how often the worker halved them, near its memory limit
 
 
 def checkpoint_key(*, chunk_sha256: str, index_digest: str, matcher_key: str) -> str:

@@ -86,6 +86,13 @@ def write_chunks(batches: Iterable[RecipientBatch], directory: Path) -> dict[str
     }
 
 
+def file_bytes(recipients: pa.Table) -> int:
+    """Bytes of the chunk file that these recipients would be."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(recipients, sink, **_WRITE_OPTIONS)
+    return int(sink.tell())
+
+
 def chunks_of(stored: Stored) -> list[Chunk]:
     """The chunks of a plan that ``write_chunks`` made, in source order."""
     return [

@@ -7,7 +7,6 @@ ask for more or fewer workers (``scaling``).
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future as ThreadFuture
@@ -27,6 +26,7 @@ from enrich_dist.errors import FarmError
 from enrich_dist.observe.events import Notice, emit
 from enrich_dist.scaling import ScalingDesk, following_the_work
 from enrich_dist.settings import Settings
+from enrich_dist.worker import run_aside
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,6 @@ def _start_remedy(settings: Settings) -> str:
     return f"Look at the messages of {cluster.kind}; raise cluster.start_timeout_seconds if workers only come late."
 
 
-async def _run_aside(function: Callable[[], None]) -> None:
-    # In a thread: a worker that imports for seconds must answer the scheduler meanwhile.
-    await asyncio.to_thread(function)
-
-
 class ClusterStart:
     """A cluster that can start in the background while the plan is made.
 
@@ -142,7 +137,7 @@ class ClusterStart:
         if self._prepare is None or forked:  # forked workers have all they need
             return
         try:
-            client.run(_run_aside, self._prepare, on_error="return")
+            client.run(run_aside, self._prepare, on_error="return")
         except Exception as error:  # the cluster stays: no run depends on this  # noqa: BLE001
             emit(Notice(f"The workers could not be prepared ({error}); their first chunks take longer.", warning=True))
 

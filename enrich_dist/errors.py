@@ -49,6 +49,12 @@ class SettingsError(EnrichError):
     exit_code = EXIT_BAD_INPUT
 
 
+class BudgetError(EnrichError):
+    """The work does not fit into the memory that the settings allow."""
+
+    exit_code = EXIT_BAD_INPUT
+
+
 class SourceError(EnrichError):
     """An input cannot be used; names file, and column and row where they are known.
 

@@ -451,6 +451,7 @@ class WorkerMemory:
     records: int
     busy_seconds: float
     peak_memory_bytes: int
+    projected_peak_memory_bytes: int
     memory_method: str
     memory_limit_bytes: int
 
@@ -469,6 +470,7 @@ def memory_per_worker(records: Iterable[CheckpointRecord]) -> list[WorkerMemory]
             records=sum(item.rows_in for item in items),
             busy_seconds=sum(item.seconds for item in items),
             peak_memory_bytes=max(item.peak_memory_bytes for item in items),
+            projected_peak_memory_bytes=max(item.projected_peak_memory_bytes for item in items),
             memory_method=items[0].memory_method,
             memory_limit_bytes=items[0].memory_limit_bytes,
         )

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from enrich_dist.budget import MatchMemory
 from enrich_dist.files import text_digest
 
 if TYPE_CHECKING:
@@ -90,6 +91,9 @@ class _StruckMatcher:
 
     def key(self) -> str:
         return self._inner.key()
+
+    def memory(self, index_bytes: int) -> MatchMemory:
+        return self._inner.memory(index_bytes)
 
     def open_index(self, directory: Path) -> Any:
         return self._inner.open_index(directory)

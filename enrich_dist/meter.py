@@ -7,8 +7,12 @@ be missed). Does not cover memory of child processes.
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -24,16 +28,29 @@ def resident_bytes() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
+def release_unused_memory() -> None:
+    """Give back to the system what this process holds and does not use, as far as its allocators can."""
+    gc.collect()
+    if "pyarrow" in sys.modules:
+        import pyarrow as pa
+
+        pa.default_memory_pool().release_unused()
+    with suppress(OSError, AttributeError):  # other C libraries have no such call
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 class Meter:
     """Context manager that measures its body.
 
-    After (or during) the body: ``seconds``, ``peak_memory_bytes`` and ``memory_method``.
+    After (or during) the body: ``seconds``, ``peak_memory_bytes`` and ``memory_method``. ``lap`` tells the peaks of
+    its parts.
     """
 
     def __init__(self) -> None:
         self.memory_method = "vmhwm" if _reset_high_water_mark() else "sampled"
         self._stop = threading.Event()
         self._sampled_peak_bytes = 0
+        self._laps_peak_bytes = 0
         self._sampler: threading.Thread | None = None
         self._started = time.perf_counter()
         self._seconds: float | None = None
@@ -65,6 +82,18 @@ class Meter:
         """Peak resident bytes of the body, so far or in all."""
         if self._seconds is not None:
             return self._peak_bytes
+        return max(self._laps_peak_bytes, self._lap_peak_bytes())
+
+    def lap(self) -> int:
+        """Peak resident bytes since the last lap or the beginning; another lap begins."""
+        peak_bytes = self._lap_peak_bytes()
+        self._laps_peak_bytes = max(self._laps_peak_bytes, peak_bytes)
+        self._sampled_peak_bytes = 0
+        if self.memory_method == "vmhwm":
+            _reset_high_water_mark()
+        return peak_bytes
+
+    def _lap_peak_bytes(self) -> int:
         if self.memory_method == "vmhwm":
             return _high_water_mark_bytes()
         return max(self._sampled_peak_bytes, resident_bytes())

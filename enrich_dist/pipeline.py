@@ -8,6 +8,7 @@ order of the steps nor their checks (``dagster_defs``).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from distributed import Client
 
-from enrich_dist import chunks, companies, reduce, schema
+from enrich_dist import budget, chunks, companies, reduce, schema
 from enrich_dist.attempts import AttemptLedger, FailureKind
 from enrich_dist.checkpoints import Checkpoint, CheckpointRecord, CheckpointStore, checkpoint_key, drop_copies
 from enrich_dist.duck import DRIVER_MEMORY_MB
@@ -183,17 +184,26 @@ class Pipeline:
                 emit(Notice(_faults_are_on(self.settings.testing.fault_probability), warning=True))
             outcome = FarmOutcome()
             if waiting:
+                waiting = self._within_budget(waiting)
                 cluster = client()
                 observer = self._observer(tasks, finished, store)
                 farm = Farm(cluster, self.matcher(), self._policy(), ledger)
+
+                def finished_one(task: ChunkTask, record: CheckpointRecord) -> None:
+                    if record.degradations:
+                        emit(Notice(_degraded(task, record), warning=True))
+                    observer.chunk_finished(task, record)
+
                 with WorkerLog(self.directory.worker_log) as log, listening(log):
-                    outcome = farm.run(waiting, on_chunk=observer.chunk_finished, on_tick=observer.tick)
-            records = {**{key: checkpoint.record for key, checkpoint in finished.items()}, **outcome.records}
+                    outcome = farm.run(waiting, on_chunk=finished_one, on_tick=observer.tick)
+            found = {**{key: checkpoint.record for key, checkpoint in finished.items()}, **outcome.records}
             # Of all chunks in the result, also those that an earlier run computed: the latest materialization
             # is where an operator looks.
-            workers = memory_per_worker(records.values())
+            records = [found[task.checkpoint_key] for task in tasks]
+            workers = memory_per_worker(records)
+            batch_rows = max(record.batch_rows for record in records)
             return done(
-                rows=sum(records[task.checkpoint_key].rows_in for task in tasks),
+                rows=sum(record.rows_in for record in records),
                 reused=not waiting,
                 paths={"checkpoints": store.location},
                 numbers={
@@ -205,12 +215,21 @@ class Pipeline:
                     **{f"failed_attempts_{kind.name.lower()}": outcome.failures[kind] for kind in FailureKind},
                     "chunks_doubled": outcome.doubled,
                     "worker_restarts": sum(outcome.restarts.values()),
-                    "chunks_in_parts": sum(records[task.checkpoint_key].parts > 1 for task in tasks),
-                    "rows_quarantined": sum(records[task.checkpoint_key].rows_quarantined for task in tasks),
-                    "candidates": sum(records[task.checkpoint_key].candidates for task in tasks),
+                    "chunks_in_parts": sum(record.parts > 1 for record in records),
+                    "chunks_degraded": sum(record.degradations > 0 for record in records),
+                    "degradations": sum(record.degradations for record in records),
+                    "batch_rows": batch_rows,
+                    "batch_rows_least": min(
+                        (record.batch_rows_least for record in records if record.degradations), default=batch_rows
+                    ),
+                    "rows_quarantined": sum(record.rows_quarantined for record in records),
+                    "candidates": sum(record.candidates for record in records),
                     "workers": len(memory_per_worker(outcome.records.values())),
                     "farm_seconds": round(outcome.seconds, 3),
                     "worker_peak_memory_mb": round(max((i.peak_memory_bytes for i in workers), default=0) / 1e6, 1),
+                    "worker_projected_peak_memory_mb": round(
+                        max((i.projected_peak_memory_bytes for i in workers), default=0) / 1e6, 1
+                    ),
                     "worker_memory_threshold_mb": self.settings.memory_threshold_mb,
                 },
                 tables={"memory per worker": _memory_table(workers)},
@@ -363,9 +382,11 @@ class Pipeline:
         # Workers verify the chunk they read; reading them all here would only say the same earlier.
         plan = chunks.chunks_of(open_unverified(self.directory.output("recipient_chunks", "chunks")))
         index = open_verified(self.directory.output("award_companies", "index"))
-        matcher_key = self.matcher().key()
+        matcher = self.matcher()
+        matcher_key = matcher.key()
+        memory = matcher.memory(sum(entry["bytes"] for entry in index.files.values()))
         faults = self._faults()
-        return [
+        tasks = [
             ChunkTask(
                 chunk_id=chunk.chunk_id,
                 chunk_path=chunk.path,
@@ -379,9 +400,43 @@ class Pipeline:
                 checkpoint_key=checkpoint_key(
                     chunk_sha256=chunk.sha256, index_digest=index.content_digest, matcher_key=matcher_key
                 ),
+                least_batch_rows=self.settings.farm.min_part_rows,
+                chunk_bytes=chunk.bytes,
+                memory=memory,
+                memory_limit_bytes=self.settings.memory_threshold_mb * budget.MB,
             )
             for chunk in plan
         ]
+        return _in_batches(tasks, self.settings.matching.batch_rows)
+
+    def _within_budget(self, tasks: list[ChunkTask]) -> list[ChunkTask]:
+        """The tasks in the largest batches with which they fit ``memory_threshold_mb``.
+
+        Raises ``BudgetError`` when none do.
+        """
+
+        def largest(batch_rows: int) -> budget.Projection:
+            return max((_projection(task, batch_rows) for task in tasks), key=lambda item: item.peak_bytes)
+
+        wanted = largest(self.settings.matching.batch_rows)
+        threshold_mb = self.settings.memory_threshold_mb
+        fitted = budget.fitted(
+            largest,
+            batch_rows=wanted.batch_rows,
+            least_rows=self.settings.farm.min_part_rows,
+            threshold_mb=threshold_mb,
+        )
+        budget.require_fit(fitted, threshold_mb)
+        if fitted.batch_rows < wanted.batch_rows:
+            emit(
+                Notice(
+                    f"Chunks are matched {fitted.batch_rows:,} rows at a time instead of {wanted.batch_rows:,}, to fit "
+                    f"memory_threshold_mb ({threshold_mb:,}): with the latter a worker would need "
+                    f"{wanted.arithmetic()}.",
+                    warning=True,
+                )
+            )
+        return _in_batches(tasks, fitted.batch_rows)
 
     def _observer(
         self, tasks: Sequence[ChunkTask], finished: dict[str, Checkpoint], store: CheckpointStore
@@ -395,6 +450,27 @@ class Pipeline:
             matched=reduce.MatchedSoFar(counts.to_numpy()),
             awards_total=self.directory.latest("sbir_awards").rows,
         )
+
+
+def _projection(task: ChunkTask, batch_rows: int) -> budget.Projection:
+    return budget.project(task.memory, chunk_rows=task.chunk_rows, chunk_bytes=task.chunk_bytes, batch_rows=batch_rows)
+
+
+def _in_batches(tasks: Sequence[ChunkTask], batch_rows: int) -> list[ChunkTask]:
+    """The tasks in batches of so many rows, with what they are then expected to take."""
+    return [
+        replace(task, batch_rows=batch_rows, projected_peak_bytes=_projection(task, batch_rows).peak_bytes)
+        for task in tasks
+    ]
+
+
+def _degraded(task: ChunkTask, record: CheckpointRecord) -> str:
+    return (
+        f"Chunk {task.chunk_id}: worker {record.worker} came near its memory limit ("
+        f"{record.memory_limit_bytes / 1e6:,.0f} MB; peak {record.peak_memory_bytes / 1e6:,.0f}, projected "
+        f"{record.projected_peak_memory_bytes / 1e6:,.0f}) and matched {record.batch_rows_least:,} rows at a time "
+        f"instead of {record.batch_rows:,}."
+    )
 
 
 def _content_digest(records: dict[str, CheckpointRecord], task: ChunkTask) -> str:
@@ -424,12 +500,13 @@ def _memory_table(workers: Sequence[WorkerMemory]) -> str:
             item.chunks,
             item.records,
             f"{item.busy_seconds:.1f}",
+            f"{item.projected_peak_memory_bytes / 1e6:.0f}",
             f"{item.peak_memory_bytes / 1e6:.0f}",
             f"{item.memory_limit_bytes / 1e6:.0f}" if item.memory_limit_bytes else "none",
         )
         for item in workers
     ]
+    hosts = ["host"] if several_hosts else []
     return report.markdown_table(
-        ("worker", *(["host"] if several_hosts else []), "chunks", "records", "busy seconds", "peak MB", "limit MB"),
-        rows,
+        ("worker", *hosts, "chunks", "records", "busy seconds", "projected MB", "peak MB", "limit MB"), rows
     )

@@ -1,9 +1,9 @@
 """What a run would have to compare, told before it starts: from the companies and a sample of the recipients.
 
-Covers candidate counts, the blocks that bring most pairs, what ``max_block_size`` leaves out, and the time that
-matching takes on this machine. Awards, companies and index are made as a run makes them, and kept for it. Does not
-predict memory, nor the time of a whole run on a cluster; and the sample is the beginning of the file, so that a file in
-the order of names or states tells less than its size suggests.
+Covers candidate counts, the blocks that bring most pairs, what ``max_block_size`` leaves out, the time that matching
+takes on this machine, and the memory that a worker will need. Awards, companies and index are made as a run makes
+them, and kept for it. Does not predict the time of a whole run on a cluster; and the sample is the beginning of the
+file, so that a file in the order of names or states tells less than its size suggests.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from enrich_dist.budget import Projection, fitted, project
+from enrich_dist.chunks import file_bytes
 from enrich_dist.errors import SourceError
 from enrich_dist.matching.blocking import Pairs, Prepared, candidate_pairs, prepare
 from enrich_dist.matching.blocks import Block, BlockCounts
 from enrich_dist.matching.compare import compare
 from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.matching.index import CompanyIndex, open_index
+from enrich_dist.matching.matcher import OrganisationMatcher
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings
 from enrich_dist.sources.inputs import check_inputs
@@ -39,7 +42,8 @@ class RunPlan:
 
     ``sampled_rows`` were read, ``recipients`` of them are valid; ``pairs`` are to be compared; ``seconds``: matching
     all of them on one core. ``words`` and ``names``: the blocks that bring most pairs. ``large_blocks`` have more than
-    ``max_block_size`` members; lookups into them, and the pairs these would bring, are left out.
+    ``max_block_size`` members; lookups into them, and the pairs these would bring, are left out. ``projection``: a
+    worker's peak, in the batches that a run would be done in.
     """
 
     awards: int
@@ -60,6 +64,8 @@ class RunPlan:
     large_blocks: int
     lookups_left_out: int
     pairs_left_out: int
+    projection: Projection
+    memory_threshold_mb: int
 
     def scaled(self, count: int) -> int:
         """A count of the sample, for the whole file."""
@@ -113,6 +119,29 @@ def make_plan(settings: Settings, sample_rows: int = SAMPLE_ROWS) -> RunPlan:
         large_blocks=large,
         lookups_left_out=lookups,
         pairs_left_out=pairs_left_out,
+        projection=_projection(
+            settings,
+            chunk_rows=min(settings.chunk_size, max(rows, found.rows)),
+            row_bytes=found.row_bytes,
+            index_bytes=int(companies.numbers["index_bytes"]),
+        ),
+        memory_threshold_mb=settings.memory_threshold_mb,
+    )
+
+
+def _projection(settings: Settings, *, chunk_rows: int, row_bytes: float, index_bytes: int) -> Projection:
+    """A worker's peak, in the batches that a run would be done in."""
+    memory = OrganisationMatcher(settings.matching.candidates()).memory(index_bytes)
+
+    def in_batches(batch_rows: int) -> Projection:
+        chunk_bytes = round(chunk_rows * row_bytes)
+        return project(memory, chunk_rows=chunk_rows, chunk_bytes=chunk_bytes, batch_rows=batch_rows)
+
+    return fitted(
+        in_batches,
+        batch_rows=min(chunk_rows, settings.matching.batch_rows),
+        least_rows=settings.farm.min_part_rows,
+        threshold_mb=settings.memory_threshold_mb,
     )
 
 
@@ -125,11 +154,13 @@ class _Found:
         self.blocks = BlockCounts(index, config)
         self.rows, self.recipients, self.with_candidate, self.pairs = 0, 0, 0, 0
         self.seconds = 0.0
+        self.row_bytes = 0.0  # of a chunk's file
 
     def add(self, batch: RecipientBatch) -> None:
         """Match a batch and count."""
         if not self.recipients:
             self._match(batch.recipients.slice(0, 1))  # loads what is compiled, which is not the time of a chunk
+            self.row_bytes = file_bytes(batch.recipients) / max(1, len(batch.recipients))
         start = time.perf_counter()
         prepared, pairs = self._match(batch.recipients)
         self.seconds += time.perf_counter() - start

@@ -82,7 +82,7 @@ def _decide(task: ChunkTask, kind: FailureKind, why: str, story: ChunkStory, pol
         case FailureKind.OUT_OF_MEMORY:
             remedy = f"Raise memory_threshold_mb. {RESUME}"
             parts = 2 * task.parts
-            if task.chunk_rows < parts * policy.min_part_rows:
+            if min(task.chunk_rows, task.batch_rows) < parts * policy.min_part_rows:
                 return Decision(_GIVEN_UP, None, counted=False, remedy=remedy)
             return Decision(f"It is matched in {parts} parts.", replace(task, parts=parts), counted=False)
         case FailureKind.ENVIRONMENT:

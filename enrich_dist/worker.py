@@ -8,11 +8,12 @@ Does not cover what happens when a task fails (``farm``).
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,11 +23,12 @@ import pyarrow.parquet as pq
 from distributed import get_worker
 
 from enrich_dist.attempts import AttemptLedger
+from enrich_dist.budget import BatchCost, BatchPace, MatchMemory
 from enrich_dist.checkpoints import CheckpointRecord, CheckpointStore
 from enrich_dist.errors import CorruptionError, EnrichError, IndexMismatchError
 from enrich_dist.faults import Faults
 from enrich_dist.files import file_digest
-from enrich_dist.meter import Meter
+from enrich_dist.meter import Meter, release_unused_memory, resident_bytes
 from enrich_dist.store import open_verified
 
 
@@ -38,6 +40,9 @@ class Matcher(Protocol):
 
     def open_index(self, directory: Path) -> Any:
         """Open the index files, memory-mapped."""
+
+    def memory(self, index_bytes: int) -> MatchMemory:
+        """What matching takes of a worker's memory, with an index whose files have so many bytes."""
 
     def match(self, index: Any, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:
         """Candidates of the recipients, each with its recipient in the column ``source_row``; and counts to be added
@@ -63,7 +68,19 @@ class ChunkTask:
     ledger_directory: Path
     attempt: int = 1
     parts: int = 1
-    """Matched one after the other, so that less is in memory at a time."""
+    """Parts that each batch is cut into, so that less is in memory at a time."""
+    batch_rows: int = 65_536
+    """Rows matched at a time, at most."""
+    least_batch_rows: int = 1_000
+    """A worker that is short of memory does not go below it."""
+    chunk_bytes: int = 0
+    """Of the chunk's file."""
+    memory: MatchMemory = field(default_factory=MatchMemory)
+    """What the matcher is expected to take."""
+    projected_peak_bytes: int = 0
+    """Of a worker that matches the chunk."""
+    memory_limit_bytes: int = 0
+    """The budget of a worker; the smaller one holds where it has another limit. 0: none."""
     isolate: bool = False
     """Whether rows that raise errors are found and set aside."""
     faults: Faults | None = None
@@ -76,6 +93,7 @@ _REASON_CHARACTERS = 300
 
 
 _open_indexes: dict[str, Any] = {}
+_batch_costs: dict[str, BatchCost] = {}  # by index
 
 
 def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
@@ -93,15 +111,18 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
     worker = _worker_facts()
     ledger = AttemptLedger(task.ledger_directory)
     with ledger.attempt(task.checkpoint_key, task.attempt, _worker_address()), Meter() as meter:
+        index_comes = task.index_digest not in _open_indexes
         index = _index(task, matcher)
         if file_digest(task.chunk_path) != task.chunk_sha256:
             raise CorruptionError(
                 f"{task.chunk_path} is not the file that was planned.", remedy="Run again: the chunks are made anew."
             )
+        pace = _pace(task)
+        batch_rows = pace.rows
         results: list[tuple[pa.Table, pa.Table]] = []
         quarantined: list[dict[str, Any]] = []
         rows = 0
-        for recipients in _parts(task):
+        for recipients in _batches(task, pace, meter, index_comes=index_comes):
             rows += len(recipients)
             if task.isolate:
                 results += _match_isolating(matcher, index, recipients, quarantined)
@@ -111,8 +132,9 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
         if rows != task.chunk_rows:
             raise CorruptionError(f"{task.chunk_path} holds {rows} rows, planned were {task.chunk_rows}.")
         candidates, counts = results[0] if len(results) == 1 else matcher.join(results)
+        del results
         with_candidates = int(np.unique(candidates["source_row"].to_numpy()).size)
-        return store.write(
+        record = store.write(
             task.checkpoint_key,
             candidates,
             counts,
@@ -124,24 +146,59 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
                 "quarantined": sorted(quarantined, key=lambda row: int(row["source_row"])),
                 "seconds": meter.seconds,
                 "peak_memory_bytes": meter.peak_memory_bytes,
+                "projected_peak_memory_bytes": task.projected_peak_bytes,
                 "memory_method": meter.memory_method,
                 **worker,
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
                 "attempt": task.attempt,
                 "parts": task.parts,
+                "batch_rows": batch_rows,
+                "batch_rows_least": pace.rows,
+                "degradations": pace.degradations,
             },
         )
+        del candidates, counts
+        pace.finish()
+        return record
 
 
-def _parts(task: ChunkTask) -> Iterator[pa.Table]:
-    """The rows of the chunk in so many tables, each read when it is asked for."""
-    if task.parts == 1:
-        yield pq.read_table(task.chunk_path)
-        return
+async def run_aside(function: Callable[[], None]) -> None:
+    """Run the function in a thread: a worker that imports for seconds must answer the scheduler meanwhile."""
+    await asyncio.to_thread(function)
+
+
+def _pace(task: ChunkTask) -> BatchPace:
+    """How this worker goes through the chunk."""
+    rows = max(1, -(-min(task.batch_rows, task.chunk_rows) // task.parts))
+    return BatchPace(
+        rows=rows,
+        least_rows=min(rows, task.least_batch_rows),
+        limit_bytes=_usable_limit_bytes(task),
+        cost=_batch_costs.setdefault(task.index_digest, BatchCost(task.memory.batch_row_bytes)),
+        resident=resident_bytes,
+        release=release_unused_memory,
+    )
+
+
+def _batches(task: ChunkTask, pace: BatchPace, meter: Meter, *, index_comes: bool) -> Iterator[pa.Table]:
+    """The rows of the chunk, in tables of as many rows as the pace allows; each is read when it is asked for.
+
+    ``index_comes``: whether this process has not matched against the index before.
+    """
+    # With the first batch of a process come the index and, unless it was warmed up, what matching imports.
+    further_bytes = task.memory.index_bytes + max(0, task.memory.process_bytes - resident_bytes()) if index_comes else 0
     with pq.ParquetFile(task.chunk_path) as file:
-        for batch in file.iter_batches(batch_size=-(-task.chunk_rows // task.parts)):
-            yield pa.Table.from_batches([batch])
+        for batch in file.iter_batches(batch_size=pace.rows):
+            table = pa.Table.from_batches([batch])
+            start = 0
+            while start < len(table):
+                rows = pace.next_rows(len(table) - start, further_bytes=further_bytes)
+                meter.lap()
+                yield table.slice(start, rows)
+                pace.matched(rows, meter.lap())
+                start += rows
+                further_bytes = 0
 
 
 def _match(matcher: Matcher, index: Any, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:
@@ -195,6 +252,7 @@ def _index(task: ChunkTask, matcher: Matcher) -> Any:
                 remedy="Check that every worker sees the driver's paths.work_dir.",
                 worker=_worker_address(),
             )
+        _batch_costs.clear()
         _open_indexes.clear()  # a worker that serves many runs keeps the index of the latest
         _open_indexes[task.index_digest] = matcher.open_index(task.index_path)
     return _open_indexes[task.index_digest]
@@ -213,3 +271,12 @@ def _worker_facts() -> dict[str, str | int]:
     except ValueError:  # not on a Dask worker
         return {"worker": "driver", "memory_limit_bytes": 0}
     return {"worker": str(worker.name), "memory_limit_bytes": int(worker.memory_manager.memory_limit or 0)}
+
+
+def _usable_limit_bytes(task: ChunkTask) -> int:
+    """The memory limit that this process works under; 0 outside a worker, where the process is not ours to judge."""
+    try:
+        own = int(get_worker().memory_manager.memory_limit or 0)
+    except ValueError:
+        return 0
+    return min((limit for limit in (own, task.memory_limit_bytes) if limit), default=0)

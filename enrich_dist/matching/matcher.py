@@ -20,6 +20,7 @@ from enrich_dist.files import text_digest
 from enrich_dist.matching.config import ENGINE_VERSION, CandidateConfig
 
 if TYPE_CHECKING:
+    from enrich_dist.budget import MatchMemory
     from enrich_dist.matching.blocking import Pairs, Prepared
     from enrich_dist.matching.index import CompanyIndex
 
@@ -36,6 +37,12 @@ class OrganisationMatcher:
     def key(self) -> str:
         """SHA-256 of what, besides companies and recipients, the candidates depend on."""
         return text_digest(ENGINE_VERSION, self.config.digest())
+
+    def memory(self, index_bytes: int) -> MatchMemory:
+        """What matching takes of a worker's memory, with an index whose files have so many bytes."""
+        from enrich_dist.matching.memory import match_memory
+
+        return match_memory(index_bytes)
 
     def open_index(self, directory: Path) -> CompanyIndex:
         """Open the files that ``index.build_index`` wrote, by mapping them into memory."""

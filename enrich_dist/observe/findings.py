@@ -57,10 +57,17 @@ def print_chunk(console: Console, chunk: ChunkFinding) -> None:
         limit = f" of {record.memory_limit_bytes / _MB:,.0f}" if record.memory_limit_bytes else ""
         console.print(
             f"Computed by worker {escape(record.worker)} on {escape(record.host)} in {record.seconds:.1f} s, attempt "
-            f"{record.attempt}, peak {record.peak_memory_bytes / _MB:,.0f}{limit} MB"
+            f"{record.attempt}, peak {record.peak_memory_bytes / _MB:,.0f}{limit} MB (projected "
+            f"{record.projected_peak_memory_bytes / _MB:,.0f})"
             + (f", in {record.parts} parts" if record.parts > 1 else ""),
             highlight=False,
         )
+        if record.degradations:
+            console.print(
+                f"Its worker came near its memory limit and matched {record.batch_rows_least:,} rows at a time instead "
+                f"of {record.batch_rows:,}.",
+                highlight=False,
+            )
         for row in record.quarantined:
             console.print(f"Set aside: row {row['source_row']}: {escape(row['reason'])}", highlight=False)
     if chunk.problem is not None:

@@ -39,6 +39,8 @@ def print_plan(console: Console, plan: RunPlan) -> None:
         f"Matching one takes about {seconds:.1f} seconds on one core of this machine."
     )
     console.print()
+    console.print(memory_sentence(plan))
+    console.print()
     console.print("Blocks that bring most pairs. Pairs of names that share enough become candidates.")
     console.print()
     console.print(_blocks(_WORD_COLUMNS, plan.words, plan.max_block_size))
@@ -46,6 +48,17 @@ def print_plan(console: Console, plan: RunPlan) -> None:
     console.print(_blocks(_NAME_COLUMNS, plan.names, plan.max_block_size))
     console.print()
     console.print(left_out_sentence(plan))
+
+
+def memory_sentence(plan: RunPlan) -> str:
+    """What a worker will need, and whether it may have it."""
+    projection, threshold = plan.projection, f"memory_threshold_mb ({plan.memory_threshold_mb:,})"
+    least = f"{projection.least_threshold_mb:,}"
+    if projection.fits(plan.memory_threshold_mb):
+        verdict = f"That fits {threshold}; the least it would fit is {least}."
+    else:
+        verdict = f"That does not fit {threshold}: a run is refused. Raise it to {least} or more, or lower chunk_size."
+    return f"A worker needs {projection.arithmetic()}. {verdict}"
 
 
 def left_out_sentence(plan: RunPlan) -> str:

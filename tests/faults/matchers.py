@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from enrich_dist.budget import MatchMemory
 from enrich_dist.worker import Matcher
 
 
@@ -40,6 +41,10 @@ class Harmful:
     def key(self) -> str:
         """The key of the matcher that works: harm changes no result."""
         return self.inner.key()
+
+    def memory(self, index_bytes: int) -> MatchMemory:
+        """As the matcher that works: nobody foresees harm."""
+        return self.inner.memory(index_bytes)
 
     def open_index(self, directory: Path) -> Any:
         """As the matcher that works."""

@@ -31,7 +31,8 @@ KNOWN = {
     "rows_in": 10, "rows_with_candidates": 3, "rows_without_candidates": 7, "rows_quarantined": 0, "quarantined": [],
     "seconds": 0.5,
     "peak_memory_bytes": 1, "memory_method": "vmhwm", "memory_limit_bytes": 0, "worker": "0", "host": "here", "pid": 1,
-    "attempt": 1, "parts": 1,
+    "attempt": 1, "parts": 1, "projected_peak_memory_bytes": 2, "batch_rows": 10, "batch_rows_least": 10,
+    "degradations": 0,
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from enrich_dist import meter
-from enrich_dist.meter import Meter, resident_bytes
+from enrich_dist.meter import Meter, release_unused_memory, resident_bytes
 
 
 def test_a_peak_that_is_gone_again_is_seen() -> None:
@@ -48,3 +48,29 @@ def test_seconds_stop_at_the_end() -> None:
     time.sleep(0.05)
 
     assert 0.05 <= seconds == measured.seconds
+
+
+@pytest.mark.parametrize("method", ["vmhwm", "sampled"])
+def test_laps_tell_peaks_of_parts_and_the_whole_keeps_the_largest(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if method == "sampled":
+        monkeypatch.setattr(meter, "_reset_high_water_mark", lambda: False)
+    before = resident_bytes()
+    with Meter() as measured:
+        block = np.ones(25_000_000)  # 200 MB
+        time.sleep(0.2)
+        del block
+        first = measured.lap()
+        second = measured.lap()
+
+    assert first > before + 150_000_000
+    assert second < before + 100_000_000
+    assert measured.peak_memory_bytes == first
+
+
+def test_memory_that_is_free_is_given_back() -> None:
+    small = [bytes(1_000) for _ in range(200_000)]  # of the heap, not mapped one by one
+    held = resident_bytes()
+    del small
+    release_unused_memory()
+
+    assert resident_bytes() < held - 100_000_000

@@ -173,6 +173,26 @@ def test_a_sample_is_scaled_to_the_whole_file(settings: Settings) -> None:
     assert max(len(line) for line in text.splitlines()) <= 80
 
 
+def test_the_memory_is_that_which_a_run_would_plan_with(settings: Settings) -> None:
+    plan = make_plan(settings)
+    pipeline = Pipeline(settings, "test")
+    pipeline.partition_recipients()
+
+    [task] = pipeline.tasks()
+    assert plan.projection.peak_bytes == task.projected_peak_bytes
+    text = " ".join(as_text(plan).split())
+    assert f"A worker needs {plan.projection.peak_bytes / 1e6:,.0f} MB = " in text
+    assert f"the least it would fit is {plan.projection.least_threshold_mb:,}" in text
+
+
+def test_a_plan_tells_that_a_run_would_be_refused(settings: Settings) -> None:
+    least = make_plan(settings).projection.least_threshold_mb
+
+    plan = make_plan(settings.model_copy(update={"memory_threshold_mb": least - 1}))
+
+    assert f"Raise it to {least:,} or more" in " ".join(as_text(plan).split())
+
+
 def test_batches_change_no_number(tmp_path: Path, inputs: tuple[Path, Path]) -> None:
     whole, cut = (make_plan(made(tmp_path / str(rows), inputs, batch_rows=rows)) for rows in (65_536, 7))
 
