@@ -261,6 +261,7 @@ def test_a_lost_scheduler_is_waited_for_or_ends_the_run_and_it_resumes(
     cluster = {
         "kind": "address",
         "address": commands.address,
+        "allow_insecure": True,
         "start_timeout_seconds": 60 if comes_back else 4,
     }
     pipeline = prepare(tmp_path, "hang", cluster=cluster)
