@@ -67,7 +67,7 @@ class Storage(ABC):
 
     location: str
     parallel_reads: int
-    """How many files are worth being read at once."""
+    """How many checkpoints are worth being read at once."""
 
     def where(self, name: str) -> str:
         """What a message calls the file."""
@@ -191,7 +191,7 @@ class ObjectStorage(Storage):
     bucket), ENOTSUP (the store lacks what was asked), EIO (all else).
     """
 
-    parallel_reads = 16
+    parallel_reads = 8
 
     def __init__(self, uri: str) -> None:
         self._options = uri_options(uri)

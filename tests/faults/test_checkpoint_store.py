@@ -194,6 +194,12 @@ def test_the_command_line_looks_after_an_object_store_and_tells_no_secret(
     assert command(pipeline, "checkpoints", "verify") == (0, "6 valid, 0 damaged, 0 not there\n")
     assert all_chunks_finished(pipeline.directory)
 
+    code, output = command(pipeline, "rejudge")
+    assert code == 1
+    assert f"Add --set 'paths.checkpoints={location}'." in output
+    code, output = command(pipeline, "rejudge", "--set", f"paths.checkpoints={location}")
+    assert code == 0, output
+
     flip(storage, candidates_name(key))
     code, output = command(pipeline, "checkpoints", "verify")
     assert code == 1

@@ -137,8 +137,21 @@ _FEWER = schema.CANDIDATE.remove(schema.CANDIDATE.get_field_index("name_level"))
         ("candidates", encoded(candidates(2)), "holds 2 rows, its record says 3"),
         ("candidates", b"no Parquet file at all", "is no Parquet file"),
         ("counts", b"", "is no Parquet file"),
+        ("counts", b"PAR1" + bytes(range(40)) + b"\x28\0\0\0PAR1", "is no Parquet file"),
     ],
-    ids=["fewer", "type", "counts", "name", "other chunk", "other counts", "no key", "rows", "no Parquet", "empty"],
+    ids=[
+        "fewer",
+        "type",
+        "counts",
+        "name",
+        "other chunk",
+        "other counts",
+        "no key",
+        "rows",
+        "no Parquet",
+        "empty",
+        "no footer",
+    ],
 )
 def test_a_table_that_its_record_names_but_that_is_not_this_chunks_is_found(
     checkpoints: CheckpointStore, tmp_path: Path, table: str, data: bytes, message: str

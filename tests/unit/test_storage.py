@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from enrich_dist.attempts import FailureKind
 from enrich_dist.errors import SettingsError, StorageError
+from enrich_dist.failures import classify
 from enrich_dist.settings import load_settings
 from enrich_dist.storage import LOCATION_FILE, Entry, Storage, open_storage
 from tests.conftest import REPOSITORY
@@ -69,6 +71,17 @@ def test_credentials_that_do_not_fit_are_told_and_never_shown(
     with pytest.raises(StorageError, match=r"SIGNATURE_DOES_NOT_MATCH.*Check the credentials") as refused:
         open_storage(store.uri("p")).check()
     assert "not-the-secret" not in str(refused.value)
+
+
+def test_what_the_farm_makes_of_an_error_of_the_store(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kind(storage: Storage) -> FailureKind:
+        with pytest.raises(OSError, match="AWS Error") as failed:
+            storage.put("a", b"1")
+        return classify(failed.value, begun=True, short_of_memory=False)
+
+    assert kind(open_storage(store.uri("p", bucket="nowhere"))) is FailureKind.CRASH  # tried again, counted
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")
+    assert kind(open_storage(store.uri("p"))) is FailureKind.ENVIRONMENT  # stops the run at once
 
 
 def test_a_store_that_knows_no_checksums_is_told_with_what_helps(
