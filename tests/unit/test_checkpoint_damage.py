@@ -85,6 +85,18 @@ def test_damage_at_any_position_of_any_file_is_found_and_mended_by_writing_again
     assert checkpoints.fetch(KEY, tmp_path / "copies").record == checkpoints.read_record(KEY)
 
 
+def test_a_bit_flipped_anywhere_in_a_record_is_found(tmp_path: Path) -> None:
+    """Also where the record stays one that could be: another worker's name, other seconds."""
+    checkpoints = CheckpointStore(tmp_path)
+    write(checkpoints)
+    path = tmp_path / NAMES["record"]
+    original = path.read_bytes()
+    for position in range(len(original)):
+        path.write_bytes(flip(original, position, 0))
+        with pytest.raises(CorruptionError):
+            checkpoints.read_record(KEY)
+
+
 @pytest.mark.parametrize("file", ["candidates", "counts"])
 def test_a_missing_table_is_found(checkpoints: CheckpointStore, tmp_path: Path, file: str) -> None:
     write(checkpoints)

@@ -13,7 +13,7 @@ from enrich_dist.failures import classify
 from enrich_dist.settings import load_settings
 from enrich_dist.storage import LOCATION_FILE, Entry, Storage, open_storage
 from tests.conftest import REPOSITORY
-from tests.object_store import SECRET_KEY, ObjectStore, faulty
+from tests.object_store import BUCKET, SECRET_KEY, ObjectStore, faulty
 
 BASE = REPOSITORY / "config" / "base.yaml"
 
@@ -57,6 +57,15 @@ def test_a_place_that_can_be_used_passes_the_check(storage: Storage) -> None:
     storage.check()
     storage.check()
     assert [entry.name for entry in storage.list()] == [LOCATION_FILE]
+
+
+def test_what_else_stands_under_a_prefix_is_no_file(store: ObjectStore) -> None:
+    storage = open_storage(store.uri("beside"))
+    storage.put("a", b"1")
+    store.client().create_dir(f"{BUCKET}/beside")  # a mark, as other clients leave it
+    store.write("beside/deeper/b", b"2")
+    store.write("beside-another/c", b"3")
+    assert storage.list() == [Entry("a", 1)]
 
 
 def test_a_bucket_that_is_not_there_is_told(store: ObjectStore) -> None:
