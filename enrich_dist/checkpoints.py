@@ -152,7 +152,7 @@ class CheckpointStore:
             try:
                 if verify:
                     table.require(self.storage.get(table.name), where)
-                elif self.storage.size(table.name) != table.bytes:
+                elif self.storage.size(table.name) != table.size_bytes:
                     raise _altered(where)
             except FileNotFoundError as error:
                 raise _missing(where) from error
@@ -259,14 +259,14 @@ class _StoredTable:
 
     key: str
     name: str
-    bytes: int
+    size_bytes: int
     sha256: str
     columns: pa.Schema
     rows: int | None
 
     def require(self, data: bytes, where: str) -> None:
         """Raise ``CorruptionError`` unless these are the bytes that the record names, and they are this very table."""
-        if len(data) != self.bytes or hashlib.sha256(data).hexdigest() != self.sha256:
+        if len(data) != self.size_bytes or hashlib.sha256(data).hexdigest() != self.sha256:
             raise _altered(where)
         try:
             metadata = pq.read_metadata(pa.BufferReader(data))

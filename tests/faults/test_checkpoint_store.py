@@ -3,6 +3,8 @@ several work directories, and looked after from the command line. Real workers; 
 
 from __future__ import annotations
 
+import itertools
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from enrich_dist.storage import LOCATION_FILE, Storage
 from tests.conftest import enrich_dist, run_steps
 from tests.faults.test_farm_failures import CHUNKS, HarmedPipeline, calls
 from tests.known import settings, write_inputs
-from tests.object_store import SECRET_KEY, ObjectStore
+from tests.object_store import SECRET_KEY, ObjectStore, faulty
 from tests.published import published_bytes
 
 pytestmark = pytest.mark.cluster
@@ -173,6 +175,41 @@ def test_work_directories_that_share_a_location_share_the_work_and_keep_each_oth
     }
     assert finish(other, client).reused
     assert "0 files (0.0 MB) removed" in command(other, "checkpoints", "gc")[1]
+
+
+@pytest.mark.long
+def test_a_store_that_fails_every_tenth_request_changes_nothing(
+    tmp_path: Path, client: Client, store: ObjectStore, undisturbed: dict[str, str]
+) -> None:
+    requests = itertools.count(1)
+    with faulty(store, lambda method, path: next(requests) % 10 == 0) as way:
+        pipeline = prepared(tmp_path, store.uri(f"tenth/{tmp_path.name}", port=way.port))
+        report = finish(pipeline, client)
+        assert way.failed >= 10
+
+    assert published_bytes(pipeline.settings.paths.work_dir) == undisturbed
+    assert report.numbers["failed_attempts"] == 0
+    assert counted(tmp_path) == dict.fromkeys(range(CHUNKS), 1)
+
+
+@pytest.mark.long
+def test_two_runs_at_once_may_share_a_location(tmp_path: Path, undisturbed: dict[str, str], location: str) -> None:
+    awards, recipients = write_inputs(tmp_path / "inputs")
+    values = [f"inputs.awards={awards}", f"inputs.recipients={recipients}", f"paths.checkpoints={location}"]
+    values += ["chunk_size=10", "match_rate_threshold=0.5", "cluster.n_workers=1"]
+
+    def run(work: Path) -> int:
+        return enrich_dist(
+            "run", "--work-dir", work, *(part for value in values for part in ("--set", value))
+        ).returncode
+
+    works = [tmp_path / "one", tmp_path / "two"]
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(run, works)) == [0, 0]
+
+    assert [published_bytes(work) for work in works] == [undisturbed, undisturbed]
+    found, damaged = CheckpointStore(location).find(CheckpointStore(location).recorded())
+    assert (len(found), damaged) == (CHUNKS, [])
 
 
 def command(pipeline: Pipeline, *arguments: str) -> tuple[int, str]:
