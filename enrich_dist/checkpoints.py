@@ -13,16 +13,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from enrich_dist import schema
 from enrich_dist.errors import CorruptionError
-from enrich_dist.files import TEMPORARY_PREFIX, document_digest, file_digest, json_bytes, parse_json, text_digest
+from enrich_dist.files import TEMPORARY_PREFIX, document_digest, json_bytes, parse_json, text_digest
 from enrich_dist.storage import Entry, open_storage
 
 FORMAT_VERSION = "5"
@@ -153,14 +154,12 @@ class CheckpointStore:
         for table in _tables(record):
             where = self.storage.where(table.name)
             try:
-                size = self.storage.size(table.name)
+                if verify:
+                    table.require(self.storage.get(table.name), where)
+                elif self.storage.size(table.name) != table.size_bytes:
+                    raise _altered(where)
             except FileNotFoundError as error:
                 raise _missing(where) from error
-            if size != table.bytes or (verify and self.storage.digest(table.name) != table.sha256):
-                raise _altered(where)
-            if verify:
-                with self.storage.open(table.name) as file:
-                    table.require(file, where)
         return record
 
     def fetch(self, key: str, directory: Path, *, anew: bool = False) -> Checkpoint:
@@ -183,15 +182,15 @@ class CheckpointStore:
     def _fetch(self, table: _StoredTable, directory: Path, *, anew: bool) -> Path:
         where = self.storage.where(table.name)
         copy = directory / table.name
-        if anew or not (copy.exists() and table.agrees(copy)):
-            try:
-                copy = self.storage.fetch(table.name, directory)
-            except FileNotFoundError as error:
-                raise _missing(where) from error
-            if not table.agrees(copy):
-                raise _altered(where)
-        with copy.open("rb") as file:
-            table.require(file, where)
+        if not anew and copy.exists():
+            with suppress(CorruptionError):
+                table.require(copy.read_bytes(), where)
+                return copy
+        try:
+            copy = self.storage.fetch(table.name, directory)
+        except FileNotFoundError as error:
+            raise _missing(where) from error
+        table.require(copy.read_bytes(), where)
         return copy
 
     def find(self, keys: Iterable[str]) -> tuple[dict[str, CheckpointRecord], list[str]]:
@@ -264,20 +263,18 @@ class _StoredTable:
 
     key: str
     name: str
-    bytes: int
+    size_bytes: int
     sha256: str
     columns: pa.Schema
     rows: int | None
 
-    def agrees(self, path: Path) -> bool:
-        """Whether a file has the bytes that were written."""
-        return path.stat().st_size == self.bytes and file_digest(path) == self.sha256
-
-    def require(self, file: BinaryIO, where: str) -> None:
-        """Raise ``CorruptionError`` unless the bytes, which are those that the record names, are this very table."""
+    def require(self, data: bytes, where: str) -> None:
+        """Raise ``CorruptionError`` unless these are the bytes that the record names, and they are this very table."""
+        if len(data) != self.size_bytes or hashlib.sha256(data).hexdigest() != self.sha256:
+            raise _altered(where)
         try:
-            metadata = pq.read_metadata(file)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            metadata = pq.read_metadata(pa.BufferReader(data))
+        except (pa.ArrowException, OSError) as error:
             raise CorruptionError(f"{where} is no Parquet file ({error}).") from error
         found = metadata.schema.to_arrow_schema()
         if not _same_columns(found, self.columns):

@@ -6,6 +6,7 @@ Does not cover what is done with it (``rejudge``, ``review``).
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
@@ -49,6 +50,14 @@ def finished_inputs(pipeline: Pipeline, loaded: LoadedSettings) -> ResultInputs:
             "The chunks that were matched last are not those of the latest plan and the settings of now: the run is "
             "not finished, or its settings were others.",
             remedy=f"Use the run's own values{hint}, or finish it with `enrich-dist run`.",
+        )
+    _, location = pipeline.directory.latest_farm()
+    if pipeline.checkpoint_location != location:
+        raise StateError(
+            f"The run's checkpoints lie in {location}, and paths.checkpoints names {pipeline.checkpoint_location}.",
+            remedy=f"Add --set {shlex.quote(f'paths.checkpoints={location}')}."
+            if location != str(pipeline.directory.checkpoints)
+            else "Leave paths.checkpoints out.",
         )
     inputs = pipeline.result_inputs()
     missing = inputs.chunks_planned - len(inputs.checkpoints)

@@ -63,7 +63,7 @@ def open_or_build(final: Path, build: Callable[[Path], dict[str, Any]]) -> Store
         for path in sorted(temporary.iterdir()):
             sync_file(path)
             files[path.name] = {"bytes": path.stat().st_size, "sha256": file_digest(path)}
-        write_json(temporary / MANIFEST, {"facts": facts, "files": files})
+        write_json(temporary / MANIFEST, _manifest(facts, files))
         sync_directory(temporary)
         temporary.replace(final)
         sync_directory(final.parent)
@@ -86,11 +86,18 @@ def open_unverified(path: Path) -> Stored:
     """
     try:
         manifest = read_json(path / MANIFEST)
-        return Stored(path, dict(manifest["facts"]), dict(manifest["files"]), reused=True)
     except FileNotFoundError as error:
         raise CorruptionError(f"{path} has no {MANIFEST}.", remedy=_REMEDY) from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise CorruptionError(f"{path / MANIFEST} lacks facts or files.", remedy=_REMEDY) from error
+    facts, files = manifest.get("facts"), manifest.get("files")
+    if manifest != _manifest(facts, files):
+        raise CorruptionError(f"{path / MANIFEST} is not the file that was written.", remedy=_REMEDY)
+    return Stored(path, dict(manifest["facts"]), dict(manifest["files"]), reused=True)
+
+
+def _manifest(facts: Any, files: Any) -> dict[str, Any]:
+    """A manifest bears the digest of what it says, as nothing else vouches for it."""
+    told = {"facts": facts, "files": files}
+    return {**told, "sha256": document_digest(told)}
 
 
 def open_verified(path: Path) -> Stored:

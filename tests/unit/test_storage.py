@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from enrich_dist.attempts import FailureKind
 from enrich_dist.errors import SettingsError, StorageError
+from enrich_dist.failures import classify
 from enrich_dist.settings import load_settings
 from enrich_dist.storage import LOCATION_FILE, Entry, Storage, open_storage
 from tests.conftest import REPOSITORY
-from tests.object_store import SECRET_KEY, ObjectStore, faulty
+from tests.object_store import BUCKET, SECRET_KEY, ObjectStore, faulty
 
 BASE = REPOSITORY / "config" / "base.yaml"
 
@@ -57,6 +59,15 @@ def test_a_place_that_can_be_used_passes_the_check(storage: Storage) -> None:
     assert [entry.name for entry in storage.list()] == [LOCATION_FILE]
 
 
+def test_what_else_stands_under_a_prefix_is_no_file(store: ObjectStore) -> None:
+    storage = open_storage(store.uri("beside"))
+    storage.put("a", b"1")
+    store.client().create_dir(f"{BUCKET}/beside")  # a mark, as other clients leave it
+    store.write("beside/deeper/b", b"2")
+    store.write("beside-another/c", b"3")
+    assert storage.list() == [Entry("a", 1)]
+
+
 def test_a_bucket_that_is_not_there_is_told(store: ObjectStore) -> None:
     with pytest.raises(StorageError, match=r"s3://nowhere/p.* cannot be used: .*NO_SUCH_BUCKET.*Create the bucket"):
         open_storage(store.uri("p", bucket="nowhere")).check()
@@ -69,6 +80,17 @@ def test_credentials_that_do_not_fit_are_told_and_never_shown(
     with pytest.raises(StorageError, match=r"SIGNATURE_DOES_NOT_MATCH.*Check the credentials") as refused:
         open_storage(store.uri("p")).check()
     assert "not-the-secret" not in str(refused.value)
+
+
+def test_what_the_farm_makes_of_an_error_of_the_store(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kind(storage: Storage) -> FailureKind:
+        with pytest.raises(OSError, match="AWS Error") as failed:
+            storage.put("a", b"1")
+        return classify(failed.value, begun=True, short_of_memory=False)
+
+    assert kind(open_storage(store.uri("p", bucket="nowhere"))) is FailureKind.CRASH  # tried again, counted
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")
+    assert kind(open_storage(store.uri("p"))) is FailureKind.ENVIRONMENT  # stops the run at once
 
 
 def test_a_store_that_knows_no_checksums_is_told_with_what_helps(

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from enrich_dist.errors import CorruptionError
 from enrich_dist.files import atomic_path, read_json, write_json
-from enrich_dist.store import open_or_build, open_verified
+from enrich_dist.store import open_or_build, open_unverified, open_verified
 
 
 class Builder:
@@ -45,6 +47,7 @@ def test_what_is_valid_is_not_built_again(tmp_path: Path) -> None:
         lambda path: (path / "manifest.json").write_bytes(b"{"),
         lambda path: (path / "manifest.json").unlink(),
         lambda path: (path / "manifest.json").write_text("{}"),
+        lambda path: (path / "manifest.json").write_text((path / "manifest.json").read_text().replace("7", "8", 1)),
     ],
 )
 def test_what_is_damaged_is_found_and_built_again(tmp_path: Path, damage: Any) -> None:
@@ -59,6 +62,20 @@ def test_what_is_damaged_is_found_and_built_again(tmp_path: Path, damage: Any) -
     assert build.calls == 2
     assert not rebuilt.reused
     assert (tmp_path / "out" / "data").read_bytes() == b"content"
+
+
+@given(position=st.integers(min_value=0, max_value=1 << 20), bit=st.integers(0, 7))
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_bit_flipped_anywhere_in_a_manifest_is_found(tmp_path: Path, position: int, bit: int) -> None:
+    written = open_or_build(tmp_path / "out", Builder())
+    manifest = tmp_path / "out" / "manifest.json"
+    data = bytearray(manifest.read_bytes())
+    data[position % len(data)] ^= 1 << bit
+    manifest.write_bytes(data)
+
+    with pytest.raises(CorruptionError):
+        open_unverified(tmp_path / "out")
+    assert open_or_build(tmp_path / "out", Builder()).facts == written.facts
 
 
 def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
