@@ -182,13 +182,14 @@ def test_the_projection_is_the_peak_of_a_real_worker(
 
 
 @pytest.mark.long
-def test_the_command_refuses_with_bad_input(tmp_path: Path, generated: tuple[Path, Path]) -> None:
+def test_the_job_ends_with_the_exit_code_of_bad_input(tmp_path: Path, generated: tuple[Path, Path]) -> None:
+    """With a limit that would do for a small index, so that it is refused when this one is known."""
     awards, recipients = generated
     refused = enrich_dist(
         "run", "--awards", awards, "--recipients", recipients, "--work-dir", tmp_path / "work",
-        "--set", "memory_threshold_mb=300",
+        "--set", "memory_threshold_mb=476",
     )  # fmt: skip
 
     assert refused.returncode == 2
-    assert "memory_threshold_mb is 300" in refused.stderr
-    assert "Raise memory_threshold_mb to" in refused.stderr
+    assert "for the index" in refused.stderr
+    assert "memory_threshold_mb is 476" in refused.stderr
