@@ -68,7 +68,8 @@ class Projection:
             (self.chunk_bytes, "for reading the chunk"),
             (self.output_bytes, "for its result"),
         )
-        return f"{self.peak_bytes / MB:,.0f} MB = " + " + ".join(f"{size / MB:,.1f} {what}" for size, what in parts)
+        told = [f"{size / MB:,.1f} {what}" for size, what in parts if size]
+        return f"{self.peak_bytes / MB:,.0f} MB = {' + '.join(told)}"
 
 
 def project(memory: MatchMemory, *, chunk_rows: int, chunk_bytes: int, batch_rows: int) -> Projection:
@@ -99,11 +100,14 @@ def require_fit(least: Projection, threshold_mb: int) -> None:
     """Raise ``BudgetError``, with the arithmetic, where it does not fit."""
     if least.fits(threshold_mb):
         return
+    # Only where the chunk is what is too large.
+    smaller = least.chunk_bytes + least.output_bytes >= least.peak_bytes - USABLE_SHARE * threshold_mb * MB
     raise BudgetError(
         f"The chunks do not fit into the memory of a worker, not even in the smallest batches. A worker needs "
         f"{least.arithmetic()}; memory_threshold_mb is {threshold_mb:,}, of which {USABLE_SHARE:.0%} "
         f"({USABLE_SHARE * threshold_mb:,.0f} MB) may be used.",
-        remedy=f"Raise memory_threshold_mb to {least.least_threshold_mb:,} or more, or lower chunk_size.",
+        remedy=f"Raise memory_threshold_mb to {least.least_threshold_mb:,} or more"
+        + (", or lower chunk_size." if smaller else "."),
     )
 
 

@@ -43,9 +43,11 @@ def run(
         console.print(f"setting {key} = {value} ({origin})", style="dim", markup=False, highlight=False)
 
     # Before Dagster is imported and a cluster started: bad input is told at once.
+    from enrich_dist.preflight import check_memory
     from enrich_dist.sources.inputs import check_inputs
 
     check_inputs(loaded.settings.inputs)
+    check_memory(loaded.settings)
     if loaded.settings.cluster.kind != "local":
         from enrich_dist.cluster_kinds import check_cluster
 

@@ -57,7 +57,7 @@ def memory_sentence(plan: RunPlan) -> str:
     if projection.fits(plan.memory_threshold_mb):
         verdict = f"That fits {threshold}; the least it would fit is {least}."
     else:
-        verdict = f"That does not fit {threshold}: a run is refused. Raise it to {least} or more, or lower chunk_size."
+        verdict = f"That does not fit {threshold}: a run is refused. Raise it to {least} or more."
     return f"A worker needs {projection.arithmetic()}. {verdict}"
 
 

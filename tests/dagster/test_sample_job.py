@@ -81,6 +81,8 @@ def test_the_farm_tells_memory_per_worker_and_quality_its_breakdown(
     farm, enriched = found["chunk_matches"], found["enriched_awards"]
     assert (farm["workers"], farm["chunks_computed"], farm["rows"]) == (2, 10, SAMPLE_RECIPIENTS)
     assert 50 < float(str(farm["worker_peak_memory_mb"])) < int(str(farm["worker_memory_threshold_mb"]))
+    assert 50 < float(str(farm["worker_projected_peak_memory_mb"])) < int(str(farm["worker_memory_threshold_mb"]))
+    assert (farm["degradations"], farm["batch_rows"]) == (0, farm["batch_rows_least"])
     assert "| 0 |" in str(farm["memory_per_worker"])
     assert "| 1 |" in str(farm["memory_per_worker"])
     assert enriched["match_rate"] == pytest.approx(int(str(enriched["awards_matched"])) / SAMPLE_AWARDS, abs=1e-6)

@@ -3,20 +3,24 @@ batches, and the projection is that of real worker processes. The published byte
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from distributed import Client
+from rich.console import Console
 
 from enrich_dist.bench.generate import write_awards, write_recipients
 from enrich_dist.budget import MB, project
-from enrich_dist.checkpoints import CheckpointStore
+from enrich_dist.checkpoints import CheckpointRecord, CheckpointStore
 from enrich_dist.cluster import open_client
+from enrich_dist.doctor import examine, find_chunk
 from enrich_dist.errors import BudgetError
 from enrich_dist.matching.warm import warm_up
 from enrich_dist.observe.events import Notice, listening
+from enrich_dist.observe.findings import print_chunk
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings
 from enrich_dist.worker import Matcher, run_aside
@@ -66,6 +70,12 @@ def planned(run: Settings) -> Pipeline:
     return pipeline
 
 
+def records(pipeline: Pipeline) -> list[CheckpointRecord]:
+    """Those of all chunks."""
+    store = CheckpointStore(pipeline.directory.checkpoints)
+    return [store.read_record(task.checkpoint_key) for task in pipeline.tasks()]
+
+
 def nobody() -> Client:
     raise AssertionError("a cluster was asked for")
 
@@ -103,9 +113,7 @@ def test_a_run_short_of_memory_takes_smaller_batches_and_publishes_the_same(
     pipeline.publish_awards()
 
     assert published_bytes(run.paths.work_dir) == undisturbed
-    [record] = [
-        CheckpointStore(pipeline.directory.checkpoints).read_record(task.checkpoint_key) for task in pipeline.tasks()
-    ]
+    [record] = records(pipeline)
     # Nothing was lost on the way: the worker saw it coming.
     assert report.numbers["failed_attempts"] == 0
     assert (record.attempt, record.parts) == (1, 1)
@@ -118,6 +126,11 @@ def test_a_run_short_of_memory_takes_smaller_batches_and_publishes_the_same(
     assert min(rows) >= record.batch_rows_least
     assert 0.7 * 900 * MB < record.peak_memory_bytes < 900 * MB
     assert [notice for notice in notices if "Chunk 0: worker 0 came near its memory limit" in notice]
+    console = Console(file=io.StringIO(), width=200)
+    print_chunk(console, find_chunk(examine(pipeline.directory), 0))
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    assert f"(projected {record.projected_peak_memory_bytes / MB:,.0f})" in told
+    assert f"matched {record.batch_rows_least} rows at a time instead of 6" in told
 
 
 def test_a_limit_too_small_for_the_index_is_refused_before_any_work(
@@ -177,18 +190,30 @@ def test_the_projection_is_the_peak_of_a_real_worker(
     projected, measured = report.numbers["worker_projected_peak_memory_mb"], report.numbers["worker_peak_memory_mb"]
     assert measured <= 1.03 * projected
     assert projected <= 1.15 * measured
+    assert {record.projected_peak_memory_bytes for record in records(pipeline)} == {
+        task.projected_peak_bytes for task in pipeline.tasks()
+    }
     [row] = [line for line in report.tables["memory per worker"].splitlines() if line.startswith("| 0 ")]
     assert f"| {projected:.0f} | {measured:.0f} |" in row
 
 
+def test_a_worker_that_was_made_ready_holds_nothing_of_the_driver(one_worker: Client) -> None:
+    """Dagster would take some 60 MB of each."""
+    [modules] = one_worker.run(eval, "sorted(__import__('sys').modules)").values()
+
+    assert "enrich_dist.matching.kernels.overlap" in modules
+    assert "dagster" not in modules
+
+
 @pytest.mark.long
-def test_the_command_refuses_with_bad_input(tmp_path: Path, generated: tuple[Path, Path]) -> None:
+def test_the_job_ends_with_the_exit_code_of_bad_input(tmp_path: Path, generated: tuple[Path, Path]) -> None:
+    """With a limit that would do for a small index, so that it is refused when this one is known."""
     awards, recipients = generated
     refused = enrich_dist(
         "run", "--awards", awards, "--recipients", recipients, "--work-dir", tmp_path / "work",
-        "--set", "memory_threshold_mb=300",
+        "--set", "memory_threshold_mb=476",
     )  # fmt: skip
 
     assert refused.returncode == 2
-    assert "memory_threshold_mb is 300" in refused.stderr
-    assert "Raise memory_threshold_mb to" in refused.stderr
+    assert "for the index" in refused.stderr
+    assert "memory_threshold_mb is 476" in refused.stderr

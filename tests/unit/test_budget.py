@@ -56,7 +56,14 @@ def test_what_does_not_fit_in_the_smallest_batch_is_refused_with_the_arithmetic(
     assert refused.value.exit_code == 2
     for part in ("460 MB = 300.0 for the worker itself + 100.0 for the index", "1,000 rows", "is 574, of which 80%"):
         assert part in refused.value.message
-    assert "to 575 or more" in str(refused.value.remedy)
+    assert refused.value.remedy == "Raise memory_threshold_mb to 575 or more, or lower chunk_size."
+
+
+def test_smaller_chunks_are_advised_only_where_they_help() -> None:
+    with pytest.raises(BudgetError) as refused:
+        require_fit(at(1_000), 300)
+
+    assert refused.value.remedy == "Raise memory_threshold_mb to 575 or more."
 
 
 class Process:

@@ -62,6 +62,7 @@ def test_every_override_is_shown_when_a_run_starts(tmp_path: Path) -> None:
         (["run", "--config", "nowhere.yaml"], "nowhere.yaml does not exist"),
         (["run", "--set", "chunk_size=-1"], "chunk_size (command line): Input should be greater than or equal to 1"),
         (["run"], "inputs.awards is not set"),
+        (["run", "--config", "config/sample.yaml", "--set", "memory_threshold_mb=300"], "memory_threshold_mb is 300"),
         (["run", "--awards", "missing.csv", "--recipients", "missing.parquet"], "missing.csv: "),
     ],
 )

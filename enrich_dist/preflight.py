@@ -1,0 +1,18 @@
+"""What can be refused before anything is read: a ``memory_threshold_mb`` that no worker can work with.
+
+Covers the least that any chunk and any index need. What those of a run need is told when they are known
+(``pipeline.Pipeline.farm_chunks``).
+"""
+
+from __future__ import annotations
+
+from enrich_dist.budget import project, require_fit
+from enrich_dist.matching.memory import match_memory
+from enrich_dist.settings import Settings
+
+
+def check_memory(settings: Settings) -> None:
+    """Raise ``BudgetError``, with the arithmetic, where not even the smallest batch fits without an index."""
+    rows = min(settings.chunk_size, settings.farm.min_part_rows)
+    least = project(match_memory(index_bytes=0), chunk_rows=rows, chunk_bytes=0, batch_rows=rows)
+    require_fit(least, settings.memory_threshold_mb)
