@@ -211,6 +211,8 @@ class Farm:
             task = self._in_flight.pop(future).task
             if future.status == "finished":
                 record: CheckpointRecord = future.result()
+                # Not left to the garbage collector: what is wanted and lost with its worker is computed again.
+                future.release()
                 self._outcome.records[task.checkpoint_key] = record
                 if record.quarantined:
                     emit(Notice(_set_aside(task, record), warning=True))
