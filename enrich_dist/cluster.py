@@ -24,7 +24,7 @@ from enrich_dist import forkserver
 from enrich_dist.cluster_kinds import check_cluster, dask_config, register_kinds, resource_config
 from enrich_dist.errors import FarmError
 from enrich_dist.observe.events import Notice, emit
-from enrich_dist.scaling import ScalingDesk, following_the_work
+from enrich_dist.scaling import ScalingDesk, following_the_work, remove_note
 from enrich_dist.settings import Settings
 from enrich_dist.worker import run_aside
 
@@ -123,6 +123,7 @@ class ClusterStart:
         return client
 
     def __enter__(self) -> ClusterStart:
+        remove_note(self._work_dir)
         return self
 
     def __exit__(
@@ -141,13 +142,20 @@ class ClusterStart:
         except Exception as error:  # the cluster stays: no run depends on this  # noqa: BLE001
             emit(Notice(f"The workers could not be prepared ({error}); their first chunks take longer.", warning=True))
 
+    def _serve(self, opened: OpenCluster) -> None:
+        try:
+            with ScalingDesk(self._work_dir, self._settings.cluster, opened.client, opened.cluster) as desk:
+                desk.serve(self._leave)
+        except OSError as error:  # a full disk, say: whoever works on the cluster will tell
+            emit(Notice(f"The workers of this run cannot be scaled: {error}.", warning=True))
+
     def _hold(self) -> None:
         try:
             with open_cluster(self._settings, self._scratch) as opened:
                 self._client.set_result(opened.client)
                 self._prepare_workers(opened.client)
-                with ScalingDesk(self._work_dir, self._settings.cluster, opened.client, opened.cluster) as desk:
-                    desk.serve(self._leave)
+                self._serve(opened)
+                self._leave.wait()
         except BaseException as failure:  # handed to whoever asks for the client  # noqa: BLE001
             if not self._client.done():
                 self._client.set_exception(failure)

@@ -202,6 +202,8 @@ class Farm:
             task = flight.task
             record, error = _result(future)
             if record is not None:
+                # Not left to the garbage collector: what is wanted and lost with its worker is computed again.
+                future.release()
                 self._end_others(task)
                 self._outcome.records[task.checkpoint_key] = record
                 self._chunk_seconds.append(record.seconds)

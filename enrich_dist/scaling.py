@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from enrich_dist.errors import CorruptionError, StateError
+from enrich_dist.errors import StateError
 from enrich_dist.files import atomic_path, read_json
 from enrich_dist.lock import read_holder
 from enrich_dist.observe.events import Event, FarmProgress, Notice, emit, listening
@@ -66,23 +66,22 @@ class ScalingDesk:
         )
 
     def __enter__(self) -> ScalingDesk:
-        (self._work_dir / WISH_FILE).unlink(missing_ok=True)  # of an earlier run
+        remove_note(self._work_dir)
         _write_private(self._work_dir / NOTE_FILE, asdict(self._note))
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name in (NOTE_FILE, WISH_FILE):
-            (self._work_dir / name).unlink(missing_ok=True)
+        remove_note(self._work_dir)
 
     def serve(self, leave: threading.Event) -> None:
         """See to wishes until ``leave`` is set."""
         while not leave.wait(_POLL_SECONDS):
             try:
                 self._attend()
-            except (OSError, CorruptionError, ValueError, TypeError, KeyError) as error:
-                # The work does not depend on it: a full disk, say, is for others to tell.
+            except Exception as error:  # no wish may end the cluster, which others work on  # noqa: BLE001
                 emit(Notice(f"A wish for another number of workers could not be seen to: {error}", warning=True))
-                (self._work_dir / WISH_FILE).unlink(missing_ok=True)
+                remove_note(self._work_dir)
+                return
 
     def _attend(self) -> None:
         note = replace(self._note, workers=self._workers())
@@ -102,14 +101,21 @@ class ScalingDesk:
         return sorted(self._client.scheduler_info(n_workers=-1)["workers"])
 
 
+def remove_note(work_dir: Path) -> None:
+    """Remove what a run that was killed may have left."""
+    for name in (NOTE_FILE, WISH_FILE):
+        (work_dir / name).unlink(missing_ok=True)
+
+
 def _scale(cluster: Any, client: Client, n_workers: int) -> None:
     from distributed import SpecCluster
 
     if isinstance(cluster, SpecCluster):
         # Its own ``scale`` names workers to the scheduler in a way that this does not know, and so ends them as if they
         # had crashed; here they are retired first, idle ones before others.
-        scheduler: Any = client.scheduler
-        leaving = client.sync(scheduler.workers_to_close, target=n_workers, attribute="name")
+        leaving = client.run_on_scheduler(
+            lambda dask_scheduler: dask_scheduler.workers_to_close(target=n_workers, attribute="name")
+        )
         if leaving:
             client.retire_workers(names=leaving, close_workers=True, remove=True)
             cluster.sync(cluster.scale_down, leaving)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
@@ -38,7 +38,8 @@ PositiveShare = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A value may be a secret in the wrong place: pydantic's own text must not repeat it.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class InputSettings(_Section):
@@ -104,6 +105,16 @@ class AdaptiveSettings(_Section):
         return self
 
 
+def _keys_within(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield str(key)
+            yield from _keys_within(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _keys_within(inner)
+
+
 ClusterKindName = Literal["local", "address", "ssh", "kubernetes", "slurm", "pbs", "lsf", "sge", "oar", "moab"]
 _SCALED_BY_OTHERS = ("address", "ssh")
 _SECRET = re.compile(r"pass(word|phrase|wd)|secret|token|credential|access_?key", re.IGNORECASE)
@@ -133,7 +144,7 @@ class ClusterSettings(_Section):
     @field_validator("options")
     @classmethod
     def _options_hold_no_secret(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for key in flatten(value):
+        for key in _keys_within(value):
             if _SECRET.search(key):
                 raise ValueError(
                     f"'{key}' looks like a secret, and settings are kept in the history of the runs: name a file "
@@ -239,6 +250,7 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
         extra="forbid",
         frozen=True,
+        hide_input_in_errors=True,
     )
 
     inputs: InputSettings = InputSettings()

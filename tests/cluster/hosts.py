@@ -37,9 +37,14 @@ class Host:
     address: str = "127.0.0.1"
     namespace: str | None = None
     switch: str | None = None
+    hidden: Path | None = None
+    """A directory of this machine that is empty as seen from there."""
 
     def command(self, *arguments: str) -> list[str]:
         """The command line that runs the arguments there."""
+        if self.hidden is not None:
+            hide = 'mount -t tmpfs none "$0" && exec "$@"'
+            return ["unshare", "--mount", "sh", "-c", hide, str(self.hidden), *arguments]
         return ["ip", "netns", "exec", self.namespace, *arguments] if self.namespace else [*arguments]
 
     def cut(self) -> None:
@@ -54,6 +59,16 @@ class Host:
         assert self.switch is not None
         assert self.namespace is not None
         _ip("-n", self.switch, "link", "set", "dev", self.namespace, state)
+
+
+def no_mounts() -> str | None:
+    """Why this machine has no mount namespaces for us; None where it has."""
+    try:
+        probe = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]
+        subprocess.run(probe, check=True, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"no mount namespaces here: {getattr(error, 'stderr', None) or error}"
+    return None
 
 
 def _ip(*arguments: str) -> None:

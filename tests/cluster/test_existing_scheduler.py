@@ -83,6 +83,7 @@ def test_the_console_script_works_on_it_over_tls_and_publishes_the_same_bytes(
     assert "first" in farm["tables"]["memory per worker"]  # workers go by their names
 
 
+@pytest.mark.long
 def test_without_tls_the_operator_must_say_so_and_is_warned(tmp_path: Path) -> None:
     inputs = write_inputs(tmp_path / "inputs")
     with DaskProcesses(tmp_path / "dask", Host(), DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="3") as processes:
@@ -118,6 +119,7 @@ def test_a_client_without_a_certificate_is_refused(cluster: DaskProcesses) -> No
         wrapped.recv(1)
 
 
+@pytest.mark.long
 def test_a_client_of_another_authority_is_refused_and_told(tmp_path: Path, cluster: DaskProcesses) -> None:
     others = Certificates(tmp_path / "others")
 

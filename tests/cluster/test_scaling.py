@@ -15,7 +15,7 @@ from distributed import Client
 
 from enrich_dist.files import read_json
 from enrich_dist.scaling import NOTE_FILE, WISH_FILE
-from tests.cluster.hosts import DaskProcesses, Host, wait_until
+from tests.cluster.hosts import DaskProcesses, Host, no_mounts, wait_until
 from tests.cluster.paced import HOLD, calls
 from tests.conftest import REPOSITORY, enrich_dist, run_steps
 from tests.known import settings, write_inputs
@@ -173,6 +173,39 @@ def test_the_workers_of_others_are_scaled_by_them_and_join_or_leave_at_any_time(
     assert published_bytes(run.work_dir) == undisturbed
     assert farm["chunks_computed"] == CHUNKS
     assert len({row for row, _ in calls(run.ledger)}) == CHUNKS
+
+
+_NO_MOUNTS = no_mounts()
+
+
+@pytest.mark.long
+@pytest.mark.skipif(_NO_MOUNTS is not None, reason=_NO_MOUNTS or "")
+def test_a_late_worker_that_does_not_see_the_index_stops_the_run_and_says_why(
+    tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
+    with DaskProcesses(tmp_path / "dask", Host()) as processes:
+        processes.start_worker("early")
+        run = PacedRun(
+            tmp_path, "cluster.kind=address", f"cluster.address={processes.address}", "cluster.allow_insecure=true"
+        )
+        with run.running():
+            run.wait(lambda: len(calls(run.ledger)) >= 2, "the first chunks")
+            processes.start_worker("blind", Host(hidden=run.work_dir / "index"))
+            run.process.wait(timeout=120)
+            stopped = run.said()
+        assert run.process.returncode == 1
+        assert f"IndexMismatchError: The index at {run.work_dir / 'index'}" in stopped
+        assert "Check that every worker sees paths.work_dir under the same path" in stopped
+        finished = len(list((run.work_dir / "checkpoints").glob("[0-9a-f]*.json")))
+        assert 1 <= finished < CHUNKS
+
+        processes.processes["blind"].terminate()
+        processes.processes["blind"].wait(timeout=60)
+        with run.running():
+            farm = run.end()
+
+    assert published_bytes(run.work_dir) == undisturbed
+    assert CHUNKS - farm["chunks_computed"] >= finished
 
 
 def test_without_a_run_there_is_nothing_to_scale(tmp_path: Path) -> None:

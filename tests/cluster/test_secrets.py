@@ -50,6 +50,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesses]
         yield processes
 
 
+@pytest.mark.long
 def test_nothing_of_a_run_tells_a_secret(tmp_path: Path, cluster: DaskProcesses) -> None:
     assert cluster.certificates is not None
     awards, recipients = write_inputs(tmp_path / "inputs")
