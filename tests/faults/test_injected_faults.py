@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from distributed import Client
 
-from enrich_dist.attempts import AttemptLedger, FailureKind
+from enrich_dist.attempts import AttemptLedger
 from enrich_dist.cluster import open_client
 from enrich_dist.errors import SettingsError
 from enrich_dist.faults import FaultKind, Faults, InjectedFaultError
