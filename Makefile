@@ -23,7 +23,7 @@ test-faults: $(DEV_STAMP) test-injected-faults
 	$(BIN)/python -m pytest -m faults
 
 # The end-to-end tests while every 20th and every 5th attempt at a chunk fails.
-END_TO_END := tests/cluster/test_known_case.py tests/cluster/test_determinism.py tests/dagster/test_sample_job.py
+END_TO_END := tests/cluster/test_known_case.py tests/dagster/test_sample_job.py
 test-injected-faults: $(DEV_STAMP)
 	FAULT_PROBABILITY=0.05 $(BIN)/python -m pytest $(END_TO_END)
 	FAULT_PROBABILITY=0.2 $(BIN)/python -m pytest $(END_TO_END)

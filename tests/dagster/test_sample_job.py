@@ -12,6 +12,7 @@ import pytest
 
 from enrich_dist.rundir import STEPS
 from tests.conftest import REPOSITORY, SampleRuns, enrich_dist
+from tests.known import injected_faults
 
 pytestmark = pytest.mark.cluster
 SAMPLE_AWARDS, SAMPLE_RECIPIENTS = 11_446, 96_666
@@ -79,7 +80,9 @@ def test_the_farm_tells_memory_per_worker_and_quality_its_breakdown(
     found = materialized(instance, run_ids(instance)[0])
 
     farm, enriched = found["chunk_matches"], found["enriched_awards"]
-    assert (farm["workers"], farm["chunks_computed"], farm["rows"]) == (2, 10, SAMPLE_RECIPIENTS)
+    assert (farm["chunks_computed"], farm["rows"]) == (10, SAMPLE_RECIPIENTS)
+    # A worker that a fault ended comes back as another process.
+    assert int(str(farm["workers"])) >= 2 if injected_faults() else farm["workers"] == 2
     assert 50 < float(str(farm["worker_peak_memory_mb"])) < int(str(farm["worker_memory_threshold_mb"]))
     assert 50 < float(str(farm["worker_projected_peak_memory_mb"])) < int(str(farm["worker_memory_threshold_mb"]))
     assert (farm["degradations"], farm["batch_rows"]) == (0, farm["batch_rows_least"])

@@ -1,0 +1,442 @@
+"""The soak: random schedules of faults against a real cluster of worker processes, on the known case of the tests.
+
+    python -m scripts.soak [--schedules 200] [--seed N] [--output FILE]
+
+One cluster serves all schedules, as a cluster serves many runs. A schedule is drawn from the seed and its number: what
+is done to the workers from outside and when, how often the driver is killed or interrupted, which checkpoints are
+damaged before it goes on, and how many attempts fail by themselves. The driver is a process of its own that really
+dies. Every schedule ends with a run to the end, whose published bytes are held against those of an undisturbed one; a
+chunk with a valid checkpoint must not have been computed again. Anything else is a failure, and its schedule can be
+repeated with ``--seed`` and ``--only``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import random
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from distributed import Client
+
+from enrich_dist.checkpoints import CheckpointStore
+from enrich_dist.errors import FarmError
+from enrich_dist.files import read_json, write_json
+from enrich_dist.pipeline import Pipeline
+from enrich_dist.settings import Settings
+from enrich_dist.worker import Matcher
+from tests.faults.matchers import Harmful
+from tests.faults.processes import CommandLineCluster
+from tests.known import settings, write_inputs
+from tests.published import published_bytes
+
+CHUNK_ROWS = 4
+WORKERS = 2
+# Longer is a hang: a schedule takes a few seconds.
+LONGEST_SECONDS = 180.0
+# A chunk takes so long at least, so that something can happen meanwhile.
+PAUSE_SECONDS = 0.05
+# A run without any worker for so long stops; the cluster is mended, and the run goes on.
+NO_WORKER_SECONDS = 30.0
+DRIVER_MODULES = ["enrich_dist.pipeline", "enrich_dist.cluster", "tests.known", "tests.published"]
+STOPPED_CLEANLY = 3
+POLL_SECONDS = 0.02
+
+
+class Outside(StrEnum):
+    """What is done to a run from outside."""
+
+    KILL_WORKER = "kill a worker"
+    KILL_ALL_WORKERS = "kill all workers"
+    STOP_WORKER = "stop a worker for a while"
+    ADD_WORKER = "add a worker"
+    REMOVE_WORKER = "remove a worker"
+
+
+class Ending(StrEnum):
+    """What ends a driver before its run is done."""
+
+    KILL = "kill the driver"
+    INTERRUPT = "interrupt the driver"
+
+
+class Damage(StrEnum):
+    """What becomes of a checkpoint between two drivers."""
+
+    FLIP = "flip a bit of a checkpoint"
+    CUT = "cut a checkpoint short"
+    EMPTY = "empty a checkpoint"
+    REMOVE = "remove a file of a checkpoint"
+
+
+@dataclass(frozen=True)
+class Act:
+    """Something done from outside, so many seconds after the driver began. ``share`` chooses its victim."""
+
+    kind: Outside
+    after_seconds: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One driver: what happens while it works, what ends it, and what is damaged afterwards.
+
+    Seconds count from the start of the driver, or ``from_farm`` from when chunks go out. It is ended no earlier than so
+    many chunks are finished.
+    """
+
+    acts: list[Act]
+    from_farm: bool
+    ending: Ending | None
+    ends_after_seconds: float
+    ends_after_chunks: int
+    damages: list[tuple[Damage, float]]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Faults in their order. The last leg has no ending."""
+
+    number: int
+    fault_probability: float
+    legs: list[Leg]
+
+
+LAST_LEG = Leg(acts=[], from_farm=True, ending=None, ends_after_seconds=0.0, ends_after_chunks=0, damages=[])
+"""A driver that nothing disturbs from outside."""
+
+
+@dataclass
+class Outcome:
+    """What became of one schedule."""
+
+    number: int
+    seconds: float = 0.0
+    faults: Counter[str] = field(default_factory=Counter)
+    failed_attempts: Counter[str] = field(default_factory=Counter)
+    calls: int = 0
+    drivers: int = 0
+    clean_stops: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+
+def draw(seed: int, number: int) -> Schedule:
+    """The schedule of that number."""
+    random_ = random.Random(f"{seed}:{number}")
+    legs = []
+    for left in range(random_.choices([0, 1, 2], [5, 4, 1])[0], -1, -1):
+        acts = [
+            Act(random_.choices(list(Outside), [4, 2, 2, 1, 1])[0], random_.uniform(0, 1.5), random_.random())
+            for _ in range(random_.choices([0, 1, 2, 3], [2, 4, 3, 1])[0])
+        ]
+        damages = [
+            (random_.choice(list(Damage)), random_.random()) for _ in range(random_.choices([0, 1, 2], [1, 2, 1])[0])
+        ]
+        legs.append(
+            Leg(
+                acts=sorted(acts, key=lambda act: act.after_seconds),
+                from_farm=random_.random() < 0.75,
+                ending=random_.choice(list(Ending)) if left else None,
+                ends_after_seconds=random_.uniform(0.2, 1.0),
+                ends_after_chunks=random_.choice([0, random_.randint(1, 12)]),
+                damages=damages if left else [],
+            )
+        )
+    return Schedule(number, random_.choice([0.0, 0.02, 0.05, 0.1, 0.2]), legs)
+
+
+class CountedPipeline(Pipeline):
+    """A pipeline whose matcher counts its calls."""
+
+    def __init__(self, run: Settings, ledger: Path) -> None:
+        super().__init__(run, "soak")
+        self._ledger = ledger
+
+    def matcher(self) -> Matcher:
+        """As it is, with its calls counted."""
+        return Harmful(super().matcher(), self._ledger, victim_row=-1, harm="none", pause_seconds=PAUSE_SECONDS)
+
+
+def drive(address: str, run: Settings, ledger: Path, told: Path) -> None:
+    """What a driver process does: the whole run, on the cluster at ``address``. Leaves its figures in ``told``, or why
+    it stopped."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    pipeline = CountedPipeline(run, ledger)
+    try:
+        with Client(address, set_as_default=False) as client:
+            pipeline.ingest_awards()
+            pipeline.join_companies()
+            pipeline.partition_recipients()
+            report = pipeline.farm_chunks(lambda: client)
+            pipeline.enrich_awards()
+            pipeline.publish_awards()
+    except FarmError as error:
+        write_json(told, {"stopped": str(error)})
+        sys.exit(STOPPED_CLEANLY)
+    write_json(told, report.numbers)
+
+
+class Soak:
+    """Runs schedules on one cluster, in one work directory that is emptied of results in between."""
+
+    def __init__(self, folder: Path, cluster: CommandLineCluster, seed: int) -> None:
+        self._folder = folder
+        self._cluster = cluster
+        self._seed = seed
+        self._inputs = write_inputs(folder / "inputs")
+        self._fork = multiprocessing.get_context("forkserver")
+        self._fork.set_forkserver_preload(DRIVER_MODULES)
+        self._stopped: set[int] = set()
+        undisturbed = CountedPipeline(self._settings(0.0), self._new_ledger())
+        drive(cluster.address, undisturbed.settings, folder / "ledger", folder / "told.json")
+        self._expected = published_bytes(undisturbed.settings.paths.work_dir)
+        self.tasks = undisturbed.tasks()
+
+    def _settings(self, fault_probability: float, fault_seed: int = 0) -> Settings:
+        return settings(
+            self._folder,
+            inputs=self._inputs,
+            chunk_size=CHUNK_ROWS,
+            timeout_seconds=60,
+            cluster={"start_timeout_seconds": NO_WORKER_SECONDS},
+            # A chunk may be struck from outside and by chance several times.
+            farm={"max_attempts": 25, "min_part_rows": 1},
+            testing={"fault_probability": fault_probability, "fault_seed": fault_seed},
+        )
+
+    def _new_ledger(self) -> Path:
+        ledger = self._folder / "ledger"
+        shutil.rmtree(ledger, ignore_errors=True)
+        ledger.mkdir()
+        return ledger
+
+    def run(self, schedule: Schedule) -> Outcome:
+        """One schedule, from no chunk to the published result."""
+        started = time.monotonic()
+        outcome = Outcome(schedule.number)
+        run = self._settings(schedule.fault_probability, fault_seed=self._seed * 100_000 + schedule.number)
+        for name in ("checkpoints", "attempts", "results", "published"):
+            shutil.rmtree(run.paths.work_dir / name, ignore_errors=True)
+        ledger = self._new_ledger()
+        try:
+            for leg in schedule.legs:
+                self._leg(run, ledger, leg, outcome)
+            if outcome.clean_stops and not outcome.wrong:
+                self._mend()
+                self._leg(run, ledger, LAST_LEG, outcome)
+            if not outcome.wrong and published_bytes(run.paths.work_dir) != self._expected:
+                outcome.wrong.append("other bytes were published")
+            if not outcome.wrong and not read_json(self._metrics(run))["reconciliation"]["balanced"]:
+                outcome.wrong.append("rows are lost or doubled")
+        finally:
+            self._mend()
+        outcome.calls = len(list(ledger.iterdir()))
+        outcome.seconds = time.monotonic() - started
+        return outcome
+
+    @staticmethod
+    def _metrics(run: Settings) -> Path:
+        return run.paths.work_dir / "published" / "current" / "metrics.json"
+
+    def _leg(self, run: Settings, ledger: Path, leg: Leg, outcome: Outcome) -> None:
+        kept = self._valid()
+        told = self._folder / "told.json"
+        told.unlink(missing_ok=True)
+        driver = self._fork.Process(target=drive, args=(self._cluster.address, run, ledger, told))
+        outcome.drivers += 1
+        driver.start()
+        acts = threading.Thread(target=self._act, args=(leg, driver, outcome))
+        acts.start()
+        driver.join(LONGEST_SECONDS)
+        hung = driver.is_alive()
+        if hung:
+            driver.kill()
+            driver.join()
+        acts.join()
+        if hung:
+            outcome.wrong.append(f"a driver was not done after {LONGEST_SECONDS:.0f} seconds")
+        elif driver.exitcode == STOPPED_CLEANLY:
+            outcome.clean_stops.append(str(read_json(told)["stopped"]))
+            if leg is LAST_LEG:
+                outcome.wrong.append("a run that nothing disturbed stopped")
+        elif driver.exitcode not in ({0} if leg.ending is None else {0, 1, -signal.SIGKILL}):
+            outcome.wrong.append(f"a driver ended with exit code {driver.exitcode}")
+        if driver.exitcode == 0:
+            numbers = read_json(told)
+            prefix = "failed_attempts_"
+            outcome.failed_attempts.update(
+                {name.removeprefix(prefix): number for name, number in numbers.items() if name.startswith(prefix)}
+            )
+        after = self._valid()
+        again = [key for key, record in kept.items() if after.get(key) != record]
+        if again:
+            outcome.wrong.append(f"{len(again)} finished chunks were computed again")
+        for damage, share in leg.damages:
+            self._damage(damage, share, outcome)
+
+    def _valid(self) -> dict[str, bytes]:
+        """The record files of the valid checkpoints: they tell process and time of the computation."""
+        store = CheckpointStore(self._folder / "work" / "checkpoints")
+        valid, _ = store.find(task.checkpoint_key for task in self.tasks)
+        return {key: store.record_path(key).read_bytes() for key in valid}
+
+    def _act(self, leg: Leg, driver: BaseProcess, outcome: Outcome) -> None:
+        """Do what the leg says at its times, while the driver works."""
+        things: list[tuple[float, Act | Ending]] = [(act.after_seconds, act) for act in leg.acts]
+        if leg.ending is not None:
+            things.append((leg.ends_after_seconds, leg.ending))
+        plan, checkpoints = self._folder / "work" / "steps" / "farm_plan.json", self._folder / "work" / "checkpoints"
+        before = plan.stat().st_mtime_ns
+        while leg.from_farm and plan.stat().st_mtime_ns == before and driver.is_alive():
+            driver.join(POLL_SECONDS)
+        started = time.monotonic()
+        for after_seconds, thing in sorted(things, key=lambda item: item[0]):
+            chunks = leg.ends_after_chunks if isinstance(thing, Ending) else 0
+            while driver.is_alive() and (
+                time.monotonic() < started + after_seconds or len(list(checkpoints.glob("[0-9a-f]*.json"))) < chunks
+            ):
+                driver.join(POLL_SECONDS)
+            if not driver.is_alive():
+                break
+            if isinstance(thing, Act):
+                self._outside(thing)
+                outcome.faults[thing.kind] += 1
+            else:
+                assert driver.pid is not None
+                os.kill(driver.pid, signal.SIGKILL if thing is Ending.KILL else signal.SIGINT)
+                outcome.faults[thing] += 1
+                break
+
+    def _outside(self, act: Act) -> None:
+        pids = self._cluster.worker_pids()
+        victim = pids[int(act.share * len(pids))] if pids else None
+        match act.kind:
+            case Outside.KILL_WORKER if victim:
+                _signal(victim, signal.SIGKILL)
+            case Outside.KILL_ALL_WORKERS:
+                for pid in pids:
+                    _signal(pid, signal.SIGKILL)
+            case Outside.STOP_WORKER if victim:
+                _signal(victim, signal.SIGSTOP)
+                self._stopped.add(victim)
+                threading.Timer(0.2 + 2 * act.share, self._continue, [victim]).start()
+            case Outside.ADD_WORKER:
+                self._cluster.add()
+            case Outside.REMOVE_WORKER:
+                self._cluster.remove()
+
+    def _continue(self, pid: int) -> None:
+        _signal(pid, signal.SIGCONT)
+        self._stopped.discard(pid)
+
+    def _mend(self) -> None:
+        """Bring the cluster back to what it was."""
+        for pid in list(self._stopped):
+            self._continue(pid)
+        self._cluster.restore()
+
+    def _damage(self, damage: Damage, share: float, outcome: Outcome) -> None:
+        directory = self._folder / "work" / "checkpoints"
+        files = sorted(path for path in directory.glob("[0-9a-f]*") if path.suffix in {".json", ".parquet"})
+        if not files:
+            return
+        path = files[int(share * len(files))]
+        data = bytearray(path.read_bytes())
+        match damage:
+            case Damage.FLIP if data:
+                data[int(share * 7919) % len(data)] ^= 1 << (len(data) % 8)
+            case Damage.CUT:
+                del data[int(share * len(data)) :]
+            case Damage.EMPTY:
+                data.clear()
+        if damage is Damage.REMOVE:
+            path.unlink()
+        else:
+            path.write_bytes(data)
+        outcome.faults[damage] += 1
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def summary(seed: int, outcomes: Sequence[Outcome], chunks: int) -> dict[str, Any]:
+    """The figures of a soak."""
+    faults: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    for outcome in outcomes:
+        faults.update({str(kind): number for kind, number in outcome.faults.items()})
+        failed.update({kind: number for kind, number in outcome.failed_attempts.items() if number})
+    wrong = [outcome for outcome in outcomes if outcome.wrong]
+    seconds = sorted(outcome.seconds for outcome in outcomes)
+    return {
+        "seed": seed,
+        "schedules": len(outcomes),
+        "schedules_wrong": len(wrong),
+        "chunks_per_schedule": chunks,
+        "drivers": sum(outcome.drivers for outcome in outcomes),
+        "clean_stops": sum(len(outcome.clean_stops) for outcome in outcomes),
+        "clean_stop_reasons": sorted({reason for outcome in outcomes for reason in outcome.clean_stops})[:20],
+        "faults": dict(sorted(faults.items())),
+        "failed_attempts": dict(sorted(failed.items())),
+        "matcher_calls": sum(outcome.calls for outcome in outcomes),
+        "seconds": round(sum(seconds), 1),
+        "seconds_longest": round(seconds[-1], 1) if seconds else 0.0,
+        "seconds_median": round(seconds[len(seconds) // 2], 1) if seconds else 0.0,
+        "wrong": [asdict(outcome) for outcome in wrong],
+    }
+
+
+def soak(schedules: Sequence[int], seed: int, *, loud: bool = True) -> dict[str, Any]:
+    """Run the schedules of these numbers; return the figures."""
+    outcomes: list[Outcome] = []
+    with tempfile.TemporaryDirectory() as name, CommandLineCluster(Path(name) / "dask", WORKERS) as cluster:
+        runs = Soak(Path(name), cluster, seed)
+        for number in schedules:
+            outcome = runs.run(draw(seed, number))
+            outcomes.append(outcome)
+            if loud:
+                faults = ", ".join(f"{count} x {kind}" for kind, count in sorted(outcome.faults.items())) or "chance"
+                stops = f", stopped cleanly {len(outcome.clean_stops)} times" if outcome.clean_stops else ""
+                verdict = "; ".join(outcome.wrong) or "same bytes"
+                print(f"{number:4d}  {outcome.seconds:5.1f} s  {verdict}{stops}  ({faults})", flush=True)
+        return summary(seed, outcomes, len(runs.tasks))
+
+
+def main() -> None:
+    """Run the soak; exit code 1 when any schedule went wrong."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--schedules", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=None, help="drawn and printed without it")
+    parser.add_argument("--only", type=int, default=None, help="the number of one schedule to repeat")
+    parser.add_argument("--output", type=Path, default=Path("reports/reliability/soak.json"))
+    options = parser.parse_args()
+    seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
+    print(f"seed {seed}", flush=True)
+    figures = soak([options.only] if options.only is not None else range(options.schedules), seed)
+    write_json(options.output, figures)
+    print(json.dumps({key: value for key, value in figures.items() if key != "wrong"}, indent=2))
+    sys.exit(1 if figures["schedules_wrong"] else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""A short soak in the long suite; the long one is ``make soak``."""
+
+from __future__ import annotations
+
+import secrets
+
+import pytest
+
+from scripts.soak import Damage, Ending, Outside, draw, soak
+
+SCHEDULES = 10
+
+
+@pytest.mark.cluster
+@pytest.mark.long
+def test_random_faults_change_nothing() -> None:
+    seed = secrets.randbelow(1_000_000)
+    print(f"seed {seed}")  # shown when it fails: python -m scripts.soak --seed … repeats it  # noqa: T201
+
+    figures = soak(range(SCHEDULES), seed)
+
+    assert figures["wrong"] == [], f"seed {seed}"
+    assert (figures["schedules"], figures["schedules_wrong"]) == (SCHEDULES, 0)
+    assert sum(figures["faults"].values()) > 0
+    assert figures["matcher_calls"] >= SCHEDULES * figures["chunks_per_schedule"]
+
+
+def test_schedules_are_drawn_from_the_seed_and_hold_every_kind_of_fault() -> None:
+    schedules = [draw(1, number) for number in range(200)]
+
+    assert schedules == [draw(1, number) for number in range(200)]
+    assert schedules != [draw(2, number) for number in range(200)]
+    legs = [leg for schedule in schedules for leg in schedule.legs]
+    assert {act.kind for leg in legs for act in leg.acts} == set(Outside)
+    assert {leg.ending for leg in legs} == {None, *Ending}
+    assert {damage for leg in legs for damage, _ in leg.damages} == set(Damage)
+    assert all(
+        [leg.ending is None for leg in schedule.legs].index(True) == len(schedule.legs) - 1 for schedule in schedules
+    )
