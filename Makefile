@@ -12,8 +12,9 @@ PEERS_STAMP := $(PEERS_VENV)/.installed
 demo: $(STAMP)
 	$(BIN)/enrich-dist run --config config/sample.yaml
 
+# In two processes: one test that waits for workers leaves a core to another.
 test: $(DEV_STAMP)
-	$(BIN)/python -m pytest -m "not browser and not long"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not browser and not long"
 
 test-long: $(DEV_STAMP)
 	$(BIN)/python -m pytest -m long

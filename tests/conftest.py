@@ -34,6 +34,14 @@ hypothesis.settings.load_profile("enrich_dist")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where two processes share the tests: a file stays whole, and all that look at the one run of the sample go
+    together, so that neither is set up twice."""
+    for item in items:
+        of_the_sample = "sample_runs" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("sample" if of_the_sample else str(item.path)))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _no_settings_from_outside() -> None:
     """A developer's own environment must not steer the tests."""
