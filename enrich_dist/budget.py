@@ -23,9 +23,9 @@ READ_FACTOR: Final = 1.0
 
 @dataclass(frozen=True)
 class MatchMemory:
-    """What matching takes of a worker's memory, in bytes: while nothing is matched yet (``process_bytes``, with all
-    that is imported), for an index that is in use, per row of a batch that is matched, per row of the chunk for what
-    is found, until it is written."""
+    """What matching takes of a worker's memory, in bytes: whatever is matched (``process_bytes``: what is imported, and
+    what is never given back), for an index that is in use, per row of a batch that is matched, and per row of the
+    chunk for what is found, until it is written."""
 
     process_bytes: int = 0
     index_bytes: int = 0
@@ -160,6 +160,7 @@ class BatchPace:
         self._resident = resident
         self._release = release
         self._before_bytes = 0
+        self._least_taken_bytes = 0
 
     def next_rows(self, waiting_rows: int, *, further_bytes: int = 0) -> int:
         """Rows of the next batch, of ``waiting_rows`` that are there; ``further_bytes`` will be taken besides."""
@@ -171,11 +172,13 @@ class BatchPace:
             while rows > self._least_rows and not self._fits(rows):
                 rows = self.rows = max(self._least_rows, -(-rows // 2))
                 self.degradations += 1
+        # What is only expected to come besides may be less: then it must not make the batch look cheap.
+        self._least_taken_bytes = self._cost.of(rows) if further_bytes else 0
         return rows
 
     def matched(self, rows: int, peak_bytes: int) -> None:
         """A batch was matched, and its peak was this."""
-        self._cost.learn(rows, max(0, peak_bytes - self._before_bytes))
+        self._cost.learn(rows, max(self._least_taken_bytes, peak_bytes - self._before_bytes))
 
     def finish(self) -> None:
         """The chunk is done: what is held and not used must not keep the next one waiting."""

@@ -465,9 +465,10 @@ def _in_batches(tasks: Sequence[ChunkTask], batch_rows: int) -> list[ChunkTask]:
 
 
 def _degraded(task: ChunkTask, record: CheckpointRecord) -> str:
+    limit_bytes = min(limit for limit in (record.memory_limit_bytes, task.memory_limit_bytes) if limit)
     return (
         f"Chunk {task.chunk_id}: worker {record.worker} came near its memory limit ("
-        f"{record.memory_limit_bytes / 1e6:,.0f} MB; peak {record.peak_memory_bytes / 1e6:,.0f}, projected "
+        f"{limit_bytes / 1e6:,.0f} MB; peak {record.peak_memory_bytes / 1e6:,.0f}, projected "
         f"{record.projected_peak_memory_bytes / 1e6:,.0f}) and matched {record.batch_rows_least:,} rows at a time "
         f"instead of {record.batch_rows:,}."
     )

@@ -1,9 +1,9 @@
 """What runs on a Dask worker: open the index once, match one chunk, meter it, checkpoint it.
 
 Receives the matching function and knows nothing of names or identifiers. A worker may join at any time: the task
-itself opens and verifies the index if this process has not yet. A task says how carefully to go about its chunk: in
-how many parts, so that less is in memory at a time, and whether rows that raise errors are to be found and set aside.
-Does not cover what happens when a task fails (``farm``).
+itself opens and verifies the index if this process has not yet. A task says how carefully to go about its chunk: how
+many rows to match at a time, and whether rows that raise errors are to be found and set aside; near its memory limit
+the worker takes fewer rows by itself (``budget.BatchPace``). Does not cover what happens when a task fails (``farm``).
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ async def run_aside(function: Callable[[], None]) -> None:
 
 def _pace(task: ChunkTask) -> BatchPace:
     """How this worker goes through the chunk."""
-    rows = max(1, -(-min(task.batch_rows, task.chunk_rows) // task.parts))
+    rows = max(1, -(-min(task.batch_rows, task.chunk_rows) // task.parts))  # of a chunk all of whose rows were rejected
     return BatchPace(
         rows=rows,
         least_rows=min(rows, task.least_batch_rows),

@@ -160,6 +160,15 @@ def test_a_small_batch_says_nothing_about_a_large_one() -> None:
     assert pace.next_rows(10_000) == 1_000
 
 
+def test_a_first_batch_does_not_look_cheap_because_less_came_with_it_than_expected() -> None:
+    process, cost = Process(300), BatchCost(0.2 * MB)
+    pace = pace_of(process, cost)
+
+    assert pace.next_rows(10_000, further_bytes=200 * MB) == 1_000
+    pace.matched(1_000, peak_bytes=450 * MB)
+    assert cost.of(1_000) == 200 * MB
+
+
 def test_a_finished_chunk_leaves_no_free_memory_above_what_is_usable() -> None:
     process = Process(900, free_mb=500)
 
