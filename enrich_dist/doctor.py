@@ -29,7 +29,8 @@ ADVICE = {
     FailureKind.HANG: "Raise timeout_seconds if the chunk is only slow; else look at what its worker waited for (disk, "
     "network).",
     FailureKind.CORRUPTION: "Run again: damaged files are made anew. If it comes back, check the disk.",
-    FailureKind.ENVIRONMENT: "Make space, or see that paths.work_dir can be written to, then run again.",
+    FailureKind.ENVIRONMENT: "Make space, or see that paths.work_dir and paths.checkpoints can be written to, "
+    "then run again.",
     FailureKind.CONFIGURATION: "Let every worker see the driver's paths.work_dir under the same path, then run again.",
 }
 """What helps, by the kind of failure."""
