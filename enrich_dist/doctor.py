@@ -31,7 +31,8 @@ ADVICE = {
     "network).",
     FailureKind.SCHEDULER: "Look why the scheduler or the network went away. Run again if the run was stopped.",
     FailureKind.CORRUPTION: "Run again: damaged files are made anew. If it comes back, check the disk.",
-    FailureKind.ENVIRONMENT: "Make space, or see that paths.work_dir can be written to, then run again.",
+    FailureKind.ENVIRONMENT: "Make space, or see that paths.work_dir and paths.checkpoints can be written to, "
+    "then run again.",
     FailureKind.CONFIGURATION: "Let every worker see the driver's paths.work_dir under the same path, then run again.",
 }
 """What helps, by the kind of failure."""
