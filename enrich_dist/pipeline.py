@@ -41,7 +41,7 @@ from enrich_dist.sources.sbir import read_awards
 from enrich_dist.store import open_or_build, open_unverified, open_verified
 from enrich_dist.worker import ChunkTask, Matcher
 
-SOURCES_VERSION = "2"
+SOURCES_VERSION = "3"
 
 
 class Pipeline:

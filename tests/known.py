@@ -9,6 +9,7 @@ import csv
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -167,7 +168,7 @@ def write_inputs(folder: Path, *, reverse_recipients: bool = False) -> tuple[Pat
     return awards, recipients
 
 
-def injected_faults() -> dict[str, object]:
+def injected_faults() -> dict[str, Any]:
     """Settings by which attempts fail on purpose, with the share that the variable FAULT_PROBABILITY tells; empty
     without it."""
     probability = float(os.environ.get("FAULT_PROBABILITY", "0"))
@@ -178,7 +179,7 @@ def injected_faults() -> dict[str, object]:
     return {"testing": {"fault_probability": probability}, "farm": farm}
 
 
-def settings(folder: Path, *, inputs: tuple[Path, Path] | None = None, **values: object) -> Settings:
+def settings(folder: Path, *, inputs: tuple[Path, Path] | None = None, **values: Any) -> Settings:
     """Settings of a run on the known case, everything under ``folder``; the gate is open unless set. Under
     ``make test-injected-faults`` attempts fail at random."""
     awards, recipients = inputs or write_inputs(folder / "inputs")
