@@ -46,7 +46,7 @@ from enrich_dist.storage import open_storage
 from enrich_dist.store import open_or_build, open_unverified, open_verified
 from enrich_dist.worker import ChunkTask, Matcher
 
-SOURCES_VERSION = "2"
+SOURCES_VERSION = "3"
 
 
 class Pipeline:

@@ -26,7 +26,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -402,7 +402,14 @@ def summary(seed: int, outcomes: Sequence[Outcome], chunks: int) -> dict[str, An
         "seconds": round(sum(seconds), 1),
         "seconds_longest": round(seconds[-1], 1) if seconds else 0.0,
         "seconds_median": round(seconds[len(seconds) // 2], 1) if seconds else 0.0,
-        "wrong": [asdict(outcome) for outcome in wrong],
+        "wrong": [
+            {
+                "schedule": outcome.number,
+                "wrong": outcome.wrong,
+                "faults": {str(kind): number for kind, number in outcome.faults.items()},
+            }
+            for outcome in wrong
+        ],
     }
 
 

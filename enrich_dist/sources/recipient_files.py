@@ -98,8 +98,7 @@ def _stream_parquet(
     with file:
         source_row = 1
         for raw in _exact_batches(file, list(columns.values()), batch_rows, path):
-            with reading(path):
-                _require_utf8(raw)
+            _require_utf8(raw, source_row, path)
             rows = np.arange(source_row, source_row + raw.num_rows, dtype=np.int64)
             yield RawBatch(
                 cells={name: raw.column(header) for name, header in columns.items()},
@@ -110,12 +109,34 @@ def _stream_parquet(
             source_row += raw.num_rows
 
 
-def _require_utf8(batch: pa.RecordBatch) -> None:
-    """Raise ``ArrowInvalid`` unless all text is UTF-8, which Parquet does not promise."""
-    for column in batch.columns:
+def _require_utf8(batch: pa.RecordBatch, first_row: int, path: Path) -> None:
+    """Raise ``SourceError`` unless all text is UTF-8, which Parquet does not promise."""
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
         # ASCII is UTF-8, and told in a fraction of the time.
-        if not (pa.types.is_string(column.type) and Letters(column).are_ascii()):
-            column.validate(full=True)
+        if (pa.types.is_string(column.type) and Letters(column).are_ascii()) or _is_valid(column):
+            continue
+        start, end = 0, len(column)
+        while end - start > 1:
+            middle = (start + end) // 2
+            if _is_valid(column.slice(start, middle - start)):
+                start = middle
+            else:
+                end = middle
+        raise SourceError(
+            "holds text that is not UTF-8, as Parquet demands.",
+            path=path,
+            column=name,
+            row=first_row + start,
+            remedy="Export it again, with text in UTF-8.",
+        )
+
+
+def _is_valid(column: pa.Array) -> bool:
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _exact_batches(file: pq.ParquetFile, columns: list[str], batch_rows: int, path: Path) -> Iterator[pa.RecordBatch]:

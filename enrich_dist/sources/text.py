@@ -17,13 +17,14 @@ import pyarrow.compute as pc
 
 from enrich_dist.sources.letters import Letters, Mask, change_where
 
-# All that shows as a blank or not at all: white space of any script, control characters (a NUL among them),
-# zero-width characters. Each run becomes one space, so that no two pieces of text grow together.
-_BLANK: Final = r"[\s\pZ\x00-\x1f\x7f-\x{9f}\x{200b}\x{2060}\x{feff}]"
+# All that shows as a blank or not at all: white space of any script, control characters (a NUL among them), zero-width
+# characters, marks of the writing direction. Each run becomes one space, so that no two pieces of text grow together.
+_BLANK: Final = r"[\s\pZ\x00-\x1f\x7f-\x{9f}\x{200b}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2060}\x{2066}-\x{2069}\x{feff}]"
 _BLANKS: Final = _BLANK + "+"
 # White space that is not a single inner space; matched first, as most cells have none and replacing costs.
-_UNTIDY: Final = r"^ | $|  |[\t-\r\x00-\x1f\x7f-\x{9f}\x{a0}\x{1680}\x{2000}-\x{200b}\x{2028}-\x{2029}\x{202f}" + (
-    r"\x{205f}\x{2060}\x{3000}\x{feff}]"
+_UNTIDY: Final = (
+    r"^ | $|  |[\t-\r\x00-\x1f\x7f-\x{9f}\x{a0}\x{1680}\x{2000}-\x{200b}\x{200e}\x{200f}\x{2028}-\x{202f}"
+    + (r"\x{205f}\x{2060}\x{2066}-\x{2069}\x{3000}\x{feff}]")
 )
 _ENTITY_AFTER_AMPERSAND: Final = r"^(?P<body>(?:#[0-9]{1,8}|#[xX][0-9a-fA-F]{1,7}|[A-Za-z][A-Za-z0-9]{1,31});)"
 

@@ -1,0 +1,377 @@
+"""Measures what a run withstands and at what cost, and writes ``docs/reliability.md`` from the figures.
+
+    python -m scripts.reliability measure   recovery, resume, overhead, many chunks -> reports/reliability/measured.json
+    python -m scripts.reliability suite     runs the fault suite -> reports/reliability/suite.json
+    python -m scripts.soak                  -> reports/reliability/soak.json
+    python -m scripts.reliability render    the three -> docs/reliability.md
+
+Everything is measured on real processes. Files hold no path and no host name. Does not judge: a figure that falls short
+of its aim is told as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+from distributed import Client
+
+from enrich_dist.attempts import AttemptLedger
+from enrich_dist.bench.generate import write_awards, write_recipients
+from enrich_dist.cluster import open_client
+from enrich_dist.files import read_json, write_json
+from enrich_dist.observe.events import Event, FarmProgress, listening
+from enrich_dist.pipeline import Pipeline
+from enrich_dist.settings import Settings
+from enrich_dist.worker import run_chunk
+from scripts.soak import CountedPipeline
+from tests.known import settings as known_settings
+
+ROOT = Path(__file__).resolve().parents[1]
+REPORTS = ROOT / "reports" / "reliability"
+DOCUMENT = ROOT / "docs" / "reliability.md"
+SAMPLE = ROOT / "data" / "sample"
+SEED = 20_261_126
+OVERHEAD_CHUNKS, OVERHEAD_CHUNK_ROWS = 1_000, 2_000
+MANY_CHUNKS = 10_000
+COMPANIES = 5_000
+_PATIENCE_SECONDS = 120.0
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on."""
+    return {
+        "cpu_count": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+
+
+def planned(run: Settings) -> Pipeline:
+    """A pipeline up to the farm."""
+    pipeline = Pipeline(run, "reliability")
+    prepare(pipeline)
+    return pipeline
+
+
+def prepare(pipeline: Pipeline) -> None:
+    """The steps before the farm."""
+    pipeline.ingest_awards()
+    pipeline.join_companies()
+    pipeline.partition_recipients()
+
+
+def generated(folder: Path, rows: int, chunk_size: int) -> Settings:
+    """Settings of a run on generated inputs."""
+    recipients, awards = folder / "recipients.parquet", folder / "awards.csv"
+    if not recipients.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_recipients(recipients, rows=rows, seed=SEED, sample=SAMPLE / "recipients.parquet")
+        write_awards(awards, companies=COMPANIES, recipients=recipients, seed=SEED)
+    return Settings(
+        inputs={"awards": awards, "recipients": recipients},
+        paths={"work_dir": folder / "work"},
+        chunk_size=chunk_size,
+        match_rate_threshold=0.0,
+        cluster={"n_workers": 1},
+    )
+
+
+def until(condition: Callable[[], bool]) -> float:
+    """Wait for the condition; return the time by the monotonic clock."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("what was waited for did not come about")
+        time.sleep(0.005)
+    return time.monotonic()
+
+
+def recovery(folder: Path) -> dict[str, Any]:
+    """Kill all workers in the middle of the farm: seconds until a worker is back, from then until a lost chunk is worked
+    on again, and chunks that are computed twice."""
+    pipeline = CountedPipeline(known_settings(folder, chunk_size=4), folder / "ledger")
+    (folder / "ledger").mkdir(parents=True)
+    prepare(pipeline)
+    ledger = AttemptLedger(pipeline.directory.attempts)
+    times: dict[str, float] = {}
+    with open_client(Settings(), folder / "dask") as client:
+        address = client.scheduler_info()["address"]
+
+        def strike() -> None:
+            until(lambda: len(list(pipeline.directory.checkpoints.glob("[0-9a-f]*.json"))) >= 4)
+            until(lambda: len(ledger.markers()) == 2)
+            victims = {marker.pid for marker in ledger.markers()}
+            for pid in victims:
+                os.kill(pid, signal.SIGKILL)
+            killed = time.monotonic()
+            with Client(address, set_as_default=False) as watching:
+                restarted = until(lambda: bool(watching.scheduler_info(n_workers=-1)["workers"].keys() - before))
+            again = until(lambda: any(marker.pid not in victims for marker in ledger.markers()))
+            times.update(restart_seconds=restarted - killed, recovery_seconds=max(0.0, again - restarted))
+
+        before = client.scheduler_info(n_workers=-1)["workers"].keys()
+        thread = threading.Thread(target=strike)
+        thread.start()
+        report = pipeline.farm_chunks(lambda: client)
+        thread.join()
+    computed = len(list((folder / "ledger").iterdir()))
+    return {
+        **{name: round(seconds, 2) for name, seconds in times.items()},
+        "chunks_in_flight": 2,
+        "chunks_redone": computed - int(report.numbers["chunks"]),
+    }
+
+
+def resume(folder: Path) -> dict[str, Any]:
+    """Seconds that the command takes on a finished run of the sample, and those of starting up alone."""
+    script = str(Path(sys.executable).with_name("enrich-dist"))
+    command = [script, "run", "--config", "config/sample.yaml", "--work-dir", str(folder / "work")]
+    first, again = seconds_of(command), seconds_of(command)
+    start = seconds_of([sys.executable, "-c", "import dagster_defs.launch, enrich_dist.observe.summary"])
+    return {
+        "first_run_seconds": first,
+        "finished_run_seconds": again,
+        "start_up_seconds": start,
+        "beyond_start_up_seconds": round(again - start, 2),
+    }
+
+
+def seconds_of(command: list[str]) -> float:
+    """Wall seconds of a command that succeeds."""
+    started = time.monotonic()
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return round(time.monotonic() - started, 2)
+
+
+def overhead(folder: Path, chunks: int) -> dict[str, Any]:
+    """Seconds of the same chunks in this process, and farmed out to one worker by this driver; both warm."""
+    pipeline = planned(generated(folder, rows=chunks * OVERHEAD_CHUNK_ROWS, chunk_size=OVERHEAD_CHUNK_ROWS))
+    tasks, matcher = pipeline.tasks(), pipeline.matcher()
+    run_chunk(tasks[0], matcher)
+    forget(pipeline)
+    started = time.monotonic()
+    for task in tasks:
+        run_chunk(task, matcher)
+    alone = time.monotonic() - started
+    forget(pipeline)
+    with open_client(pipeline.settings, folder / "dask") as client:
+        client.submit(run_chunk, tasks[0], matcher, pure=False).result()
+        forget(pipeline)
+        farmed = pipeline.farm_chunks(lambda: client).numbers["farm_seconds"]
+    return {
+        "chunks": len(tasks),
+        "chunk_rows": OVERHEAD_CHUNK_ROWS,
+        "one_process_seconds": round(alone, 2),
+        "farm_seconds": farmed,
+        "overhead_share": round(float(farmed) / alone - 1, 4),
+    }
+
+
+def forget(pipeline: Pipeline) -> None:
+    """Remove all checkpoints."""
+    shutil.rmtree(pipeline.directory.checkpoints, ignore_errors=True)
+
+
+def many_chunks(folder: Path, chunks: int) -> dict[str, Any]:
+    """As many chunks of one row each: the driver's memory after a tenth of them and at the end."""
+    run = generated(folder, rows=chunks, chunk_size=1)
+    pipeline = planned(run.model_copy(update={"cluster": Settings(cluster={"n_workers": 2}).cluster}))
+    process = psutil.Process()
+    memory_mb: list[tuple[int, float]] = []
+
+    def sample(event: Event) -> None:
+        if isinstance(event, FarmProgress) and (not memory_mb or event.chunks_done >= memory_mb[-1][0] + 100):
+            memory_mb.append((event.chunks_done, process.memory_info().rss / 1e6))
+
+    with open_client(pipeline.settings, folder / "dask") as client, listening(sample):
+        report = pipeline.farm_chunks(lambda: client)
+    early = next(used for done, used in memory_mb if done >= chunks / 10)
+    return {
+        "chunks": report.numbers["chunks_computed"],
+        "farm_seconds": report.numbers["farm_seconds"],
+        "driver_memory_mb_after_a_tenth": round(early, 1),
+        "driver_memory_mb_at_the_end": round(memory_mb[-1][1], 1),
+        "failed_attempts": report.numbers["failed_attempts"],
+    }
+
+
+def measure(options: argparse.Namespace) -> None:
+    """All measurements, each in a folder of its own."""
+    figures: dict[str, Any] = {"machine": machine()}
+    with tempfile.TemporaryDirectory() as name:
+        for title, function in (
+            ("recovery", recovery),
+            ("resume", resume),
+            ("overhead", lambda folder: overhead(folder, options.overhead_chunks)),
+            ("many_chunks", lambda folder: many_chunks(folder, options.many_chunks)),
+        ):
+            figures[title] = function(Path(name) / title)
+            print(title, figures[title], flush=True)
+            shutil.rmtree(Path(name) / title)
+    write_json(REPORTS / "measured.json", figures)
+
+
+# What the tests of the suite do: the test's name up to "[", the fault in a reader's words, and what becomes of the run.
+SURVIVED, STOPPED = "survived", "stopped cleanly, resumed"
+FAULTS = {
+    "test_a_chunk_that_fails_once_is_tried_again": ("worker killed, exits, raises, hangs once", SURVIVED),
+    "test_a_worker_that_crashes_costs_one_attempt": ("segfault, SIGTERM, sys.exit in a worker", SURVIVED),
+    "test_all_workers_at_once_are_killed_and_come_back": ("all workers killed at once", SURVIVED),
+    "test_a_worker_that_hangs_and_ignores_sigterm_is_restarted": ("worker hangs and ignores SIGTERM", SURVIVED),
+    "test_a_stopped_worker_that_never_goes_on_is_replaced": ("worker stopped for good (SIGSTOP)", SURVIVED),
+    "test_a_stopped_worker_that_goes_on_in_time_costs_nothing": ("worker stopped for a while", SURVIVED),
+    "test_a_worker_given_up_for_dead_that_goes_on_doubles_nothing": ("worker given up for dead goes on", SURVIVED),
+    "test_clocks_that_differ_and_jump_change_nothing": ("clocks days apart, and jumping", SURVIVED),
+    "test_a_chunk_that_always_fails_stops_the_run_and_the_rest_is_kept": ("worker killed every time", STOPPED),
+    "test_a_chunk_that_takes_too_much_memory_is_matched_in_parts": ("chunk takes its worker's memory", SURVIVED),
+    "test_a_row_that_cannot_be_matched_is_set_aside_with_its_reason": ("row that always raises", SURVIVED),
+    "test_the_same_command_on_another_scheduler_resumes": ("scheduler killed", STOPPED),
+    "test_a_driver_killed_in_a_stage_resumes": ("driver killed at a stage's commit", STOPPED),
+    "test_a_driver_killed_while_chunks_are_out_resumes": ("driver killed while chunks are out", STOPPED),
+    "test_a_full_disk_stops_the_run_and_leaves_nothing_half": ("disk full (tmpfs), by step", STOPPED),
+    "test_a_full_disk_is_one_clear_line_on_the_terminal": ("disk full, Dagster's history on it", STOPPED),
+    "test_a_disk_that_becomes_read_only_stops_the_run_and_what_was_published_stays": ("disk read-only", STOPPED),
+    "test_what_was_told_to_be_finished_survives_a_power_cut": ("power cut (ext4 without its journal)", STOPPED),
+    "test_a_damaged_checkpoint_is_reported_and_only_its_chunk_is_computed_again": ("damaged checkpoint", SURVIVED),
+    "test_a_damaged_chunk_is_never_matched_and_is_made_anew": ("damaged chunk file", STOPPED),
+    "test_a_worker_that_finds_another_index_stops_the_run_at_once": ("worker sees another index", STOPPED),
+    "test_workers_that_leave_and_join_during_the_run_change_nothing": ("workers leave and join", SURVIVED),
+    "test_poison_rows_are_taken_and_change_nothing_for_others": ("poison rows of 14 kinds", SURVIVED),
+    "test_a_file_that_is_poison_is_refused": ("files that are poison", "refused before work starts"),
+    "test_a_run_under_faults_warns_and_publishes_the_same_bytes": ("half of all attempts fail", SURVIVED),
+}
+
+
+def suite(_options: argparse.Namespace) -> None:
+    """Run the fault suite; keep how many cases of each test passed, failed or were skipped."""
+    with tempfile.TemporaryDirectory() as name:
+        report = Path(name) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "-m", "faults", f"--junitxml={report}"]
+        subprocess.run(command, cwd=ROOT, check=False)
+        cases: dict[str, Counter[str]] = {}
+        for case in ET.parse(report).getroot().iter("testcase"):
+            children = {child.tag for child in case}
+            outcome = "skipped" if "skipped" in children else "failed" if children & {"failure", "error"} else "passed"
+            cases.setdefault(case.get("name", "").split("[")[0], Counter())[outcome] += 1
+    write_json(REPORTS / "suite.json", {"machine": machine(), "cases": {name: dict(n) for name, n in cases.items()}})
+
+
+def render(_options: argparse.Namespace) -> None:
+    """Write the document from the figures."""
+    measured, soak, cases = (read_json(REPORTS / f"{name}.json") for name in ("measured", "soak", "suite"))
+    DOCUMENT.write_text(document(measured, soak, cases["cases"]), "utf-8")
+
+
+def document(measured: dict[str, Any], soak: dict[str, Any], cases: dict[str, dict[str, int]]) -> str:
+    """The text of ``docs/reliability.md``."""
+    recovered, resumed = measured["recovery"], measured["resume"]
+    cost, many, machine_ = measured["overhead"], measured["many_chunks"], measured["machine"]
+    redone = soak["matcher_calls"] - soak["schedules"] * soak["chunks_per_schedule"]
+    struck = sum(soak["faults"].values()) + sum(soak["failed_attempts"].values())
+    growth = many["driver_memory_mb_at_the_end"] - many["driver_memory_mb_after_a_tenth"]
+    rows = [
+        (
+            "schedules of the soak with lost or doubled rows, other bytes, or a hang",
+            "0",
+            f"{soak['schedules_wrong']} of {soak['schedules']}",
+        ),
+        (
+            "chunks done again when all workers are killed",
+            f"at most the {recovered['chunks_in_flight']} in flight",
+            str(recovered["chunks_redone"]),
+        ),
+        ("from a worker's return to its lost chunk under way", "at most 10 s", f"{recovered['recovery_seconds']} s"),
+        (
+            "the command on a finished run, beyond start-up",
+            "at most 5 s",
+            f"{resumed['beyond_start_up_seconds']} s (start-up {resumed['start_up_seconds']} s)",
+        ),
+        (
+            f"farm of {cost['chunks']:,} chunks of {cost['chunk_rows']:,} rows against the same in one process",
+            "at most 5 % more",
+            f"{100 * cost['overhead_share']:+.1f} % ({cost['farm_seconds']:.0f} s against "
+            f"{cost['one_process_seconds']:.0f} s)",
+        ),
+        (
+            f"driver's memory over {many['chunks']:,} chunks of one row, from a tenth of them to the end",
+            "flat",
+            f"{growth:+.0f} MB ({many['driver_memory_mb_after_a_tenth']:.0f} to "
+            f"{many['driver_memory_mb_at_the_end']:.0f} MB, {many['farm_seconds']:.0f} s)",
+        ),
+    ]
+    faults = [
+        (fault, sum(cases[name].values()), cases[name].get("passed", 0), cases[name].get("skipped", 0), end)
+        for name, (fault, end) in FAULTS.items()
+        if name in cases
+    ]
+    return "\n".join(
+        [
+            "# Reliability",
+            "",
+            "Made by `python -m scripts.reliability render` from the figures in `reports/reliability/`.",
+            f"Machine: {machine_['cpu_count']} cores, {machine_['memory_gb']} GB, {machine_['system']}, Python "
+            f"{machine_['python']}.",
+            "",
+            "| figure | aim | measured |",
+            "|---|---|---|",
+            *(f"| {figure} | {aim} | {found} |" for figure, aim, found in rows),
+            "",
+            "## Faults on purpose",
+            "",
+            "Each case ends by comparing the published bytes with those of an undisturbed run, and counts the calls of",
+            "the matcher chunk by chunk (`make test-faults`). A case that did not pass and was not skipped failed.",
+            "",
+            "| fault | cases | passed | skipped | what becomes of the run |",
+            "|---|---|---|---|---|",
+            *(f"| {fault} | {tried} | {passed} | {skipped} | {end} |" for fault, tried, passed, skipped, end in faults),
+            "",
+            "## Soak",
+            "",
+            f"{soak['schedules']} random schedules with {soak['drivers']} drivers on one cluster of real processes,",
+            f"seed {soak['seed']} (`make soak`): {struck} faults struck, a run stopped cleanly and went on",
+            f"{soak['clean_stops']} times, {redone} chunks were computed again beside the "
+            f"{soak['schedules'] * soak['chunks_per_schedule']:,} that had to be.",
+            f"Seconds per schedule: {soak['seconds_median']} (median), {soak['seconds_longest']} (longest).",
+            "",
+            "| what was done | times |",
+            "|---|---|",
+            *(f"| {kind} | {number} |" for kind, number in soak["faults"].items()),
+            *(f"| attempts that failed ({kind}), of drivers that came to their end | {number} |"
+              for kind, number in soak["failed_attempts"].items()),
+            "",
+        ]
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Measure, run the suite, or render."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True)
+    for command in (measure, suite, render):
+        adding = commands.add_parser(command.__name__, help=command.__doc__)
+        adding.set_defaults(command=command)
+        if command is measure:
+            adding.add_argument("--overhead-chunks", type=int, default=OVERHEAD_CHUNKS)
+            adding.add_argument("--many-chunks", type=int, default=MANY_CHUNKS)
+    options = parser.parse_args()
+    options.command(options)
+
+
+if __name__ == "__main__":
+    main()
