@@ -103,8 +103,8 @@ def until(condition: Callable[[], bool]) -> float:
 
 
 def recovery(folder: Path) -> dict[str, Any]:
-    """Kill all workers in the middle of the farm: seconds until a worker is back, from then until a lost chunk is worked
-    on again, and chunks that are computed twice."""
+    """Kill all workers in the middle of the farm: seconds until a worker is back, from then until a lost chunk is
+    worked on again, and chunks that are computed twice."""
     pipeline = CountedPipeline(known_settings(folder, chunk_size=4), folder / "ledger")
     (folder / "ledger").mkdir(parents=True)
     prepare(pipeline)
