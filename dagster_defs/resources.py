@@ -10,7 +10,6 @@ from distributed import Client
 from pydantic import Field, PrivateAttr
 
 from enrich_dist.cluster import ClusterStart
-from enrich_dist.cluster_kinds import check_cluster
 from enrich_dist.lock import locked
 from enrich_dist.matching.warm import warm_up
 from enrich_dist.observe.status import all_chunks_finished
@@ -60,7 +59,6 @@ class DaskCluster(dg.ConfigurableResource):  # type: ignore[type-arg]
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["DaskCluster"]:
         """Start the cluster, and close it when the run ends."""
         pipeline = self.settings.pipeline(_run_id(context))
-        check_cluster(pipeline.settings)
         directory = pipeline.directory
         with ClusterStart(pipeline.settings, directory.scratch / "dask", directory.root, prepare=warm_up) as start:
             if not all_chunks_finished(directory):

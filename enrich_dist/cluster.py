@@ -123,6 +123,8 @@ class ClusterStart:
         return client
 
     def __enter__(self) -> ClusterStart:
+        # Here, in the thread of the caller: the packages of some kinds can only be imported in the main one.
+        check_cluster(self._settings)
         remove_note(self._work_dir)
         return self
 

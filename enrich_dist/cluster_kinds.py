@@ -11,8 +11,11 @@ import difflib
 import importlib.util
 import inspect
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,9 +140,22 @@ def register_kinds() -> None:
     }  # fmt: skip
 
 
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep what Ctrl-C and SIGTERM do: dask-jobqueue, when it is imported, has them end the process at once."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
 def _parameters(kind: ClusterKind) -> set[str]:
     """The named parameters of the cluster class, and of the job class that it hands the rest to."""
-    cluster_class = getattr(importlib.import_module(kind.module), kind.cluster_class)
+    with _own_signals():
+        cluster_class = getattr(importlib.import_module(kind.module), kind.cluster_class)
     sources: list[Any] = [cluster_class]
     if inspect.isclass(cluster_class):
         job_class = getattr(cluster_class, "job_cls", None)

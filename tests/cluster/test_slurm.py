@@ -12,7 +12,9 @@ from distributed import Client
 
 from enrich_dist.files import read_json
 from tests.cluster.hosts import Certificates, wait_until
+from tests.cluster.paced import calls
 from tests.cluster.slurm import no_slurm, slurm
+from tests.cluster.test_scaling import CHUNKS, PacedRun, scale
 from tests.conftest import REPOSITORY, enrich_dist, run_steps
 from tests.known import settings, write_inputs
 from tests.published import published_bytes
@@ -67,6 +69,35 @@ cluster:
     assert {record["memory_limit_bytes"] for record in records} == {700_000_000}
     # The jobs end with the run.
     wait_until(lambda: _jobs(environment) == "", "the queue to be empty")
+
+
+def test_jobs_are_added_and_ended_while_a_run_works(
+    tmp_path: Path, environment: dict[str, str], client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = settings(tmp_path / "here")
+    run_steps(here, lambda: client)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    options = f"{{queue: test, local_directory: {tmp_path}, scheduler_options: {{host: 127.0.0.1}}}}"
+    run = PacedRun(
+        tmp_path, "cluster.kind=slurm", "cluster.allow_insecure=true", "cluster.n_workers=1",
+        "memory_threshold_mb=700", f"cluster.options={options}",
+    )  # fmt: skip
+    with run.running():
+        run.hold()
+        run.wait(lambda: calls(run.ledger), "the first chunk")
+        up = scale(run, 2)
+        run.wait(lambda: len(run.processes_at_work()) == 2, "a chunk on each of two jobs")
+        down = scale(run, 1)
+        run.release()
+        farm = run.end()
+
+    assert up.returncode == 0, up.stderr
+    assert down.returncode == 0, down.stderr
+    assert published_bytes(run.work_dir) == published_bytes(here.paths.work_dir)
+    assert farm["failed_attempts"] == 0
+    assert len(calls(run.ledger)) == CHUNKS + 1  # what was in flight on the one that left
+    assert "works without TLS (cluster.allow_insecure)" in run.said()
 
 
 def _jobs(environment: dict[str, str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,18 @@ def test_an_option_that_a_kind_does_not_take_is_named_with_a_remedy(
 ) -> None:
     with pytest.raises(SettingsError, match=message):
         check_cluster(of_kind(kind, options))
+
+
+def test_checking_a_kind_leaves_ctrl_c_as_it_was() -> None:
+    # In a process of its own: what is imported once does no further harm.
+    asked = (
+        "import signal; from enrich_dist.cluster_kinds import check_cluster; from enrich_dist.settings import Settings;"
+        "check_cluster(Settings(cluster={'kind': 'slurm', 'allow_insecure': True, 'options': {'queue': 'x'}}));"
+        "import dask_jobqueue;"
+        "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler;"
+        "assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL"
+    )
+    subprocess.run([sys.executable, "-c", asked], check=True, timeout=120)
 
 
 def test_a_package_that_is_missing_is_named() -> None:
