@@ -39,6 +39,7 @@ from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings
 from enrich_dist.worker import run_chunk
 from scripts.soak import CountedPipeline
+from tests.faults.processes import CommandLineCluster
 from tests.known import settings as known_settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -110,8 +111,10 @@ def recovery(folder: Path) -> dict[str, Any]:
     prepare(pipeline)
     ledger = AttemptLedger(pipeline.directory.attempts)
     times: dict[str, float] = {}
-    with open_client(Settings(), folder / "dask") as client:
-        address = client.scheduler_info()["address"]
+    with (
+        CommandLineCluster(folder / "dask", workers=2) as cluster,
+        Client(cluster.address, set_as_default=False) as client,
+    ):
 
         def strike() -> None:
             until(lambda: len(list(pipeline.directory.checkpoints.glob("[0-9a-f]*.json"))) >= 4)
@@ -120,7 +123,7 @@ def recovery(folder: Path) -> dict[str, Any]:
             for pid in victims:
                 os.kill(pid, signal.SIGKILL)
             killed = time.monotonic()
-            with Client(address, set_as_default=False) as watching:
+            with Client(cluster.address, set_as_default=False) as watching:
                 restarted = until(lambda: bool(watching.scheduler_info(n_workers=-1)["workers"].keys() - before))
             again = until(lambda: any(marker.pid not in victims for marker in ledger.markers()))
             times.update(restart_seconds=restarted - killed, recovery_seconds=max(0.0, again - restarted))
