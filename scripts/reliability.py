@@ -39,6 +39,7 @@ from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings
 from enrich_dist.worker import run_chunk
 from scripts.soak import CountedPipeline
+from tests.faults.processes import CommandLineCluster
 from tests.known import settings as known_settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,15 +104,17 @@ def until(condition: Callable[[], bool]) -> float:
 
 
 def recovery(folder: Path) -> dict[str, Any]:
-    """Kill all workers in the middle of the farm: seconds until a worker is back, from then until a lost chunk is
-    worked on again, and chunks that are computed twice."""
+    """Kill all workers in the middle of the farm: seconds until a worker is back, from then until a chunk is worked on
+    again, and chunks that are computed twice."""
     pipeline = CountedPipeline(known_settings(folder, chunk_size=4), folder / "ledger")
     (folder / "ledger").mkdir(parents=True)
     prepare(pipeline)
     ledger = AttemptLedger(pipeline.directory.attempts)
     times: dict[str, float] = {}
-    with open_client(Settings(), folder / "dask") as client:
-        address = client.scheduler_info()["address"]
+    with (
+        CommandLineCluster(folder / "dask", workers=2) as cluster,
+        Client(cluster.address, set_as_default=False) as client,
+    ):
 
         def strike() -> None:
             until(lambda: len(list(pipeline.directory.checkpoints.glob("[0-9a-f]*.json"))) >= 4)
@@ -120,7 +123,7 @@ def recovery(folder: Path) -> dict[str, Any]:
             for pid in victims:
                 os.kill(pid, signal.SIGKILL)
             killed = time.monotonic()
-            with Client(address, set_as_default=False) as watching:
+            with Client(cluster.address, set_as_default=False) as watching:
                 restarted = until(lambda: bool(watching.scheduler_info(n_workers=-1)["workers"].keys() - before))
             again = until(lambda: any(marker.pid not in victims for marker in ledger.markers()))
             times.update(restart_seconds=restarted - killed, recovery_seconds=max(0.0, again - restarted))
@@ -258,11 +261,11 @@ FAULTS = {
 }
 
 
-def suite(_options: argparse.Namespace) -> None:
+def suite(options: argparse.Namespace) -> None:
     """Run the fault suite; keep how many cases of each test passed, failed or were skipped."""
     with tempfile.TemporaryDirectory() as name:
         report = Path(name) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "-m", "faults", f"--junitxml={report}"]
+        command = [sys.executable, "-m", "pytest", "-q", "-m", options.select, f"--junitxml={report}"]
         subprocess.run(command, cwd=ROOT, check=False)
         cases: dict[str, Counter[str]] = {}
         for case in ET.parse(report).getroot().iter("testcase"):
@@ -366,6 +369,8 @@ def main() -> None:
     for command in (measure, suite, render):
         adding = commands.add_parser(command.__name__, help=command.__doc__)
         adding.set_defaults(command=command)
+        if command is suite:
+            adding.add_argument("--select", default="faults", help="an expression of pytest's markers")
         if command is measure:
             adding.add_argument("--overhead-chunks", type=int, default=OVERHEAD_CHUNKS)
             adding.add_argument("--many-chunks", type=int, default=MANY_CHUNKS)
