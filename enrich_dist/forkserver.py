@@ -13,9 +13,16 @@ import multiprocessing.forkserver
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Final
+
+from enrich_dist.budget import MatchMemory
 
 # One thread per worker; libraries must not start more behind its back. They read this when they are imported.
 WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ARROW_IO_THREADS": "2"}
+# What a forked worker holds less than one that was started from nothing: pages of libraries that it never touches, and
+# memory that was only needed to load them. Measured by scripts/measure_memory.py; docs/memory.md has the table.
+UNTOUCHED_BYTES: Final = 104_000_000
 _METHOD = "forkserver"
 _PRELOAD = "enrich_dist.preload"
 
@@ -23,6 +30,13 @@ _PRELOAD = "enrich_dist.preload"
 def available() -> bool:
     """Whether this system can fork workers."""
     return _METHOD in multiprocessing.get_all_start_methods()
+
+
+def as_started(memory: MatchMemory, *, local: bool) -> MatchMemory:
+    """What matching takes of a worker of ours (``local``: forked where the system can), or of others."""
+    if not (local and available()):
+        return memory
+    return replace(memory, process_bytes=memory.process_bytes - UNTOUCHED_BYTES)
 
 
 def begin() -> None:

@@ -24,6 +24,7 @@ from enrich_dist.errors import SourceError
 from enrich_dist.farm import Farm, FarmOutcome, WorkerMemory, memory_per_worker
 from enrich_dist.faults import Faults
 from enrich_dist.files import directory_name, document_digest, file_digest, text_digest
+from enrich_dist.forkserver import as_started
 from enrich_dist.matching import weights
 from enrich_dist.matching.config import ENGINE_VERSION as MATCHING_VERSION
 from enrich_dist.matching.index import build_index, open_index
@@ -384,7 +385,10 @@ class Pipeline:
         index = open_verified(self.directory.output("award_companies", "index"))
         matcher = self.matcher()
         matcher_key = matcher.key()
-        memory = matcher.memory(sum(entry["bytes"] for entry in index.files.values()))
+        memory = as_started(
+            matcher.memory(sum(entry["bytes"] for entry in index.files.values())),
+            local=self.settings.cluster.kind == "local",
+        )
         faults = self._faults()
         tasks = [
             ChunkTask(

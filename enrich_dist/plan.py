@@ -20,6 +20,7 @@ import pyarrow as pa
 from enrich_dist.budget import Projection, fitted, project
 from enrich_dist.chunks import file_bytes
 from enrich_dist.errors import SourceError
+from enrich_dist.forkserver import as_started
 from enrich_dist.matching.blocking import Pairs, Prepared, candidate_pairs, prepare
 from enrich_dist.matching.blocks import Block, BlockCounts
 from enrich_dist.matching.compare import compare
@@ -131,7 +132,8 @@ def make_plan(settings: Settings, sample_rows: int = SAMPLE_ROWS) -> RunPlan:
 
 def _projection(settings: Settings, *, chunk_rows: int, row_bytes: float, index_bytes: int) -> Projection:
     """A worker's peak, in the batches that a run would be done in."""
-    memory = OrganisationMatcher(settings.matching.candidates()).memory(index_bytes)
+    matcher = OrganisationMatcher(settings.matching.candidates())
+    memory = as_started(matcher.memory(index_bytes), local=settings.cluster.kind == "local")
 
     def in_batches(batch_rows: int) -> Projection:
         chunk_bytes = round(chunk_rows * row_bytes)
