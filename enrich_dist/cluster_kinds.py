@@ -55,10 +55,10 @@ class ClusterKind:
     cluster_class: str
     reserved: Mapping[str, str]
     """Options that may not be set, with what to set instead."""
+    scratch_option: str | None = None
+    """The option that names a directory for its own files, which would else be written where the run was started."""
     further_module: str | None = None
     """Needed besides, and of the same name as its package."""
-    scales: bool = True
-    """Whether workers can be added while it runs."""
 
 
 def dask_config(settings: Settings) -> dict[str, Any]:
@@ -88,8 +88,8 @@ def resource_config(settings: Settings, scratch: Path) -> dict[str, Any]:
         return {"client": {**client, "address": cluster.address}}
     kind = KINDS[cluster.kind]
     options = kind.options(settings)
-    if cluster.kind == "local":
-        options["local_directory"] = str(scratch)
+    if kind.scratch_option:
+        options.setdefault(kind.scratch_option, str(scratch))
     return {"cluster": {kind.resource: options}, "client": client}
 
 
@@ -274,16 +274,16 @@ _KUBERNETES_RESERVED = _reserved(resources=_MEMORY, worker_command=_THREAD, shut
 
 def _job_kind(resource: str, cluster_class: str) -> ClusterKind:
     reserved = {name: why for name, why in _JOBS_RESERVED.items() if name != "project" or resource in _RENAMED_PROJECT}
-    return ClusterKind(resource, _jobs, "dask_jobqueue", "dask-jobqueue", cluster_class, reserved)
+    return ClusterKind(resource, _jobs, "dask_jobqueue", "dask-jobqueue", cluster_class, reserved, "log_directory")
 
 
 KINDS: Mapping[ClusterKindName, ClusterKind] = {
-    "local": ClusterKind("local", _local, "distributed", "distributed", "LocalCluster", {}),
+    "local": ClusterKind("local", _local, "distributed", "distributed", "LocalCluster", {}, "local_directory"),
     "ssh": ClusterKind(
         "ssh", _ssh, "distributed", "distributed", "SSHCluster",
         _reserved(n_workers="List a host for each worker in hosts.", worker_class="A worker needs its nanny.",
                   kwargs="It is set by enrich_dist."),
-        further_module="asyncssh", scales=False,
+        further_module="asyncssh",
     ),
     "slurm": _job_kind("slurm", "SLURMCluster"),
     "pbs": _job_kind("pbs", "PBSCluster"),

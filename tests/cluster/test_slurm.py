@@ -49,7 +49,6 @@ cluster:
   options:
     queue: test
     walltime: "00:30:00"
-    log_directory: {tmp_path / "logs"}
     local_directory: {tmp_path}
     scheduler_options: {{host: 127.0.0.1}}
 """,
@@ -58,7 +57,10 @@ cluster:
 
     there = enrich_dist("run", "--config", config, **environment)
 
-    logs = "\n".join(path.read_text("utf-8", errors="replace")[-2000:] for path in (tmp_path / "logs").glob("*"))
+    logs = "\n".join(
+        path.read_text("utf-8", errors="replace")[-2000:]
+        for path in (tmp_path / "there" / "scratch" / "dask").glob("*.err")
+    )
     assert there.returncode == 0, f"{there.stderr}\n{logs}"
     assert published_bytes(tmp_path / "there") == published_bytes(here.paths.work_dir)
     farm = read_json(tmp_path / "there" / "steps" / "chunk_matches.json")

@@ -145,6 +145,7 @@ def test_a_job_has_the_memory_limit_one_thread_and_tls(
     [(resource, options)] = resource_config(settings, tmp_path)["cluster"].items()
     assert KINDS[kind].resource == resource  # type: ignore[index]
     assert options["n_workers"] == 3
+    assert options["log_directory"] == str(tmp_path)  # nothing is written outside the work directory
     own = {name: value for name, value in options.items() if name not in ("n_workers", "scheduler_options")}
 
     script = job_class("tls://scheduler:1", name="w", **own).job_script()
