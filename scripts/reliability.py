@@ -83,7 +83,7 @@ def generated(folder: Path, rows: int, chunk_size: int) -> Settings:
     if not recipients.exists():
         folder.mkdir(parents=True, exist_ok=True)
         write_recipients(recipients, rows=rows, seed=SEED, sample=SAMPLE / "recipients.parquet")
-        write_awards(awards, companies=COMPANIES, recipients=recipients, seed=SEED)
+        write_awards(awards, companies=min(COMPANIES, rows // 10), recipients=recipients, seed=SEED)
     return Settings(
         inputs={"awards": awards, "recipients": recipients},
         paths={"work_dir": folder / "work"},
