@@ -228,7 +228,7 @@ def _match_isolating(
                 *_match_isolating(matcher, index, recipients.slice(0, half), quarantined),
                 *_match_isolating(matcher, index, recipients.slice(half), quarantined),
             ]
-        if len(quarantined) >= MAX_QUARANTINED_ROWS:
+        if not len(recipients) or len(quarantined) >= MAX_QUARANTINED_ROWS:
             raise
         reason = f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS]
         quarantined.append({"source_row": recipients["source_row"][0].as_py(), "reason": reason})
