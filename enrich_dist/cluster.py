@@ -28,6 +28,9 @@ from enrich_dist.scaling import ScalingDesk, following_the_work, remove_note
 from enrich_dist.settings import Settings
 from enrich_dist.worker import run_aside
 
+# Workers have some seconds to end before they are killed; a result must not wait for a cluster that never closes.
+_CLOSE_SECONDS = 60.0
+
 
 @dataclass(frozen=True)
 class OpenCluster:
@@ -133,7 +136,13 @@ class ClusterStart:
     ) -> None:
         self._leave.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(_CLOSE_SECONDS)
+            if self._thread.is_alive():
+                emit(
+                    Notice(
+                        f"The cluster has not closed within {_CLOSE_SECONDS:.0f} s; its end is not waited for.", True
+                    )
+                )
 
     def _prepare_workers(self, client: Client) -> None:
         forked = self._settings.cluster.kind == "local" and forkserver.available()

@@ -28,8 +28,8 @@ from typing import Any
 from distributed import CancelledError, Client, Future, KilledWorker
 
 from enrich_dist.attempts import AttemptLedger, FailedAttempt, FailureKind, Marker
-from enrich_dist.checkpoints import CheckpointRecord
-from enrich_dist.errors import EnvironmentFailureError, FarmError, IndexMismatchError
+from enrich_dist.checkpoints import CheckpointRecord, CheckpointStore
+from enrich_dist.errors import CorruptionError, EnvironmentFailureError, FarmError, IndexMismatchError
 from enrich_dist.failures import classify
 from enrich_dist.observe.events import Notice, emit
 from enrich_dist.policy import RESUME, ChunkStory, Decision, FarmPolicy, decide
@@ -39,6 +39,8 @@ from enrich_dist.worker import ChunkTask, Matcher, run_chunk
 _IN_FLIGHT_PER_THREAD = 2
 _POLL_SECONDS = 1.0
 _IDLE_SECONDS = 0.1
+# A record is a few hundred bytes: a worker that does not hand it over by then has stopped.
+_RESULT_SECONDS = 5.0
 _RESTART_SECONDS = 60
 # A worker that stays paused with nothing under way there will not get better by itself.
 _PAUSED_RESTART_SECONDS = 30.0
@@ -200,7 +202,7 @@ class Farm:
             if flight is None:  # let go of: another attempt at the same chunk finished first, or it hung
                 continue
             task = flight.task
-            record, error = _result(future)
+            record, error = _result(future, task)
             if record is not None:
                 # Not left to the garbage collector: what is wanted and lost with its worker is computed again.
                 future.release()
@@ -423,15 +425,23 @@ class Farm:
             self._submit(replace(flight.task, attempt=attempt), without=taken)
 
 
-def _result(future: Future[Any]) -> tuple[CheckpointRecord | None, BaseException | None]:
+def _result(future: Future[Any], task: ChunkTask) -> tuple[CheckpointRecord | None, BaseException | None]:
     """What a future that is done brought: a record, or an error; neither where it was lost with the scheduler."""
-    try:
-        if future.status == "finished":
-            record: CheckpointRecord = future.result()
-            return record, None
+    if future.status != "finished":
         return None, None if future.cancelled() else future.exception()
-    except (KilledWorker, CancelledError, OSError) as error:  # its worker was lost before the record was fetched
-        return None, error if isinstance(error, KilledWorker) else None
+    try:
+        record: CheckpointRecord = future.result(timeout=_RESULT_SECONDS)
+    except (KilledWorker, CancelledError, OSError):  # its worker went silent or was lost, with the record not fetched
+        return _kept(task)
+    return record, None
+
+
+def _kept(task: ChunkTask) -> tuple[CheckpointRecord | None, BaseException | None]:
+    """The record as the store has it, which is the truth about a chunk."""
+    try:
+        return CheckpointStore(task.checkpoint_location).read_record(task.checkpoint_key), None
+    except (FileNotFoundError, CorruptionError) as error:
+        return None, error
 
 
 def _set_aside(task: ChunkTask, record: CheckpointRecord) -> str:

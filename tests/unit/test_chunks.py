@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from enrich_dist import chunks, schema
-from enrich_dist.errors import SourceError
+from enrich_dist.errors import EnvironmentFailureError, SourceError
 from enrich_dist.sources import recipients
 from enrich_dist.sources.recipients import RecipientBatch, read_recipients
 from enrich_dist.store import open_or_build
@@ -180,7 +180,7 @@ def test_a_full_disk_ends_all_threads(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(pq, "write_table", fails_at_third)
     source = odd_source(tmp_path / "r.parquet")
 
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(EnvironmentFailureError, match=r"no space left.*Make space"):
         open_or_build(
             tmp_path / "chunks",
             lambda directory: chunks.write_chunks(read_recipients(source, {}, batch_rows=10), directory),

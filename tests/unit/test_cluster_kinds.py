@@ -162,7 +162,7 @@ def test_a_job_has_the_memory_limit_one_thread_and_tls(
     assert "short" in script
     [exported] = [line for line in script.splitlines() if "DASK_INTERNAL_INHERIT_CONFIG" in line]
     inherited = dask.config.deserialize(exported.partition("=")[2])
-    assert dask.config.get("distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS", config=inherited) == 1
+    assert dask.config.get("distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS", config=inherited) == "1"
     assert dask.config.get("distributed.comm.require-encryption", config=inherited) is True
 
 

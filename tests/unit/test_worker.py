@@ -25,15 +25,15 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
 
 
 def checkpoint(directory: Path, key: str) -> tuple[bytes, bytes]:
-    store = CheckpointStore(directory)
+    store = CheckpointStore(str(directory))
     return store.data_path(key).read_bytes(), store.counts_path(key).read_bytes()
 
 
 @pytest.mark.parametrize(("batch_rows", "parts"), [(1, 1), (7, 1), (54, 2), (10, 4)])
 def test_batches_and_parts_change_no_byte(planned: Pipeline, tmp_path: Path, batch_rows: int, parts: int) -> None:
     task = planned.tasks()[0]
-    whole = run_chunk(replace(task, checkpoint_directory=tmp_path / "whole"), planned.matcher())
-    small = replace(task, checkpoint_directory=tmp_path / "small", batch_rows=batch_rows, parts=parts)
+    whole = run_chunk(replace(task, checkpoint_location=str(tmp_path / "whole")), planned.matcher())
+    small = replace(task, checkpoint_location=str(tmp_path / "small"), batch_rows=batch_rows, parts=parts)
 
     record = run_chunk(small, planned.matcher())
 
@@ -49,4 +49,4 @@ def test_a_chunk_all_of_whose_rows_were_rejected_is_a_chunk(planned: Pipeline) -
     record = run_chunk(task, planned.matcher())
 
     assert (record.rows_in, record.candidates) == (0, 0)
-    assert CheckpointStore(planned.directory.checkpoints).read_record(task.checkpoint_key) == record
+    assert CheckpointStore(str(planned.directory.checkpoints)).read_record(task.checkpoint_key) == record
