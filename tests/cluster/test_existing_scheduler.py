@@ -135,6 +135,7 @@ def test_a_client_of_another_authority_is_refused_and_told(tmp_path: Path, clust
     assert "Traceback" not in failed.stderr
 
 
+@pytest.mark.long
 def test_no_scheduler_is_one_clear_line(tmp_path: Path) -> None:
     awards, recipients = write_inputs(tmp_path / "inputs")
 

@@ -22,6 +22,7 @@ def arguments(folder: Path) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_in_a_terminal_the_bar_moves_in_its_place(tmp_path: Path) -> None:
     printed = run_in_terminal(["enrich-dist", *arguments(tmp_path)], tmp_path, exit_code=0)
 
@@ -33,6 +34,7 @@ def test_in_a_terminal_the_bar_moves_in_its_place(tmp_path: Path) -> None:
     assert " left" in printed
 
 
+@pytest.mark.long
 def test_elsewhere_plain_lines_tell_progress_and_no_cursor_codes(tmp_path: Path) -> None:
     done = enrich_dist(*arguments(tmp_path))
 

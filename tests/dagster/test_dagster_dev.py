@@ -100,6 +100,7 @@ mutation($job: JobOrPipelineSelector!) {
 """
 
 
+@pytest.mark.long
 def test_the_ui_has_the_command_lines_run_and_launches_the_same_job(project: Path, address: str) -> None:
     [first] = wait_until(lambda: runs(address))
     assert (first["jobName"], first["status"]) == ("enrich", "SUCCESS")

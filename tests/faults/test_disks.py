@@ -63,7 +63,7 @@ def mounted(directory: Path, *arguments: str | Path) -> Iterator[None]:
 def assert_whole(work_dir: Path) -> None:
     """Whatever stands under a final name can be believed."""
     store = CheckpointStore(work_dir / "checkpoints")
-    for record in store.directory.glob("[0-9a-f]*.json"):
+    for record in Path(store.location).glob("[0-9a-f]*.json"):
         store.read_record(record.stem)
     for kind in ("awards", "companies", "index", "chunks", "results", "published"):
         for directory in (work_dir / kind).glob(f"[!.]*/{MANIFEST}"):

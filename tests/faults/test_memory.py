@@ -89,6 +89,7 @@ class HungryPipeline(Pipeline):
         return Hungry(super().matcher(), ledger, full_rows=self.settings.matching.batch_rows)
 
 
+@pytest.mark.long
 def test_a_run_short_of_memory_takes_smaller_batches_and_publishes_the_same(
     tmp_path: Path, undisturbed: dict[str, str]
 ) -> None:
