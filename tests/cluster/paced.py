@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from enrich_dist.budget import MatchMemory
 from enrich_dist.cluster import ClusterStart
 from enrich_dist.lock import locked
 from enrich_dist.observe.events import Event, Notice, listening
@@ -39,6 +40,10 @@ class Paced:
     def key(self) -> str:
         """The key of the matcher that works: pace changes no result."""
         return self.inner.key()
+
+    def memory(self, index_bytes: int) -> MatchMemory:
+        """As the matcher that works."""
+        return self.inner.memory(index_bytes)
 
     def open_index(self, directory: Path) -> Any:
         """As the matcher that works."""

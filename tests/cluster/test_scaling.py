@@ -180,7 +180,7 @@ _NO_MOUNTS = no_mounts()
 
 @pytest.mark.long
 @pytest.mark.skipif(_NO_MOUNTS is not None, reason=_NO_MOUNTS or "")
-def test_a_late_worker_that_does_not_see_the_index_stops_the_run_and_says_why(
+def test_a_late_worker_that_does_not_see_the_index_is_sent_away_and_the_run_goes_on(
     tmp_path: Path, undisturbed: dict[str, str]
 ) -> None:
     with DaskProcesses(tmp_path / "dask", Host()) as processes:
@@ -190,22 +190,18 @@ def test_a_late_worker_that_does_not_see_the_index_stops_the_run_and_says_why(
         )
         with run.running():
             run.wait(lambda: len(calls(run.ledger)) >= 2, "the first chunks")
+            run.hold()
             processes.start_worker("blind", Host(hidden=run.work_dir / "index"))
-            run.process.wait(timeout=120)
-            stopped = run.said()
-        assert run.process.returncode == 1
-        assert f"IndexMismatchError: The index at {run.work_dir / 'index'}" in stopped
-        assert "Check that every worker sees paths.work_dir under the same path" in stopped
-        finished = len(list((run.work_dir / "checkpoints").glob("[0-9a-f]*.json")))
-        assert 1 <= finished < CHUNKS
-
-        processes.processes["blind"].terminate()
-        processes.processes["blind"].wait(timeout=60)
-        with run.running():
+            run.wait(lambda: "takes no more work" in run.said(), "a word on the worker")
+            run.release()
             farm = run.end()
+            said = run.said()
 
+    assert f"The index at {run.work_dir / 'index'}" in said
+    assert "Check that every worker sees paths.work_dir under the same path" in said
+    assert farm["failed_attempts"] == farm["failed_attempts_configuration"] >= 1
+    assert len(calls(run.ledger)) == CHUNKS
     assert published_bytes(run.work_dir) == undisturbed
-    assert CHUNKS - farm["chunks_computed"] >= finished
 
 
 def test_without_a_run_there_is_nothing_to_scale(tmp_path: Path) -> None:
