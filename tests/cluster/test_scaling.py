@@ -23,6 +23,7 @@ from tests.published import published_bytes
 
 pytestmark = pytest.mark.cluster
 CHUNKS = 28  # 55 recipients in chunks of 2
+CALLED = 27  # the one row of the last chunk was rejected: nothing is matched there
 
 
 class PacedRun:
@@ -123,10 +124,10 @@ def test_one_worker_then_three_then_one_and_nothing_is_lost(tmp_path: Path, undi
     assert farm["failed_attempts"] == 0
     assert farm["chunks_computed"] == CHUNKS
     again = Counter(row for row, _ in calls(run.ledger))
-    assert len(again) == CHUNKS
+    assert len(again) == CALLED
     assert set(before.values()) == {1}
     # What was in flight on the two that left, and nothing else.
-    assert sum(again.values()) == CHUNKS + 2
+    assert sum(again.values()) == CALLED + 2
     assert max(again.values()) == 2
     assert not note.exists()
     assert not (run.work_dir / WISH_FILE).exists()
@@ -172,7 +173,7 @@ def test_the_workers_of_others_are_scaled_by_them_and_join_or_leave_at_any_time(
     assert f"Start further workers with `dask worker {processes.address}`" in refused.stderr
     assert published_bytes(run.work_dir) == undisturbed
     assert farm["chunks_computed"] == CHUNKS
-    assert len({row for row, _ in calls(run.ledger)}) == CHUNKS
+    assert len({row for row, _ in calls(run.ledger)}) == CALLED
 
 
 _NO_MOUNTS = no_mounts()
@@ -200,7 +201,7 @@ def test_a_late_worker_that_does_not_see_the_index_is_sent_away_and_the_run_goes
     assert f"The index at {run.work_dir / 'index'}" in said
     assert "Check that every worker sees paths.work_dir under the same path" in said
     assert farm["failed_attempts"] == farm["failed_attempts_configuration"] >= 1
-    assert len(calls(run.ledger)) == CHUNKS
+    assert len(calls(run.ledger)) == CALLED
     assert published_bytes(run.work_dir) == undisturbed
 
 

@@ -14,7 +14,7 @@ from enrich_dist.files import read_json
 from tests.cluster.hosts import Certificates, wait_until
 from tests.cluster.paced import calls
 from tests.cluster.slurm import no_slurm, slurm
-from tests.cluster.test_scaling import CHUNKS, PacedRun, scale
+from tests.cluster.test_scaling import CALLED, PacedRun, scale
 from tests.conftest import REPOSITORY, enrich_dist, run_steps
 from tests.known import settings, write_inputs
 from tests.published import published_bytes
@@ -98,7 +98,7 @@ def test_jobs_are_added_and_ended_while_a_run_works(
     assert down.returncode == 0, down.stderr
     assert published_bytes(run.work_dir) == published_bytes(here.paths.work_dir)
     assert farm["failed_attempts"] == 0
-    assert len(calls(run.ledger)) == CHUNKS + 1  # what was in flight on the one that left
+    assert len(calls(run.ledger)) == CALLED + 1  # what was in flight on the one that left
     assert "works without TLS (cluster.allow_insecure)" in run.said()
 
 
