@@ -17,7 +17,7 @@ test: $(DEV_STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not browser and not long"
 
 test-long: $(DEV_STAMP)
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "long and not browser"
 
 # All that goes wrong on purpose, with real processes (some need root: they mount file systems).
 test-faults: $(DEV_STAMP) test-injected-faults

@@ -34,6 +34,7 @@ class EnrichSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Hold the work directory while the run is executed."""
         run_id = _run_id(context)
         with locked(self.pipeline(run_id).directory.root, run_id=run_id, what="a Dagster run"):
+            self.pipeline(run_id).directory.clear_leftovers()
             yield self
 
     def load(self) -> LoadedSettings:

@@ -183,7 +183,16 @@ class Farm:
         # A name of its own for every attempt: Dask must never answer with an earlier one.
         name = f"chunk-{task.chunk_id}-attempt-{task.attempt}-{time.monotonic_ns()}"
         workers = sorted(self._watch.present - without) if without else None
-        future = self._client.submit(run_chunk, task, self._matcher, key=name, pure=False, workers=workers or None)
+        # Were those workers gone when the scheduler looks, others may have it.
+        future = self._client.submit(
+            run_chunk,
+            task,
+            self._matcher,
+            key=name,
+            pure=False,
+            workers=workers or None,
+            allow_other_workers=bool(workers),
+        )
         self._in_flight[future] = _Flight(task, time.monotonic())
         future.add_done_callback(self._done.put)
 
@@ -238,7 +247,6 @@ class Farm:
         if not self._outcome.records or error.worker is None:
             raise error
         if error.worker not in self._unfit:
-            self._unfit.add(error.worker)
             emit(Notice(f"Worker {error.worker} takes no more work: {error}", warning=True))
             self._end(error.worker, self._client.retire_workers)
 
@@ -385,15 +393,19 @@ class Farm:
         self._act(task, FailureKind.HANG, None, marker, why)
 
     def _restart(self, addresses: list[str]) -> None:
-        # A running task cannot be stopped, only its process can.
+        # A running task cannot be stopped, only its process can; and without a nanny (ValueError) not even that.
         self._client.restart_workers(addresses, timeout=_RESTART_SECONDS, raise_for_error=False)
+        self._unfit.difference_update(addresses)
 
     def _end(self, address: str, how: Callable[[list[str]], Any]) -> None:
-        """End a worker without waiting for it: the others go on."""
+        """End a worker without waiting for it: the others go on, and it gets no more work."""
         self._ending.add(address)
+        self._unfit.add(address)
 
         def end() -> None:
-            with suppress(OSError, TimeoutError, KeyError):  # it is gone, or the scheduler is: that is seen elsewhere
+            with suppress(
+                OSError, TimeoutError, KeyError, ValueError
+            ):  # it is gone, or the scheduler is: that is seen elsewhere
                 how([address])
 
         threading.Thread(target=end, name=f"end-{address}", daemon=True).start()

@@ -6,6 +6,7 @@ step before it left, and ``status`` tells the state of a run from files alone.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 
 from enrich_dist import schema
 from enrich_dist.errors import CorruptionError, StateError
-from enrich_dist.files import read_json, write_json
+from enrich_dist.files import TEMPORARY_PREFIX, read_json, write_json
 from enrich_dist.meter import Meter
 from enrich_dist.observe.events import StepFinished, StepStarted, emit
 
@@ -104,6 +105,16 @@ class RunDirectory:
     def all_latest(self) -> dict[str, StepReport]:
         """The latest report of every step that has run here, in the order of the flow."""
         return {step: self.latest(step) for step in STEPS if (self.steps / f"{step}.json").exists()}
+
+    def clear_leftovers(self) -> None:
+        """Remove what steps that were killed left half done. Only for whoever holds the directory: nobody else writes
+        these then. What workers write is not touched: they may outlive their driver."""
+        for directory in (self.awards, self.companies, self.index, self.chunks, self.results, self.published):
+            for path in directory.glob(f"{TEMPORARY_PREFIX}*"):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
     def record_farm_plan(
         self, chunks: Iterable[tuple[int, int, str]], basis: Mapping[str, str], checkpoint_location: str

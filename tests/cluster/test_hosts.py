@@ -99,7 +99,6 @@ def test_a_cable_that_stays_pulled_loses_a_worker_and_nothing_else(bed: Bed, und
     assert published_bytes(run.work_dir) == undisturbed
     assert farm["chunks_computed"] == CHUNKS
     # The chunk that waited behind the one under way is a bystander.
-    assert farm["failed_attempts_crash"] == 1
     assert farm["failed_attempts"] == 1 + farm["failed_attempts_bystander"]
     assert farm["failed_attempts_crash"] == 1
     assert len(calls(run.ledger)) == CALLED + 1

@@ -31,7 +31,7 @@ _KEY = "[0-9a-f]{24}"
 STAGES = {
     "awards are read": (rf"/awards/{_KEY}", 0, []),
     "companies are joined": (r"/index/\.tmp-[0-9a-f]+/manifest.json", 0, ["sbir_awards"]),
-    "recipients are cut": (r"/chunks/\.tmp-[0-9a-f]+/manifest.json", 0, ["sbir_awards"]),
+    "recipients are cut": (r"/chunks/\.tmp-[0-9a-f]+/manifest.json", 0, []),  # before or after the awards
     "chunks are planned": ("/steps/farm_plan.json", 0, ["sbir_awards", "award_companies", "recipient_chunks"]),
     "the farm is told": ("/steps/chunk_matches.json", 6, ["award_companies", "recipient_chunks"]),
     "the result is made": (r"/results/\.tmp-[0-9a-f]+/manifest.json", 6, ["chunk_matches"]),

@@ -212,9 +212,9 @@ def test_the_job_ends_with_the_exit_code_of_bad_input(tmp_path: Path, generated:
     awards, recipients = generated
     refused = enrich_dist(
         "run", "--awards", awards, "--recipients", recipients, "--work-dir", tmp_path / "work",
-        "--set", "memory_threshold_mb=476",
+        "--set", "memory_threshold_mb=346",
     )  # fmt: skip
 
     assert refused.returncode == 2
     assert "for the index" in refused.stderr
-    assert "memory_threshold_mb is 476" in refused.stderr
+    assert "memory_threshold_mb is 346" in refused.stderr
