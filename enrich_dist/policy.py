@@ -13,8 +13,13 @@ from enrich_dist.worker import ChunkTask
 
 RESUME = "Run the same command again: finished chunks are kept and only the rest is computed."
 _GIVEN_UP = "It is given up; chunks in flight are waited for."
-# A chunk that always waits on workers that die is tried no more often than this at no cost.
-_MOST_BYSTANDERS = 20
+# What a chunk is not to blame for costs it nothing, so often: that it never ends would be worse.
+_MOST_BLAMELESS = 20
+_BLAMELESS = {
+    FailureKind.BYSTANDER: "It had not begun, and is tried again at no cost.",
+    FailureKind.SCHEDULER: "It is computed again, unless its worker finished it.",
+    FailureKind.CONFIGURATION: "It goes to another worker at no cost.",
+}
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class ChunkStory:
 
     attempts: int = 1
     tries: int = 0
-    bystanders: int = 0
+    blameless: int = 0
     last_error: str | None = None
 
     def next_attempt(self) -> int:
@@ -63,7 +68,7 @@ def decide(task: ChunkTask, kind: FailureKind, why: str, story: ChunkStory, poli
     """What follows the failure of ``task``; ``why``: what it says of itself. Changes the story."""
     decision = _decide(task, kind, why, story, policy)
     story.tries += decision.counted
-    story.bystanders += kind is FailureKind.BYSTANDER
+    story.blameless += kind in _BLAMELESS
     if kind is FailureKind.DATA:
         story.last_error = why
     if decision.following is None:
@@ -73,12 +78,8 @@ def decide(task: ChunkTask, kind: FailureKind, why: str, story: ChunkStory, poli
 
 def _decide(task: ChunkTask, kind: FailureKind, why: str, story: ChunkStory, policy: FarmPolicy) -> Decision:
     match kind:
-        case FailureKind.SCHEDULER:
-            return Decision("It is computed again, unless its worker finished it.", task, counted=False)
-        case FailureKind.BYSTANDER if story.bystanders < _MOST_BYSTANDERS:
-            return Decision("It had not begun, and is tried again at no cost.", task, counted=False)
-        case FailureKind.CONFIGURATION:
-            return Decision("It goes to another worker at no cost.", task, counted=False)
+        case _ if kind in _BLAMELESS and story.blameless < _MOST_BLAMELESS:
+            return Decision(_BLAMELESS[kind], task, counted=False)
         case FailureKind.OUT_OF_MEMORY:
             remedy = f"Raise memory_threshold_mb. {RESUME}"
             parts = 2 * task.parts

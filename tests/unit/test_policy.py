@@ -43,9 +43,10 @@ def test_what_the_chunk_is_not_to_blame_for_costs_nothing(kind: FailureKind) -> 
     assert story.tries == 0
 
 
-def test_a_chunk_that_only_ever_waits_on_dying_workers_is_counted_in_the_end() -> None:
+@pytest.mark.parametrize("kind", [FailureKind.BYSTANDER, FailureKind.SCHEDULER, FailureKind.CONFIGURATION])
+def test_what_never_ends_is_counted_in_the_end(kind: FailureKind) -> None:
     story = ChunkStory()
-    decisions = [decide(TASK, FailureKind.BYSTANDER, "why", story, POLICY) for _ in range(23)]
+    decisions = [decide(TASK, kind, "why", story, POLICY) for _ in range(23)]
 
     assert [decision.counted for decision in decisions] == [False] * 20 + [True] * 3
     assert decisions[-1].following is None
