@@ -101,4 +101,5 @@ def test_a_cable_that_stays_pulled_loses_a_worker_and_nothing_else(bed: Bed, und
     # The chunk that waited behind the one under way is a bystander.
     assert farm["failed_attempts"] == 1 + farm["failed_attempts_bystander"]
     assert farm["failed_attempts_crash"] == 1
-    assert len(calls(run.ledger)) == CALLED + 1
+    # The cut-off worker may have finished its chunk, and another takes the checkpoint that is there; or it is repeated.
+    assert len(calls(run.ledger)) - CALLED in (0, 1)
