@@ -124,6 +124,7 @@ class Farm:
                     future.cancel()
         if self._given_up is not None:
             raise self._given_up
+        self._watch.look(at_once=True)  # a worker may have come back since the last time
         self._outcome.restarts = dict(self._watch.restarts)
         self._outcome.seconds = time.monotonic() - started
         return self._outcome

@@ -64,10 +64,10 @@ class WorkerWatch:
         self._looked = float("-inf")
         self._last_usable = time.monotonic()
 
-    def look(self) -> None:
-        """Ask the scheduler, unless that was a moment ago."""
+    def look(self, *, at_once: bool = False) -> None:
+        """Ask the scheduler, unless that was a moment ago and it is not to be ``at_once``."""
         now = time.monotonic()
-        if now - self._looked < _LOOK_SECONDS:
+        if now - self._looked < _LOOK_SECONDS and not at_once:
             return
         self._looked = now
         known = self._client.scheduler_info(n_workers=-1)["workers"]
