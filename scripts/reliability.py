@@ -240,6 +240,7 @@ FAULTS = {
     "test_a_stopped_worker_that_never_goes_on_is_replaced": ("worker stopped for good (SIGSTOP)", SURVIVED),
     "test_a_stopped_worker_that_goes_on_in_time_costs_nothing": ("worker stopped for a while", SURVIVED),
     "test_a_worker_given_up_for_dead_that_goes_on_doubles_nothing": ("worker given up for dead goes on", SURVIVED),
+    "test_clocks_that_differ_and_jump_change_nothing": ("clocks days apart, and jumping", SURVIVED),
     "test_a_chunk_that_always_fails_stops_the_run_and_the_rest_is_kept": ("worker killed every time", STOPPED),
     "test_a_chunk_that_takes_too_much_memory_is_matched_in_parts": ("chunk takes its worker's memory", SURVIVED),
     "test_a_row_that_cannot_be_matched_is_set_aside_with_its_reason": ("row that always raises", SURVIVED),
