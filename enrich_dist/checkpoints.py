@@ -10,7 +10,6 @@ runs may share a location: under one key all of them would write the same. Does 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -23,14 +22,14 @@ import pyarrow.parquet as pq
 
 from enrich_dist import schema
 from enrich_dist.errors import CorruptionError
-from enrich_dist.files import TEMPORARY_PREFIX, document_digest, json_bytes, parse_json, text_digest
+from enrich_dist.files import TEMPORARY_PREFIX, bytes_digest, document_digest, json_bytes, parse_json, text_digest
 from enrich_dist.storage import Entry, open_storage
 
-FORMAT_VERSION = "5"
+FORMAT_VERSION = "6"
 T = TypeVar("T")
 _TABLE, _RECORD = ".parquet", ".json"
 _KEY = b"enrich_dist.checkpoint"  # in the metadata of both tables: whose they are
-_SELF = "record_sha256"  # in the record: the digest of all else in it
+_SELF = "record_blake3"  # in the record: the digest of all else in it
 
 
 @dataclass(frozen=True)
@@ -49,9 +48,9 @@ class CheckpointRecord:
     quarantined: list[dict[str, Any]]  # of each such row its source_row and the reason
     candidates: int
     bytes: int
-    sha256: str
+    blake3: str
     counts_bytes: int
-    counts_sha256: str
+    counts_blake3: str
     seconds: float
     peak_memory_bytes: int
     projected_peak_memory_bytes: int  # before the run, for batches of batch_rows
@@ -67,9 +66,9 @@ class CheckpointRecord:
     degradations: int  # how often the worker halved them, near its memory limit
 
 
-def checkpoint_key(*, chunk_sha256: str, index_digest: str, matcher_key: str) -> str:
+def checkpoint_key(*, chunk_digest: str, index_digest: str, matcher_key: str) -> str:
     """The key under which the candidates of a chunk are stored."""
-    return text_digest("checkpoint", FORMAT_VERSION, chunk_sha256, index_digest, matcher_key)
+    return text_digest("checkpoint", FORMAT_VERSION, chunk_digest, index_digest, matcher_key)
 
 
 @dataclass(frozen=True)
@@ -114,15 +113,15 @@ class CheckpointStore:
 
         Raises ``CorruptionError`` when a table is of another schema, or a file read back is not what was written.
         """
-        size, sha256 = self._write_table(key, candidates_name(key), candidates, schema.CANDIDATE)
-        counts_size, counts_sha256 = self._write_table(key, counts_name(key), counts, schema.COUNT)
+        size, digest = self._write_table(key, candidates_name(key), candidates, schema.CANDIDATE)
+        counts_size, counts_digest = self._write_table(key, counts_name(key), counts, schema.COUNT)
         record = CheckpointRecord(
             key=key,
             candidates=len(candidates),
             bytes=size,
-            sha256=sha256,
+            blake3=digest,
             counts_bytes=counts_size,
-            counts_sha256=counts_sha256,
+            counts_blake3=counts_digest,
             **known(),
         )
         document = asdict(record)
@@ -143,7 +142,7 @@ class CheckpointStore:
             raise CorruptionError(f"{where} reads back differently from what was written.")
         data = encoded.to_pybytes()
         self.storage.put(name, data)
-        return len(data), hashlib.sha256(data).hexdigest()
+        return len(data), bytes_digest(data)
 
     def read_record(self, key: str, *, verify: bool = True) -> CheckpointRecord:
         """The record of a valid checkpoint. Without ``verify`` its data are believed to be what it says.
@@ -264,13 +263,13 @@ class _StoredTable:
     key: str
     name: str
     size_bytes: int
-    sha256: str
+    blake3: str
     columns: pa.Schema
     rows: int | None
 
     def require(self, data: bytes, where: str) -> None:
         """Raise ``CorruptionError`` unless these are the bytes that the record names, and they are this very table."""
-        if len(data) != self.size_bytes or hashlib.sha256(data).hexdigest() != self.sha256:
+        if len(data) != self.size_bytes or bytes_digest(data) != self.blake3:
             raise _altered(where)
         try:
             metadata = pq.read_metadata(pa.BufferReader(data))
@@ -312,8 +311,8 @@ def drop_copies(directory: Path, keys: set[str]) -> None:
 def _tables(record: CheckpointRecord) -> tuple[_StoredTable, _StoredTable]:
     key = record.key
     return (
-        _StoredTable(key, candidates_name(key), record.bytes, record.sha256, schema.CANDIDATE, record.candidates),
-        _StoredTable(key, counts_name(key), record.counts_bytes, record.counts_sha256, schema.COUNT, None),
+        _StoredTable(key, candidates_name(key), record.bytes, record.blake3, schema.CANDIDATE, record.candidates),
+        _StoredTable(key, counts_name(key), record.counts_bytes, record.counts_blake3, schema.COUNT, None),
     )
 
 

@@ -57,7 +57,7 @@ class Chunk:
     rows: int
     rejected_rows: int
     bytes: int
-    sha256: str
+    blake3: str
 
 
 def write_chunks(batches: Iterable[RecipientBatch], directory: Path) -> dict[str, Any]:

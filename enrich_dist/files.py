@@ -5,18 +5,20 @@ Covers local and shared POSIX file systems. Does not cover object storage, which
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Final
+
+from blake3 import blake3
 
 from enrich_dist.errors import CorruptionError
 
 TEMPORARY_PREFIX = ".tmp-"
+BLOCK_BYTES: Final = 1 << 20
 
 
 @contextmanager
@@ -89,14 +91,27 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of the file's bytes, hexadecimal."""
+    """BLAKE3 of the file's bytes, hexadecimal: what ``b3sum`` prints."""
     with path.open("rb", buffering=0) as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+        return stream_digest(handle)
+
+
+def stream_digest(handle: BinaryIO) -> str:
+    """BLAKE3 of all that is left in the stream, read in blocks of ``BLOCK_BYTES``."""
+    digest = blake3()
+    while block := handle.read(BLOCK_BYTES):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def bytes_digest(data: bytes) -> str:
+    """BLAKE3 of the bytes, hexadecimal."""
+    return blake3(data).hexdigest()
 
 
 def text_digest(*parts: str) -> str:
-    """SHA-256 over the parts, each with its length before it, so that no two lists of parts collide."""
-    digest = hashlib.sha256()
+    """BLAKE3 over the parts, each with its length before it, so that no two lists of parts collide."""
+    digest = blake3()
     for part in parts:
         encoded = part.encode("utf-8")
         digest.update(len(encoded).to_bytes(8, "big"))

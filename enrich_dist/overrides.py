@@ -127,7 +127,7 @@ def find_recipients(connection: duckdb.DuckDBPyConnection, plan: Stored, recipie
     connection.unregister("wanted")
     files = sorted(set(places["filename"].to_pylist()))
     for name in files:
-        if file_digest(Path(name)) != planned[name].sha256:
+        if file_digest(Path(name)) != planned[name].blake3:
             raise CorruptionError(
                 f"{name} is not the file that was planned.", remedy="Run `enrich-dist run`: the chunks are made anew."
             )

@@ -395,14 +395,14 @@ class Pipeline:
                 chunk_id=chunk.chunk_id,
                 chunk_path=chunk.path,
                 chunk_rows=chunk.rows,
-                chunk_sha256=chunk.sha256,
+                chunk_digest=chunk.blake3,
                 index_path=index.path,
                 index_digest=index.content_digest,
                 checkpoint_location=self.checkpoint_location,
                 ledger_directory=self.directory.attempts,
                 faults=faults,
                 checkpoint_key=checkpoint_key(
-                    chunk_sha256=chunk.sha256, index_digest=index.content_digest, matcher_key=matcher_key
+                    chunk_digest=chunk.blake3, index_digest=index.content_digest, matcher_key=matcher_key
                 ),
                 least_batch_rows=self.settings.farm.min_part_rows,
                 chunk_bytes=chunk.bytes,
@@ -482,7 +482,7 @@ def _content_digest(records: dict[str, CheckpointRecord], task: ChunkTask) -> st
     if task.checkpoint_key not in records:
         return "missing"
     record = records[task.checkpoint_key]
-    return text_digest(record.sha256, document_digest(record.quarantined)) if record.quarantined else record.sha256
+    return text_digest(record.blake3, document_digest(record.quarantined)) if record.quarantined else record.blake3
 
 
 def _accounting(record: CheckpointRecord, planned: int) -> tuple[int, int, int, int]:

@@ -14,7 +14,6 @@ logged and kept. Does not make buckets.
 from __future__ import annotations
 
 import errno
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,12 +24,11 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import parse_qsl, urlsplit
 
 from enrich_dist.errors import CorruptionError, StorageError
-from enrich_dist.files import atomic_path, file_digest
+from enrich_dist.files import BLOCK_BYTES, atomic_path, bytes_digest, file_digest, stream_digest
 
 if TYPE_CHECKING:
     from pyarrow.fs import S3FileSystem
 
-BLOCK_BYTES = 1 << 20
 # By the standard strategy of the AWS client: waits that double, tens of seconds in all.
 _MOST_ATTEMPTS = 5
 _CONNECT_SECONDS = 5.0
@@ -109,12 +107,9 @@ class Storage(ABC):
             return handle.read()
 
     def digest(self, name: str) -> str:
-        """SHA-256 of a file, read in blocks. Raises ``FileNotFoundError``."""
-        digest = hashlib.sha256()
+        """BLAKE3 of a file, read in blocks. Raises ``FileNotFoundError``."""
         with self.open(name) as handle:
-            while block := handle.read(BLOCK_BYTES):
-                digest.update(block)
-        return digest.hexdigest()
+            return stream_digest(handle)
 
     def check(self) -> None:
         """Write a small file and read it back, so that a place that cannot be used is refused before work starts.
@@ -147,7 +142,7 @@ class LocalStorage(Storage):
 
     def put(self, name: str, data: bytes) -> None:
         """As ``Storage.put``; a writer that dies leaves the file of before, and a temporary one."""
-        expected = hashlib.sha256(data).hexdigest()
+        expected = bytes_digest(data)
         with atomic_path(self.directory / name) as temporary:
             temporary.write_bytes(data)
             if file_digest(temporary) != expected:
@@ -229,7 +224,7 @@ class ObjectStorage(Storage):
         """As ``Storage.put``; a writer that dies leaves the object of before."""
         with self._told(self.where(name)), self._system.open_output_stream(self._path(name)) as stream:
             stream.write(data)
-        if self.digest(name) != hashlib.sha256(data).hexdigest():
+        if self.digest(name) != bytes_digest(data):
             raise CorruptionError(f"{self.where(name)} reads back differently from what was written.")
 
     def open(self, name: str) -> BinaryIO:

@@ -35,13 +35,13 @@ class Stored:
 
     path: Path
     facts: dict[str, Any]
-    files: dict[str, dict[str, Any]]  # name -> {"bytes": int, "sha256": str}
+    files: dict[str, dict[str, Any]]  # name -> {"bytes": int, "blake3": str}
     reused: bool
 
     @property
     def content_digest(self) -> str:
         """Digest over names and digests of the files: equal content, equal digest, whatever the facts."""
-        return document_digest({name: entry["sha256"] for name, entry in self.files.items()})
+        return document_digest({name: entry["blake3"] for name, entry in self.files.items()})
 
 
 def open_or_build(final: Path, build: Callable[[Path], dict[str, Any]]) -> Stored:
@@ -62,7 +62,7 @@ def open_or_build(final: Path, build: Callable[[Path], dict[str, Any]]) -> Store
         files = {}
         for path in sorted(temporary.iterdir()):
             sync_file(path)
-            files[path.name] = {"bytes": path.stat().st_size, "sha256": file_digest(path)}
+            files[path.name] = {"bytes": path.stat().st_size, "blake3": file_digest(path)}
         write_json(temporary / MANIFEST, _manifest(facts, files))
         sync_directory(temporary)
         temporary.replace(final)
@@ -97,7 +97,7 @@ def open_unverified(path: Path) -> Stored:
 def _manifest(facts: Any, files: Any) -> dict[str, Any]:
     """A manifest bears the digest of what it says, as nothing else vouches for it."""
     told = {"facts": facts, "files": files}
-    return {**told, "sha256": document_digest(told)}
+    return {**told, "blake3": document_digest(told)}
 
 
 def open_verified(path: Path) -> Stored:
@@ -111,6 +111,6 @@ def open_verified(path: Path) -> Stored:
     if present != set(files):
         raise CorruptionError(f"{path} holds {sorted(present)}, its manifest names {sorted(files)}.", remedy=_REMEDY)
     for name, entry in files.items():
-        if (path / name).stat().st_size != entry["bytes"] or file_digest(path / name) != entry["sha256"]:
+        if (path / name).stat().st_size != entry["bytes"] or file_digest(path / name) != entry["blake3"]:
             raise CorruptionError(f"{path / name} is not the file that was written.", remedy=_REMEDY)
     return stored

@@ -60,7 +60,7 @@ class ChunkTask:
     chunk_id: int
     chunk_path: Path
     chunk_rows: int
-    chunk_sha256: str
+    chunk_digest: str
     index_path: Path
     index_digest: str
     checkpoint_location: str
@@ -113,7 +113,7 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
     with ledger.attempt(task.checkpoint_key, task.attempt, _worker_address()), Meter() as meter:
         index_comes = task.index_digest not in _open_indexes
         index = _index(task, matcher)
-        if file_digest(task.chunk_path) != task.chunk_sha256:
+        if file_digest(task.chunk_path) != task.chunk_digest:
             raise CorruptionError(
                 f"{task.chunk_path} is not the file that was planned.", remedy="Run again: the chunks are made anew."
             )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 import traceback
+from typing import NoReturn
 
 import typer
 from rich.console import Console
@@ -48,7 +49,7 @@ def _options(
         raise typer.Exit
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line; never returns."""
     # What imports make lives on: to look for garbage in it over and over costs a second of start-up.
     gc.set_threshold(200_000, 20, 100)

@@ -3,7 +3,6 @@ valid again when they are written again."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,12 @@ from hypothesis import strategies as st
 from enrich_dist import schema
 from enrich_dist.checkpoints import CheckpointStore, candidates_name, counts_name, record_name
 from enrich_dist.errors import CorruptionError
-from enrich_dist.files import document_digest, json_bytes, parse_json
+from enrich_dist.files import bytes_digest, document_digest, json_bytes, parse_json
 from tests.object_store import ObjectStore
 from tests.unit.test_checkpoints import COUNTS, KEY, KNOWN, OTHER_KEY, candidates
 
 NAMES = {"candidates": candidates_name(KEY), "counts": counts_name(KEY), "record": record_name(KEY)}
-FIELDS = {"candidates": ("bytes", "sha256"), "counts": ("counts_bytes", "counts_sha256")}
+FIELDS = {"candidates": ("bytes", "blake3"), "counts": ("counts_bytes", "counts_blake3")}
 
 
 @pytest.fixture(params=["directory", pytest.param("object store", marks=pytest.mark.long)])
@@ -115,16 +114,16 @@ def test_tables_without_a_record_are_no_checkpoint(checkpoints: CheckpointStore,
 
 def replace_table(checkpoints: CheckpointStore, table: str, data: bytes) -> None:
     """Put other bytes in the place of a table, and let the record name their very size and digest."""
-    size, sha256 = FIELDS[table]
+    size, digest_field = FIELDS[table]
     checkpoints.storage.put(NAMES[table], data)
-    resign(checkpoints, **{size: len(data), sha256: hashlib.sha256(data).hexdigest()})
+    resign(checkpoints, **{size: len(data), digest_field: bytes_digest(data)})
 
 
 def resign(checkpoints: CheckpointStore, **values: Any) -> None:
     """Change fields of the record (None leaves one out) and let it bear the digest of what it says now."""
     document = {**parse_json(checkpoints.storage.get(NAMES["record"]), ""), **values}
-    document = {name: value for name, value in document.items() if value is not None and name != "record_sha256"}
-    checkpoints.storage.put(NAMES["record"], json_bytes({**document, "record_sha256": document_digest(document)}))
+    document = {name: value for name, value in document.items() if value is not None and name != "record_blake3"}
+    checkpoints.storage.put(NAMES["record"], json_bytes({**document, "record_blake3": document_digest(document)}))
 
 
 def encoded(table: pa.Table, key: str | None = KEY) -> bytes:
@@ -187,7 +186,7 @@ def test_the_tables_may_be_replaced_by_the_same_ones(checkpoints: CheckpointStor
         ({"key": OTHER_KEY}, "is the record of another checkpoint"),
         ({"rows_in": 11}, "its row counts do not add up"),
         ({"rows_quarantined": 1, "rows_in": 11}, "the rows set aside are not those that are listed"),
-        ({"counts_sha256": None}, "is not the record of a checkpoint"),  # of an older format
+        ({"counts_blake3": None}, "is not the record of a checkpoint"),  # of an older format
         ({"tiles": 4}, "is not the record of a checkpoint"),  # of a newer one
         ({"rows_in": "10"}, "is not the record of a checkpoint"),
     ],

@@ -15,8 +15,8 @@ from enrich_dist import schema
 from enrich_dist.checkpoints import CheckpointRecord, CheckpointStore, checkpoint_key
 from enrich_dist.errors import CorruptionError
 
-KEY = checkpoint_key(chunk_sha256="c", index_digest="i", matcher_key="m")
-OTHER_KEY = checkpoint_key(chunk_sha256="d", index_digest="i", matcher_key="m")
+KEY = checkpoint_key(chunk_digest="c", index_digest="i", matcher_key="m")
+OTHER_KEY = checkpoint_key(chunk_digest="d", index_digest="i", matcher_key="m")
 
 
 def candidates(rows: int = 3) -> pa.Table:
@@ -59,9 +59,9 @@ def test_the_bytes_depend_on_the_tables_alone(tmp_path: Path) -> None:
     one, again = write(CheckpointStore(tmp_path / "a")), write(CheckpointStore(tmp_path / "b"))
     other = write(CheckpointStore(tmp_path / "c"), counts=COUNTS.slice(1))
 
-    assert (one.sha256, one.counts_sha256) == (again.sha256, again.counts_sha256)
-    assert other.sha256 == one.sha256
-    assert other.counts_sha256 != one.counts_sha256
+    assert (one.blake3, one.counts_blake3) == (again.blake3, again.counts_blake3)
+    assert other.blake3 == one.blake3
+    assert other.counts_blake3 != one.counts_blake3
 
 
 def test_what_is_known_is_asked_when_both_tables_are_written(tmp_path: Path) -> None:
@@ -80,10 +80,10 @@ def test_what_is_known_is_asked_when_both_tables_are_written(tmp_path: Path) -> 
 def test_every_part_of_the_key_matters() -> None:
     keys = {
         KEY,
-        checkpoint_key(chunk_sha256="x", index_digest="i", matcher_key="m"),
-        checkpoint_key(chunk_sha256="c", index_digest="x", matcher_key="m"),
-        checkpoint_key(chunk_sha256="c", index_digest="i", matcher_key="x"),
-        checkpoint_key(chunk_sha256="ci", index_digest="", matcher_key="m"),
+        checkpoint_key(chunk_digest="x", index_digest="i", matcher_key="m"),
+        checkpoint_key(chunk_digest="c", index_digest="x", matcher_key="m"),
+        checkpoint_key(chunk_digest="c", index_digest="i", matcher_key="x"),
+        checkpoint_key(chunk_digest="ci", index_digest="", matcher_key="m"),
     }
     assert len(keys) == 5
 
@@ -158,7 +158,7 @@ def _changed(**values: Any) -> Callable[[CheckpointStore], None]:
     [
         _foreign,
         _changed(rows_in=11),
-        _changed(counts_sha256=None),
+        _changed(counts_blake3=None),
         _changed(counts_bytes="7"),
         lambda store: store.record_path(KEY).write_text("", "utf-8"),
         lambda store: store.record_path(KEY).write_text("[]", "utf-8"),

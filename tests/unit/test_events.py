@@ -49,7 +49,7 @@ def _task(number: int) -> ChunkTask:
 def _record(number: int) -> CheckpointRecord:
     return CheckpointRecord(
         key=f"key{number}", rows_in=100, rows_with_candidates=1, rows_without_candidates=99, rows_quarantined=0,
-        quarantined=[], candidates=1, bytes=1, sha256="", counts_bytes=1, counts_sha256="", seconds=1.0,
+        quarantined=[], candidates=1, bytes=1, blake3="", counts_bytes=1, counts_blake3="", seconds=1.0,
         peak_memory_bytes=1, memory_method="vmhwm", memory_limit_bytes=0, worker="0", host="h", pid=1, attempt=1,
         parts=1, projected_peak_memory_bytes=1, batch_rows=100, batch_rows_least=100, degradations=0,
     )  # fmt: skip
