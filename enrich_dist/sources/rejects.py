@@ -52,6 +52,10 @@ class RejectLog:
         ]
         self._parts.append(pa.table(columns, schema=schema.REJECT))
 
+    def extend(self, other: RejectLog) -> None:
+        """Add all rows of another log of the same file."""
+        self._parts += other._parts
+
     def table(self) -> pa.Table:
         """All rows so far as ``schema.REJECT``, sorted by source_row, then column (none last)."""
         table = pa.concat_tables([schema.REJECT.empty_table(), *self._parts])

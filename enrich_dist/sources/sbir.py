@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from enrich_dist import schema
 from enrich_dist.errors import SourceError
+from enrich_dist.sources.ahead import map_ahead
 from enrich_dist.sources.clean import (
     Cleaned,
     clean_amount,
@@ -37,6 +38,9 @@ from enrich_dist.sources.text import clean_long_text, clean_text
 _CELL_SEPARATOR: Final = "\x1f"
 _NO_TEXT: Final = r"^[\s\pZ\x00-\x1f\x7f]*$"
 _TEXT_NULL: Final = pa.scalar(None, pa.string())
+# Two threads keep two cores busy beside the reader.
+_THREADS: Final = 2
+_AHEAD: Final = 3
 
 _CLEANERS: Final[Mapping[str, Callable[[pa.Array], Cleaned]]] = {
     "proposal_award_date": clean_date,
@@ -95,9 +99,15 @@ def read_awards(path: Path, column_map: Mapping[str, str | None]) -> AwardTable:
         positions = resolve_columns(file.header, column_map, AWARD_LAYOUT, path)
         extras = extra_names(file.header, set(positions.values()), schema.AWARD.names)
         awards_schema = _awards_schema(extras)
-        for block in file.blocks():
-            rows_read += len(block.source_rows)
-            tables.append(_clean_block(block, positions, extras, awards_schema, log))
+
+        def clean(_: int, block: Block) -> tuple[pa.Table, RejectLog, int]:
+            found = RejectLog(path)
+            return _clean_block(block, positions, extras, awards_schema, found), found, len(block.source_rows)
+
+        for table, found, count in map_ahead(clean, file.blocks(), threads=_THREADS, ahead=_AHEAD):
+            tables.append(table)
+            log.extend(found)
+            rows_read += count
         bytes_repaired = file.bytes_repaired
         bad = file.bad_records
     rows_read += len(bad)
