@@ -68,6 +68,7 @@ def test_a_run_over_four_hosts_publishes_the_same_bytes(bed: Bed, undisturbed: d
     assert len(calls(bed.run.ledger)) == CALLED
 
 
+@pytest.mark.faults
 def test_a_cable_that_is_pulled_and_put_back_costs_nothing(bed: Bed, undisturbed: dict[str, str]) -> None:
     run = bed.run
     with run.running(*bed.prefix):
@@ -84,6 +85,7 @@ def test_a_cable_that_is_pulled_and_put_back_costs_nothing(bed: Bed, undisturbed
     assert len(calls(run.ledger)) == CALLED
 
 
+@pytest.mark.faults
 def test_a_cable_that_stays_pulled_loses_a_worker_and_nothing_else(bed: Bed, undisturbed: dict[str, str]) -> None:
     run = bed.run
     with run.running(*bed.prefix):

@@ -62,6 +62,7 @@ DAMAGE: dict[str, Callable[[bytes, int, int], bytes]] = {
 }
 
 
+@pytest.mark.faults
 @given(
     file=st.sampled_from(sorted(NAMES)),
     damage=st.sampled_from(sorted(DAMAGE)),

@@ -12,6 +12,7 @@ import typer.main
 
 from enrich_dist.cli.main import app
 from enrich_dist.settings import load_settings
+from scripts.reliability import FAULTS
 from tests.conftest import REPOSITORY
 
 DOCUMENTS = sorted([REPOSITORY / "README.md", *REPOSITORY.glob("docs/**/*.md"), REPOSITORY / "data/sample/README.md"])
@@ -35,6 +36,12 @@ def test_every_test_named_in_the_requirements_exists() -> None:
         if not (REPOSITORY / file).exists() or f"def {name}(" not in (REPOSITORY / file).read_text("utf-8")
     ]
     assert missing == []
+
+
+def test_every_fault_of_the_reliability_document_has_its_test() -> None:
+    written = "".join(path.read_text("utf-8") for path in (REPOSITORY / "tests").rglob("test_*.py"))
+
+    assert [name for name in FAULTS if f"def {name}(" not in written] == []
 
 
 def commands() -> Iterator[list[str]]:
