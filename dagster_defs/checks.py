@@ -1,6 +1,6 @@
 """Asset checks: the verdict's own checks, shown in the UI. Blocking ones keep downstream assets from running.
 
-A blocking check holds within one run only; that nothing unjudged gets out is kept by ``enrich_dist.publish``.
+A blocking check holds within one run only; that nothing unjudged gets out is kept by ``enrich_dist.result.publish``.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import dagster as dg
 
 from dagster_defs.assets import enriched_awards
 from dagster_defs.resources import EnrichSettings
-from enrich_dist.quality import judged_by
+from enrich_dist.result.quality import judged_by
 
 BLOCKED = "published_awards is blocked: "
 

@@ -10,10 +10,10 @@ import dagster as dg
 
 from dagster_defs.definitions import defs, enrich
 from enrich_dist.errors import EnrichError, PublicationBlockedError, ReconciliationError, RunInterruptedError
-from enrich_dist.lock import locked
 from enrich_dist.pipeline import Pipeline
-from enrich_dist.quality import judged_by
+from enrich_dist.result.quality import judged_by
 from enrich_dist.settings import Settings
+from enrich_dist.store.lock import locked
 
 _INTERRUPTED_QUERY = "Query interrupted"  # what DuckDB makes of Ctrl-C while it works
 _INSTANCE = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"

@@ -13,7 +13,7 @@ import dagster as dg
 
 from dagster_defs.resources import EnrichSettings
 from enrich_dist.observe.events import Event, FarmProgress, Notice, listening
-from enrich_dist.rundir import StepReport
+from enrich_dist.store.rundir import StepReport
 
 
 def materialized(report: StepReport) -> dg.MaterializeResult[None]:

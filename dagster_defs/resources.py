@@ -9,12 +9,12 @@ import dagster as dg
 from distributed import Client
 from pydantic import Field, PrivateAttr
 
-from enrich_dist.cluster import ClusterStart
-from enrich_dist.lock import locked
+from enrich_dist.cluster.client import ClusterStart
 from enrich_dist.matching.warm import warm_up
 from enrich_dist.observe.status import all_chunks_finished
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import LoadedSettings, load_settings
+from enrich_dist.store.lock import locked
 
 
 def _run_id(context: dg.InitResourceContext) -> str:

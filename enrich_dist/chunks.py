@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from enrich_dist import schema
 from enrich_dist.sources.ahead import map_ahead
 from enrich_dist.sources.recipients import RecipientBatch
-from enrich_dist.store import Stored
+from enrich_dist.store.directories import Stored
 
 ENGINE_VERSION = "2"
 REJECTS_FILE = "rejects.parquet"

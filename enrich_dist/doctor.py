@@ -12,13 +12,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from enrich_dist.attempts import AttemptLedger, FailedAttempt, FailureKind, Marker
-from enrich_dist.checkpoints import CheckpointRecord, CheckpointStore
 from enrich_dist.errors import CorruptionError, StateError
-from enrich_dist.lock import read_holder
+from enrich_dist.farm.attempts import AttemptLedger, FailedAttempt, FailureKind, Marker
 from enrich_dist.observe.worker_log import WorkerHistory, read_worker_log
-from enrich_dist.rundir import RunDirectory
-from enrich_dist.storage import Entry
+from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore
+from enrich_dist.store.lock import read_holder
+from enrich_dist.store.rundir import RunDirectory
+from enrich_dist.store.storage import Entry
 
 ADVICE = {
     FailureKind.DATA: "The traceback names what the rows could not pass. An error that comes twice has its rows set "

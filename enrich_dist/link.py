@@ -22,17 +22,18 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from enrich_dist import quality, reduce, schema
+from enrich_dist import schema
 from enrich_dist.duck import DRIVER_MEMORY_MB, connect
 from enrich_dist.errors import SourceError
-from enrich_dist.files import atomic_path
 from enrich_dist.matching import CandidateConfig, OrganisationMatcher
 from enrich_dist.matching.decisions import DecisionConfig
 from enrich_dist.matching.index import build_index
 from enrich_dist.matching.weights import estimate
+from enrich_dist.result import quality, reduce
 from enrich_dist.sources.columns import RECIPIENT_LAYOUT, plain_header
 from enrich_dist.sources.headers import headers_of
 from enrich_dist.sources.recipients import RecipientBatch, read_recipients
+from enrich_dist.store.files import atomic_path
 
 LINK = pa.schema(
     [

@@ -16,36 +16,39 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from distributed import Client
 
-from enrich_dist import budget, chunks, companies, reduce, schema
-from enrich_dist.attempts import AttemptLedger, FailureKind
-from enrich_dist.checkpoints import Checkpoint, CheckpointRecord, CheckpointStore, checkpoint_key, drop_copies
+from enrich_dist import chunks, companies, schema
+from enrich_dist.cluster.forkserver import as_started
 from enrich_dist.duck import DRIVER_MEMORY_MB
 from enrich_dist.errors import SourceError
-from enrich_dist.farm import Farm, FarmOutcome, WorkerMemory, memory_per_worker
-from enrich_dist.faults import Faults
-from enrich_dist.files import directory_name, document_digest, file_digest, text_digest
-from enrich_dist.forkserver import as_started
+from enrich_dist.farm import budget
+from enrich_dist.farm.attempts import AttemptLedger, FailureKind
+from enrich_dist.farm.driver import Farm, FarmOutcome
+from enrich_dist.farm.faults import Faults
+from enrich_dist.farm.policy import FarmPolicy
+from enrich_dist.farm.resume import PlanBasis, explain_resume
+from enrich_dist.farm.worker import ChunkTask, Matcher
 from enrich_dist.matching import weights
 from enrich_dist.matching.config import ENGINE_VERSION as MATCHING_VERSION
 from enrich_dist.matching.index import build_index, open_index
 from enrich_dist.matching.matcher import OrganisationMatcher
 from enrich_dist.observe import report
 from enrich_dist.observe.events import Notice, emit, listening
+from enrich_dist.observe.memory import memory_per_worker, memory_table
 from enrich_dist.observe.progress import FarmObserver
 from enrich_dist.observe.worker_log import WorkerLog
-from enrich_dist.policy import FarmPolicy
-from enrich_dist.publish import CURRENT, publish
-from enrich_dist.quality import Gate
-from enrich_dist.result import ResultInputs, build_result
-from enrich_dist.resume import PlanBasis, explain_resume
-from enrich_dist.rundir import RunDirectory, StepReport
+from enrich_dist.result import reduce
+from enrich_dist.result.build import ResultInputs, build_result
+from enrich_dist.result.publish import CURRENT, publish
+from enrich_dist.result.quality import Gate
 from enrich_dist.settings import Settings
 from enrich_dist.sources.inputs import check_inputs
 from enrich_dist.sources.recipients import read_recipients
 from enrich_dist.sources.sbir import read_awards
-from enrich_dist.storage import open_storage
-from enrich_dist.store import open_or_build, open_unverified, open_verified
-from enrich_dist.worker import ChunkTask, Matcher
+from enrich_dist.store.checkpoints import Checkpoint, CheckpointRecord, CheckpointStore, checkpoint_key, drop_copies
+from enrich_dist.store.directories import open_or_build, open_unverified, open_verified
+from enrich_dist.store.files import directory_name, document_digest, file_digest, text_digest
+from enrich_dist.store.rundir import RunDirectory, StepReport
+from enrich_dist.store.storage import open_storage
 
 SOURCES_VERSION = "3"
 
@@ -233,7 +236,7 @@ class Pipeline:
                     ),
                     "worker_memory_threshold_mb": self.settings.memory_threshold_mb,
                 },
-                tables={"memory per worker": _memory_table(workers)},
+                tables={"memory per worker": memory_table(workers)},
             )
 
     def enrich_awards(self) -> StepReport:
@@ -493,25 +496,4 @@ def _faults_are_on(probability: float) -> str:
     return (
         f"testing.fault_probability is {probability:g}: attempts fail and workers are killed on purpose. The result is "
         "that of an undisturbed run, but it takes longer; set it to 0 for work."
-    )
-
-
-def _memory_table(workers: Sequence[WorkerMemory]) -> str:
-    several_hosts = len({item.host for item in workers}) > 1
-    rows = [
-        (
-            item.worker,
-            *([item.host] if several_hosts else []),
-            item.chunks,
-            item.records,
-            f"{item.busy_seconds:.1f}",
-            f"{item.projected_peak_memory_bytes / 1e6:.0f}",
-            f"{item.peak_memory_bytes / 1e6:.0f}",
-            f"{item.memory_limit_bytes / 1e6:.0f}" if item.memory_limit_bytes else "none",
-        )
-        for item in workers
-    ]
-    hosts = ["host"] if several_hosts else []
-    return report.markdown_table(
-        ("worker", *hosts, "chunks", "records", "busy seconds", "projected MB", "peak MB", "limit MB"), rows
     )

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from enrich_dist.budget import Projection, fitted, project
 from enrich_dist.chunks import file_bytes
+from enrich_dist.cluster.forkserver import as_started
 from enrich_dist.errors import SourceError
-from enrich_dist.forkserver import as_started
+from enrich_dist.farm.budget import Projection, fitted, project
 from enrich_dist.matching.blocking import Pairs, Prepared, candidate_pairs, prepare
 from enrich_dist.matching.blocks import Block, BlockCounts
 from enrich_dist.matching.compare import compare

@@ -6,8 +6,8 @@ Covers the least that any chunk and any index need. What those of a run need is 
 
 from __future__ import annotations
 
-from enrich_dist.budget import project, require_fit
-from enrich_dist.forkserver import as_started
+from enrich_dist.cluster.forkserver import as_started
+from enrich_dist.farm.budget import project, require_fit
 from enrich_dist.matching.memory import match_memory
 from enrich_dist.settings import Settings
 

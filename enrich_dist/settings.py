@@ -23,8 +23,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from enrich_dist.errors import SettingsError
-from enrich_dist.files import document_digest
-from enrich_dist.storage import uri_options
+from enrich_dist.store.files import document_digest
+from enrich_dist.store.storage import uri_options
 
 if TYPE_CHECKING:
     from enrich_dist.matching.config import CandidateConfig

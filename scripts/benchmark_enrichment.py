@@ -36,11 +36,11 @@ from rich.console import Console
 from rich.table import Table
 
 from enrich_dist.bench.generate import write_awards, write_recipients
-from enrich_dist.checkpoints import CheckpointStore
-from enrich_dist.farm import memory_per_worker
-from enrich_dist.files import write_json
-from enrich_dist.rundir import RunDirectory
+from enrich_dist.observe.memory import memory_per_worker
 from enrich_dist.settings import ENV_PREFIX, Settings
+from enrich_dist.store.checkpoints import CheckpointStore
+from enrich_dist.store.files import write_json
+from enrich_dist.store.rundir import RunDirectory
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "data" / "sample" / "recipients.parquet"

@@ -1,4 +1,4 @@
-"""Measure what a worker takes to match chunks, beside what is projected (``enrich_dist/budget.py``).
+"""Measure what a worker takes to match chunks, beside what is projected (``enrich_dist/farm/budget.py``).
 
     python scripts/measure_memory.py            the grid of docs/memory.md (some 10 minutes)
     python scripts/measure_memory.py --quick    its corners, on fewer rows
@@ -91,12 +91,12 @@ def _generate(scratch: Path, grid: list[Case]) -> None:
 
 def _measure(scratch: Path, companies: int, chunks: int, chunk_size: int, batch_rows: int) -> dict[str, Any]:
     """One farm on one new worker."""
-    from enrich_dist.checkpoints import CheckpointStore
-    from enrich_dist.cluster import open_client
+    from enrich_dist.cluster.client import open_client
+    from enrich_dist.farm.worker import run_aside
     from enrich_dist.matching.warm import warm_up
     from enrich_dist.pipeline import Pipeline
     from enrich_dist.settings import load_settings
-    from enrich_dist.worker import run_aside
+    from enrich_dist.store.checkpoints import CheckpointStore
 
     _say(f"{companies:,} companies, {chunks} chunks of {chunk_size:,}, batches of {batch_rows:,}")
     settings = load_settings(

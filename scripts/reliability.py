@@ -31,14 +31,14 @@ from typing import Any
 import psutil
 from distributed import Client
 
-from enrich_dist.attempts import AttemptLedger
 from enrich_dist.bench.generate import write_awards, write_recipients
-from enrich_dist.cluster import open_client
-from enrich_dist.files import read_json, write_json
+from enrich_dist.cluster.client import open_client
+from enrich_dist.farm.attempts import AttemptLedger
+from enrich_dist.farm.worker import run_chunk
 from enrich_dist.observe.events import Event, FarmProgress, listening
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings
-from enrich_dist.worker import run_chunk
+from enrich_dist.store.files import read_json, write_json
 from scripts.soak import CountedPipeline
 from tests.faults.processes import CommandLineCluster
 from tests.known import settings as known_settings

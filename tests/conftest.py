@@ -15,7 +15,7 @@ import hypothesis
 import pytest
 from distributed import Client
 
-from enrich_dist.cluster import open_client
+from enrich_dist.cluster.client import open_client
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings, flatten
 from tests import object_store

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from distributed import Client
 
+from enrich_dist.farm.worker import run_chunk
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings
-from enrich_dist.worker import run_chunk
 
 
 def _no_cluster() -> Client:

@@ -32,7 +32,7 @@ from enrich_dist.bench.draws import (
 )
 from enrich_dist.bench.recipients import Models
 from enrich_dist.bench.truth import write_truth
-from enrich_dist.files import atomic_path
+from enrich_dist.store.files import atomic_path
 
 _BATCH_ROWS: Final = 50_000
 _MOST_AWARDS: Final = 4

@@ -31,7 +31,7 @@ from enrich_dist.bench.errors import respell_legal, respell_marks
 from enrich_dist.bench.names import NameModel
 from enrich_dist.bench.places import Places
 from enrich_dist.bench.recipients import Models
-from enrich_dist.files import atomic_path
+from enrich_dist.store.files import atomic_path
 
 NAMES: Final = 700
 LEFT: Final = 1_000

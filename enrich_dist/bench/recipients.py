@@ -43,7 +43,7 @@ from enrich_dist.bench.draws import (
 from enrich_dist.bench.errors import NAME_ERRORS, initials, respell_legal, respell_marks
 from enrich_dist.bench.names import NameModel
 from enrich_dist.bench.places import COLUMNS, Places
-from enrich_dist.files import atomic_path
+from enrich_dist.store.files import atomic_path
 
 BATCH_ROWS: Final = 50_000
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from enrich_dist import duck
-from enrich_dist.files import atomic_path
+from enrich_dist.store.files import atomic_path
 
 MEMORY_MB: Final = 1_500
 

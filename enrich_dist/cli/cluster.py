@@ -25,8 +25,8 @@ def scale(
 
     What a worker that leaves was at goes to another; nothing is lost, and no try is counted.
     """
-    from enrich_dist.rundir import RunDirectory
-    from enrich_dist.scaling import ask_for_workers
+    from enrich_dist.cluster.scaling import ask_for_workers
+    from enrich_dist.store.rundir import RunDirectory
 
     directory = RunDirectory(load_settings(config, overrides or []).settings.paths.work_dir)
     note = ask_for_workers(directory.root, workers, timeout_seconds=timeout_seconds)
@@ -45,7 +45,7 @@ def certs(
 
     Nothing is overwritten. Keep ca-key.pem apart: whoever has it can join the cluster and run code there.
     """
-    from enrich_dist.certificates import make_certificates
+    from enrich_dist.cluster.certificates import make_certificates
 
     written = make_certificates(directory, valid_days=days)
     console = Console(highlight=False, soft_wrap=True)

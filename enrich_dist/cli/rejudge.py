@@ -16,7 +16,7 @@ from enrich_dist.errors import EXIT_BLOCKED
 from enrich_dist.settings import load_settings
 
 if TYPE_CHECKING:
-    from enrich_dist.rejudge import Rejudged
+    from enrich_dist.result.rejudge import Rejudged
 
 
 def rejudge(
@@ -30,7 +30,7 @@ def rejudge(
         text = f"setting {key} = {value} ({origin})"
         Console(stderr=True, soft_wrap=True).print(text, style="dim", markup=False, highlight=False)
     from enrich_dist.observe.summary import shown_path
-    from enrich_dist.rejudge import rejudge as judge_anew
+    from enrich_dist.result.rejudge import rejudge as judge_anew
 
     done = judge_anew(loaded)
     console = Console(soft_wrap=True, highlight=False)

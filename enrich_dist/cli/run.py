@@ -49,20 +49,20 @@ def run(
     check_inputs(loaded.settings.inputs)
     check_memory(loaded.settings)
     if loaded.settings.cluster.kind != "local":
-        from enrich_dist.cluster_kinds import check_cluster
+        from enrich_dist.cluster.kinds import check_cluster
 
         check_cluster(loaded.settings)
     if loaded.settings.paths.checkpoints is not None:
-        from enrich_dist.storage import open_storage
+        from enrich_dist.store.storage import open_storage
 
         open_storage(loaded.settings.paths.checkpoints).check()
 
-    from enrich_dist import forkserver
+    from enrich_dist.cluster import forkserver
     from enrich_dist.errors import PublicationBlockedError
     from enrich_dist.observe.events import listening
     from enrich_dist.observe.status import all_chunks_finished
     from enrich_dist.observe.summary import print_summary
-    from enrich_dist.rundir import RunDirectory
+    from enrich_dist.store.rundir import RunDirectory
 
     settings = loaded.settings
     directory = RunDirectory(settings.paths.work_dir)

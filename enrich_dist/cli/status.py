@@ -12,7 +12,7 @@ def status(config: Config = None, overrides: Overrides = None) -> None:
     """Tell what is done, what is left and what was judged in paths.work_dir."""
     from enrich_dist.observe.status import read_status
     from enrich_dist.observe.summary import print_status
-    from enrich_dist.rundir import RunDirectory
+    from enrich_dist.store.rundir import RunDirectory
 
     directory = RunDirectory(load_settings(config, overrides or []).settings.paths.work_dir)
     print_status(Console(), directory.root, read_status(directory))

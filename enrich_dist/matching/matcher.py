@@ -16,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 
 from enrich_dist import schema
-from enrich_dist.files import text_digest
 from enrich_dist.matching.config import ENGINE_VERSION, CandidateConfig
+from enrich_dist.store.files import text_digest
 
 if TYPE_CHECKING:
-    from enrich_dist.budget import MatchMemory
+    from enrich_dist.farm.budget import MatchMemory
     from enrich_dist.matching.blocking import Pairs, Prepared
     from enrich_dist.matching.index import CompanyIndex
 

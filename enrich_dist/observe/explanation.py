@@ -13,9 +13,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from enrich_dist.explain import Appearance, Candidate, Explanation, Recipient, probability_text
-from enrich_dist.lookup import Award
 from enrich_dist.matching.shared_words import AGREES, MISSING, SharedWords
+from enrich_dist.result.explain import Appearance, Candidate, Explanation, Recipient, probability_text
+from enrich_dist.result.lookup import Award
 
 _CHART_WIDTH = 25
 _MORE, _LESS, _AXIS, _NOTHING = "█", "▒", "│", "·"

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from enrich_dist.attempts import FailedAttempt
 from enrich_dist.doctor import ADVICE, ChunkFinding, ChunkState, Findings
+from enrich_dist.farm.attempts import FailedAttempt
 from enrich_dist.observe.summary import shown_path
 from enrich_dist.observe.worker_log import WorkerHistory
 

@@ -13,9 +13,9 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from enrich_dist.checkpoints import Checkpoint, CheckpointRecord
+from enrich_dist.farm.worker import ChunkTask
 from enrich_dist.observe.events import FarmProgress, Notice, emit
-from enrich_dist.worker import ChunkTask
+from enrich_dist.store.checkpoints import Checkpoint, CheckpointRecord
 
 
 class MatchCounter(Protocol):

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from enrich_dist.checkpoints import CheckpointStore
 from enrich_dist.errors import CorruptionError
-from enrich_dist.files import read_json
-from enrich_dist.rundir import RunDirectory, StepReport
+from enrich_dist.store.checkpoints import CheckpointStore
+from enrich_dist.store.files import read_json
+from enrich_dist.store.rundir import RunDirectory, StepReport
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from enrich_dist.files import read_json
 from enrich_dist.observe.report import percent
 from enrich_dist.observe.status import RunStatus
 from enrich_dist.observe.terminal import TITLES
-from enrich_dist.rundir import STEPS, RunDirectory, StepReport
+from enrich_dist.store.files import read_json
+from enrich_dist.store.rundir import STEPS, RunDirectory, StepReport
 
 _SHORT_SECONDS = 0.1  # a rate over less says nothing
 _FILES = (

@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from dagster_defs.launch import open_instance
-from enrich_dist.files import read_json
-from enrich_dist.rundir import RunDirectory
+from enrich_dist.store.files import read_json
+from enrich_dist.store.rundir import RunDirectory
 from tests.browser.ui import BLOCKED_EXIT_CODE, browsing, opened_page, serving
 from tests.conftest import SampleRuns
 

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from enrich_dist.certificates import make_certificates
+from enrich_dist.cluster.certificates import make_certificates
 from tests.conftest import REPOSITORY
 
 _DEADLINE_SECONDS = 90

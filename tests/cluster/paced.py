@@ -15,13 +15,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from enrich_dist.budget import MatchMemory
-from enrich_dist.cluster import ClusterStart
-from enrich_dist.lock import locked
+from enrich_dist.cluster.client import ClusterStart
+from enrich_dist.farm.budget import MatchMemory
+from enrich_dist.farm.worker import Matcher
 from enrich_dist.observe.events import Event, Notice, listening
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings, load_settings
-from enrich_dist.worker import Matcher
+from enrich_dist.store.lock import locked
 
 HOLD = "hold"
 _PACE_SECONDS = 0.2

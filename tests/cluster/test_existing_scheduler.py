@@ -18,8 +18,8 @@ import psutil
 import pytest
 from distributed import Client
 
-from enrich_dist.files import read_json
 from enrich_dist.settings import Settings
+from enrich_dist.store.files import read_json
 from tests.cluster.hosts import Certificates, DaskProcesses, Host
 from tests.conftest import enrich_dist, run_steps
 from tests.known import settings, write_inputs
@@ -28,7 +28,7 @@ from tests.published import published_bytes
 _LOCAL = """
 import sys
 from pathlib import Path
-from enrich_dist.cluster import open_client
+from enrich_dist.cluster.client import open_client
 from enrich_dist.settings import Settings
 if __name__ == "__main__":
     with open_client(Settings(), Path(sys.argv[1])) as client:

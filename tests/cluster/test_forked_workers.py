@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from enrich_dist.cluster import open_client
+from enrich_dist.cluster.client import open_client
 from enrich_dist.settings import Settings
 
 pytestmark = pytest.mark.cluster
@@ -22,7 +22,7 @@ def facts() -> dict[str, Any]:
     return {
         "pid": os.getpid(),
         "parent": os.getppid(),
-        "preloaded": "enrich_dist.preload" in sys.modules,
+        "preloaded": "enrich_dist.cluster.preload" in sys.modules,
         "environment": {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")},
         "ignores_interrupt": signal.getsignal(signal.SIGINT) == signal.SIG_IGN,
     }

@@ -12,7 +12,7 @@ from distributed import Client
 
 from enrich_dist import schema
 from enrich_dist.errors import PublicationBlockedError
-from enrich_dist.publish import CURRENT
+from enrich_dist.result.publish import CURRENT
 from tests.conftest import run_steps
 from tests.known import AWARDS, settings, write_inputs
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from distributed import Client
 
-from enrich_dist.files import read_json
-from enrich_dist.scaling import NOTE_FILE, WISH_FILE
+from enrich_dist.cluster.scaling import NOTE_FILE, WISH_FILE
+from enrich_dist.store.files import read_json
 from tests.cluster.hosts import DaskProcesses, Host, no_mounts, wait_until
 from tests.cluster.paced import HOLD, calls
 from tests.conftest import REPOSITORY, enrich_dist, run_steps

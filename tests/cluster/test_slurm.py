@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from distributed import Client
 
-from enrich_dist.files import read_json
+from enrich_dist.store.files import read_json
 from tests.cluster.hosts import Certificates, wait_until
 from tests.cluster.paced import calls
 from tests.cluster.slurm import no_slurm, slurm

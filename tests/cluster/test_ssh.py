@@ -13,7 +13,7 @@ import asyncssh
 import pytest
 from distributed import Client
 
-from enrich_dist.files import read_json
+from enrich_dist.store.files import read_json
 from tests.cluster.hosts import Certificates, wait_until
 from tests.conftest import REPOSITORY, enrich_dist, free_port, run_steps
 from tests.known import settings, write_inputs

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from enrich_dist.publish import CURRENT
+from enrich_dist.result.publish import CURRENT
 from tests.conftest import REPOSITORY, enrich_dist, free_port
 from tests.known import write_inputs
 

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from enrich_dist.rundir import STEPS
+from enrich_dist.store.rundir import STEPS
 from tests.conftest import REPOSITORY, SampleRuns, enrich_dist
 from tests.known import injected_faults
 

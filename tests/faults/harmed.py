@@ -6,10 +6,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from enrich_dist.checkpoints import CheckpointStore
+from enrich_dist.farm.worker import Matcher
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings
-from enrich_dist.worker import Matcher
+from enrich_dist.store.checkpoints import CheckpointStore
 from tests.faults.matchers import Harmful
 from tests.known import settings
 

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 from distributed import get_worker
 
-from enrich_dist.budget import MatchMemory
+from enrich_dist.farm.budget import MatchMemory
+from enrich_dist.farm.worker import Matcher
 from enrich_dist.meter import resident_bytes
-from enrich_dist.worker import Matcher
 
 _RESIDENT_AT_FIRST: list[int] = []
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from enrich_dist.budget import MatchMemory
-from enrich_dist.worker import Matcher
+from enrich_dist.farm.budget import MatchMemory
+from enrich_dist.farm.worker import Matcher
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from enrich_dist.farm.worker import Matcher
 from enrich_dist.pipeline import Pipeline
-from enrich_dist.worker import Matcher
 from tests.faults.matchers import Harmful
 
 

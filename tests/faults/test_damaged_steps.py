@@ -11,7 +11,7 @@ from distributed import Client
 
 from enrich_dist.errors import CorruptionError, EnrichError
 from enrich_dist.pipeline import Pipeline
-from enrich_dist.rundir import RunDirectory
+from enrich_dist.store.rundir import RunDirectory
 from tests.conftest import run_steps
 from tests.inprocess import run_in_process
 from tests.known import settings

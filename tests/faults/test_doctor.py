@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from distributed import Client
 
-from enrich_dist.attempts import AttemptLedger, FailureKind
-from enrich_dist.checkpoints import CheckpointStore
-from enrich_dist.cluster import open_client
+from enrich_dist.cluster.client import open_client
 from enrich_dist.doctor import ADVICE, ChunkState, examine
 from enrich_dist.errors import FarmError
-from enrich_dist.lock import locked
+from enrich_dist.farm.attempts import AttemptLedger, FailureKind
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings
+from enrich_dist.store.checkpoints import CheckpointStore
+from enrich_dist.store.lock import locked
 from tests.conftest import REPOSITORY, enrich_dist, run_steps
 from tests.faults.test_farm_failures import HarmedPipeline, prepare
 from tests.known import settings

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 from distributed import Client
 
-from enrich_dist.attempts import AttemptLedger
-from enrich_dist.cluster import open_client
+from enrich_dist.cluster.client import open_client
 from enrich_dist.errors import SettingsError
-from enrich_dist.faults import FaultKind, Faults, InjectedFaultError
+from enrich_dist.farm.attempts import AttemptLedger
+from enrich_dist.farm.faults import FaultKind, Faults, InjectedFaultError
 from enrich_dist.observe.events import Notice, listening
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings, load_settings

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from enrich_dist.errors import BusyError
-from enrich_dist.lock import HOLDER_FILE, LOCK_FILE, locked
+from enrich_dist.store.lock import HOLDER_FILE, LOCK_FILE, locked
 from tests.conftest import enrich_dist
 from tests.known import write_inputs
 
 _HOLD = """
 import sys, time
 from pathlib import Path
-from enrich_dist.lock import locked
+from enrich_dist.store.lock import locked
 with locked(Path(sys.argv[1]), run_id="first", what="the first run"):
     print("held", flush=True)
     time.sleep(600)

@@ -20,11 +20,11 @@ import psutil
 import pytest
 from distributed import Client
 
-from enrich_dist.attempts import AttemptLedger, Marker
-from enrich_dist.checkpoints import CheckpointStore
-from enrich_dist.cluster import open_client
+from enrich_dist.cluster.client import open_client
+from enrich_dist.farm.attempts import AttemptLedger, Marker
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings
+from enrich_dist.store.checkpoints import CheckpointStore
 from tests.conftest import REPOSITORY
 from tests.faults.harmed import CHUNK_STARTS, calls, each_once, finish, planned
 from tests.published import published_bytes

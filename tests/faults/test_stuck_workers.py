@@ -20,12 +20,12 @@ import psutil
 import pytest
 from distributed import Client, LocalCluster
 
-from enrich_dist.cluster import open_client
+from enrich_dist.cluster.client import open_client
 from enrich_dist.errors import FarmError
+from enrich_dist.farm.watch import WorkerWatch
 from enrich_dist.observe.events import Event, FarmProgress, Notice, WorkersSeen, listening
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings
-from enrich_dist.watch import WorkerWatch
 from tests.conftest import REPOSITORY, free_port, run_steps
 from tests.faults.test_farm_failures import CHUNKS, calls, prepare
 from tests.known import settings
@@ -148,7 +148,7 @@ def test_paused_workers_end_the_run_with_what_fills_them(tmp_path: Path) -> None
 def test_paused_workers_with_nothing_under_way_are_restarted(
     tmp_path: Path, undisturbed: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("enrich_dist.farm._PAUSED_RESTART_SECONDS", 2.0)
+    monkeypatch.setattr("enrich_dist.farm.driver._PAUSED_RESTART_SECONDS", 2.0)
     pipeline = prepare(tmp_path, "none", times=0, memory_threshold_mb=700)
     heard = Heard()
     with open_client(pipeline.settings, tmp_path / "dask") as own, listening(heard):
@@ -171,7 +171,7 @@ def wait_until_paused(client: Client) -> None:
 
 def hide_index() -> None:
     """Make this worker process one that cannot see any index: as if the shared directory were not there."""
-    from enrich_dist import worker
+    from enrich_dist.farm import worker
 
     def blind(path: Path) -> Any:
         raise FileNotFoundError(f"{path} is not here")

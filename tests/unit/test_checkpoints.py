@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from enrich_dist import schema
-from enrich_dist.checkpoints import CheckpointRecord, CheckpointStore, checkpoint_key
 from enrich_dist.errors import CorruptionError
+from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore, checkpoint_key
 
 KEY = checkpoint_key(chunk_digest="c", index_digest="i", matcher_key="m")
 OTHER_KEY = checkpoint_key(chunk_digest="d", index_digest="i", matcher_key="m")

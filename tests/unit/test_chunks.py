@@ -19,7 +19,7 @@ from enrich_dist import chunks, schema
 from enrich_dist.errors import EnvironmentFailureError, SourceError
 from enrich_dist.sources import recipients
 from enrich_dist.sources.recipients import RecipientBatch, read_recipients
-from enrich_dist.store import open_or_build
+from enrich_dist.store.directories import open_or_build
 from tests.conftest import REPOSITORY
 
 SAMPLE = REPOSITORY / "data" / "sample" / "recipients.parquet"

@@ -15,8 +15,8 @@ from dask_jobqueue.pbs import PBSJob
 from dask_jobqueue.slurm import SLURMJob
 from pydantic import ValidationError
 
-from enrich_dist.certificates import make_certificates
-from enrich_dist.cluster_kinds import KINDS, check_cluster, dask_config, resource_config
+from enrich_dist.cluster.certificates import make_certificates
+from enrich_dist.cluster.kinds import KINDS, check_cluster, dask_config, resource_config
 from enrich_dist.errors import SettingsError, StateError
 from enrich_dist.settings import ClusterSettings, Settings
 
@@ -106,7 +106,7 @@ def test_an_option_that_a_kind_does_not_take_is_named_with_a_remedy(
 def test_checking_a_kind_leaves_ctrl_c_as_it_was() -> None:
     # In a process of its own: what is imported once does no further harm.
     asked = (
-        "import signal; from enrich_dist.cluster_kinds import check_cluster; from enrich_dist.settings import Settings;"
+        "import signal; from enrich_dist.cluster.kinds import check_cluster; from enrich_dist.settings import Settings;"
         "check_cluster(Settings(cluster={'kind': 'slurm', 'allow_insecure': True, 'options': {'queue': 'x'}}));"
         "import dask_jobqueue;"
         "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler;"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from enrich_dist.checkpoints import Checkpoint, CheckpointRecord
+from enrich_dist.farm.worker import ChunkTask
 from enrich_dist.observe.events import Event, FarmProgress, Notice, emit, format_duration, listening
 from enrich_dist.observe.progress import FarmObserver
-from enrich_dist.worker import ChunkTask
+from enrich_dist.store.checkpoints import Checkpoint, CheckpointRecord
 
 
 def test_a_failing_listener_is_dropped_and_the_others_go_on() -> None:

@@ -14,11 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from enrich_dist import overrides, schema
+from enrich_dist import schema
 from enrich_dist.errors import SettingsError, StateError
-from enrich_dist.explain import Explanation, explain_company, explain_recipient
-from enrich_dist.files import read_json, write_json
-from enrich_dist.lookup import find_awards, find_company
 from enrich_dist.matching.decisions import DecisionConfig
 from enrich_dist.matching.index import build_index, open_index
 from enrich_dist.matching.shared_words import (
@@ -31,7 +28,11 @@ from enrich_dist.matching.shared_words import (
 )
 from enrich_dist.observe.explanation import bar, print_appearances, print_explanation
 from enrich_dist.pipeline import Pipeline
-from enrich_dist.scored import ScoredResult, open_scored
+from enrich_dist.result import overrides
+from enrich_dist.result.explain import Explanation, explain_company, explain_recipient
+from enrich_dist.result.lookup import find_awards, find_company
+from enrich_dist.result.scored import ScoredResult, open_scored
+from enrich_dist.store.files import read_json, write_json
 from tests import known
 from tests.conftest import enrich_dist
 from tests.inprocess import run_in_process

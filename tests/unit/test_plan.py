@@ -16,7 +16,6 @@ import pytest
 from rich.console import Console
 
 from enrich_dist.errors import SourceError
-from enrich_dist.files import read_json
 from enrich_dist.matching.blocking import candidate_pairs, prepare
 from enrich_dist.matching.blocks import BlockCounts
 from enrich_dist.matching.config import CandidateConfig
@@ -28,6 +27,7 @@ from enrich_dist.plan import RunPlan, make_plan
 from enrich_dist.settings import Settings
 from enrich_dist.sources.length import row_count
 from enrich_dist.sources.recipients import read_recipients
+from enrich_dist.store.files import read_json
 from tests import known
 from tests.conftest import enrich_dist
 from tests.inprocess import run_in_process

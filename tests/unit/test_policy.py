@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from enrich_dist.attempts import FailureKind
-from enrich_dist.policy import ChunkStory, FarmPolicy, decide
-from enrich_dist.worker import ChunkTask
+from enrich_dist.farm.attempts import FailureKind
+from enrich_dist.farm.policy import ChunkStory, FarmPolicy, decide
+from enrich_dist.farm.worker import ChunkTask
 
 TASK = ChunkTask(7, Path("c"), 1_000, "", Path("i"), "", Path("s"), "key", Path("l"))
 POLICY = FarmPolicy(

@@ -18,13 +18,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from enrich_dist import quality, schema
+from enrich_dist import schema
 from enrich_dist.duck import connect
 from enrich_dist.matching.decisions import CONFIRMED_BITS, DecisionConfig
 from enrich_dist.matching.index import build_index, open_index
 from enrich_dist.matching.weights import MCounts, Weights, estimate
-from enrich_dist.quality import Gate
-from enrich_dist.reduce import (
+from enrich_dist.result import quality
+from enrich_dist.result.quality import Gate
+from enrich_dist.result.reduce import (
     MatchedSoFar,
     count_identified_pairs,
     create_candidates,

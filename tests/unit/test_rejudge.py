@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from distributed import Client
 
-from enrich_dist.files import file_digest, read_json, write_json
-from enrich_dist.rundir import RunDirectory
+from enrich_dist.store.files import file_digest, read_json, write_json
+from enrich_dist.store.rundir import RunDirectory
 from tests.conftest import REPOSITORY
 from tests.reviewing import CommandLine, Reviewed, finished_run
 
@@ -56,7 +56,7 @@ def test_another_threshold_acts_and_touches_no_chunk(
         raise AssertionError("a chunk was farmed out")
 
     monkeypatch.setattr("enrich_dist.pipeline.Farm", no_farm)
-    monkeypatch.setattr("enrich_dist.cluster.open_client", no_farm)
+    monkeypatch.setattr("enrich_dist.cluster.client.open_client", no_farm)
     before = chunk_files(run.pipeline.directory)
     assert run.matches()["Ambiguous Optics"]["match_status"] == "review"
 
@@ -209,7 +209,7 @@ def test_neither_dagster_nor_a_cluster_is_started(run: Reviewed) -> None:
         f"sys.argv = ['enrich-dist', 'rejudge', '--config', {str(run.config)!r}]\n"
         "with contextlib.suppress(SystemExit): main()\n"
         "from distributed import Client, LocalCluster\n"
-        "print('imported:', sorted({'dagster', 'dagster_dask', 'enrich_dist.cluster'} & set(sys.modules)))\n"
+        "print('imported:', sorted({'dagster', 'dagster_dask', 'enrich_dist.cluster.client'} & set(sys.modules)))\n"
         "print('clients:', len(Client._instances), 'clusters:', len(LocalCluster._instances))\n"
     )
     finished = subprocess.run(

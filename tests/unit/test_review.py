@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from distributed import Client
 
-from enrich_dist import overrides, schema
-from enrich_dist.files import file_digest, read_json
+from enrich_dist import schema
+from enrich_dist.result import overrides
+from enrich_dist.store.files import file_digest, read_json
 from tests.reviewing import CommandLine, Reviewed, finished_run, read_rows, write_rows
 
 pytestmark = pytest.mark.cluster

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from enrich_dist.errors import CorruptionError
-from enrich_dist.files import atomic_path, read_json, write_json
-from enrich_dist.store import open_or_build, open_unverified, open_verified
+from enrich_dist.store.directories import open_or_build, open_unverified, open_verified
+from enrich_dist.store.files import atomic_path, read_json, write_json
 
 
 class Builder:

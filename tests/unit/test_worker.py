@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from enrich_dist.checkpoints import CheckpointStore
+from enrich_dist.farm.worker import run_chunk
 from enrich_dist.pipeline import Pipeline
-from enrich_dist.worker import run_chunk
+from enrich_dist.store.checkpoints import CheckpointStore
 from tests.known import RECIPIENT_ROWS, REJECTED_RECIPIENT_ROWS, settings
 
 

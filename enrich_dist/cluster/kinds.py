@@ -1,0 +1,297 @@
+"""The kinds of cluster, each as the configuration of ``dagster_dask.dask_resource`` that starts it.
+
+Covers what every kind must be given whatever the operator writes under ``cluster.options`` (memory per worker, one
+thread, TLS), which options a kind takes, and the package it needs; all of it is checked before work starts. A kind is a
+function from settings to configuration and a row in ``KINDS``. Does not start anything (``client``).
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import inspect
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask.config
+
+from enrich_dist.cluster.forkserver import WORKER_ENVIRONMENT
+from enrich_dist.errors import SettingsError
+from enrich_dist.settings import ClusterKindName, Settings
+
+DASK_CONFIG: Mapping[str, Any] = {
+    # A worker's death is ours to judge, not to be retried unseen.
+    "distributed.scheduler.allowed-failures": 0,
+    # Chunk results are a few hundred bytes: nothing is worth spilling, and the warnings would be noise.
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.target": False,
+    **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in WORKER_ENVIRONMENT.items()},
+}
+# How Dask itself hands its configuration to a process on another machine.
+_INHERITED = "DASK_INTERNAL_INHERIT_CONFIG"
+_LOOPBACK = "127.0.0.1"
+# A dashboard asks nobody who he is, and tells what runs.
+_NO_DASHBOARD = f"{_LOOPBACK}:0"
+
+
+@dataclass(frozen=True)
+class ClusterKind:
+    """A kind that starts a scheduler and workers of its own."""
+
+    resource: str
+    """Its name in dagster-dask."""
+    options: Callable[[Settings], dict[str, Any]]
+    """The arguments of its cluster class: those of the operator, and those that are not the operator's to choose."""
+    module: str
+    package: str
+    """What pip installs ``module`` with."""
+    cluster_class: str
+    reserved: Mapping[str, str]
+    """Options that may not be set, with what to set instead."""
+    scratch_option: str | None = None
+    """The option that names a directory for its own files, which would else be written where the run was started."""
+    further_module: str | None = None
+    """Needed besides, and of the same name as its package."""
+
+
+def dask_config(settings: Settings) -> dict[str, Any]:
+    """The Dask configuration of driver, scheduler and workers, certificates among it, by dotted keys."""
+    config = dict(DASK_CONFIG)
+    tls = settings.cluster.tls
+    if tls.ca_file and tls.cert_file and tls.key_file:
+        # One certificate for all roles: Dask asks only that the CA has signed it.
+        roles = {
+            f"distributed.comm.tls.{role}.{part}": str(path.absolute())
+            for role in ("client", "scheduler", "worker")
+            for part, path in (("cert", tls.cert_file), ("key", tls.key_file))
+        }
+        config |= roles | {
+            "distributed.comm.tls.ca-file": str(tls.ca_file.absolute()),
+            "distributed.comm.require-encryption": True,
+            "distributed.comm.default-scheme": "tls",
+        }
+    return config
+
+
+def resource_config(settings: Settings, scratch: Path) -> dict[str, Any]:
+    """The configuration of ``dagster_dask.dask_resource`` that the settings ask for."""
+    cluster = settings.cluster
+    client = {"timeout": max(1, round(cluster.start_timeout_seconds)), "set_as_default": False}
+    if cluster.kind == "address":
+        return {"client": {**client, "address": cluster.address}}
+    kind = KINDS[cluster.kind]
+    options = kind.options(settings)
+    if kind.scratch_option:
+        options.setdefault(kind.scratch_option, str(scratch))
+    return {"cluster": {kind.resource: options}, "client": client}
+
+
+def check_cluster(settings: Settings) -> None:
+    """Raise ``SettingsError`` where a cluster of these settings cannot be started: a file, a package or an option."""
+    cluster = settings.cluster
+    for name, path in (("ca_file", cluster.tls.ca_file), ("cert_file", cluster.tls.cert_file),
+                       ("key_file", cluster.tls.key_file)):  # fmt: skip
+        if path is not None and not os.access(path, os.R_OK):
+            raise SettingsError(
+                f"cluster.tls.{name}: {path} cannot be read.",
+                remedy="`enrich-dist cluster certs DIR` makes certificates.",
+            )
+    if cluster.kind in ("local", "address"):
+        return
+    kind = KINDS[cluster.kind]
+    for module, package in ((kind.module, kind.package), (kind.further_module, kind.further_module)):
+        if module and importlib.util.find_spec(module.partition(".")[0]) is None:
+            raise SettingsError(
+                f"cluster.kind '{cluster.kind}' needs the package {package}, which is not installed.",
+                remedy=f"Install it here: pip install {package}",
+            )
+    for key in cluster.options:
+        if key in kind.reserved:
+            raise SettingsError(f"cluster.options.{key} may not be set.", remedy=kind.reserved[key])
+    known = _parameters(kind) - set(kind.reserved)
+    for key in cluster.options:
+        if key not in known:
+            close = difflib.get_close_matches(key, sorted(known), n=1)
+            raise SettingsError(
+                f"Unknown setting 'cluster.options.{key}' for cluster.kind '{cluster.kind}'.",
+                remedy=f"Did you mean '{close[0]}'?" if close else f"It takes: {', '.join(sorted(known))}.",
+            )
+    if cluster.kind == "ssh" and len(cluster.options.get("hosts") or []) < 2:
+        raise SettingsError(
+            "cluster.kind 'ssh' needs cluster.options.hosts.",
+            remedy="List the scheduler's host first, then a host for each worker.",
+        )
+
+
+def register_kinds() -> None:
+    """Tell dagster-dask where a cluster class has moved since its release."""
+    from dagster_dask import resources
+
+    kubernetes = KINDS["kubernetes"]
+    resources.DaskClusterTypes[kubernetes.resource] = {
+        "name": "Kubernetes", "module": kubernetes.module, "class": kubernetes.cluster_class,
+    }  # fmt: skip
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep what Ctrl-C and SIGTERM do: dask-jobqueue, when it is imported, has them end the process at once."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+def _parameters(kind: ClusterKind) -> set[str]:
+    """The named parameters of the cluster class, and of the job class that it hands the rest to."""
+    with _own_signals():
+        cluster_class = getattr(importlib.import_module(kind.module), kind.cluster_class)
+    sources: list[Any] = [cluster_class]
+    if inspect.isclass(cluster_class):
+        job_class = getattr(cluster_class, "job_cls", None)
+        sources = [*cluster_class.__mro__, *(job_class.__mro__ if job_class else ())]
+        # Above these begin Dask's own classes, which are not configured by an operator.
+        sources = [
+            item.__init__ for item in sources if not item.__module__.startswith(("distributed", "builtins", "abc"))
+        ]
+    names: set[str] = set()
+    for source in sources:
+        names |= {
+            parameter.name
+            for parameter in inspect.signature(source).parameters.values()
+            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        }
+    return names - {"self"}
+
+
+def _memory_limit_bytes(settings: Settings) -> int:
+    return settings.memory_threshold_mb * 1_000_000
+
+
+def _local(settings: Settings) -> dict[str, Any]:
+    return {
+        "n_workers": _first_workers(settings),
+        "threads_per_worker": 1,
+        "processes": True,
+        "memory_limit": _memory_limit_bytes(settings),
+        "host": _LOOPBACK,  # a scheduler runs whatever code it is sent: never listen beyond this machine
+        "dashboard_address": _NO_DASHBOARD,
+    }
+
+
+def _ssh(settings: Settings) -> dict[str, Any]:
+    options = dict(settings.cluster.options)
+    worker = {"nthreads": 1, "memory_limit": _memory_limit_bytes(settings)}
+    return {
+        **options,
+        "worker_options": {"dashboard_address": _NO_DASHBOARD, **options.get("worker_options", {}), **worker},
+        "scheduler_options": {"port": 0, "dashboard_address": _NO_DASHBOARD, **options.get("scheduler_options", {})},
+    }
+
+
+def _jobs(settings: Settings) -> dict[str, Any]:
+    """One job per worker, by dask-jobqueue."""
+    options = dict(settings.cluster.options)
+    limit_bytes = _memory_limit_bytes(settings)
+    # The last one counts: the job's own text is rounded.
+    arguments = ["--dashboard-address", _NO_DASHBOARD, *options.get("worker_extra_args", [])]
+    arguments += ["--memory-limit", str(limit_bytes)]
+    tls = settings.cluster.tls
+    if tls.ca_file and tls.cert_file and tls.key_file:
+        options["protocol"] = "tls://"
+        for name, path in (("--tls-ca-file", tls.ca_file), ("--tls-cert", tls.cert_file), ("--tls-key", tls.key_file)):
+            arguments += [name, str(path.absolute())]
+    prologue = [*options.get("job_script_prologue", []), f"export {_INHERITED}={_inherited(settings)}"]
+    return {
+        **options,
+        "n_workers": _first_workers(settings),
+        "cores": 1,
+        "processes": 1,
+        "memory": f"{limit_bytes} B",
+        "python": options.get("python", sys.executable),
+        "worker_extra_args": arguments,
+        "job_script_prologue": prologue,
+        "scheduler_options": {"dashboard_address": _NO_DASHBOARD, **options.get("scheduler_options", {})},
+    }
+
+
+def _kubernetes(settings: Settings) -> dict[str, Any]:
+    """Pods by the Dask operator of the Kubernetes cluster that kubectl is set to."""
+    options = dict(settings.cluster.options)
+    limit_bytes = _memory_limit_bytes(settings)
+    environment = {**options.get("env", {}), _INHERITED: _inherited(settings)}
+    # The pod may hold a little more than the worker, so that the nanny, which tells why, is there before the kernel.
+    resources = {"requests": {"cpu": "1", "memory": str(limit_bytes)}, "limits": {"memory": str(limit_bytes * 5 // 4)}}
+    return {
+        **options,
+        "n_workers": _first_workers(settings),
+        "env": environment,
+        "resources": resources,
+        "worker_command": ["dask", "worker", "--nthreads", "1", "--memory-limit", str(limit_bytes)],
+    }
+
+
+def _first_workers(settings: Settings) -> int:
+    return settings.cluster.adaptive.minimum or settings.cluster.n_workers
+
+
+def _inherited(settings: Settings) -> str:
+    config: dict[str, Any] = {}
+    dask.config.set(dask_config(settings), config=config)
+    return str(dask.config.serialize(config))
+
+
+def _reserved(**other: str) -> dict[str, str]:
+    workers = "Set cluster.n_workers, or cluster.adaptive."
+    ours = "It is set by enrich_dist."
+    return {"n_workers": workers, "asynchronous": ours, "loop": ours, "silence_logs": ours, "security": _TLS} | other
+
+
+_MEMORY = "Set memory_threshold_mb: it is the memory limit of every worker."
+_THREAD = "Every worker has one core and one thread; set cluster.n_workers for more of them."
+_TLS = "Set cluster.tls.ca_file, cert_file and key_file."
+_JOBS_RESERVED = _reserved(
+    cores=_THREAD, processes=_THREAD, memory=_MEMORY, nanny="A worker needs its nanny.", protocol=_TLS,
+    **dict.fromkeys(("job_cls", "scheduler_cls", "worker_command", "scheduler", "name"), "It is set by enrich_dist."),
+    **{old: f"It is now called {new}." for old, new in {
+        "extra": "worker_extra_args", "job_extra": "job_extra_directives", "env_extra": "job_script_prologue",
+        "header_skip": "job_directives_skip", "project": "account"}.items()},
+    host="Set it in scheduler_options.", dashboard_address="Set it in scheduler_options.",
+)  # fmt: skip
+_RENAMED_PROJECT = ("slurm", "pbs", "moab")
+_KUBERNETES_RESERVED = _reserved(resources=_MEMORY, worker_command=_THREAD, shutdown_on_close="Pods end with the run.")
+
+
+def _job_kind(resource: str, cluster_class: str) -> ClusterKind:
+    reserved = {name: why for name, why in _JOBS_RESERVED.items() if name != "project" or resource in _RENAMED_PROJECT}
+    return ClusterKind(resource, _jobs, "dask_jobqueue", "dask-jobqueue", cluster_class, reserved, "log_directory")
+
+
+KINDS: Mapping[ClusterKindName, ClusterKind] = {
+    "local": ClusterKind("local", _local, "distributed", "distributed", "LocalCluster", {}, "local_directory"),
+    "ssh": ClusterKind(
+        "ssh", _ssh, "distributed", "distributed", "SSHCluster",
+        _reserved(n_workers="List a host for each worker in hosts.", worker_class="A worker needs its nanny.",
+                  kwargs="It is set by enrich_dist."),
+        further_module="asyncssh",
+    ),
+    "slurm": _job_kind("slurm", "SLURMCluster"),
+    "pbs": _job_kind("pbs", "PBSCluster"),
+    "lsf": _job_kind("lsf", "LSFCluster"),
+    "sge": _job_kind("sge", "SGECluster"),
+    "oar": _job_kind("oar", "OARCluster"),
+    "moab": _job_kind("moab", "MoabCluster"),
+    "kubernetes": ClusterKind(
+        "kube", _kubernetes, "dask_kubernetes.operator", "dask-kubernetes", "KubeCluster", _KUBERNETES_RESERVED
+    ),
+}  # fmt: skip

@@ -1,0 +1,70 @@
+"""Reduces and judges a finished run anew: other thresholds, another gate, or new decisions of persons.
+
+Acts on stored comparison vectors and touches no chunk, so that it takes seconds and needs no cluster. Does not cover
+settings that would change chunks: those are refused (``finished``).
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from enrich_dist.pipeline import Pipeline
+from enrich_dist.result.finished import finished_inputs
+from enrich_dist.settings import LoadedSettings
+from enrich_dist.store.files import read_json
+from enrich_dist.store.lock import locked
+from enrich_dist.store.rundir import RunDirectory, StepReport
+
+RUN_ID = "rejudge"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A result's metrics and the verdict on them."""
+
+    metrics: dict[str, Any]
+    verdict: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Rejudged:
+    """The result that was the latest (None where there was none) and the one that is now."""
+
+    pipeline: Pipeline
+    before: Judged | None
+    after: Judged
+    step: StepReport
+
+    @property
+    def passed(self) -> bool:
+        """Whether the result may be published."""
+        return bool(self.after.verdict["status"] == "passed")
+
+
+def rejudge(loaded: LoadedSettings) -> Rejudged:
+    """Reduce and judge the finished run with these settings and the decisions that are stored.
+
+    Raises ``StateError`` when the run is not finished, or a setting would change its chunks.
+    """
+    pipeline = Pipeline(loaded.settings, RUN_ID)
+    with locked(pipeline.directory.root, run_id=uuid.uuid4().hex, what="enrich-dist rejudge"):
+        finished_inputs(pipeline, loaded)
+        before = _latest(pipeline.directory)
+        step = pipeline.enrich_awards()
+    after = _read(Path(step.paths["result"]))
+    return Rejudged(pipeline, before, after, step)
+
+
+def _latest(directory: RunDirectory) -> Judged | None:
+    step = directory.all_latest().get("enriched_awards")
+    try:
+        return None if step is None else _read(Path(step.paths["result"]))
+    except FileNotFoundError:  # somebody cleared the results, which are made anew
+        return None
+
+
+def _read(result: Path) -> Judged:
+    return Judged(read_json(result / "metrics.json"), read_json(result / "verdict.json"))

@@ -1,0 +1,1 @@
+"""What stands on disk or in an object store: whole files, directories made once, checkpoints, the run directory."""

@@ -1,0 +1,94 @@
+"""One run at a time in a work directory.
+
+Covers a lock that the operating system lets go of when its holder dies, however it dies, so that none is ever stale;
+and a note of who holds it. Holds on every file system with POSIX locks, which NFS (version 4) and the cluster file
+systems have. Does not keep anybody from reading.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from enrich_dist.errors import BusyError, CorruptionError
+from enrich_dist.store.files import read_json, write_json
+
+LOCK_FILE = "lock"
+HOLDER_FILE = "lock.json"
+# Whoever looks whether the directory is held holds it for a moment.
+_PATIENCE_SECONDS = 1.0
+
+
+@contextmanager
+def locked(work_dir: Path, *, run_id: str, what: str) -> Iterator[None]:
+    """Hold the work directory while the body runs. A run that holds it already may take it again.
+
+    Raises ``BusyError``, which names the holder, when another one does.
+    """
+    if work_dir.exists() and not work_dir.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(work_dir))
+    work_dir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(work_dir / LOCK_FILE, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if _holder(work_dir).get("run_id") == run_id:
+            yield  # the same run, further in
+            return
+        try:
+            lock.acquire(timeout=_PATIENCE_SECONDS)
+        except Timeout as error:
+            raise _busy(work_dir) from error
+    try:
+        write_json(
+            work_dir / HOLDER_FILE,
+            {
+                "run_id": run_id,
+                "what": what,
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "since": datetime.now(UTC).isoformat(timespec="seconds"),
+            },
+        )
+        yield
+    finally:
+        (work_dir / HOLDER_FILE).unlink(missing_ok=True)
+        lock.release()
+
+
+def read_holder(work_dir: Path) -> dict[str, Any] | None:
+    """Who holds the work directory now, None where nobody does: the note of a dead holder is not believed."""
+    if not (work_dir / HOLDER_FILE).exists():
+        return None
+    probe = FileLock(work_dir / LOCK_FILE, thread_local=False)
+    try:
+        probe.acquire(timeout=0)
+    except (Timeout, OSError):  # held; or not ours to write in: then the note is taken for what it is
+        return _holder(work_dir) or None
+    probe.release()
+    return None
+
+
+def _holder(work_dir: Path) -> dict[str, Any]:
+    try:
+        return read_json(work_dir / HOLDER_FILE)
+    except (FileNotFoundError, CorruptionError):  # it has only just begun, or has just ended
+        return {}
+
+
+def _busy(work_dir: Path) -> BusyError:
+    who, holder = "another process", _holder(work_dir)
+    if holder:
+        who = f"'{holder['what']}' (process {holder['pid']} on {holder['host']}, since {holder['since']})"
+    return BusyError(
+        f"{work_dir} is in use by {who}.",
+        remedy="Wait for it or stop it, or choose another work directory (--work-dir).",
+    )
