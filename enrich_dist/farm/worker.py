@@ -3,7 +3,7 @@
 Receives the matching function and knows nothing of names or identifiers. A worker may join at any time: the task
 itself opens and verifies the index if this process has not yet. A task says how carefully to go about its chunk: how
 many rows to match at a time, and whether rows that raise errors are to be found and set aside; near its memory limit
-the worker takes fewer rows by itself (``budget.BatchPace``). Does not cover what happens when a task fails (``driver``).
+the worker takes fewer rows by itself (``budget.BatchPace``). Does not cover failures of a task (``driver``).
 """
 
 from __future__ import annotations

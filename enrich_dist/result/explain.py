@@ -249,7 +249,7 @@ def _judged_rows(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
         """
         select weighed.*, organisation, place, probability
         from weighed left join rivals using (company_id, source_row)
-        left join probabilities using (company_id, source_row)
+        left join judged using (company_id, source_row)
         order by company_id, place nulls last, weighed.match_weight desc, weighed.recipient_id, source_row
         """,
     )

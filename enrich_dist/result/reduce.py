@@ -171,11 +171,11 @@ left join by_name n using (company_id, same_name)
 """
 
 
-def judge_organisations(connection: duckdb.DuckDBPyConnection, recipients: int) -> float:
-    """Temporary table ``judged``: of each company the candidate organisations by their best row, with their
-    ``probability`` and their ``place``, the best first.
+def _rank_organisations(connection: duckdb.DuckDBPyConnection, recipients: int) -> None:
+    """Temporary tables ``rivals``, the organisation of each candidate, and ``organisations``: of each company the
+    candidate organisations by their best row, with their ``place``, the best first, and the ``odds`` of all of them.
 
-    Needs view ``weighed``. Returns the estimated share of companies that have a partner.
+    Needs view ``weighed``.
     """
     order = "match_weight desc, method_rank, recipient_id, source_row"
     # Narrow rows: what else is known of a winner is fetched afterwards.
@@ -192,12 +192,19 @@ def judge_organisations(connection: duckdb.DuckDBPyConnection, recipients: int) 
               qualify row_number() over (partition by company_id, organisation order by {order}) = 1)
         window best as (partition by company_id order by {order})
     """)
-    odds = connection.execute("""
-        select coalesce(odds, 0.0) as odds
-        from companies left join organisations on organisations.company_id = companies.company_id and place = 1
-        order by companies.company_id
-    """).fetchnumpy()["odds"]
-    share = partner_share(np.asarray(odds, dtype=np.float64))
+
+
+def judge_organisations(connection: duckdb.DuckDBPyConnection, recipients: int, share: float | None = None) -> float:
+    """Temporary tables ``rivals``, the organisation of each candidate, and ``judged``: of each company the candidate
+    organisations by their best row, with their ``probability`` (``matching.decisions``) and their ``place``, the best
+    first.
+
+    Needs view ``weighed``. ``share``: of companies that have a partner; estimated from these where it is not given.
+    Returns the share.
+    """
+    _rank_organisations(connection, recipients)
+    if share is None:
+        share = _estimated_share(connection)
     connection.execute(
         f"""
         create or replace temp table judged as
@@ -208,6 +215,16 @@ def judge_organisations(connection: duckdb.DuckDBPyConnection, recipients: int) 
         {"prior": prior_odds(share, recipients)},
     )
     return share
+
+
+def _estimated_share(connection: duckdb.DuckDBPyConnection) -> float:
+    """The share of companies with a partner, from the odds of all of them."""
+    odds = connection.execute("""
+        select coalesce(odds, 0.0) as odds
+        from companies left join organisations on organisations.company_id = companies.company_id and place = 1
+        order by companies.company_id
+    """).fetchnumpy()["odds"]
+    return partner_share(np.asarray(odds, dtype=np.float64))
 
 
 def create_matches(connection: duckdb.DuckDBPyConnection, decision: DecisionConfig, recipients: int) -> float:

@@ -1,9 +1,8 @@
 """The scored candidates of the latest result, opened again from the files of the run.
 
 Covers finding the files that the result was made from, weights as the result estimated them, and the candidates of a
-few companies with their rivals and probabilities. Everything is read only. Views and weights are those of ``reduce``
-and ``matching``; the probability alone is written here again, as the share of companies with a partner is the result's
-and not that of these few. Files that the result was not made from are refused: what they would tell is not why the
+few companies with their rivals and probabilities. Everything is read only. Views, weights and probabilities are those
+of ``reduce`` and ``matching``. Files that the result was not made from are refused: what they would tell is not why the
 result is as it is. Does not cover what is told of the candidates (``explain``).
 """
 
@@ -59,7 +58,7 @@ class ScoredResult:
         """A connection on the candidates of these companies alone.
 
         Views ``weighed`` (with the rejected pairs) and ``scored``; tables ``companies``, ``rivals`` (the organisation
-        of each candidate) and ``probabilities`` (``company_id``, ``source_row``, ``place``, ``probability`` of each
+        of each candidate) and ``judged`` (``company_id``, ``source_row``, ``place``, ``probability`` of each
         organisation by its best row).
         """
         with connect(memory_mb=DRIVER_MEMORY_MB, scratch=self.scratch) as connection:
@@ -71,17 +70,8 @@ class ScoredResult:
                 connection.from_arrow(rows).create(name)
             connection.from_arrow(self.connection.sql("from overrides").to_arrow_table()).create("overrides")
             reduce.create_scored(connection, self.weights)
-            # Its own estimate of the share is that of these companies; the result's holds.
-            reduce.judge_organisations(connection, self.weights.recipients)
-            connection.execute(
-                """
-                create temp table probabilities as
-                select company_id, source_row, place,
-                       round($prior * pow(2, match_weight) / (1 + $prior * $recipients * odds), 6) as probability
-                from organisations
-                """,
-                {"prior": self.prior_odds, "recipients": self.weights.recipients},
-            )
+            # The share of companies with a partner is the result's, not that of these few.
+            reduce.judge_organisations(connection, self.weights.recipients, self.metrics["model"]["partner_share"])
             yield connection
 
 
