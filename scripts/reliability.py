@@ -1,7 +1,8 @@
 """Measures what a run withstands and at what cost, and writes ``docs/reliability.md`` from the figures.
 
     python -m scripts.reliability measure   recovery, resume, overhead, many chunks -> reports/reliability/measured.json
-    python -m scripts.reliability suite     runs the fault suite -> reports/reliability/suite.json
+    python -m scripts.reliability suite     runs the fault suite, or reads it from JUnit files of make test and
+                                            make test-long -> reports/reliability/suite.json
     python -m scripts.soak                  -> reports/reliability/soak.json
     python -m scripts.reliability render    the three -> docs/reliability.md
 
@@ -299,14 +300,19 @@ FAULTS = {
 def suite(options: argparse.Namespace) -> None:
     """Run the fault suite; keep how many cases of each test passed, failed or were skipped."""
     with tempfile.TemporaryDirectory() as name:
-        report = Path(name) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "-m", options.select, f"--junitxml={report}"]
-        subprocess.run(command, cwd=ROOT, check=False)
+        reports = [Path(report) for report in options.reports]
+        if not reports:
+            reports = [Path(name) / "report.xml"]
+            command = [sys.executable, "-m", "pytest", "-q", "-m", "faults", f"--junitxml={reports[0]}"]
+            subprocess.run(command, cwd=ROOT, check=False)
         cases: dict[str, Counter[str]] = {}
-        for case in ET.parse(report).getroot().iter("testcase"):
+        for case in (case for report in reports for case in ET.parse(report).getroot().iter("testcase")):
+            test = case.get("name", "").split("[")[0]
+            if test not in FAULTS and ".faults." not in case.get("classname", ""):
+                continue
             children = {child.tag for child in case}
             outcome = "skipped" if "skipped" in children else "failed" if children & {"failure", "error"} else "passed"
-            cases.setdefault(case.get("name", "").split("[")[0], Counter())[outcome] += 1
+            cases.setdefault(test, Counter())[outcome] += 1
     write_json(REPORTS / "suite.json", {"machine": machine(), "cases": {name: dict(n) for name, n in cases.items()}})
 
 
@@ -411,7 +417,7 @@ def main() -> None:
         adding = commands.add_parser(command.__name__, help=command.__doc__)
         adding.set_defaults(command=command)
         if command is suite:
-            adding.add_argument("--select", default="faults", help="an expression of pytest's markers")
+            adding.add_argument("reports", nargs="*", help="JUnit files of runs that were made already, instead")
         if command is measure:
             adding.add_argument("--overhead-chunks", type=int, default=OVERHEAD_CHUNKS)
             adding.add_argument("--many-chunks", type=int, default=MANY_CHUNKS)
