@@ -26,11 +26,11 @@ from enrich_dist.history.metrics import METRICS, SECONDS, Metric, total_seconds
 from enrich_dist.history.records import RunRecord
 
 FALSE_ALARM: Final = 0.01
-"""Chance, at most, that a comparison of the same code holds any growth for real; all figures that are judged share it."""
+"""Chance, at most, that a comparison of the same code holds any growth for real; all judged figures share it."""
 _MACHINE_FALSE_ALARM = 0.05
 _LEAST_SHARE = 0.10  # of the run's time: a part below it cannot move the run by as much as its own limit
-# A change as large as the width of the interval is found every other time. Half as much again is found nine times in
-# ten: 1 + z(0.90) / z(1 - FALSE_ALARM / 2).
+# A change as large as half the width of the interval is found every other time. Half as much again is found nine times
+# in ten: 1 + z(0.90) / z(1 - FALSE_ALARM / 2).
 _WIDTHS_TO_BE_SEEN = 1.5
 
 
@@ -135,7 +135,7 @@ def shift(baseline: Sequence[float], candidate: Sequence[float], false_alarm: fl
     if dropped is None:
         return Shift(ratio, 0.0, math.inf, math.inf)
     low, high = float(differences[dropped]), float(differences[-1 - dropped])
-    width = float(np.median(differences)) - low
+    width = (high - low) / 2  # both sides tell of the noise, and one alone may be short by luck
     return Shift(ratio, math.exp(low), math.exp(high), math.expm1(_WIDTHS_TO_BE_SEEN * width))
 
 
@@ -249,7 +249,10 @@ def _judge(metric: Metric, limit: float, found: Shift, machine_ratio: float, fal
                 "for the baseline"
             )
         return Verdict.REGRESSION, f"{metric.title}: {change}, more than {allowed}, and not by chance ({visible})"
-    if found.high < limit or (found.ratio < limit and found.smallest_visible <= limit - 1):
+    if found.high < limit:
+        worst = f"even the worst that chance allows ({100 * (found.high - 1):+.1f} %) is less than {allowed}"
+        return Verdict.NO_REGRESSION, f"{metric.title}: {change}; {worst}; {visible}"
+    if found.ratio < limit and found.smallest_visible <= limit - 1:
         return Verdict.NO_REGRESSION, f"{metric.title}: {change}, less than {allowed}; {visible}"
     return Verdict.CANNOT_TELL, f"{metric.title}: {change}, but the repeats scatter too much: only {visible}"
 

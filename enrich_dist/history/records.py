@@ -8,7 +8,7 @@ say together (``compare``, ``trend``).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -184,7 +184,7 @@ def record_of_run(directory: RunDirectory, settings: Settings, run_id: str, *, n
     resumed = int(farm.numbers["chunks_resumed"])
     rows_computed = farm.rows if not resumed else 0
     return RunRecord(
-        id=run_id[:12],
+        id=run_id.replace("-", "")[:12],
         timestamp=now.astimezone(UTC).isoformat(timespec="seconds"),
         session=None,
         code=this_code(),
@@ -235,11 +235,6 @@ def from_document(document: Mapping[str, Any], where: str) -> RunRecord:
         raise CorruptionError(
             f"{where} is not the record of a run: {field}: {first['msg']}.", remedy="Move it away, and measure again."
         ) from error
-
-
-def plain(record: RunRecord) -> dict[str, Any]:
-    """The record's fields as they are: for tests and tables."""
-    return asdict(record)
 
 
 def _dataset(latest: Mapping[str, StepReport]) -> Dataset:

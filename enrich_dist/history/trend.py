@@ -36,7 +36,7 @@ _MEMORY_MB = 200
 _DAY_SECONDS = 86_400.0
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 _POINTS = pa.schema(
-    [("at", pa.timestamp("us", "UTC")), ("run", pa.string()), ("metric", pa.string()), ("value", pa.float64())]
+    [("ended", pa.timestamp("us", "UTC")), ("run", pa.string()), ("metric", pa.string()), ("value", pa.float64())]
 )
 
 
@@ -121,20 +121,20 @@ def trends(records: Sequence[RunRecord], begin: datetime | None, end: datetime |
         connection.execute(
             """
             create temp table seen as select * from points
-            where ($begin is null or at >= $begin) and ($end is null or at < $end)
+            where ended >= coalesce($begin, ended) and (cast($end as timestamptz) is null or ended < $end)
             """,
             {"begin": begin, "end": end},
         )
         [(runs, first, last)] = connection.execute(
-            "select count(distinct run), epoch(min(at)), epoch(max(at)) from seen"
+            "select count(distinct run), epoch(min(ended)), epoch(max(ended)) from seen"
         ).fetchall()
         series = {
             name: (days, values, median)
             for name, days, values, median in connection.execute(
                 """
-                select metric, list((epoch(at) - first) / $day order by at, run), list(value order by at, run),
+                select metric, list((epoch(ended) - first) / $day order by ended, run), list(value order by ended, run),
                        median(value)
-                from seen, (select min(epoch(at)) as first from seen) group by metric
+                from seen, (select min(epoch(ended)) as first from seen) group by metric
                 """,
                 {"day": _DAY_SECONDS},
             ).fetchall()
