@@ -43,7 +43,7 @@ def archive_path(settings: Settings, current: Path | None = None) -> Path:
     work_dir = (here / settings.paths.work_dir).resolve()
     if (here / PROJECT_ARCHIVE).is_dir() and work_dir.is_relative_to(here):
         return here / PROJECT_ARCHIVE
-    return work_dir / "benchmarks"
+    return RunDirectory(work_dir).benchmarks
 
 
 def append_run(directory: RunDirectory, settings: Settings, run_id: str) -> Path | None:

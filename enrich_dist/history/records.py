@@ -8,6 +8,7 @@ say together (``compare``, ``trend``).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,7 +128,7 @@ class RunRecord:
     """Attempts at chunks that failed and were made again."""
     worker_restarts: Count
     workers: tuple[Worker, ...]
-    """Of all chunks in the result; empty where their records could not be read."""
+    """Of all chunks in the result, also of those that an earlier run computed."""
     wall_seconds: Measure | None = None
     """The whole command, from before its first import to its end; only ``bench run`` sees it."""
     yardstick_seconds: Measure | None = None
@@ -256,7 +257,8 @@ def _workers(directory: RunDirectory) -> tuple[Worker, ...]:
     chunks, location = directory.latest_farm()
     store = CheckpointStore(location)
     # Their tables were verified when the result was made; only the records are wanted here.
-    records = [store.read_record(chunk["checkpoint_key"], verify=False) for chunk in chunks]
+    with ThreadPoolExecutor(store.storage.parallel_reads) as pool:
+        records = list(pool.map(lambda chunk: store.read_record(chunk["checkpoint_key"], verify=False), chunks))
     return tuple(
         Worker(item.chunks, item.records, round(item.busy_seconds, 3), item.peak_memory_bytes, item.memory_method)
         for item in memory_per_worker(records)
