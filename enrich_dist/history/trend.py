@@ -2,7 +2,8 @@
 
 Covers one history (``RunRecord.trend_key``): equal machines, about as much data, the same settings; only runs that
 computed everything. The window is cut by DuckDB over the records; the slope is that of Theil and Sen, which a few wild
-runs do not move. Does not cover whether the latest run alone is worse (``compare``).
+runs do not move. The repeats of one session are one point, their median: whatever the machine did that hour they share,
+and seven witnesses of one event are one. Does not cover whether the latest run alone is worse (``compare``).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from enrich_dist.history.metrics import METRICS, Metric
 from enrich_dist.history.records import RunRecord
 
 LEAST_RUNS: Final = 6
-"""Runs of different moments below which a slope says nothing."""
+"""Runs or sessions below which a slope says nothing."""
 STEADY_SHARE: Final = 0.05
 """A change over the whole window below this share of the median is none that matters."""
 CONFIDENCE: Final = 0.99
@@ -36,7 +37,13 @@ _MEMORY_MB = 200
 _DAY_SECONDS = 86_400.0
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 _POINTS = pa.schema(
-    [("ended", pa.timestamp("us", "UTC")), ("run", pa.string()), ("metric", pa.string()), ("value", pa.float64())]
+    [
+        ("ended", pa.timestamp("us", "UTC")),
+        ("run", pa.string()),
+        ("sitting", pa.string()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+    ]
 )
 
 
@@ -55,8 +62,9 @@ class Trend:
 
     metric: Metric
     days: tuple[float, ...]
-    """Days from the first run of the window to each run, ascending."""
+    """Days from the first run or session of the window to each, ascending."""
     values: tuple[float, ...]
+    """Of each; the median of a session."""
     median: float
     slope_per_day: float
     """In the metric's unit; 0 with too few runs."""
@@ -132,9 +140,13 @@ def trends(records: Sequence[RunRecord], begin: datetime | None, end: datetime |
             name: (days, values, median)
             for name, days, values, median in connection.execute(
                 """
-                select metric, list((epoch(ended) - first) / $day order by ended, run), list(value order by ended, run),
-                       median(value)
-                from seen, (select min(epoch(ended)) as first from seen) group by metric
+                with sittings as (
+                    select metric, sitting, epoch(max(ended)) as ended, median(value) as value
+                    from seen group by metric, sitting
+                )
+                select metric, list((ended - first) / $day order by ended, sitting),
+                       list(value order by ended, sitting), median(value)
+                from sittings, (select min(ended) as first from sittings) group by metric
                 """,
                 {"day": _DAY_SECONDS},
             ).fetchall()
@@ -165,7 +177,7 @@ def trend(metric: Metric, days: Sequence[float], values: Sequence[float], median
 
 def _points(records: Sequence[RunRecord]) -> pa.Table:
     rows = [
-        (datetime.fromisoformat(record.timestamp), record.id, item.name, value)
+        (datetime.fromisoformat(record.timestamp), record.id, record.session or record.id, item.name, value)
         for record in records
         for item in METRICS
         for value in [item.value(record)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from enrich_dist.cli.bench import run
 from enrich_dist.cli.main import app
 from enrich_dist.errors import EnrichError
 from enrich_dist.history.archive import write_record
+from enrich_dist.history.session import DEFAULT_REPEATS
 from tests.conftest import enrich_dist
 from tests.histories import BEGIN, a_session
 
@@ -97,14 +100,14 @@ def test_comparing_a_baseline_with_itself_or_with_none_is_refused(tmp_path: Path
 
 
 def test_trend_tells_and_draws_every_figure(tmp_path: Path) -> None:
-    for day in range(4):
+    for day in range(7):
         measured(tmp_path, f"day{day}", day=day, slower=1 + 0.1 * day)
 
     shown = bench("trend", "--archive", tmp_path)
     windowed = json.loads(bench("trend", "--archive", tmp_path, "--until", "2026-11-02", "--json").stdout)
 
     assert shown.exit_code == 0
-    assert "28 runs from 2026-11-01 12:00" in shown.stdout
+    assert "49 runs from 2026-11-01 12:00" in shown.stdout
     assert "degrading" in shown.stdout
     assert "●" in shown.stdout
     assert windowed["runs"] == 14
@@ -116,6 +119,10 @@ def test_trend_of_an_empty_archive_or_an_unknown_figure_says_what_to_do(tmp_path
         bench("trend", "--archive", tmp_path)
     with pytest.raises(EnrichError, match="There is no figure 'speed'"):
         bench("trend", "--archive", tmp_path, "--figure", "speed")
+
+
+def test_bench_run_repeats_as_often_as_a_comparison_needs_by_default() -> None:
+    assert inspect.signature(run).parameters["repeats"].default == DEFAULT_REPEATS
 
 
 def test_bench_run_checks_the_inputs_before_it_measures(tmp_path: Path) -> None:

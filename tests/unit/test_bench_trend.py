@@ -86,6 +86,21 @@ def test_an_empty_window_and_a_short_one_say_so() -> None:
     assert set(directions(few).values()) == {Direction.TOO_FEW}
 
 
+def test_the_repeats_of_a_session_are_one_point() -> None:
+    """Two sessions of which one met a slow machine are no trend, however many repeats they have."""
+    repeats = [
+        a_run(f"{name}{number}", slower=slower, session=name, at=BEGIN + timedelta(days=day, minutes=number))
+        for day, (name, slower) in enumerate([("one", 1.0), ("two", 1.2)])
+        for number in range(7)
+    ]
+
+    found = trends(repeats, None, None)
+
+    assert found.runs == 14
+    assert set(directions(found).values()) == {Direction.TOO_FEW}
+    assert all(len(item.values) == 2 for item in found.trends)
+
+
 def test_runs_that_reused_work_and_other_sizes_are_no_part_of_a_history() -> None:
     runs = a_history()
     larger = replace(runs[3], id="large", dataset=replace(runs[3].dataset, recipients=3_300_000))
