@@ -10,7 +10,9 @@ from distributed import Client
 from pydantic import Field, PrivateAttr
 
 from enrich_dist.cluster.client import ClusterStart
+from enrich_dist.history.archive import append_run
 from enrich_dist.matching.warm import warm_up
+from enrich_dist.observe.events import Event, Notice, listening
 from enrich_dist.observe.status import all_chunks_finished
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import LoadedSettings, load_settings
@@ -19,6 +21,11 @@ from enrich_dist.store.lock import locked
 
 def _run_id(context: dg.InitResourceContext) -> str:
     return context.run.run_id if context.run else f"process {os.getpid()}"  # outside a run there is none
+
+
+def _warn(context: dg.InitResourceContext, event: Event) -> None:
+    if isinstance(event, Notice) and context.log is not None:
+        context.log.warning(event.message)
 
 
 class EnrichSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -34,8 +41,12 @@ class EnrichSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Hold the work directory while the run is executed."""
         run_id = _run_id(context)
         with locked(self.pipeline(run_id).directory.root, run_id=run_id, what="a Dagster run"):
-            self.pipeline(run_id).directory.clear_leftovers()
+            pipeline = self.pipeline(run_id)
+            pipeline.directory.clear_leftovers()
             yield self
+            # All steps are over, also where a check blocked the result, whoever launched the run.
+            with listening(lambda event: _warn(context, event)):
+                append_run(pipeline.directory, pipeline.settings, run_id)
 
     def load(self) -> LoadedSettings:
         """The merged settings with the origin of each value."""

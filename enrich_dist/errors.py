@@ -113,6 +113,10 @@ class EnvironmentFailureError(EnrichError):
     """A disk is full, or cannot be written to: trying again cannot help before somebody mends it."""
 
 
+class BenchmarkError(EnrichError):
+    """A run that was to be measured failed, or left nothing to measure."""
+
+
 class BusyError(EnrichError):
     """Another run works in the same directory."""
 

@@ -52,10 +52,12 @@ class InputSettings(_Section):
 
 
 class PathSettings(_Section):
-    """Where a run writes: nothing is written outside ``work_dir`` but ``checkpoints``, where that is given."""
+    """Where a run writes: nothing is written outside ``work_dir`` but ``checkpoints``, where that is given, and the one
+    record of the run (``history.archive.archive_path``)."""
 
     work_dir: Path = Path("work")
     checkpoints: str | None = None
+    benchmarks: Path | None = None
 
     @field_validator("checkpoints")
     @classmethod

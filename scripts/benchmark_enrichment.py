@@ -10,7 +10,7 @@ Runs the installed console script as a user does, in a process of its own and wi
 DAGSTER_HOME variables; reads the figures from the run directory. Reports medians of ``--repeats`` runs. Files hold
 no path and no host name. Beside every run of generated data the floor (scripts/floor.py) is measured, so that figures
 can be compared across machines as multiples of it. Does not judge: comparing with a baseline, and failing on a
-regression, is not done here.
+regression, is what `enrich-dist bench` does.
 """
 
 from __future__ import annotations

@@ -73,6 +73,7 @@ class RunDirectory:
         self.worker_log = self.steps / "workers.jsonl"
         self.scratch = self.root / "scratch"
         self.dagster = self.root / "dagster"
+        self.benchmarks = self.root / "benchmarks"  # unless archive_path finds another place
 
     @contextmanager
     def recording(self, step: str, run_id: str) -> Iterator[StepRecorder]:
