@@ -296,7 +296,7 @@ class Settings(BaseSettings):
         return (init_settings,)
 
     def digest(self) -> str:
-        """SHA-256 of all values."""
+        """BLAKE3 of all values."""
         return document_digest(self.model_dump(mode="json"))
 
 

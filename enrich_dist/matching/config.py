@@ -47,7 +47,7 @@ class CandidateConfig:
             raise SettingsError(f"batch_rows is {self.batch_rows}.", remedy="Choose at least 1.")
 
     def digest(self) -> str:
-        """SHA-256 of the settings that affect the result, hexadecimal: all but ``batch_rows``."""
+        """BLAKE3 of the settings that affect the result, hexadecimal: all but ``batch_rows``."""
         settings = asdict(self)
         del settings["batch_rows"]
         return document_digest(settings)

@@ -35,7 +35,7 @@ class OrganisationMatcher:
     config: CandidateConfig = field(default_factory=CandidateConfig)
 
     def key(self) -> str:
-        """SHA-256 of what, besides companies and recipients, the candidates depend on."""
+        """BLAKE3 of what, besides companies and recipients, the candidates depend on."""
         return text_digest(ENGINE_VERSION, self.config.digest())
 
     def memory(self, index_bytes: int) -> MatchMemory:

@@ -125,5 +125,5 @@ def directory_name(*parts: str) -> str:
 
 
 def document_digest(document: Any) -> str:
-    """SHA-256 of a JSON document in canonical form."""
+    """BLAKE3 of a JSON document in canonical form."""
     return text_digest(json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
