@@ -13,7 +13,7 @@ from enrich_dist.cluster.client import ClusterStart
 from enrich_dist.matching.warm import warm_up
 from enrich_dist.observe.status import all_chunks_finished
 from enrich_dist.pipeline import Pipeline
-from enrich_dist.settings import LoadedSettings, load_settings
+from enrich_dist.settings import LoadedSettings, flatten, load_settings
 from enrich_dist.store.lock import locked
 
 
@@ -34,7 +34,10 @@ class EnrichSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Hold the work directory while the run is executed."""
         run_id = _run_id(context)
         with locked(self.pipeline(run_id).directory.root, run_id=run_id, what="a Dagster run"):
-            self.pipeline(run_id).directory.clear_leftovers()
+            directory = self.pipeline(run_id).directory
+            directory.clear_leftovers()
+            loaded = self.load()
+            directory.record_settings(run_id, flatten(loaded.settings.model_dump(mode="json")), loaded.origins)
             yield self
 
     def load(self) -> LoadedSettings:

@@ -16,7 +16,20 @@ from rich.console import Console
 from rich.markup import escape
 
 from enrich_dist import __version__
-from enrich_dist.cli import checkpoints, cluster, config, doctor, explain, link, plan, rejudge, review, run, status
+from enrich_dist.cli import (
+    checkpoints,
+    cluster,
+    config,
+    doctor,
+    explain,
+    link,
+    plan,
+    rejudge,
+    report,
+    review,
+    run,
+    status,
+)
 from enrich_dist.errors import EXIT_FAILED, EnrichError, RunInterruptedError
 
 _TYPER_INTERRUPTED = 130
@@ -34,6 +47,7 @@ app.command("doctor")(doctor.doctor)
 app.command("explain")(explain.explain)
 app.command("plan")(plan.plan)
 app.command("rejudge")(rejudge.rejudge)
+app.command("report")(report.report)
 app.add_typer(review.app, name="review")
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(cluster.app, name="cluster")
