@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _BAR_PIXELS = 30
-_AROUND_PIXELS = 90
+_AROUND_PIXELS = 30
 STATUS_COLOURS = {"matched": "var:matched", "review": "var:review", "unmatched": "var:unmatched"}
 
 
@@ -25,41 +25,67 @@ class Chart:
     summary: str
     figure: dict[str, Any]
     height_pixels: int = 320
+    square: bool = False
 
 
-def shares(key: str, title: str, summary: str, rows: Sequence[tuple[str, float, str]]) -> Chart:
-    """Horizontal bars of shares in [0, 1]: label, share, and the text at its bar. The first row is on top."""
-    labels = [label for label, _, _ in rows]
+@dataclass(frozen=True)
+class Share:
+    """A bar: its label, its length, the text at it, and what more there is to tell where there is room.
+
+    ``pale``: it stands on too little to be compared.
+    """
+
+    label: str
+    value: float
+    text: str
+    detail: str = ""
+    pale: bool = False
+
+    @property
+    def colour(self) -> str:
+        """Of the bar."""
+        return "var:unmatched" if self.pale else "var:matched"
+
+    @property
+    def whole_text(self) -> str:
+        """Text and detail."""
+        return f"{self.text} {self.detail}".strip()
+
+
+def shares(key: str, title: str, summary: str, rows: Sequence[Share]) -> Chart:
+    """Horizontal bars, the first row on top."""
+    labels = [row.label for row in rows]
     trace = {
         "type": "bar",
         "orientation": "h",
         "y": list(range(len(rows))),
-        "x": [share for _, share, _ in rows],
-        "text": [text for _, _, text in rows],
+        "x": [row.value for row in rows],
+        "text": [row.whole_text for row in rows],
+        "meta": {"short": [row.text for row in rows]},  # what a narrow screen shows
         "textposition": "outside",
         "cliponaxis": False,
-        "customdata": labels,
-        "hovertemplate": "%{customdata}: %{text}<extra></extra>",
-        "marker": {"color": "var:matched"},
+        "customdata": [f"{row.label}: {row.whole_text}" for row in rows],
+        "hovertemplate": "%{customdata}<extra></extra>",
+        "marker": {"color": [row.colour for row in rows]},
     }
     layout = {
         # Room for the text at the longest bar.
-        "xaxis": {"range": [0, max(1.45 * max((share for _, share, _ in rows), default=1.0), 0.01)], "visible": False},
+        "xaxis": {"range": [0, max(1.7 * max((row.value for row in rows), default=1.0), 0.01)], "visible": False},
         "yaxis": _labels(labels),
         "showlegend": False,
     }
     return Chart(key, title, summary, {"data": [trace], "layout": layout}, _AROUND_PIXELS + _BAR_PIXELS * len(rows))
 
 
-def columns_of_shares(key: str, title: str, summary: str, rows: Sequence[tuple[str, float, str]], axis: str) -> Chart:
+def columns_of_shares(key: str, title: str, summary: str, rows: Sequence[Share], axis: str) -> Chart:
     """Vertical bars of shares in the order given, where there are many, as years are."""
     trace = {
         "type": "bar",
-        "x": [label for label, _, _ in rows],
-        "y": [share for _, share, _ in rows],
-        "customdata": [text for _, _, text in rows],
-        "hovertemplate": "%{x}: %{customdata}<extra></extra>",
-        "marker": {"color": "var:matched"},
+        "x": [row.label for row in rows],
+        "y": [row.value for row in rows],
+        "customdata": [f"{row.label}: {row.whole_text}" for row in rows],
+        "hovertemplate": "%{customdata}<extra></extra>",
+        "marker": {"color": [row.colour for row in rows]},
     }
     layout = {
         "xaxis": {"type": "category", "title": {"text": axis}, "nticks": 12},
@@ -151,7 +177,7 @@ def reliability(key: str, title: str, summary: str, points: Sequence[tuple[float
         "xaxis": {**share, "title": {"text": "match probability by name and place"}},
         "yaxis": {**share, "title": {"text": "right"}},
     }
-    return Chart(key, title, summary, {"data": data, "layout": layout}, 380)
+    return Chart(key, title, summary, {"data": data, "layout": layout}, 420, square=True)
 
 
 @dataclass(frozen=True)
@@ -280,11 +306,12 @@ def lines(
 
 
 def _labels(labels: Sequence[str]) -> dict[str, Any]:
-    """Axis of rows from the top; ``meta.labels`` of a figure would do, but the script shortens the axis' own."""
+    """Axis of rows, from the top."""
     return {
         "tickmode": "array",
         "tickvals": list(range(len(labels))),
         "ticktext": list(labels),
         "range": [len(labels) - 0.5, -0.5],
         "automargin": True,
+        "showgrid": False,
     }

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from enrich_dist.observe import report
 from enrich_dist.observe.events import AttemptTimes, format_duration
 from enrich_dist.observe.html import charts
-from enrich_dist.observe.html.charts import Bar, Chart
+from enrich_dist.observe.html.charts import Bar, Chart, Share
 from enrich_dist.observe.html.facts import RunFacts
 from enrich_dist.observe.html.history import RunSummary
 from enrich_dist.observe.report import percent
@@ -27,6 +27,8 @@ _MOST_BARS = 5_000
 _MOST_WORKERS = 40
 _MOST_RUNS = 30
 _LEAST_LABELS = 5
+_FEW_AWARDS = 20
+_GROUPS = ("agency", "state", "award_year", "identifier_type", "phase", "program")
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ def _comparison(facts: RunFacts) -> Section:
     if facts.previous is None:
         text.append("No earlier run was reported in this work directory.")
     if facts.baseline is None:
-        text.append("No baseline is set: enrich-dist report --save-baseline makes this run the one to compare with.")
+        text.append("No baseline is set: enrich-dist report --save-baseline FILE makes this run one to compare with.")
     if not others:
         return Section("comparison", "Compared with earlier runs", tuple(text))
     rows = []
@@ -227,7 +229,7 @@ def _methods(facts: RunFacts) -> Section:
         "methods",
         "Share of the valid awards, by the method of their match",
         _listed((name, share) for name, _, _, share in rows),
-        [(name, share, f"{percent(share)} · {awards:,} awards") for name, awards, _, share in rows],
+        [Share(name, share, percent(share), f"· {awards:,} awards") for name, awards, _, share in rows],
     )
     shown = table(
         "Accepted matches by method",
@@ -243,9 +245,10 @@ def _groups(facts: RunFacts) -> Section:
         "Match rates",
         (
             "Share of the valid awards with an accepted match, the commonest values first. A low rate in a large group "
-            "tells where partners are missing among the recipients, or where names differ.",
+            "tells where partners are missing among the recipients, or where names differ. Grey: fewer than "
+            f"{_FEW_AWARDS} awards, too few to compare.",
         ),
-        charts=tuple(_group(facts, group) for group in facts.metrics["by"]),
+        charts=tuple(_group(facts, group) for group in sorted(facts.metrics["by"], key=_group_order)),
     )
 
 
@@ -255,15 +258,24 @@ def _group(facts: RunFacts, group: str) -> tuple[Chart, Table]:
     every = [(str(i["value"]), i["awards"], i["matched"], i["match_rate"]) for i in facts.metrics["by"][group]]
     if group == "award_year":
         every.sort(key=lambda row: row[0])
-        rows = [(value, rate, f"{percent(rate)} of {awards:,} awards") for value, awards, _, rate in every]
+        rows = [_rate(value, awards, rate) for value, awards, _, rate in every]
         chart = charts.columns_of_shares(f"by-{group}", title, _extremes(every), rows, "award year")
     else:
         few = report.group_rows(facts.metrics, group)
-        rows = [(value, rate, f"{percent(rate)} of {awards:,}") for value, awards, _, rate in few]
+        rows = [_rate(value, awards, rate) for value, awards, _, rate in few]
         chart = charts.shares(f"by-{group}", title, _listed((value, rate) for value, _, _, rate in few[:5]), rows)
     return chart, table(
         title, head, [(value, awards, matched, percent(rate)) for value, awards, matched, rate in every]
     )
+
+
+def _rate(value: str, awards: int, rate: float) -> Share:
+    return Share(value, rate, percent(rate), f"of {awards:,}", pale=awards < _FEW_AWARDS)
+
+
+def _group_order(group: str) -> int:
+    """Those of a kind side by side; one that is new comes last."""
+    return _GROUPS.index(group) if group in _GROUPS else len(_GROUPS)
 
 
 def _distributions(facts: RunFacts) -> Section:
@@ -409,12 +421,11 @@ def _undecided_row(item: Undecided) -> tuple[object, ...]:
 def _steps(facts: RunFacts) -> Section:
     shown = [facts.steps[step] for step in STEPS if step in facts.steps]
     longest = max(shown, key=lambda step: step.seconds)
-    most = max(step.seconds for step in shown) or 1.0
     chart = charts.shares(
         "steps",
         "Seconds of each step",
         f"The longest is {TITLES[longest.step].lower()} with {longest.seconds:,.1f} seconds.",
-        [(TITLES[s.step], s.seconds / most, f"{s.seconds:,.1f} s") for s in shown],
+        [Share(TITLES[s.step], s.seconds, f"{s.seconds:,.1f} s") for s in shown],
     )
     rows = [
         (
@@ -450,7 +461,7 @@ def _timeline(facts: RunFacts) -> Section:
     drawn = sorted(longest, key=lambda attempt: (attempt.chunk_id, attempt.attempt))
     chart = charts.timeline(
         "timeline",
-        title,
+        "When each worker was busy with a chunk",
         f"{len(facts.attempts):,} attempts by {len({a.worker for a in facts.attempts}):,} workers, the last of which "
         f"ended after {facts.attempts[-1].received_seconds:,.1f} seconds.",
         finished=[_bar(attempt) for attempt in drawn if attempt.outcome == "finished"],
@@ -562,34 +573,31 @@ def _trouble(facts: RunFacts) -> Section:
     set_aside = [row for _, record in sorted(facts.records.items()) for row in record.quarantined]
     tables: list[Table] = []
     text: list[str] = []
-    rows: list[tuple[str, ...]]
     if facts.failures:
         rows = [
             (str(f.chunk_id), str(f.attempt), str(f.kind), f.worker or "", f.message, f.next_step)
-            for f in facts.failures
+            for f in facts.failures[:_MOST_ROWS]
         ]
         head = ("chunk", "attempt", "kind", "worker", "what happened", "what followed")
-        tables.append(
-            table(_of("Failed attempts", rows[:_MOST_ROWS], len(rows)), head, rows[:_MOST_ROWS], folded=False)
-        )
+        tables.append(table(_of("Failed attempts", rows, len(facts.failures)), head, rows, folded=False))
     elif numbers.get("failed_attempts"):
         text.append(f"{numbers['failed_attempts']:,} attempts failed.")
     else:
         text.append("No attempt failed.")
     if degraded:
-        rows = [
+        smaller = [
             (str(chunk), r.worker, f"{r.batch_rows:,}", f"{r.batch_rows_least:,}", _mb(r.peak_memory_bytes))
-            for chunk, r in degraded
+            for chunk, r in degraded[:_MOST_ROWS]
         ]
         head = ("chunk", "worker", "rows at a time", "in the end", "peak MB")
-        caption = "Chunks whose worker took fewer rows at a time, near its memory limit"
-        tables.append(table(caption, head, rows[:_MOST_ROWS], folded=False))
+        caption = _of("Chunks whose worker took fewer rows at a time, near its memory limit", smaller, len(degraded))
+        tables.append(table(caption, head, smaller, folded=False))
     else:
         text.append("No worker came near its memory limit.")
     if set_aside:
-        rows = [(str(row["source_row"]), str(row["reason"])) for row in set_aside[:_MOST_ROWS]]
-        caption = _of("Recipients that were set aside", rows, len(set_aside))
-        tables.append(table(caption, ("row", "reason"), rows, folded=False))
+        aside = [(str(row["source_row"]), str(row["reason"])) for row in set_aside[:_MOST_ROWS]]
+        caption = _of("Recipients that were set aside", aside, len(set_aside))
+        tables.append(table(caption, ("row", "reason"), aside, folded=False))
     else:
         text.append("No recipient was set aside.")
     for name, said in (

@@ -5,7 +5,7 @@
   const narrow = window.matchMedia("(max-width: 40rem)");
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const mouse = window.matchMedia("(pointer: fine)");
-  const LONGEST_LABEL = 16;
+  const LONGEST_LABEL = { narrow: 16, wide: 34 };
 
   function coloured(value, style) {
     if (typeof value === "string") {
@@ -25,7 +25,8 @@
 
   function label(text) {
     const whole = String(text);
-    return escaped(narrow.matches && whole.length > LONGEST_LABEL ? whole.slice(0, LONGEST_LABEL - 1) + "…" : whole);
+    const most = narrow.matches ? LONGEST_LABEL.narrow : LONGEST_LABEL.wide;
+    return escaped(whole.length > most ? whole.slice(0, most - 1) + "…" : whole);
   }
 
   function axis(given, style, zoom) {
@@ -39,6 +40,7 @@
 
   function texts(trace) {
     const own = Object.assign({}, trace);
+    if (narrow.matches && own.meta && own.meta.short) own.text = own.meta.short;
     for (const key of ["text", "customdata"]) {
       if (Array.isArray(own[key])) own[key] = own[key].map((item) => (typeof item === "string" ? escaped(item) : item));
     }
@@ -54,7 +56,7 @@
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: style.getPropertyValue("--ink").trim(), family: "system-ui, sans-serif", size: 13 },
-      margin: { l: 8, r: narrow.matches ? 8 : 24, t: 12, b: 40 },
+      margin: { l: 8, r: narrow.matches ? 8 : 24, t: 12, b: layout.xaxis && layout.xaxis.visible === false ? 8 : 40 },
       legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, itemclick: false, itemdoubleclick: false },
       dragmode: zoom ? "zoom" : false,
       xaxis: axis(layout.xaxis || {}, style, zoom),
