@@ -314,4 +314,5 @@ def _labels(labels: Sequence[str]) -> dict[str, Any]:
         "range": [len(labels) - 0.5, -0.5],
         "automargin": True,
         "showgrid": False,
+        "zeroline": False,
     }

@@ -578,8 +578,8 @@ def _trouble(facts: RunFacts) -> Section:
             (str(f.chunk_id), str(f.attempt), str(f.kind), f.worker or "", f.message, f.next_step)
             for f in facts.failures[:_MOST_ROWS]
         ]
-        head = ("chunk", "attempt", "kind", "worker", "what happened", "what followed")
-        tables.append(table(_of("Failed attempts", rows, len(facts.failures)), head, rows, folded=False))
+        failed_head = ("chunk", "attempt", "kind", "worker", "what happened", "what followed")
+        tables.append(table(_of("Failed attempts", rows, len(facts.failures)), failed_head, rows, folded=False))
     elif numbers.get("failed_attempts"):
         text.append(f"{numbers['failed_attempts']:,} attempts failed.")
     else:
