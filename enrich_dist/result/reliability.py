@@ -71,7 +71,8 @@ def _measure(result: ScoredResult) -> Reliability:
     tables = {
         "known": f"from ({known}) semi join chosen using (company_id)",
         "candidates": "select * replace (0::tinyint as uei_agreement, 0::tinyint as duns_agreement) "
-        "from candidates semi join chosen using (company_id)",
+        # Without its identifier, a pair whose names have nothing in common would not have been found.
+        "from candidates semi join chosen using (company_id) where name_level > 0",
         "companies": "from companies semi join chosen using (company_id)",
         "overrides": "from overrides limit 0",
     }

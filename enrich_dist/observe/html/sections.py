@@ -434,11 +434,11 @@ def _steps(facts: RunFacts) -> Section:
             f"{step.seconds:,.1f}",
             "" if step.reused else f"{step.rows_per_second:,.0f}",
             _mb(step.peak_memory_bytes),
-            "found valid" if step.reused else "earlier run" if step.run_id != facts.summary.run_id else "",
+            "found valid" if step.reused else "of another run" if step.run_id != facts.summary.run_id else "made",
         )
         for step in shown
     ]
-    head = ("step", "rows", "seconds", "rows/s", "peak MB of the driver", "")
+    head = ("step", "rows", "seconds", "rows/s", "peak MB of the driver", "output")
     return Section("steps", "Steps", charts=((chart, table("Steps of the run", head, rows)),))
 
 
