@@ -13,6 +13,7 @@ import dagster as dg
 
 from dagster_defs.resources import EnrichSettings
 from enrich_dist.observe.events import Event, FarmProgress, Notice, listening
+from enrich_dist.store import rundir
 from enrich_dist.store.rundir import StepReport
 
 
@@ -61,11 +62,9 @@ def logged(context: dg.AssetExecutionContext, settings: EnrichSettings) -> Itera
 
 def run_totals(reports: Mapping[str, StepReport], run_id: str) -> dict[str, dg.MetadataValue]:
     """Seconds and peak memory of all steps of one run: the pipeline as a whole."""
-    of_run = [report for report in reports.values() if report.run_id == run_id]
+    totals = rundir.run_totals(reports, run_id)
     return {
-        "run_seconds": dg.MetadataValue.float(round(sum(report.seconds for report in of_run), 3)),
-        "run_peak_memory_mb": dg.MetadataValue.float(
-            round(max((report.peak_memory_bytes for report in of_run), default=0) / 1e6, 1)
-        ),
-        "run_steps": dg.MetadataValue.int(len(of_run)),
+        "run_seconds": dg.MetadataValue.float(totals.seconds),
+        "run_peak_memory_mb": dg.MetadataValue.float(round(totals.peak_memory_bytes / 1e6, 1)),
+        "run_steps": dg.MetadataValue.int(totals.steps),
     }

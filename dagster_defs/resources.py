@@ -15,7 +15,7 @@ from enrich_dist.matching.warm import warm_up
 from enrich_dist.observe.events import Event, Notice, listening
 from enrich_dist.observe.status import all_chunks_finished
 from enrich_dist.pipeline import Pipeline
-from enrich_dist.settings import LoadedSettings, load_settings
+from enrich_dist.settings import LoadedSettings, flatten, load_settings
 from enrich_dist.store.lock import locked
 
 
@@ -43,6 +43,9 @@ class EnrichSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
         with locked(self.pipeline(run_id).directory.root, run_id=run_id, what="a Dagster run"):
             pipeline = self.pipeline(run_id)
             pipeline.directory.clear_leftovers()
+            loaded = self.load()
+            settings = flatten(loaded.settings.model_dump(mode="json"))
+            pipeline.directory.record_settings(run_id, settings, loaded.origins)
             yield self
             # All steps are over, also where a check blocked the result, whoever launched the run.
             with listening(lambda event: _warn(context, event)):

@@ -32,7 +32,9 @@ from enrich_dist.matching.config import ENGINE_VERSION as MATCHING_VERSION
 from enrich_dist.matching.index import build_index, open_index
 from enrich_dist.matching.matcher import OrganisationMatcher
 from enrich_dist.observe import report
+from enrich_dist.observe.chunk_log import ChunkLog
 from enrich_dist.observe.events import Notice, emit, listening
+from enrich_dist.observe.html import write_run_report
 from enrich_dist.observe.memory import memory_per_worker, memory_table
 from enrich_dist.observe.progress import FarmObserver
 from enrich_dist.observe.worker_log import WorkerLog
@@ -198,7 +200,12 @@ class Pipeline:
                         emit(Notice(_degraded(task, record), warning=True))
                     observer.chunk_finished(task, record)
 
-                with WorkerLog(self.directory.worker_log) as log, listening(log):
+                with (
+                    WorkerLog(self.directory.worker_log) as workers_log,
+                    ChunkLog(self.directory.chunk_log) as chunk_log,
+                    listening(workers_log),
+                    listening(chunk_log),
+                ):
                     outcome = farm.run(waiting, on_chunk=finished_one, on_tick=observer.tick)
             found = {**{key: checkpoint.record for key, checkpoint in finished.items()}, **outcome.records}
             # Of all chunks in the result, also those that an earlier run computed: the latest materialization
@@ -263,10 +270,14 @@ class Pipeline:
 
             stored = open_or_build(self.directory.results / key, build)
             metrics, verdict = stored.facts["metrics"], stored.facts["verdict"]
-            return done(
+            report_of_step = done(
                 rows=metrics["awards"]["valid"],
                 reused=stored.reused,
-                paths={"result": stored.path, "report": stored.path / "report.md"},
+                paths={
+                    "result": stored.path,
+                    "report": stored.path / "report.md",
+                    "html_report": self.directory.html_report,
+                },
                 numbers={
                     "match_rate": metrics["match_rate"],
                     "match_rate_by_company": metrics["companies"]["match_rate"],
@@ -287,6 +298,8 @@ class Pipeline:
                     "companies by match probability": report.probability_table(metrics),
                 },
             )
+        write_run_report(self.directory)
+        return report_of_step
 
     def result_inputs(self) -> ResultInputs:
         """What a result is made from, as it is now: chunks without a valid checkpoint are missing in it."""
@@ -330,15 +343,21 @@ class Pipeline:
             result = self.directory.output("enriched_awards", "result")
             release = publish(result, self.directory.published, self._gate())
             current = self.directory.published / CURRENT
-            return done(
+            report_of_step = done(
                 rows=release.facts["metrics"]["awards"]["valid"],
                 reused=release.reused,
-                paths={"published": current, "report": current / "report.md"},
+                paths={
+                    "published": current,
+                    "report": current / "report.md",
+                    "html_report": self.directory.html_report,
+                },
                 numbers={
                     "match_rate": release.facts["metrics"]["match_rate"],
                     "published_bytes": sum(entry["bytes"] for entry in release.files.values()),
                 },
             )
+        write_run_report(self.directory)
+        return report_of_step
 
     def verdict(self) -> dict[str, Any]:
         """The verdict on the latest result."""

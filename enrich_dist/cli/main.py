@@ -26,6 +26,7 @@ from enrich_dist.cli import (
     link,
     plan,
     rejudge,
+    report,
     review,
     run,
     status,
@@ -48,6 +49,7 @@ app.command("explain")(explain.explain)
 app.command("plan")(plan.plan)
 app.command("rejudge")(rejudge.rejudge)
 app.add_typer(bench.app, name="bench")
+app.command("report")(report.report)
 app.add_typer(review.app, name="review")
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(cluster.app, name="cluster")

@@ -33,7 +33,7 @@ from enrich_dist.farm.failures import classify
 from enrich_dist.farm.policy import RESUME, ChunkStory, Decision, FarmPolicy, decide
 from enrich_dist.farm.watch import WorkerWatch
 from enrich_dist.farm.worker import ChunkTask, Matcher, run_chunk
-from enrich_dist.observe.events import Notice, emit
+from enrich_dist.observe.events import AttemptTimes, Notice, emit
 from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore
 
 _IN_FLIGHT_PER_THREAD = 2
@@ -68,6 +68,7 @@ class _Flight:
     submitted: float
     begun: float | None = None
     worker: str | None = None
+    done: float | None = None
 
 
 class Farm:
@@ -194,8 +195,13 @@ class Farm:
             workers=workers or None,
             allow_other_workers=bool(workers),
         )
-        self._in_flight[future] = _Flight(task, time.monotonic())
-        future.add_done_callback(self._done.put)
+        flight = self._in_flight[future] = _Flight(task, time.monotonic())
+
+        def done(ended: Future[Any]) -> None:
+            flight.done = time.monotonic()
+            self._done.put(ended)
+
+        future.add_done_callback(done)
 
     def _finished(self) -> Iterator[Future[Any]]:
         """Futures that are done since the last call; waits a moment for the first."""
@@ -217,6 +223,7 @@ class Farm:
                 # Not left to the garbage collector: what is wanted and lost with its worker is computed again.
                 future.release()
                 self._end_others(task)
+                _tell_times(flight, "finished", record.worker, record.seconds)
                 self._outcome.records[task.checkpoint_key] = record
                 self._chunk_seconds.append(record.seconds)
                 if record.quarantined:
@@ -231,7 +238,12 @@ class Farm:
                 if error is None
                 else classify(error, begun=marker is not None, short_of_memory=self._short_of_memory(error, marker))
             )
+            self._tell_failed(flight, kind, marker)
             self._act(task, kind, error, marker, self._why(kind, error, marker))
+
+    def _tell_failed(self, flight: _Flight, kind: FailureKind, marker: Marker | None) -> None:
+        seen = self._watch.last_seen(marker.worker) if marker else None
+        _tell_times(flight, str(kind), seen.name if seen else None)
 
     def _short_of_memory(self, error: BaseException, marker: Marker | None) -> bool:
         if not isinstance(error, KilledWorker):
@@ -388,9 +400,11 @@ class Farm:
             self._end(address, self._restart)
 
     def _abandon(self, future: Future[Any], why: str) -> None:
-        task = self._in_flight.pop(future).task
+        flight = self._in_flight.pop(future)
+        task = flight.task
         future.cancel(force=True)
         marker = self._ledger.marker(task.checkpoint_key, task.attempt)
+        self._tell_failed(flight, FailureKind.HANG, marker)
         self._act(task, FailureKind.HANG, None, marker, why)
 
     def _restart(self, addresses: list[str]) -> None:
@@ -436,6 +450,26 @@ class Farm:
             self._outcome.doubled += 1
             attempt = self._story(flight.task).next_attempt()
             self._submit(replace(flight.task, attempt=attempt), without=taken)
+
+
+def _tell_times(flight: _Flight, outcome: str, worker: str | None, measured_seconds: float | None = None) -> None:
+    """Tell when an attempt that has ended did what: for the timeline, which nothing else depends on."""
+    now = time.monotonic()
+    finished = now if flight.done is None else flight.done
+    # The worker's clock may be another: how long it took is certain, and so is when word of it came.
+    started = flight.begun if measured_seconds is None else max(flight.submitted, finished - measured_seconds)
+    emit(
+        AttemptTimes(
+            chunk_id=flight.task.chunk_id,
+            attempt=flight.task.attempt,
+            outcome=outcome,
+            worker=worker,
+            submitted_seconds=flight.submitted,
+            started_seconds=started,
+            finished_seconds=finished,
+            received_seconds=now,
+        )
+    )
 
 
 def _result(future: Future[Any], task: ChunkTask) -> tuple[CheckpointRecord | None, BaseException | None]:

@@ -88,6 +88,25 @@ class WorkersSeen:
 
 
 @dataclass(frozen=True)
+class AttemptTimes:
+    """An attempt at a chunk that has ended: when it did what, in seconds of the driver's monotonic clock."""
+
+    chunk_id: int
+    attempt: int
+    outcome: str
+    """"finished", or the kind of its failure."""
+    worker: str | None
+    """Name of the worker; None where it never began on one."""
+    submitted_seconds: float
+    started_seconds: float | None
+    """Of a finished attempt: its end less what the worker measured. Of a failed one: when the driver saw it begun."""
+    finished_seconds: float
+    """When word of its end came to the driver."""
+    received_seconds: float
+    """When the driver took it up."""
+
+
+@dataclass(frozen=True)
 class Notice:
     """Something an operator should know: a damaged checkpoint, a retry, an override."""
 
@@ -95,7 +114,7 @@ class Notice:
     warning: bool = False
 
 
-Event = StepStarted | StepFinished | FarmProgress | WorkersSeen | Notice
+Event = StepStarted | StepFinished | FarmProgress | WorkersSeen | AttemptTimes | Notice
 Listener = Callable[[Event], None]
 _listeners: list[Listener] = []
 

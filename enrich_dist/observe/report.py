@@ -7,7 +7,17 @@ from typing import Any
 
 from enrich_dist import schema
 
-_LONGEST_GROUP = 15
+LONGEST_GROUP = 15
+METHOD_NAMES = {
+    "review": "decided by a person",
+    "uei": "UEI",
+    "duns": "DUNS",
+    "exact_name_place": "exact name and place",
+    "fuzzy_name_place": "similar name and place",
+    "exact_name": "exact name",
+    "fuzzy_name": "similar name",
+}
+"""The methods in words."""
 _IDENTIFIER_LEVELS = ("conflict", "agree")
 
 
@@ -21,23 +31,34 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str
 
 def method_table(metrics: Mapping[str, Any]) -> str:
     """Accepted matches by method, with their share of the valid awards."""
+    rows = [(method, awards, companies, percent(share)) for method, awards, companies, share in method_rows(metrics)]
+    return markdown_table(("method", "awards", "companies", "share of awards"), rows)
+
+
+def method_rows(metrics: Mapping[str, Any]) -> list[tuple[str, int, int, float]]:
+    """Method, awards, companies and share of the valid awards, in the order of the cascade."""
     valid = metrics["awards"]["valid"]
-    rows = [
-        (item["method"], item["awards"], item["companies"], percent(item["awards"] / valid if valid else 0.0))
+    return [
+        (item["method"], item["awards"], item["companies"], item["awards"] / valid if valid else 0.0)
         for item in metrics["by_method"]
     ]
-    return markdown_table(("method", "awards", "companies", "share of awards"), rows)
 
 
 def group_table(metrics: Mapping[str, Any], group: str) -> str:
     """Match rate by the values of one award column, the commonest first; the rest in one line."""
+    rows = [(value, awards, matched, percent(rate)) for value, awards, matched, rate in group_rows(metrics, group)]
+    return markdown_table((group.replace("_", " "), "awards", "matched", "match rate"), rows)
+
+
+def group_rows(metrics: Mapping[str, Any], group: str) -> list[tuple[str, int, int, float]]:
+    """Value, awards, matched and match rate, the commonest first; those after the first 15 in one row."""
     items = metrics["by"][group]
-    rows = [(i["value"], i["awards"], i["matched"], percent(i["match_rate"])) for i in items[:_LONGEST_GROUP]]
-    rest = items[_LONGEST_GROUP:]
+    rows = [(str(i["value"]), i["awards"], i["matched"], i["match_rate"]) for i in items[:LONGEST_GROUP]]
+    rest = items[LONGEST_GROUP:]
     if rest:
         awards, matched = sum(i["awards"] for i in rest), sum(i["matched"] for i in rest)
-        rows.append((f"{len(rest)} others", awards, matched, percent(matched / awards)))
-    return markdown_table((group.replace("_", " "), "awards", "matched", "match rate"), rows)
+        rows.append((f"{len(rest)} others", awards, matched, matched / awards))
+    return rows
 
 
 def probability_table(metrics: Mapping[str, Any]) -> str:
@@ -52,7 +73,7 @@ def probability_table(metrics: Mapping[str, Any]) -> str:
 
 def accuracy_sentence(metrics: Mapping[str, Any]) -> str:
     """Estimated precision and recall of the accepted matches, with their intervals."""
-    parts = []
+    parts: list[str] = []
     for name in ("precision", "recall"):
         share = metrics["accuracy"][name]
         if share["estimate"] is not None:
@@ -97,13 +118,7 @@ def decisions_text(decided: Mapping[str, Any]) -> str:
 
 def model_text(model: Mapping[str, Any]) -> str:
     """What the comparisons weighed in this run (metrics "model"), and what the search left out."""
-    levels = {"name": schema.NAME_LEVELS, "place": schema.PLACE_LEVELS, "street": schema.STREET_LEVELS}
-    outcomes = {**levels, "uei": _IDENTIFIER_LEVELS, "duns": _IDENTIFIER_LEVELS}
-    rows = [
-        (comparison.upper() if comparison in ("uei", "duns") else comparison, outcome, f"{bits:+.2f}")
-        for comparison, names in outcomes.items()
-        for outcome, bits in zip(names, model[comparison], strict=True)
-    ]
+    rows = [(comparison, outcome, f"{bits:+.2f}") for comparison, outcome, bits in model_rows(model)]
     left_out = (
         f"{model['blocks_left_out']:,} lookups into blocks larger than matching.max_block_size were left out, of "
         f"{model['pairs_left_out']:,} pairs in all."
@@ -116,6 +131,17 @@ def model_text(model: Mapping[str, Any]) -> str:
         "Weights in bits: each bit doubles the odds. To that of a name comes what the words say that agree: a rare one "
         "more than a common one.\n\n" + markdown_table(("comparison", "outcome", "bits"), rows) + f"\n\n{left_out}"
     )
+
+
+def model_rows(model: Mapping[str, Any]) -> list[tuple[str, str, float]]:
+    """Comparison, outcome and what it weighs, in bits."""
+    levels = {"name": schema.NAME_LEVELS, "place": schema.PLACE_LEVELS, "street": schema.STREET_LEVELS}
+    outcomes = {**levels, "uei": _IDENTIFIER_LEVELS, "duns": _IDENTIFIER_LEVELS}
+    return [
+        (comparison.upper() if comparison in ("uei", "duns") else comparison, outcome, float(bits))
+        for comparison, names in outcomes.items()
+        for outcome, bits in zip(names, model[comparison], strict=True)
+    ]
 
 
 def render(metrics: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:

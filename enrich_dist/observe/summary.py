@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from enrich_dist.observe.report import percent
+from enrich_dist.observe.report import METHOD_NAMES, percent
 from enrich_dist.observe.status import RunStatus
 from enrich_dist.observe.terminal import TITLES
 from enrich_dist.store.files import read_json
@@ -22,15 +22,6 @@ _FILES = (
     ("Rejects", "rejects.csv"),
     ("Report", "report.md"),
 )
-_METHODS = {
-    "review": "decided by a person",
-    "uei": "UEI",
-    "duns": "DUNS",
-    "exact_name_place": "exact name and place",
-    "fuzzy_name_place": "similar name and place",
-    "exact_name": "exact name",
-    "fuzzy_name": "similar name",
-}
 
 
 def print_summary(console: Console, directory: RunDirectory, *, published: bool) -> None:
@@ -60,7 +51,7 @@ def print_summary(console: Console, directory: RunDirectory, *, published: bool)
     for item in metrics["by_method"]:
         share = percent(item["awards"] / awards["valid"])
         methods.add_row(
-            _METHODS.get(item["method"], item["method"]), f"{item['awards']:,}", f"{item['companies']:,}", share
+            METHOD_NAMES.get(item["method"], item["method"]), f"{item['awards']:,}", f"{item['companies']:,}", share
         )
     console.print(methods, "")
     console.print(_steps_table(reports), "")
@@ -71,6 +62,8 @@ def print_summary(console: Console, directory: RunDirectory, *, published: bool)
     for label, name in _FILES:
         path = (directory.published / "current" if published else result) / name
         console.print(f"{label:<10} {escape(shown_path(path))}", soft_wrap=True, highlight=False)
+    if directory.html_report.exists():
+        console.print(f"{'Charts':<10} {escape(shown_path(directory.html_report))}", soft_wrap=True, highlight=False)
 
 
 def shown_path(path: Path) -> str:

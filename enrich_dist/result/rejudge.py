@@ -13,7 +13,7 @@ from typing import Any
 
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.result.finished import finished_inputs
-from enrich_dist.settings import LoadedSettings
+from enrich_dist.settings import LoadedSettings, flatten
 from enrich_dist.store.files import read_json
 from enrich_dist.store.lock import locked
 from enrich_dist.store.rundir import RunDirectory, StepReport
@@ -53,6 +53,8 @@ def rejudge(loaded: LoadedSettings) -> Rejudged:
     with locked(pipeline.directory.root, run_id=uuid.uuid4().hex, what="enrich-dist rejudge"):
         finished_inputs(pipeline, loaded)
         before = _latest(pipeline.directory)
+        values = flatten(loaded.settings.model_dump(mode="json"))
+        pipeline.directory.record_settings(RUN_ID, values, loaded.origins)
         step = pipeline.enrich_awards()
     after = _read(Path(step.paths["result"]))
     return Rejudged(pipeline, before, after, step)

@@ -71,6 +71,11 @@ class RunDirectory:
         self.steps = self.root / "steps"
         self.farm_plan = self.steps / "farm_plan.json"
         self.worker_log = self.steps / "workers.jsonl"
+        self.chunk_log = self.steps / "chunks.jsonl"
+        self.run_history = self.steps / "runs.jsonl"
+        self.used_settings = self.steps / "settings.json"
+        self.baseline = self.root / "baseline.json"
+        self.html_report = self.root / "report.html"
         self.scratch = self.root / "scratch"
         self.dagster = self.root / "dagster"
         self.benchmarks = self.root / "benchmarks"  # unless archive_path finds another place
@@ -106,6 +111,18 @@ class RunDirectory:
     def all_latest(self) -> dict[str, StepReport]:
         """The latest report of every step that has run here, in the order of the flow."""
         return {step: self.latest(step) for step in STEPS if (self.steps / f"{step}.json").exists()}
+
+    def record_settings(self, run_id: str, values: Mapping[str, Any], origins: Mapping[str, str]) -> None:
+        """Keep the settings of the run that begins, by dotted key, and where each came from."""
+        write_json(
+            self.used_settings,
+            {
+                "run_id": run_id,
+                "settings": {
+                    key: {"value": value, "origin": origins.get(key, "default")} for key, value in values.items()
+                },
+            },
+        )
 
     def clear_leftovers(self) -> None:
         """Remove what steps that were killed left half done. Only for whoever holds the directory: nobody else writes
@@ -179,6 +196,25 @@ class RunDirectory:
         Raises ``StateError`` when there is none.
         """
         return Path(self.latest(step).paths[name])
+
+
+@dataclass(frozen=True)
+class RunTotals:
+    """All steps of one run: wall seconds, the most memory of the driver's process, and how many steps."""
+
+    seconds: float
+    peak_memory_bytes: int
+    steps: int
+
+
+def run_totals(reports: Mapping[str, StepReport], run_id: str) -> RunTotals:
+    """The pipeline as a whole, from the reports of its steps."""
+    of_run = [report for report in reports.values() if report.run_id == run_id]
+    return RunTotals(
+        seconds=round(sum(report.seconds for report in of_run), 3),
+        peak_memory_bytes=max((report.peak_memory_bytes for report in of_run), default=0),
+        steps=len(of_run),
+    )
 
 
 class StepRecorder:

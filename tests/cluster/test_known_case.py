@@ -12,7 +12,9 @@ from distributed import Client
 
 from enrich_dist import schema
 from enrich_dist.errors import PublicationBlockedError
+from enrich_dist.observe.chunk_log import read_chunk_log
 from enrich_dist.result.publish import CURRENT
+from enrich_dist.store.rundir import RunDirectory
 from tests.conftest import run_steps
 from tests.known import AWARDS, settings, write_inputs
 
@@ -40,6 +42,19 @@ def test_award_gets_its_known_answer(published: Path, number: int) -> None:
     least, most = expected.probability
     assert row["match_probability"] is None or least <= row["match_probability"] <= most
     assert (row["match_probability"] is None) == (expected.status == "unmatched")
+
+
+def test_every_chunk_tells_when_it_did_what_and_the_report_draws_it(published: Path) -> None:
+    directory = RunDirectory(published.parents[1])
+
+    attempts = [one for one in read_chunk_log(directory.chunk_log) if one.outcome == "finished"]
+
+    chunks, _ = directory.latest_farm()
+    assert sorted(one.chunk_id for one in attempts) == [chunk["chunk_id"] for chunk in chunks]
+    for one in attempts:
+        assert one.started_seconds is not None
+        assert 0 <= one.submitted_seconds <= one.started_seconds <= one.finished_seconds <= one.received_seconds
+    assert '"timeline"' in directory.html_report.read_text("utf-8")
 
 
 def test_an_award_keeps_all_its_columns(published: Path) -> None:

@@ -42,7 +42,7 @@ def test_the_sample_is_published_with_exit_code_0(sample_runs: SampleRuns) -> No
     assert sample_runs.passed.returncode == 0, sample_runs.passed.stderr
     assert "published" in sample_runs.passed.stdout
     assert f"of {SAMPLE_AWARDS:,} awards have an accepted match" in sample_runs.passed.stdout
-    for label in ("Result", "Database", "Report"):
+    for label in ("Result", "Database", "Report", "Charts"):
         [line] = [line for line in sample_runs.passed.stdout.splitlines() if line.startswith(label)]
         assert Path(line.split(maxsplit=1)[1]).is_file()
 
@@ -72,6 +72,13 @@ def test_every_asset_tells_time_memory_and_rate(instance: dg.DagsterInstance, sa
     total = found["published_awards"]
     assert total["run_steps"] == len(STEPS)
     assert total["run_seconds"] == pytest.approx(sum(float(str(item["seconds"])) for item in found.values()), abs=0.1)
+
+
+def test_the_report_with_charts_is_linked(instance: dg.DagsterInstance, sample_runs: SampleRuns) -> None:
+    found = materialized(instance, run_ids(instance)[0])
+
+    for name in ("enriched_awards", "published_awards"):
+        assert str(found[name]["html_report_path"]) == str(sample_runs.work_dir / "report.html")
 
 
 def test_the_farm_tells_memory_per_worker_and_quality_its_breakdown(

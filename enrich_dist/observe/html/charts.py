@@ -1,0 +1,318 @@
+"""Charts as plotly figures: plain documents that the page's script draws.
+
+Colours are names of the style sheet (``--matched`` is written ``var:matched``), so that a chart follows the page into
+the dark. Covers the shapes of charts. Does not cover what they show (``sections``) nor how they are drawn
+(``page.js``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_BAR_PIXELS = 30
+_AROUND_PIXELS = 30
+STATUS_COLOURS = {"matched": "var:matched", "review": "var:review", "unmatched": "var:unmatched"}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart with the sentence that says the same to whoever does not see it."""
+
+    key: str
+    title: str
+    summary: str
+    figure: dict[str, Any]
+    height_pixels: int = 320
+    square: bool = False
+
+
+@dataclass(frozen=True)
+class Share:
+    """A bar: its label, its length, the text at it, and what more there is to tell where there is room.
+
+    ``pale``: it stands on too little to be compared.
+    """
+
+    label: str
+    value: float
+    text: str
+    detail: str = ""
+    pale: bool = False
+
+    @property
+    def colour(self) -> str:
+        """Of the bar."""
+        return "var:unmatched" if self.pale else "var:matched"
+
+    @property
+    def whole_text(self) -> str:
+        """Text and detail."""
+        return f"{self.text} {self.detail}".strip()
+
+
+def shares(key: str, title: str, summary: str, rows: Sequence[Share]) -> Chart:
+    """Horizontal bars, the first row on top."""
+    labels = [row.label for row in rows]
+    trace = {
+        "type": "bar",
+        "orientation": "h",
+        "y": list(range(len(rows))),
+        "x": [row.value for row in rows],
+        "text": [row.whole_text for row in rows],
+        "meta": {"short": [row.text for row in rows]},  # what a narrow screen shows
+        "textposition": "outside",
+        "cliponaxis": False,
+        "customdata": [f"{row.label}: {row.whole_text}" for row in rows],
+        "hovertemplate": "%{customdata}<extra></extra>",
+        "marker": {"color": [row.colour for row in rows]},
+    }
+    layout = {
+        # Room for the text at the longest bar.
+        "xaxis": {"range": [0, max(1.7 * max((row.value for row in rows), default=1.0), 0.01)], "visible": False},
+        "yaxis": _labels(labels),
+        "showlegend": False,
+    }
+    return Chart(key, title, summary, {"data": [trace], "layout": layout}, _AROUND_PIXELS + _BAR_PIXELS * len(rows))
+
+
+def columns_of_shares(key: str, title: str, summary: str, rows: Sequence[Share], axis: str) -> Chart:
+    """Vertical bars of shares in the order given, where there are many, as years are."""
+    trace = {
+        "type": "bar",
+        "x": [row.label for row in rows],
+        "y": [row.value for row in rows],
+        "customdata": [f"{row.label}: {row.whole_text}" for row in rows],
+        "hovertemplate": "%{customdata}<extra></extra>",
+        "marker": {"color": [row.colour for row in rows]},
+    }
+    layout = {
+        "xaxis": {"type": "category", "title": {"text": axis}, "nticks": 12},
+        "yaxis": {"tickformat": ".0%", "rangemode": "tozero"},
+        "showlegend": False,
+    }
+    return Chart(key, title, summary, {"data": [trace], "layout": layout})
+
+
+def stacked(
+    key: str,
+    title: str,
+    summary: str,
+    *,
+    bins: Sequence[tuple[float, float]],
+    counts: dict[str, Sequence[int]],
+    axis: str,
+    marks: Sequence[tuple[float, str]] = (),
+) -> Chart:
+    """Counts by bin, stacked by status; ``marks`` are vertical lines with a text."""
+    centres = [(low + high) / 2 for low, high in bins]
+    data = [
+        {
+            "type": "bar",
+            "name": status,
+            "x": centres,
+            "width": [high - low for low, high in bins],
+            "y": list(values),
+            "customdata": [f"{low:g} to {high:g}" for low, high in bins],
+            "hovertemplate": f"%{{customdata}}: %{{y:,}} {status}<extra></extra>",
+            "marker": {"color": STATUS_COLOURS[status], "line": {"color": "var:paper", "width": 1}},
+        }
+        for status, values in counts.items()
+    ]
+    shapes = [
+        {"type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "yref": "paper",
+         "line": {"color": "var:ink", "width": 1.5, "dash": "dash"}}
+        for at, _ in marks
+    ]  # fmt: skip
+    annotations = [
+        {"x": at, "y": 1 - 0.1 * number, "yref": "paper", "text": text, "showarrow": False, "xanchor": "right",
+         "xshift": -4, "yanchor": "top"} if at > centres[len(centres) // 2] else
+        {"x": at, "y": 1 - 0.1 * number, "yref": "paper", "text": text, "showarrow": False, "xanchor": "left",
+         "xshift": 4, "yanchor": "top"}
+        for number, (at, text) in enumerate(marks)
+    ]  # fmt: skip
+    layout = {
+        "barmode": "stack",
+        "xaxis": {"title": {"text": axis}},
+        "yaxis": {"title": {"text": "companies"}},
+        "shapes": shapes,
+        "annotations": annotations,
+    }
+    return Chart(key, title, summary, {"data": data, "layout": layout}, 360)
+
+
+def reliability(key: str, title: str, summary: str, points: Sequence[tuple[float, float, float, float, int]]) -> Chart:
+    """Mean probability against the share that was right, with its interval (low, high) and the companies."""
+    data = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": "honest",
+            "x": [0, 1],
+            "y": [0, 1],
+            "hoverinfo": "skip",
+            "line": {"color": "var:muted", "dash": "dash", "width": 1.5},
+        },
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "this run, with 95 % interval",
+            "x": [mean for mean, *_ in points],
+            "y": [right for _, right, *_ in points],
+            "error_y": {
+                "type": "data",
+                "symmetric": False,
+                "array": [high - right for _, right, _, high, _ in points],
+                "arrayminus": [right - low for _, right, low, _, _ in points],
+                "color": "var:matched",
+            },
+            "customdata": [companies for *_, companies in points],
+            "hovertemplate": "probability %{x:.3f}, right %{y:.1%} of %{customdata:,} companies<extra></extra>",
+            "marker": {"color": "var:matched", "size": 10},
+        },
+    ]
+    share = {"range": [-0.03, 1.03], "tickformat": ".0%"}
+    layout = {
+        "xaxis": {**share, "title": {"text": "match probability by name and place"}},
+        "yaxis": {**share, "title": {"text": "right"}},
+    }
+    return Chart(key, title, summary, {"data": data, "layout": layout}, 420, square=True)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A stretch of time on a row of the timeline."""
+
+    row: str
+    start_seconds: float
+    end_seconds: float
+    text: str
+
+
+def timeline(key: str, title: str, summary: str, *, finished: Sequence[Bar], failed: Sequence[Bar]) -> Chart:
+    """What was done when, one row for each worker; seconds since the farm began."""
+    rows = sorted({bar.row for bar in (*finished, *failed)}, key=lambda row: (len(row), row))
+    place = {row: number for number, row in enumerate(rows)}
+    data = [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "name": name,
+            "base": [bar.start_seconds for bar in bars],
+            "x": [round(bar.end_seconds - bar.start_seconds, 3) for bar in bars],
+            "y": [place[bar.row] for bar in bars],
+            "customdata": [bar.text for bar in bars],
+            "hovertemplate": "%{customdata}<extra></extra>",
+            "marker": {"color": colour, "line": {"color": "var:paper", "width": 1}},
+        }
+        for name, bars, colour in (("finished", finished, "var:matched"), ("failed", failed, "var:bad"))
+        if bars
+    ]
+    layout = {
+        "barmode": "overlay",
+        "bargap": 0.35,
+        "xaxis": {"title": {"text": "seconds since the farm began"}, "rangemode": "tozero"},
+        "yaxis": _labels(rows),
+        "hovermode": "closest",
+        "meta": {"zoom": True},
+    }
+    return Chart(key, title, summary, {"data": data, "layout": layout}, 130 + 28 * len(rows))
+
+
+def memory(key: str, title: str, summary: str, rows: Sequence[tuple[str, float, float, float | None]]) -> Chart:
+    """Per worker: projected, measured and limit, in MB."""
+    labels = [label for label, *_ in rows]
+    places = list(range(len(rows)))
+    data: list[dict[str, Any]] = [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "name": name,
+            "x": [row[column] for row in rows],
+            "y": places,
+            "customdata": labels,
+            "hovertemplate": f"%{{customdata}}: {name} %{{x:,.0f}} MB<extra></extra>",
+            "marker": {"color": colour},
+        }
+        for name, column, colour in (("measured peak", 2, "var:matched"), ("projected", 1, "var:unmatched"))
+    ]
+    limits = [(place, row[3]) for place, row in zip(places, rows, strict=True) if row[3] is not None]
+    if limits:
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": "limit",
+                "x": [limit for _, limit in limits],
+                "y": [place for place, _ in limits],
+                "hovertemplate": "limit %{x:,.0f} MB<extra></extra>",
+                "marker": {
+                    "color": "var:bad", "symbol": "line-ns", "size": 22, "line": {"color": "var:bad", "width": 3}
+                },
+            }
+        )  # fmt: skip
+    layout = {
+        "barmode": "group",
+        "xaxis": {"title": {"text": "MB"}, "rangemode": "tozero"},
+        "yaxis": _labels(labels),
+        "hovermode": "closest",
+    }
+    return Chart(key, title, summary, {"data": data, "layout": layout}, 150 + 50 * len(rows))
+
+
+def lines(
+    key: str,
+    title: str,
+    summary: str,
+    series: Sequence[tuple[str, Sequence[float | str], Sequence[float | None]]],
+    *,
+    x_title: str,
+    y_title: str,
+    limit: float | None = None,
+    share: bool = False,
+) -> Chart:
+    """One line each: name, x and y; ``limit`` is a line across. Colours repeat after the sixth."""
+    data: list[dict[str, Any]] = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": name,
+            "x": list(xs),
+            "y": list(ys),
+            "line": {"color": f"var:line{number % 6}", "width": 2},
+            "marker": {"size": 5, "color": f"var:line{number % 6}"},
+        }
+        for number, (name, xs, ys) in enumerate(series)
+    ]
+    layout: dict[str, Any] = {
+        "xaxis": {"title": {"text": x_title}},
+        "yaxis": {"title": {"text": y_title}, "rangemode": "tozero", **({"tickformat": ".0%"} if share else {})},
+        "showlegend": len(series) > 1,
+        "meta": {"zoom": True},
+    }
+    if limit is not None:
+        layout["shapes"] = [
+            {"type": "line", "x0": 0, "x1": 1, "xref": "paper", "y0": limit, "y1": limit,
+             "line": {"color": "var:bad", "width": 1.5, "dash": "dash"}}
+        ]  # fmt: skip
+        layout["annotations"] = [
+            {"x": 1, "xref": "paper", "y": limit, "text": "limit", "showarrow": False, "xanchor": "right",
+             "yanchor": "bottom"}
+        ]  # fmt: skip
+        # A shape does not stretch an axis.
+        layout["yaxis"]["range"] = [0, 1.08 * max([limit, *(y for _, _, ys in series for y in ys if y is not None)])]
+    return Chart(key, title, summary, {"data": data, "layout": layout}, 340)
+
+
+def _labels(labels: Sequence[str]) -> dict[str, Any]:
+    """Axis of rows, from the top."""
+    return {
+        "tickmode": "array",
+        "tickvals": list(range(len(labels))),
+        "ticktext": list(labels),
+        "range": [len(labels) - 0.5, -0.5],
+        "automargin": True,
+        "showgrid": False,
+        "zeroline": False,
+    }

@@ -1,0 +1,37 @@
+"""The report as Markdown, for a pull request: what the HTML file says, without its charts and long lists."""
+
+from __future__ import annotations
+
+from enrich_dist.observe import report
+from enrich_dist.observe.html.facts import RunFacts
+from enrich_dist.observe.html.sections import Section, Table, all_sections, headline
+from enrich_dist.observe.report import markdown_table
+
+_SECTIONS = ("comparison", "steps", "memory", "trouble")
+_MOST_ROWS = 20
+
+
+def render_markdown(facts: RunFacts) -> str:
+    """The written report of the result, after what is of this run: comparison, steps, memory and failures."""
+    sections = {section.key: section for section in all_sections(facts)}
+    parts = [
+        f"# Run report: {facts.status}",
+        headline(facts),
+        *(_section(sections[key]) for key in _SECTIONS),
+        # The result's own report, one level down.
+        report.render(facts.metrics, facts.verdict).rstrip("\n").replace("\n## ", "\n### ").replace("# ", "## ", 1),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(section: Section) -> str:
+    tables = [table for _, table in section.charts if table is not None] + list(section.tables)
+    return "\n\n".join([f"## {section.title}", *section.text, *(_table(table) for table in tables)])
+
+
+def _table(table: Table) -> str:
+    rows = table.rows[:_MOST_ROWS]
+    more = (
+        f"\n\n{len(table.rows) - len(rows):,} more rows are in the HTML report." if len(rows) < len(table.rows) else ""
+    )
+    return f"{table.caption}:\n\n{markdown_table(table.head, rows)}{more}"
