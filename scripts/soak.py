@@ -118,6 +118,13 @@ class Schedule:
     legs: list[Leg]
 
 
+ENDS = {
+    None: {0},
+    Ending.KILL: {0, -signal.SIGKILL},
+    # 255: the fork server's word for a process that was interrupted before it came to anything of ours.
+    Ending.INTERRUPT: {0, 1, 255},
+}
+"""Exit codes of a driver, by what ended it; 0 where it was done before."""
 LAST_LEG = Leg(acts=[], from_farm=True, ending=None, ends_after_seconds=0.0, ends_after_chunks=0, damages=[])
 """A driver that nothing disturbs from outside."""
 
@@ -255,7 +262,7 @@ class Soak:
         return run.paths.work_dir / "published" / "current" / "metrics.json"
 
     def _leg(self, run: Settings, ledger: Path, leg: Leg, outcome: Outcome) -> None:
-        kept = self._valid()
+        kept, began_ns = self._valid(), time.monotonic_ns()
         told = self._folder / "told.json"
         told.unlink(missing_ok=True)
         driver = self._fork.Process(target=drive, args=(self._cluster.address, run, ledger, told))
@@ -275,7 +282,7 @@ class Soak:
             outcome.clean_stops.append(str(read_json(told)["stopped"]))
             if leg is LAST_LEG:
                 outcome.wrong.append("a run that nothing disturbed stopped")
-        elif driver.exitcode not in ({0} if leg.ending is None else {0, 1, -signal.SIGKILL}):
+        elif driver.exitcode not in ENDS[leg.ending]:
             outcome.wrong.append(f"a driver ended with exit code {driver.exitcode}")
         if driver.exitcode == 0:
             numbers = read_json(told)
@@ -284,11 +291,21 @@ class Soak:
                 {name.removeprefix(prefix): number for name, number in numbers.items() if name.startswith(prefix)}
             )
         after = self._valid()
-        again = [key for key, record in kept.items() if after.get(key) != record]
+        # A worker cannot be stopped in a chunk that a killed driver handed out: it may end it while the next one works.
+        called = _called_since(began_ns, ledger)
+        again = [key for key, record in kept.items() if after.get(key) != record and self._rows[key] & called]
         if again:
             outcome.wrong.append(f"{len(again)} finished chunks were computed again")
         for damage, share in leg.damages:
             self._damage(damage, share, outcome)
+
+    @property
+    def _rows(self) -> dict[str, set[int]]:
+        """The source rows of each chunk, by checkpoint key; the first row is 1."""
+        return {
+            task.checkpoint_key: set(range(task.chunk_id * CHUNK_ROWS + 1, (task.chunk_id + 1) * CHUNK_ROWS + 1))
+            for task in self.tasks
+        }
 
     def _valid(self) -> dict[str, bytes]:
         """The record files of the valid checkpoints: they tell process and time of the computation."""
@@ -370,6 +387,12 @@ class Soak:
         else:
             path.write_bytes(data)
         outcome.faults[damage] += 1
+
+
+def _called_since(began_ns: int, ledger: Path) -> set[int]:
+    """First source rows of the matcher's calls from then on (``tests.faults.matchers`` names its files so)."""
+    calls = (path.name.split("-") for path in ledger.iterdir())
+    return {int(row) for row, _, at_ns in calls if int(at_ns) >= began_ns}
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
