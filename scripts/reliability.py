@@ -305,14 +305,17 @@ def suite(options: argparse.Namespace) -> None:
             reports = [Path(name) / "report.xml"]
             command = [sys.executable, "-m", "pytest", "-q", "-m", "faults", f"--junitxml={reports[0]}"]
             subprocess.run(command, cwd=ROOT, check=False)
-        cases: dict[str, Counter[str]] = {}
+        outcomes: dict[tuple[str, str], str] = {}
         for case in (case for report in reports for case in ET.parse(report).getroot().iter("testcase")):
-            test = case.get("name", "").split("[")[0]
-            if test not in FAULTS and ".faults." not in case.get("classname", ""):
+            where, test = case.get("classname", ""), case.get("name", "")
+            if test.split("[")[0] not in FAULTS and ".faults." not in where:
                 continue
             children = {child.tag for child in case}
             outcome = "skipped" if "skipped" in children else "failed" if children & {"failure", "error"} else "passed"
-            cases.setdefault(test, Counter())[outcome] += 1
+            outcomes[where, test] = outcome
+        cases: dict[str, Counter[str]] = {}
+        for (_, test), outcome in outcomes.items():
+            cases.setdefault(test.split("[")[0], Counter())[outcome] += 1
     write_json(REPORTS / "suite.json", {"machine": machine(), "cases": {name: dict(n) for name, n in cases.items()}})
 
 
@@ -331,7 +334,7 @@ def document(measured: dict[str, Any], soak: dict[str, Any], cases: dict[str, di
     growth = many["driver_memory_mb_at_the_end"] - many["driver_memory_mb_after_a_tenth"]
     rows = [
         (
-            "schedules of the soak with lost or doubled rows, other bytes, or a hang",
+            "schedules of the soak with lost or doubled rows, other bytes, a hang, or a finished chunk computed again",
             "0",
             f"{soak['schedules_wrong']} of {soak['schedules']}",
         ),
@@ -417,7 +420,9 @@ def main() -> None:
         adding = commands.add_parser(command.__name__, help=command.__doc__)
         adding.set_defaults(command=command)
         if command is suite:
-            adding.add_argument("reports", nargs="*", help="JUnit files of runs that were made already, instead")
+            adding.add_argument(
+                "reports", nargs="*", help="JUnit files of runs instead; the last word on a case counts"
+            )
         if command is measure:
             adding.add_argument("--overhead-chunks", type=int, default=OVERHEAD_CHUNKS)
             adding.add_argument("--many-chunks", type=int, default=MANY_CHUNKS)
