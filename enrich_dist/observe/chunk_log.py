@@ -7,47 +7,27 @@ earlier run finished is not in it. Nothing depends on the file but the timeline 
 
 from __future__ import annotations
 
-import json
-import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
-from typing import IO
 
 from enrich_dist.observe.events import AttemptTimes, Event
+from enrich_dist.observe.json_lines import JsonLinesLog, read_json_lines
 
 _CLOCKS = ("submitted_seconds", "started_seconds", "finished_seconds", "received_seconds")
 
 
-class ChunkLog:
-    """Context manager and listener: begins the file anew, as a farm begins."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: IO[str] | None = None
-        self._began = time.monotonic()
-
-    def __enter__(self) -> ChunkLog:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._began = time.monotonic()
-        self._file = self._path.open("w", encoding="utf-8", buffering=1)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+class ChunkLog(JsonLinesLog):
+    """Listener that keeps the attempts that have ended."""
 
     def __call__(self, event: Event) -> None:
         """Keep an attempt that has ended."""
-        if self._file is None or not isinstance(event, AttemptTimes):
+        if not isinstance(event, AttemptTimes):
             return
         line = asdict(event)
         for clock in _CLOCKS:
-            line[clock] = None if line[clock] is None else round(line[clock] - self._began, 3)
-        self._file.write(json.dumps(line) + "\n")
+            line[clock] = None if line[clock] is None else round(line[clock] - self.began, 3)
+        self.write(line)
 
 
 def read_chunk_log(path: Path) -> list[AttemptTimes]:
@@ -56,14 +36,8 @@ def read_chunk_log(path: Path) -> list[AttemptTimes]:
 
     A line that was cut as its writer died, or that another version wrote, is left out.
     """
-    try:
-        text = path.read_text("utf-8")
-    except FileNotFoundError:
-        return []
     attempts = []
-    for line in text.splitlines():
-        try:
-            attempts.append(AttemptTimes(**json.loads(line)))
-        except (json.JSONDecodeError, TypeError):
-            continue
+    for line in read_json_lines(path):
+        with suppress(TypeError):
+            attempts.append(AttemptTimes(**line))
     return attempts

@@ -7,14 +7,13 @@ memory is what Dask sampled; the peak of a chunk, which no sample sees for certa
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from enrich_dist.observe.events import Event, WorkerSample, WorkersSeen
+from enrich_dist.observe.json_lines import JsonLinesLog, read_json_lines
 
 # A change of memory that is worth a line: a share of the limit, or so many bytes where there is none.
 _CHANGED_SHARE = 0.02
@@ -22,36 +21,22 @@ _CHANGED_BYTES = 20_000_000
 _ANYWAY_SECONDS = 30.0
 
 
-class WorkerLog:
-    """Context manager and listener: begins the file anew, as a farm begins."""
+class WorkerLog(JsonLinesLog):
+    """Listener that keeps the samples that say something new."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: IO[str] | None = None
-        self._started = time.monotonic()
+        super().__init__(path)
         self._kept: dict[str, tuple[float, WorkerSample]] = {}
-
-    def __enter__(self) -> WorkerLog:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._path.open("w", encoding="utf-8", buffering=1)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
     def __call__(self, event: Event) -> None:
         """Keep what is new of the workers."""
-        if self._file is None or not isinstance(event, WorkersSeen):
+        if not isinstance(event, WorkersSeen):
             return
-        seconds = time.monotonic() - self._started
+        seconds = time.monotonic() - self.began
         for sample in event.workers:
             if self._tells_something(sample, seconds):
                 self._kept[sample.worker] = (seconds, sample)
-                self._file.write(json.dumps({"seconds": round(seconds, 1), **sample.__dict__}) + "\n")
+                self.write({"seconds": round(seconds, 1), **sample.__dict__})
 
     def _tells_something(self, sample: WorkerSample, seconds: float) -> bool:
         if sample.worker not in self._kept:
@@ -87,15 +72,7 @@ def read_worker_log(path: Path) -> list[WorkerHistory]:
     A last line that was cut as its writer died is left out.
     """
     lines: dict[str, list[dict[str, Any]]] = {}
-    try:
-        text = path.read_text("utf-8")
-    except FileNotFoundError:
-        return []
-    for line in text.splitlines():
-        try:
-            sample = json.loads(line)
-        except json.JSONDecodeError:
-            continue
+    for sample in read_json_lines(path):
         lines.setdefault(str(sample["worker"]), []).append(sample)
     return [
         WorkerHistory(

@@ -317,7 +317,7 @@ def test_the_chunk_log_keeps_what_was_told_and_the_timeline_shows_it(
     tmp_path: Path, facts: RunFacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "chunks.jsonl"
-    monkeypatch.setattr("enrich_dist.observe.chunk_log.time.monotonic", lambda: 0.5)
+    monkeypatch.setattr("time.monotonic", lambda: 0.5)
     with ChunkLog(path) as log, listening(log):
         emit(attempt(0))
         emit(Notice("something else"))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from enrich_dist.errors import CorruptionError, StateError
+from enrich_dist.observe.json_lines import read_json_lines
 from enrich_dist.store.files import read_json, write_json
 from enrich_dist.store.rundir import StepReport, run_totals
 
@@ -62,13 +63,9 @@ def summarise(steps: Mapping[str, StepReport], status: str, finished_seconds: fl
 def read_history(path: Path) -> list[RunSummary]:
     """All reported runs, the oldest first; empty where there is none. Lines that cannot be read are left out."""
     found: dict[tuple[str, str], RunSummary] = {}
-    try:
-        text = path.read_text("utf-8")
-    except FileNotFoundError:
-        return []
-    for line in text.splitlines():
+    for line in read_json_lines(path):
         try:
-            summary = _summary(json.loads(line))
+            summary = _summary(line)
         except (ValueError, TypeError):
             continue
         found.pop(summary.key, None)
