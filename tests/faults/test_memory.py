@@ -205,6 +205,7 @@ def test_a_worker_that_was_made_ready_holds_nothing_of_the_driver(one_worker: Cl
     """Dagster would take some 60 MB of each."""
     [modules] = one_worker.run(eval, "sorted(__import__('sys').modules)").values()
 
+    assert "enrich_dist.cluster.preload" in modules  # it was forked from the process that had imported all
     assert "enrich_dist.matching.kernels.overlap" in modules
     assert "dagster" not in modules
 

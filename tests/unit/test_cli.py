@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -118,3 +119,24 @@ def test_a_directory_that_cannot_be_written_is_one_clear_line(tmp_path: Path) ->
 
     assert finished.returncode == 1
     assert f"Not a directory ({tmp_path / 'file'}" in error_line(finished)
+
+
+def test_the_quick_end_loses_no_word_and_calls_what_was_registered() -> None:
+    code = (
+        "import atexit, sys\n"
+        "from enrich_dist.cli import command, main\n"
+        "def run():\n"
+        "    atexit.register(sys.stdout.write, 'at the end')\n"
+        "    sys.stdout.write('last words, ')\n"
+        "    sys.exit(3)\n"
+        "main.main = run\n"
+        "command.command()\n"
+    )
+
+    # Buffered, as it is for most.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (3, "last words, at the end", "")
