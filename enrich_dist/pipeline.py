@@ -8,7 +8,6 @@ order of the steps nor their checks (``dagster_defs``).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,10 @@ import pyarrow.parquet as pq
 from distributed import Client
 
 from enrich_dist import chunks, companies, schema
-from enrich_dist.cluster.forkserver import as_started
 from enrich_dist.duck import DRIVER_MEMORY_MB
 from enrich_dist.errors import SourceError
-from enrich_dist.farm import budget
-from enrich_dist.farm.attempts import AttemptLedger, FailureKind
+from enrich_dist.farm.attempts import AttemptLedger
 from enrich_dist.farm.driver import Farm, FarmOutcome
-from enrich_dist.farm.faults import Faults
 from enrich_dist.farm.policy import FarmPolicy
 from enrich_dist.farm.resume import PlanBasis, explain_resume
 from enrich_dist.farm.worker import ChunkTask, Matcher
@@ -34,6 +30,7 @@ from enrich_dist.matching.matcher import OrganisationMatcher
 from enrich_dist.observe import report
 from enrich_dist.observe.chunk_log import ChunkLog
 from enrich_dist.observe.events import Notice, emit, listening
+from enrich_dist.observe.farm_figures import farm_numbers
 from enrich_dist.observe.html import write_run_report
 from enrich_dist.observe.memory import memory_per_worker, memory_table
 from enrich_dist.observe.progress import FarmObserver
@@ -46,11 +43,12 @@ from enrich_dist.settings import Settings
 from enrich_dist.sources.inputs import check_inputs
 from enrich_dist.sources.recipients import read_recipients
 from enrich_dist.sources.sbir import read_awards
-from enrich_dist.store.checkpoints import Checkpoint, CheckpointRecord, CheckpointStore, checkpoint_key, drop_copies
+from enrich_dist.store.checkpoints import Checkpoint, CheckpointRecord, CheckpointStore, drop_copies
 from enrich_dist.store.directories import open_or_build, open_unverified, open_verified
 from enrich_dist.store.files import directory_name, document_digest, file_digest, text_digest
 from enrich_dist.store.rundir import RunDirectory, StepReport
 from enrich_dist.store.storage import open_storage
+from enrich_dist.tasks import plan_tasks, within_budget
 
 SOURCES_VERSION = "3"
 
@@ -190,7 +188,7 @@ class Pipeline:
                 emit(Notice(_faults_are_on(self.settings.testing.fault_probability), warning=True))
             outcome = FarmOutcome()
             if waiting:
-                waiting = self._within_budget(waiting)
+                waiting = within_budget(waiting, self.settings)
                 cluster = client()
                 observer = self._observer(tasks, finished, store)
                 farm = Farm(cluster, self.matcher(), self._policy(), ledger)
@@ -211,39 +209,18 @@ class Pipeline:
             # Of all chunks in the result, also those that an earlier run computed: the latest materialization
             # is where an operator looks.
             records = [found[task.checkpoint_key] for task in tasks]
-            workers = memory_per_worker(records)
-            batch_rows = max(record.batch_rows for record in records)
             return done(
                 rows=sum(record.rows_in for record in records),
                 reused=not waiting,
                 paths={"checkpoints": store.location},
-                numbers={
-                    "chunks": len(tasks),
-                    "chunks_resumed": len(tasks) - len(waiting),
-                    "chunks_computed": len(waiting),
-                    "checkpoints_damaged": len(damaged),
-                    "failed_attempts": outcome.failures.total(),
-                    **{f"failed_attempts_{kind.name.lower()}": outcome.failures[kind] for kind in FailureKind},
-                    "chunks_doubled": outcome.doubled,
-                    "worker_restarts": sum(outcome.restarts.values()),
-                    "chunks_in_parts": sum(record.parts > 1 for record in records),
-                    "chunks_degraded": sum(record.degradations > 0 for record in records),
-                    "degradations": sum(record.degradations for record in records),
-                    "batch_rows": batch_rows,
-                    "batch_rows_least": min(
-                        (record.batch_rows_least for record in records if record.degradations), default=batch_rows
-                    ),
-                    "rows_quarantined": sum(record.rows_quarantined for record in records),
-                    "candidates": sum(record.candidates for record in records),
-                    "workers": len(memory_per_worker(outcome.records.values())),
-                    "farm_seconds": round(outcome.seconds, 3),
-                    "worker_peak_memory_mb": round(max((i.peak_memory_bytes for i in workers), default=0) / 1e6, 1),
-                    "worker_projected_peak_memory_mb": round(
-                        max((i.projected_peak_memory_bytes for i in workers), default=0) / 1e6, 1
-                    ),
-                    "worker_memory_threshold_mb": self.settings.memory_threshold_mb,
-                },
-                tables={"memory per worker": memory_table(workers)},
+                numbers=farm_numbers(
+                    records,
+                    outcome,
+                    computed=len(waiting),
+                    damaged=len(damaged),
+                    memory_threshold_mb=self.settings.memory_threshold_mb,
+                ),
+                tables={"memory per worker": memory_table(memory_per_worker(records))},
             )
 
     def enrich_awards(self) -> StepReport:
@@ -380,10 +357,6 @@ class Pipeline:
             max_quarantined_share=self.settings.max_quarantined_share,
         )
 
-    def _faults(self) -> Faults | None:
-        testing = self.settings.testing
-        return Faults(testing.fault_probability, testing.fault_seed) if testing.fault_probability else None
-
     def _policy(self) -> FarmPolicy:
         return FarmPolicy(
             timeout_seconds=self.settings.timeout_seconds,
@@ -402,67 +375,7 @@ class Pipeline:
 
     def tasks(self) -> list[ChunkTask]:
         """The chunks of the latest plan against the latest index, in source order."""
-        # Workers verify the chunk they read; reading them all here would only say the same earlier.
-        plan = chunks.chunks_of(open_unverified(self.directory.output("recipient_chunks", "chunks")))
-        index = open_verified(self.directory.output("award_companies", "index"))
-        matcher = self.matcher()
-        matcher_key = matcher.key()
-        memory = as_started(
-            matcher.memory(sum(entry["bytes"] for entry in index.files.values())),
-            local=self.settings.cluster.kind == "local",
-        )
-        faults = self._faults()
-        tasks = [
-            ChunkTask(
-                chunk_id=chunk.chunk_id,
-                chunk_path=chunk.path,
-                chunk_rows=chunk.rows,
-                chunk_digest=chunk.blake3,
-                index_path=index.path,
-                index_digest=index.content_digest,
-                checkpoint_location=self.checkpoint_location,
-                ledger_directory=self.directory.attempts,
-                faults=faults,
-                checkpoint_key=checkpoint_key(
-                    chunk_digest=chunk.blake3, index_digest=index.content_digest, matcher_key=matcher_key
-                ),
-                least_batch_rows=self.settings.farm.min_part_rows,
-                chunk_bytes=chunk.bytes,
-                memory=memory,
-                memory_limit_bytes=self.settings.memory_threshold_mb * budget.MB,
-            )
-            for chunk in plan
-        ]
-        return _in_batches(tasks, self.settings.matching.batch_rows)
-
-    def _within_budget(self, tasks: list[ChunkTask]) -> list[ChunkTask]:
-        """The tasks in the largest batches with which they fit ``memory_threshold_mb``.
-
-        Raises ``BudgetError`` when none do.
-        """
-
-        def largest(batch_rows: int) -> budget.Projection:
-            return max((_projection(task, batch_rows) for task in tasks), key=lambda item: item.peak_bytes)
-
-        wanted = largest(self.settings.matching.batch_rows)
-        threshold_mb = self.settings.memory_threshold_mb
-        fitted = budget.fitted(
-            largest,
-            batch_rows=wanted.batch_rows,
-            least_rows=self.settings.farm.min_part_rows,
-            threshold_mb=threshold_mb,
-        )
-        budget.require_fit(fitted, threshold_mb)
-        if fitted.batch_rows < wanted.batch_rows:
-            emit(
-                Notice(
-                    f"Chunks are matched {fitted.batch_rows:,} rows at a time instead of {wanted.batch_rows:,}, to fit "
-                    f"memory_threshold_mb ({threshold_mb:,}): with the latter a worker would need "
-                    f"{wanted.arithmetic()}.",
-                    warning=True,
-                )
-            )
-        return _in_batches(tasks, fitted.batch_rows)
+        return plan_tasks(self.directory, self.settings, self.matcher(), self.checkpoint_location)
 
     def _observer(
         self, tasks: Sequence[ChunkTask], finished: dict[str, Checkpoint], store: CheckpointStore
@@ -476,18 +389,6 @@ class Pipeline:
             matched=reduce.MatchedSoFar(counts.to_numpy()),
             awards_total=self.directory.latest("sbir_awards").rows,
         )
-
-
-def _projection(task: ChunkTask, batch_rows: int) -> budget.Projection:
-    return budget.project(task.memory, chunk_rows=task.chunk_rows, chunk_bytes=task.chunk_bytes, batch_rows=batch_rows)
-
-
-def _in_batches(tasks: Sequence[ChunkTask], batch_rows: int) -> list[ChunkTask]:
-    """The tasks in batches of so many rows, with what they are then expected to take."""
-    return [
-        replace(task, batch_rows=batch_rows, projected_peak_bytes=_projection(task, batch_rows).peak_bytes)
-        for task in tasks
-    ]
 
 
 def _degraded(task: ChunkTask, record: CheckpointRecord) -> str:

@@ -21,7 +21,8 @@ from enrich_dist.observe.html import make_report, write_run_report
 from enrich_dist.observe.html.facts import RunFacts, gather
 from enrich_dist.observe.html.history import read_history, write_baseline
 from enrich_dist.observe.html.page import render_page
-from enrich_dist.observe.html.sections import Section, all_sections
+from enrich_dist.observe.html.parts import Section
+from enrich_dist.observe.html.sections import all_sections
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.result.reliability import Reliability, ReliabilityBin, measure_reliability
 from enrich_dist.result.undecided import read_candidates

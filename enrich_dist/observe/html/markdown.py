@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from enrich_dist.observe import report
 from enrich_dist.observe.html.facts import RunFacts
-from enrich_dist.observe.html.sections import Section, Table, all_sections, headline
+from enrich_dist.observe.html.parts import Section, Table
+from enrich_dist.observe.html.sections import all_sections, headline
 from enrich_dist.observe.report import markdown_table
 
 _SECTIONS = ("comparison", "steps", "memory", "trouble")
