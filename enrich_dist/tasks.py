@@ -12,8 +12,7 @@ from enrich_dist import chunks
 from enrich_dist.cluster.forkserver import as_started
 from enrich_dist.farm import budget
 from enrich_dist.farm.faults import Faults
-from enrich_dist.farm.worker import ChunkTask
-from enrich_dist.matching.matcher import OrganisationMatcher
+from enrich_dist.farm.worker import ChunkTask, Matcher
 from enrich_dist.observe.events import Notice, emit
 from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import checkpoint_key
@@ -22,7 +21,7 @@ from enrich_dist.store.rundir import RunDirectory
 
 
 def plan_tasks(
-    directory: RunDirectory, settings: Settings, matcher: OrganisationMatcher, checkpoint_location: str
+    directory: RunDirectory, settings: Settings, matcher: Matcher, checkpoint_location: str
 ) -> list[ChunkTask]:
     """The chunks of the latest plan against the latest index, in source order."""
     # Workers verify the chunk they read; reading them all here would only say the same earlier.
