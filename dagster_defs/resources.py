@@ -10,7 +10,6 @@ from distributed import Client
 from pydantic import Field, PrivateAttr
 
 from enrich_dist.cluster.client import ClusterStart
-from enrich_dist.history.archive import append_run
 from enrich_dist.matching.warm import warm_up
 from enrich_dist.observe.events import Event, Notice, listening
 from enrich_dist.observe.status import all_chunks_finished
@@ -35,25 +34,30 @@ class EnrichSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Settings file; empty for $ENRICH_DIST_CONFIG, else config/base.yaml."""
     overrides: list[str] = Field(default=[])
     """``key=value`` texts, as after ``--set`` on the command line."""
+    _of_run: LoadedSettings | None = PrivateAttr(default=None)
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["EnrichSettings"]:
         """Hold the work directory while the run is executed."""
         run_id = _run_id(context)
-        with locked(self.pipeline(run_id).directory.root, run_id=run_id, what="a Dagster run"):
-            pipeline = self.pipeline(run_id)
-            pipeline.directory.clear_leftovers()
-            loaded = self.load()
-            settings = flatten(loaded.settings.model_dump(mode="json"))
-            pipeline.directory.record_settings(run_id, settings, loaded.origins)
-            yield self
-            # All steps are over, also where a check blocked the result, whoever launched the run.
-            with listening(lambda event: _warn(context, event)):
-                append_run(pipeline.directory, pipeline.settings, run_id)
+        # A run is of one piece: a file that is edited meanwhile is for the next.
+        self._of_run = loaded = self.load()
+        pipeline = self.pipeline(run_id)
+        try:
+            with locked(pipeline.directory.root, run_id=run_id, what="a Dagster run"):
+                pipeline.directory.clear_leftovers()
+                settings = flatten(loaded.settings.model_dump(mode="json"))
+                pipeline.directory.record_settings(run_id, settings, loaded.origins)
+                yield self
+                # All steps are over, whoever launched the run.
+                with listening(lambda event: _warn(context, event)):
+                    pipeline.finish()
+        finally:
+            self._of_run = None
 
     def load(self) -> LoadedSettings:
-        """The merged settings with the origin of each value."""
-        return load_settings(Path(self.config) if self.config else None, self.overrides)
+        """The merged settings with the origin of each value: of a run, as they were when it began."""
+        return self._of_run or load_settings(Path(self.config) if self.config else None, self.overrides)
 
     def pipeline(self, run_id: str) -> Pipeline:
         """The steps of a run with these settings."""

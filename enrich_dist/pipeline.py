@@ -23,6 +23,7 @@ from enrich_dist.farm.driver import Farm, FarmOutcome
 from enrich_dist.farm.policy import FarmPolicy
 from enrich_dist.farm.resume import PlanBasis, explain_resume
 from enrich_dist.farm.worker import ChunkTask, Matcher
+from enrich_dist.history.archive import append_run
 from enrich_dist.matching import weights
 from enrich_dist.matching.config import ENGINE_VERSION as MATCHING_VERSION
 from enrich_dist.matching.index import build_index, open_index
@@ -247,7 +248,7 @@ class Pipeline:
 
             stored = open_or_build(self.directory.results / key, build)
             metrics, verdict = stored.facts["metrics"], stored.facts["verdict"]
-            report_of_step = done(
+            return done(
                 rows=metrics["awards"]["valid"],
                 reused=stored.reused,
                 paths={
@@ -275,8 +276,6 @@ class Pipeline:
                     "companies by match probability": report.probability_table(metrics),
                 },
             )
-        write_run_report(self.directory)
-        return report_of_step
 
     def result_inputs(self) -> ResultInputs:
         """What a result is made from, as it is now: chunks without a valid checkpoint are missing in it."""
@@ -320,7 +319,7 @@ class Pipeline:
             result = self.directory.output("enriched_awards", "result")
             release = publish(result, self.directory.published, self._gate())
             current = self.directory.published / CURRENT
-            report_of_step = done(
+            return done(
                 rows=release.facts["metrics"]["awards"]["valid"],
                 reused=release.reused,
                 paths={
@@ -333,8 +332,16 @@ class Pipeline:
                     "published_bytes": sum(entry["bytes"] for entry in release.files.values()),
                 },
             )
-        write_run_report(self.directory)
-        return report_of_step
+
+    def finish(self) -> None:
+        """Leave the run's record and, where it judged or published a result, its report. All its steps are over, also
+        where a check blocked the result. Never raises."""
+        append_run(self.directory, self.settings, self.run_id)
+        latest = self.directory.all_latest()
+        if any(
+            step in latest and latest[step].run_id == self.run_id for step in ("enriched_awards", "published_awards")
+        ):
+            write_run_report(self.directory)
 
     def verdict(self) -> dict[str, Any]:
         """The verdict on the latest result."""

@@ -78,8 +78,11 @@ def run_steps(settings: Settings, client: Callable[[], Client]) -> Pipeline:
     pipeline.join_companies()
     pipeline.partition_recipients()
     pipeline.farm_chunks(client)
-    pipeline.enrich_awards()
-    pipeline.publish_awards()
+    try:
+        pipeline.enrich_awards()
+        pipeline.publish_awards()
+    finally:
+        pipeline.finish()
     return pipeline
 
 

@@ -21,5 +21,7 @@ def hostile_settings(folder: Path) -> Settings:
 
 
 def hostile_run(folder: Path) -> Pipeline:
-    """That case up to the judged result."""
-    return run_in_process(hostile_settings(folder))
+    """That case up to the judged result and its report."""
+    pipeline = run_in_process(hostile_settings(folder))
+    pipeline.finish()
+    return pipeline

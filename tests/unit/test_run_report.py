@@ -45,6 +45,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     directory.record_settings("test", values, {"chunk_size": "command line"})
     pipeline = run_in_process(run)
     pipeline.publish_awards()
+    pipeline.finish()
     return pipeline
 
 
@@ -160,11 +161,13 @@ def test_memory_is_that_of_the_records(facts: RunFacts) -> None:
 def test_a_later_run_is_compared_with_the_one_before_and_with_the_baseline(tmp_path: Path) -> None:
     run = settings(tmp_path)
     first = run_in_process(run)
+    first.finish()
     write_baseline(first.directory.baseline, gather(first.directory).summary)
     stricter = run.model_copy(update={"matching": run.matching.model_copy(update={"accept_probability": 0.995})})
     second = Pipeline(stricter, "second")
 
     second.enrich_awards()
+    second.finish()
 
     facts = gather(second.directory)
     assert facts.previous is not None
@@ -184,6 +187,7 @@ def test_a_later_run_is_compared_with_the_one_before_and_with_the_baseline(tmp_p
 
 def test_a_blocked_run_has_a_report_with_its_reason(tmp_path: Path) -> None:
     pipeline = run_in_process(settings(tmp_path, match_rate_threshold=0.99))
+    pipeline.finish()
 
     facts = gather(pipeline.directory)
     page = pipeline.directory.html_report.read_text("utf-8")
