@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr
 from enrich_dist.cluster.client import ClusterStart
 from enrich_dist.matching.warm import warm_up
 from enrich_dist.observe.events import Event, Notice, listening
+from enrich_dist.observe.prometheus.monitoring import Monitoring
 from enrich_dist.observe.status import all_chunks_finished
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import LoadedSettings, flatten, load_settings
@@ -22,9 +23,26 @@ def _run_id(context: dg.InitResourceContext) -> str:
     return context.run.run_id if context.run else f"process {os.getpid()}"  # outside a run there is none
 
 
+def _warned(context: dg.InitResourceContext) -> AbstractContextManager[None]:
+    """Have warnings in the log of the run: no step is under way that would see to it."""
+    return listening(lambda event: _warn(context, event))
+
+
 def _warn(context: dg.InitResourceContext, event: Event) -> None:
     if isinstance(event, Notice) and context.log is not None:
         context.log.warning(event.message)
+
+
+@contextmanager
+def _monitored(context: dg.InitResourceContext, pipeline: Pipeline) -> Iterator[None]:
+    monitoring = Monitoring(pipeline.directory, pipeline.settings, pipeline.run_id)
+    with _warned(context):
+        monitoring.begin()
+    try:
+        yield
+    finally:
+        with _warned(context):
+            monitoring.end()
 
 
 class EnrichSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -44,13 +62,13 @@ class EnrichSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
         self._of_run = loaded = self.load()
         pipeline = self.pipeline(run_id)
         try:
-            with locked(pipeline.directory.root, run_id=run_id, what="a Dagster run"):
+            with locked(pipeline.directory.root, run_id=run_id, what="a Dagster run"), _monitored(context, pipeline):
                 pipeline.directory.clear_leftovers()
                 settings = flatten(loaded.settings.model_dump(mode="json"))
                 pipeline.directory.record_settings(run_id, settings, loaded.origins)
                 yield self
                 # All steps are over, whoever launched the run.
-                with listening(lambda event: _warn(context, event)):
+                with _warned(context):
                     pipeline.finish()
         finally:
             self._of_run = None

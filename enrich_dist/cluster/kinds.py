@@ -34,6 +34,9 @@ DASK_CONFIG: Mapping[str, Any] = {
     "distributed.worker.memory.target": False,
     **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in WORKER_ENVIRONMENT.items()},
 }
+# The pages that scheduler and workers serve over HTTP, and the one that needs prometheus_client.
+_PAGES = ("distributed.scheduler.http.routes", "distributed.worker.http.routes")
+_METRICS = "prometheus"
 # How Dask itself hands its configuration to a process on another machine.
 _INHERITED = "DASK_INTERNAL_INHERIT_CONFIG"
 _LOOPBACK = "127.0.0.1"
@@ -64,6 +67,8 @@ class ClusterKind:
 def dask_config(settings: Settings) -> dict[str, Any]:
     """The Dask configuration of driver, scheduler and workers, certificates among it, by dotted keys."""
     config = dict(DASK_CONFIG)
+    if settings.monitoring.port is None:  # else every process would import what nobody asks for
+        config |= {key: [page for page in dask.config.get(key, []) if _METRICS not in page] for key in _PAGES}
     tls = settings.cluster.tls
     if tls.ca_file and tls.cert_file and tls.key_file:
         # One certificate for all roles: Dask asks only that the CA has signed it.

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from distributed import Client
 
@@ -70,14 +71,21 @@ class WorkerWatch:
         if now - self._looked < _LOOK_SECONDS and not at_once:
             return
         self._looked = now
-        known = self._client.scheduler_info(n_workers=-1)["workers"]
+        scheduler = self._client.scheduler_info(n_workers=-1)
+        known = scheduler["workers"]
         self._present = set(known)
         for address, info in known.items():
             self._seen[address] = self._refreshed(address, info, now)
         if any(self._seen[address].paused_since is None for address in self._present):
             self._last_usable = now
         self._tell_of_paused(now)
-        emit(WorkersSeen(tuple(self._sample(address) for address in sorted(self._present))))
+        pages = (_pages(address, info) for address, info in ((scheduler.get("address"), scheduler), *known.items()))
+        emit(
+            WorkersSeen(
+                tuple(self._sample(address) for address in sorted(self._present)),
+                metrics_addresses=tuple(page for page in pages if page is not None),
+            )
+        )
 
     @property
     def threads(self) -> int:
@@ -179,6 +187,14 @@ class WorkerWatch:
             paused=worker.paused_since is not None,
             restarts=self._restarts.get(worker.name, 0),
         )
+
+
+def _pages(address: str | None, info: Mapping[str, Any]) -> str | None:
+    """Where a scheduler or worker serves its pages, Dask's own metrics among them, as ``host:port``."""
+    host, port = urlsplit(str(address)).hostname, info.get("services", {}).get("dashboard")
+    if host is None or port is None:
+        return None
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _mb(count_bytes: int) -> str:

@@ -85,6 +85,8 @@ class WorkersSeen:
     """The workers that are there, about twice a second while chunks are farmed out."""
 
     workers: tuple[WorkerSample, ...]
+    metrics_addresses: tuple[str, ...] = ()
+    """Where Dask's scheduler and workers tell their own metrics, as ``host:port``."""
 
 
 @dataclass(frozen=True)

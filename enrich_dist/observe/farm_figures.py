@@ -16,6 +16,7 @@ def farm_numbers(
     """By name. ``records``: of every chunk in the result; ``outcome``: of those that were ``computed`` now;
     ``damaged``: checkpoints that were found and not valid."""
     workers = memory_per_worker(records)
+    rows_now = sum(record.rows_in for record in outcome.records.values())
     batch_rows = max(record.batch_rows for record in records)
     return {
         "chunks": len(records),
@@ -37,6 +38,7 @@ def farm_numbers(
         "candidates": sum(record.candidates for record in records),
         "workers": len(memory_per_worker(outcome.records.values())),
         "farm_seconds": round(outcome.seconds, 3),
+        "farm_records_per_second": round(rows_now / outcome.seconds, 1) if outcome.seconds > 0 else 0.0,
         "worker_peak_memory_mb": round(max((i.peak_memory_bytes for i in workers), default=0) / 1e6, 1),
         "worker_projected_peak_memory_mb": round(
             max((i.projected_peak_memory_bytes for i in workers), default=0) / 1e6, 1

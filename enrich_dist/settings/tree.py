@@ -223,6 +223,39 @@ class MatchingSettings(_Section):
         return self
 
 
+class MonitoringSettings(_Section):
+    """The ways in which the figures of a run leave for Prometheus; none by default."""
+
+    address: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    textfile: Path | None = None
+    pushgateway: str | None = None
+    job: Annotated[str, Field(min_length=1)] = "enrich_dist"
+
+    @property
+    def given(self) -> bool:
+        """Whether there is any way."""
+        return not (self.port is None and self.textfile is None and self.pushgateway is None)
+
+    @field_validator("textfile")
+    @classmethod
+    def _textfile_is_read_by_node_exporter(cls, value: Path | None) -> Path | None:
+        if value is not None and value.suffix != ".prom":
+            raise ValueError(f"node_exporter reads only files whose name ends in .prom, not '{value.name}'")
+        return value
+
+    @field_validator("pushgateway")
+    @classmethod
+    def _pushgateway_is_an_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return value
+        if "@" in value or "?" in value:
+            raise ValueError("the address of a Pushgateway holds no user, password or token: settings are kept")
+        if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", value):
+            raise ValueError(f"'{value}' is no address; write it as http://host:9091")
+        return value
+
+
 class TestingSettings(_Section):
     """Faults on purpose, to see what a run withstands."""
 
@@ -255,6 +288,7 @@ class Settings(BaseSettings):
     cluster: ClusterSettings = ClusterSettings()
     farm: FarmSettings = FarmSettings()
     matching: MatchingSettings = MatchingSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
     testing: TestingSettings = TestingSettings()
 
     @model_validator(mode="after")
