@@ -6,7 +6,7 @@ must not hide the history. Does not cover what a record holds (``records``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,6 +82,14 @@ def read_archive(archive: Path) -> Archive:
         else:
             problems.append(found)
     return Archive(tuple(sorted(records, key=lambda record: (record.timestamp, record.id))), tuple(problems))
+
+
+def newest_first(archive: Path) -> Iterator[RunRecord]:
+    """The readable records, the newest first, each read when it is asked for."""
+    for path in sorted(archive.glob(f"{_PREFIX}*.json"), reverse=True):  # their names begin with the time
+        found = _read(path)
+        if isinstance(found, RunRecord):
+            yield found
 
 
 def _read(path: Path) -> RunRecord | str:

@@ -65,6 +65,7 @@ def _run_once(
         f"paths.work_dir={directory / 'work'}",
         f"paths.benchmarks={directory / 'records'}",
         "paths.checkpoints=null",
+        "notifications.urls_file=null",
     ]
     arguments += [part for text in own for part in ("--set", text)]
     environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}

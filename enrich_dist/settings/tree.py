@@ -256,6 +256,42 @@ class MonitoringSettings(_Section):
         return value
 
 
+class CheckSettings(_Section):
+    """When a run that is worse than the recent ones is told: a warning from ``warn_…``, an error from ``fail_…``."""
+
+    recent_runs: Annotated[int, Field(ge=6)] = 10
+    warn_slower_share: Annotated[float, Field(gt=0)] = 0.10
+    fail_slower_share: Annotated[float, Field(gt=0)] = 0.30
+    warn_memory_share: Annotated[float, Field(gt=0)] = 0.20
+    fail_memory_share: Annotated[float, Field(gt=0)] = 0.50
+    warn_match_rate_points: Annotated[float, Field(gt=0, le=100)] = 1.0
+    fail_match_rate_points: Annotated[float, Field(gt=0, le=100)] = 5.0
+
+    @model_validator(mode="after")
+    def _a_warning_comes_before_an_error(self) -> CheckSettings:
+        for name in ("slower_share", "memory_share", "match_rate_points"):
+            warn, fail = getattr(self, f"warn_{name}"), getattr(self, f"fail_{name}")
+            if warn > fail:
+                raise ValueError(f"warn_{name} {warn:g} lies above fail_{name} {fail:g}")
+        return self
+
+
+class NotificationSettings(_Section):
+    """Where operators are told. Addresses hold secrets, so that settings only name the file they stand in."""
+
+    urls_file: Path | None = None
+
+    # Of the section and not of the field: a message about a field would repeat its value.
+    @model_validator(mode="after")
+    def _addresses_stand_in_the_file(self) -> NotificationSettings:
+        if self.urls_file is not None and re.match(r"\w+:/", str(self.urls_file)):
+            raise ValueError(
+                "urls_file is an address, and settings are kept in the history of the runs: write the address into a "
+                "file that only you can read, and name that file"
+            )
+        return self
+
+
 class TestingSettings(_Section):
     """Faults on purpose, to see what a run withstands."""
 
@@ -289,6 +325,8 @@ class Settings(BaseSettings):
     farm: FarmSettings = FarmSettings()
     matching: MatchingSettings = MatchingSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
+    checks: CheckSettings = CheckSettings()
+    notifications: NotificationSettings = NotificationSettings()
     testing: TestingSettings = TestingSettings()
 
     @model_validator(mode="after")
