@@ -2,8 +2,8 @@
 
 Covers one run against the recent runs of its history, as it can be judged when its own verdict is there. The reference
 is the median of those runs. A time or a memory counts as worse when it exceeds it by the limit *and* by more than the
-runs scatter (a modified z-score above 3.5: Iglewicz and Hoaglin 1993), so that a noisy machine raises no alarm it cannot
-stand for. The repeats of one session of ``bench run`` count as one run, as in ``trend``.
+runs scatter (a modified z-score above 3.5: Iglewicz and Hoaglin 1993), so that a noisy machine raises no false alarm.
+The repeats of one session of ``bench run`` count as one run, as in ``trend``.
 
 Does not cover repeated runs against a baseline, which see smaller changes (``compare``). A match rate has no noise: it
 is held against all runs of about as much data, on whatever machine, also those that resumed.
@@ -15,16 +15,20 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import islice
 from typing import Final
 
 import numpy as np
 
+from enrich_dist.errors import StateError
+from enrich_dist.history.archive import archive_path, newest_first
 from enrich_dist.history.metrics import SECONDS, Metric, metric
-from enrich_dist.history.records import RunRecord
+from enrich_dist.history.records import RunRecord, record_of_run
+from enrich_dist.settings import Settings
 from enrich_dist.settings.tree import CheckSettings
-from enrich_dist.store.rundir import STEPS
+from enrich_dist.store.rundir import STEPS, RunDirectory
 
 LEAST_RUNS: Final = 6
 """Recent runs below which the scatter of a time or a memory is not known."""
@@ -86,6 +90,18 @@ def judge_drift(current: RunRecord, past: Iterable[RunRecord], limits: CheckSett
         _growth(current, equal, "records_per_second", _named("records_per_second"), limits.recent_runs, slower),
         _match_rate(current, alike, limits.recent_runs, points),
     )
+
+
+def drift_of_latest(directory: RunDirectory, settings: Settings) -> tuple[Drift, ...]:
+    """The latest judged run of the directory beside the earlier ones in the archive.
+
+    Raises ``StateError`` when nothing was judged there yet, and what reading the run directory raises.
+    """
+    run_id = directory.latest("enriched_awards").run_id
+    current = record_of_run(directory, settings, run_id, now=datetime.now(UTC))
+    if current is None:
+        raise StateError("There is no record of the latest run.", remedy="Run the whole job again.")
+    return judge_drift(current, newest_first(archive_path(settings)), settings.checks)
 
 
 def judged_seconds(record: RunRecord) -> float:
