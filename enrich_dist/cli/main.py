@@ -24,6 +24,7 @@ from enrich_dist.cli import (
     doctor,
     explain,
     link,
+    notify,
     plan,
     rejudge,
     report,
@@ -54,6 +55,7 @@ app.add_typer(review.app, name="review")
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(config.app, name="config")
+app.add_typer(notify.app, name="notify")
 
 
 @app.callback(invoke_without_command=True)

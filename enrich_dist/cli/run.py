@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from enrich_dist.cli.options import Config, Overrides
-from enrich_dist.settings import load_settings, override_texts
+from enrich_dist.settings import Settings, load_settings, override_texts
 
 
 def run(
@@ -43,19 +43,12 @@ def run(
         console.print(f"setting {key} = {value} ({origin})", style="dim", markup=False, highlight=False)
 
     # Before Dagster is imported and a cluster started: bad input is told at once.
-    from enrich_dist.preflight import check_memory
-    from enrich_dist.sources.inputs import check_inputs
+    from enrich_dist.observe.notify import failures_told, read_addresses
 
-    check_inputs(loaded.settings.inputs)
-    check_memory(loaded.settings)
-    if loaded.settings.cluster.kind != "local":
-        from enrich_dist.cluster.kinds import check_cluster
-
-        check_cluster(loaded.settings)
-    if loaded.settings.paths.checkpoints is not None:
-        from enrich_dist.store.storage import open_storage
-
-        open_storage(loaded.settings.paths.checkpoints).check()
+    if loaded.settings.notifications.urls_file is not None:
+        read_addresses(loaded.settings.notifications.urls_file)
+    with failures_told(loaded.settings):
+        _check(loaded.settings)
 
     from enrich_dist.cluster import forkserver
     from enrich_dist.errors import PublicationBlockedError
@@ -78,3 +71,20 @@ def run(
         print_summary(Console(), directory, published=False)
         raise
     print_summary(Console(), directory, published=True)
+
+
+def _check(settings: Settings) -> None:
+    """Raise what stands against the run, before anything is begun."""
+    from enrich_dist.preflight import check_memory
+    from enrich_dist.sources.inputs import check_inputs
+
+    check_inputs(settings.inputs)
+    check_memory(settings)
+    if settings.cluster.kind != "local":
+        from enrich_dist.cluster.kinds import check_cluster
+
+        check_cluster(settings)
+    if settings.paths.checkpoints is not None:
+        from enrich_dist.store.storage import open_storage
+
+        open_storage(settings.paths.checkpoints).check()

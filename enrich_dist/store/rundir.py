@@ -76,6 +76,7 @@ class RunDirectory:
         self.used_settings = self.steps / "settings.json"
         self.baseline = self.root / "baseline.json"
         self.html_report = self.root / "report.html"
+        self.notified = self.root / "notified.json"
         self.scratch = self.root / "scratch"
         self.dagster = self.root / "dagster"
         self.benchmarks = self.root / "benchmarks"  # unless archive_path finds another place
