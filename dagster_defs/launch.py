@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import uuid
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
-from dagster_defs.definitions import defs, enrich
+from dagster_defs.definitions import defs
+from dagster_defs.job import enrich
+from dagster_defs.stories import tell_run
 from enrich_dist.errors import EnrichError, PublicationBlockedError, ReconciliationError, RunInterruptedError
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.result.quality import judged_by
@@ -47,21 +50,32 @@ def launch(settings: Settings, *, config: Path | None, overrides: list[str], log
         open_instance(pipeline.directory.dagster) as instance,
     ):
         try:
-            defs.resolve_job_def(enrich.name).execute_in_process(
-                run_config=run_config, instance=instance, run_id=run_id, raise_on_error=True
-            )
-        except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt) as error:
-            raise RunInterruptedError from error
-        except RuntimeError as error:
-            if str(error) == _INTERRUPTED_QUERY:
-                raise RunInterruptedError from error
+            _execute(pipeline, instance, run_config)
+        except RunInterruptedError:
             raise
-        except dg.DagsterError as error:
-            blocked = _blocked(pipeline)
-            if blocked is None:
-                raise
-            raise blocked from error
+        except Exception:
+            tell_run(instance, run_id, settings)
+            raise
+        tell_run(instance, run_id, settings)
     return run_id
+
+
+def _execute(pipeline: Pipeline, instance: dg.DagsterInstance, run_config: dict[str, Any]) -> None:
+    try:
+        defs.resolve_job_def(enrich.name).execute_in_process(
+            run_config=run_config, instance=instance, run_id=pipeline.run_id, raise_on_error=True
+        )
+    except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt) as error:
+        raise RunInterruptedError from error
+    except RuntimeError as error:
+        if str(error) == _INTERRUPTED_QUERY:
+            raise RunInterruptedError from error
+        raise
+    except dg.DagsterError as error:
+        blocked = _blocked(pipeline)
+        if blocked is None:
+            raise
+        raise blocked from error
 
 
 def _blocked(pipeline: Pipeline) -> EnrichError | None:
