@@ -64,7 +64,7 @@ def notify_operators(context: dg.SensorEvaluationContext) -> dg.SkipReason:
                     context.log.warning(f"Run {record.dagster_run.run_id}: nobody could be notified: {error}")
     if records:
         context.update_cursor(max(record.update_timestamp for record in records).isoformat())
-    return dg.SkipReason(f"{len(records)} runs have ended since the last look.")
+    return dg.SkipReason(f"Runs that have ended since the last look: {len(records)}.")
 
 
 def _is_ours(run: dg.DagsterRun) -> bool:

@@ -98,8 +98,13 @@ def _drift_result(spec: dg.AssetCheckSpec, drift: Drift | None, reason: str) -> 
     severity = Severity.UNKNOWN if drift is None else drift.severity
     metadata: dict[str, bool | int | float] = {"compared": severity is not Severity.UNKNOWN}
     if drift is not None:
-        metadata |= {"recent_runs": drift.runs, "warn_from": drift.warn_from, "fail_from": drift.fail_from}
-        numbers = {drift.metric.name: drift.value, "recent_median": drift.reference, "growth": drift.growth}
+        metadata["recent_runs"] = drift.runs
+        metadata |= {f"warn_from_{drift.unit}": drift.warn_from, f"fail_from_{drift.unit}": drift.fail_from}
+        numbers = {
+            drift.metric.name: drift.value,
+            "recent_median": drift.reference,
+            f"worse_by_{drift.unit}": drift.worse_by,
+        }
         metadata |= {name: value for name, value in numbers.items() if value is not None}
     return dg.AssetCheckResult(
         check_name=spec.name,

@@ -1,8 +1,9 @@
-"""A real HTTP listener on this machine that keeps what is posted to it: where notifications arrive in tests."""
+"""Real listeners on this machine that keep what is sent to them: where notifications arrive in tests."""
 
 from __future__ import annotations
 
 import json
+import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,3 +63,33 @@ def write_urls(path: Path, *lines: str) -> Path:
     path.write_text("\n".join(lines) + "\n", "utf-8")
     path.chmod(0o600)
     return path
+
+
+@contextmanager
+def listening_for_mail() -> Iterator[tuple[int, list[str]]]:
+    """A real SMTP listener; yields its port and the mails that it takes."""
+    mails: list[str] = []
+
+    class Handler(socketserver.StreamRequestHandler):
+        def answer(self, text: str) -> None:
+            self.wfile.write(f"{text}\r\n".encode())
+
+        def handle(self) -> None:
+            self.answer("220 here")
+            while line := self.rfile.readline().decode().strip().upper():
+                if line == "DATA":
+                    self.answer("354 go on")
+                    lines = iter(lambda: self.rfile.readline().decode().rstrip("\r\n"), ".")
+                    mails.append("\n".join(lines))
+                self.answer("221 bye" if line == "QUIT" else "250 ok")
+                if line == "QUIT":
+                    return
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield server.server_address[1], mails
+        finally:
+            server.shutdown()
+            thread.join()

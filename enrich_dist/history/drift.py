@@ -34,6 +34,7 @@ LEAST_RUNS: Final = 6
 """Recent runs below which the scatter of a time or a memory is not known."""
 Z_SCORE: Final = 3.5
 """Scaled median deviations from the median beyond which a value is not chance."""
+_SHARE, _POINTS = "share", "points"
 _LOOKED_AT = 500  # records, at most: an archive may hold years
 _NORMAL = 1.4826  # median absolute deviation to standard deviation
 JUDGED_STEPS: Final = STEPS[:-1]
@@ -64,15 +65,16 @@ class Drift:
     """The run's own, in the metric's unit; None where it says nothing."""
     reference: float | None
     """Median of the recent runs; None where there are too few."""
-    growth: float | None
-    """By how much it is worse: a share of the reference (0.1: 10 %), of match rates percentage points; negative where
-    it is better. None where it is not known."""
+    unit: str
+    """Of the next three: ``share`` of the reference (0.1: 10 %), or percentage ``points``."""
+    worse_by: float | None
+    """Negative where it is better; None where it is not known."""
+    warn_from: float
+    """From where it is a warning."""
+    fail_from: float
+    """From where it is an error."""
     runs: int
     """Recent runs compared with; a session of repeats is one."""
-    warn_from: float
-    """Growth, in the same unit, from which it is a warning."""
-    fail_from: float
-    """Growth from which it is an error."""
 
 
 def judge_drift(current: RunRecord, past: Iterable[RunRecord], limits: CheckSettings) -> tuple[Drift, ...]:
@@ -128,8 +130,8 @@ def _growth(
 
     def found(severity: Severity, reason: str, *, known: bool = True) -> Drift:
         reference = float(np.median(values)) if known else None
-        growth = math.expm1(change) if known else None
-        return Drift(name, item, severity, reason, value, reference, growth, len(values), *limits)
+        worse_by = math.expm1(change) if known else None
+        return Drift(name, item, severity, reason, value, reference, _SHARE, worse_by, *limits, len(values))
 
     if not value:
         why = "the run took over work of an earlier one or did some twice" if item.value(current) else "it has none"
@@ -159,7 +161,7 @@ def _match_rate(current: RunRecord, past: Sequence[RunRecord], recent: int, limi
     values = _recent(past, item.value, recent)
     if not values:
         reason = f"match rate {item.text(value)}: {_too_few(0, 1)}"
-        return Drift("match_rate_drift", item, Severity.UNKNOWN, reason, value, None, None, 0, *limits)
+        return Drift("match_rate_drift", item, Severity.UNKNOWN, reason, value, None, _POINTS, None, *limits, 0)
     reference = float(np.median(values))
     points = round(100 * (reference - value), 6)
     way = "lower" if points > 0 else "higher"
@@ -170,7 +172,7 @@ def _match_rate(current: RunRecord, past: Sequence[RunRecord], recent: int, limi
         else f"that of the last {len(values)} runs"
     )
     reason += _limit_text(severity, [f"{limit:g} points" for limit in limits])
-    return Drift("match_rate_drift", item, severity, reason, value, reference, points, len(values), *limits)
+    return Drift("match_rate_drift", item, severity, reason, value, reference, _POINTS, points, *limits, len(values))
 
 
 def _with_step(drift: Drift, current: RunRecord, past: Sequence[RunRecord], recent: int) -> Drift:
@@ -196,11 +198,11 @@ def _recent(past: Sequence[RunRecord], value: Callable[[RunRecord], float | None
     return [statistics.median(values) for values in islice(sittings.values(), most)]
 
 
-def _severity(growth: float, limits: tuple[float, float]) -> Severity:
+def _severity(worse_by: float, limits: tuple[float, float]) -> Severity:
     warn_from, fail_from = limits
-    if growth >= fail_from:
+    if worse_by >= fail_from:
         return Severity.ERROR
-    return Severity.WARN if growth >= warn_from else Severity.PASSED
+    return Severity.WARN if worse_by >= warn_from else Severity.PASSED
 
 
 def _changed(item: Metric, change: float) -> str:

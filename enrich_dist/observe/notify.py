@@ -105,7 +105,7 @@ def failures_told(settings: Settings) -> Iterator[None]:
     """Tell a failure of the body, in which a run has not got as far as to begin."""
     try:
         yield
-    except EnrichError as error:
+    except Exception as error:
         cause = Cause(Kind.FAILED, START, str(error), error=type(error).__name__)
         tell(settings, RunStory(None, time.time(), (cause,)))
         raise

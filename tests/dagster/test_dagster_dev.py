@@ -1,4 +1,5 @@
-"""``dagster dev`` in the project's folder: the history of the command line's runs, and the same job launched there."""
+"""``dagster dev`` in the project's folder: the history of the command line's runs, the same job launched there, and its
+daemon, which has operators notified."""
 
 from __future__ import annotations
 
@@ -19,20 +20,30 @@ import pytest
 from enrich_dist.result.publish import CURRENT
 from tests.conftest import REPOSITORY, enrich_dist, free_port
 from tests.known import write_inputs
+from tests.listener import Listener, listening_for_posts, write_urls
 
 pytestmark = pytest.mark.cluster
 _SECONDS = 120
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def listener() -> Iterator[Listener]:
+    with listening_for_posts() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, listener: Listener) -> Path:
     """A folder like the project's, with settings for the known case and one run of the command line."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "dagster.yaml").symlink_to(REPOSITORY / "dagster.yaml")
     (folder / "config").mkdir()
     awards, recipients = write_inputs(folder / "inputs")
+    urls = write_urls(folder / "urls", listener.url())
     (folder / "config" / "base.yaml").write_text(
-        f"inputs: {{awards: {awards}, recipients: {recipients}}}\nmatch_rate_threshold: 0.5\nchunk_size: 20\n", "utf-8"
+        f"inputs: {{awards: {awards}, recipients: {recipients}}}\nmatch_rate_threshold: 0.5\nchunk_size: 20\n"
+        f"notifications: {{urls_file: {urls}}}\n",
+        "utf-8",
     )
     done = enrich_dist("run", cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -92,12 +103,33 @@ def wait_until(condition: Any) -> Any:
 
 
 _LAUNCH = """
-mutation($job: JobOrPipelineSelector!) {
-  launchRun(executionParams: {selector: $job, mode: "default", runConfigData: {}}) {
+mutation($job: JobOrPipelineSelector!, $config: RunConfigData!) {
+  launchRun(executionParams: {selector: $job, mode: "default", runConfigData: $config}) {
     __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
   }
 }
 """
+_SENSOR = """
+query($sensor: SensorSelector!) {
+  sensorOrError(sensorSelector: $sensor) { ... on Sensor { sensorState { status ticks(limit: 1) { cursor status } } } }
+}
+"""
+_REPOSITORY = {"repositoryLocationName": "dagster_defs.definitions", "repositoryName": "__repository__"}
+
+
+def launched(address: str, *overrides: str) -> tuple[str, str]:
+    """Launch the job; its id and how it ended."""
+    config = {"resources": {"settings": {"config": {"overrides": list(overrides)}}}} if overrides else {}
+    answer = ask(address, _LAUNCH, job={**_REPOSITORY, "pipelineName": "enrich"}, config=config)["launchRun"]
+    assert answer["__typename"] == "LaunchRunSuccess", answer
+    run_id = answer["run"]["runId"]
+    ended = {"SUCCESS", "FAILURE", "CANCELED"}
+    status = wait_until(
+        lambda: next(
+            (run["status"] for run in runs(address) if run["runId"] == run_id and run["status"] in ended), None
+        )
+    )
+    return run_id, status
 
 
 @pytest.mark.long
@@ -107,24 +139,27 @@ def test_the_ui_has_the_command_lines_run_and_launches_the_same_job(project: Pat
     before = (project / "work" / "published" / CURRENT).resolve()
     (project / "work" / "published" / CURRENT).unlink()
 
-    job = {
-        "repositoryLocationName": "dagster_defs.definitions",
-        "repositoryName": "__repository__",
-        "pipelineName": "enrich",
-    }
-    launched = ask(address, _LAUNCH, job=job)["launchRun"]
-    assert launched["__typename"] == "LaunchRunSuccess", launched
-    run_id = launched["run"]["runId"]
-    status = wait_until(
-        lambda: next(
-            (
-                run["status"]
-                for run in runs(address)
-                if run["runId"] == run_id and run["status"] in {"SUCCESS", "FAILURE", "CANCELED"}
-            ),
-            None,
-        )
-    )
+    _, status = launched(address)
 
     assert status == "SUCCESS"
     assert (project / "work" / "published" / CURRENT).resolve() == before
+
+
+@pytest.mark.long
+def test_the_daemon_tells_a_block_once_until_it_is_resolved(address: str, listener: Listener) -> None:
+    sensor = {**_REPOSITORY, "sensorName": "notify_operators"}
+
+    def looked() -> bool:
+        state = ask(address, _SENSOR, sensor=sensor)["sensorOrError"]["sensorState"]
+        assert state["status"] == "RUNNING"
+        return bool(state["ticks"] and state["ticks"][0]["cursor"])
+
+    wait_until(looked)  # it begins with what ends after its first look
+    found = [launched(address, f"match_rate_threshold={gate}") for gate in (0.99, 0.99, 0.5, 0.99)]
+    wait_until(lambda: len(listener.posts) >= 2)
+
+    assert [status for _, status in found] == ["FAILURE", "FAILURE", "SUCCESS", "FAILURE"]
+    posts = listener.taken()
+    assert [post["title"] for post in posts] == ["enrich_dist blocked: match_rate"] * 2
+    for (run_id, _), post in zip((found[0], found[3]), posts, strict=True):
+        assert f"Run: {run_id}" in post["message"]

@@ -75,7 +75,7 @@ def test_severity_tells_by_how_far_a_limit_is_exceeded(
     drift = judged(now(**changes), past())[name]
 
     assert drift.severity is severity
-    assert drift.growth == pytest.approx(next(iter(changes.values())) - 1, abs=0.05)
+    assert drift.worse_by == pytest.approx(next(iter(changes.values())) - 1, abs=0.05)
     assert ("is a warning" in drift.reason, "is an error" in drift.reason) == (
         severity is Severity.WARN,
         severity is Severity.ERROR,
@@ -96,7 +96,7 @@ def test_severity_tells_by_how_far_a_limit_is_exceeded(
 def test_a_lower_match_rate_is_told_in_points(rate: float, severity: Severity, points: float) -> None:
     drift = judged(replace(now(), match_rate=rate), past(1))["match_rate_drift"]
 
-    assert (drift.severity, drift.growth) == (severity, pytest.approx(points))
+    assert (drift.severity, drift.worse_by) == (severity, pytest.approx(points))
 
 
 def test_the_limits_are_the_settings() -> None:
