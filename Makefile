@@ -64,9 +64,10 @@ bench-quick: $(STAMP)
 compare-peers: $(STAMP) $(PEERS_STAMP)
 	$(BIN)/python -m scripts.compare_peers --python $(PEERS_VENV)/bin/python $(COMPARE)
 
-# The pictures of the README, from a real run in a real browser.
+# The pictures of the documents, from real runs: those of the Dagster UI by its test in a real browser.
 screenshots: $(DEV_STAMP)
 	$(BIN)/python scripts/screenshots.py
+	SCREENSHOTS=docs/images $(BIN)/python -m pytest -m browser tests/browser/test_dagster_ui.py
 
 $(STAMP): requirements/run.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

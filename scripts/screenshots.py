@@ -1,7 +1,8 @@
-"""Makes the pictures under docs/images from real runs of the bundled sample: ``python scripts/screenshots.py``.
+"""Makes the picture of the terminal from a real run of the bundled sample: ``python scripts/screenshots.py``.
 
-Needs Chromium and the packages of the group ``dev``. What would name the machine is taken out of the terminal's
-picture: the directory the run was started in, so that paths read ``work/...``, and the host's name.
+The pictures of the Dagster UI are made by its test (``tests/browser/test_dagster_ui.py``); ``make screenshots`` runs
+both. What would name the machine is taken out: the directory the run was started in, so that paths read ``work/...``,
+and the host's name.
 """
 
 from __future__ import annotations
@@ -14,32 +15,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import FloatRect, Locator, Page, expect
 from rich.console import Console
 from rich.text import Text
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from tests.browser.ui import (
-    BLOCKED_EXIT_CODE,
-    GROUP_LINEAGE,
-    REPOSITORY,
-    SAMPLE_INPUTS,
-    browsing,
-    check_page,
-    opened_page,
-    serving,
-)
+from tests.conftest import REPOSITORY
 from tests.terminal import COLUMNS, run_in_terminal
-
-MARGIN = 16
-PREFERENCES = {
-    "dagster-nav-collapsed": True,
-    "asset-node-facets": ["description", "checks", "status", "kind-tag"],
-}
 
 
 def main() -> None:
-    """Run the sample passed and blocked in a scratch directory, and take the pictures."""
+    """Run the sample in a scratch directory and draw its terminal."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--output", type=Path, default=REPOSITORY / "docs" / "images", help="where the pictures go")
     output: Path = parser.parse_args().output
@@ -52,57 +37,6 @@ def main() -> None:
         printed = run_in_terminal(command, cwd, exit_code=0)
         picture = terminal_picture(final_screen(without_machine(printed, cwd)), title=" ".join(command))
         (output / "terminal-run.svg").write_text(picture, "utf-8")
-        with (
-            serving(cwd / "work" / "dagster") as address,
-            browsing() as browser,
-            opened_page(browser, address, preferences=PREFERENCES, scale=2) as page,
-        ):
-            graph_picture(page, output / "asset-graph.png")
-            blocked = ["enrich-dist", "run", "--config", "config/base.yaml", *SAMPLE_INPUTS]
-            run_in_terminal(blocked, cwd, exit_code=BLOCKED_EXIT_CODE)
-            blocked_picture(page, output / "blocked.png")
-
-
-def graph_picture(page: Page, path: Path) -> None:
-    """The six assets with their state after a passed run."""
-    page.goto(GROUP_LINEAGE)
-    nodes = page.locator("foreignObject").filter(has_text="Materialized")
-    expect(nodes).to_have_count(6, timeout=30_000)
-    expect(nodes.filter(has_text="3 / 3 Passed")).to_have_count(1)
-    steady_picture(page, path, around(nodes))
-
-
-def blocked_picture(page: Page, path: Path) -> None:
-    """The page of the check that kept the result from being published."""
-    page.goto(check_page("enriched_awards", "match_rate"))
-    expect(page.get_by_text("published_awards is blocked: ")).to_be_visible(timeout=30_000)
-    end = page.get_by_text("Plots", exact=True).bounding_box()
-    left = page.get_by_text("Assets", exact=True).last.bounding_box()
-    assert end, "the page has no plots below the finding"
-    assert left, "the page has no title"
-    x = left["x"] - MARGIN
-    steady_picture(page, path, {"x": x, "y": 0, "width": 1400 - x, "height": end["y"] - MARGIN})
-
-
-def around(locator: Locator) -> FloatRect:
-    """The rectangle that holds all of them, with a margin."""
-    boxes = [box for box in (found.bounding_box() for found in locator.all()) if box]
-    x, y = min(box["x"] for box in boxes) - MARGIN, min(box["y"] for box in boxes) - MARGIN
-    right, bottom = max(box["x"] + box["width"] for box in boxes), max(box["y"] + box["height"] for box in boxes)
-    return {"x": x, "y": y, "width": right + MARGIN - x, "height": bottom + MARGIN - y}
-
-
-def steady_picture(page: Page, path: Path, clip: FloatRect) -> None:
-    """Take the picture as soon as it is the same twice: nothing moves or loads any more."""
-    last = b""
-    for _ in range(40):
-        picture = page.screenshot(clip=clip)
-        if picture == last:
-            path.write_bytes(picture)
-            return
-        last = picture
-        page.wait_for_timeout(500)
-    raise RuntimeError(f"{page.url} does not come to rest")
 
 
 def without_machine(text: str, cwd: Path) -> str:

@@ -1,4 +1,4 @@
-"""A real browser on a real Dagster UI: what the browser tests and ``scripts/screenshots.py`` share.
+"""A real browser on a real Dagster UI: what the browser tests share.
 
 Needs Chromium (Debian: ``apt-get install chromium``); $CHROMIUM names another executable.
 """
@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 from tests.conftest import free_port
 
@@ -36,6 +36,7 @@ BLOCKED_EXIT_CODE = 3
 LINEAGE = "/asset-groups"
 GROUP_LINEAGE = "/locations/dagster_defs.definitions/asset-groups/enrichment"
 RUNS = "/runs"
+AUTOMATION = "/automation"
 
 _SERVER_START_SECONDS = 60
 _FLAGS = (
@@ -58,6 +59,17 @@ def check_page(asset: str, check: str) -> str:
 def events_page(asset: str) -> str:
     """Path of an asset's materializations; the latest one is open."""
     return f"/assets/{asset}?view=events"
+
+
+def overview_page(asset: str) -> str:
+    """Path of an asset's overview, which has its metadata as a table or as plots."""
+    return f"/assets/{asset}?view=overview"
+
+
+def switch(page: Page, kind: str, name: str) -> Locator:
+    """The switch of a schedule or a sensor on the page of what happens by itself; ``kind`` is the plural."""
+    row = page.locator(f"a[href$='/{kind}/{name}']").locator("xpath=..")
+    return row.locator("label[class*='formatSwitch'] input")
 
 
 @contextmanager
