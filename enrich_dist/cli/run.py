@@ -43,16 +43,16 @@ def run(
         console.print(f"setting {key} = {value} ({origin})", style="dim", markup=False, highlight=False)
 
     # Before Dagster is imported and a cluster started: bad input is told at once.
+    from enrich_dist.observe.events import listening
     from enrich_dist.observe.notify import failures_told, read_addresses
 
     if loaded.settings.notifications.urls_file is not None:
         read_addresses(loaded.settings.notifications.urls_file)
-    with failures_told(loaded.settings):
+    with listening(TerminalListener(console, 0.0)), failures_told(loaded.settings):
         _check(loaded.settings)
 
     from enrich_dist.cluster import forkserver
     from enrich_dist.errors import PublicationBlockedError
-    from enrich_dist.observe.events import listening
     from enrich_dist.observe.status import all_chunks_finished
     from enrich_dist.observe.summary import print_summary
     from enrich_dist.store.rundir import RunDirectory
