@@ -223,7 +223,7 @@ class Farm:
                 # Not left to the garbage collector: what is wanted and lost with its worker is computed again.
                 future.release()
                 self._end_others(task)
-                _tell_times(flight, "finished", record.worker, record.seconds)
+                _tell_times(flight, "finished", record.worker, record)
                 self._outcome.records[task.checkpoint_key] = record
                 self._chunk_seconds.append(record.seconds)
                 if record.quarantined:
@@ -452,12 +452,12 @@ class Farm:
             self._submit(replace(flight.task, attempt=attempt), without=taken)
 
 
-def _tell_times(flight: _Flight, outcome: str, worker: str | None, measured_seconds: float | None = None) -> None:
+def _tell_times(flight: _Flight, outcome: str, worker: str | None, record: CheckpointRecord | None = None) -> None:
     """Tell when an attempt that has ended did what: for the timeline, which nothing else depends on."""
     now = time.monotonic()
     finished = now if flight.done is None else flight.done
     # The worker's clock may be another: how long it took is certain, and so is when word of it came.
-    started = flight.begun if measured_seconds is None else max(flight.submitted, finished - measured_seconds)
+    started = flight.begun if record is None else max(flight.submitted, finished - record.seconds)
     emit(
         AttemptTimes(
             chunk_id=flight.task.chunk_id,
@@ -468,6 +468,7 @@ def _tell_times(flight: _Flight, outcome: str, worker: str | None, measured_seco
             started_seconds=started,
             finished_seconds=finished,
             received_seconds=now,
+            peak_memory_bytes=None if record is None else record.peak_memory_bytes,
         )
     )
 

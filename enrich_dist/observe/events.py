@@ -49,8 +49,23 @@ class FarmProgress:
     records_per_second: float
     """Of this run alone; 0 before its first chunk."""
     remaining_seconds: float | None
-    """Estimate for what is left; None before the first chunk of this run."""
+    """Estimate for what is left, with the workers there are now; None before the first chunk of this run, and while
+    there is no worker."""
     workers: int
+    """Worker threads."""
+    failed_attempts: int = 0
+    """Of this run."""
+    chunks_degraded: int = 0
+    """Chunks of this run whose worker came near its memory limit and took smaller batches."""
+    projected_match_rate: float | None = None
+    """Share of the valid awards that will have an accepted match if the chunks that are left are like those that are
+    finished (``result.projection``); None until a tenth of the work is done."""
+    projected_match_rate_low: float | None = None
+    """Lower end of its 95 % interval."""
+    projected_match_rate_high: float | None = None
+    """Upper end."""
+    match_rate_threshold: float | None = None
+    """What the result needs to be published."""
 
     def line(self) -> str:
         """One line of plain text."""
@@ -106,6 +121,8 @@ class AttemptTimes:
     """When word of its end came to the driver."""
     received_seconds: float
     """When the driver took it up."""
+    peak_memory_bytes: int | None = None
+    """Most resident memory of the worker during a finished attempt, as it measured; None of any other."""
 
 
 @dataclass(frozen=True)

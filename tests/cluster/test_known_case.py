@@ -54,6 +54,8 @@ def test_every_chunk_tells_when_it_did_what_and_the_report_draws_it(published: P
     for one in attempts:
         assert one.started_seconds is not None
         assert 0 <= one.submitted_seconds <= one.started_seconds <= one.finished_seconds <= one.received_seconds
+        assert one.peak_memory_bytes is not None
+        assert 50e6 < one.peak_memory_bytes < 1.5e9
     assert '"timeline"' in directory.html_report.read_text("utf-8")
 
 

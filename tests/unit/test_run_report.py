@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -315,7 +315,8 @@ def test_candidates_of_a_result_add_up(known: Pipeline, facts: RunFacts) -> None
 
 
 def attempt(chunk: int, outcome: str = "finished", started: float | None = 2.0) -> AttemptTimes:
-    return AttemptTimes(chunk, 1, outcome, "0", 1.0, started, 3.0, 3.5)
+    peak_memory_bytes = 200_000_000 if outcome == "finished" else None
+    return AttemptTimes(chunk, 1, outcome, "0", 1.0, started, 3.0, 3.5, peak_memory_bytes)
 
 
 def test_the_chunk_log_keeps_what_was_told_and_the_timeline_shows_it(
@@ -327,18 +328,21 @@ def test_the_chunk_log_keeps_what_was_told_and_the_timeline_shows_it(
         emit(attempt(0))
         emit(Notice("something else"))
         emit(attempt(1, "hang", None))
+    of_before = asdict(attempt(2))
+    del of_before["peak_memory_bytes"]  # as versions wrote that did not tell it
     with path.open("a") as file:
-        file.write('{"chunk_id": 2, "att')
+        file.write(json.dumps(of_before) + "\n")
+        file.write('{"chunk_id": 3, "att')
 
     kept = read_chunk_log(path)
 
-    starts = [(one.chunk_id, one.outcome, one.started_seconds) for one in kept]
-    assert starts == [(0, "finished", 1.5), (1, "hang", None)]
+    starts = [(one.chunk_id, one.outcome, one.started_seconds, one.peak_memory_bytes) for one in kept]
+    assert starts == [(0, "finished", 1.5, 200_000_000), (1, "hang", None, None), (2, "finished", 2.0, None)]
     assert (kept[0].submitted_seconds, kept[0].finished_seconds, kept[0].received_seconds) == (0.5, 2.5, 3.0)
     ((chart, table),) = sections_of(replace(facts, attempts=tuple(kept)))["timeline"].charts
     assert table is not None
-    assert [row[3] for row in table.rows] == ["finished", "hang"]
-    assert chart.figure["data"][0]["base"] == [1.5]
+    assert [row[3] for row in table.rows] == ["finished", "hang", "finished"]
+    assert chart.figure["data"][0]["base"] == [1.5, 2.0]
 
 
 def test_the_command_reports_from_files_alone(known: Pipeline, tmp_path: Path) -> None:
