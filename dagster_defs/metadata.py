@@ -5,7 +5,6 @@ Numeric metadata has stable keys, so that the UI plots it over materializations.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -13,6 +12,7 @@ import dagster as dg
 
 from dagster_defs.resources import EnrichSettings
 from enrich_dist.observe.events import Event, FarmProgress, Notice, listening
+from enrich_dist.observe.intervals import ProgressIntervals
 from enrich_dist.store import rundir
 from enrich_dist.store.rundir import StepReport
 
@@ -43,18 +43,13 @@ def logged(context: dg.AssetExecutionContext, settings: EnrichSettings) -> Itera
     loaded = settings.load()
     for key, value, origin in loaded.overrides():
         context.log.info(f"setting {key} = {value} ({origin})")
-    interval_seconds = loaded.settings.farm.progress_interval_seconds
-    last = time.monotonic()
+    intervals = ProgressIntervals(loaded.settings.farm.progress_interval_seconds)
 
     def listener(event: Event) -> None:
-        nonlocal last
         if isinstance(event, Notice):
             (context.log.warning if event.warning else context.log.info)(event.message)
-        elif isinstance(event, FarmProgress):
-            finished = event.chunks_done == event.chunks_total
-            if finished or time.monotonic() - last >= interval_seconds:
-                last = time.monotonic()
-                context.log.info(event.line())
+        elif isinstance(event, FarmProgress) and intervals.due(event):
+            context.log.info(event.line())
 
     with listening(listener):
         yield

@@ -136,3 +136,7 @@ class PublicationBlockedError(EnrichError):
     """The result has no passed verdict, or is not the result that the verdict judged."""
 
     exit_code = EXIT_BLOCKED
+
+
+class ProjectedToFailError(PublicationBlockedError):
+    """The match rate is going to be too low, and ``fail_fast`` stops such a run: there is no result."""

@@ -32,9 +32,9 @@ from enrich_dist.observe import report
 from enrich_dist.observe.chunk_log import ChunkLog
 from enrich_dist.observe.events import Notice, emit, listening
 from enrich_dist.observe.farm_figures import farm_numbers
+from enrich_dist.observe.farm_observer import observe_farm
 from enrich_dist.observe.html import write_run_report
 from enrich_dist.observe.memory import memory_per_worker, memory_table
-from enrich_dist.observe.progress import FarmObserver
 from enrich_dist.observe.worker_log import WorkerLog
 from enrich_dist.result import reduce
 from enrich_dist.result.build import ResultInputs, build_result
@@ -44,12 +44,12 @@ from enrich_dist.settings import Settings
 from enrich_dist.sources.inputs import check_inputs
 from enrich_dist.sources.recipients import read_recipients
 from enrich_dist.sources.sbir import read_awards
-from enrich_dist.store.checkpoints import Checkpoint, CheckpointRecord, CheckpointStore, drop_copies
+from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore, drop_copies
 from enrich_dist.store.directories import open_or_build, open_unverified, open_verified
 from enrich_dist.store.files import directory_name, document_digest, file_digest, text_digest
 from enrich_dist.store.rundir import RunDirectory, StepReport
 from enrich_dist.store.storage import open_storage
-from enrich_dist.tasks import plan_tasks, within_budget
+from enrich_dist.tasks import in_random_order, plan_tasks, within_budget
 
 SOURCES_VERSION = "3"
 
@@ -189,9 +189,9 @@ class Pipeline:
                 emit(Notice(_faults_are_on(self.settings.testing.fault_probability), warning=True))
             outcome = FarmOutcome()
             if waiting:
-                waiting = within_budget(waiting, self.settings)
+                waiting = in_random_order(within_budget(waiting, self.settings))
                 cluster = client()
-                observer = self._observer(tasks, finished, store)
+                observer = observe_farm(self.directory, self.settings, tasks, finished, store)
                 farm = Farm(cluster, self.matcher(), self._policy(), ledger)
 
                 def finished_one(task: ChunkTask, record: CheckpointRecord) -> None:
@@ -204,6 +204,7 @@ class Pipeline:
                     ChunkLog(self.directory.chunk_log) as chunk_log,
                     listening(workers_log),
                     listening(chunk_log),
+                    listening(observer),
                 ):
                     outcome = farm.run(waiting, on_chunk=finished_one, on_tick=observer.tick)
             found = {**{key: checkpoint.record for key, checkpoint in finished.items()}, **outcome.records}
@@ -383,19 +384,6 @@ class Pipeline:
     def tasks(self) -> list[ChunkTask]:
         """The chunks of the latest plan against the latest index, in source order."""
         return plan_tasks(self.directory, self.settings, self.matcher(), self.checkpoint_location)
-
-    def _observer(
-        self, tasks: Sequence[ChunkTask], finished: dict[str, Checkpoint], store: CheckpointStore
-    ) -> FarmObserver:
-        company = self.directory.output("award_companies", "companies") / "companies.parquet"
-        counts = pq.read_table(company, columns=["company_id", "award_count"]).sort_by("company_id")["award_count"]
-        return FarmObserver(
-            tasks,
-            finished,
-            lambda key: store.candidates_file(key, self.directory.checkpoint_copies),
-            matched=reduce.MatchedSoFar(counts.to_numpy()),
-            awards_total=self.directory.latest("sbir_awards").rows,
-        )
 
 
 def _degraded(task: ChunkTask, record: CheckpointRecord) -> str:

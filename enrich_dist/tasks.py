@@ -88,6 +88,12 @@ def within_budget(tasks: Sequence[ChunkTask], settings: Settings) -> list[ChunkT
     return _in_batches(tasks, fitted.batch_rows)
 
 
+def in_random_order(tasks: Sequence[ChunkTask]) -> list[ChunkTask]:
+    """The tasks in the order of their checkpoint keys: digests, so that those first finished are a random sample of
+    the recipients, in whatever order these come, and a run that resumes goes on in the same order."""
+    return sorted(tasks, key=lambda task: task.checkpoint_key)
+
+
 def _projection(task: ChunkTask, batch_rows: int) -> budget.Projection:
     return budget.project(task.memory, chunk_rows=task.chunk_rows, chunk_bytes=task.chunk_bytes, batch_rows=batch_rows)
 

@@ -52,7 +52,7 @@ def run(
         _check(loaded.settings)
 
     from enrich_dist.cluster import forkserver
-    from enrich_dist.errors import PublicationBlockedError
+    from enrich_dist.errors import ProjectedToFailError, PublicationBlockedError
     from enrich_dist.observe.status import all_chunks_finished
     from enrich_dist.observe.summary import print_summary
     from enrich_dist.store.rundir import RunDirectory
@@ -67,6 +67,8 @@ def run(
             from dagster_defs.launch import launch
 
             launch(settings, config=config, overrides=texts, log_level="INFO" if verbose else "CRITICAL")
+    except ProjectedToFailError:
+        raise  # there is no result to sum up
     except PublicationBlockedError:
         print_summary(Console(), directory, published=False)
         raise

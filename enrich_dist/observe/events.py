@@ -47,7 +47,7 @@ class FarmProgress:
     awards_matched: int
     """Awards whose company has, in a finished chunk, a candidate that would be accepted as it stands."""
     records_per_second: float
-    """Of this run alone; 0 before its first chunk."""
+    """As it goes now, with the workers there are; 0 before the first chunk of this run."""
     remaining_seconds: float | None
     """Estimate for what is left, with the workers there are now; None before the first chunk of this run, and while
     there is no worker."""
@@ -75,8 +75,20 @@ class FarmProgress:
         return (
             f"{self.records_done:,} of {self.records_total:,} recipients ({share:.0f} %), "
             f"chunk {self.chunks_done} of {self.chunks_total}, {rate}{remaining}, "
-            f"{self.awards_matched:,} of {self.awards_total:,} awards matched so far, {self.workers} workers"
+            f"{self.awards_matched:,} of {self.awards_total:,} awards matched so far, {self.projected()}"
+            f"{self.workers} workers{self._mishaps()}"
         )
+
+    def projected(self) -> str:
+        """The projected match rate in words, with a comma behind it; nothing where there is none yet."""
+        rate, low, high = self.projected_match_rate, self.projected_match_rate_low, self.projected_match_rate_high
+        if rate is None or low is None or high is None:
+            return ""
+        return f"projected match rate {100 * rate:.1f} % ({100 * low:.1f} to {100 * high:.1f} %), "
+
+    def _mishaps(self) -> str:
+        failed = f", {self.failed_attempts:,} failed attempts" if self.failed_attempts else ""
+        return failed + (f", {self.chunks_degraded:,} chunks in smaller batches" if self.chunks_degraded else "")
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,32 @@
-"""Shows run events on the terminal: one line per finished step and a progress bar with time remaining.
+"""Shows run events on the terminal: one line per finished step, and one live panel while chunks are farmed out.
 
-Where the output is no terminal, plain lines at intervals take the bar's place.
+Where the output is no terminal, plain lines at intervals take the panel's place. Covers what is printed and when; the
+panel itself is made by ``panel``.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import time
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.live import Live
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.spinner import Spinner
+from rich.text import Text
 
-from enrich_dist.observe.events import Event, FarmProgress, Notice, StepFinished, StepStarted, format_duration
+from enrich_dist.observe.events import (
+    Event,
+    FarmProgress,
+    Notice,
+    StepFinished,
+    StepStarted,
+    WorkerSample,
+    WorkersSeen,
+)
+from enrich_dist.observe.intervals import ProgressIntervals
+from enrich_dist.observe.panel import farm_panel
 
 TITLES = {
     "sbir_awards": "Reading awards",
@@ -24,6 +36,7 @@ TITLES = {
     "enriched_awards": "Reducing and judging",
     "published_awards": "Publishing",
 }
+_REFRESH_PER_SECOND = 5
 
 
 def open_console() -> Console:
@@ -32,36 +45,36 @@ def open_console() -> Console:
 
 
 class TerminalListener:
-    """Context manager and listener; ``interval_seconds`` lie between plain progress lines."""
+    """Context manager and listener; ``interval_seconds`` lie between plain progress lines, or more."""
 
     def __init__(self, console: Console, interval_seconds: float) -> None:
         self._console = console
-        self._interval_seconds = interval_seconds
-        self._last_line = 0.0
-        self._progress = Progress(
-            SpinnerColumn(finished_text="[green]✓"),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=28),
-            TextColumn("{task.fields[count]}"),
-            TextColumn("{task.fields[detail]}", style="dim"),
+        self._intervals = ProgressIntervals(interval_seconds)
+        self._spinner = Spinner("dots", style="green")
+        self._note = ""
+        self._progress: FarmProgress | None = None
+        self._workers: tuple[WorkerSample, ...] = ()
+        self._live = Live(
             console=console,
+            get_renderable=self._picture,
             transient=True,
+            refresh_per_second=_REFRESH_PER_SECOND,
+            vertical_overflow="crop",
         )
-        self._task = self._progress.add_task("", total=None, count="", detail="", visible=False)
 
     def __enter__(self) -> TerminalListener:
         if self._console.is_terminal:
-            self._progress.start()
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        self._live.stop()
 
     def note(self, text: str) -> None:
         """Show what is being waited for."""
-        self._progress.update(self._task, description=text, total=None, completed=0, count="", detail="", visible=True)
+        self._note, self._progress, self._workers = text, None, ()
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
@@ -69,30 +82,26 @@ class TerminalListener:
             case StepStarted(step):
                 self.note(TITLES.get(step, step))
             case StepFinished(step, rows, seconds, reused):
+                self.note("")
                 kept = "unchanged, reused" if reused else f"{seconds:.1f} s"
                 self._console.print(
                     f"[green]✓[/] {TITLES.get(step, step)} [dim]{rows:,} rows, {kept}[/]", highlight=False
                 )
             case FarmProgress():
-                self._show(event)
+                self._progress = event
+                if not self._console.is_terminal and self._intervals.due(event):
+                    self._console.print(event.line(), highlight=False, soft_wrap=True)
+            case WorkersSeen(workers):
+                self._workers = workers
             case Notice(message, warning):
                 sign = "[yellow]![/]" if warning else "[dim]·[/]"
                 self._console.print(f"{sign} {escape(message)}", highlight=False, soft_wrap=True)
 
-    def _show(self, event: FarmProgress) -> None:
-        remaining = "" if event.remaining_seconds is None else f", {format_duration(event.remaining_seconds)} left"
-        share = event.awards_matched / event.awards_total if event.awards_total else 0.0
-        self._progress.update(
-            self._task,
-            description="Matching",
-            total=event.records_total,
-            completed=event.records_done,
-            count=f"{event.records_done:,} of {event.records_total:,}",
-            detail=f"{event.records_per_second:,.0f}/s{remaining} · {share:.0%} of awards matched · "
-            f"{event.workers} workers",
-            visible=True,
-        )
-        now = time.monotonic()
-        if not self._console.is_terminal and now - self._last_line >= self._interval_seconds:
-            self._last_line = now
-            self._console.print(event.line(), highlight=False, soft_wrap=True)
+    def _picture(self) -> RenderableType:
+        """What stands below the printed lines now; called by the display's own thread."""
+        if self._progress is not None:
+            return farm_panel(self._progress, self._workers, self._spinner)
+        if not self._note:
+            return Text("")
+        self._spinner.update(text=Text(self._note))
+        return self._spinner

@@ -171,7 +171,7 @@ left join by_name n using (company_id, same_name)
 """
 
 
-def _rank_organisations(connection: duckdb.DuckDBPyConnection, recipients: int) -> None:
+def rank_organisations(connection: duckdb.DuckDBPyConnection, recipients: int) -> None:
     """Temporary tables ``rivals``, the organisation of each candidate, and ``organisations``: of each company the
     candidate organisations by their best row, with their ``place``, the best first, and the ``odds`` of all of them.
 
@@ -202,9 +202,15 @@ def judge_organisations(connection: duckdb.DuckDBPyConnection, recipients: int, 
     Needs view ``weighed``. ``share``: of companies that have a partner; estimated from these where it is not given.
     Returns the share.
     """
-    _rank_organisations(connection, recipients)
+    rank_organisations(connection, recipients)
     if share is None:
-        share = _estimated_share(connection)
+        share = estimated_share(connection)
+    judge_ranked(connection, recipients, share)
+    return share
+
+
+def judge_ranked(connection: duckdb.DuckDBPyConnection, recipients: int, share: float) -> None:
+    """Temporary table ``judged``, as ``judge_organisations`` makes it; needs ``organisations``."""
     connection.execute(
         f"""
         create or replace temp table judged as
@@ -214,11 +220,10 @@ def judge_organisations(connection: duckdb.DuckDBPyConnection, recipients: int, 
         """,
         {"prior": prior_odds(share, recipients)},
     )
-    return share
 
 
-def _estimated_share(connection: duckdb.DuckDBPyConnection) -> float:
-    """The share of companies with a partner, from the odds of all of them."""
+def estimated_share(connection: duckdb.DuckDBPyConnection) -> float:
+    """The share of companies with a partner, from the odds of all of them (``rank_organisations``)."""
     odds = connection.execute("""
         select coalesce(odds, 0.0) as odds
         from companies left join organisations on organisations.company_id = companies.company_id and place = 1

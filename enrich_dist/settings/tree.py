@@ -318,6 +318,7 @@ class Settings(BaseSettings):
     chunk_size: Annotated[int, Field(ge=1)] = 50_000
     memory_threshold_mb: Annotated[int, Field(ge=256)] = 1_500
     match_rate_threshold: Share = 0.70
+    fail_fast: bool = False
     min_estimated_precision: Share = 0.95
     max_quarantined_share: Share = 0.001
     timeout_seconds: Annotated[float, Field(gt=0)] = 1_800.0

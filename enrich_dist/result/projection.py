@@ -1,0 +1,123 @@
+"""The match rate a run will end with, from the chunks that are finished: an estimate with its 95 % interval.
+
+Chunks are farmed out in random order (``tasks.in_random_order``), so those that are finished are a simple random sample
+of clusters (Cochran 1977, *Sampling Techniques*, chapter 9). A source lists some firms several times: a company whose
+partner lies in several chunks is found early, and what is still to come is less than proportion says. How much less
+follows from how many companies were found in exactly one and in exactly two of the finished chunks, as the number of
+unseen species does in ecology:
+
+- the estimate takes the number of chunks that hold a company's partner for Poisson distributed (zero truncated);
+- where all partners lie in equally many chunks, it is too high. So the interval begins below the bounds that hold
+  whatever that number is: Chao and Lin 2012, *Nonparametric lower bounds for species richness and shared species
+  richness under sampling without replacement*, and the second Bonferroni inequality.
+
+The sampling error is that of the delete-one-chunk jackknife with finite population correction and Student's t.
+
+Covers the estimate from which companies were accepted in which chunk. Does not cover how that is found
+(``accepted_so_far``), nor what follows from it (``observe.early_warning``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+LEAST_CHUNKS = 5
+"""Fewer do not tell how much chunks differ."""
+CONFIDENCE = 0.95
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Projection:
+    """The final match rate as it is expected, as shares of the valid awards; ``low`` and ``high`` are the ends of its
+    95 % interval. ``chunks``: how many it rests on."""
+
+    rate: float
+    low: float
+    high: float
+    chunks: int
+
+
+@dataclass(frozen=True)
+class FoundIn:
+    """Which accepted companies were found in which finished chunk: pairs, each once.
+
+    ``company``, ``chunk``: int64, of equal length; chunks are numbered from 0 to ``chunks`` - 1.
+    """
+
+    company: Ints
+    chunk: Ints
+    chunks: int
+
+
+def project(found: FoundIn, award_counts: npt.NDArray[np.int32], *, chunks_total: int) -> Projection:
+    """The projection from ``LEAST_CHUNKS`` finished chunks or more. ``award_counts``: awards by company id."""
+    n, share = found.chunks, found.chunks / chunks_total
+    awards_total = float(award_counts.sum())
+    once, twice, seen = _awards_by_times_seen(found, award_counts)
+    rate = float(_by_poisson(once[0], twice[0], seen[0], share)[()])
+    if n >= chunks_total:
+        return Projection(seen[0] / awards_total, seen[0] / awards_total, seen[0] / awards_total, n)
+    without = _by_poisson(once[1:], twice[1:], seen[1:], (n - 1) / chunks_total)
+    variance = (1 - share) * (n - 1) / n * float(np.square(without - without.mean()).sum())
+    margin = _t_quantile(n - 1) * variance**0.5
+    least = min(rate, max(_by_chao(once[0], twice[0], seen[0], n, share), _by_bonferroni(once[0], twice[0], share)))
+    return Projection(
+        rate=min(rate, awards_total) / awards_total,
+        low=max(least - margin, seen[0]) / awards_total,
+        high=min(rate + margin, awards_total) / awards_total,
+        chunks=n,
+    )
+
+
+def _awards_by_times_seen(found: FoundIn, award_counts: npt.NDArray[np.int32]) -> tuple[Floats, Floats, Floats]:
+    """Awards of companies found in exactly one, in exactly two, and in any of the finished chunks: first of all of
+    them, then of all but the first, all but the second, …"""
+    times = np.bincount(found.company, minlength=len(award_counts))
+    awards = award_counts[found.company].astype(np.float64)
+
+    def of_chunks(count: int) -> Floats:
+        """By chunk: awards of companies it was one of so many to hold."""
+        chosen = times[found.company] == count
+        counted = np.bincount(found.chunk[chosen], weights=awards[chosen], minlength=found.chunks)
+        return counted.astype(np.float64)  # of no pair at all it is of integers
+
+    def of_all(count: int) -> float:
+        return float(award_counts[times == count].sum())
+
+    ones, twos, threes = of_chunks(1), of_chunks(2), of_chunks(3)
+    once, twice, seen = of_all(1), of_all(2), float(award_counts[times > 0].sum())
+    return (
+        np.concatenate([[once], once - ones + twos]),
+        np.concatenate([[twice], twice - twos + threes]),
+        np.concatenate([[seen], seen - ones]),
+    )
+
+
+def _by_poisson(once: npt.ArrayLike, twice: npt.ArrayLike, seen: npt.ArrayLike, share: float) -> Floats:
+    """Awards found in all chunks, if the chunks of a company are Poisson distributed: of those it is found in by now
+    the mean is twice the ratio of companies seen twice and once."""
+    once, twice, seen = (np.asarray(value, dtype=np.float64) for value in (once, twice, seen))
+    mean = np.maximum(2 * twice / np.maximum(once, 1e-9), 1e-9)
+    mean = np.where(once > 0, mean, 50.0)  # all were seen several times: nothing is left to be found
+    return np.asarray(seen * np.expm1(-mean / share) / np.expm1(-mean))
+
+
+def _by_chao(once: float, twice: float, seen: float, n: int, share: float) -> float:
+    divisor = 2 * n / (n - 1) * twice + share / (1 - share) * once
+    return float(seen + (once * once / divisor if divisor > 0 else 0.0))
+
+
+def _by_bonferroni(once: float, twice: float, share: float) -> float:
+    return float(once / share - (1 - 2 * share) / share**2 * twice)
+
+
+def _t_quantile(degrees: int) -> float:
+    from scipy.special import stdtrit  # scipy.stats takes seconds to import
+
+    return float(stdtrit(degrees, (1 + CONFIDENCE) / 2))
