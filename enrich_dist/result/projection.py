@@ -28,6 +28,8 @@ LEAST_CHUNKS = 5
 """Fewer do not tell how much chunks differ."""
 CONFIDENCE = 0.95
 
+_NOTHING, _MANY = 1e-9, 50.0
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -57,22 +59,32 @@ class FoundIn:
 
 def project(found: FoundIn, award_counts: npt.NDArray[np.int32], *, chunks_total: int) -> Projection:
     """The projection from ``LEAST_CHUNKS`` finished chunks or more. ``award_counts``: awards by company id."""
-    n, share = found.chunks, found.chunks / chunks_total
-    awards_total = float(award_counts.sum())
+    n, awards_total = found.chunks, float(award_counts.sum())
     once, twice, seen = _awards_by_times_seen(found, award_counts)
-    rate = float(_by_poisson(once[0], twice[0], seen[0], share)[()])
     if n >= chunks_total:
-        return Projection(seen[0] / awards_total, seen[0] / awards_total, seen[0] / awards_total, n)
-    without = _by_poisson(once[1:], twice[1:], seen[1:], (n - 1) / chunks_total)
-    variance = (1 - share) * (n - 1) / n * float(np.square(without - without.mean()).sum())
-    margin = _t_quantile(n - 1) * variance**0.5
-    least = min(rate, max(_by_chao(once[0], twice[0], seen[0], n, share), _by_bonferroni(once[0], twice[0], share)))
+        rate = float(seen[0]) / awards_total
+        return Projection(rate=rate, low=rate, high=rate, chunks=n)
+    chunks = np.concatenate([[n], np.full(n, n - 1)]).astype(np.float64)
+    share = chunks / chunks_total
+    expected = _by_poisson(once, twice, seen, share)
+    least = np.minimum(
+        expected, np.maximum(_by_chao(once, twice, seen, chunks, share), _by_bonferroni(once, twice, share))
+    )
+    quantile = _t_quantile(n - 1)
+    low = least[0] - quantile * _standard_error(least[1:], share[0])
+    high = expected[0] + quantile * _standard_error(expected[1:], share[0])
     return Projection(
-        rate=min(rate, awards_total) / awards_total,
-        low=max(least - margin, seen[0]) / awards_total,
-        high=min(rate + margin, awards_total) / awards_total,
+        rate=min(float(expected[0]), awards_total) / awards_total,
+        low=min(max(float(low), float(seen[0])), awards_total) / awards_total,
+        high=min(float(high), awards_total) / awards_total,
         chunks=n,
     )
+
+
+def _standard_error(without: Floats, share: float) -> float:
+    """Of an estimate, from what it is without each of the chunks."""
+    n = len(without)
+    return float(((1 - share) * (n - 1) / n * np.square(without - without.mean()).sum()) ** 0.5)
 
 
 def _awards_by_times_seen(found: FoundIn, award_counts: npt.NDArray[np.int32]) -> tuple[Floats, Floats, Floats]:
@@ -99,22 +111,21 @@ def _awards_by_times_seen(found: FoundIn, award_counts: npt.NDArray[np.int32]) -
     )
 
 
-def _by_poisson(once: npt.ArrayLike, twice: npt.ArrayLike, seen: npt.ArrayLike, share: float) -> Floats:
+def _by_poisson(once: Floats, twice: Floats, seen: Floats, share: Floats) -> Floats:
     """Awards found in all chunks, if the chunks of a company are Poisson distributed: of those it is found in by now
     the mean is twice the ratio of companies seen twice and once."""
-    once, twice, seen = (np.asarray(value, dtype=np.float64) for value in (once, twice, seen))
-    mean = np.maximum(2 * twice / np.maximum(once, 1e-9), 1e-9)
-    mean = np.where(once > 0, mean, 50.0)  # all were seen several times: nothing is left to be found
+    mean = np.maximum(2 * twice / np.maximum(once, _NOTHING), _NOTHING)
+    mean = np.where(once > 0, mean, _MANY)  # all were seen several times: hardly anything is left to be found
     return np.asarray(seen * np.expm1(-mean / share) / np.expm1(-mean))
 
 
-def _by_chao(once: float, twice: float, seen: float, n: int, share: float) -> float:
-    divisor = 2 * n / (n - 1) * twice + share / (1 - share) * once
-    return float(seen + (once * once / divisor if divisor > 0 else 0.0))
+def _by_chao(once: Floats, twice: Floats, seen: Floats, chunks: Floats, share: Floats) -> Floats:
+    divisor = 2 * chunks / (chunks - 1) * twice + share / (1 - share) * once
+    return np.asarray(seen + np.square(once) / np.maximum(divisor, _NOTHING))
 
 
-def _by_bonferroni(once: float, twice: float, share: float) -> float:
-    return float(once / share - (1 - 2 * share) / share**2 * twice)
+def _by_bonferroni(once: Floats, twice: Floats, share: Floats) -> Floats:
+    return np.asarray(once / share - (1 - 2 * share) / np.square(share) * twice)
 
 
 def _t_quantile(degrees: int) -> float:

@@ -1,0 +1,120 @@
+"""When the match rate is projected, and what is said of it: once, early, and without harm to the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from enrich_dist.errors import EXIT_BLOCKED, ProjectedToFailError
+from enrich_dist.observe.early_warning import EarlyWarning
+from enrich_dist.observe.events import Event, Notice, listening
+from enrich_dist.result.projection import Projection
+
+CHUNKS = 50
+TOO_LOW = Projection(rate=0.513, low=0.45, high=0.571, chunks=5)
+OPEN = Projection(rate=0.68, low=0.60, high=0.76, chunks=5)
+
+
+class _Projector:
+    """Gives what it is told to, and counts how often and at which share it was asked."""
+
+    def __init__(self, *projections: Projection | Exception) -> None:
+        self._projections = list(projections)
+        self.asked: list[tuple[int, float]] = []
+
+    def __call__(self, keys: Sequence[str], share_done: float) -> Projection:
+        self.asked.append((len(keys), share_done))
+        found = self._projections.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that stands still: no look costs anything."""
+    monkeypatch.setattr("enrich_dist.observe.early_warning.time.monotonic", lambda: 0.0)
+
+
+def farm(early: EarlyWarning, chunks: int = CHUNKS) -> list[Event]:
+    """Finish one chunk after the other; return what was told."""
+    heard: list[Event] = []
+    with listening(heard.append):
+        for done in range(1, chunks + 1):
+            early.look([f"key{number}" for number in range(done)], done / chunks)
+    return heard
+
+
+def warning(project: _Projector, *, fail_fast: bool = False, chunks: int = CHUNKS) -> EarlyWarning:
+    return EarlyWarning(project, threshold=0.7, chunks_total=chunks, fail_fast=fail_fast)
+
+
+def test_it_is_said_after_a_tenth_and_once() -> None:
+    project = _Projector(TOO_LOW, TOO_LOW, TOO_LOW)
+
+    (told,) = farm(warning(project))
+
+    assert project.asked == [(5, 0.1), (10, 0.2), (20, 0.4)]
+    assert told == Notice(
+        "After 10.0 % of the recipients the match rate is projected to end at 51.3 % (95 % interval 45.0 % to 57.1 %), "
+        "under match_rate_threshold (70.0 %): the result will be blocked. fail_fast: true stops a run here.",
+        warning=True,
+    )
+
+
+def test_nothing_is_said_while_the_end_is_open_and_later_when_it_is_not() -> None:
+    assert farm(warning(_Projector(OPEN, OPEN, OPEN))) == []
+    (told,) = farm(warning(_Projector(OPEN, TOO_LOW, TOO_LOW)))
+    assert isinstance(told, Notice)
+    assert told.message.startswith("After 20.0 %")
+
+
+def test_fail_fast_stops_there_and_says_what_to_do() -> None:
+    project = _Projector(TOO_LOW)
+
+    with pytest.raises(ProjectedToFailError, match="Stopped early, as fail_fast is set: after 10.0 %") as stopped:
+        farm(warning(project, fail_fast=True))
+
+    assert "Finished chunks are kept" in str(stopped.value)
+    assert stopped.value.exit_code == EXIT_BLOCKED
+    assert farm(warning(_Projector(OPEN, OPEN, OPEN), fail_fast=True)) == []
+
+
+def test_fewer_than_five_chunks_tell_nothing_and_the_last_needs_no_projection() -> None:
+    project = _Projector(OPEN)
+    farm(warning(project, chunks=6), chunks=6)
+    assert project.asked == [(5, 5 / 6)]
+    farm(warning(project, chunks=5), chunks=5)
+    assert len(project.asked) == 1
+
+
+def test_a_projection_that_fails_is_told_and_the_run_goes_on() -> None:
+    project = _Projector(OSError("no such file"))
+
+    (told,) = farm(warning(project, fail_fast=True))
+
+    assert told == Notice("The match rate cannot be projected: no such file", warning=True)
+    assert len(project.asked) == 1
+
+
+def test_looks_that_take_long_are_not_repeated_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("enrich_dist.observe.early_warning.time.monotonic", lambda: now)
+    asked = []
+
+    def slow(keys: Sequence[str], share_done: float) -> Projection:
+        nonlocal now
+        asked.append(share_done)
+        now += 1.0
+        return OPEN
+
+    early = EarlyWarning(slow, threshold=0.7, chunks_total=CHUNKS, fail_fast=False)
+    for done in range(1, CHUNKS):
+        now += 2.0
+        early.look([str(number) for number in range(done)], done / CHUNKS)
+
+    assert asked == [
+        0.1,
+        30 / CHUNKS,
+    ]  # a fiftieth of the time: fifty seconds later
