@@ -20,7 +20,7 @@ from rich.text import Text
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.conftest import REPOSITORY
-from tests.terminal import COLUMNS, run_in_terminal
+from tests.terminal import COLUMNS, final_screen, run_in_terminal
 
 
 def main() -> None:
@@ -43,22 +43,6 @@ def without_machine(text: str, cwd: Path) -> str:
     """The text without the directory it was printed in and without the host's name; columns keep their width."""
     host = socket.gethostname()
     return re.sub(rf"\b{re.escape(host)}\b", "…".ljust(len(host)), text.replace(f"{cwd}/", ""))
-
-
-def final_screen(printed: str) -> str:
-    """What is left on the terminal, with its colours: the few cursor movements of rich's progress display applied."""
-    lines, row = [""], 0
-    for token in re.split(r"(\r\n|\r|\n|\x1b\[\d*[AK]|\x1b\[\?\d+[hl])", printed):
-        if token in ("\r\n", "\n"):
-            row += 1
-            lines += [""] * (row == len(lines))
-        elif token == "\r" or re.fullmatch(r"\x1b\[\d*K", token):
-            lines[row] = ""
-        elif up := re.fullmatch(r"\x1b\[(\d*)A", token):
-            row = max(0, row - int(up[1] or 1))
-        elif not re.fullmatch(r"\x1b\[\?\d+[hl]", token):
-            lines[row] += token
-    return "\n".join(lines).rstrip()
 
 
 def terminal_picture(screen: str, *, title: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
 import termios
@@ -40,3 +41,19 @@ def run_in_terminal(command: list[str], cwd: Path, *, exit_code: int) -> str:
     if process.wait() != exit_code:
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}, expected {exit_code}:\n{text}")
     return text
+
+
+def final_screen(printed: str) -> str:
+    """What is left on the terminal, with its colours: the few cursor movements of rich's progress display applied."""
+    lines, row = [""], 0
+    for token in re.split(r"(\r\n|\r|\n|\x1b\[\d*[AK]|\x1b\[\?\d+[hl])", printed):
+        if token in ("\r\n", "\n"):
+            row += 1
+            lines += [""] * (row == len(lines))
+        elif token == "\r" or re.fullmatch(r"\x1b\[\d*K", token):
+            lines[row] = ""
+        elif up := re.fullmatch(r"\x1b\[(\d*)A", token):
+            row = max(0, row - int(up[1] or 1))
+        elif not re.fullmatch(r"\x1b\[\?\d+[hl]", token):
+            lines[row] += token
+    return "\n".join(lines).rstrip()

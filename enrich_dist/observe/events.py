@@ -76,7 +76,7 @@ class FarmProgress:
             f"{self.records_done:,} of {self.records_total:,} recipients ({share:.0f} %), "
             f"chunk {self.chunks_done} of {self.chunks_total}, {rate}{remaining}, "
             f"{self.awards_matched:,} of {self.awards_total:,} awards matched so far, {self.projected()}"
-            f"{self.workers} workers{self._mishaps()}"
+            + ", ".join([f"{self.workers} workers", *self.mishaps()])
         )
 
     def projected(self) -> str:
@@ -86,9 +86,14 @@ class FarmProgress:
             return ""
         return f"projected match rate {100 * rate:.1f} % ({100 * low:.1f} to {100 * high:.1f} %), "
 
-    def _mishaps(self) -> str:
-        failed = f", {self.failed_attempts:,} failed attempts" if self.failed_attempts else ""
-        return failed + (f", {self.chunks_degraded:,} chunks in smaller batches" if self.chunks_degraded else "")
+    def mishaps(self) -> list[str]:
+        """What went wrong and was mended, in words."""
+        told = []
+        if count := self.failed_attempts:
+            told.append(f"{count:,} failed {'attempt' if count == 1 else 'attempts'}")
+        if count := self.chunks_degraded:
+            told.append(f"{count:,} {'chunk' if count == 1 else 'chunks'} in smaller batches")
+        return told
 
 
 @dataclass(frozen=True)

@@ -68,16 +68,8 @@ def _facts(progress: FarmProgress) -> Table:
     table.add_row("matched", f"{progress.awards_matched:,} of {progress.awards_total:,} awards so far ({matched:.0%})")
     if (projected := _projected(progress)) is not None:
         table.add_row("projected", projected)
-    mishaps = [
-        f"{progress.failed_attempts:,} failed {'attempt' if progress.failed_attempts == 1 else 'attempts'}"
-        if progress.failed_attempts
-        else "",
-        f"{progress.chunks_degraded:,} {'chunk' if progress.chunks_degraded == 1 else 'chunks'} in smaller batches"
-        if progress.chunks_degraded
-        else "",
-    ]
-    if any(mishaps):
-        table.add_row("mishaps", Text(" · ".join(filter(None, mishaps)), "yellow"))
+    if mishaps := progress.mishaps():
+        table.add_row("mishaps", Text(" · ".join(mishaps), "yellow"))
     return table
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import enrich_dist
 from tests.known import write_inputs
-from tests.terminal import run_in_terminal
+from tests.terminal import final_screen, run_in_terminal
 
 pytestmark = pytest.mark.cluster
 
@@ -23,15 +23,21 @@ def arguments(folder: Path) -> list[str]:
 
 
 @pytest.mark.long
-def test_in_a_terminal_the_bar_moves_in_its_place(tmp_path: Path) -> None:
+def test_in_a_terminal_a_panel_moves_in_its_place(tmp_path: Path) -> None:
     printed = run_in_terminal(["enrich-dist", *arguments(tmp_path)], tmp_path, exit_code=0)
 
     # Dagster redirects the process's output while a step runs: without care the cursor codes are lost there.
-    frames = re.findall(r"Matching[^\r\n]*?(\d+) of 54", re.sub(r"\x1b\[[0-9;]*m", "", printed))
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", printed)
+    frames = re.findall(r"recipients +(\d+) of 54", plain)
     assert len(set(frames)) > 2
     assert "\x1b[2K" in printed
     assert "54 recipients (" not in printed  # a plain line
-    assert " left" in printed
+    assert " left" in plain
+    assert re.search(r"chunks +\d+ of 28", plain)
+    assert re.search(r"worker 1 +\S+ +\d+ of 1,500 MB", plain)
+    assert re.search(r"projected +\d+\.\d % of awards \(\d+\.\d % to \d+\.\d %\) · threshold 50\.0 %", plain)
+    assert "╭─ published" in final_screen(plain)
+    assert "Matching ─" not in final_screen(plain)  # the panel is gone
 
 
 @pytest.mark.long

@@ -73,7 +73,7 @@ def test_nothing_is_said_while_the_end_is_open_and_later_when_it_is_not() -> Non
 def test_fail_fast_stops_there_and_says_what_to_do() -> None:
     project = _Projector(TOO_LOW)
 
-    with pytest.raises(ProjectedToFailError, match="Stopped early, as fail_fast is set: after 10.0 %") as stopped:
+    with pytest.raises(ProjectedToFailError, match="Stopped early, as fail_fast is set: after 10") as stopped:
         farm(warning(project, fail_fast=True))
 
     assert "Finished chunks are kept" in str(stopped.value)

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from enrich_dist.farm.worker import ChunkTask
-from enrich_dist.observe.events import Event, FarmProgress, Notice, emit, format_duration, listening
+from enrich_dist.observe.early_warning import EarlyWarning
+from enrich_dist.observe.events import (
+    AttemptTimes,
+    Event,
+    FarmProgress,
+    Notice,
+    WorkerSample,
+    WorkersSeen,
+    emit,
+    format_duration,
+    listening,
+)
+from enrich_dist.observe.intervals import ProgressIntervals
 from enrich_dist.observe.progress import FarmObserver
+from enrich_dist.result.projection import Projection
 from enrich_dist.store.checkpoints import Checkpoint, CheckpointRecord
 
 
@@ -55,6 +69,29 @@ def _record(number: int) -> CheckpointRecord:
     )  # fmt: skip
 
 
+class _NoLook(EarlyWarning):
+    """Never looks; has what it is given."""
+
+    def __init__(self, projection: Projection | None = None) -> None:
+        super().__init__(_never, threshold=0.7, chunks_total=10, fail_fast=False)
+        self.projection = projection
+
+    def look(self, keys: Sequence[str], share_done: float) -> None:
+        """Nothing."""
+
+
+def _never(keys: Sequence[str], share_done: float) -> Projection:
+    raise AssertionError("nobody asked")
+
+
+def _finished(number: int, worker: str, started: float, ended: float) -> AttemptTimes:
+    return AttemptTimes(number, 1, "finished", worker, started, started, ended, ended, 1)
+
+
+def _workers(*names: str) -> WorkersSeen:
+    return WorkersSeen(tuple(WorkerSample(name, "tcp://", 1, 1, False, 0) for name in names))
+
+
 def test_progress_counts_what_was_there_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     now = 1000.0
     monkeypatch.setattr("enrich_dist.observe.progress.time.monotonic", lambda: now)
@@ -66,24 +103,51 @@ def test_progress_counts_what_was_there_apart(monkeypatch: pytest.MonkeyPatch, t
         lambda key: tmp_path / key,
         matched=_Counter(),
         awards_total=50,
+        early=_NoLook(Projection(rate=0.712, low=0.69, high=0.735, chunks=6)),
     )
 
-    with listening(lambda event: heard.append(event) if isinstance(event, FarmProgress) else None):
+    with listening(observer), listening(lambda event: heard.append(event) if isinstance(event, FarmProgress) else None):
+        emit(_workers("0", "1"))
         observer.tick(2)
         now += 10
-        observer.chunk_finished(tasks[4], _record(4))
-        observer.chunk_finished(tasks[5], _record(5))
+        for number, worker in ((4, "0"), (5, "1")):
+            emit(_finished(number, worker, 1000.0, 1010.0))
+            observer.chunk_finished(tasks[number], _record(number))
+        emit(AttemptTimes(6, 1, "crash", "1", 1010.0, 1010.0, 1011.0, 1011.0))
+        now += 4
+        observer.tick(2)
 
-    before, _, after = heard
+    before, _, after, later = heard
     assert (before.records_done, before.records_per_second, before.remaining_seconds) == (400, 0, None)
     assert (after.chunks_done, after.chunks_resumed, after.records_done) == (6, 4, 600)
     assert after.records_per_second == pytest.approx(20)
-    assert after.remaining_seconds == pytest.approx(20)
+    assert after.remaining_seconds == pytest.approx(20)  # two chunks for each of two workers
+    assert later.remaining_seconds == pytest.approx(17)  # one of them began anew a second later
+    assert (after.failed_attempts, later.failed_attempts, later.chunks_degraded) == (0, 1, 0)
     assert after.awards_matched == 6
     assert after.line() == (
-        "600 of 1,000 recipients (60 %), chunk 6 of 10, 20 records/s, 0:20 left, "
-        "6 of 50 awards matched so far, 2 workers"
+        "600 of 1,000 recipients (60 %), chunk 6 of 10, 20 records/s, 0:20 left, 6 of 50 awards matched so far, "
+        "projected match rate 71.2 % (69.0 to 73.5 %), 2 workers"
     )
+    assert later.line().endswith("2 workers, 1 failed attempt")
+
+
+def test_a_log_of_a_long_run_gets_lines_more_and_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("enrich_dist.observe.intervals.time.monotonic", lambda: now)
+    intervals, lines = ProgressIntervals(10), []
+    for second in range(36_000):
+        now = float(second)
+        if intervals.due(FarmProgress(10, 9, 0, 1000, 900, 50, 0, 1.0, 1.0, 2)):
+            lines.append(second)
+    now += 0.5
+    last = FarmProgress(10, 10, 0, 1000, 1000, 50, 0, 1.0, 0.0, 2)
+    assert (intervals.due(last), intervals.due(last)) == (True, False)
+
+    assert lines[:7] == [0, 10, 20, 30, 40, 50, 60]
+    assert 30 < len([line for line in lines if line < 600]) <= 60
+    assert len(lines) < 350  # of ten hours
+    assert max(b - a for a, b in pairwise(lines)) <= 601
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (3661, "1:01:01")])
