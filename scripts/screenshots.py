@@ -19,8 +19,14 @@ from rich.console import Console
 from rich.text import Text
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from enrich_dist.bench.generate import write_awards, write_recipients
+from enrich_dist.errors import EXIT_BLOCKED
 from tests.conftest import REPOSITORY
 from tests.terminal import COLUMNS, final_screen, run_in_terminal
+
+SAMPLE_RECIPIENTS = REPOSITORY / "data" / "sample" / "recipients.parquet"
+LIVE_CHUNKS, LIVE_CHUNK_ROWS, LIVE_COMPANIES = 60, 10_000, 20_000
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def main() -> None:
@@ -37,12 +43,31 @@ def main() -> None:
         printed = run_in_terminal(command, cwd, exit_code=0)
         picture = terminal_picture(final_screen(without_machine(printed, cwd)), title=" ".join(command))
         (output / "terminal-run.svg").write_text(picture, "utf-8")
+        (output / "terminal-live.svg").write_text(live_picture(cwd), "utf-8")
 
 
 def without_machine(text: str, cwd: Path) -> str:
     """The text without the directory it was printed in and without the host's name; columns keep their width."""
     host = socket.gethostname()
     return re.sub(rf"\b{re.escape(host)}\b", "…".ljust(len(host)), text.replace(f"{cwd}/", ""))
+
+
+def live_picture(cwd: Path) -> str:
+    """The terminal while chunks of generated recipients are matched, about half of them done."""
+    write_recipients(cwd / "recipients.parquet", rows=LIVE_CHUNKS * LIVE_CHUNK_ROWS, seed=1, sample=SAMPLE_RECIPIENTS)
+    write_awards(cwd / "awards.csv", companies=LIVE_COMPANIES, recipients=cwd / "recipients.parquet", seed=1)
+    arguments = ["--awards", "awards.csv", "--recipients", "recipients.parquet", "--work-dir", "live"]
+    command = ["enrich-dist", "run", *arguments, "--chunk-size", str(LIVE_CHUNK_ROWS)]
+    printed = run_in_terminal(command, cwd, exit_code=EXIT_BLOCKED)
+    # The screen as it stood when a panel had been drawn to its lower edge.
+    panels = [
+        (abs(LIVE_CHUNKS / 2 - int(done[1])), found.end())
+        for found in re.finditer(r"╭[^╭]*?╯", printed)
+        if "projected" in found[0] and (done := re.search(r"chunks\D*?(\d+) of", COLOUR.sub("", found[0])))
+    ]
+    _, end = min(panels)
+    screen = final_screen(without_machine(printed[:end], cwd))
+    return terminal_picture(screen, title="enrich-dist run")
 
 
 def terminal_picture(screen: str, *, title: str) -> str:

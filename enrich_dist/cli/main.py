@@ -1,6 +1,7 @@
 """Entry point of ``enrich-dist``: the commands, and errors as one clear line with an exit code.
 
-Exit codes: 0 published (or done), 1 failed, 2 bad input or settings, 3 blocked by the gate, 4 performance regression.
+Exit codes: 0 published (or done), 1 failed, 2 bad input or settings, 3 blocked by the gate (or going to
+be: ``fail_fast``), 4 performance regression.
 Imports are kept out of the way of ``--help`` and ``status``: what is heavy is imported by the command that needs it.
 """
 

@@ -1,0 +1,328 @@
+"""Measure how right progress is: the time remaining, and the projected match rate with its interval.
+
+    python -m scripts.measure_progress            the figures of docs/progress.md (some 10 minutes)
+    python -m scripts.measure_progress --quick    a trial
+
+Time remaining: what real farms told while they ran, against when they ended. Steady farms are real ones, with Dask
+workers and checkpoints, whose matching is stretched to a set time with a set scatter, so that the machine's neighbours
+do not matter; the real run is one of generated recipients as it comes. Match rate: of finished runs, chunks are drawn
+at random over and over as a run would finish them first, and projected from; the final rate is known.
+
+Keeps the figures in ``reports/benchmarks/`` and prints them as tables. Files hold no path and no host name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from enrich_dist.bench.generate import write_awards, write_recipients
+from enrich_dist.cluster.client import open_client
+from enrich_dist.farm.budget import MatchMemory
+from enrich_dist.farm.worker import Matcher, run_aside
+from enrich_dist.matching.warm import warm_up
+from enrich_dist.observe.events import Event, FarmProgress, listening
+from enrich_dist.observe.report import markdown_table
+from enrich_dist.pipeline import Pipeline
+from enrich_dist.result.accepted_so_far import RunProjector
+from enrich_dist.settings import Settings
+from enrich_dist.store.checkpoints import CheckpointStore
+from enrich_dist.store.files import read_json
+
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLE = ROOT / "data" / "sample"
+SEED = 1
+MARKS = (0.1, 0.25, 0.5, 0.75)
+SHARES = (0.1, 0.2, 0.4)
+# Chunks, workers, seconds of a chunk, their coefficient of variation.
+STEADY = [(40, 2, 0.5, 0.1), (66, 4, 0.5, 0.1), (66, 8, 1.0, 0.2)]
+QUICK_STEADY = STEADY[:1]
+
+
+@dataclass(frozen=True)
+class Stretched:
+    """Matches as ``inner``, and takes ``seconds`` for each chunk, give or take."""
+
+    inner: Matcher
+    seconds: float
+    scatter: float
+
+    def key(self) -> str:
+        """That of the matcher that works: time changes no result."""
+        return self.inner.key()
+
+    def memory(self, index_bytes: int) -> MatchMemory:
+        """As the matcher that works."""
+        return self.inner.memory(index_bytes)
+
+    def open_index(self, directory: Path) -> Any:
+        """As the matcher that works."""
+        return self.inner.open_index(directory)
+
+    def match(self, index: Any, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:
+        """Match, and wait for the rest of the time."""
+        started = time.monotonic()
+        found = self.inner.match(index, recipients)
+        wanted = random.Random(recipients["source_row"][0].as_py()).gammavariate(1 / self.scatter**2, self.scatter**2)
+        time.sleep(max(0.0, wanted * self.seconds - (time.monotonic() - started)))
+        return found
+
+    def join(self, parts: Sequence[tuple[pa.Table, pa.Table]]) -> tuple[pa.Table, pa.Table]:
+        """As the matcher that works."""
+        return self.inner.join(parts)
+
+
+class StretchedPipeline(Pipeline):
+    """A pipeline with that matcher."""
+
+    stretch: tuple[float, float] = (0.0, 0.1)
+
+    def matcher(self) -> Matcher:
+        """The stretched one."""
+        return Stretched(super().matcher(), *self.stretch)
+
+
+@contextmanager
+def recorded() -> Iterator[list[tuple[float, FarmProgress]]]:
+    """The farm's progress with the clock."""
+    told: list[tuple[float, FarmProgress]] = []
+
+    def listener(event: Event) -> None:
+        if isinstance(event, FarmProgress):
+            told.append((time.monotonic(), event))
+
+    with listening(listener):
+        yield told
+
+
+def errors_of(told: list[tuple[float, FarmProgress]]) -> list[dict[str, float]]:
+    """What was told first after each mark, against what came."""
+    began, ended = told[0][0], told[-1][0]
+    found = []
+    for mark in MARKS:
+        now, progress = next((now, one) for now, one in told if one.records_done >= mark * one.records_total)
+        left = ended - now
+        error = (progress.remaining_seconds or 0.0) - left
+        found.append(
+            {
+                "share_done": mark,
+                "elapsed_seconds": round(now - began, 2),
+                "told_remaining_seconds": round(progress.remaining_seconds or 0.0, 2),
+                "true_remaining_seconds": round(left, 2),
+                "error_of_total": round(error / (ended - began), 4),
+                "error_of_remaining": round(error / left, 4) if left > 0 else 0.0,
+            }
+        )
+    return found
+
+
+def farm(pipeline: Pipeline, scratch: Path) -> list[tuple[float, FarmProgress]]:
+    """All steps up to the farm; what it told."""
+    pipeline.ingest_awards()
+    pipeline.join_companies()
+    pipeline.partition_recipients()
+    with open_client(pipeline.settings, scratch / "dask") as client, recorded() as told:
+        client.run(run_aside, warm_up)
+        pipeline.farm_chunks(lambda: client)
+    return told
+
+
+def steady(scratch: Path, chunks: int, workers: int, seconds: float, scatter: float) -> dict[str, Any]:
+    """A farm whose chunks take that long."""
+    rows = 500 * chunks
+    inputs = _inputs(scratch, rows, 500)
+    pipeline = _stretched(inputs, scratch / "work", workers, seconds, scatter)
+    told = farm(pipeline, scratch)
+    shutil.rmtree(scratch / "work")
+    facts = {"chunks": chunks, "workers": workers, "chunk_seconds": seconds, "scatter": scatter}
+    return {**facts, "errors": errors_of(told)}
+
+
+def _stretched(
+    inputs: tuple[Path, Path], work_dir: Path, workers: int, seconds: float, scatter: float
+) -> StretchedPipeline:
+    from scripts import measure_progress  # as workers know it: this file run as a program has another name
+
+    pipeline = measure_progress.StretchedPipeline(
+        _settings(inputs, work_dir, chunk_size=500, workers=workers), "steady"
+    )
+    pipeline.stretch = (seconds, scatter)
+    return pipeline
+
+
+def projections(pipeline: Pipeline, draws: int) -> dict[str, Any]:
+    """Of a finished farm: what would have been projected, in so many random orders."""
+    directory = pipeline.directory
+    final = read_json(Path(pipeline.enrich_awards().paths["result"]) / "metrics.json")["match_rate"]
+    tasks = pipeline.tasks()
+    table = pq.read_table(directory.output("award_companies", "companies") / "companies.parquet")
+    counts = table.sort_by("company_id")["award_count"].to_numpy()
+    projector = RunProjector(
+        directory,
+        CheckpointStore(pipeline.checkpoint_location),
+        pipeline.settings.matching.decision(),
+        counts,
+        chunks_total=len(tasks),
+    )
+    orders = np.random.default_rng(SEED)
+    found = []
+    for share in SHARES:
+        rates, lows, highs, seconds = [], [], [], []
+        for _ in range(draws):
+            drawn = [tasks[n] for n in orders.permutation(len(tasks))[: max(5, round(share * len(tasks)))]]
+            rows = sum(task.chunk_rows for task in drawn)
+            started = time.monotonic()
+            one = projector([task.checkpoint_key for task in drawn], rows / sum(task.chunk_rows for task in tasks))
+            seconds.append(time.monotonic() - started)
+            rates.append(one.rate)
+            lows.append(one.low)
+            highs.append(one.high)
+        low, high = np.array(lows), np.array(highs)
+        found.append(
+            {
+                "share_done": share,
+                "chunks": len(drawn),
+                "mean": round(statistics.mean(rates), 4),
+                "interval_width": round(float((high - low).mean()), 4),
+                "covered": round(float(((low <= final) & (final <= high)).mean()), 3),
+                "warned_at_its_own_threshold": round(float((high < final).mean()), 3),
+                "seconds": round(statistics.median(seconds), 3),
+            }
+        )
+    return {"chunks": len(tasks), "companies": len(counts), "draws": draws, "final": final, "projections": found}
+
+
+def main() -> None:
+    """Measure, write the figures and print them."""
+    options = _options()
+    started = datetime.now(UTC)
+    scratch = Path(tempfile.mkdtemp(prefix="enrich-progress-", dir=options.scratch))
+    try:
+        report = {
+            "scenario": "progress",
+            "quick": options.quick,
+            "timestamp": started.isoformat(timespec="seconds"),
+            "system": f"{platform.system()} {platform.machine()}",
+            "python": platform.python_version(),
+            "seed": SEED,
+            **_measure(scratch, quick=options.quick),
+        }
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    final = options.output / f"{started:%Y%m%dT%H%M%SZ}-progress.json"
+    final.parent.mkdir(parents=True, exist_ok=True)
+    final.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n", "utf-8")
+    print(tables(report))
+
+
+def _measure(scratch: Path, *, quick: bool) -> dict[str, Any]:
+    farms = []
+    for case in QUICK_STEADY if quick else STEADY:
+        _say(f"steady farm of {case[0]} chunks on {case[1]} workers")
+        farms.append({"farm": "steady", **steady(scratch, *case)})
+    rows, companies = (150_000, 4_000) if quick else (3_300_000, 40_000)
+    _say(f"real run of {rows:,} recipients")
+    chunk_size = min(50_000, rows // 30)
+    real = Pipeline(_settings(_inputs(scratch, rows, companies), scratch / "real", chunk_size=chunk_size), "real")
+    told = farm(real, scratch)
+    farms.append({"farm": "real", "chunks": len(real.tasks()), "workers": 2, "errors": errors_of(told)})
+    _say("projections of the real run")
+    draws = 5 if quick else 60
+    projected = [{"data": f"generated, {rows:,}", **projections(real, draws)}]
+    _say("projections of the bundled sample")
+    sample = Pipeline(
+        _settings((SAMPLE / "sbir_awards.csv.gz", SAMPLE / "recipients.parquet"), scratch / "sample", chunk_size=1_000),
+        "sample",
+    )
+    farm(sample, scratch)
+    projected.append({"data": "bundled sample", **projections(sample, draws)})
+    return {"time_remaining": farms, "match_rate": projected}
+
+
+def tables(report: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    remaining = [
+        (
+            item["farm"],
+            item["chunks"],
+            item["workers"],
+            item.get("chunk_seconds", ""),
+            *(f"{error['error_of_total']:+.1%} / {error['error_of_remaining']:+.1%}" for error in item["errors"]),
+        )
+        for item in report["time_remaining"]
+    ]
+    rates = [
+        (
+            item["data"],
+            f"{one['chunks']} of {item['chunks']}",
+            f"{item['final']:.1%}",
+            f"{one['mean']:.1%}",
+            f"{one['interval_width']:.1%}",
+            f"{one['covered']:.1%}",
+            f"{one['warned_at_its_own_threshold']:.1%}",
+            f"{one['seconds']:.2f}",
+        )
+        for item in report["match_rate"]
+        for one in item["projections"]
+    ]
+    marks = [f"at {mark:.0%}" for mark in MARKS]
+    return "\n\n".join(
+        [
+            markdown_table(("farm", "chunks", "workers", "chunk seconds", *marks), remaining),
+            markdown_table(
+                ("data", "chunks", "final", "mean projection", "width", "covered", "warned at own rate", "seconds"),
+                rates,
+            ),
+        ]
+    )
+
+
+def _settings(inputs: tuple[Path, Path], work_dir: Path, *, chunk_size: int, workers: int = 2) -> Settings:
+    return Settings(
+        inputs={"awards": inputs[0], "recipients": inputs[1]},
+        paths={"work_dir": work_dir},
+        chunk_size=chunk_size,
+        cluster={"n_workers": workers},
+    )
+
+
+def _inputs(scratch: Path, rows: int, companies: int) -> tuple[Path, Path]:
+    awards, recipients = scratch / f"awards-{rows}-{companies}.csv", scratch / f"recipients-{rows}.parquet"
+    if not recipients.exists():
+        write_recipients(recipients, rows=rows, seed=SEED, sample=SAMPLE / "recipients.parquet")
+    if not awards.exists():
+        write_awards(awards, companies=companies, recipients=recipients, seed=SEED)
+    return awards, recipients
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a few small cases: a trial")
+    parser.add_argument("--output", type=Path, default=ROOT / "reports" / "benchmarks", help="directory of the file")
+    parser.add_argument("--scratch", type=Path, help="existing directory for inputs and runs; all is removed after")
+    return parser.parse_args()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
