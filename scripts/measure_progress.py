@@ -2,6 +2,7 @@
 
     python -m scripts.measure_progress            the figures of docs/progress.md (some 10 minutes)
     python -m scripts.measure_progress --quick    a trial
+    python -m scripts.measure_progress --run work --config FILE    steady farms, and a finished run from its files alone
 
 Time remaining: what real farms told while they ran, against when they ended. Steady farms are real ones, with Dask
 workers and checkpoints, whose matching is stretched to a set time with a set scatter, so that the machine's neighbours
@@ -24,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,13 @@ from enrich_dist.cluster.client import open_client
 from enrich_dist.farm.budget import MatchMemory
 from enrich_dist.farm.worker import Matcher, run_aside
 from enrich_dist.matching.warm import warm_up
+from enrich_dist.observe.chunk_log import read_chunk_log
 from enrich_dist.observe.events import Event, FarmProgress, listening
+from enrich_dist.observe.remaining import RemainingTime
 from enrich_dist.observe.report import markdown_table
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.result.accepted_so_far import RunProjector
-from enrich_dist.settings import Settings
+from enrich_dist.settings import Settings, load_settings
 from enrich_dist.store.checkpoints import CheckpointStore
 from enrich_dist.store.files import read_json
 
@@ -133,6 +136,25 @@ def errors_of(told: list[tuple[float, FarmProgress]]) -> list[dict[str, float]]:
     return found
 
 
+def replayed(pipeline: Pipeline) -> list[tuple[float, FarmProgress]]:
+    """What a finished farm told after each chunk, from its log, with all workers it ever had."""
+    attempts = [one for one in read_chunk_log(pipeline.directory.chunk_log) if one.outcome == "finished"]
+    rows = {task.chunk_id: task.chunk_rows for task in pipeline.tasks()}
+    workers = {str(one.worker) for one in attempts}
+    total = sum(rows[one.chunk_id] for one in attempts)
+    remaining = RemainingTime(len(attempts), total)
+    remaining.workers(workers, 0.0)
+    told, done = [], 0
+    for number, one in enumerate(attempts, start=1):
+        started = one.started_seconds if one.started_seconds is not None else one.submitted_seconds
+        remaining.finished(rows[one.chunk_id], str(one.worker), started, one.finished_seconds)
+        done += rows[one.chunk_id]
+        now = one.received_seconds
+        seconds = remaining.seconds(now, len(workers))
+        told.append((now, FarmProgress(len(attempts), number, 0, total, done, 0, 0, 0.0, seconds, len(workers))))
+    return [(0.0, replace(told[0][1], records_done=0, remaining_seconds=None)), *told]
+
+
 def farm(pipeline: Pipeline, scratch: Path) -> list[tuple[float, FarmProgress]]:
     """All steps up to the farm; what it told."""
     pipeline.ingest_awards()
@@ -188,9 +210,9 @@ def projections(pipeline: Pipeline, draws: int) -> dict[str, Any]:
         for _ in range(draws):
             drawn = [tasks[n] for n in orders.permutation(len(tasks))[: max(5, round(share * len(tasks)))]]
             rows = sum(task.chunk_rows for task in drawn)
-            started = time.monotonic()
+            started = time.process_time()
             one = projector([task.checkpoint_key for task in drawn], rows / sum(task.chunk_rows for task in tasks))
-            seconds.append(time.monotonic() - started)
+            seconds.append(time.process_time() - started)
             rates.append(one.rate)
             lows.append(one.low)
             highs.append(one.high)
@@ -203,7 +225,7 @@ def projections(pipeline: Pipeline, draws: int) -> dict[str, Any]:
                 "interval_width": round(float((high - low).mean()), 4),
                 "covered": round(float(((low <= final) & (final <= high)).mean()), 3),
                 "warned_at_its_own_threshold": round(float((high < final).mean()), 3),
-                "seconds": round(statistics.median(seconds), 3),
+                "cpu_seconds": round(statistics.median(seconds), 3),
             }
         )
     return {"chunks": len(tasks), "companies": len(counts), "draws": draws, "final": final, "projections": found}
@@ -222,7 +244,7 @@ def main() -> None:
             "system": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),
             "seed": SEED,
-            **_measure(scratch, quick=options.quick),
+            **(_measure_run(scratch, options) if options.run else _measure(scratch, quick=options.quick)),
         }
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -230,6 +252,22 @@ def main() -> None:
     final.parent.mkdir(parents=True, exist_ok=True)
     final.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n", "utf-8")
     print(tables(report))
+
+
+def _measure_run(scratch: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Steady farms, and a run that is finished."""
+    farms = [{"farm": "steady", **steady(scratch, *case)} for case in (QUICK_STEADY if options.quick else STEADY)]
+    overrides = [f"paths.work_dir={options.run}", *options.overrides]
+    run = Pipeline(load_settings(options.config, overrides).settings, "measured")
+    told = replayed(run)
+    farms.append(
+        {"farm": "real", "chunks": told[-1][1].chunks_total, "workers": told[-1][1].workers, "errors": errors_of(told)}
+    )
+    rows = sum(task.chunk_rows for task in run.tasks())
+    return {
+        "time_remaining": farms,
+        "match_rate": [{"data": f"{rows:,} recipients", **projections(run, options.draws)}],
+    }
 
 
 def _measure(scratch: Path, *, quick: bool) -> dict[str, Any]:
@@ -277,7 +315,7 @@ def tables(report: dict[str, Any]) -> str:
             f"{one['interval_width']:.1%}",
             f"{one['covered']:.1%}",
             f"{one['warned_at_its_own_threshold']:.1%}",
-            f"{one['seconds']:.2f}",
+            f"{one['cpu_seconds']:.2f}",
         )
         for item in report["match_rate"]
         for one in item["projections"]
@@ -287,7 +325,7 @@ def tables(report: dict[str, Any]) -> str:
         [
             markdown_table(("farm", "chunks", "workers", "chunk seconds", *marks), remaining),
             markdown_table(
-                ("data", "chunks", "final", "mean projection", "width", "covered", "warned at own rate", "seconds"),
+                ("data", "chunks", "final", "mean projection", "width", "covered", "warned at own rate", "CPU seconds"),
                 rates,
             ),
         ]
@@ -315,6 +353,10 @@ def _inputs(scratch: Path, rows: int, companies: int) -> tuple[Path, Path]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a few small cases: a trial")
+    parser.add_argument("--run", type=Path, help="work directory of a finished run to measure instead of new ones")
+    parser.add_argument("--config", type=Path, help="its settings file")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], help="key=value of its settings")
+    parser.add_argument("--draws", type=int, default=60, help="random orders of its chunks")
     parser.add_argument("--output", type=Path, default=ROOT / "reports" / "benchmarks", help="directory of the file")
     parser.add_argument("--scratch", type=Path, help="existing directory for inputs and runs; all is removed after")
     return parser.parse_args()
