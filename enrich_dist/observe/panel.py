@@ -17,7 +17,6 @@ from rich.table import Table
 from rich.text import Text
 
 from enrich_dist.observe.events import FarmProgress, WorkerSample, format_duration
-from enrich_dist.observe.report import percent
 
 MOST_WORKERS = 8
 """Workers with a line of their own; of more, the paused ones and those with most memory."""
@@ -83,12 +82,12 @@ def _projected(progress: FarmProgress) -> Text | None:
     if rate is None or low is None or high is None:
         return None
     threshold = progress.match_rate_threshold
-    text = Text(f"{percent(rate)} of awards ({percent(low)} to {percent(high)})")
+    text = Text(f"{rate:.1%} of awards ({low:.1%} to {high:.1%})")
     if threshold is None:
         return text
     colour = "red" if high < threshold else "green" if low >= threshold else "yellow"
     text.stylize(colour)
-    return text.append(f" · threshold {percent(threshold)}", "dim")
+    return text.append(f" · threshold {threshold:.1%}", "dim")
 
 
 def _workers(workers: Sequence[WorkerSample]) -> list[RenderableType]:

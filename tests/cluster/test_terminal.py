@@ -35,7 +35,7 @@ def test_in_a_terminal_a_panel_moves_in_its_place(tmp_path: Path) -> None:
     assert " left" in plain
     assert re.search(r"chunks +\d+ of 28", plain)
     assert re.search(r"worker 1 +\S+ +\d+ of 1,500 MB", plain)
-    assert re.search(r"projected +\d+\.\d % of awards \(\d+\.\d % to \d+\.\d %\) · threshold 50\.0 %", plain)
+    assert re.search(r"projected +\d+\.\d% of awards \(\d+\.\d% to \d+\.\d%\) · threshold 50\.0%", plain)
     assert "╭─ published" in final_screen(plain)
     assert "Matching ─" not in final_screen(plain)  # the panel is gone
 

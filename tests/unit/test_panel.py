@@ -51,7 +51,7 @@ def test_it_shows_how_far_how_fast_and_how_well() -> None:
         "recipients    2,050,000 of 3,300,000 · 105,000/s",
         "chunks        41 of 66 · 10 from before",
         "matched       31,000 of 100,000 awards so far (31%)",
-        "projected     71.2 % of awards (69.0 % to 73.5 %) · threshold 70.0 %",
+        "projected     71.2% of awards (69.0% to 73.5%) · threshold 70.0%",
     ]
     assert lines[7].endswith("358 of 1,500 MB")
 
