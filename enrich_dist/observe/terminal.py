@@ -50,7 +50,8 @@ class TerminalListener:
     def __init__(self, console: Console, interval_seconds: float) -> None:
         self._console = console
         self._intervals = ProgressIntervals(interval_seconds)
-        self._spinner = Spinner("dots", style="green")
+        self._waiting = Spinner("dots", style="green")
+        self._working = Spinner("dots", style="green")
         self._note = ""
         self._progress: FarmProgress | None = None
         self._workers: tuple[WorkerSample, ...] = ()
@@ -100,8 +101,8 @@ class TerminalListener:
     def _picture(self) -> RenderableType:
         """What stands below the printed lines now; called by the display's own thread."""
         if self._progress is not None:
-            return farm_panel(self._progress, self._workers, self._spinner)
+            return farm_panel(self._progress, self._workers, self._working)
         if not self._note:
             return Text("")
-        self._spinner.update(text=Text(self._note))
-        return self._spinner
+        self._waiting.update(text=Text(self._note))
+        return self._waiting

@@ -152,7 +152,12 @@ def test_where_there_is_no_terminal_lines_take_its_place() -> None:
 
 
 def test_in_a_terminal_the_panel_is_taken_away_at_the_end() -> None:
-    printed = heard(Console(file=io.StringIO(), width=80, force_terminal=True), farm())
+    printed = heard(
+        Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None),
+        StepStarted("chunk_matches"),
+        farm(),
+    )
 
+    assert printed.count("Matching") == 1  # the title, once
     assert "╭" in printed
     assert printed.endswith("\x1b[1A\x1b[2K") or printed.rstrip("\x1b[?25h").endswith("\x1b[2K")
