@@ -25,7 +25,6 @@ from tests.conftest import REPOSITORY
 from tests.terminal import COLUMNS, final_screen, run_in_terminal
 
 SAMPLE_RECIPIENTS = REPOSITORY / "data" / "sample" / "recipients.parquet"
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 LIVE_CHUNKS, LIVE_CHUNK_ROWS, LIVE_COMPANIES = 60, 10_000, 20_000
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
