@@ -40,6 +40,7 @@ from enrich_dist.result import reduce
 from enrich_dist.result.build import ResultInputs, build_result
 from enrich_dist.result.publish import CURRENT, publish
 from enrich_dist.result.quality import Gate
+from enrich_dist.runs.journal import keep_run
 from enrich_dist.settings import Settings
 from enrich_dist.sources.inputs import check_inputs
 from enrich_dist.sources.recipients import read_recipients
@@ -69,7 +70,8 @@ class Pipeline:
             awards_path, _ = check_inputs(self.settings.inputs)
             self._check_checkpoints()
             column_map = self.settings.inputs.award_columns
-            key = directory_name("awards", SOURCES_VERSION, file_digest(awards_path), document_digest(column_map))
+            digest = file_digest(awards_path)
+            key = directory_name("awards", SOURCES_VERSION, digest, document_digest(column_map))
 
             def build(directory: Path) -> dict[str, Any]:
                 table = read_awards(awards_path, column_map)
@@ -93,6 +95,7 @@ class Pipeline:
                 reused=stored.reused,
                 paths={"awards": stored.path, "source": awards_path},
                 numbers={name: value for name, value in stored.facts.items() if name != "rows"},
+                digests={"source": digest},
             )
 
     def join_companies(self) -> StepReport:
@@ -135,11 +138,12 @@ class Pipeline:
         with self.directory.recording("recipient_chunks", self.run_id) as done:
             _, path = check_inputs(self.settings.inputs)
             column_map, chunk_size = self.settings.inputs.recipient_columns, self.settings.chunk_size
+            digest = file_digest(path)
             key = directory_name(
                 "chunks",
                 SOURCES_VERSION,
                 chunks.ENGINE_VERSION,
-                file_digest(path),
+                digest,
                 document_digest(column_map),
                 str(chunk_size),
             )
@@ -163,6 +167,7 @@ class Pipeline:
                     "rows_rejected": stored.facts["rejected_rows"],
                     "chunk_bytes": sum(chunk.bytes for chunk in plan),
                 },
+                digests={"source": digest},
             )
 
     def farm_chunks(self, client: Callable[[], Client]) -> StepReport:
@@ -335,13 +340,18 @@ class Pipeline:
             )
 
     def finish(self) -> None:
-        """Leave the run's record and, where it judged or published a result, its report. All its steps are over, also
-        where a check blocked the result. Never raises."""
+        """Leave the record of what the run took and, where it judged or published a result, what is kept of it and its
+        report. All its steps are over, also where a check blocked the result. Never raises."""
         append_run(self.directory, self.settings, self.run_id)
+        self.tell()
+
+    def tell(self) -> None:
+        """Keep what is known of the run, and write its report, where it judged or published a result. Never raises."""
         latest = self.directory.all_latest()
         if any(
             step in latest and latest[step].run_id == self.run_id for step in ("enriched_awards", "published_awards")
         ):
+            keep_run(self.directory)
             write_run_report(self.directory)
 
     def verdict(self) -> dict[str, Any]:

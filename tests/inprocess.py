@@ -13,9 +13,9 @@ def _no_cluster() -> Client:
     raise AssertionError("a chunk has no checkpoint")
 
 
-def run_in_process(settings: Settings) -> Pipeline:
+def run_in_process(settings: Settings, run_id: str = "test") -> Pipeline:
     """Run all steps up to the judged result."""
-    pipeline = Pipeline(settings, run_id="test")
+    pipeline = Pipeline(settings, run_id)
     pipeline.ingest_awards()
     pipeline.join_companies()
     pipeline.partition_recipients()

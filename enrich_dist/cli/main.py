@@ -31,6 +31,7 @@ from enrich_dist.cli import (
     report,
     review,
     run,
+    runs,
     status,
 )
 from enrich_dist.errors import EXIT_FAILED, EnrichError, RunInterruptedError
@@ -46,6 +47,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("link")(link.link)
 app.command("status")(status.status)
+app.add_typer(runs.app, name="runs")
 app.command("doctor")(doctor.doctor)
 app.command("explain")(explain.explain)
 app.command("plan")(plan.plan)

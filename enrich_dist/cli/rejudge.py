@@ -36,9 +36,12 @@ def rejudge(
     console = Console(soft_wrap=True, highlight=False)
     _print_outcome(console, done)
     result = Path(done.step.paths["result"])
-    if publish:
-        done.pipeline.publish_awards()  # refuses a blocked result
-        result = done.pipeline.directory.published / "current"
+    try:
+        if publish:
+            done.pipeline.publish_awards()  # refuses a blocked result
+            result = done.pipeline.directory.published / "current"
+    finally:
+        done.pipeline.tell()
     console.print(f"{'Published' if publish else 'Result'}  {escape(shown_path(result))}")
     if not done.passed:
         raise typer.Exit(EXIT_BLOCKED)

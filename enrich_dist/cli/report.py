@@ -20,16 +20,9 @@ def report(
     markdown: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write it as Markdown, for a pull request.")
     ] = None,
-    baseline: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Compare with this baseline, not that of the work directory.")
-    ] = None,
-    save_baseline: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Keep this run's figures as a baseline. baseline.json in the "
-            "work directory is what later runs there are compared with.",
-        ),
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Compare with this run, too: its id in `enrich-dist runs ls`."),
     ] = None,
     work_dir: Annotated[Path | None, typer.Option(help="Where the run wrote; the setting paths.work_dir.")] = None,
     config: Config = None,
@@ -39,16 +32,13 @@ def report(
     settings = load_settings(config, [*(overrides or []), *override_texts([("paths.work_dir", work_dir)])]).settings
 
     from enrich_dist.observe.html import make_report
-    from enrich_dist.observe.html.history import write_baseline
     from enrich_dist.observe.summary import shown_path
     from enrich_dist.store.rundir import RunDirectory
 
     directory = RunDirectory(settings.paths.work_dir)
     html = out or directory.html_report
-    facts = make_report(directory, html=html, markdown=markdown, baseline=baseline)
-    if save_baseline is not None:
-        write_baseline(save_baseline, facts.summary)
+    make_report(directory, html=html, markdown=markdown, against=against)
     console = Console(soft_wrap=True, highlight=False)
-    for label, path in (("Charts", html), ("Markdown", markdown), ("Baseline", save_baseline)):
+    for label, path in (("Charts", html), ("Markdown", markdown)):
         if path is not None:
             console.print(f"{label:<10} {escape(shown_path(path))}")

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -244,20 +243,14 @@ def _dataset(latest: Mapping[str, StepReport]) -> Dataset:
     return Dataset(
         awards=awards.rows,
         recipients=recipients.rows,
-        awards_blake3=_digest(Path(awards.paths["source"])),
-        recipients_blake3=_digest(Path(recipients.paths["source"])),
+        awards_blake3=_source_digest(awards),
+        recipients_blake3=_source_digest(recipients),
     )
 
 
-def _digest(path: Path) -> str:
-    """Of a source, read once in a process as long as it stays as it is: a run makes its record twice."""
-    state = path.stat()
-    return _digest_of(path, state.st_size, state.st_mtime_ns)
-
-
-@lru_cache(maxsize=8)
-def _digest_of(path: Path, size_bytes: int, modified_ns: int) -> str:  # noqa: ARG001  # what the name of a state is
-    return file_digest(path)
+def _source_digest(step: StepReport) -> str:
+    """As the step found it; a step that an older version recorded did not tell it."""
+    return step.digests.get("source") or file_digest(Path(step.paths["source"]))
 
 
 def _settings(settings: Settings) -> dict[str, str | int | float | bool | None]:

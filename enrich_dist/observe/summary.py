@@ -58,7 +58,7 @@ def print_summary(console: Console, directory: RunDirectory, *, published: bool)
     memory = reports["chunk_matches"].tables.get("memory per worker")
     if memory:
         console.print("Memory per worker")
-        console.print(_from_markdown(memory), "")
+        console.print(table_from_markdown(memory), "")
     for label, name in _FILES:
         path = (directory.published / "current" if published else result) / name
         console.print(f"{label:<10} {escape(shown_path(path))}", soft_wrap=True, highlight=False)
@@ -118,7 +118,8 @@ def _steps_table(reports: dict[str, StepReport]) -> Table:
     return table
 
 
-def _from_markdown(markdown: str) -> Table:
+def table_from_markdown(markdown: str) -> Table:
+    """A Markdown table for the terminal; all columns but the first two are numbers."""
     head, _, *rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in markdown.splitlines()]
     table = Table(box=None, pad_edge=False)
     for number, title in enumerate(head):

@@ -18,8 +18,6 @@ from enrich_dist.store.files import read_json
 from enrich_dist.store.lock import locked
 from enrich_dist.store.rundir import RunDirectory, StepReport
 
-RUN_ID = "rejudge"
-
 
 @dataclass(frozen=True)
 class Judged:
@@ -49,12 +47,13 @@ def rejudge(loaded: LoadedSettings) -> Rejudged:
 
     Raises ``StateError`` when the run is not finished, or a setting would change its chunks.
     """
-    pipeline = Pipeline(loaded.settings, RUN_ID)
-    with locked(pipeline.directory.root, run_id=uuid.uuid4().hex, what="enrich-dist rejudge"):
+    run_id = str(uuid.uuid4())
+    pipeline = Pipeline(loaded.settings, run_id)
+    with locked(pipeline.directory.root, run_id=run_id, what="enrich-dist rejudge"):
         finished_inputs(pipeline, loaded)
         before = _latest(pipeline.directory)
         values = flatten(loaded.settings.model_dump(mode="json"))
-        pipeline.directory.record_settings(RUN_ID, values, loaded.origins)
+        pipeline.directory.record_settings(run_id, values, loaded.origins)
         step = pipeline.enrich_awards()
     after = _read(Path(step.paths["result"]))
     return Rejudged(pipeline, before, after, step)

@@ -35,7 +35,8 @@ STEPS = (
 @dataclass(frozen=True)
 class StepReport:
     """What a step did. ``rows`` are those of its output; ``numbers`` have stable names with units; ``tables`` are
-    Markdown by title; ``paths`` are absolute; ``reused`` tells that a valid output was there already."""
+    Markdown by title; ``paths`` are absolute; ``digests``: BLAKE3 of files that it read, by their names in ``paths``;
+    ``reused`` tells that a valid output was there already."""
 
     step: str
     run_id: str
@@ -46,6 +47,7 @@ class StepReport:
     paths: dict[str, str]
     numbers: dict[str, int | float] = field(default_factory=dict)
     tables: dict[str, str] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
 
     @property
     def rows_per_second(self) -> float:
@@ -74,7 +76,6 @@ class RunDirectory:
         self.chunk_log = self.steps / "chunks.jsonl"
         self.run_history = self.steps / "runs.jsonl"
         self.used_settings = self.steps / "settings.json"
-        self.baseline = self.root / "baseline.json"
         self.html_report = self.root / "report.html"
         self.notified = self.root / "notified.json"
         self.scratch = self.root / "scratch"
@@ -235,6 +236,7 @@ class StepRecorder:
         paths: Mapping[str, Path | str],
         numbers: dict[str, int | float],
         tables: dict[str, str] | None = None,
+        digests: dict[str, str] | None = None,
     ) -> StepReport:
         """Record the step's output; the arguments are those of ``StepReport``."""
         finished = StepReport(
@@ -247,6 +249,7 @@ class StepRecorder:
             paths={name: str(path) for name, path in paths.items()},
             numbers=numbers,
             tables=tables or {},
+            digests=digests or {},
         )
         self._directory.record(finished)
         emit(StepFinished(self._step, rows, finished.seconds, reused))

@@ -10,6 +10,7 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from enrich_dist.store.files import file_digest
 from enrich_dist.store.rundir import STEPS
 from tests.conftest import REPOSITORY, SampleRuns, enrich_dist
 from tests.known import injected_faults
@@ -187,6 +188,23 @@ def test_status_tells_the_run_from_files_alone(sample_runs: SampleRuns) -> None:
     assert f"10 of 10 finished, {SAMPLE_RECIPIENTS:,} of {SAMPLE_RECIPIENTS:,} recipients" in status.stdout
     assert "blocked" in status.stdout
     assert f"{sample_runs.work_dir}/published/" in status.stdout
+
+
+def test_both_runs_are_in_the_history_with_what_changed(sample_runs: SampleRuns, instance: dg.DagsterInstance) -> None:
+    listed = enrich_dist("runs", "ls", "--json", "--work-dir", sample_runs.work_dir)
+    shown = enrich_dist("runs", "diff", "--json", "--work-dir", sample_runs.work_dir)
+
+    assert (listed.returncode, shown.returncode) == (0, 0), listed.stderr + shown.stderr
+    runs, found = json.loads(listed.stdout), json.loads(shown.stdout)
+    assert [run["run_id"] for run in reversed(runs)] == run_ids(instance)[: len(runs)]
+    assert [run["status"] for run in runs] == ["blocked", "published"]
+    assert [run["reused"] for run in runs] == ["all chunks", ""]
+    assert runs[0]["recipients"]["blake3"] == file_digest(REPOSITORY / "data/sample/recipients.parquet")
+    assert {"match_rate_threshold", "inputs.awards"} <= {item["key"] for item in runs[1]["changed_settings"]}
+    assert [item["key"] for item in found["settings"]] == ["match_rate_threshold"]
+    assert {item["same_bytes"] for item in found["inputs"].values()} == {True}
+    counts = found["awards"]["counts"]
+    assert counts["kept"] + counts["open"] == found["awards"]["in_both"] == SAMPLE_AWARDS
 
 
 def test_the_instance_sends_no_telemetry(sample_runs: SampleRuns, instance: dg.DagsterInstance) -> None:

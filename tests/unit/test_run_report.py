@@ -19,13 +19,13 @@ from enrich_dist.observe.chunk_log import ChunkLog, read_chunk_log
 from enrich_dist.observe.events import AttemptTimes, Event, Notice, emit, listening
 from enrich_dist.observe.html import make_report, write_run_report
 from enrich_dist.observe.html.facts import RunFacts, gather
-from enrich_dist.observe.html.history import read_history, write_baseline
 from enrich_dist.observe.html.page import render_page
 from enrich_dist.observe.html.parts import Section
 from enrich_dist.observe.html.sections import all_sections
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.result.reliability import Reliability, ReliabilityBin, measure_reliability
 from enrich_dist.result.undecided import read_candidates
+from enrich_dist.runs.journal import read_runs
 from enrich_dist.settings import flatten
 from enrich_dist.store.rundir import RunDirectory
 from tests.conftest import enrich_dist
@@ -158,31 +158,29 @@ def test_memory_is_that_of_the_records(facts: RunFacts) -> None:
     assert {trace["name"] for trace in chart.figure["data"]} >= {"measured peak", "projected"}
 
 
-def test_a_later_run_is_compared_with_the_one_before_and_with_the_baseline(tmp_path: Path) -> None:
+def test_a_later_run_is_compared_with_the_one_before_and_with_one_that_is_named(tmp_path: Path) -> None:
     run = settings(tmp_path)
-    first = run_in_process(run)
-    first.finish()
-    write_baseline(first.directory.baseline, gather(first.directory).summary)
+    run_in_process(run).finish()
     stricter = run.model_copy(update={"matching": run.matching.model_copy(update={"accept_probability": 0.995})})
     second = Pipeline(stricter, "second")
 
     second.enrich_awards()
     second.finish()
 
-    facts = gather(second.directory)
+    facts = gather(second.directory, against="test")
     assert facts.previous is not None
     assert (facts.previous.run_id, facts.summary.run_id) == ("test", "second")
-    assert facts.baseline == facts.previous
+    assert facts.against == facts.previous
     (table,) = sections_of(facts)["comparison"].tables
-    assert table.head == ("figure", "this run", "previous run", "change", "baseline", "change")
+    assert table.head == ("figure", "this run", "previous run", "change", "run test", "change")
     row = next(row for row in table.rows if row[0] == "awards matched")
     before, now = (run.numbers["awards_matched"] for run in (facts.previous, facts.summary))
     assert now < before
     assert row == ("awards matched", f"{now:,.0f}", f"{before:,.0f}", *[row[3], f"{before:,.0f}", row[3]])
-    assert row[3].startswith(f"{now - before:+,.1f}")
+    assert row[3].startswith(f"{now - before:+,.0f}")
     # Only judged anew: the farm's figures are not this run's.
     assert next(row for row in table.rows if row[0] == "seconds of the farm")[1] == ""
-    assert len(read_history(second.directory.run_history)) == 2
+    assert len(read_runs(second.directory)) == 2
 
 
 def test_a_blocked_run_has_a_report_with_its_reason(tmp_path: Path) -> None:
@@ -346,12 +344,12 @@ def test_the_chunk_log_keeps_what_was_told_and_the_timeline_shows_it(
 
 
 def test_the_command_reports_from_files_alone(known: Pipeline, tmp_path: Path) -> None:
-    out, text, saved = tmp_path / "run.html", tmp_path / "run.md", tmp_path / "baseline.json"
-    arguments = ["--out", out, "--markdown", text, "--save-baseline", saved]
+    out, text = tmp_path / "run.html", tmp_path / "run.md"
+    arguments = ["--out", out, "--markdown", text]
 
     done = enrich_dist("report", "--work-dir", known.directory.root, *arguments)
     nothing = enrich_dist("report", "--work-dir", tmp_path / "elsewhere", "--out", tmp_path / "none.html")
-    compared = enrich_dist("report", "--work-dir", known.directory.root, "--out", out, "--baseline", saved)
+    compared = enrich_dist("report", "--work-dir", known.directory.root, "--out", out, "--against", "latest")
 
     assert done.returncode == 0, done.stderr
     assert compared.returncode == 0, compared.stderr
@@ -362,6 +360,6 @@ def test_the_command_reports_from_files_alone(known: Pipeline, tmp_path: Path) -
     assert not (tmp_path / "none.html").exists()
 
 
-def test_a_baseline_that_is_not_there_is_told(known: Pipeline, tmp_path: Path) -> None:
-    with pytest.raises(StateError, match="There is no baseline"):
-        gather(known.directory, baseline=tmp_path / "none.json")
+def test_a_run_to_compare_with_that_is_not_there_is_told(known: Pipeline) -> None:
+    with pytest.raises(StateError, match="No run's id begins with 'none'"):
+        gather(known.directory, against="none")

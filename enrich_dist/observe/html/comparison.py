@@ -1,52 +1,37 @@
-"""The section that sets a run beside the one before it, the baseline, and the latest runs."""
+"""The section that sets a run beside the one before it, one that a person named, and the latest runs."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from enrich_dist.observe.html import charts
 from enrich_dist.observe.html.charts import Chart
 from enrich_dist.observe.html.facts import RunFacts
-from enrich_dist.observe.html.history import RunSummary
 from enrich_dist.observe.html.parts import Section, Table, table
 from enrich_dist.observe.report import percent
+from enrich_dist.runs.entry import RunEntry
+from enrich_dist.runs.figures import FIGURES, change
+from enrich_dist.runs.figures import text as figure_text
 
 _MOST_RUNS = 30
-_Format = Callable[[float], str]
-_COMPARED: tuple[tuple[str, str, _Format], ...] = (
-    ("match_rate", "match rate", percent),
-    ("match_rate_by_company", "match rate by company", percent),
-    ("estimated_precision", "estimated precision", percent),
-    ("estimated_recall", "estimated recall", percent),
-    ("awards_matched", "awards matched", lambda value: f"{value:,.0f}"),
-    ("awards_review", "awards for review", lambda value: f"{value:,.0f}"),
-    ("awards_unmatched", "awards unmatched", lambda value: f"{value:,.0f}"),
-    ("run_seconds", "seconds of all steps", lambda value: f"{value:,.1f}"),
-    ("farm_seconds", "seconds of the farm", lambda value: f"{value:,.1f}"),
-    ("chunks_computed", "chunks computed", lambda value: f"{value:,.0f}"),
-    ("worker_peak_memory_mb", "worker peak memory, MB", lambda value: f"{value:,.0f}"),
-    ("failed_attempts", "failed attempts", lambda value: f"{value:,.0f}"),
-    ("degradations", "batches made smaller", lambda value: f"{value:,.0f}"),
-)
 
 
 def compared(facts: RunFacts) -> Section:
-    """The run beside the one before and the baseline."""
+    """The run beside the one before, and the one that a person named."""
     others = compared_with(facts)
     text = []
     if facts.previous is None:
-        text.append("No earlier run was reported in this work directory.")
-    if facts.baseline is None:
-        text.append("No baseline is set: enrich-dist report --save-baseline FILE makes this run one to compare with.")
+        text.append("No earlier run was judged in this work directory.")
+    else:
+        text.append("Which awards gained, lost or changed their match since: enrich-dist runs diff")
     if not others:
         return Section("comparison", "Compared with earlier runs", tuple(text))
     rows = []
-    for name, title, shown in _COMPARED:
-        own = facts.summary.numbers.get(name)
-        cells: list[str] = [title, "" if own is None else shown(own)]
+    numbers = facts.summary.numbers
+    for figure in FIGURES:
+        own = numbers.get(figure.name)
+        cells: list[str] = [figure.title, figure_text(figure, own)]
         for _, other in others:
-            value = other.numbers.get(name)
-            cells += ["" if value is None else shown(value), _change(own, value, shown)]
+            value = other.numbers.get(figure.name)
+            cells += [figure_text(figure, value), change(figure, own, value)]
         rows.append(tuple(cells))
     rows.append(("verdict", facts.summary.status, *(cell for _, other in others for cell in (other.status, ""))))
     head = ("figure", "this run", *(cell for title, _ in others for cell in (title, "change")))
@@ -79,21 +64,11 @@ def _trend(facts: RunFacts) -> tuple[tuple[Chart, Table | None], ...]:
     return ((chart, table("Rates of the latest runs", head, rows)),)
 
 
-def _change(own: float | None, other: float | None, shown: _Format) -> str:
-    if own is None or other is None:
-        return ""
-    difference = own - other
-    if shown is percent:
-        return "none" if abs(difference) < 0.0005 else f"{100 * difference:+.1f} points"
-    if shown(own) == shown(other):
-        return "none"
-    return f"{difference:+,.1f}" + (f" ({100 * difference / other:+.0f} %)" if other else "")
-
-
 def _share(value: float | None) -> str:
     return "" if value is None else percent(value)
 
 
-def compared_with(facts: RunFacts) -> list[tuple[str, RunSummary]]:
+def compared_with(facts: RunFacts) -> list[tuple[str, RunEntry]]:
     """The runs that this one is compared with."""
-    return [(title, run) for title, run in (("previous run", facts.previous), ("baseline", facts.baseline)) if run]
+    named = "" if facts.against is None else f"run {facts.against.short_id}"
+    return [(title, run) for title, run in (("previous run", facts.previous), (named, facts.against)) if run]

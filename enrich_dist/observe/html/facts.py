@@ -17,12 +17,12 @@ from enrich_dist.errors import CorruptionError, EnrichError, StateError
 from enrich_dist.farm.attempts import FailedAttempt
 from enrich_dist.observe.chunk_log import read_chunk_log
 from enrich_dist.observe.events import AttemptTimes
-from enrich_dist.observe.html.history import RunSummary, read_baseline, read_history, summarise
 from enrich_dist.observe.memory import WorkerMemory, memory_per_worker
 from enrich_dist.observe.worker_log import WorkerHistory
-from enrich_dist.result.publish import CURRENT
 from enrich_dist.result.reliability import Reliability, ReliabilityBin, measure_reliability
 from enrich_dist.result.undecided import Candidates, read_candidates
+from enrich_dist.runs.entry import RunEntry, UsedSetting
+from enrich_dist.runs.journal import find_run, latest_run, read_runs
 from enrich_dist.store.checkpoints import CheckpointRecord
 from enrich_dist.store.directories import open_unverified
 from enrich_dist.store.files import read_json, write_json
@@ -32,21 +32,13 @@ COMPANIES_SHOWN = 50
 
 
 @dataclass(frozen=True)
-class UsedSetting:
-    """A setting of the run: dotted key, value as text, and where it came from."""
-
-    key: str
-    value: str
-    origin: str
-
-
-@dataclass(frozen=True)
 class RunFacts:
     """The latest run of a work directory.
 
     ``published``: whether this very result is the published one; ``records``: of the finished chunks, by chunk number;
     ``reliability``: a sentence where it could not be measured; ``settings``: empty where the run did not record them;
-    ``history``: reported runs before this one, the oldest first.
+    ``summary``: what is kept of the run; ``history``: judged runs before this one, the oldest first; ``against``: a
+    further run that a person wants to compare with.
     """
 
     steps: Mapping[str, StepReport]
@@ -61,9 +53,9 @@ class RunFacts:
     candidates: Candidates
     reliability: Reliability | str
     settings: tuple[UsedSetting, ...]
-    summary: RunSummary
-    history: tuple[RunSummary, ...]
-    baseline: RunSummary | None
+    summary: RunEntry
+    history: tuple[RunEntry, ...]
+    against: RunEntry | None
 
     @property
     def passed(self) -> bool:
@@ -71,8 +63,8 @@ class RunFacts:
         return bool(self.verdict["status"] == "passed")
 
     @property
-    def previous(self) -> RunSummary | None:
-        """The run that was reported before this one."""
+    def previous(self) -> RunEntry | None:
+        """The run that was judged before this one."""
         return self.history[-1] if self.history else None
 
     @property
@@ -83,8 +75,8 @@ class RunFacts:
         return "published" if self.published else "passed, not published yet"
 
 
-def gather(directory: RunDirectory, *, baseline: Path | None = None) -> RunFacts:
-    """Read the facts of the latest run; ``baseline`` is a file, instead of that of the directory.
+def gather(directory: RunDirectory, *, against: str | None = None) -> RunFacts:
+    """Read the facts of the latest run; ``against``: a further run to compare with (``journal.find_run``).
 
     Raises ``StateError`` when nothing was judged there yet, ``CorruptionError`` when a file cannot be read.
     """
@@ -94,7 +86,6 @@ def gather(directory: RunDirectory, *, baseline: Path | None = None) -> RunFacts
             f"{directory.root} holds no judged result to report.", remedy="Run the job first: enrich-dist run"
         )
     result = Path(steps["enriched_awards"].paths["result"])
-    record = directory.steps / "enriched_awards.json"
     try:
         metrics, verdict = read_json(result / "metrics.json"), read_json(result / "verdict.json")
         candidates = read_candidates(result, directory.scratch, limit=COMPANIES_SHOWN)
@@ -103,17 +94,12 @@ def gather(directory: RunDirectory, *, baseline: Path | None = None) -> RunFacts
         raise StateError(f"{result} is not there any more.", remedy="Run `enrich-dist run` again.") from error
     findings = doctor.examine(directory)
     records = {chunk.chunk_id: chunk.record for chunk in findings.chunks if chunk.record is not None}
-    current = directory.published / CURRENT
-    published = current.exists() and current.resolve().name == content[:24]
-    status = "published" if published else "passed" if verdict["status"] == "passed" else "blocked"
-    summary = summarise(steps, status, record.stat().st_mtime)
-    if baseline is None and directory.baseline.exists():
-        baseline = directory.baseline
+    summary = latest_run(directory)
     return RunFacts(
         steps=steps,
         metrics=metrics,
         verdict=verdict,
-        published=published,
+        published=summary.status == "published",
         records=records,
         workers=tuple(memory_per_worker(records.values())),
         histories=tuple(findings.workers),
@@ -121,10 +107,10 @@ def gather(directory: RunDirectory, *, baseline: Path | None = None) -> RunFacts
         failures=tuple(failure for chunk in findings.chunks for failure in chunk.failures),
         candidates=candidates,
         reliability=_reliability(directory, content),
-        settings=_settings(directory, summary.run_id),
+        settings=summary.settings,
         summary=summary,
-        history=tuple(run for run in read_history(directory.run_history) if run.key != summary.key),
-        baseline=None if baseline is None else read_baseline(baseline),
+        history=tuple(run for run in read_runs(directory) if run.key != summary.key),
+        against=None if against is None else find_run(directory, against),
     )
 
 
@@ -143,16 +129,3 @@ def _reliability(directory: RunDirectory, content: str) -> Reliability | str:
     with suppress(OSError):  # a report of a directory that cannot be written to
         write_json(kept, {"result": content, "reliability": asdict(measured)})
     return measured
-
-
-def _settings(directory: RunDirectory, run_id: str) -> tuple[UsedSetting, ...]:
-    try:
-        document = read_json(directory.used_settings)
-        if document["run_id"] != run_id:
-            return ()
-        return tuple(
-            UsedSetting(key, "null" if item["value"] is None else str(item["value"]), str(item["origin"]))
-            for key, item in sorted(document["settings"].items())
-        )
-    except (FileNotFoundError, CorruptionError, KeyError, TypeError):
-        return ()

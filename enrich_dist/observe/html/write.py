@@ -11,7 +11,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from enrich_dist.observe.events import Notice, emit
-from enrich_dist.observe.html import history
 from enrich_dist.observe.html.facts import RunFacts, gather
 from enrich_dist.observe.html.markdown import render_markdown
 from enrich_dist.observe.html.page import render_page
@@ -22,14 +21,14 @@ logger = logging.getLogger(__name__)
 
 
 def make_report(
-    directory: RunDirectory, *, html: Path, markdown: Path | None = None, baseline: Path | None = None
+    directory: RunDirectory, *, html: Path, markdown: Path | None = None, against: str | None = None
 ) -> RunFacts:
-    """Report the latest run of a work directory from its files alone; ``baseline``: a file to compare with, instead of
-    the directory's own.
+    """Report the latest run of a work directory from its files alone; ``against``: a further run to compare with, as
+    ``journal.find_run`` takes it.
 
     Raises ``StateError`` when there is nothing to report, ``OSError`` when a file cannot be written.
     """
-    facts = gather(directory, baseline=baseline)
+    facts = gather(directory, against=against)
     _write(html, render_page(facts))
     if markdown is not None:
         _write(markdown, render_markdown(facts))
@@ -37,10 +36,9 @@ def make_report(
 
 
 def write_run_report(directory: RunDirectory) -> None:
-    """Write the report of the run that just ended, and keep its figures for later runs. Never raises."""
+    """Write the report of the run that just ended. Never raises."""
     try:
-        facts = make_report(directory, html=directory.html_report)
-        history.keep(directory.run_history, facts.summary)
+        make_report(directory, html=directory.html_report)
     except Exception as error:  # whatever it is, the run is done
         logger.debug("the report failed", exc_info=True)
         # That of an earlier run would be taken for this one's.
