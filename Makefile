@@ -7,7 +7,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 PEERS_VENV := .venv-peers
 PEERS_STAMP := $(PEERS_VENV)/.installed
 
-.PHONY: demo test test-long test-faults test-injected-faults soak test-browser lint types contracts check ui bench bench-quick compare-peers screenshots requirements clean
+.PHONY: demo test test-long test-faults test-injected-faults soak test-browser lint types contracts check ui bench bench-quick bench-ci bench-ci-baseline compare-peers screenshots requirements clean
 
 demo: $(STAMP)
 	$(BIN)/enrich-dist run --config config/sample.yaml
@@ -59,6 +59,15 @@ bench: $(STAMP)
 
 bench-quick: $(STAMP)
 	$(BIN)/python scripts/benchmark_enrichment.py --quick --output work/benchmarks
+
+# Is the code slower, or larger in memory, than the committed baseline? Ends with 4 on a regression. Some two minutes.
+bench-ci: $(STAMP)
+	@mkdir -p work/benchmarks
+	$(BIN)/python -m scripts.ci_benchmark --output work/benchmarks/ci.json
+
+# Makes the code of now the baseline (reports/benchmarks/ci-baseline.json): on an idle machine, in some ten minutes.
+bench-ci-baseline: $(STAMP)
+	$(BIN)/python -m scripts.ci_benchmark --record
 
 # Other tools on the same inputs. More: make compare-peers COMPARE="--companies 40000 --recipients 300000"
 compare-peers: $(STAMP) $(PEERS_STAMP)

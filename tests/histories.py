@@ -24,6 +24,7 @@ STAGE_SECONDS = {
     "published_awards": 0.1,
 }
 OUTSIDE_SECONDS = 4.0
+CPU_SECONDS = 25.0
 WORKER_BYTES, DRIVER_BYTES = 260_000_000, 600_000_000
 MEMORY_NOISE = 0.01
 
@@ -62,6 +63,8 @@ def a_run(
         workers=(Worker(10, 96_666, farm_seconds, int(WORKER_BYTES * memory), "vmhwm"),),
         wall_seconds=sum(seconds.values()) + OUTSIDE_SECONDS * slower,
         yardstick_seconds=yardstick_seconds,
+        cpu_seconds=CPU_SECONDS * slower,
+        yardstick_cpu_seconds=0.3,
     )
 
 
@@ -91,6 +94,10 @@ def a_session(
             at=at + timedelta(minutes=number),
             yardstick_seconds=0.1 * machine_slower * float(random.lognormal(0.0, noise / 4)),
         )
-        return replace(run, wall_seconds=sum(s.seconds for s in run.stages.values()) + OUTSIDE_SECONDS * whole)
+        return replace(
+            run,
+            wall_seconds=sum(s.seconds for s in run.stages.values()) + OUTSIDE_SECONDS * whole,
+            yardstick_cpu_seconds=0.3 * machine_slower,
+        )
 
     return [one(number) for number in range(repeats)]

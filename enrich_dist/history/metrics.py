@@ -14,7 +14,7 @@ TIME_LIMIT: Final = 1.10
 """Times the baseline from which a time is a regression."""
 MEMORY_LIMIT: Final = 1.20
 """Times the baseline from which a peak of memory is a regression."""
-SECONDS, BYTES = "seconds", "bytes"
+SECONDS, BYTES, YARDSTICKS = "seconds", "bytes", "yardsticks"
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Metric:
     """Stable, with its unit."""
     title: str
     unit: str
-    """``SECONDS``, ``BYTES``, ``records/s`` or ``share``."""
+    """``SECONDS``, ``BYTES``, ``YARDSTICKS``, ``records/s`` or ``share``."""
     value: Callable[[RunRecord], float | None]
     """The figure; None where the record has none."""
     larger_is_worse: bool = True
@@ -42,6 +42,8 @@ class Metric:
             return f"{value / 1e6:,.0f} MB"
         if self.unit == SECONDS:
             return f"{value:,.2f} s"
+        if self.unit == YARDSTICKS:
+            return f"{value:,.1f}"
         return f"{value:,.0f}/s" if self.unit == "records/s" else f"{100 * value:.2f} %"
 
 
@@ -60,6 +62,13 @@ def driver_peak_bytes(record: RunRecord) -> float | None:
     return max((float(stage.peak_memory_bytes) for stage in record.stages.values()), default=None)
 
 
+def cpu_yardsticks(record: RunRecord) -> float | None:
+    """CPU seconds of the whole command over those of the CPU yardstick; None where either was not measured."""
+    if not record.cpu_seconds or not record.yardstick_cpu_seconds:
+        return None
+    return record.cpu_seconds / record.yardstick_cpu_seconds
+
+
 def _stage_seconds(step: str, record: RunRecord) -> float | None:
     return record.stages[step].seconds if step in record.stages else None
 
@@ -69,6 +78,8 @@ METRICS: Final = (
         "wall_seconds", "whole command", SECONDS, lambda record: record.wall_seconds, limit=TIME_LIMIT, headline=True
     ),
     Metric("total_seconds", "all steps", SECONDS, total_seconds, limit=TIME_LIMIT, headline=True),
+    # Not a headline: where a machine cannot count it, the others tell all the same.
+    Metric("cpu_yardsticks", "CPU, in yardsticks", YARDSTICKS, cpu_yardsticks, limit=TIME_LIMIT),
     *(
         Metric(
             f"{step}_seconds",

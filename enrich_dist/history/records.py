@@ -133,6 +133,10 @@ class RunRecord:
     """The whole command, from before its first import to its end; only ``bench run`` sees it."""
     yardstick_seconds: Measure | None = None
     """How fast the machine was just before the run (``yardstick``); only from ``bench run``."""
+    cpu_seconds: Measure | None = None
+    """Of all processes of the whole command (``tree``); only from ``bench run``."""
+    yardstick_cpu_seconds: Measure | None = None
+    """CPU seconds of ``yardstick.CpuYardstick``, mean of before and after the run; only from ``bench run``."""
 
     @property
     def computed_everything(self) -> bool:

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from enrich_dist.history.compare import Comparison, MetricComparison, Verdict
-from enrich_dist.history.metrics import BYTES, SECONDS, Metric
+from enrich_dist.history.metrics import BYTES, SECONDS, YARDSTICKS, Metric
 from enrich_dist.history.records import RunRecord
 from enrich_dist.history.trend import Direction, History, Trend
 from enrich_dist.observe.report import markdown_table
@@ -209,6 +209,8 @@ def _delta(metric: Metric, delta: float) -> str:
         return f"{delta / 1e6:+,.1f} MB"
     if metric.unit == SECONDS:
         return f"{delta:+,.2f} s"
+    if metric.unit == YARDSTICKS:
+        return f"{delta:+,.1f}"
     return f"{delta:+,.0f}/s" if metric.unit == "records/s" else f"{100 * delta:+.2f} points"
 
 

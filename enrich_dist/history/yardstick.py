@@ -1,4 +1,4 @@
-"""A fixed piece of work whose time tells how fast the machine is at this moment.
+"""Fixed pieces of work whose time tells how fast the machine is at this moment: in wall seconds, and in CPU seconds.
 
 Covers what repeats within one session cannot tell: that the whole machine was slower in one session than in another,
 because its neighbours were busy or its clock was lowered. Does not cover disks.
@@ -17,6 +17,8 @@ from enrich_dist.history.machine import usable_cores
 _VALUES = 1_000_000
 _SHOTS = 7
 _MOST_CORES = 8
+_SORTED, _COUNTED, _GATHERED = 1_500_000, 120_000, 1_500_000
+_SPREAD = 4_000_000  # values of 8 bytes: more than a core's own cache holds
 
 
 def yardstick_seconds() -> float:
@@ -35,3 +37,25 @@ def yardstick_seconds() -> float:
 
         shot()  # the first one waits for threads and memory
         return round(statistics.median(shot() for _ in range(_SHOTS)), 6)
+
+
+class CpuYardstick:
+    """A fixed piece of work of the kinds that a run is made of: sorting numbers, reading memory here and there, and
+    Python's own counting. Some 0.3 CPU seconds a time."""
+
+    def __init__(self) -> None:
+        random = np.random.default_rng(0)
+        self._values = random.random(_SORTED)
+        self._memory = np.arange(_SPREAD)
+        self._places = random.integers(0, _SPREAD, _GATHERED)
+
+    def seconds(self) -> float:
+        """CPU seconds of this process for the work, now."""
+        started = time.process_time()
+        np.sort(self._values)
+        self._memory[self._places].sum()
+        counts: dict[str, int] = {}
+        for number in range(_COUNTED):
+            name = str(number * 2_654_435_761 % 65_536)
+            counts[name] = counts.get(name, 0) + len(name)
+        return time.process_time() - started

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -31,8 +33,8 @@ from enrich_dist.history.archive import (
 from enrich_dist.history.machine import this_machine
 from enrich_dist.history.records import from_document, record_of_run, to_document
 from enrich_dist.history.revision import this_code
-from enrich_dist.history.session import run_session
-from enrich_dist.history.yardstick import yardstick_seconds
+from enrich_dist.history.session import Command, Finished, command_of, run_session
+from enrich_dist.history.yardstick import CpuYardstick, yardstick_seconds
 from enrich_dist.observe.events import Event, Notice, listening
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import PathSettings, Settings
@@ -259,14 +261,14 @@ def test_a_session_runs_each_time_from_nothing_and_shares_a_name(
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     work_dirs: set[str] = set()
 
-    def command(arguments: Sequence[str], environment: dict[str, str]) -> tuple[int, str]:
+    def command(arguments: Sequence[str], environment: dict[str, str]) -> Finished:
         texts = dict(text.split("=", 1) for text in arguments if "=" in text)
         assert "DAGSTER_HOME" not in environment
         assert texts["paths.checkpoints"] == "null"
         assert texts["chunk_size"] == "5"
         work_dirs.add(texts["paths.work_dir"])
         write_record(Path(texts["paths.benchmarks"]), a_run(f"run{len(work_dirs)}", session=None))
-        return 0, ""
+        return Finished(0, "", 2.0, 3.0)
 
     made = list(
         run_session(
@@ -283,7 +285,8 @@ def test_a_session_runs_each_time_from_nothing_and_shares_a_name(
     assert sorted(record.id for record in kept) == sorted(record.id for record in made) == ["run1", "run2", "run3"]
     assert len({record.session for record in kept}) == 1
     assert kept[0].session is not None
-    assert all(record.wall_seconds is not None and record.yardstick_seconds for record in kept)
+    assert all((record.wall_seconds, record.cpu_seconds) == (2.0, 3.0) for record in kept)
+    assert all(record.yardstick_seconds and record.yardstick_cpu_seconds for record in kept)
     assert len(work_dirs) == 3
     assert list((tmp_path / "scratch").iterdir()) == []
 
@@ -291,10 +294,13 @@ def test_a_session_runs_each_time_from_nothing_and_shares_a_name(
 def test_a_session_stops_at_a_run_that_fails_with_its_last_words(tmp_path: Path) -> None:
     places = {"scratch": tmp_path / "scratch", "archive": tmp_path / "archive"}
 
+    def ended(code: int) -> Command:
+        return lambda *_: Finished(code, "the last words", 1.0, None)
+
     with pytest.raises(BenchmarkError, match=r"exit code 1(.|\n)*the last words"):
-        list(run_session(config=None, overrides=[], repeats=2, command=lambda *_: (1, "the last words"), **places))
+        list(run_session(config=None, overrides=[], repeats=2, command=ended(1), **places))
     with pytest.raises(BenchmarkError, match="left no record"):
-        list(run_session(config=None, overrides=[], repeats=2, command=lambda *_: (0, ""), **places))
+        list(run_session(config=None, overrides=[], repeats=2, command=ended(0), **places))
 
     assert list((tmp_path / "scratch").iterdir()) == []
 
@@ -314,3 +320,22 @@ def test_the_job_appends_its_record_when_it_ends(monkeypatch: pytest.MonkeyPatch
         assert appended == []
 
     assert len(appended) == 1
+
+
+def test_cpu_seconds_are_those_of_all_that_a_command_started_also_of_what_outlived_it() -> None:
+    burn = "import time\nwhile time.process_time() < 0.5: pass"
+    both = (
+        "import subprocess, sys; print('told', flush=True)\n"
+        f"subprocess.Popen([sys.executable, '-c', {burn!r}], start_new_session=True)\n"
+        f"subprocess.run([sys.executable, '-c', {burn!r}])\nsys.exit(3)"
+    )
+
+    done = command_of([sys.executable, "-c"])([both], dict(os.environ))
+
+    assert (done.code, done.output) == (3, "told\n")
+    assert done.cpu_seconds is not None
+    assert 1.0 <= done.cpu_seconds < 3.0
+
+
+def test_the_cpu_yardstick_is_short_and_positive() -> None:
+    assert 0 < CpuYardstick().seconds() < 30

@@ -1,0 +1,287 @@
+"""Is the code slower, or does it take more memory, than when the baseline was recorded? In minutes, on any machine.
+
+    python -m scripts.ci_benchmark             measure, compare with the baseline; exit code 4 on a regression
+    python -m scripts.ci_benchmark --record    measure several times over and make that the baseline
+
+The bundled sample goes through every step in as many processes at once as the machine has cores (two at most), so that
+each core is always busy, whoever else works. CPU seconds are counted, and divided by those of a fixed piece of work
+done just before and after each step: both a slower machine and a busy one change the ratio far less than the seconds.
+Beside that, the whole command is run for its CPU seconds and the peaks of its memory. A regression is measured again
+before it is believed. Does not tell what small changes cost: that is for ``enrich-dist bench`` on a quiet machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from distributed import Client
+from rich.console import Console
+from rich.table import Table
+
+from enrich_dist.errors import EXIT_PUBLISHED, EXIT_REGRESSION, BenchmarkError
+from enrich_dist.farm.worker import run_chunk
+from enrich_dist.history.compare import Shift, shift
+from enrich_dist.history.machine import Machine, this_machine, usable_cores
+from enrich_dist.history.metrics import cpu_yardsticks, driver_peak_bytes, worker_peak_bytes
+from enrich_dist.history.revision import this_code
+from enrich_dist.history.session import run_session
+from enrich_dist.history.yardstick import CpuYardstick
+from enrich_dist.pipeline import Pipeline
+from enrich_dist.settings import load_settings
+from enrich_dist.store.files import read_json, write_json
+
+ROOT = Path(__file__).resolve().parents[1]
+BASELINE = ROOT / "reports" / "benchmarks" / "ci-baseline.json"
+CONFIG = ROOT / "config" / "sample.yaml"
+
+TIME_LIMITS: Final = {"all steps": 1.20, "whole command": 1.25}
+"""Times the baseline from which a ratio to the yardstick is a regression; another step's is ``STEP_LIMIT``."""
+STEP_LIMIT: Final = 1.30
+MEMORY_LIMIT: Final = 1.20
+FALSE_ALARM: Final = 0.01
+"""Chance, at most, that repeats of the same code on a machine of one mood differ so."""
+_STEPS = ("awards", "companies", "chunks", "matching", "reduce")
+_MEMORY = ("peak per worker", "peak of the driver")
+_MOST_PROCESSES = 2
+
+Session = dict[str, list[float]]
+"""Values of one measurement by figure: ratios to the yardstick, and bytes."""
+
+
+def main() -> None:
+    """Measure and compare, or record."""
+    options = _options()
+    console = Console(soft_wrap=True, highlight=False)
+    if options.process:
+        json.dump(measure_steps(options.repeats, plant=options.plant), sys.stdout)
+        return
+    started = time.perf_counter()
+    if options.record:
+        sessions = [_measure(console, options, number) for number in range(1, options.sessions + 1)]
+        write_json(options.baseline, baseline_document(sessions))
+        console.print(f"Baseline of {len(sessions)} measurements in {options.baseline}")
+        return
+    baseline = read_baseline(options.baseline)
+    found = compare(baseline, _measure(console, options, 1))
+    if any(item["regression"] for item in found.values()):
+        console.print("Slower, or more memory, than the limit allows. It is measured again before it is believed.")
+        again = compare(baseline, _measure(console, options, 2))
+        for name, item in again.items():
+            item["regression"] = item["regression"] and found[name]["regression"]
+        found = again
+    _print(console, baseline, found)
+    console.print(f"{time.perf_counter() - started:.0f} seconds in all")
+    if options.output:
+        write_json(options.output, {"figures": found, **_surroundings()})
+    sys.exit(EXIT_REGRESSION if any(item["regression"] for item in found.values()) else EXIT_PUBLISHED)
+
+
+def measure_steps(repeats: int, *, plant: float = 1.0) -> Session:
+    """The sample through every step in this process, ``repeats`` times and once before to warm up: CPU seconds of each
+    step over those of the yardstick around it. ``plant``: matching takes so many times the CPU it needs."""
+    yardstick = CpuYardstick()
+    found: Session = {name: [] for name in (*_STEPS, "all steps")}
+    for number in range(repeats + 1):
+        with tempfile.TemporaryDirectory(prefix="ci-benchmark-") as folder:
+            ratios, seconds, units = {}, 0.0, []
+            speed = yardstick.seconds()
+            for name, step in _steps_of(Path(folder), plant).items():
+                began = time.process_time()
+                step()
+                taken = time.process_time() - began
+                speed, before = yardstick.seconds(), speed
+                unit = (speed + before) / 2
+                ratios[name] = taken / unit
+                seconds += taken
+                units.append(unit)
+        if number:
+            ratios["all steps"] = seconds / statistics.mean(units)
+            for name, ratio in ratios.items():
+                found[name].append(round(ratio, 4))
+    return found
+
+
+def measure_command(repeats: int) -> Session:
+    """The whole command on the sample: CPU seconds of all its processes over the yardstick's, and peaks of memory."""
+    found: Session = {"whole command": [], **{name: [] for name in _MEMORY}}
+    with tempfile.TemporaryDirectory(prefix="ci-benchmark-") as folder:
+        scratch, archive = Path(folder) / "scratch", Path(folder) / "records"
+        for record in run_session(config=CONFIG, overrides=[], scratch=scratch, archive=archive, repeats=repeats):
+            for name, value in (
+                ("whole command", cpu_yardsticks(record)),
+                ("peak per worker", worker_peak_bytes(record)),
+                ("peak of the driver", driver_peak_bytes(record)),
+            ):
+                if value is None:
+                    raise BenchmarkError(f"The run's {name} could not be measured.", remedy="Measure on Linux.")
+                found[name].append(round(value, 4))
+    return found
+
+
+def baseline_document(sessions: Sequence[Session]) -> dict[str, Any]:
+    """What is kept as the baseline: all values, by figure and measurement."""
+    return {"sessions": list(sessions), **_surroundings()}
+
+
+def read_baseline(path: Path) -> dict[str, Any]:
+    """The baseline in a file.
+
+    Raises ``BenchmarkError`` where there is none.
+    """
+    try:
+        return read_json(path)
+    except FileNotFoundError as error:
+        raise BenchmarkError(
+            f"There is no baseline {path}.", remedy="Record it: python -m scripts.ci_benchmark --record"
+        ) from error
+
+
+def compare(baseline: Mapping[str, Any], session: Session) -> dict[str, dict[str, Any]]:
+    """Each figure beside the baseline: medians, the factor between them, its limit, the spread of the baseline's own
+    measurements, and whether it is a regression: at the limit or above, and by more than the repeats scatter."""
+    found = {}
+    for name, values in session.items():
+        sessions = [kept[name] for kept in baseline["sessions"]]
+        medians = [statistics.median(kept) for kept in sessions]
+        ratio = statistics.median(values) / statistics.median(medians)
+        moved = shift([value for kept in sessions for value in kept], values, FALSE_ALARM)
+        limit = limit_of(name)
+        found[name] = {
+            "baseline": statistics.median(medians),
+            "now": statistics.median(values),
+            "ratio": round(ratio, 4),
+            "limit": limit,
+            "baseline_spread": round(max(medians) / min(medians) - 1, 4),
+            "regression": ratio >= limit and _is_real(moved),
+        }
+    return found
+
+
+def limit_of(name: str) -> float:
+    """Times the baseline from which the figure is a regression."""
+    return MEMORY_LIMIT if name in _MEMORY else TIME_LIMITS.get(name, STEP_LIMIT)
+
+
+def _is_real(moved: Shift) -> bool:
+    # With too few repeats there is no interval, and the limit alone decides: memory hardly scatters.
+    return moved.low == 0 or moved.low > 1
+
+
+def slowed(step: Callable[[], object], factor: float) -> Callable[[], object]:
+    """The step, taking ``factor`` times the CPU that it needs."""
+
+    def slow() -> None:
+        began = time.process_time()
+        step()
+        until = time.process_time() + (factor - 1) * (time.process_time() - began)
+        while time.process_time() < until:
+            sum(range(1_000))
+
+    return slow
+
+
+def _steps_of(folder: Path, plant: float) -> dict[str, Callable[[], object]]:
+    pipeline = Pipeline(load_settings(CONFIG, [f"paths.work_dir={folder / 'work'}"], {}).settings, "ci")
+
+    def match() -> None:
+        for task in pipeline.tasks():
+            run_chunk(task, pipeline.matcher())
+
+    def reduce() -> None:
+        pipeline.farm_chunks(_no_cluster)  # finds all of them done
+        pipeline.enrich_awards()
+
+    steps = (
+        pipeline.ingest_awards,
+        pipeline.join_companies,
+        pipeline.partition_recipients,
+        slowed(match, plant),
+        reduce,
+    )
+    return dict(zip(_STEPS, steps, strict=True))
+
+
+def _no_cluster() -> Client:
+    raise BenchmarkError("A chunk has no checkpoint.")
+
+
+def _measure(console: Console, options: argparse.Namespace, number: int) -> Session:
+    """One measurement: the steps in several processes at once, then the command."""
+    began = time.perf_counter()
+    arguments = ["--process", "--repeats", str(options.repeats), "--plant", str(options.plant)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "scripts.ci_benchmark", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(min(usable_cores(), _MOST_PROCESSES))
+    ]
+    outputs = [process.communicate()[0] for process in processes]
+    if any(process.returncode for process in processes):
+        raise BenchmarkError("A process that measures the steps failed; its last words are above.")
+    found: Session = {}
+    for name in (*_STEPS, "all steps"):
+        found[name] = [value for output in outputs for value in json.loads(output)[name]]
+    found |= measure_command(options.commands)
+    console.print(f"Measurement {number}: {time.perf_counter() - began:.0f} seconds")
+    return found
+
+
+def _print(console: Console, baseline: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for title in ("figure", "baseline", "now", "change", "limit", "scatter of the baseline", ""):
+        table.add_column(title, justify="left" if title in ("figure", "") else "right")
+    for name, item in found.items():
+        values = (
+            [f"{item[side] / 1e6:,.0f} MB" for side in ("baseline", "now")]
+            if name in _MEMORY
+            else [f"{item[side]:.2f}" for side in ("baseline", "now")]
+        )
+        shares = (item["ratio"] - 1, item["limit"] - 1)
+        cells = [*values, *(f"{100 * share:+.1f} %" for share in shares), f"{100 * item['baseline_spread']:.1f} %"]
+        table.add_row(name, *cells, "[bold red]regression[/]" if item["regression"] else "")
+    console.print(table)
+    console.print("Times are CPU seconds over those of a fixed piece of work, medians.")
+    recorded = Machine(**baseline["machine"])
+    if recorded != this_machine():
+        console.print(f"The baseline is of another machine ({recorded.line()}): ratios carry over, but not to a few %.")
+
+
+def _surroundings() -> dict[str, Any]:
+    code = this_code()
+    return {
+        "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": vars(this_machine()),
+        "code": {"version": code.version, "revision": code.revision, "modified": code.modified},
+        "load_average": round(os.getloadavg()[0], 2),
+    }
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--record", action="store_true", help="make this the baseline")
+    parser.add_argument("--sessions", type=int, default=5, help="measurements of a baseline [default: 5]")
+    parser.add_argument("--repeats", type=int, default=6, help="of the steps, in each process [default: 6]")
+    parser.add_argument("--commands", type=int, default=2, help="repeats of the whole command [default: 2]")
+    parser.add_argument("--baseline", type=Path, default=BASELINE, help="file of the baseline")
+    parser.add_argument("--output", type=Path, help="also write the comparison to this JSON file")
+    parser.add_argument("--plant", type=float, default=1.0, help="a trial: matching takes so many times its CPU")
+    parser.add_argument("--process", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except BenchmarkError as error:
+        sys.exit(f"Error: {error}")

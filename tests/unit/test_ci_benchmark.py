@@ -1,0 +1,96 @@
+"""The benchmark of CI: its judgement on measurements of known size, and real ones of a planted slowdown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from enrich_dist.errors import EXIT_REGRESSION, BenchmarkError
+from scripts import ci_benchmark
+from scripts.ci_benchmark import BASELINE, Session, baseline_document, compare, limit_of, measure_steps, read_baseline
+
+FIGURES = {"matching": 5.0, "all steps": 28.0, "whole command": 170.0, "peak per worker": 240e6}
+
+
+def a_session(random: np.random.Generator, noise: float, **factors: float) -> Session:
+    """Repeats that scatter by ``noise``, and the session as a whole by half of it."""
+
+    def values(name: str, value: float) -> list[float]:
+        whole = factors.get(name.replace(" ", "_"), 1.0) * float(random.lognormal(0.0, noise / 2))
+        return [value * whole * float(random.lognormal(0.0, noise)) for _ in range(2 if "command" in name else 10)]
+
+    return {name: values(name, value) for name, value in FIGURES.items()}
+
+
+def regressions(session: Session, baseline: list[Session]) -> set[str]:
+    return {name for name, item in compare(baseline_document(baseline), session).items() if item["regression"]}
+
+
+@pytest.mark.parametrize(
+    ("factors", "expected"),
+    [
+        ({}, set()),
+        ({"matching": 1.4}, {"matching"}),
+        ({"matching": 1.1, "all_steps": 1.05}, set()),
+        ({"all_steps": 1.4}, {"all steps"}),
+        ({"peak_per_worker": 1.25}, {"peak per worker"}),
+    ],
+)
+def test_what_reaches_its_limit_is_a_regression_and_noise_is_not(factors: dict[str, float], expected: set[str]) -> None:
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        baseline = [a_session(random, 0.04) for _ in range(5)]
+        # Memory hardly scatters.
+        session = a_session(random, 0.01 if "peak_per_worker" in factors else 0.04, **factors)
+
+        assert regressions(session, baseline) == expected
+
+
+def test_the_committed_baseline_knows_every_figure_and_names_no_host_or_path() -> None:
+    baseline = read_baseline(BASELINE)
+    found = compare(baseline, baseline["sessions"][0])
+
+    assert {"matching", "reduce", "all steps", "whole command", "peak per worker", "peak of the driver"} <= set(found)
+    assert not any(item["regression"] for item in found.values())
+    for name, item in found.items():
+        # Its own measurements scatter less than what would be called a regression.
+        assert item["baseline_spread"] < limit_of(name) - 1
+    assert "/" not in json.dumps({**baseline, "machine": "", "timestamp": ""})
+
+
+def test_a_missing_baseline_says_how_to_record_it(tmp_path: Path) -> None:
+    with pytest.raises(BenchmarkError, match="ci_benchmark --record"):
+        read_baseline(tmp_path / "none.json")
+
+
+def test_a_regression_is_believed_when_it_is_measured_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(0)
+    path = tmp_path / "baseline.json"
+    path.write_text(json.dumps(baseline_document([a_session(random, 0.01) for _ in range(3)])), "utf-8")
+
+    def ends_with(*slower: float) -> object:
+        waiting = [a_session(random, 0.01, matching=factor) for factor in slower]
+        monkeypatch.setattr(ci_benchmark, "_measure", lambda *_: waiting.pop(0))
+        monkeypatch.setattr("sys.argv", ["ci_benchmark", "--baseline", str(path)])
+        with pytest.raises(SystemExit) as ended:
+            ci_benchmark.main()
+        assert waiting == []
+        return ended.value.code
+
+    assert ends_with(1.0) == 0
+    assert ends_with(1.5, 1.0) == 0
+    assert ends_with(1.5, 1.5) == EXIT_REGRESSION
+    assert "regression" in capsys.readouterr().out
+
+
+def test_a_slowdown_planted_in_matching_is_measured_there_and_nowhere_else() -> None:
+    before, after = measure_steps(2), measure_steps(2, plant=2.5)
+
+    ratios = {name: float(np.median(after[name]) / np.median(before[name])) for name in before}
+    assert 1.8 < ratios["matching"] < 3.4
+    assert all(ratio < 1.6 for name, ratio in ratios.items() if name != "matching")
