@@ -5,6 +5,7 @@ The run is the known case on a real cluster, with a company whose name is markup
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -16,11 +17,13 @@ from distributed import Client
 from playwright.sync_api import Browser, ElementHandle, Page, Route
 
 from enrich_dist.observe.html.facts import gather
+from enrich_dist.observe.html.page import render_page
+from enrich_dist.observe.html.parts import MOST_ROWS
 from enrich_dist.observe.html.sections import all_sections
 from enrich_dist.store.rundir import RunDirectory
 from tests.browser.ui import browsing
 from tests.conftest import run_steps
-from tests.reporting import HOSTILE_NAME, hostile_settings
+from tests.reporting import HOSTILE_NAME, hostile_settings, of_thousands
 
 pytestmark = [pytest.mark.browser, pytest.mark.cluster]
 
@@ -94,6 +97,27 @@ def test_every_chart_is_drawn_without_a_network(report: Callable[..., Any], dire
     assert keys == expected
     assert {"methods", "by-agency", "by-state", "probabilities", "scores", "steps", "timeline", "memory"} <= set(keys)
     assert [key for key, count in zip(keys, marks, strict=True) if not count] == []
+
+
+def test_the_report_of_thousands_of_chunks_loads_at_once_and_draws_all(
+    browser: Browser, directory: RunDirectory, tmp_path: Path
+) -> None:
+    file = tmp_path / "many.html"
+    file.write_text(render_page(of_thousands(gather(directory))), "utf-8")
+    began = time.perf_counter()
+
+    with opened(browser, file, DESKTOP) as page:
+        loaded_seconds = time.perf_counter() - began
+        keys = [chart.get_attribute("data-chart") for chart in draw_all(page)]
+        drawn_seconds = time.perf_counter() - began
+        bars = page.locator("[data-chart=timeline] .point path").count()
+        rows = page.evaluate("Math.max(...Array.from(document.querySelectorAll('tbody'), (body) => body.rows.length))")
+
+    assert {"timeline", "memory", "memory-over-time"} <= set(keys)
+    assert bars == 4_500
+    assert rows <= MOST_ROWS
+    assert loaded_seconds < 10
+    assert drawn_seconds < 60
 
 
 def test_a_hostile_name_is_shown_as_it_is_and_does_nothing(report: Callable[..., Any]) -> None:

@@ -13,14 +13,16 @@ import pyarrow.parquet as pq
 import pytest
 from markupsafe import escape
 
+from enrich_dist import doctor
 from enrich_dist.errors import StateError
+from enrich_dist.farm.attempts import AttemptLedger, FailedAttempt, FailureKind
 from enrich_dist.observe import report
 from enrich_dist.observe.chunk_log import ChunkLog, read_chunk_log
 from enrich_dist.observe.events import AttemptTimes, Event, Notice, emit, listening
 from enrich_dist.observe.html import make_report, write_run_report
 from enrich_dist.observe.html.facts import RunFacts, gather
 from enrich_dist.observe.html.page import render_page
-from enrich_dist.observe.html.parts import Section
+from enrich_dist.observe.html.parts import MOST_ROWS, Section
 from enrich_dist.observe.html.sections import all_sections
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.result.reliability import Reliability, ReliabilityBin, measure_reliability
@@ -31,7 +33,7 @@ from enrich_dist.store.rundir import RunDirectory
 from tests.conftest import enrich_dist
 from tests.inprocess import run_in_process
 from tests.known import AWARDS, settings
-from tests.reporting import HOSTILE_NAME, hostile_run
+from tests.reporting import HOSTILE_NAME, hostile_run, of_thousands
 
 PLOTLY = "plotly.js v"
 
@@ -363,3 +365,42 @@ def test_the_command_reports_from_files_alone(known: Pipeline, tmp_path: Path) -
 def test_a_run_to_compare_with_that_is_not_there_is_told(known: Pipeline) -> None:
     with pytest.raises(StateError, match="No run's id begins with 'none'"):
         gather(known.directory, against="none")
+
+
+def test_failed_attempts_stand_with_what_happened_and_what_followed(known: Pipeline, facts: RunFacts) -> None:
+    chunk = doctor.examine(known.directory).chunks[1]
+    failed = FailedAttempt(
+        chunk.checkpoint_key, chunk.chunk_id, 2, FailureKind.OUT_OF_MEMORY, True, "The worker held <too> much.",
+        "It is matched in 2 parts.", "Traceback", "1", "host", 7, 1_000_000, 5.0,
+    )  # fmt: skip
+    ledger = AttemptLedger(known.directory.attempts)
+    ledger.add(failed)
+    try:
+        shown = sections_of(gather(known.directory))["trouble"]
+        page = render_page(gather(known.directory))
+    finally:
+        ledger.clear()
+
+    [table] = shown.tables
+    row = (str(chunk.chunk_id), "2", "out of memory", "1", "The worker held <too> much.", "It is matched in 2 parts.")
+    assert (table.caption, table.rows, table.folded) == ("Failed attempts", (row,), False)
+    assert "No attempt failed" not in " ".join(shown.text)
+    assert "The worker held &lt;too&gt; much." in page
+    assert sections_of(facts)["trouble"].tables == ()
+
+
+def test_the_page_of_thousands_of_chunks_stays_small_and_says_what_it_leaves_out(facts: RunFacts) -> None:
+    many = of_thousands(facts)
+
+    page = render_page(many)
+
+    assert len(page.encode("utf-8")) < 8_000_000
+    for section in all_sections(many):
+        for table in [*section.tables, *(table for _, table in section.charts if table is not None)]:
+            assert len(table.rows) <= MOST_ROWS, (section.key, table.caption)
+    captions = [table.caption for table in sections_of(many)["trouble"].tables]
+    assert captions == [
+        "Failed attempts (the first 500 of 1,500)",
+        "Chunks whose worker took fewer rows at a time, near its memory limit (the first 500 of 1,000)",
+        "Recipients that were set aside (the first 500 of 3,000)",
+    ]
