@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from distributed import Client
 
+from enrich_dist.runs.journal import read_runs
 from enrich_dist.store.files import file_digest, read_json, write_json
 from enrich_dist.store.rundir import RunDirectory
 from tests.conftest import REPOSITORY
@@ -77,6 +78,24 @@ def test_another_threshold_acts_and_touches_no_chunk(
     assert "no chunk was touched" in out
     # What is published stays until it is asked for.
     assert run.published()["Ambiguous Optics"]["match_status"] == "review"
+
+
+def test_each_rejudge_is_a_run_of_its_own_with_its_report(run: Reviewed, cli: CommandLine) -> None:
+    directory = run.pipeline.directory
+    before = len(read_runs(directory))
+
+    for accept, publish in (("0.5", []), ("0.6", ["--publish"])):
+        directory.html_report.unlink(missing_ok=True)
+        cli("rejudge", *publish, "--config", run.config, "--set", f"matching.accept_probability={accept}")
+        assert directory.html_report.exists()
+
+    *_, first, second = read_runs(directory)
+    assert len(read_runs(directory)) == before + 2
+    assert first.run_id != second.run_id
+    assert (first.status, second.status) == ("passed", "published")
+    assert "all chunks (judged anew)" in (first.reused, second.reused)
+    values = [{item.key: item.value for item in kept.settings} for kept in (first, second)]
+    assert [value["matching.accept_probability"] for value in values] == ["0.5", "0.6"]
 
 
 def test_the_settings_of_before_find_their_result_again(run: Reviewed, cli: CommandLine) -> None:

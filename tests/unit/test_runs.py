@@ -42,15 +42,21 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
         directory.record_settings(run_id, flatten(run.model_dump(mode="json")), origins)
 
     record(FIRST, settings, chunk_size="file some.yaml")
-    run_in_process(settings, FIRST).publish_awards()
+    first = run_in_process(settings, FIRST)
+    first.publish_awards()
+    first.finish()
     stricter = settings.model_copy(
         update={"matching": settings.matching.model_copy(update={"accept_probability": 0.995})}
     )
     record(SECOND, stricter)
-    Pipeline(stricter, SECOND).enrich_awards()
+    second = Pipeline(stricter, SECOND)
+    second.enrich_awards()
+    second.tell()
     other = known.settings(folder, inputs=_other_inputs(folder / "inputs", folder / "other"))
     record(THIRD, other)
-    run_in_process(other, THIRD).publish_awards()
+    third = run_in_process(other, THIRD)
+    third.publish_awards()
+    third.finish()
     return directory
 
 
@@ -236,11 +242,13 @@ def test_a_run_that_only_publishes_takes_nothing_from_what_is_kept(work: RunDire
     run = known.settings(tmp_path)
     directory = RunDirectory(run.paths.work_dir)
     directory.record_settings("judging", flatten(run.model_dump(mode="json")), {"chunk_size": "command line"})
-    run_in_process(run, "judging")
+    run_in_process(run, "judging").finish()
     [judged] = read_runs(directory)
     directory.record_settings("publishing", {"chunk_size": 3}, {})
 
-    Pipeline(run, "publishing").publish_awards()
+    publishing = Pipeline(run, "publishing")
+    publishing.publish_awards()
+    publishing.finish()
 
     [published] = read_runs(directory)
     assert (judged.status, published.status) == ("passed", "published")
