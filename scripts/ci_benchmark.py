@@ -45,7 +45,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BASELINE = ROOT / "reports" / "benchmarks" / "ci-baseline.json"
 CONFIG = ROOT / "config" / "sample.yaml"
 
-TIME_LIMITS: Final = {"all steps": 1.20, "whole command": 1.25}
+TIME_LIMITS: Final = {"all steps": 1.20, "whole command": 1.40}
 """Times the baseline from which a ratio to the yardstick is a regression; another step's is ``STEP_LIMIT``."""
 STEP_LIMIT: Final = 1.30
 MEMORY_LIMIT: Final = 1.20

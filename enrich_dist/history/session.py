@@ -26,7 +26,7 @@ DEFAULT_REPEATS = 7
 """As many as all figures of a comparison need to be told from chance (``compare.least_repeats``), and one to spare."""
 _COMMAND = (sys.executable, "-c", "from enrich_dist.cli.command import command; command()")
 _TOLD_LINES = 12
-_SHOTS = 3  # of the CPU yardstick, on either side of a run
+_SHOTS = 8  # of the CPU yardstick, on either side of a run; they scatter more than the run itself
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def test_15_percent_more_cpu_and_25_percent_more_memory_are_caught_and_a_rerun_i
 
     assert same.returncode == 0, same.stdout
     assert worse.returncode == EXIT_REGRESSION, worse.stdout
-    figures = json.loads(worse.stdout)["metrics"]
-    for name in ("cpu_yardsticks", "worker_peak_memory_bytes"):
-        assert figures[name]["verdict"] == "regression"
-    assert json.loads(same.stdout)["metrics"]["cpu_yardsticks"]["verdict"] != "regression"
+    found = {name for name, item in json.loads(worse.stdout)["metrics"].items() if item["verdict"] == "regression"}
+    assert "worker_peak_memory_bytes" in found
+    # Where it was planted. Whether the whole command's time can tell, too, depends on who else works on the machine.
+    assert {"chunk_matches_seconds", "farm_seconds"} <= found
