@@ -60,7 +60,7 @@ bench: $(STAMP)
 bench-quick: $(STAMP)
 	$(BIN)/python scripts/benchmark_enrichment.py --quick --output work/benchmarks
 
-# Is the code slower, or larger in memory, than the committed baseline? Ends with 4 on a regression. Some two minutes.
+# Is the code slower, or larger in memory, than the committed baseline? Ends with 4 on a regression.
 bench-ci: $(STAMP)
 	@mkdir -p work/benchmarks
 	$(BIN)/python -m scripts.ci_benchmark --output work/benchmarks/ci.json
