@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,38 +15,25 @@ from typing import Any
 import pyarrow as pa
 
 from enrich_dist.cluster.client import ClusterStart
-from enrich_dist.farm.budget import MatchMemory
 from enrich_dist.farm.worker import Matcher
 from enrich_dist.observe.events import Event, Notice, listening
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings, load_settings
 from enrich_dist.store.lock import locked
+from tests.delegating import Delegating
 
 HOLD = "hold"
 _PACE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
-class Paced:
+class Paced(Delegating):
     """Delegates to ``inner``, a little later; not at all while the file ``hold`` is in ``ledger``.
 
     Every call leaves a file there: the chunk's first source row, the process, and the time.
     """
 
-    inner: Matcher
     ledger: Path
-
-    def key(self) -> str:
-        """The key of the matcher that works: pace changes no result."""
-        return self.inner.key()
-
-    def memory(self, index_bytes: int) -> MatchMemory:
-        """As the matcher that works."""
-        return self.inner.memory(index_bytes)
-
-    def open_index(self, directory: Path) -> Any:
-        """As the matcher that works."""
-        return self.inner.open_index(directory)
 
     def match(self, index: Any, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:
         """Wait, then match."""
@@ -57,10 +43,6 @@ class Paced:
         while (self.ledger / HOLD).exists():
             time.sleep(0.05)
         return self.inner.match(index, recipients)
-
-    def join(self, parts: Sequence[tuple[pa.Table, pa.Table]]) -> tuple[pa.Table, pa.Table]:
-        """As the matcher that works."""
-        return self.inner.join(parts)
 
 
 class PacedPipeline(Pipeline):

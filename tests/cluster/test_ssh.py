@@ -13,11 +13,9 @@ import asyncssh
 import pytest
 from distributed import Client
 
-from enrich_dist.store.files import read_json
-from tests.cluster.hosts import Certificates, wait_until
-from tests.conftest import REPOSITORY, enrich_dist, free_port, run_steps
-from tests.known import settings, write_inputs
-from tests.published import published_bytes
+from tests.cluster.elsewhere import run_elsewhere
+from tests.cluster.hosts import wait_until
+from tests.conftest import REPOSITORY, free_port
 
 _SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin")
 pytestmark = [
@@ -72,39 +70,26 @@ PermitUserEnvironment yes
 
 
 def test_a_run_by_ssh_publishes_the_same_bytes(tmp_path: Path, server: Server, client: Client) -> None:
-    here = settings(tmp_path / "here")
-    run_steps(here, lambda: client)
-    awards, recipients = write_inputs(tmp_path / "inputs")
-    config = tmp_path / "ssh.yaml"
-    config.write_text(
+    there = run_elsewhere(
+        tmp_path,
+        client,
         f"""
-inputs: {{awards: {awards}, recipients: {recipients}}}
-paths: {{work_dir: {tmp_path / "there"}}}
-chunk_size: 10
-match_rate_threshold: 0.5
-memory_threshold_mb: 700
-cluster:
-  kind: ssh
-  start_timeout_seconds: 240
-  tls: {{{", ".join(f"{name}: {path}" for name, path in Certificates(tmp_path / "certs").settings().items())}}}
-  options:
-    hosts: [127.0.0.1, 127.0.0.1, 127.0.0.1]
-    connect_options:
-      port: {server.port}
-      username: {getpass.getuser()}
-      client_keys: [{server.client_key}]
-      known_hosts: {server.known_hosts}
-    scheduler_options: {{host: 127.0.0.1}}
-    worker_options: {{host: 127.0.0.1, local_directory: {tmp_path}}}
-""",
-        "utf-8",
+        kind: ssh
+        options:
+          hosts: [127.0.0.1, 127.0.0.1, 127.0.0.1]
+          connect_options:
+            port: {server.port}
+            username: {getpass.getuser()}
+            client_keys: [{server.client_key}]
+            known_hosts: {server.known_hosts}
+          scheduler_options: {{host: 127.0.0.1}}
+          worker_options: {{host: 127.0.0.1, local_directory: {tmp_path}}}
+        """,
     )
 
-    there = enrich_dist("run", "--config", config)
-
-    assert there.returncode == 0, there.stderr
-    assert published_bytes(tmp_path / "there") == published_bytes(here.paths.work_dir)
-    records = [read_json(path) for path in (tmp_path / "there" / "checkpoints").glob("[0-9a-f]*.json")]
+    assert there.ended.returncode == 0, there.ended.stderr
+    assert there.published() == there.expected
+    records = there.records()
     assert len(records) == 6
     assert {record["memory_limit_bytes"] for record in records} == {700_000_000}
     assert len({record["pid"] for record in records}) == 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,36 +10,22 @@ from typing import Any
 import pyarrow as pa
 from distributed import get_worker
 
-from enrich_dist.farm.budget import MatchMemory
-from enrich_dist.farm.worker import Matcher
 from enrich_dist.meter import resident_bytes
+from tests.delegating import Delegating
 
 _RESIDENT_AT_FIRST: list[int] = []
 
 
 @dataclass(frozen=True)
-class Hungry:
+class Hungry(Delegating):
     """Delegates to ``inner``, and holds memory while it matches: at first so much that a batch of ``full_rows`` rows
     brings its worker to 70 % of the limit, with fewer rows in proportion, and a fifth more from call to call.
 
     Every call leaves a file in ``ledger``, named by the number of rows.
     """
 
-    inner: Matcher
     ledger: Path
     full_rows: int
-
-    def key(self) -> str:
-        """The key of the matcher that works: hunger changes no result."""
-        return self.inner.key()
-
-    def memory(self, index_bytes: int) -> MatchMemory:
-        """As the matcher that works: nobody foresees hunger."""
-        return self.inner.memory(index_bytes)
-
-    def open_index(self, directory: Path) -> Any:
-        """As the matcher that works."""
-        return self.inner.open_index(directory)
 
     def match(self, index: Any, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:
         """Hold memory for longer than the nanny looks away, then match."""
@@ -55,7 +40,3 @@ class Hungry:
         time.sleep(0.3)
         del held
         return result
-
-    def join(self, parts: Sequence[tuple[pa.Table, pa.Table]]) -> tuple[pa.Table, pa.Table]:
-        """As the matcher that works."""
-        return self.inner.join(parts)

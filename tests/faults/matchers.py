@@ -9,19 +9,17 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from enrich_dist.farm.budget import MatchMemory
-from enrich_dist.farm.worker import Matcher
+from tests.delegating import Delegating
 
 
 @dataclass(frozen=True)
-class Harmful:
+class Harmful(Delegating):
     """Delegates to ``inner``; does ``harm`` in the first ``times`` calls on the chunk that holds ``victim_row``.
 
     "poison" raises for as long as that row is among those to match, "greed" takes memory for as long as more than
@@ -30,25 +28,12 @@ class Harmful:
     counted.
     """
 
-    inner: Matcher
     ledger: Path
     victim_row: int
     harm: str
     times: int = 1
     greedy_rows: int = 0
     pause_seconds: float = 0
-
-    def key(self) -> str:
-        """The key of the matcher that works: harm changes no result."""
-        return self.inner.key()
-
-    def memory(self, index_bytes: int) -> MatchMemory:
-        """As the matcher that works: nobody foresees harm."""
-        return self.inner.memory(index_bytes)
-
-    def open_index(self, directory: Path) -> Any:
-        """As the matcher that works."""
-        return self.inner.open_index(directory)
 
     def match(self, index: Any, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:
         """Harm, then match."""
@@ -86,7 +71,3 @@ class Harmful:
                         time.sleep(0.02)
         select.select([], [], [], self.pause_seconds)  # time.sleep fails under a clock that is made to jump
         return self.inner.match(index, recipients)
-
-    def join(self, parts: Sequence[tuple[pa.Table, pa.Table]]) -> tuple[pa.Table, pa.Table]:
-        """As the matcher that works."""
-        return self.inner.join(parts)
