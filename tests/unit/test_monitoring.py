@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.error
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,29 @@ def test_events_become_figures(figures: Figures, tmp_path: Path) -> None:
     assert value(found, "warnings_total") == 1
     assert listener.dask_addresses == ("127.0.0.1:2", "127.0.0.1:3")
     assert listener.step_under_way == "chunk_matches"
+
+
+def test_the_match_rate_to_be_expected_is_there_once_it_is_known(figures: Figures, tmp_path: Path) -> None:
+    listener = FiguresListener(figures, RunDirectory(tmp_path))
+
+    listener(progress(1))
+    before = exposed(figures)
+    listener(
+        replace(
+            progress(4),
+            projected_match_rate=0.66,
+            projected_match_rate_low=0.6,
+            projected_match_rate_high=0.72,
+            match_rate_threshold=0.7,
+        )
+    )
+    after = exposed(figures)
+
+    assert value(before, "progress_projected_match_rate", bound="estimate") is None
+    assert [value(after, "progress_projected_match_rate", bound=bound) for bound in ("low", "estimate", "high")] == [
+        0.6, 0.66, 0.72,
+    ]  # fmt: skip
+    assert value(after, "match_rate_threshold") == 0.7
 
 
 def test_only_a_finished_chunk_is_progress(figures: Figures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

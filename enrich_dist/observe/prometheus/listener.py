@@ -84,6 +84,16 @@ class FiguresListener:
             ("worker_threads", event.workers),
         ):
             self._figures.set(name, value)
+        projected = {
+            "estimate": event.projected_match_rate,
+            "low": event.projected_match_rate_low,
+            "high": event.projected_match_rate_high,
+        }
+        self._figures.replace(
+            "progress_projected_match_rate", {bound: rate for bound, rate in projected.items() if rate is not None}
+        )
+        if event.match_rate_threshold is not None:  # before the first verdict nobody else tells it
+            self._figures.set("match_rate_threshold", event.match_rate_threshold)
 
     def _show_workers(self, workers: tuple[WorkerSample, ...]) -> None:
         for name, values in (

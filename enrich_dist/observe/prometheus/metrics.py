@@ -78,10 +78,18 @@ METRICS: Final = (
     Metric("progress_chunks_resumed", "Of those, chunks that were finished before this run.", live=True),
     Metric("progress_records", "Recipients to be matched.", live=True),
     Metric("progress_records_done", "Recipients of finished chunks.", live=True),
-    Metric("progress_records_per_second", "Recipients matched per second so far; 0 before the first chunk.", live=True),
+    Metric(
+        "progress_records_per_second", "Recipients matched per second as it goes now; 0 before the first.", live=True
+    ),
     Metric("progress_remaining_seconds", "Estimate for what is left; absent before the first chunk.", live=True),
     Metric("progress_awards", "Valid awards.", live=True),
     Metric("progress_awards_matched", "Awards that would be accepted by the chunks finished so far.", live=True),
+    Metric(
+        "progress_projected_match_rate",
+        "Match rate to be expected at the end, with the ends of its 95 % interval; absent before a tenth of the work.",
+        ("bound",),
+        live=True,
+    ),
     Metric("worker_threads", "Threads of all workers that are there.", live=True),
     Metric("worker_memory_bytes", "Resident memory of the worker.", ("worker",), live=True),
     Metric("worker_memory_limit_bytes", "The worker's memory limit; 0 if it has none.", ("worker",), live=True),
