@@ -1,4 +1,5 @@
-"""DuckDB connections as this project opens them: bounded, private, and silent on the network."""
+"""DuckDB as this project uses it: connections that are bounded, private, and silent on the network; texts that are safe
+in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -55,3 +56,9 @@ def connect(
         raise
     finally:
         connection.close()
+
+
+def spreadsheet_text(text: str) -> str:
+    """SQL expression of a text for a file that people open in a spreadsheet: what that would take for a formula gets an
+    apostrophe."""
+    return f"case when regexp_matches({text}, '^[=+@\\t\\r-]') then '''' || {text} else {text} end"

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from enrich_dist import schema
-from enrich_dist.duck import DRIVER_MEMORY_MB, connect
+from enrich_dist.duck import DRIVER_MEMORY_MB, connect, spreadsheet_text
 from enrich_dist.errors import SourceError, StateError
 from enrich_dist.result import overrides, reduce, review_sheet
 from enrich_dist.result.build import ResultInputs, open_candidates, weigh_candidates
@@ -69,8 +69,10 @@ def export_sheet(directory: RunDirectory, inputs: ResultInputs, out: Path, *, li
             )
             select null::varchar as decision, null::varchar as other_recipient_id, company_key, recipient_id,
                    probability as match_probability, scored.match_weight, award_count,
-                   {_harmless("companies.name")} as company_name, {_harmless("scored.name")} as recipient_name,
-                   {_harmless(_COMPANY_PLACES)} as company_places, {_harmless(_RECIPIENT_PLACE)} as recipient_place,
+                   {spreadsheet_text("companies.name")} as company_name,
+                   {spreadsheet_text("scored.name")} as recipient_name,
+                   {spreadsheet_text(_COMPANY_PLACES)} as company_places,
+                   {spreadsheet_text(_RECIPIENT_PLACE)} as recipient_place,
                    {evidence_sql()} as evidence, array_to_string(ueis, '; ') as company_ueis, uei as recipient_uei
             from chosen join judged using (company_id) join scored using (company_id, source_row)
             join companies using (company_id)
@@ -157,11 +159,6 @@ _RECIPIENT_PLACE = _place(
     "scored.zip5",
     ", case when country_code not in ('US', 'USA') then country_code end",
 )
-
-
-def _harmless(text: str) -> str:
-    """SQL expression: what a spreadsheet would take for a formula gets an apostrophe; nobody reads it again."""
-    return f"case when regexp_matches({text}, '^[=+@\\t\\r-]') then '''' || {text} else {text} end"
 
 
 def _require_nothing_lost(connection: duckdb.DuckDBPyConnection, out: Path, stored: pa.Table) -> None:

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from enrich_dist.duck import DRIVER_MEMORY_MB, connect
+from enrich_dist.duck import DRIVER_MEMORY_MB, connect, spreadsheet_text
 from enrich_dist.errors import SettingsError
 from enrich_dist.store.files import atomic_path
 
@@ -206,9 +206,14 @@ def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, 
 
 
 def _write(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    texts = ("company", "award_title", "agency", "old_recipient_name", "new_recipient_name")
+    # Names are untrusted, and a CSV file is opened in a spreadsheet.
+    replaced = ", ".join(f"{spreadsheet_text(name)} as {name}" for name in texts)
+    columns = f"* replace ({replaced})" if path.suffix == ".csv" else "*"
     reader = connection.sql(
         f"""
-        select * from compared where change not in {UNCHANGED} order by list_position({list(KINDS)}, change), award_id
+        select {columns} from compared where change not in {UNCHANGED}
+        order by list_position({list(KINDS)}, change), award_id
         """
     ).to_arrow_reader()
     with atomic_path(path.absolute()) as temporary:

@@ -70,7 +70,7 @@ def _other_inputs(old: Path, new: Path) -> tuple[Path, Path]:
     lines = [line.replace("Spectral Dynamics Researh LLC", "Spectral Dynamics Research LLC") for line in lines]
     lines = [line.replace("77 Hill Road", "77 Hill Rd") for line in lines]
     newcomer = lines[-1].split(",")
-    newcomer[0], newcomer[1] = "Newcomer Networks", "a new one"
+    newcomer[0], newcomer[1] = "Newcomer Networks", "=a new one"
     lines.append(",".join(newcomer))
     (new / "awards.csv").write_text("\n".join(lines) + "\n", "utf-8")
     table = pq.read_table(old / "recipients.parquet")
@@ -165,6 +165,15 @@ def test_diff_tells_the_setting_and_the_awards_that_lost_their_match_by_it(runs:
     written = pyarrow.csv.read_csv(out)
     assert Counter(written["change"].to_pylist()) == {"lost": lost}
     assert set(written["old_status"].to_pylist()) == {"matched"}
+
+
+def test_a_title_that_a_spreadsheet_would_compute_is_a_text_in_the_csv_file(runs: Runs, tmp_path: Path) -> None:
+    out = tmp_path / "changes.csv"
+
+    runs("diff", FIRST, THIRD, "--awards", out)
+
+    titles = {row["company"]: row["award_title"] for row in pyarrow.csv.read_csv(out).to_pylist()}
+    assert titles["Newcomer Networks"] == "'=a new one"
 
 
 def test_diff_of_other_files_finds_awards_again_and_tells_each_kind(runs: Runs, tmp_path: Path) -> None:
