@@ -113,10 +113,7 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
     with ledger.attempt(task.checkpoint_key, task.attempt, _worker_address()), Meter() as meter:
         index_comes = task.index_digest not in _open_indexes
         index = _index(task, matcher)
-        if file_digest(task.chunk_path) != task.chunk_digest:
-            raise CorruptionError(
-                f"{task.chunk_path} is not the file that was planned.", remedy="Run again: the chunks are made anew."
-            )
+        _require_planned(task)
         pace = _pace(task)
         batch_rows = pace.rows
         results: list[tuple[pa.Table, pa.Table]] = []
@@ -166,6 +163,17 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
 async def run_aside(function: Callable[[], None]) -> None:
     """Run the function in a thread: a worker that imports for seconds must answer the scheduler meanwhile."""
     await asyncio.to_thread(function)
+
+
+def _require_planned(task: ChunkTask) -> None:
+    """Raise ``CorruptionError`` where the chunk's file is gone or another."""
+    try:
+        found = file_digest(task.chunk_path)
+    except FileNotFoundError:
+        found = "missing"
+    if found != task.chunk_digest:
+        what = "is missing" if found == "missing" else "is not the file that was planned"
+        raise CorruptionError(f"{task.chunk_path} {what}.", remedy="Run again: the chunks are made anew.")
 
 
 def _pace(task: ChunkTask) -> BatchPace:

@@ -240,19 +240,25 @@ def test_a_damaged_checkpoint_is_reported_and_only_its_chunk_is_computed_again(
     assert published_bytes(run.paths.work_dir) == undisturbed
 
 
+@pytest.mark.parametrize(
+    ("damaged", "told"), [(True, "is not the file that was planned"), (False, "is missing")], ids=["damaged", "missing"]
+)
 def test_a_damaged_chunk_is_never_matched_and_is_made_anew(
-    tmp_path: Path, client: Client, undisturbed: dict[str, str]
+    tmp_path: Path, client: Client, undisturbed: dict[str, str], damaged: bool, told: str
 ) -> None:
     run = settings(tmp_path)
     pipeline = Pipeline(run, "damaged")
     pipeline.ingest_awards()
     pipeline.join_companies()
     chunk = sorted(Path(pipeline.partition_recipients().paths["chunks"]).glob("0*.parquet"))[2]
-    data = bytearray(chunk.read_bytes())
-    data[len(data) // 2] ^= 1
-    chunk.write_bytes(data)
+    if damaged:
+        data = bytearray(chunk.read_bytes())
+        data[len(data) // 2] ^= 1
+        chunk.write_bytes(data)
+    else:
+        chunk.unlink()
 
-    with pytest.raises(FarmError, match=r"Chunk 2, .*000002\.parquet is not the file that was planned"):
+    with pytest.raises(FarmError, match=rf"Chunk 2, .*\(corruption\).*000002\.parquet {told}"):
         pipeline.farm_chunks(lambda: client)
     run_steps(run, lambda: client)
 
