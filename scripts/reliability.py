@@ -166,7 +166,7 @@ def seconds_of(command: list[str]) -> float:
     return round(time.monotonic() - started, 2)
 
 
-def overhead(folder: Path, chunks: int) -> dict[str, Any]:
+def overhead(folder: Path, chunks: int, passes: int) -> dict[str, Any]:
     """Seconds of the same chunks in this process, and farmed out to one worker by this driver; both warm.
 
     Each in turn, several times. The machine has other guests, and one pass is slower than the next by more than what is
@@ -184,7 +184,7 @@ def overhead(folder: Path, chunks: int) -> dict[str, Any]:
     rounds: list[tuple[float, float, float, float]] = []
     with open_client(pipeline.settings, folder / "dask") as client:
         client.submit(run_chunk, tasks[0], matcher, pure=False).result()
-        for _ in range(OVERHEAD_ROUNDS):
+        for _ in range(passes):
             forget(pipeline)
             started = time.monotonic()
             for task in tasks:
@@ -199,7 +199,7 @@ def overhead(folder: Path, chunks: int) -> dict[str, Any]:
     return {
         "chunks": len(tasks),
         "chunk_rows": OVERHEAD_CHUNK_ROWS,
-        "rounds": OVERHEAD_ROUNDS,
+        "rounds": passes,
         "one_process_seconds": round(statistics.median(alone for alone, *_ in rounds), 2),
         "farm_seconds": round(statistics.median(farmed for _, _, farmed, _ in rounds), 2),
         "overhead_share": round(statistics.median(shares), 4),
@@ -251,7 +251,7 @@ def measure(options: argparse.Namespace) -> None:
         for title, function in (
             ("recovery", recovery),
             ("resume", resume),
-            ("overhead", lambda folder: overhead(folder, options.overhead_chunks)),
+            ("overhead", lambda folder: overhead(folder, options.overhead_chunks, options.overhead_rounds)),
             ("many_chunks", lambda folder: many_chunks(folder, options.many_chunks)),
         ):
             if options.only and title not in options.only:
@@ -449,6 +449,7 @@ def main() -> None:
             )
         if command is measure:
             adding.add_argument("--overhead-chunks", type=int, default=OVERHEAD_CHUNKS)
+            adding.add_argument("--overhead-rounds", type=int, default=OVERHEAD_ROUNDS)
             adding.add_argument("--only", nargs="+", help="of these alone; the figures of the others stay")
             adding.add_argument("--many-chunks", type=int, default=MANY_CHUNKS)
     options = parser.parse_args()
