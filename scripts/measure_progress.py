@@ -23,7 +23,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -36,7 +36,7 @@ import pyarrow.parquet as pq
 
 from enrich_dist.bench.generate import write_awards, write_recipients
 from enrich_dist.cluster.client import open_client
-from enrich_dist.farm.budget import MatchMemory
+from enrich_dist.farm.delegating import DelegatingMatcher
 from enrich_dist.farm.worker import Matcher, run_aside
 from enrich_dist.matching.warm import warm_up
 from enrich_dist.observe.chunk_log import read_chunk_log
@@ -60,24 +60,11 @@ QUICK_STEADY = STEADY[:1]
 
 
 @dataclass(frozen=True)
-class Stretched:
+class Stretched(DelegatingMatcher):
     """Matches as ``inner``, and takes ``seconds`` for each chunk, give or take."""
 
-    inner: Matcher
     seconds: float
     scatter: float
-
-    def key(self) -> str:
-        """That of the matcher that works: time changes no result."""
-        return self.inner.key()
-
-    def memory(self, index_bytes: int) -> MatchMemory:
-        """As the matcher that works."""
-        return self.inner.memory(index_bytes)
-
-    def open_index(self, directory: Path) -> Any:
-        """As the matcher that works."""
-        return self.inner.open_index(directory)
 
     def match(self, index: Any, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:
         """Match, and wait for the rest of the time."""
@@ -86,10 +73,6 @@ class Stretched:
         wanted = random.Random(recipients["source_row"][0].as_py()).gammavariate(1 / self.scatter**2, self.scatter**2)
         time.sleep(max(0.0, wanted * self.seconds - (time.monotonic() - started)))
         return found
-
-    def join(self, parts: Sequence[tuple[pa.Table, pa.Table]]) -> tuple[pa.Table, pa.Table]:
-        """As the matcher that works."""
-        return self.inner.join(parts)
 
 
 class StretchedPipeline(Pipeline):

@@ -11,32 +11,20 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from enrich_dist.farm.budget import MatchMemory
-from enrich_dist.farm.worker import Matcher
+from enrich_dist.farm.delegating import DelegatingMatcher
 
 
 @dataclass(frozen=True)
-class Planted:
+class Planted(DelegatingMatcher):
     """Delegates to ``inner``; each call of ``match`` burns ``burn_seconds`` of CPU and holds ``hold_bytes``."""
 
-    inner: Matcher
     burn_seconds: float
     hold_bytes: int
-
-    def key(self) -> str:
-        return self.inner.key()
-
-    def memory(self, index_bytes: int) -> MatchMemory:
-        return self.inner.memory(index_bytes)
-
-    def open_index(self, directory: Path) -> Any:
-        return self.inner.open_index(directory)
 
     def match(self, index: Any, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:
         held = np.ones(self.hold_bytes, dtype=np.uint8)  # touched, so that it is resident
@@ -46,9 +34,6 @@ class Planted:
             sum(range(1_000))
         assert len(held) == self.hold_bytes
         return found
-
-    def join(self, parts: Any) -> tuple[pa.Table, pa.Table]:
-        return self.inner.join(parts)
 
 
 def main() -> None:

@@ -12,15 +12,13 @@ import os
 import random
 import signal
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from enrich_dist.farm.budget import MatchMemory
+from enrich_dist.farm.delegating import DelegatingMatcher
 from enrich_dist.store.files import text_digest
 
 if TYPE_CHECKING:
@@ -78,37 +76,24 @@ class Faults:
     def around(self, matcher: Matcher, key: str, attempt: int) -> Matcher:
         """The matcher for one attempt, which does what was drawn for it."""
         strike = self.strike(key, attempt)
-        return matcher if strike is None else _StruckMatcher(matcher, strike, attempt)
+        return matcher if strike is None else _StruckMatcher(matcher, [strike], attempt)
 
 
-class _StruckMatcher:
+@dataclass(frozen=True)
+class _StruckMatcher(DelegatingMatcher):
     """Matches as ``inner`` does, and is struck once: before or after its first ``match``."""
 
-    def __init__(self, inner: Matcher, strike: Strike, attempt: int) -> None:
-        self._inner = inner
-        self._strike: Strike | None = strike
-        self._attempt = attempt
-
-    def key(self) -> str:
-        return self._inner.key()
-
-    def memory(self, index_bytes: int) -> MatchMemory:
-        return self._inner.memory(index_bytes)
-
-    def open_index(self, directory: Path) -> Any:
-        return self._inner.open_index(directory)
+    pending: list[Strike]
+    attempt: int
 
     def match(self, index: Any, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:
-        strike, self._strike = self._strike, None
+        strike = self.pending.pop() if self.pending else None
         if strike and not strike.late:
             self._suffer(strike)
-        found = self._inner.match(index, recipients)
+        found = self.inner.match(index, recipients)
         if strike and strike.late:
             self._suffer(strike)
         return found
-
-    def join(self, parts: Sequence[tuple[pa.Table, pa.Table]]) -> tuple[pa.Table, pa.Table]:
-        return self._inner.join(parts)
 
     def _suffer(self, strike: Strike) -> None:
         match strike.kind:
@@ -117,10 +102,10 @@ class _StruckMatcher:
             case FaultKind.EXIT:
                 os._exit(_EXIT_CODE)
             case FaultKind.RAISE:
-                raise InjectedFaultError(f"injected into attempt {self._attempt}")
+                raise InjectedFaultError(f"injected into attempt {self.attempt}")
             case FaultKind.LACK_MEMORY:
-                raise MemoryError(f"injected into attempt {self._attempt}")
+                raise MemoryError(f"injected into attempt {self.attempt}")
             case FaultKind.FAIL_TO_READ:
-                raise OSError(errno.EIO, f"injected into attempt {self._attempt}")
+                raise OSError(errno.EIO, f"injected into attempt {self.attempt}")
             case FaultKind.WAIT:
                 time.sleep(strike.wait_seconds)

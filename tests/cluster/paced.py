@@ -15,19 +15,19 @@ from typing import Any
 import pyarrow as pa
 
 from enrich_dist.cluster.client import ClusterStart
+from enrich_dist.farm.delegating import DelegatingMatcher
 from enrich_dist.farm.worker import Matcher
 from enrich_dist.observe.events import Event, Notice, listening
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings, load_settings
 from enrich_dist.store.lock import locked
-from tests.delegating import Delegating
 
 HOLD = "hold"
 _PACE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
-class Paced(Delegating):
+class Paced(DelegatingMatcher):
     """Delegates to ``inner``, a little later; not at all while the file ``hold`` is in ``ledger``.
 
     Every call leaves a file there: the chunk's first source row, the process, and the time.

@@ -10,14 +10,14 @@ from typing import Any
 import pyarrow as pa
 from distributed import get_worker
 
+from enrich_dist.farm.delegating import DelegatingMatcher
 from enrich_dist.meter import resident_bytes
-from tests.delegating import Delegating
 
 _RESIDENT_AT_FIRST: list[int] = []
 
 
 @dataclass(frozen=True)
-class Hungry(Delegating):
+class Hungry(DelegatingMatcher):
     """Delegates to ``inner``, and holds memory while it matches: at first so much that a batch of ``full_rows`` rows
     brings its worker to 70 % of the limit, with fewer rows in proportion, and a fifth more from call to call.
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from tests.delegating import Delegating
+from enrich_dist.farm.delegating import DelegatingMatcher
 
 
 @dataclass(frozen=True)
-class Harmful(Delegating):
+class Harmful(DelegatingMatcher):
     """Delegates to ``inner``; does ``harm`` in the first ``times`` calls on the chunk that holds ``victim_row``.
 
     "poison" raises for as long as that row is among those to match, "greed" takes memory for as long as more than
