@@ -59,7 +59,7 @@ class FarmProgress:
     """Chunks of this run whose worker came near its memory limit and took smaller batches."""
     projected_match_rate: float | None = None
     """Share of the valid awards that will have an accepted match if the chunks that are left are like those that are
-    finished (``result.projection``); None until a tenth of the work is done."""
+    finished (``result.projection``); None until a tenth of the work is done, and when all of it is."""
     projected_match_rate_low: float | None = None
     """Lower end of its 95 % interval."""
     projected_match_rate_high: float | None = None

@@ -100,7 +100,8 @@ class FarmObserver:
         self._emit()
 
     def _emit(self) -> None:
-        projection = self._early.projection
+        # With nothing left to come the verdict is near, and an interval would only puzzle.
+        projection = self._early.projection if len(self._keys) < len(self._rows) else None
         emit(
             FarmProgress(
                 chunks_total=len(self._rows),

@@ -60,11 +60,13 @@ def test_it_is_said_early_once_and_right(tmp_path: Path, client: Client, inputs:
     assert done / CHUNKS == pytest.approx(0.1, abs=0.02)
     final = read_json(Path(pipeline.enrich_awards().paths["result"]) / "metrics.json")["match_rate"]
     assert 0.5 < final < 0.9
-    last = progress[-1]
+    last = [event for event in progress if event.chunks_done < event.chunks_total][-1]
     assert last.projected_match_rate_low is not None
     assert last.projected_match_rate_high is not None
     assert last.projected_match_rate_low <= final <= last.projected_match_rate_high < 0.9
     assert progress[0].projected_match_rate is None
+    assert progress[-1].chunks_done == CHUNKS
+    assert progress[-1].projected_match_rate is None, "nothing is left to come"
 
 
 def test_a_run_that_passes_hears_nothing_of_it(tmp_path: Path, client: Client, inputs: tuple[Path, Path]) -> None:
@@ -72,7 +74,7 @@ def test_a_run_that_passes_hears_nothing_of_it(tmp_path: Path, client: Client, i
 
     assert warnings_of(heard) == []
     assert pipeline.enrich_awards().numbers["match_rate"] > 0.6
-    assert heard[-1] != heard[0]
+    assert [event.chunks_done for event in heard if isinstance(event, FarmProgress)][-1] == CHUNKS
 
 
 def test_fail_fast_stops_then_and_the_chunks_are_kept(
