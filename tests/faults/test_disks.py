@@ -252,7 +252,9 @@ def test_what_was_told_to_be_finished_survives_a_power_cut(
     assert told >= finished
 
     with mounted(work, *loop):
-        assert not (work / "lost").exists(), "the power cut dropped nothing"
+        # Its name may stand in the journal that a worker's sync wrote in between; its bytes nobody synced.
+        lost = work / "lost"
+        assert not lost.exists() or lost.stat().st_size == 0, "the power cut dropped nothing"
         # Each step that had reported its end is whole, and so is every chunk of which the driver had been told.
         assert_whole(work)
         kept = finished_chunks(pipeline)
