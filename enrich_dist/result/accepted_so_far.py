@@ -120,5 +120,6 @@ def find_accepted(
 
 
 def _first_row(checkpoint: Path) -> int | None:
-    rows = pq.read_table(checkpoint, columns=["source_row"], use_threads=False)["source_row"].to_numpy()
+    with pq.ParquetFile(checkpoint) as file:
+        rows = file.read(columns=["source_row"], use_threads=False)["source_row"].to_numpy()
     return int(rows.min()) if len(rows) else None
