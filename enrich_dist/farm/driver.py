@@ -15,7 +15,6 @@ Knows tasks and checkpoints, not what is matched.
 from __future__ import annotations
 
 import statistics
-import threading
 import time
 import traceback
 from collections import Counter, deque
@@ -25,25 +24,23 @@ from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from distributed import CancelledError, Client, Future, KilledWorker
+from distributed import Client, Future, KilledWorker
 
-from enrich_dist.errors import CorruptionError, EnvironmentFailureError, FarmError, IndexMismatchError
+from enrich_dist.errors import EnvironmentFailureError, FarmError, IndexMismatchError
 from enrich_dist.farm.attempts import AttemptLedger, FailedAttempt, FailureKind, Marker
+from enrich_dist.farm.dismissals import Dismissals
 from enrich_dist.farm.failures import classify
+from enrich_dist.farm.flight import Flight
 from enrich_dist.farm.policy import RESUME, ChunkStory, Decision, FarmPolicy, decide
+from enrich_dist.farm.stuck import StuckWorkers
 from enrich_dist.farm.watch import WorkerWatch
 from enrich_dist.farm.worker import ChunkTask, Matcher, run_chunk
-from enrich_dist.observe.events import AttemptTimes, Notice, emit
-from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore
+from enrich_dist.observe.events import Notice, emit
+from enrich_dist.store.checkpoints import CheckpointRecord
 
 _IN_FLIGHT_PER_THREAD = 2
 _POLL_SECONDS = 1.0
 _IDLE_SECONDS = 0.1
-# A record is a few hundred bytes: a worker that does not hand it over by then has stopped.
-_RESULT_SECONDS = 5.0
-_RESTART_SECONDS = 60
-# A worker that stays paused with nothing under way there will not get better by itself.
-_PAUSED_RESTART_SECONDS = 30.0
 # Fewer finished chunks do not tell how long a chunk usually takes.
 _USUAL_CHUNKS = 3
 
@@ -62,15 +59,6 @@ class FarmOutcome:
     seconds: float = 0.0
 
 
-@dataclass
-class _Flight:
-    task: ChunkTask
-    submitted: float
-    begun: float | None = None
-    worker: str | None = None
-    done: float | None = None
-
-
 class Farm:
     """One run of many chunks on one client."""
 
@@ -80,18 +68,17 @@ class Farm:
         self._policy = policy
         self._ledger = ledger
         self._watch = WorkerWatch(client)
-        self._in_flight: dict[Future[Any], _Flight] = {}
+        self._dismissals = Dismissals(client)
+        self._in_flight: dict[Future[Any], Flight] = {}
+        self._stuck = StuckWorkers(
+            client, policy, ledger, self._watch, self._dismissals, self._in_flight, self._abandon
+        )
         self._done: SimpleQueue[Future[Any]] = SimpleQueue()
         self._pending: deque[ChunkTask] = deque()
         self._stories: dict[int, ChunkStory] = {}
         self._outcome = FarmOutcome()
         self._given_up: FarmError | None = None
-        self._ending: set[str] = set()
-        self._unfit: set[str] = set()
-        # By name: the chunks that were finished when the worker was restarted as it stayed paused.
-        self._paused_restarts: dict[str, int] = {}
         self._chunk_seconds: list[float] = []
-        self._looked_after = float("-inf")
 
     def run(
         self, tasks: Iterable[ChunkTask], *, on_chunk: ChunkListener, on_tick: Callable[[int], None]
@@ -115,7 +102,7 @@ class Farm:
                     on_chunk(task, record)
                 on_tick(self._watch.threads)
                 told = list(self._settled())
-                self._restart_stuck()
+                self._stuck.restart(len(self._outcome.records))
                 self._double_stragglers()
             for task, record in told:
                 on_chunk(task, record)
@@ -159,8 +146,7 @@ class Farm:
 
     def _look_at_workers(self) -> None:
         self._watch.look()
-        self._ending &= self._watch.present
-        self._unfit &= self._watch.present
+        self._dismissals.forget_gone(self._watch.present)
         if self._watch.unusable_seconds > self._policy.no_worker_seconds:
             raise self._no_capacity()
 
@@ -179,7 +165,7 @@ class Farm:
         most = self._watch.threads * _IN_FLIGHT_PER_THREAD
         while self._pending and self._given_up is None and len(self._in_flight) < most:
             task = self._pending.popleft()
-            self._submit(task, without=self._unfit)
+            self._submit(task, without=self._dismissals.unfit)
 
     def _submit(self, task: ChunkTask, *, without: set[str]) -> None:
         # A name of its own for every attempt: Dask must never answer with an earlier one.
@@ -195,7 +181,7 @@ class Farm:
             workers=workers or None,
             allow_other_workers=bool(workers),
         )
-        flight = self._in_flight[future] = _Flight(task, time.monotonic())
+        flight = self._in_flight[future] = Flight(task, time.monotonic())
 
         def done(ended: Future[Any]) -> None:
             flight.done = time.monotonic()
@@ -218,12 +204,12 @@ class Farm:
             if flight is None:  # let go of: another attempt at the same chunk finished first, or it hung
                 continue
             task = flight.task
-            record, error = _result(future, task)
+            record, error = flight.result(future)
             if record is not None:
                 # Not left to the garbage collector: what is wanted and lost with its worker is computed again.
                 future.release()
                 self._end_others(task)
-                _tell_times(flight, "finished", record.worker, record)
+                flight.tell_times("finished", record.worker, record)
                 self._outcome.records[task.checkpoint_key] = record
                 self._chunk_seconds.append(record.seconds)
                 if record.quarantined:
@@ -241,9 +227,9 @@ class Farm:
             self._tell_failed(flight, kind, marker)
             self._act(task, kind, error, marker, self._why(kind, error, marker))
 
-    def _tell_failed(self, flight: _Flight, kind: FailureKind, marker: Marker | None) -> None:
+    def _tell_failed(self, flight: Flight, kind: FailureKind, marker: Marker | None) -> None:
         seen = self._watch.last_seen(marker.worker) if marker else None
-        _tell_times(flight, str(kind), seen.name if seen else None)
+        flight.tell_times(str(kind), seen.name if seen else None)
 
     def _short_of_memory(self, error: BaseException, marker: Marker | None) -> bool:
         if not isinstance(error, KilledWorker):
@@ -259,9 +245,9 @@ class Farm:
         """
         if not self._outcome.records or error.worker is None:
             raise error
-        if error.worker not in self._unfit:
+        if error.worker not in self._dismissals.unfit:
             emit(Notice(f"Worker {error.worker} takes no more work: {error}", warning=True))
-            self._end(error.worker, self._client.retire_workers)
+            self._dismissals.retire(error.worker)
 
     def _end_others(self, task: ChunkTask) -> None:
         """Let go of other attempts at a finished chunk; what they still write is the same."""
@@ -338,67 +324,6 @@ class Farm:
         )
         self._ledger.clear_marker(task.checkpoint_key, task.attempt)
 
-    def _restart_stuck(self) -> None:
-        """Restart workers that hang, are silent, or are paused for good."""
-        now = time.monotonic()
-        if now - self._looked_after < _POLL_SECONDS:
-            return
-        self._looked_after = now
-        for flight in self._in_flight.values():
-            # By this clock: those of the workers may differ.
-            if flight.begun is None and (
-                marker := self._ledger.marker(flight.task.checkpoint_key, flight.task.attempt)
-            ):
-                flight.begun, flight.worker = now, marker.worker
-        self._restart_overdue(now)
-        self._restart_silent()
-        self._restart_paused()
-
-    def _restart_overdue(self, now: float) -> None:
-        timeout_seconds = self._policy.timeout_seconds
-        overdue = [
-            future
-            for future, flight in self._in_flight.items()
-            if now - (flight.submitted if flight.begun is None else flight.begun) > timeout_seconds
-        ]
-        if not overdue:
-            return
-        worker_of: dict[Any, str] = {}
-        with suppress(OSError):
-            worker_of = {key: address for address, keys in self._client.processing().items() for key in keys}
-        busy = {flight.worker for flight in self._in_flight.values()}
-        for future in overdue:
-            flight, address = self._in_flight[future], worker_of.get(future.key)
-            # Finished just now, waiting for a worker, or behind another chunk on one: its time has not begun.
-            if address is None or (flight.begun is None and address in busy | self._ending):
-                flight.submitted = now
-                continue
-            self._abandon(future, f"it ran over timeout_seconds ({timeout_seconds:g} s)")
-            self._end(address, self._restart)
-
-    def _restart_silent(self) -> None:
-        limit_seconds = self._policy.heartbeat_timeout_seconds
-        for address in sorted(self._watch.present):
-            if self._watch.silent_seconds(address) <= limit_seconds or address in self._ending:
-                continue
-            emit(Notice(f"Worker {address} has given no sign of life for {limit_seconds:g} s and is restarted.", True))
-            for future in [future for future, flight in self._in_flight.items() if flight.worker == address]:
-                self._abandon(future, f"its worker {address} gave no sign of life for {limit_seconds:g} s")
-            self._end(address, self._restart)
-
-    def _restart_paused(self) -> None:
-        busy = {flight.worker for flight in self._in_flight.values()}
-        for address, seconds in self._watch.paused_seconds().items():
-            if seconds < _PAUSED_RESTART_SECONDS or address in busy | self._ending:
-                continue
-            worker, finished = self._watch.last_seen(address), len(self._outcome.records)
-            # Once more only after a chunk has been finished: else its memory is too small for any.
-            if worker is None or self._paused_restarts.get(worker.name) == finished:
-                continue
-            self._paused_restarts[worker.name] = finished
-            emit(Notice(f"Worker {address} stays paused with nothing under way, and is restarted.", warning=True))
-            self._end(address, self._restart)
-
     def _abandon(self, future: Future[Any], why: str) -> None:
         flight = self._in_flight.pop(future)
         task = flight.task
@@ -406,24 +331,6 @@ class Farm:
         marker = self._ledger.marker(task.checkpoint_key, task.attempt)
         self._tell_failed(flight, FailureKind.HANG, marker)
         self._act(task, FailureKind.HANG, None, marker, why)
-
-    def _restart(self, addresses: list[str]) -> None:
-        # A running task cannot be stopped, only its process can; and without a nanny (ValueError) not even that.
-        self._client.restart_workers(addresses, timeout=_RESTART_SECONDS, raise_for_error=False)
-        self._unfit.difference_update(addresses)
-
-    def _end(self, address: str, how: Callable[[list[str]], Any]) -> None:
-        """End a worker without waiting for it: the others go on, and it gets no more work."""
-        self._ending.add(address)
-        self._unfit.add(address)
-
-        def end() -> None:
-            with suppress(
-                OSError, TimeoutError, KeyError, ValueError
-            ):  # it is gone, or the scheduler is: that is seen elsewhere
-                how([address])
-
-        threading.Thread(target=end, name=f"end-{address}", daemon=True).start()
 
     def _double_stragglers(self) -> None:
         """Give chunks that take far longer than usual to idle workers, too, when nothing else waits."""
@@ -435,7 +342,11 @@ class Farm:
         limit_seconds = max(self._policy.straggler_min_seconds, factor * usual_seconds)
         flights = list(self._in_flight.values())
         attempts = Counter(flight.task.chunk_id for flight in flights)
-        taken = {flight.worker for flight in flights if flight.worker} | self._unfit | set(self._watch.paused_seconds())
+        taken = (
+            {flight.worker for flight in flights if flight.worker}
+            | self._dismissals.unfit
+            | set(self._watch.paused_seconds())
+        )
         for flight in flights:
             if len(self._in_flight) >= self._watch.threads or not self._watch.present - taken:
                 return
@@ -450,46 +361,6 @@ class Farm:
             self._outcome.doubled += 1
             attempt = self._story(flight.task).next_attempt()
             self._submit(replace(flight.task, attempt=attempt), without=taken)
-
-
-def _tell_times(flight: _Flight, outcome: str, worker: str | None, record: CheckpointRecord | None = None) -> None:
-    """Tell when an attempt that has ended did what: for the timeline, which nothing else depends on."""
-    now = time.monotonic()
-    finished = now if flight.done is None else flight.done
-    # The worker's clock may be another: how long it took is certain, and so is when word of it came.
-    started = flight.begun if record is None else max(flight.submitted, finished - record.seconds)
-    emit(
-        AttemptTimes(
-            chunk_id=flight.task.chunk_id,
-            attempt=flight.task.attempt,
-            outcome=outcome,
-            worker=worker,
-            submitted_seconds=flight.submitted,
-            started_seconds=started,
-            finished_seconds=finished,
-            received_seconds=now,
-            peak_memory_bytes=None if record is None else record.peak_memory_bytes,
-        )
-    )
-
-
-def _result(future: Future[Any], task: ChunkTask) -> tuple[CheckpointRecord | None, BaseException | None]:
-    """What a future that is done brought: a record, or an error; neither where it was lost with the scheduler."""
-    if future.status != "finished":
-        return None, None if future.cancelled() else future.exception()
-    try:
-        record: CheckpointRecord = future.result(timeout=_RESULT_SECONDS)
-    except (KilledWorker, CancelledError, OSError):  # its worker went silent or was lost, with the record not fetched
-        return _kept(task)
-    return record, None
-
-
-def _kept(task: ChunkTask) -> tuple[CheckpointRecord | None, BaseException | None]:
-    """The record as the store has it, which is the truth about a chunk."""
-    try:
-        return CheckpointStore(task.checkpoint_location).read_record(task.checkpoint_key), None
-    except (FileNotFoundError, CorruptionError) as error:
-        return None, error
 
 
 def _set_aside(task: ChunkTask, record: CheckpointRecord) -> str:

@@ -148,7 +148,7 @@ def test_paused_workers_end_the_run_with_what_fills_them(tmp_path: Path) -> None
 def test_paused_workers_with_nothing_under_way_are_restarted(
     tmp_path: Path, undisturbed: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("enrich_dist.farm.driver._PAUSED_RESTART_SECONDS", 2.0)
+    monkeypatch.setattr("enrich_dist.farm.stuck._PAUSED_RESTART_SECONDS", 2.0)
     pipeline = prepare(tmp_path, "none", times=0, memory_threshold_mb=700)
     heard = Heard()
     with open_client(pipeline.settings, tmp_path / "dask") as own, listening(heard):
