@@ -185,9 +185,7 @@ def record_of_run(directory: RunDirectory, settings: Settings, run_id: str, *, n
     # A run may take over steps of an earlier one (Dagster can launch a part of the job); sizes are then those.
     latest = directory.all_latest()
     farm = latest["chunk_matches"]
-    farm_seconds = float(farm.numbers["farm_seconds"]) if "chunk_matches" in steps else 0.0
-    resumed = int(farm.numbers["chunks_resumed"])
-    rows_computed = farm.rows if not resumed else 0
+    farmed = "chunk_matches" in steps
     return RunRecord(
         id=run_id.replace("-", "")[:12],
         timestamp=now.astimezone(UTC).isoformat(timespec="seconds"),
@@ -200,11 +198,11 @@ def record_of_run(directory: RunDirectory, settings: Settings, run_id: str, *, n
         stages={
             name: Stage(step.seconds, step.rows, step.peak_memory_bytes, step.reused) for name, step in steps.items()
         },
-        farm_seconds=farm_seconds,
-        records_per_second=round(rows_computed / farm_seconds, 1) if farm_seconds else 0.0,
+        farm_seconds=float(farm.numbers["farm_seconds"]) if farmed else 0.0,
+        records_per_second=float(farm.numbers["farm_records_per_second"]) if farmed else 0.0,
         match_rate=float(steps["enriched_awards"].numbers["match_rate"]),
         chunks=int(farm.numbers["chunks"]),
-        chunks_resumed=resumed,
+        chunks_resumed=int(farm.numbers["chunks_resumed"]),
         failed_attempts=int(farm.numbers["failed_attempts"]),
         worker_restarts=int(farm.numbers["worker_restarts"]),
         workers=_workers(directory),
