@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from enrich_dist.cli.options import Config, Overrides
-from enrich_dist.settings import Settings, load_settings, override_texts
+from enrich_dist.cli.options import Config, Overrides, print_overrides
+from enrich_dist.settings import load_settings, override_texts
 
 
 def run(
@@ -39,17 +39,17 @@ def run(
         ),
     ]
     loaded = load_settings(config, texts)
-    for key, value, origin in loaded.overrides():
-        console.print(f"setting {key} = {value} ({origin})", style="dim", markup=False, highlight=False)
+    print_overrides(console, loaded)
 
     # Before Dagster is imported and a cluster started: bad input is told at once.
     from enrich_dist.observe.events import listening
     from enrich_dist.observe.notify import failures_told, read_addresses
+    from enrich_dist.preflight import require
 
     if loaded.settings.notifications.urls_file is not None:
         read_addresses(loaded.settings.notifications.urls_file)
     with listening(TerminalListener(console, 0.0)), failures_told(loaded.settings):
-        _check(loaded.settings)
+        require(loaded.settings)
 
     from enrich_dist.cluster import forkserver
     from enrich_dist.errors import ProjectedToFailError, PublicationBlockedError
@@ -73,20 +73,3 @@ def run(
         print_summary(Console(), directory, published=False)
         raise
     print_summary(Console(), directory, published=True)
-
-
-def _check(settings: Settings) -> None:
-    """Raise what stands against the run, before anything is begun."""
-    from enrich_dist.preflight import check_memory
-    from enrich_dist.sources.inputs import check_inputs
-
-    check_inputs(settings.inputs)
-    check_memory(settings)
-    if settings.cluster.kind != "local":
-        from enrich_dist.cluster.kinds import check_cluster
-
-        check_cluster(settings)
-    if settings.paths.checkpoints is not None:
-        from enrich_dist.store.storage import open_storage
-
-        open_storage(settings.paths.checkpoints).check()
