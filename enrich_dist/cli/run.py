@@ -43,24 +43,18 @@ def run(
 
     # Before Dagster is imported and a cluster started: bad input is told at once.
     from enrich_dist.observe.events import listening
-    from enrich_dist.observe.notify import failures_told, read_addresses
-    from enrich_dist.preflight import require
+    from enrich_dist.start import admit, begin_workers
 
-    if loaded.settings.notifications.urls_file is not None:
-        read_addresses(loaded.settings.notifications.urls_file)
-    with listening(TerminalListener(console, 0.0)), failures_told(loaded.settings):
-        require(loaded.settings)
+    with listening(TerminalListener(console, 0.0)):
+        admit(loaded.settings)
 
-    from enrich_dist.cluster import forkserver
     from enrich_dist.errors import ProjectedToFailError, PublicationBlockedError
-    from enrich_dist.observe.status import all_chunks_finished
     from enrich_dist.observe.summary import print_summary
     from enrich_dist.store.rundir import RunDirectory
 
     settings = loaded.settings
     directory = RunDirectory(settings.paths.work_dir)
-    if settings.cluster.kind == "local" and not all_chunks_finished(directory):
-        forkserver.begin()  # it imports for the workers while this process imports Dagster
+    begin_workers(settings)
     try:
         with TerminalListener(console, settings.farm.progress_interval_seconds) as terminal, listening(terminal):
             terminal.note("Starting Dagster and the cluster")

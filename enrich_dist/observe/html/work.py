@@ -229,8 +229,6 @@ def settings(facts: RunFacts) -> Section:
     return Section(
         "settings",
         "Settings",
-        (
-            f"{len(overridden):,} of {len(rows):,} settings were overridden by a file, the environment or the command line.",
-        ),
+        (f"{len(overridden):,} of {len(rows):,} settings were overridden: file, environment or command line.",),
         tables=tuple(tables),
     )

@@ -1,8 +1,7 @@
-"""What can be refused before anything is read: inputs, memory, packages, certificates and places that settings name.
+"""What comes before a run is launched, whoever launches it: what it is refused for, and workers that import meanwhile.
 
-Covers what every run asks first (``require``), and the same told all at once (``examine``). Of memory it covers the
-least that any chunk and any index need; what those of a run need is told when they are known
-(``pipeline.Pipeline.farm_chunks``).
+Covers what can be told before anything is read or begun: inputs, memory, packages, certificates, and the places that
+settings name; one after the other (``admit``), and all at once (``examine``). Does not launch (``dagster_defs``).
 """
 
 from __future__ import annotations
@@ -13,10 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from enrich_dist.cluster.forkserver import as_started
 from enrich_dist.errors import EnrichError, SettingsError, SourceError
-from enrich_dist.farm.budget import project, require_fit
-from enrich_dist.matching.memory import match_memory
 from enrich_dist.settings import LoadedSettings, Settings
 from enrich_dist.settings.audit import DEFAULT
 from enrich_dist.settings.files import with_line
@@ -32,10 +28,24 @@ class Finding:
     warning: bool
 
 
-def require(settings: Settings) -> None:
-    """Raise the first thing that stands against a run with these settings, before anything is begun."""
-    for check in _REFUSED_AT_ONCE:
-        check(settings)
+def admit(settings: Settings) -> None:
+    """Raise the first thing that stands against a run with these settings; operators are told of it."""
+    from enrich_dist.observe.notify import failures_told
+
+    _check_addresses(settings)  # else nobody could be told of what follows
+    with failures_told(settings):
+        for check in _REFUSED_AT_ONCE:
+            check(settings)
+
+
+def begin_workers(settings: Settings) -> None:
+    """Have what local workers are forked from import what they need, while this process imports Dagster."""
+    from enrich_dist.cluster import forkserver
+    from enrich_dist.observe.status import all_chunks_finished
+    from enrich_dist.store.rundir import RunDirectory
+
+    if settings.cluster.kind == "local" and not all_chunks_finished(RunDirectory(settings.paths.work_dir)):
+        forkserver.begin()
 
 
 def examine(loaded: LoadedSettings) -> list[Finding]:
@@ -47,24 +57,22 @@ def examine(loaded: LoadedSettings) -> list[Finding]:
             check(settings)
         except EnrichError as error:
             # A file of settings may leave the inputs to the command line.
-            warning = check is check_given_inputs and isinstance(error, SettingsError)
+            warning = check is _check_inputs and isinstance(error, SettingsError)
             found.append(Finding(str(error), tuple(_places(loaded, error)), warning))
     return found + [Finding(text, tuple(_places_of(loaded, [key])), warning=True) for key, text in _risks(settings)]
 
 
-def check_given_inputs(settings: Settings) -> None:
+def _check_inputs(settings: Settings) -> None:
     """Raise ``SettingsError`` where an input is not set, ``SourceError`` where one cannot be used."""
     from enrich_dist.sources.inputs import check_inputs
 
     check_inputs(settings.inputs)
 
 
-def check_memory(settings: Settings) -> None:
-    """Raise ``BudgetError``, with the arithmetic, where not even the smallest batch fits without an index."""
-    rows = min(settings.chunk_size, settings.farm.min_part_rows)
-    memory = as_started(match_memory(index_bytes=0), local=settings.cluster.kind == "local")
-    least = project(memory, chunk_rows=rows, chunk_bytes=0, batch_rows=rows)
-    require_fit(least, settings.memory_threshold_mb)
+def _check_memory(settings: Settings) -> None:
+    from enrich_dist.least_memory import require_least_memory
+
+    require_least_memory(settings)
 
 
 def _check_cluster(settings: Settings) -> None:
@@ -105,8 +113,8 @@ def _check_directories(settings: Settings) -> None:
 
 
 _REFUSED_AT_ONCE: tuple[Callable[[Settings], None], ...] = (
-    check_given_inputs,
-    check_memory,
+    _check_inputs,
+    _check_memory,
     _check_cluster,
     _check_checkpoints,
 )

@@ -1,0 +1,20 @@
+"""What can be refused before anything is read: a ``memory_threshold_mb`` that no worker can work with.
+
+Covers the least that any chunk and any index need. What those of a run need is told when they are known
+(``pipeline.Pipeline.farm_chunks``).
+"""
+
+from __future__ import annotations
+
+from enrich_dist.cluster.forkserver import as_started
+from enrich_dist.farm.budget import project, require_fit
+from enrich_dist.matching.memory import match_memory
+from enrich_dist.settings import Settings
+
+
+def require_least_memory(settings: Settings) -> None:
+    """Raise ``BudgetError``, with the arithmetic, where not even the smallest batch fits without an index."""
+    rows = min(settings.chunk_size, settings.farm.min_part_rows)
+    memory = as_started(match_memory(index_bytes=0), local=settings.cluster.kind == "local")
+    least = project(memory, chunk_rows=rows, chunk_bytes=0, batch_rows=rows)
+    require_fit(least, settings.memory_threshold_mb)
