@@ -228,7 +228,7 @@ def crowd(folder: Path, companies: list[tuple[str, str]], recipient: str) -> tup
     return awards, recipients
 
 
-ALIKE = [(f"Quantum Widgets {letter * 2}", "NV") for letter in "ABCDEFGHJKNP"]
+ALIKE = [(f"Quantum Widgets {letter * 2}", "NV") for letter in "ABCDEFGHJNPQ"]  # KK would be a legal form
 
 
 def candidates(folder: Path, inputs: tuple[Path, Path], **matching: Any) -> int:
