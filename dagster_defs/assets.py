@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from dagster_defs.metadata import logged, materialized, run_totals
+from dagster_defs.metadata import logged, materialized, overrides_told, run_totals
 from dagster_defs.resources import DaskCluster, EnrichSettings
 
 GROUP = "enrichment"
@@ -57,7 +57,8 @@ def enriched_awards(context: dg.AssetExecutionContext, settings: EnrichSettings)
     The reduce of all checkpoints, with metrics and verdict; not yet published.
     """
     with logged(context, settings):
-        return materialized(settings.pipeline(context.run.run_id).enrich_awards())
+        result = materialized(settings.pipeline(context.run.run_id).enrich_awards())
+    return dg.MaterializeResult(metadata={**(result.metadata or {}), **overrides_told(settings)})
 
 
 @dg.asset(group_name=GROUP, kinds={"duckdb", "parquet"}, deps=[enriched_awards])

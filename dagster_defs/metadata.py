@@ -13,6 +13,7 @@ import dagster as dg
 from dagster_defs.resources import EnrichSettings
 from enrich_dist.observe.events import Event, FarmProgress, Notice, listening
 from enrich_dist.observe.intervals import ProgressIntervals
+from enrich_dist.observe.report import markdown_table
 from enrich_dist.store import rundir
 from enrich_dist.store.rundir import StepReport
 
@@ -33,17 +34,21 @@ def materialized(report: StepReport) -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(metadata=metadata)
 
 
+def overrides_told(settings: EnrichSettings) -> dict[str, dg.MetadataValue]:
+    """The settings of the run that were overridden, each with its origin."""
+    rows = [(item.key, item.value, item.origin) for item in settings.load().overrides()]
+    table = markdown_table(("setting", "value", "origin"), rows) if rows else "All settings are at their default."
+    return {"overridden_settings": dg.MetadataValue.md(table)}
+
+
 def _number(value: float) -> dg.MetadataValue:
     return dg.MetadataValue.int(value) if isinstance(value, int) else dg.MetadataValue.float(value)
 
 
 @contextmanager
 def logged(context: dg.AssetExecutionContext, settings: EnrichSettings) -> Iterator[None]:
-    """Log settings that were overridden and, during the body, notices and progress at the set interval."""
-    loaded = settings.load()
-    for key, value, origin in loaded.overrides():
-        context.log.info(f"setting {key} = {value} ({origin})")
-    intervals = ProgressIntervals(loaded.settings.farm.progress_interval_seconds)
+    """Log notices and, at the set interval, progress during the body."""
+    intervals = ProgressIntervals(settings.load().settings.farm.progress_interval_seconds)
 
     def listener(event: Event) -> None:
         if isinstance(event, Notice):

@@ -66,6 +66,9 @@ class EnrichSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
                 pipeline.directory.clear_leftovers()
                 settings = flatten(loaded.settings.model_dump(mode="json"))
                 pipeline.directory.record_settings(run_id, settings, loaded.origins)
+                if context.log is not None:
+                    for item in loaded.overrides():
+                        context.log.info(item.line)
                 yield self
                 # All steps are over, whoever launched the run.
                 with _warned(context):

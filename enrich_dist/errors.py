@@ -44,9 +44,21 @@ def _restore(kind: type[EnrichError], args: tuple[object, ...], state: dict[str,
 
 
 class SettingsError(EnrichError):
-    """A setting is unknown, malformed or out of range."""
+    """A setting is unknown, malformed or out of range.
+
+    ``parts`` are the single errors where several things are wrong, else the error itself.
+    """
 
     exit_code = EXIT_BAD_INPUT
+
+    def __init__(self, message: str, *, remedy: str | None = None, parts: tuple[SettingsError, ...] = ()) -> None:
+        super().__init__(message, remedy=remedy)
+        self._parts = parts
+
+    @property
+    def parts(self) -> tuple[SettingsError, ...]:
+        """Each thing that is wrong."""
+        return self._parts or (self,)
 
 
 class BudgetError(EnrichError):

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from enrich_dist.bench.generate import write_awards, write_common_names, write_recipients
-from enrich_dist.link import link
+from enrich_dist.linking import link
 from enrich_dist.matching import CandidateConfig
 from enrich_dist.matching.decisions import DecisionConfig
 from enrich_dist.store.files import write_json

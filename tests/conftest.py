@@ -20,6 +20,7 @@ from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings, flatten
 from tests import object_store
 from tests.known import injected_faults
+from tests.neutral import neutralise
 from tests.object_store import ObjectStore
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -40,6 +41,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         of_the_sample = "sample_runs" in getattr(item, "fixturenames", ())
         item.add_marker(pytest.mark.xdist_group("sample" if of_the_sample else str(item.path)))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--without-settings", action="store_true",
+        help="Take the effect from the setting that a test is marked with: the test must fail.",
+    )  # fmt: skip
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Without settings: a marked test once for each of its settings."""
+    if metafunc.config.getoption("without_settings"):
+        keys = [key for marker in metafunc.definition.iter_markers("setting") for key in marker.args]
+        metafunc.parametrize("_without_setting", keys, indirect=True, ids=[f"without:{key}" for key in keys])
+
+
+@pytest.fixture(autouse=True)
+def _without_setting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if key := getattr(request, "param", None):
+        neutralise(key, monkeypatch)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,22 +1,25 @@
-"""``enrich-dist config``: what the settings are and where each came from."""
+"""``enrich-dist config``: what the settings are, where each came from, what is wrong with them, and their schema."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from enrich_dist.cli.options import Config, Overrides
-from enrich_dist.settings import flatten, load_settings
+from enrich_dist.errors import EXIT_BAD_INPUT, SettingsError
+from enrich_dist.settings import load_settings
 
-app = typer.Typer(no_args_is_help=True, help="Settings: what they are and where they came from.")
+Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write it to this file instead.")]
 
-
-@app.callback()
-def _group() -> None:
-    """Keep ``show`` a command of its own while it is the only one."""
+app = typer.Typer(
+    no_args_is_help=True, help="Settings: what they are, where they came from, and whether they are valid."
+)
 
 
 @app.command()
@@ -26,9 +29,56 @@ def show(
     origin: Annotated[bool, typer.Option("--origin", help="Tell where each value came from.")] = False,
 ) -> None:
     """Print every setting with its value, as a run with the same options would use it."""
-    loaded = load_settings(config, overrides or [])
     table = Table("setting", "value", *(["origin"] if origin else []), box=None, pad_edge=False)
-    for key, value in sorted(flatten(loaded.settings.model_dump(mode="json")).items()):
-        text = "null" if value is None else str(value)
-        table.add_row(key, text, *([loaded.origins.get(key, "default")] if origin else []))
+    for item in load_settings(config, overrides or []).used():
+        table.add_row(item.key, escape(item.value), *([escape(item.origin)] if origin else []))
     Console(soft_wrap=True).print(table)
+
+
+@app.command()
+def validate(config: Config = None, overrides: Overrides = None) -> None:
+    """Tell all that is wrong with the settings, before any work; exit code 2 where a run would be refused.
+
+    Also looks at what they name: inputs, certificates, packages, directories, the place of the checkpoints.
+    """
+    console = Console(soft_wrap=True, highlight=False)
+    try:
+        loaded = load_settings(config, overrides or [])
+    except SettingsError as error:
+        for part in error.parts:
+            console.print(f"[bold red]error[/]    {escape(str(part))}")
+        raise typer.Exit(EXIT_BAD_INPUT) from None
+    from enrich_dist.start import examine
+
+    findings = examine(loaded)
+    for finding in findings:
+        mark = "[yellow]warning[/] " if finding.warning else "[bold red]error[/]   "
+        console.print(f"{mark} {escape(finding.message)}")
+        for place in finding.places:
+            console.print(f"         {escape(place)}", style="dim")
+    if not all(finding.warning for finding in findings):
+        raise typer.Exit(EXIT_BAD_INPUT)
+    console.print(f"Valid: {len(loaded.used())} settings, {len(loaded.overrides())} of them overridden.")
+
+
+@app.command()
+def schema(out: Out = None) -> None:
+    """Print the JSON Schema of settings files, for editors."""
+    from enrich_dist.settings.json_schema import settings_schema
+
+    _print(json.dumps(settings_schema(), indent=2, ensure_ascii=False) + "\n", out)
+
+
+@app.command()
+def reference(out: Out = None) -> None:
+    """Print the reference of all settings as Markdown: docs/reference/settings.md."""
+    from enrich_dist.settings.reference import render_reference
+
+    _print(render_reference(), out)
+
+
+def _print(text: str, out: Path | None) -> None:
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        out.write_text(text, "utf-8")

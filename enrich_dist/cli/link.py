@@ -33,7 +33,7 @@ def link(
     Columns: id, name and, where there are, address, city, state, zip, uei, duns, alternate_names.
     """
     matching = load_settings(config, overrides or []).settings.matching
-    from enrich_dist.link import link as link_tables
+    from enrich_dist.linking import link as link_tables
     from enrich_dist.observe.report import accuracy_sentence
 
     summary = link_tables(

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from enrich_dist.errors import SettingsError
+from enrich_dist.settings import LoadedSettings
 
 Config = Annotated[
     Path | None,
@@ -17,6 +19,12 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any setting, over environment and file; can be repeated."),
 ]
+
+
+def print_overrides(console: Console, loaded: LoadedSettings) -> None:
+    """The audit line of every setting that was overridden."""
+    for item in loaded.overrides():
+        console.print(item.line, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def column_maps(texts: list[str] | None) -> dict[str, str | None]:

@@ -32,7 +32,7 @@ def plan(
     from enrich_dist.observe.events import listening
     from enrich_dist.observe.planned import print_plan
     from enrich_dist.observe.terminal import TerminalListener, open_console
-    from enrich_dist.plan import make_plan
+    from enrich_dist.run_plan import make_plan
 
     with TerminalListener(open_console(), settings.farm.progress_interval_seconds) as terminal, listening(terminal):
         made = make_plan(settings, sample_rows)

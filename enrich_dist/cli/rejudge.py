@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from enrich_dist.cli.options import Config, Overrides
+from enrich_dist.cli.options import Config, Overrides, print_overrides
 from enrich_dist.errors import EXIT_BLOCKED
 from enrich_dist.settings import load_settings
 
@@ -26,9 +26,7 @@ def rejudge(
 ) -> None:
     """Reduce and judge the finished run anew: other thresholds, another gate, decisions of persons."""
     loaded = load_settings(config, overrides or [])
-    for key, value, origin in loaded.overrides():
-        text = f"setting {key} = {value} ({origin})"
-        Console(stderr=True, soft_wrap=True).print(text, style="dim", markup=False, highlight=False)
+    print_overrides(Console(stderr=True, soft_wrap=True), loaded)
     from enrich_dist.observe.summary import shown_path
     from enrich_dist.result.rejudge import rejudge as judge_anew
 

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from enrich_dist.cli.options import Config, Overrides
-from enrich_dist.settings import Settings, load_settings, override_texts
+from enrich_dist.cli.options import Config, Overrides, print_overrides
+from enrich_dist.settings import load_settings, override_texts
 
 
 def run(
@@ -39,28 +39,22 @@ def run(
         ),
     ]
     loaded = load_settings(config, texts)
-    for key, value, origin in loaded.overrides():
-        console.print(f"setting {key} = {value} ({origin})", style="dim", markup=False, highlight=False)
+    print_overrides(console, loaded)
 
     # Before Dagster is imported and a cluster started: bad input is told at once.
     from enrich_dist.observe.events import listening
-    from enrich_dist.observe.notify import failures_told, read_addresses
+    from enrich_dist.start import admit, begin_workers
 
-    if loaded.settings.notifications.urls_file is not None:
-        read_addresses(loaded.settings.notifications.urls_file)
-    with listening(TerminalListener(console, 0.0)), failures_told(loaded.settings):
-        _check(loaded.settings)
+    with listening(TerminalListener(console, 0.0)):
+        admit(loaded.settings)
 
-    from enrich_dist.cluster import forkserver
     from enrich_dist.errors import ProjectedToFailError, PublicationBlockedError
-    from enrich_dist.observe.status import all_chunks_finished
     from enrich_dist.observe.summary import print_summary
     from enrich_dist.store.rundir import RunDirectory
 
     settings = loaded.settings
     directory = RunDirectory(settings.paths.work_dir)
-    if settings.cluster.kind == "local" and not all_chunks_finished(directory):
-        forkserver.begin()  # it imports for the workers while this process imports Dagster
+    begin_workers(settings)
     try:
         with TerminalListener(console, settings.farm.progress_interval_seconds) as terminal, listening(terminal):
             terminal.note("Starting Dagster and the cluster")
@@ -73,20 +67,3 @@ def run(
         print_summary(Console(), directory, published=False)
         raise
     print_summary(Console(), directory, published=True)
-
-
-def _check(settings: Settings) -> None:
-    """Raise what stands against the run, before anything is begun."""
-    from enrich_dist.preflight import check_memory
-    from enrich_dist.sources.inputs import check_inputs
-
-    check_inputs(settings.inputs)
-    check_memory(settings)
-    if settings.cluster.kind != "local":
-        from enrich_dist.cluster.kinds import check_cluster
-
-        check_cluster(settings)
-    if settings.paths.checkpoints is not None:
-        from enrich_dist.store.storage import open_storage
-
-        open_storage(settings.paths.checkpoints).check()

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from enrich_dist.matching.blocks import Block
 from enrich_dist.observe.report import percent
-from enrich_dist.plan import RunPlan
+from enrich_dist.run_plan import RunPlan
 
 _WORD_COLUMNS = ("word", "where", "names with it", "lookups", "pairs")
 _NAME_COLUMNS = ("name", "companies", "recipients", "pairs")

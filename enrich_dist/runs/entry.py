@@ -16,7 +16,7 @@ from typing import Any
 from enrich_dist.errors import CorruptionError, StateError
 from enrich_dist.history.revision import this_code
 from enrich_dist.result.publish import CURRENT
-from enrich_dist.settings import Settings, flatten
+from enrich_dist.settings import UsedSetting, used_settings
 from enrich_dist.store.directories import open_unverified
 from enrich_dist.store.files import read_json
 from enrich_dist.store.rundir import RunDirectory, StepReport, run_totals
@@ -46,15 +46,6 @@ class InputFile:
     rows: int
     valid_rows: int
     blake3: str
-
-
-@dataclass(frozen=True)
-class UsedSetting:
-    """A setting of the run: dotted key, value as text, and where it came from."""
-
-    key: str
-    value: str
-    origin: str
 
 
 @dataclass(frozen=True)
@@ -116,9 +107,8 @@ class RunEntry:
 
     @property
     def changed_settings(self) -> tuple[UsedSetting, ...]:
-        """The settings that are not at the default of this version, wherever their value came from."""
-        defaults = {key: setting_text(value) for key, value in flatten(Settings().model_dump(mode="json")).items()}
-        return tuple(item for item in self.settings if defaults.get(item.key) != item.value)
+        """The settings that were overridden (``settings.audit``)."""
+        return tuple(item for item in self.settings if item.is_override)
 
     @property
     def memory_table(self) -> str | None:
@@ -202,11 +192,6 @@ def from_document(document: Mapping[str, Any]) -> RunEntry:
     return replace(entry, finished_seconds=float(entry.finished_seconds))
 
 
-def setting_text(value: Any) -> str:
-    """A setting's value as text."""
-    return "null" if value is None else str(value)
-
-
 def _input(step: StepReport, rows: str) -> InputFile:
     return InputFile(
         path=step.paths["source"],
@@ -221,9 +206,9 @@ def _settings(directory: RunDirectory, run_id: str) -> tuple[UsedSetting, ...]:
         document = read_json(directory.used_settings)
         if document["run_id"] != run_id:
             return ()
-        return tuple(
-            UsedSetting(key, setting_text(item["value"]), str(item["origin"]))
-            for key, item in sorted(document["settings"].items())
+        kept = document["settings"].items()
+        return used_settings(
+            {key: item["value"] for key, item in kept}, {key: str(item["origin"]) for key, item in kept}
         )
     except (FileNotFoundError, CorruptionError, KeyError, TypeError):
         return ()

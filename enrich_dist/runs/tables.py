@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from enrich_dist.observe.summary import shown_path, table_from_markdown
 from enrich_dist.observe.terminal import TITLES
 from enrich_dist.runs.awards import CHANGES, KINDS, AwardChanges
 from enrich_dist.runs.difference import InputChange, RunDifference
-from enrich_dist.runs.entry import RunEntry, UsedSetting, to_document
+from enrich_dist.runs.entry import RunEntry, to_document
 from enrich_dist.runs.figures import FIGURES, change, text
+from enrich_dist.settings import UsedSetting
 from enrich_dist.store.rundir import STEPS
 
 _STYLES = {"published": "green", "passed": "", "blocked": "red", "gained": "green", "lost": "red", "changed": "yellow"}
@@ -64,7 +66,7 @@ def run_document(run: RunEntry, current: str | None) -> dict[str, Any]:
         "numbers": run.numbers,
         "matched_by_method": run.matched_by_method,
         "reused": run.reused,
-        "changed_settings": [vars(item) for item in run.changed_settings],
+        "changed_settings": [asdict(item) for item in run.changed_settings],
         "is_published_now": run.release == current,
     }
 

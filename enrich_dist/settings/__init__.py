@@ -1,6 +1,8 @@
-"""The settings of a run: what there is to set (``tree``), and where each value comes from (``load``)."""
+"""The settings of a run: what there is to set (``tree``), where each value comes from (``load``, ``files``), which were
+chosen (``audit``), and the text about them (``comments`` of base.yaml, ``json_schema``, ``reference``)."""
 
-from enrich_dist.settings.load import LoadedSettings, flatten, known_keys, load_settings, override_texts
+from enrich_dist.settings.audit import UsedSetting, setting_text, used_settings
+from enrich_dist.settings.load import LoadedSettings, known_keys, load_settings, override_texts
 from enrich_dist.settings.tree import (
     ENV_PREFIX,
     ClusterKindName,
@@ -8,6 +10,7 @@ from enrich_dist.settings.tree import (
     InputSettings,
     PathSettings,
     Settings,
+    flatten,
 )
 
 __all__ = [
@@ -18,8 +21,11 @@ __all__ = [
     "LoadedSettings",
     "PathSettings",
     "Settings",
+    "UsedSetting",
     "flatten",
     "known_keys",
     "load_settings",
     "override_texts",
+    "setting_text",
+    "used_settings",
 ]

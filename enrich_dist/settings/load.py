@@ -2,13 +2,15 @@
 
 Precedence: command line > environment > file > default. A file may extend another (``extends: base.yaml``,
 beside it); its own values win. Environment variables are ``ENRICH_DIST_`` + the key in capitals with ``__`` for
-each dot (``ENRICH_DIST_CLUSTER__N_WORKERS``). Unknown keys are errors, wherever they stand.
+each dot (``ENRICH_DIST_CLUSTER__N_WORKERS``). Unknown keys are errors, wherever they stand. All that is wrong is told
+at once.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +19,16 @@ from typing import Any, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource
+from pydantic_settings.exceptions import SettingsError as EnvironmentValueError
 
 from enrich_dist.errors import SettingsError
-from enrich_dist.settings.tree import ENV_PREFIX, Settings
+from enrich_dist.settings.audit import COMMAND_LINE, DEFAULT, ENVIRONMENT, UsedSetting, used_settings
+from enrich_dist.settings.files import file_layers, with_line
+from enrich_dist.settings.tree import ENV_PREFIX, Settings, flatten
 
 CONFIG_VARIABLE = "ENRICH_DIST_CONFIG"  # names the settings file where --config does not
 DEFAULT_CONFIG = Path("config/base.yaml")
+_COMMENTS = "See the comments in config/base.yaml."
 
 
 @dataclass(frozen=True)
@@ -35,14 +41,13 @@ class LoadedSettings:
     settings: Settings
     origins: Mapping[str, str]
 
-    def overrides(self) -> list[tuple[str, str, str]]:
-        """(key, value, origin) of every value that came from the environment or the command line."""
-        values = flatten(self.settings.model_dump(mode="json"))
-        return [
-            (key, str(values.get(key)), origin)
-            for key, origin in sorted(self.origins.items())
-            if origin.startswith(("environment", "command line"))
-        ]
+    def used(self) -> tuple[UsedSetting, ...]:
+        """Every setting, its value as text, and its origin."""
+        return used_settings(flatten(self.settings.model_dump(mode="json")), self.origins)
+
+    def overrides(self) -> list[UsedSetting]:
+        """What was chosen for this run: each has an audit line."""
+        return [item for item in self.used() if item.is_override]
 
 
 def load_settings(
@@ -51,7 +56,8 @@ def load_settings(
     """Merge command line (``key=value`` texts), environment, file and defaults into settings.
 
     ``config`` is the settings file; without it the variable ENRICH_DIST_CONFIG, else ``config/base.yaml`` where
-    that exists. Raises ``SettingsError`` for unknown keys, malformed or out-of-range values and unreadable files.
+    that exists. Raises ``SettingsError`` for unknown keys, malformed or out-of-range values and unreadable files; each
+    thing that is wrong is one of its ``parts``.
     """
     environ = os.environ if environ is None else environ
     if config is None and environ.get(CONFIG_VARIABLE):
@@ -60,35 +66,30 @@ def load_settings(
         config = DEFAULT_CONFIG
 
     merged: dict[str, Any] = {}
-    origins: dict[str, str] = dict.fromkeys(flatten(Settings().model_dump(mode="json")), "default")
+    origins: dict[str, str] = dict.fromkeys(flatten(Settings().model_dump(mode="json")), DEFAULT)
+    wrong: list[SettingsError] = []
     layers = [
-        *([] if config is None else _file_layers(config)),
-        (_environment_layer(environ), None),
-        (_override_layer(overrides), "command line"),
+        *([] if config is None else file_layers(config)),
+        (_environment_layer(environ, wrong), None),
+        (_override_layer(overrides, wrong), COMMAND_LINE),
     ]
     for values, origin in layers:
         for key, value in flatten(values).items():
-            source = origin or "environment " + ENV_PREFIX + key.upper().replace(".", "__")
-            _require_known(key, source)
+            source = origin or f"{ENVIRONMENT} {_variable(key)}"
+            if value is None and _is_section(key):
+                continue  # all that stands in it is a comment
+            if unknown := _unknown(key, source):
+                wrong.append(unknown)
+                continue
             _put(merged, key, value)
             origins[key] = source
     try:
         settings = Settings(**merged)
     except ValidationError as error:
-        raise _readable(error, origins) from error
+        wrong += _readable(error, origins)
+    if wrong:
+        raise wrong[0] if len(wrong) == 1 else SettingsError(" ".join(map(str, wrong)), parts=tuple(wrong))
     return LoadedSettings(settings, {key: origins[key] for key in sorted(origins)})
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mapping to {dotted key: leaf}; an empty mapping is a leaf of no key."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{name}."))
-        else:
-            flat[name] = value
-    return flat
 
 
 def known_keys() -> tuple[str, ...]:
@@ -107,15 +108,27 @@ def _keys_of(model: type[BaseModel], prefix: str) -> Iterable[str]:
             yield f"{prefix}{name}"
 
 
-def _require_known(key: str, source: str) -> None:
+def _variable(key: str) -> str:
+    return ENV_PREFIX + key.upper().replace(".", "__")
+
+
+def _is_section(key: str) -> bool:
+    return any(known.startswith(f"{key}.") for known in known_keys())
+
+
+def _unknown(key: str, source: str) -> SettingsError | None:
+    """The error, where there is no such setting."""
     known = known_keys()
     if key in known or any(item.endswith(".*") and f"{key}.".startswith(item[:-1]) for item in known):
-        return
+        return None
+    where = with_line(source, key)
+    if _is_section(key):
+        return SettingsError(f"'{key}' is no setting but a section ({where}).", remedy="Write its settings below it.")
     close = difflib.get_close_matches(key, [item.removesuffix(".*") for item in known], n=1, cutoff=0.5)
     # A key without its section ("n_workers") is the commonest slip.
     close = [item for item in known if item.endswith(f".{key}")][:1] or close
     remedy = f"Did you mean '{close[0]}'?" if close else "`enrich-dist config show` lists all settings."
-    raise SettingsError(f"Unknown setting '{key}' ({source}).", remedy=remedy)
+    return SettingsError(f"Unknown setting '{key}' ({where}).", remedy=remedy)
 
 
 def _put(tree: dict[str, Any], key: str, value: Any) -> None:
@@ -125,63 +138,68 @@ def _put(tree: dict[str, Any], key: str, value: Any) -> None:
     tree[name] = value
 
 
-def _file_layers(config: Path, seen: tuple[Path, ...] = ()) -> list[tuple[dict[str, Any], str]]:
-    """The file's values and those of the files it extends, the most basic first."""
-    if config.resolve() in seen:
-        raise SettingsError(f"{config} extends itself.", remedy="Remove the 'extends' line that closes the circle.")
-    try:
-        document = yaml.safe_load(config.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise SettingsError(f"The settings file {config} does not exist.", remedy="Check --config.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"The settings file {config} cannot be read: {error}.") from error
-    except yaml.YAMLError as error:
-        raise SettingsError(f"The settings file {config} is not valid YAML: {error}.") from error
-    if document is None:
-        document = {}
-    if not isinstance(document, dict):
-        raise SettingsError(f"The settings file {config} holds no mapping.", remedy="Write lines of 'key: value'.")
-    base = document.pop("extends", None)
-    layers = [] if base is None else _file_layers(config.parent / str(base), (*seen, config.resolve()))
-    return [*layers, (document, f"file {config}")]
-
-
-def _environment_layer(environ: Mapping[str, str]) -> dict[str, Any]:
-    names = [name for name in environ if name.startswith(ENV_PREFIX) and name != CONFIG_VARIABLE]
-    for name in names:
-        _require_known(name.removeprefix(ENV_PREFIX).lower().replace("__", "."), f"environment {name}")
+def _environment_layer(environ: Mapping[str, str], wrong: list[SettingsError]) -> dict[str, Any]:
+    names = []
+    for name in environ:
+        if name.startswith(ENV_PREFIX) and name != CONFIG_VARIABLE:
+            key = name.removeprefix(ENV_PREFIX).lower().replace("__", ".")
+            if unknown := _unknown(key, f"{ENVIRONMENT} {name}"):
+                wrong.append(unknown)
+            else:
+                names.append(name)
     source = EnvSettingsSource(Settings)
     # The source reads os.environ when it is made; a caller's own mapping takes its place.
     source.env_vars = {name.lower(): environ[name] for name in names if environ[name] != ""}
     tree: dict[str, Any] = {}
-    for key, value in flatten(source()).items():
+    try:
+        values = source()
+    except EnvironmentValueError as error:
+        wrong.append(SettingsError(f"A variable {ENV_PREFIX}… of the environment is malformed: {error}."))
+        return tree
+    for key, value in flatten(values).items():
         _put(tree, key, None if value == "null" else value)  # as YAML writes it
     return tree
 
 
-def _override_layer(overrides: Iterable[str]) -> dict[str, Any]:
+def _override_layer(overrides: Iterable[str], wrong: list[SettingsError]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for text in overrides:
         key, separator, value = text.partition("=")
         if not separator:
-            raise SettingsError(f"'--set {text}' has no '='.", remedy="Write --set key=value.")
-        _require_known(key.strip(), "command line")
-        try:
-            _put(tree, key.strip(), yaml.safe_load(value) if value else None)
-        except yaml.YAMLError:
-            _put(tree, key.strip(), value)
+            wrong.append(SettingsError(f"'--set {text}' has no '='.", remedy="Write --set key=value."))
+        elif unknown := _unknown(key.strip(), COMMAND_LINE):
+            wrong.append(unknown)
+        else:
+            try:
+                _put(tree, key.strip(), yaml.safe_load(value) if value else None)
+            except yaml.YAMLError:
+                _put(tree, key.strip(), value)
     return tree
 
 
-def _readable(error: ValidationError, origins: Mapping[str, str]) -> SettingsError:
-    lines = []
+def _readable(error: ValidationError, origins: Mapping[str, str]) -> list[SettingsError]:
+    found = []
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
         origin = origins.get(key)
-        where = f"{key} ({origin})" if origin else key
-        shown = _shown(item["input"]) if origin else None
-        lines.append(f"{where}: {item['msg']}, got {shown}" if shown else f"{where}: {item['msg']}")
-    return SettingsError("; ".join(lines) + ".", remedy="See the comments in config/base.yaml.")
+        if origin is None:  # of several settings together
+            where = "; ".join(_origins_named(message, key, origins))
+            found.append(SettingsError(f"{key}{f' ({where})' if where else ''}: {message}.".removeprefix(": ")))
+            continue
+        shown = _shown(item["input"])
+        where = f"{key} ({with_line(origin, key)})"
+        found.append(SettingsError(f"{where}: {message}{f', got {shown}' if shown else ''}.", remedy=_COMMENTS))
+    return found
+
+
+def _origins_named(message: str, section: str, origins: Mapping[str, str]) -> Iterable[str]:
+    """Where the settings come from that a message about a section names."""
+    words = set(re.findall(r"[a-z_]+", message))
+    for key, origin in origins.items():
+        name = key.rpartition(".")[2]
+        if key.startswith(f"{section}." if section else "") and name in words and origin != DEFAULT:
+            yield f"{key}: {with_line(origin, key)}"
 
 
 def _shown(value: Any) -> str | None:

@@ -360,3 +360,15 @@ class Settings(BaseSettings):
     def digest(self) -> str:
         """BLAKE3 of all values."""
         return document_digest(self.model_dump(mode="json"))
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mapping to {dotted key: leaf}; an empty mapping is a leaf of no key."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{name}."))
+        else:
+            flat[name] = value
+    return flat

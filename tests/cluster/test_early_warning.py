@@ -77,6 +77,7 @@ def test_a_run_that_passes_hears_nothing_of_it(tmp_path: Path, client: Client, i
     assert [event.chunks_done for event in heard if isinstance(event, FarmProgress)][-1] == CHUNKS
 
 
+@pytest.mark.setting("fail_fast")
 def test_fail_fast_stops_then_and_the_chunks_are_kept(
     tmp_path: Path, client: Client, inputs: tuple[Path, Path]
 ) -> None:

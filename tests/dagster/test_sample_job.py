@@ -99,6 +99,7 @@ def test_the_farm_tells_memory_per_worker_and_quality_its_breakdown(
     assert "| 1 |" in str(farm["memory_per_worker"])
     assert enriched["match_rate"] == pytest.approx(int(str(enriched["awards_matched"])) / SAMPLE_AWARDS, abs=1e-6)
     assert "exact_name_place" in str(enriched["matches_by_method"])
+    assert "file config/sample.yaml" in str(enriched["overridden_settings"])
     assert "DUNS only" in str(enriched["match_rate_by_identifier_type"])
     assert "0.95 to 1.00" in str(enriched["companies_by_match_probability"])
 
@@ -107,7 +108,9 @@ def test_progress_is_in_the_dagster_log(instance: dg.DagsterInstance, sample_run
     messages = [entry.user_message for entry in instance.all_logs(run_ids(instance)[0])]
 
     assert [text for text in messages if f"{SAMPLE_RECIPIENTS:,} of {SAMPLE_RECIPIENTS:,} recipients (100 %)" in text]
-    assert [text for text in messages if text.startswith("setting paths.work_dir = ") and "(command line)" in text]
+    audit = [text for text in messages if text.startswith("setting ")]
+    assert len([text for text in audit if text.startswith("setting paths.work_dir = ")]) == 1
+    assert "setting chunk_size = 10000 (file config/sample.yaml)" in audit
 
 
 def test_published_rows_are_the_awards_each_once(sample_runs: SampleRuns) -> None:

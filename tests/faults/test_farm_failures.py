@@ -76,6 +76,7 @@ def calls(tmp_path: Path) -> Counter[str]:
 
 
 @pytest.mark.parametrize("harm", ["kill", pytest.param("exit", marks=pytest.mark.long), "raise", "hang"])
+@pytest.mark.setting("timeout_seconds")
 def test_a_chunk_that_fails_once_is_tried_again(
     tmp_path: Path, own_client: Client, undisturbed: dict[str, str], harm: str
 ) -> None:
@@ -121,6 +122,16 @@ def test_a_chunk_that_always_fails_stops_the_run_and_the_rest_is_kept(
     assert published_bytes(pipeline.settings.paths.work_dir) == undisturbed
 
 
+@pytest.mark.setting("farm.max_attempts")
+def test_a_chunk_is_given_up_after_as_many_attempts_as_are_set(tmp_path: Path, own_client: Client) -> None:
+    pipeline = prepare(tmp_path, "kill", times=99, farm={"max_attempts": 2})
+
+    with pytest.raises(FarmError, match="Chunk 2, attempt 2, failed"):
+        pipeline.farm_chunks(lambda: own_client)
+
+    assert calls(tmp_path)["21"] == 2
+
+
 def test_no_innocent_chunk_loses_a_try(tmp_path: Path, own_client: Client) -> None:
     """Only the chunk that was under way is blamed, and what it did stands in the ledger."""
     pipeline = prepare(tmp_path, "kill", times=2)
@@ -136,6 +147,7 @@ def test_no_innocent_chunk_loses_a_try(tmp_path: Path, own_client: Client) -> No
     assert not list(pipeline.directory.attempts.glob("*.running.json"))
 
 
+@pytest.mark.setting("max_quarantined_share")
 def test_a_row_that_cannot_be_matched_is_set_aside_with_its_reason(tmp_path: Path, own_client: Client) -> None:
     pipeline = prepare(tmp_path, "poison", times=99, max_quarantined_share=0.05)
 
@@ -172,6 +184,7 @@ def test_too_many_rows_set_aside_block_the_result(tmp_path: Path, own_client: Cl
         pipeline.publish_awards()
 
 
+@pytest.mark.setting("farm.min_part_rows")
 def test_a_chunk_that_takes_too_much_memory_is_matched_in_parts(tmp_path: Path, undisturbed: dict[str, str]) -> None:
     """Beside innocent chunks, on workers that the nanny ends for real."""
     run = {"memory_threshold_mb": 600, "farm": {"min_part_rows": 1}}
@@ -329,6 +342,7 @@ def test_a_worker_that_finds_another_index_stops_the_run_at_once(tmp_path: Path,
         pipeline.farm_chunks(Swapping())
 
 
+@pytest.mark.setting("cluster.start_timeout_seconds")
 def test_a_cluster_without_workers_is_told_and_stops(tmp_path: Path) -> None:
     pipeline = Pipeline(settings(tmp_path, cluster={"start_timeout_seconds": 1}), "no workers")
     pipeline.ingest_awards()

@@ -116,6 +116,7 @@ def faulty(probability: float, seed: int) -> dict[str, Any]:
 
 
 @pytest.mark.cluster
+@pytest.mark.setting("testing.fault_probability", "testing.fault_seed")
 def test_a_run_under_faults_warns_and_publishes_the_same_bytes(
     tmp_path: Path, own_client: Client, undisturbed: dict[str, str]
 ) -> None:

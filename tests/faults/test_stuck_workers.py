@@ -60,6 +60,7 @@ def finish(pipeline: Pipeline) -> dict[str, str]:
     return published_bytes(pipeline.settings.paths.work_dir)
 
 
+@pytest.mark.setting("farm.straggler_min_seconds")
 def test_a_straggler_is_computed_by_an_idle_worker_too_and_counts_once(
     tmp_path: Path, undisturbed: dict[str, str]
 ) -> None:
@@ -69,7 +70,8 @@ def test_a_straggler_is_computed_by_an_idle_worker_too_and_counts_once(
     with open_client(pipeline.settings, tmp_path / "dask") as own, listening(heard):
         report = pipeline.farm_chunks(lambda: own)
 
-    assert heard.notices("Chunk 2 has taken")
+    [told] = heard.notices("Chunk 2 has taken")
+    assert int(told.split()[4]) < 8, "straggler_min_seconds is 1; some more for a machine that is busy"
     assert report.numbers["chunks_doubled"] == 1
     assert report.numbers["failed_attempts"] == 0
     assert report.rows == 54
@@ -79,6 +81,7 @@ def test_a_straggler_is_computed_by_an_idle_worker_too_and_counts_once(
 
 
 @pytest.mark.long
+@pytest.mark.setting("farm.straggler_factor")
 def test_no_chunk_is_doubled_where_that_is_switched_off(tmp_path: Path, undisturbed: dict[str, str]) -> None:
     pipeline = prepare(tmp_path, "hang", timeout_seconds=30, farm={"straggler_min_seconds": 0, "straggler_factor": 0})
 
@@ -90,6 +93,7 @@ def test_no_chunk_is_doubled_where_that_is_switched_off(tmp_path: Path, undistur
 
 
 @pytest.mark.long
+@pytest.mark.setting("farm.heartbeat_timeout_seconds")
 def test_a_silent_worker_is_restarted_and_its_chunk_tried_again(tmp_path: Path, undisturbed: dict[str, str]) -> None:
     pipeline = prepare(tmp_path, "stop", farm={"heartbeat_timeout_seconds": 3, "straggler_factor": 0})
     heard = Heard()

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from enrich_dist.bench.generate import write_awards, write_common_names, write_recipients
-from enrich_dist.link import link
+from enrich_dist.linking import link
 from enrich_dist.matching import CandidateConfig
 from enrich_dist.matching.decisions import DecisionConfig
 from tests.conftest import REPOSITORY

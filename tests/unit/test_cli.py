@@ -48,12 +48,20 @@ def test_config_show_tells_value_and_origin() -> None:
 
 
 def test_every_override_is_shown_when_a_run_starts(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("timeout_seconds: 1800\nmatch_rate_threshold: 0.8\n", "utf-8")  # of these one is the default
+
     finished = enrich_dist(
-        "run", "--work-dir", tmp_path, "--set", "chunk_size=5", ENRICH_DIST_MEMORY_THRESHOLD_MB="999"
+        "run", "--config", mine, "--work-dir", tmp_path, "--set", "chunk_size=5", ENRICH_DIST_MEMORY_THRESHOLD_MB="999"
     )
 
-    assert "setting chunk_size = 5 (command line)" in finished.stderr
-    assert "setting memory_threshold_mb = 999 (environment ENRICH_DIST_MEMORY_THRESHOLD_MB)" in finished.stderr
+    told = {line for line in finished.stderr.splitlines() if line.startswith("setting ")}
+    assert told == {
+        "setting chunk_size = 5 (command line)",
+        "setting memory_threshold_mb = 999 (environment ENRICH_DIST_MEMORY_THRESHOLD_MB)",
+        f"setting paths.work_dir = {tmp_path} (command line)",
+        f"setting match_rate_threshold = 0.8 (file {mine})",
+    }
 
 
 @pytest.mark.parametrize(

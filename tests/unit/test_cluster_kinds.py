@@ -136,6 +136,7 @@ def test_common_options_are_taken(kind: str) -> None:
     ("kind", "cluster_class", "job_class"),
     [("slurm", SLURMCluster, SLURMJob), ("pbs", PBSCluster, PBSJob), ("lsf", LSFCluster, LSFJob)],
 )
+@pytest.mark.setting("cluster.kind", "cluster.options")
 def test_a_job_has_the_memory_limit_one_thread_and_tls(
     tmp_path: Path, tls: dict[str, Path], kind: str, cluster_class: type, job_class: type
 ) -> None:

@@ -13,7 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from enrich_dist.link import link
+from enrich_dist.linking import link
 from enrich_dist.matching import arrays
 from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.matching.decisions import DecisionConfig

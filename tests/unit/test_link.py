@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from enrich_dist import link as module
 from enrich_dist.errors import SourceError
-from enrich_dist.link import LINK, LinkSummary, link
+from enrich_dist.linking import LINK, LinkSummary, link
 from enrich_dist.matching import CandidateConfig
 from enrich_dist.matching.decisions import DecisionConfig
 from tests.conftest import enrich_dist

@@ -138,6 +138,7 @@ def settings(tmp_path: Path, *lines: str) -> Settings:
     return load_settings(None, [f"notifications.urls_file={urls}", f"paths.work_dir={tmp_path / 'work'}"], {}).settings
 
 
+@pytest.mark.setting("notifications.urls_file")
 def test_what_is_new_is_posted_and_remembered(tmp_path: Path, listener: Listener) -> None:
     chosen = settings(tmp_path, "# where operators look", "", listener.url())
 

@@ -23,7 +23,7 @@ from enrich_dist.matching.index import open_index
 from enrich_dist.observe.planned import print_plan
 from enrich_dist.observe.report import model_text
 from enrich_dist.pipeline import Pipeline
-from enrich_dist.plan import RunPlan, make_plan
+from enrich_dist.run_plan import RunPlan, make_plan
 from enrich_dist.settings import Settings
 from enrich_dist.sources.length import row_count
 from enrich_dist.sources.recipients import read_recipients

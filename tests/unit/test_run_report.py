@@ -148,7 +148,10 @@ def test_the_first_run_has_nothing_to_show_in_some_sections_and_says_so(facts: R
 def test_settings_stand_with_their_origin(facts: RunFacts) -> None:
     given, every = sections_of(facts)["settings"].tables
 
-    assert given.rows == (("chunk_size", "10", "command line"),)
+    assert ("chunk_size", "10", "command line") in given.rows
+    assert {row[0] for row in given.rows} == {
+        "chunk_size", "inputs.awards", "inputs.recipients", "match_rate_threshold", "paths.work_dir"
+    }  # fmt: skip
     assert ("timeout_seconds", "default") in {(row[0], row[2]) for row in every.rows}
 
 
@@ -205,6 +208,9 @@ def make_markdown(directory: RunDirectory, folder: Path) -> str:
 
 def test_the_markdown_holds_the_written_report_and_the_run(known: Pipeline, facts: RunFacts, tmp_path: Path) -> None:
     text = make_markdown(known.directory, tmp_path)
+
+    assert "\n## Settings\n\n5 of " in text
+    assert "\n- `setting chunk_size = 10 (command line)`\n" in text
 
     assert text.startswith("# Run report: published\n")
     assert report.verdict_table(facts.verdict) in text

@@ -31,9 +31,10 @@ def test_command_line_beats_environment_beats_file_beats_default(tmp_path: Path)
     assert loaded.origins["timeout_seconds"] == f"file {file}"
     assert loaded.settings.match_rate_threshold == 0.70
     assert loaded.origins["match_rate_threshold"] == "default"
-    assert loaded.overrides() == [
-        ("chunk_size", "2", "environment ENRICH_DIST_CHUNK_SIZE"),
-        ("cluster.n_workers", "3", "command line"),
+    assert [item.line for item in loaded.overrides()] == [
+        "setting chunk_size = 2 (environment ENRICH_DIST_CHUNK_SIZE)",
+        "setting cluster.n_workers = 3 (command line)",
+        f"setting timeout_seconds = 1.0 (file {file})",
     ]
 
 

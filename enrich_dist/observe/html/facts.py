@@ -21,8 +21,9 @@ from enrich_dist.observe.memory import WorkerMemory, memory_per_worker
 from enrich_dist.observe.worker_log import WorkerHistory
 from enrich_dist.result.reliability import Reliability, ReliabilityBin, measure_reliability
 from enrich_dist.result.undecided import Candidates, read_candidates
-from enrich_dist.runs.entry import RunEntry, UsedSetting
+from enrich_dist.runs.entry import RunEntry
 from enrich_dist.runs.journal import find_run, latest_run, read_runs
+from enrich_dist.settings import UsedSetting
 from enrich_dist.store.checkpoints import CheckpointRecord
 from enrich_dist.store.directories import open_unverified
 from enrich_dist.store.files import read_json, write_json

@@ -13,16 +13,23 @@ _MOST_ROWS = 20
 
 
 def render_markdown(facts: RunFacts) -> str:
-    """The written report of the result, after what is of this run: comparison, steps, memory and failures."""
+    """The written report of the result, after what is of this run: comparison, steps, memory, failures, overrides."""
     sections = {section.key: section for section in all_sections(facts)}
     parts = [
         f"# Run report: {facts.status}",
         headline(facts),
         *(_section(sections[key]) for key in _SECTIONS),
+        _settings(facts, sections["settings"]),
         # The result's own report, one level down.
         report.render(facts.metrics, facts.verdict).rstrip("\n").replace("\n## ", "\n### ").replace("# ", "## ", 1),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _settings(facts: RunFacts, section: Section) -> str:
+    """The audit line of every override, however many there are; not all settings."""
+    lines = (" ".join(item.line.split()).replace("`", "'") for item in facts.settings if item.is_override)
+    return "\n\n".join([f"## {section.title}", *section.text, "\n".join(f"- `{line}`" for line in lines)]).rstrip()
 
 
 def _section(section: Section) -> str:

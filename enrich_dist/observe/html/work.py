@@ -221,14 +221,14 @@ def settings(facts: RunFacts) -> Section:
     if not facts.settings:
         return Section("settings", "Settings", ("The run did not record its settings.",))
     rows = [(setting.key, setting.value, setting.origin) for setting in facts.settings]
-    given = [row for row in rows if row[2] != "default"]
+    overridden = [(setting.key, setting.value, setting.origin) for setting in facts.settings if setting.is_override]
     head = ("setting", "value", "origin")
     tables = [table("All settings", head, rows)]
-    if given:
-        tables.insert(0, table("Settings that are not left at their default", head, given, folded=False))
+    if overridden:
+        tables.insert(0, table("Settings that were overridden", head, overridden, folded=False))
     return Section(
         "settings",
         "Settings",
-        (f"{len(given):,} of {len(rows):,} settings come from a file, the environment or the command line.",),
+        (f"{len(overridden):,} of {len(rows):,} settings were overridden: file, environment or command line.",),
         tables=tuple(tables),
     )

@@ -1,0 +1,38 @@
+"""Settings that have no effect on purpose: a test that shows one must fail then (``--without-settings``).
+
+Whatever value a test gives the setting that it is marked with, ``Settings`` takes its default. What is told to another
+process is not touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from enrich_dist.settings import Settings
+
+
+def neutralise(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every ``Settings`` that is made from now on ignore the value of this key."""
+    make, parts = Settings.__init__, key.split(".")
+
+    def __init__(self: Settings, **values: Any) -> None:  # noqa: N807
+        make(self, **_without(values, parts))
+
+    monkeypatch.setattr(Settings, "__init__", __init__)
+
+
+def _without(values: Mapping[str, Any], parts: Sequence[str]) -> dict[str, Any]:
+    name, *rest = parts
+    kept = dict(values)
+    if not rest or name not in kept:
+        kept.pop(name, None)
+        return kept
+    section = kept[name]
+    if isinstance(section, BaseModel):
+        section = section.model_dump(exclude_unset=True)
+    kept[name] = _without(section, rest)
+    return kept
