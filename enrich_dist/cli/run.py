@@ -77,11 +77,13 @@ def run(
 
 def _check(settings: Settings) -> None:
     """Raise what stands against the run, before anything is begun."""
-    from enrich_dist.preflight import check_memory
+    from enrich_dist.least_memory import require_least_memory
+    from enrich_dist.readiness.gate import require_ready
     from enrich_dist.sources.inputs import check_inputs
 
+    require_ready(settings)
     check_inputs(settings.inputs)
-    check_memory(settings)
+    require_least_memory(settings)
     if settings.cluster.kind != "local":
         from enrich_dist.cluster.kinds import check_cluster
 
