@@ -68,7 +68,7 @@ def verify(settings: Settings, *, now: datetime | None = None) -> dict[str, Any]
         or _age_problem(document, settings, now or datetime.now(UTC))
     )
     if problem:
-        raise ReadinessError(f"Not ready for {settings.environment}: {path} {problem}.", remedy=_REMEDY)
+        raise ReadinessError(f"Not ready: {path} {problem}.", remedy=_REMEDY)
     return document
 
 
