@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -25,12 +26,15 @@ def loaded_of(settings: Settings) -> LoadedSettings:
     return LoadedSettings(settings, {})
 
 
+def _finding(finding: Finding, _: Situation) -> Finding:
+    return finding
+
+
 def a_report(settings: Settings, *, now: datetime | None = None, **findings: Finding) -> Report:
     """The report on this code and the settings: all items have passed, but for those given by their ids."""
     assert set(findings) <= {item.id for item in ITEMS}
-    items = [
-        replace(item, check=lambda _, found=findings.get(item.id, passed("As it should be.")): found) for item in ITEMS
-    ]
+    usual = passed("As it should be.")
+    items = [replace(item, check=partial(_finding, findings.get(item.id, usual))) for item in ITEMS]
     with Situation(loaded_of(settings), now=now) as situation:
         return examine(situation, items=items)
 
@@ -43,8 +47,8 @@ def make_ready(settings: Settings, *, now: datetime | None = None, **findings: F
 
 @contextmanager
 def vulnerability_database(**known: str) -> Iterator[str]:
-    """A real HTTP server that answers as OSV does; ``known``: packages with the id of a hole in each. Yields its URL. It
-    answers to any other path that it is broken."""
+    """A real HTTP server that answers as OSV does; ``known``: packages with the id of a hole in each. Yields its URL;
+    any other path of it is broken."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -54,7 +58,9 @@ def vulnerability_database(**known: str) -> Iterator[str]:
                 "package": {"name": name, "ecosystem": "PyPI"},
                 "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "99.1"}]}],
             }
-            answer = {"vulns": [{"id": known[name], "summary": "a hole", "affected": [affected]}]} if name in known else {}
+            answer = (
+                {"vulns": [{"id": known[name], "summary": "a hole", "affected": [affected]}]} if name in known else {}
+            )
             body = json.dumps(answer).encode()
             self.send_response(200 if self.path == "/v1/query" else 500)
             self.send_header("content-length", str(len(body)))

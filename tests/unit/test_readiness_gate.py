@@ -42,7 +42,9 @@ def test_development_needs_none(tmp_path: Path) -> None:
 
 
 def test_without_a_file_it_is_refused_with_what_to_do(production: Settings) -> None:
-    with pytest.raises(ReadinessError, match=r"there is no .*readiness\.json\. Run `enrich-dist preflight --env") as told:
+    with pytest.raises(
+        ReadinessError, match=r"there is no .*readiness\.json\. Run `enrich-dist preflight --env"
+    ) as told:
         require_ready(production)
 
     assert told.value.exit_code == EXIT_NOT_READY == 5
