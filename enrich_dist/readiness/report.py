@@ -128,13 +128,14 @@ def markdown(report: Report) -> str:
 
 def print_report(console: Console, report: Report) -> None:
     """The report in the terminal."""
-    table = Table("item", "status", "found", box=None, pad_edge=False)
+    table = Table("status", "item, what was found, and what helps", box=None, pad_edge=False)
     for result in report.results:
         status = result.finding.status
-        found = Text(result.finding.summary)
-        told = Group(found, Text(f"→ {result.remedy}", style="dim")) if result.remedy else found
-        title = Text(result.title if result.critical else f"{result.title} (not critical)")
-        table.add_row(title, Text(str(status), style=_STYLES[status]), told)
+        title = Text(result.title if result.critical else f"{result.title} (not critical)", style="bold")
+        lines = [title, Text(result.finding.summary)]
+        if result.remedy:
+            lines.append(Text(f"→ {result.remedy}", style="dim"))
+        table.add_row(Text(str(status), style=_STYLES[status]), Group(*lines))
     console.print(table)
     console.print()
     console.print(Text(report.verdict(), style="bold green" if report.ready else "bold red"))

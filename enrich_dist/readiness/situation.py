@@ -98,11 +98,13 @@ class Situation:
         return Path(self._stack.enter_context(made))
 
     def _plan(self) -> Planned:
+        from enrich_dist.history.archive import archive_path
         from enrich_dist.plan import make_plan
 
         work_dir = self.scratch("preflight-")
         work_dir.chmod(0o755)  # the workers of a cluster may be another user
-        paths = self.settings.paths.model_copy(update={"work_dir": work_dir, "checkpoints": None})
+        own = {"work_dir": work_dir, "checkpoints": None, "benchmarks": archive_path(self.settings)}
+        paths = self.settings.paths.model_copy(update=own)
         plan = make_plan(self.settings.model_copy(update={"paths": paths}), _SAMPLE_ROWS)
         return Planned(plan, RunDirectory(work_dir).output("award_companies", "index"))
 

@@ -5,6 +5,7 @@ Items that ask real workers of a cluster over TLS: tests/cluster/test_readiness_
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -424,3 +425,30 @@ def test_without_pip_audit_nothing_is_known(tmp_path: Path, monkeypatch: pytest.
     finding = audited("http://127.0.0.1:1/v1/query")
 
     assert (finding.status, "pip-audit is not installed" in finding.summary) == (Status.UNKNOWN, True)
+
+
+_SKIPPED = {"name": "one", "skip_reason": "Dependency not found on PyPI and could not be audited: one (1.0)"}
+_CLEAN = {"name": "two", "version": "2.0", "vulns": []}
+
+
+@pytest.mark.parametrize(
+    ("answers", "status", "told"),
+    [
+        ([_SKIPPED, _SKIPPED], Status.UNKNOWN, "cannot be reached: it answered for none of the packages"),
+        ([_SKIPPED, _CLEAN], Status.WARNING, "are not known to the database"),
+    ],
+)
+def test_what_pip_audit_skips_is_not_taken_for_sound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: list[dict[str, Any]], status: Status, told: str
+) -> None:
+    """What pip-audit said where PyPI's database did not answer: that it found nothing, and exit code 0. No database here
+    can be made to do so, thus its words stand in for it."""
+    program = tmp_path / "bin" / "pip-audit"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps({'dependencies': answers, 'fixes': []})}\nEND\n", "utf-8")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program.with_name("python")))
+
+    finding = found("vulnerabilities", Settings())
+
+    assert (finding.status, told in finding.summary) == (status, True), finding.summary
