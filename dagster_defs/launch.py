@@ -73,6 +73,8 @@ def _execute(pipeline: Pipeline, instance: dg.DagsterInstance, run_config: dict[
         raise
     except dg.DagsterError as error:
         blocked = _blocked(pipeline)
+        if blocked is None and isinstance(error.__cause__, EnrichError):
+            raise error.__cause__ from None  # what a resource of the run raised, which says all by itself
         if blocked is None:
             raise
         raise blocked from error

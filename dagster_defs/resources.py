@@ -15,6 +15,7 @@ from enrich_dist.observe.events import Event, Notice, listening
 from enrich_dist.observe.prometheus.monitoring import Monitoring
 from enrich_dist.observe.status import all_chunks_finished
 from enrich_dist.pipeline import Pipeline
+from enrich_dist.readiness.gate import require_ready
 from enrich_dist.settings import LoadedSettings, flatten, load_settings
 from enrich_dist.store.lock import locked
 
@@ -56,12 +57,16 @@ class EnrichSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["EnrichSettings"]:
-        """Hold the work directory while the run is executed."""
+        """Hold the work directory while the run is executed.
+
+        Raises ``ReadinessError`` in production without a readiness file: before anything else, the cluster among it.
+        """
         run_id = _run_id(context)
         # A run is of one piece: a file that is edited meanwhile is for the next.
         self._of_run = loaded = self.load()
         pipeline = self.pipeline(run_id)
         try:
+            require_ready(loaded.settings)
             with locked(pipeline.directory.root, run_id=run_id, what="a Dagster run"), _monitored(context, pipeline):
                 pipeline.directory.clear_leftovers()
                 settings = flatten(loaded.settings.model_dump(mode="json"))

@@ -13,6 +13,7 @@ EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_BLOCKED = 3
 EXIT_REGRESSION = 4
+EXIT_NOT_READY = 5
 
 
 class EnrichError(Exception):
@@ -152,3 +153,10 @@ class PublicationBlockedError(EnrichError):
 
 class ProjectedToFailError(PublicationBlockedError):
     """The match rate is going to be too low, and ``fail_fast`` stops such a run: there is no result."""
+
+
+class ReadinessError(EnrichError):
+    """With ``environment: production`` there is no readiness file that is fresh, passed, and of this code and these
+    settings."""
+
+    exit_code = EXIT_NOT_READY

@@ -235,7 +235,7 @@ class Pipeline:
         with self.directory.recording("enriched_awards", self.run_id) as done:
             inputs = self.result_inputs()
             decision = self.settings.matching.decision()
-            gate = self._gate()
+            gate = Gate.of(self.settings)
             key = directory_name(
                 "result",
                 reduce.ENGINE_VERSION,
@@ -323,7 +323,7 @@ class Pipeline:
         """
         with self.directory.recording("published_awards", self.run_id) as done:
             result = self.directory.output("enriched_awards", "result")
-            release = publish(result, self.directory.published, self._gate())
+            release = publish(result, self.directory.published, Gate.of(self.settings))
             current = self.directory.published / CURRENT
             return done(
                 rows=release.facts["metrics"]["awards"]["valid"],
@@ -367,13 +367,6 @@ class Pipeline:
         """Raise ``StorageError`` where the location that the settings name cannot be used."""
         if self.settings.paths.checkpoints is not None:
             open_storage(self.checkpoint_location).check()
-
-    def _gate(self) -> Gate:
-        return Gate(
-            match_rate_threshold=self.settings.match_rate_threshold,
-            min_estimated_precision=self.settings.min_estimated_precision,
-            max_quarantined_share=self.settings.max_quarantined_share,
-        )
 
     def _policy(self) -> FarmPolicy:
         return FarmPolicy(

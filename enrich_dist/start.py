@@ -34,6 +34,7 @@ def admit(settings: Settings) -> None:
 
     _check_addresses(settings)  # else nobody could be told of what follows
     with failures_told(settings):
+        _check_ready(settings)
         for check in _REFUSED_AT_ONCE:
             check(settings)
 
@@ -60,6 +61,12 @@ def examine(loaded: LoadedSettings) -> list[Finding]:
             warning = check is _check_inputs and isinstance(error, SettingsError)
             found.append(Finding(str(error), tuple(_places(loaded, error)), warning))
     return found + [Finding(text, tuple(_places_of(loaded, [key])), warning=True) for key, text in _risks(settings)]
+
+
+def _check_ready(settings: Settings) -> None:
+    from enrich_dist.readiness.gate import require_ready
+
+    require_ready(settings)
 
 
 def _check_inputs(settings: Settings) -> None:

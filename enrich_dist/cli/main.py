@@ -27,6 +27,7 @@ from enrich_dist.cli import (
     link,
     notify,
     plan,
+    preflight,
     rejudge,
     report,
     review,
@@ -51,6 +52,7 @@ app.add_typer(runs.app, name="runs")
 app.command("doctor")(doctor.doctor)
 app.command("explain")(explain.explain)
 app.command("plan")(plan.plan)
+app.command("preflight")(preflight.preflight)
 app.command("rejudge")(rejudge.rejudge)
 app.add_typer(bench.app, name="bench")
 app.command("report")(report.report)

@@ -28,8 +28,11 @@ def rejudge(
     loaded = load_settings(config, overrides or [])
     print_overrides(Console(stderr=True, soft_wrap=True), loaded)
     from enrich_dist.observe.summary import shown_path
+    from enrich_dist.readiness.gate import require_ready
     from enrich_dist.result.rejudge import rejudge as judge_anew
 
+    if publish:
+        require_ready(loaded.settings)
     done = judge_anew(loaded)
     console = Console(soft_wrap=True, highlight=False)
     _print_outcome(console, done)

@@ -193,7 +193,7 @@ def record_of_run(directory: RunDirectory, settings: Settings, run_id: str, *, n
         code=this_code(),
         machine=this_machine(),
         dataset=_dataset(latest),
-        settings=_settings(settings),
+        settings=settings_that_matter(settings),
         outcome="published" if "published_awards" in steps else "blocked",
         stages={
             name: Stage(step.seconds, step.rows, step.peak_memory_bytes, step.reused) for name, step in steps.items()
@@ -255,7 +255,8 @@ def _source_digest(step: StepReport) -> str:
     return step.digests.get("source") or file_digest(Path(step.paths["source"]))
 
 
-def _settings(settings: Settings) -> dict[str, str | int | float | bool | None]:
+def settings_that_matter(settings: Settings) -> dict[str, str | int | float | bool | None]:
+    """``SETTINGS_THAT_MATTER`` with their values."""
     values = flatten(settings.model_dump(mode="json"))
     return {name: values[name] for name in SETTINGS_THAT_MATTER}
 

@@ -1,4 +1,5 @@
-"""Which code ran: the git revision where the package stands in a checkout, else its version. Never a path."""
+"""Which code ran: the git revision where the package stands in a checkout, else its version; and a digest of its files.
+Never a path."""
 
 from __future__ import annotations
 
@@ -7,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from enrich_dist import __version__
+from enrich_dist.store.files import file_digest, text_digest
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _CODE = ("enrich_dist", "dagster_defs")
 _PATIENCE_SECONDS = 5.0
+# What the packages are made of; compiled files beside them are not.
+_SOURCES = frozenset({".py", ".txt", ".css", ".js", ".j2"})
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,17 @@ def this_code(package: Path = _PACKAGE) -> Code:
         return Code(__version__, None, None)
     changes = _git(package.parent, "status", "--porcelain", "--untracked-files=no", "--", *_CODE)
     return Code(__version__, revision, None if changes is None else bool(changes))
+
+
+def source_digest(package: Path = _PACKAGE) -> str:
+    """BLAKE3 over the files of the code, with their names: equal wherever the same code is installed, in a checkout or
+    not, and another one where a single byte was changed."""
+    parts: list[str] = []
+    for root in (package.parent / name for name in _CODE):
+        files = sorted(path for path in root.rglob("*") if path.suffix in _SOURCES and "__pycache__" not in path.parts)
+        for path in files:
+            parts += [path.relative_to(package.parent).as_posix(), file_digest(path)]
+    return text_digest(*parts)
 
 
 def _git(directory: Path, *arguments: str) -> str | None:

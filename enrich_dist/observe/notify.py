@@ -78,6 +78,14 @@ def read_addresses(path: Path) -> list[Address]:
     return found
 
 
+def unknown_addresses(addresses: list[Address]) -> list[Address]:
+    """Those that apprise does not know as addresses of any service. Nothing is sent."""
+    with _silence():
+        import apprise
+
+        return [address for address in addresses if not apprise.Apprise().add(address.url)]
+
+
 def send(addresses: list[Address], message: Message) -> list[Delivery]:
     """Send the message to every address, one after the other; each gives up after some seconds."""
     return [Delivery(address, _send(address, message)) for address in addresses]

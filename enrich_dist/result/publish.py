@@ -27,7 +27,7 @@ def publish(result: Path, published: Path, gate: Gate) -> Stored:
     Raises ``PublicationBlockedError`` when the result has no passed verdict, was changed since it was judged, or was
     judged by a laxer gate than this one.
     """
-    judged = _require_passed(result, gate)
+    judged = require_passed(result, gate)
 
     def copy(directory: Path) -> dict[str, Any]:
         for name in judged.files:
@@ -40,7 +40,11 @@ def publish(result: Path, published: Path, gate: Gate) -> Stored:
     return release
 
 
-def _require_passed(result: Path, gate: Gate) -> Stored:
+def require_passed(result: Path, gate: Gate) -> Stored:
+    """The result, where it may be published.
+
+    Raises ``PublicationBlockedError`` as ``publish`` does.
+    """
     remedy = "Run the whole job again; only a judged result is published."
     try:
         judged = open_verified(result)

@@ -8,12 +8,15 @@ Does not cover speed and memory (``rundir.StepReport``).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 
 from enrich_dist.matching.decisions import METHODS
 from enrich_dist.result.reduce import STATUSES
+
+if TYPE_CHECKING:
+    from enrich_dist.settings import Settings
 
 # Identifiers that the award itself bears, not those its company has from other awards.
 _IDENTIFIER_TYPE = """
@@ -153,6 +156,15 @@ class Gate:
     match_rate_threshold: float
     min_estimated_precision: float
     max_quarantined_share: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> Gate:
+        """That of a run."""
+        return cls(
+            match_rate_threshold=settings.match_rate_threshold,
+            min_estimated_precision=settings.min_estimated_precision,
+            max_quarantined_share=settings.max_quarantined_share,
+        )
 
 
 def judge(metrics: dict[str, Any], gate: Gate) -> dict[str, Any]:

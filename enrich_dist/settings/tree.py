@@ -106,6 +106,7 @@ def _keys_within(value: Any) -> Iterator[str]:
             yield from _keys_within(inner)
 
 
+EnvironmentName = Literal["development", "production"]
 ClusterKindName = Literal["local", "address", "ssh", "kubernetes", "slurm", "pbs", "lsf", "sge", "oar", "moab"]
 _SCALED_BY_OTHERS = ("address", "ssh")
 _SECRET = re.compile(r"pass(word|phrase|wd)|secret|token|credential|access_?key", re.IGNORECASE)
@@ -292,6 +293,27 @@ class NotificationSettings(_Section):
         return self
 
 
+class ReadinessSettings(_Section):
+    """What must hold before production, and how long it counts that it did."""
+
+    max_age_hours: Annotated[float, Field(gt=0)] = 24.0
+    smoke_config: Path = Path("config/sample.yaml")
+    max_hours: Annotated[float, Field(gt=0)] | None = None
+    min_free_gb: Annotated[float, Field(ge=0)] = 5.0
+    osv_url: str | None = None
+
+    @field_validator("osv_url")
+    @classmethod
+    def _database_is_an_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return value
+        if "@" in value or "?" in value:
+            raise ValueError("the address of the database holds no user, password or token: settings are kept")
+        if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", value):
+            raise ValueError(f"'{value}' is no address; write it as https://host/v1/query")
+        return value
+
+
 class TestingSettings(_Section):
     """Faults on purpose, to see what a run withstands."""
 
@@ -313,6 +335,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
+    environment: EnvironmentName = "development"
     inputs: InputSettings = InputSettings()
     paths: PathSettings = PathSettings()
     chunk_size: Annotated[int, Field(ge=1)] = 50_000
@@ -328,6 +351,7 @@ class Settings(BaseSettings):
     monitoring: MonitoringSettings = MonitoringSettings()
     checks: CheckSettings = CheckSettings()
     notifications: NotificationSettings = NotificationSettings()
+    readiness: ReadinessSettings = ReadinessSettings()
     testing: TestingSettings = TestingSettings()
 
     @model_validator(mode="after")

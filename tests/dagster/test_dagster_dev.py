@@ -18,9 +18,11 @@ from typing import Any
 import pytest
 
 from enrich_dist.result.publish import CURRENT
+from enrich_dist.settings import load_settings
 from tests.conftest import REPOSITORY, enrich_dist, free_port
 from tests.known import write_inputs
 from tests.listener import Listener, listening_for_posts, write_urls
+from tests.ready import make_ready
 
 pytestmark = pytest.mark.cluster
 _SECONDS = 120
@@ -163,3 +165,36 @@ def test_the_daemon_tells_a_block_once_until_it_is_resolved(address: str, listen
     assert [post["title"] for post in posts] == ["enrich_dist blocked: match_rate"] * 2
     for (run_id, _), post in zip((found[0], found[3]), posts, strict=True):
         assert f"Run: {run_id}" in post["message"]
+
+
+_FAILURES = """
+query($run: ID!) {
+  logsForRun(runId: $run) { ... on EventConnection { events {
+    ... on RunFailureEvent { error { message causes { message } } }
+  } } }
+}
+"""
+
+
+@pytest.mark.long
+def test_in_production_a_launch_is_refused_without_a_readiness_file(
+    project: Path, address: str, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_until(lambda: runs(address))
+    farm = project / "work" / "steps" / "sbir_awards.json"
+    before = farm.read_bytes()
+
+    run_id, status = launched(address, "environment=production")
+
+    assert (status, farm.read_bytes()) == ("FAILURE", before)
+    events = ask(address, _FAILURES, run=run_id)["logsForRun"]["events"]
+    [error] = [event["error"] for event in events if event.get("error")]
+    told = error["message"] + "".join(cause["message"] for cause in error["causes"])
+    assert "Not ready: there is no" in told
+    assert "enrich-dist preflight --env production" in told
+    wait_until(lambda: [post for post in listener.posts if "Not ready: there is no" in post["message"]])
+
+    monkeypatch.chdir(project)
+    make_ready(load_settings(None, ["environment=production"], {}).settings)
+    assert launched(address, "environment=production")[1] == "SUCCESS"
+    assert launched(address, "environment=production", "chunk_size=21")[1] == "FAILURE"

@@ -266,6 +266,7 @@ def test_a_session_runs_each_time_from_nothing_and_shares_a_name(
         assert "DAGSTER_HOME" not in environment
         assert texts["paths.checkpoints"] == "null"
         assert texts["chunk_size"] == "5"
+        assert texts["environment"] == "development"  # the gate of production is for what is published
         work_dirs.add(texts["paths.work_dir"])
         write_record(Path(texts["paths.benchmarks"]), a_run(f"run{len(work_dirs)}", session=None))
         return Finished(0, "", 2.0, 3.0)
@@ -273,7 +274,7 @@ def test_a_session_runs_each_time_from_nothing_and_shares_a_name(
     made = list(
         run_session(
             config=None,
-            overrides=["chunk_size=5"],
+            overrides=["chunk_size=5", "environment=production"],
             scratch=tmp_path / "scratch",
             archive=tmp_path / "archive",
             repeats=3,

@@ -13,9 +13,11 @@ import pytest
 from distributed import Client
 
 from enrich_dist.runs.journal import read_runs
+from enrich_dist.settings import load_settings
 from enrich_dist.store.files import file_digest, read_json, write_json
 from enrich_dist.store.rundir import RunDirectory
 from tests.conftest import REPOSITORY
+from tests.ready import make_ready
 from tests.reviewing import CommandLine, Reviewed, finished_run
 
 pytestmark = pytest.mark.cluster
@@ -107,6 +109,28 @@ def test_the_settings_of_before_find_their_result_again(run: Reviewed, cli: Comm
     assert code == 0
     assert "the same result was there already" in out
     assert run.pipeline.directory.output("enriched_awards", "result") == first
+
+
+def test_in_production_it_publishes_only_with_a_readiness_file_for_these_settings(
+    run: Reviewed, cli: CommandLine
+) -> None:
+    arguments = ["--config", run.config, "--set", "environment=production", "--set", "matching.accept_probability=0.5"]
+
+    refused, _, err = cli("rejudge", "--publish", *arguments)
+    judged, _, _ = cli("rejudge", *arguments)  # publishes nothing
+
+    assert (refused, judged) == (5, 0)
+    assert "Not ready: there is no" in err
+    assert run.published()["Ambiguous Optics"]["match_status"] == "review"
+
+    ready = make_ready(load_settings(run.config, arguments[3::2], {}).settings)
+    published, _, _ = cli("rejudge", "--publish", *arguments)
+    other, _, err = cli("rejudge", "--publish", *arguments, "--set", "matching.accept_probability=0.6")
+    ready.unlink()
+
+    assert (published, other) == (0, 5)
+    assert "matching.accept_probability was 0.5, is 0.6" in err
+    assert run.published()["Ambiguous Optics"]["match_status"] == "matched"
 
 
 def test_a_passed_result_is_published_on_request(run: Reviewed, cli: CommandLine) -> None:
