@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from dagster_defs.checks import BLOCKED, DRIFT_SPECS
+from enrich_dist import errors
 from enrich_dist.errors import PublicationBlockedError, RunInterruptedError
 from enrich_dist.observe.causes import PUBLISHED, START, Cause, Grade, Kind, RunStory
 from enrich_dist.observe.events import Notice, emit
@@ -20,6 +21,9 @@ from enrich_dist.settings import Settings, load_settings
 _ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE)
 _DRIFT = frozenset(spec.name for spec in DRIFT_SPECS)
 _BY_CHECK = "DagsterAssetCheckFailedError"  # a check that blocks ends its run so; the check itself tells why
+_OURS = frozenset(
+    name for name, item in vars(errors).items() if isinstance(item, type) and issubclass(item, errors.EnrichError)
+)
 _STOPPED = frozenset({RunInterruptedError.__name__, "DagsterExecutionInterruptedError", "KeyboardInterrupt"})
 
 
@@ -92,10 +96,10 @@ def _was_made(evaluation: dg.AssetCheckEvaluation) -> bool:
 
 
 def _failure(where: str, error: object) -> list[Cause]:
-    """The innermost error of a failure, which is the one that a step raised."""
+    """What a step or a resource raised: the first error of ours, as it says what helps, else the innermost one."""
     if error is None:
         return []
-    while getattr(error, "cause", None) is not None:
+    while getattr(error, "cls_name", None) not in _OURS and getattr(error, "cause", None) is not None:
         error = error.cause  # type: ignore[attr-defined]
     name = str(getattr(error, "cls_name", None) or "Error")
     text = str(getattr(error, "message", "")).strip().removeprefix(f"{name}: ")

@@ -20,7 +20,8 @@ import yaml
 
 from dagster_defs.definitions import defs
 from dagster_defs.job import enrich
-from dagster_defs.launch import launch
+from dagster_defs.launch import launch, open_instance
+from dagster_defs.stories import story_of
 from enrich_dist.errors import EXIT_NOT_READY, ReadinessError
 from enrich_dist.history.archive import set_baseline, write_record
 from enrich_dist.history.machine import this_machine
@@ -65,6 +66,12 @@ def test_the_job_is_refused_before_it_works_and_passes_with_the_file(tmp_path: P
     with pytest.raises(ReadinessError, match="there is no"):
         launch(settings, config=config, overrides=[], log_level="CRITICAL")
     assert begun(tmp_path / "work") == set()
+    with open_instance(tmp_path / "work" / "dagster") as instance:
+        [record] = instance.get_run_records()
+        story = story_of(instance, record)
+    assert story is not None
+    assert [(cause.where, cause.error) for cause in story.causes] == [("start", "ReadinessError")]
+    assert "Not ready: there is no" in story.causes[0].reason
 
     make_ready(settings)
     launch(settings, config=config, overrides=[], log_level="CRITICAL")

@@ -441,8 +441,8 @@ _CLEAN = {"name": "two", "version": "2.0", "vulns": []}
 def test_what_pip_audit_skips_is_not_taken_for_sound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: list[dict[str, Any]], status: Status, told: str
 ) -> None:
-    """What pip-audit said where PyPI's database did not answer: that it found nothing, and exit code 0. No database here
-    can be made to do so, thus its words stand in for it."""
+    """What pip-audit said where the database did not answer: that it found nothing, and exit code 0. No database can be
+    made to do so here, thus its words stand in for it."""
     program = tmp_path / "bin" / "pip-audit"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps({'dependencies': answers, 'fixes': []})}\nEND\n", "utf-8")
