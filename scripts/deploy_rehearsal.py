@@ -165,7 +165,7 @@ def _run_and_look(deployment: Deployment, work_dir: Path) -> None:
         console.print(f"  {line}")
     with step("compose run run: everything is found done") as said:
         overrides = [part for text in job.OVERRIDES for part in ("--set", text)]
-        again = deployment.run("run", *overrides)
+        again = deployment.run("run", "run", *overrides)
         if again.process.wait(300) != 0:
             raise RehearsalError(f"ended with {again.process.returncode}:\n{again.said()}")
         said.append(job.in_the_history(deployment.running["postgres-1"], run_id, runs=2))

@@ -27,7 +27,7 @@ NOT_EXERCISED: Mapping[str, str] = {
 }
 _KEYS: Final = frozenset({
     "image", "build", "command", "entrypoint", "environment", "volumes", "tmpfs", "user", "read_only", "depends_on",
-    "healthcheck", "profiles", "deploy", "cap_drop", "security_opt", "network_mode",
+    "healthcheck", "profiles", "deploy", "cap_drop", "security_opt", "network_mode", "stop_grace_period",
     *(key for key in NOT_EXERCISED if "." not in key),
 })  # fmt: skip
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -64,6 +64,8 @@ class Service:
     ports: tuple[int, ...]
     """Of the service, those that are published."""
     isolated: bool
+    grace_seconds: float
+    """From the signal to end until it is killed."""
 
 
 def interpolated(text: str, values: Mapping[str, str]) -> str:
@@ -129,6 +131,7 @@ def _service(name: str, given: Mapping[str, Any], folder: Path, named: set[str],
         replicas=int(given.get("deploy", {}).get("replicas", 1)),
         ports=tuple(int(text.rsplit(":", 1)[1]) for text in given.get("ports", [])),
         isolated=mode == "none",
+        grace_seconds=_seconds(given.get("stop_grace_period", "10s")),
     )
 
 

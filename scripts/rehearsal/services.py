@@ -54,7 +54,6 @@ FOREIGN: Mapping[str, Foreign] = {
     "docker.io/prom/pushgateway": Foreign(("/usr/bin/prometheus-pushgateway",), ("/pushgateway",), User(65534, 65534)),
 }  # fmt: skip
 _POLL_SECONDS: Final = 0.5
-_GRACE_SECONDS: Final = 10.0  # an engine's own, before it kills
 _ENDED_BY_SIGNAL: Final = (-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
@@ -125,12 +124,12 @@ class Deployment:
             self._wait_until_healthy(running)
         return "healthy" if service.health else "started"
 
-    def run(self, name: str, *arguments: str) -> Running:
-        """Start a service of a profile with arguments after its command, as ``compose run`` does."""
+    def run(self, name: str, *command: str) -> Running:
+        """Start a service of a profile with another command, as ``compose run`` does."""
         service = self.services[name]
         for other, condition in service.depends_on.items():
             self._wait_for(other, condition)
-        return self._start(replace(service, command=(*(service.command or ()), *arguments)), 1)
+        return self._start(replace(service, command=command or service.command), 1)
 
     def stop(self) -> list[str]:
         """End all, the last started first, by the signal that the image names; return what had to be killed or ended
@@ -140,11 +139,13 @@ class Deployment:
             began = time.monotonic()
             _send(running.process, running.stop_signal)
             try:
-                code = running.process.wait(_GRACE_SECONDS)
+                code = running.process.wait(running.service.grace_seconds)
             except subprocess.TimeoutExpired:
                 _send(running.process, "SIGKILL")
                 running.process.wait(30)
-                wrong.append(f"{running.name} did not end within {_GRACE_SECONDS:g} s of {running.stop_signal}")
+                wrong.append(
+                    f"{running.name} did not end within {running.service.grace_seconds:g} s of {running.stop_signal}"
+                )
                 continue
             if code not in (0, *_ENDED_BY_SIGNAL):
                 wrong.append(

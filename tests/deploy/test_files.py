@@ -121,7 +121,7 @@ def stand_in(folder: Path, *, ready: bool) -> dict[str, str]:
     log = folder / "asked"
     program.write_text(
         f'#!/bin/sh\necho "$@" >> {shlex.quote(str(log))}\n'
-        f'[ "$*" != "preflight --verify" ] || exit {0 if ready else 5}\n',
+        f'[ "$1 $2" != "preflight --verify" ] || exit {0 if ready else 5}\n',
         "utf-8",
     )
     program.chmod(0o755)
@@ -135,7 +135,8 @@ def test_the_gate_is_asked_before_a_run_and_refuses(tmp_path: Path, ready: bool)
 
     asked = [line for line in (tmp_path / "asked").read_text("utf-8").splitlines() if "--help" not in line]
     assert done.returncode == (0 if ready else 5)
-    assert asked == ["preflight --verify", *(["run --set chunk_size=500"] if ready else [])]
+    # With the very settings of the run.
+    assert asked == ["preflight --verify --set chunk_size=500", *(["run --set chunk_size=500"] if ready else [])]
 
 
 def test_an_unknown_role_is_told() -> None:

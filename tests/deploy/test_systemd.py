@@ -73,4 +73,13 @@ def test_every_service_starts_a_role() -> None:
     started = re.findall(r"^ExecStart=/opt/enrich-dist/bin/enrich-dist-service (\S+)", units, re.MULTILINE)
 
     assert set(started) == {"%i", "worker", "run"}
-    assert set(roles) == {"scheduler", "worker", "code-location", "webserver", "daemon", "run", "certificates"}
+    assert set(roles) == {
+        "scheduler",
+        "worker",
+        "code-location",
+        "webserver",
+        "daemon",
+        "run",
+        "preflight",
+        "certificates",
+    }
