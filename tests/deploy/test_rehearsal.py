@@ -29,8 +29,8 @@ def rehearsed(folder: Path, *arguments: str | Path) -> subprocess.CompletedProce
     """Rehearse in the folder, whose image is used again."""
     return subprocess.run(
         [sys.executable, "-m", "scripts.deploy_rehearsal", "--folder", str(folder), *map(str, arguments)],
-        cwd=REPOSITORY, env={**os.environ, "COLUMNS": "200"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        timeout=1200, check=False,
+        cwd=REPOSITORY, env={**os.environ, "COLUMNS": "200"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, timeout=1200, check=False,
     )  # fmt: skip
 
 
