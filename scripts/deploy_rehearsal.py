@@ -223,7 +223,18 @@ def _both(arguments: argparse.Namespace) -> int:
         return 0
     inside = [sys.executable, "-m", "scripts.deploy_rehearsal", "--inside", f"--folder={arguments.folder}",
               f"--compose={arguments.compose}"]  # fmt: skip
-    namespaces = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    # Whatever becomes of this process, nothing that it has started outlives it.
+    namespaces = [
+        "setpriv",
+        "--pdeathsig=KILL",
+        "unshare",
+        "--mount",
+        "--net",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+    ]
     code = subprocess.run([*namespaces, *inside], cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
                           check=False).returncode  # fmt: skip
     if code == 0:
