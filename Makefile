@@ -7,7 +7,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 PEERS_VENV := .venv-peers
 PEERS_STAMP := $(PEERS_VENV)/.installed
 
-.PHONY: demo test test-long test-faults test-injected-faults soak test-browser lint types contracts check ui bench bench-quick bench-ci bench-ci-baseline compare-peers screenshots requirements clean
+.PHONY: demo test test-long test-faults test-injected-faults rehearsal soak test-browser lint types contracts check ui bench bench-quick bench-ci bench-ci-baseline compare-peers screenshots requirements clean
 
 demo: $(STAMP)
 	$(BIN)/enrich-dist run --config config/sample.yaml
@@ -36,6 +36,10 @@ soak: $(DEV_STAMP)
 # Needs Chromium (Debian: apt-get install chromium; elsewhere name it in CHROMIUM).
 test-browser: $(DEV_STAMP)
 	$(BIN)/python -m pytest -m browser
+
+# The container file and compose's layout, executed and started without a container engine (as root).
+rehearsal: $(DEV_STAMP)
+	$(BIN)/python -m scripts.deploy_rehearsal
 
 # The Dagster UI with the history of the runs in this folder, at 127.0.0.1:3000.
 ui: $(STAMP)
@@ -105,6 +109,12 @@ $(PEERS_STAMP): pyproject.toml
 requirements: $(DEV_STAMP)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
 	  --no-emit-find-links --custom-compile-command "make requirements" pyproject.toml requirements/build.in -o requirements/run.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
+	  --no-emit-find-links --custom-compile-command "make requirements" --extra postgresql-history --extra jobs \
+	  pyproject.toml requirements/build.in -c requirements/run.txt -o requirements/deploy.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-deps --no-emit-index-url \
+	  --no-emit-find-links --custom-compile-command "make requirements" requirements/deploy-tools.in \
+	  -o requirements/deploy-tools.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
 	  --no-emit-find-links --custom-compile-command "make requirements" --group dev -c requirements/run.txt -o requirements/dev.txt
 

@@ -15,7 +15,14 @@ from enrich_dist.settings import load_settings
 from scripts.reliability import FAULTS
 from tests.conftest import REPOSITORY
 
-DOCUMENTS = sorted([REPOSITORY / "README.md", *REPOSITORY.glob("docs/**/*.md"), REPOSITORY / "data/sample/README.md"])
+DOCUMENTS = sorted(
+    [
+        REPOSITORY / "README.md",
+        *REPOSITORY.glob("docs/**/*.md"),
+        REPOSITORY / "data/sample/README.md",
+        REPOSITORY / "deploy/README.md",
+    ]
+)
 ids = [str(path.relative_to(REPOSITORY)) for path in DOCUMENTS]
 
 
@@ -49,8 +56,10 @@ def commands() -> Iterator[list[str]]:
     for document in DOCUMENTS:
         for line in re.findall(r"^    (.*)$", document.read_text("utf-8"), flags=re.MULTILINE):
             words = shlex.split(line, comments=True)
-            if "enrich-dist" in words:
-                yield words[words.index("enrich-dist") + 1 :]
+            while words and "=" in words[0]:  # variables before a command
+                words.pop(0)
+            if words[:1] == ["enrich-dist"]:
+                yield words[1:]
 
 
 def test_the_documents_show_commands() -> None:
@@ -75,7 +84,7 @@ def test_every_make_target_the_readme_names_exists(target: str) -> None:
 
 
 def test_requirements_are_pinned_with_hashes_and_without_addresses() -> None:
-    for name in ("run.txt", "dev.txt"):
+    for name in ("run.txt", "dev.txt", "deploy.txt", "deploy-tools.txt"):
         text = (REPOSITORY / "requirements" / name).read_text("utf-8")
         assert "://" not in text
         assert "--index" not in text

@@ -1,0 +1,226 @@
+"""A run launched through the webserver's GraphQL and watched to its end, and what is to be seen of it afterwards.
+
+Covers the published result, asset checks, the history in PostgreSQL and the figures in Prometheus, each asked of the
+service that an operator would ask.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import pyarrow.parquet as pq
+
+from scripts.rehearsal.errors import RehearsalError
+from scripts.rehearsal.services import Deployment, Running
+
+# The bundled sample has a partner for a third of its awards (config/sample.yaml).
+OVERRIDES: Final = ("match_rate_threshold=0.30", "chunk_size=500")
+_RUN_SECONDS: Final = 300.0
+_FIGURES_SECONDS: Final = 60.0
+_POLL_SECONDS: Final = 0.5
+_LOCATION: Final = {
+    "repositoryLocationName": "enrich_dist", "repositoryName": "__repository__", "pipelineName": "enrich",
+}  # fmt: skip
+_LAUNCH: Final = """
+mutation($job: JobOrPipelineSelector!, $config: RunConfigData!) {
+  launchRun(executionParams: {selector: $job, mode: "default", runConfigData: $config}) {
+    __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
+    ... on RunConfigValidationInvalid { errors { message } }
+  }
+}
+"""
+_RUN: Final = """
+query($run: ID!, $after: String) {
+  runOrError(runId: $run) { ... on Run { status } }
+  logsForRun(runId: $run, afterCursor: $after, limit: 1000) { ... on EventConnection { cursor hasMore events {
+    __typename
+    ... on MaterializationEvent { assetKey { path } }
+    ... on AssetCheckEvaluationEvent { evaluation { checkName success } }
+    ... on ExecutionStepFailureEvent { error { message } }
+    ... on RunFailureEvent { message error { message } }
+  } } }
+}
+"""
+_DAEMONS: Final = "{ instance { daemonHealth { allDaemonStatuses { daemonType required healthy } } } }"
+_ASSETS: Final = 6
+_Found = TypeVar("_Found")
+
+
+@dataclass
+class Outcome:
+    """What became of a run."""
+
+    run_id: str
+    status: str = ""
+    assets: list[str] = field(default_factory=list)
+    checks: dict[str, bool] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+class Webserver:
+    """Dagster's webserver, asked over HTTP."""
+
+    def __init__(self, address: str) -> None:
+        self._url = f"http://{address}:3000/graphql"
+
+    def ask(self, query: str, **variables: Any) -> Any:
+        """The data of an answer. Raises where it has errors."""
+        answer = json.loads(_read(self._url, json.dumps({"query": query, "variables": variables}).encode()))
+        if answer.get("errors"):
+            raise RehearsalError(f"GraphQL: {answer['errors'][0]['message']}")
+        return answer["data"]
+
+    def launch(self) -> str:
+        """Launch the job; return the run's id."""
+        config = {"resources": {"settings": {"config": {"overrides": list(OVERRIDES)}}}}
+        answer = self.ask(_LAUNCH, job=_LOCATION, config=config)["launchRun"]
+        if answer["__typename"] != "LaunchRunSuccess":
+            raise RehearsalError(f"the run was not launched: {answer}")
+        run_id: str = answer["run"]["runId"]
+        return run_id
+
+    def watched(self, outcome: Outcome, look: Callable[[], None]) -> Iterator[str]:
+        """Yield the state whenever it changes, until the run has ended; ``outcome`` has what became of it."""
+        cursor: str | None = None
+        deadline = time.monotonic() + _RUN_SECONDS
+        seen = None
+        while True:
+            look()
+            answer = self.ask(_RUN, run=outcome.run_id, after=cursor)
+            logs = answer["logsForRun"]
+            cursor = logs["cursor"]
+            for event in logs["events"]:
+                _take(outcome, event)
+            outcome.status = answer["runOrError"]["status"]
+            if (state := (outcome.status, len(outcome.assets), len(outcome.checks))) != seen:
+                seen = state
+                yield f"{outcome.status.lower()}, {len(outcome.assets)} assets, {len(outcome.checks)} checks"
+            if outcome.status in ("SUCCESS", "FAILURE", "CANCELED") and not logs["hasMore"]:
+                return
+            if time.monotonic() > deadline:
+                raise RehearsalError(f"the run has not ended within {_RUN_SECONDS:g} s: {outcome}")
+            time.sleep(_POLL_SECONDS)
+
+    def daemons(self) -> list[str]:
+        """The daemons that are healthy. Raises where one that is needed is not, after some patience."""
+
+        def healthy() -> list[str] | None:
+            found = self.ask(_DAEMONS)["instance"]["daemonHealth"]["allDaemonStatuses"]
+            if any(daemon["required"] and not daemon["healthy"] for daemon in found):
+                return None
+            return [daemon["daemonType"] for daemon in found if daemon["healthy"]]
+
+        return _patiently(healthy, "the daemon's parts to be healthy")
+
+
+def _take(outcome: Outcome, event: dict[str, Any]) -> None:
+    match event["__typename"]:
+        case "MaterializationEvent":
+            outcome.assets.append("/".join(event["assetKey"]["path"]))
+        case "AssetCheckEvaluationEvent":
+            outcome.checks[event["evaluation"]["checkName"]] = event["evaluation"]["success"]
+        case "ExecutionStepFailureEvent" | "RunFailureEvent":
+            outcome.problems.append(str((event.get("error") or {}).get("message") or event.get("message")))
+
+
+def succeeded(outcome: Outcome) -> str:
+    """Raise unless the run ended well, with all assets and checks."""
+    failed = [name for name, passed in outcome.checks.items() if not passed]
+    if outcome.status != "SUCCESS" or len(set(outcome.assets)) != _ASSETS or failed or not outcome.checks:
+        raise RehearsalError(f"the run ended with {outcome.status}; failed checks: {failed}; {outcome.problems}")
+    return f"{len(set(outcome.assets))} assets, {len(outcome.checks)} checks passed"
+
+
+def published(work_dir: Path, run_id: str, workers: int) -> str:
+    """Raise unless the run published a result, made by so many workers."""
+    current = work_dir / "published" / "current"
+    metrics = json.loads((current / "metrics.json").read_text("utf-8"))
+    verdict = json.loads((current / "verdict.json").read_text("utf-8"))
+    rows = pq.read_metadata(current / "enriched_awards.parquet").num_rows
+    farm = json.loads((work_dir / "steps" / "chunk_matches.json").read_text("utf-8"))
+    if verdict["status"] != "passed" or rows == 0:
+        raise RehearsalError(f"published: {verdict['status']}, {rows} awards")
+    numbers = farm["numbers"]
+    if farm["run_id"] != run_id or numbers["workers"] != workers or numbers["chunks_computed"] != numbers["chunks"]:
+        raise RehearsalError(f"the chunks were matched otherwise than by this run and {workers} workers: {numbers}")
+    matched = f"{rows:,} awards, {metrics['match_rate']:.1%} matched"
+    return f"{matched}, {numbers['chunks']} chunks by {numbers['workers']} workers"
+
+
+def in_the_history(postgres: Running, run_id: str, runs: int) -> str:
+    """Raise unless PostgreSQL holds the run and its events, and so many runs."""
+
+    def select(query: str) -> str:
+        database = ("--username=dagster", "--dbname=dagster", "--host=127.0.0.1", "--tuples-only", "--no-align")
+        password = f"PGPASSWORD={postgres.environment['POSTGRES_PASSWORD']}"
+        asked = postgres.inside("/usr/bin/env", password, "psql", *database, f"--command={query}")
+        if asked.returncode != 0:
+            raise RehearsalError(f"psql: {asked.stdout}")
+        return asked.stdout.strip()
+
+    status = select(f"select status from runs where run_id = '{run_id}'")
+    events = int(select(f"select count(*) from event_logs where run_id = '{run_id}'"))
+    found = int(select("select count(*) from runs where status = 'SUCCESS'"))
+    if status != "SUCCESS" or events == 0 or found != runs:
+        raise RehearsalError(f"PostgreSQL has the run as '{status}' with {events} events, among {found} that succeeded")
+    return f"{found} runs, {events} events of this one"
+
+
+class Prometheus:
+    """Prometheus, asked over HTTP."""
+
+    def __init__(self, address: str) -> None:
+        self._url = f"http://{address}:9090/api/v1/query?"
+
+    def value(self, query: str) -> float | None:
+        """Of the first series; None where there is none."""
+        answer = json.loads(_read(self._url + urllib.parse.urlencode({"query": query})))
+        found = answer["data"]["result"]
+        return float(found[0]["value"][1]) if found else None
+
+    def expect(self, query: str, value: float) -> str:
+        """Raise unless the query comes to give the value."""
+
+        def as_expected() -> str | None:
+            return f"{query} = {value:g}" if self.value(query) == value else None
+
+        return _patiently(as_expected, f"Prometheus: {query} to be {value:g}", lambda: self.value(query))
+
+
+def figures(prometheus: Prometheus, deployment: Deployment) -> Iterator[str]:
+    """What Prometheus has of the services and the run; raise where one is missing."""
+    yield prometheus.expect('count(up{job="worker"} == 1)', deployment.services["worker"].replicas)
+    yield prometheus.expect('up{job="scheduler"}', 1)
+    yield prometheus.expect('up{job="pushgateway"}', 1)
+    yield prometheus.expect('max(max_over_time(up{job="enrich_dist"}[1h]))', 1)
+    yield prometheus.expect('enrich_dist_run_outcome{outcome="published",job="enrich_dist"}', 1)
+    yield prometheus.expect('count(count by (alertname) (ALERTS{alertstate="firing"})) or vector(0)', 0)
+
+
+def _patiently(look: Callable[[], _Found | None], what: str, now: Callable[[], object] | None = None) -> _Found:
+    deadline = time.monotonic() + _FIGURES_SECONDS
+    while (found := look()) is None:
+        if time.monotonic() > deadline:
+            raise RehearsalError(f"waited {_FIGURES_SECONDS:g} s for {what}" + (f"; it is {now()}" if now else ""))
+        time.sleep(_POLL_SECONDS)
+    return found
+
+
+def _read(url: str, body: bytes | None = None) -> bytes:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(urllib.request.Request(url, body, {"content-type": "application/json"}), timeout=30) as answer:
+            found: bytes = answer.read()
+    except urllib.error.HTTPError as error:
+        raise RehearsalError(f"{url}: {error.read().decode('utf-8', errors='replace')[:1000]}") from error
+    except OSError as error:
+        raise RehearsalError(f"{url} does not answer: {error}") from error
+    return found
