@@ -78,7 +78,7 @@ class PostgresServer:
     def run(self, program: str, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a program of PostgreSQL against the database to its end. Raises when it fails."""
         done = subprocess.run(
-            [find_program(program), *map(str, arguments)],
+            [str(find_program(program)), *map(str, arguments)],
             env={**os.environ, **self.environment},
             capture_output=True,
             text=True,
