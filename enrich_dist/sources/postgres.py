@@ -36,11 +36,11 @@ _TEXT_TYPES: Final = re.compile(
     r"(text|character varying.*|character\(.*|character|citext|uuid|smallint|integer|bigint|numeric.*|name|oid)"
 )
 _LIST_TYPES: Final = re.compile(r"(text|character varying.*|character\(.*|citext)\[\]|jsonb?")
-# By the class of SQLSTATE, or its whole.
+# By what the server's message holds: libpq tells no code of an error while it connects.
 _REMEDIES: Final = {
-    "28": "Check user and password: PGPASSWORD, ~/.pgpass, or a file that PGPASSFILE names.",
-    "3D": "Check the name of the database in inputs.recipients.",
-    "42501": "Grant this user the right to read it (GRANT SELECT).",
+    "password": "Check user and password: PGPASSWORD, ~/.pgpass, or a file that PGPASSFILE names.",
+    "permission denied": "Grant this user the right to read it (GRANT SELECT).",
+    "": "Check host, port and database in inputs.recipients, and that the server is up.",
 }
 _SHOWN_TABLES: Final = 5
 
@@ -216,15 +216,10 @@ class PostgresSource(Source):
             self.close()
             if not type(error).__module__.startswith("adbc_driver_manager"):
                 raise
-            state = getattr(error, "sqlstate", None) or ""
-            remedy = _REMEDIES.get(state) or _REMEDIES.get(state[:2])
             message = _message(str(error))
-            if remedy is None and "assword" in message:
-                remedy = _REMEDIES["28"]
+            remedy = next(remedy for sign, remedy in _REMEDIES.items() if sign in message)
             raise SourceError(
-                f"cannot be read: {message}.",
-                path=self.where,
-                remedy=remedy or "Check host, port and database in inputs.recipients, and that the server is up.",
+                f"cannot be read: {message}.", path=self.where, remedy=remedy
             ) from None  # the driver's text may repeat the address
 
 
