@@ -11,12 +11,14 @@ import pyarrow as pa
 import pytest
 
 from enrich_dist.errors import EnrichError, SettingsError, SourceError
-from enrich_dist.settings import load_settings
+from enrich_dist.pipeline import Pipeline
+from enrich_dist.settings import Settings, load_settings
 from enrich_dist.sources import postgres as sources_postgres
 from enrich_dist.sources.kinds import open_source
 from enrich_dist.sources.raw import Reading
 from enrich_dist.sources.recipients import check_recipients, read_recipients
 from tests.conftest import enrich_dist
+from tests.known import write_inputs
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.unit.test_sources_pg_dump import ROWS, TABLE, require_the_rows
 
@@ -224,6 +226,38 @@ def test_a_password_in_the_settings_is_refused_and_not_repeated(form: str) -> No
     assert finished.returncode == 2
     assert "PGPASSWORD" in finished.stderr
     assert PASSWORD not in finished.stderr + finished.stdout
+
+
+def test_a_run_keeps_no_password_and_transfers_no_row_twice(postgres: PostgresServer, tmp_path: Path) -> None:
+    made = postgres.create_database("resumed")
+    made.execute("""
+        create table recipient_lookup as
+        select 'N' || i as name, md5(i::text) as recipient_hash, null::text uei, null::text city, null::text state,
+               null::text zip5
+        from generate_series(1, 100) i
+    """)
+    awards, _ = write_inputs(tmp_path / "known")
+    settings = Settings(
+        inputs={"awards": awards, "recipients": made.uri_without_password},
+        paths={"work_dir": tmp_path / "work"},
+        chunk_size=30,
+    )
+    pipeline = Pipeline(settings, run_id="test")
+
+    first = pipeline.partition_recipients()
+    made.execute("create table moved as select * from recipient_lookup order by name; "
+                 "drop table recipient_lookup; alter table moved rename to recipient_lookup")  # fmt: skip
+    again = pipeline.partition_recipients()
+
+    assert (first.reused, again.reused) == (False, True)
+    assert (first.numbers["chunks"], first.rows) == (4, 100)
+    assert first.paths["source"] == f"postgresql://127.0.0.1:{made.port}/resumed, table recipient_lookup"
+    kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"recipient_lookup" in kept
+    assert PASSWORD.encode() not in kept
+
+    made.execute("insert into recipient_lookup values ('MORE', 'h', null, null, null, null)")
+    assert not pipeline.partition_recipients().reused
 
 
 def test_a_user_may_stand_in_the_settings() -> None:
