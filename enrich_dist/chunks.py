@@ -8,7 +8,7 @@ cover reading the source (``sources``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,10 +18,11 @@ import pyarrow.parquet as pq
 
 from enrich_dist import schema
 from enrich_dist.sources.ahead import map_ahead
+from enrich_dist.sources.raw import Part, whole
 from enrich_dist.sources.recipients import RecipientBatch
 from enrich_dist.store.directories import Stored
 
-ENGINE_VERSION = "2"
+ENGINE_VERSION = "3"
 REJECTS_FILE = "rejects.parquet"
 
 # Two threads keep two cores busy beside the reader; a third chunk waits for the first of them to be free.
@@ -50,7 +51,8 @@ _WRITE_OPTIONS: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Chunk:
-    """One chunk file and what is known of it. ``rows + rejected_rows`` are the source rows it covers."""
+    """One chunk file and what is known of it. ``rows + rejected_rows`` are the source rows it covers, beside those that
+    were merged into them."""
 
     chunk_id: int
     path: Path
@@ -63,26 +65,40 @@ class Chunk:
 def write_chunks(batches: Iterable[RecipientBatch], directory: Path) -> dict[str, Any]:
     """Write every batch as one chunk file and the rejects of all as one more; return the plan's facts.
 
+    ``parts``: by what files rows are found again (``sources.raw.Part``); ``merged_rows``: rows that tell of a recipient
+    of another row.
+
     Some batches are written in threads while the next is made; the files do not depend on their timing.
     """
 
-    def write(chunk_id: int, batch: RecipientBatch) -> tuple[dict[str, int | str], pa.Table]:
+    def write(chunk_id: int, batch: RecipientBatch) -> tuple[dict[str, int | str], RecipientBatch]:
         name = f"{chunk_id:06d}.parquet"
         pq.write_table(batch.recipients, directory / name, **_WRITE_OPTIONS)
-        rows = len(batch.recipients)
-        return {"file": name, "rows": rows, "rejected_rows": batch.rows_read - rows}, batch.rejects
+        entry: dict[str, int | str] = {
+            "file": name,
+            "rows": len(batch.recipients),
+            "rejected_rows": batch.rows_rejected,
+        }
+        return entry, batch._replace(recipients=schema.RECIPIENT.empty_table())  # it is not kept in memory
 
     plan: list[dict[str, int | str]] = []
+    parts: dict[Part, None] = {}
+    merged_rows = 0
     with pq.ParquetWriter(directory / REJECTS_FILE, schema.REJECT, compression="zstd") as rejects:
-        for entry, rejected in map_ahead(write, batches, threads=_THREADS, ahead=_AHEAD):
-            if len(rejected):
-                rejects.write_table(rejected)
+        for entry, written in map_ahead(write, batches, threads=_THREADS, ahead=_AHEAD):
+            if len(written.rejects):
+                rejects.write_table(written.rejects)
             plan.append(entry)
+            parts.update(dict.fromkeys(written.parts))
+            merged_rows += written.rows_merged
+    rows, rejected_rows = (sum(int(item[name]) for item in plan) for name in ("rows", "rejected_rows"))
     return {
         "chunks": plan,
-        "source_rows": sum(int(item["rows"]) + int(item["rejected_rows"]) for item in plan),
-        "rows": sum(int(item["rows"]) for item in plan),
-        "rejected_rows": sum(int(item["rejected_rows"]) for item in plan),
+        "source_rows": rows + rejected_rows + merged_rows,
+        "rows": rows,
+        "rejected_rows": rejected_rows,
+        "merged_rows": merged_rows,
+        "parts": [part._asdict() for part in parts],
     }
 
 
@@ -105,6 +121,12 @@ def chunks_of(stored: Stored) -> list[Chunk]:
         )
         for number, item in enumerate(stored.facts["chunks"])
     ]
+
+
+def parts_of(stored: Stored, source: str) -> Sequence[Part]:
+    """By what files the rows of the plan's source are found again; ``source``: its name, where a plan of an older
+    version tells none."""
+    return [Part(**part) for part in stored.facts.get("parts", ())] or whole(source)
 
 
 def read_rejects(stored: Stored) -> pa.Table:

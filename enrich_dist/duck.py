@@ -45,6 +45,7 @@ def connect(
             "temp_directory": str(scratch),
         },
     )
+    connection.execute("set enable_progress_bar = false")  # it would be drawn into whatever the terminal shows
     try:
         yield connection
     except duckdb.Error as error:

@@ -6,8 +6,6 @@ programming errors, which stay what Python raises and end a run with exit code 1
 
 from __future__ import annotations
 
-from pathlib import Path
-
 EXIT_PUBLISHED = 0
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -71,7 +69,7 @@ class BudgetError(EnrichError):
 class SourceError(EnrichError):
     """An input cannot be used; names file, and column and row where they are known.
 
-    ``row`` counts as a spreadsheet does for CSV (the header is row 1) and from 1 for Parquet.
+    ``row`` counts as a spreadsheet does for CSV (the header is row 1) and from 1 for all else.
     """
 
     exit_code = EXIT_BAD_INPUT
@@ -80,7 +78,7 @@ class SourceError(EnrichError):
         self,
         problem: str,
         *,
-        path: Path | str,
+        path: object,
         column: str | None = None,
         row: int | None = None,
         remedy: str | None = None,

@@ -8,6 +8,7 @@ order of the steps nor their checks (``dagster_defs``).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,9 @@ from enrich_dist.result.quality import Gate
 from enrich_dist.runs.journal import keep_run
 from enrich_dist.settings import Settings
 from enrich_dist.sources.inputs import check_inputs
+from enrich_dist.sources.raw import Reading
 from enrich_dist.sources.recipients import read_recipients
+from enrich_dist.sources.rejects import in_files
 from enrich_dist.sources.sbir import read_awards
 from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore, drop_copies
 from enrich_dist.store.directories import open_or_build, open_unverified, open_verified
@@ -67,7 +70,7 @@ class Pipeline:
     def ingest_awards(self) -> StepReport:
         """Read the awards. Both inputs are checked first, so that a bad one ends the run before work starts."""
         with self.directory.recording("sbir_awards", self.run_id) as done:
-            awards_path, _ = check_inputs(self.settings.inputs)
+            awards_path, _ = check_inputs(self.settings.inputs, self.directory.scratch)
             self._check_checkpoints()
             column_map = self.settings.inputs.award_columns
             digest = file_digest(awards_path)
@@ -135,10 +138,12 @@ class Pipeline:
 
     def partition_recipients(self) -> StepReport:
         """Cut the recipients into chunk files, one chunk in memory at a time."""
-        with self.directory.recording("recipient_chunks", self.run_id) as done:
-            _, path = check_inputs(self.settings.inputs)
+        with self.directory.recording("recipient_chunks", self.run_id) as done, ExitStack() as opened:
+            _, source = check_inputs(self.settings.inputs, self.directory.scratch)
             column_map, chunk_size = self.settings.inputs.recipient_columns, self.settings.chunk_size
-            digest = file_digest(path)
+            digest = opened.enter_context(closing(source)).digest(
+                Reading(column_map, chunk_size, self.directory.scratch)
+            )
             key = directory_name(
                 "chunks",
                 SOURCES_VERSION,
@@ -149,9 +154,10 @@ class Pipeline:
             )
 
             def build(directory: Path) -> dict[str, Any]:
-                facts = chunks.write_chunks(read_recipients(path, column_map, batch_rows=chunk_size), directory)
+                batches = read_recipients(source, column_map, batch_rows=chunk_size, scratch=self.directory.scratch)
+                facts = chunks.write_chunks(batches, directory)
                 if not facts["rows"]:
-                    raise SourceError("holds no valid recipient.", path=path, remedy="Check inputs.recipients.")
+                    raise SourceError("holds no valid recipient.", path=source.where, remedy="Check inputs.recipients.")
                 return facts
 
             stored = open_or_build(self.directory.chunks / key, build)
@@ -159,12 +165,13 @@ class Pipeline:
             return done(
                 rows=stored.facts["rows"],
                 reused=stored.reused,
-                paths={"chunks": stored.path, "source": path},
+                paths={"chunks": stored.path, "source": source.where},
                 numbers={
                     "chunks": len(plan),
                     "chunk_size_rows": chunk_size,
                     "source_rows": stored.facts["source_rows"],
                     "rows_rejected": stored.facts["rejected_rows"],
+                    **({"rows_merged": stored.facts["merged_rows"]} if stored.facts["merged_rows"] else {}),
                     "chunk_bytes": sum(chunk.bytes for chunk in plan),
                 },
                 digests={"source": digest},
@@ -308,13 +315,15 @@ class Pipeline:
 
     def _quarantined(self, records: Sequence[CheckpointRecord]) -> pa.Table:
         """The recipients that were set aside, as ``schema.REJECT``."""
-        source = Path(self.directory.output("recipient_chunks", "source")).name
+        plan = open_unverified(self.directory.output("recipient_chunks", "chunks"))
         rows = [
-            {"source_file": source, "outcome": "quarantined", "column": None, "value": None, **row}
+            {"source_file": "", "outcome": "quarantined", "column": None, "value": None, **row}
             for record in records
             for row in record.quarantined
         ]
-        return pa.Table.from_pylist(rows, schema=schema.REJECT).sort_by("source_row")
+        table = pa.Table.from_pylist(rows, schema=schema.REJECT).sort_by("source_row")
+        source = Path(self.directory.output("recipient_chunks", "source")).name
+        return in_files(table, chunks.parts_of(plan, source))
 
     def publish_awards(self) -> StepReport:
         """Swap in the judged result.

@@ -30,7 +30,7 @@ from enrich_dist.matching.matcher import OrganisationMatcher
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings
 from enrich_dist.sources.inputs import check_inputs
-from enrich_dist.sources.length import row_count
+from enrich_dist.sources.raw import Source
 from enrich_dist.sources.recipients import RecipientBatch, read_recipients
 
 SAMPLE_ROWS = 100_000
@@ -88,18 +88,22 @@ def make_plan(settings: Settings, sample_rows: int = SAMPLE_ROWS) -> RunPlan:
 
     Raises ``SettingsError`` and ``SourceError`` as a run does.
     """
-    _, path = check_inputs(settings.inputs)
     pipeline = Pipeline(settings, run_id="plan")
+    scratch = pipeline.directory.scratch
+    _, source = check_inputs(settings.inputs, scratch)
     awards = pipeline.ingest_awards()
     companies = pipeline.join_companies()
     index = open_index(Path(companies.paths["index"]))
     config = settings.matching.candidates()
     found = _Found(index, config)
-    for batch in _sample(path, settings, sample_rows):
-        found.add(batch)
+    with closing(source):
+        for batch in _sample(source, settings, sample_rows, scratch):
+            found.add(batch)
+        rows, exact = (found.rows, True) if found.rows < sample_rows else source.row_count()
     if not found.recipients:
-        raise SourceError("holds no valid recipient in the sample.", path=path, remedy="Check inputs.recipients.")
-    rows, exact = (found.rows, True) if found.rows < sample_rows else row_count(path)
+        raise SourceError(
+            "holds no valid recipient in the sample.", path=source.where, remedy="Check inputs.recipients."
+        )
     large, lookups, pairs_left_out = found.blocks.left_out(config.max_block_size)
     return RunPlan(
         awards=awards.rows,
@@ -167,7 +171,7 @@ class _Found:
         prepared, pairs = self._match(batch.recipients)
         self.seconds += time.perf_counter() - start
         self.blocks.add(prepared)
-        self.rows += batch.rows_read
+        self.rows += batch.rows_read - batch.rows_merged
         self.recipients += len(batch.recipients)
         self.with_candidate += int(np.unique(pairs.rows).size)
         self.pairs += len(pairs.rows)
@@ -179,10 +183,11 @@ class _Found:
         return prepared, pairs
 
 
-def _sample(path: Path, settings: Settings, sample_rows: int) -> Iterator[RecipientBatch]:
-    """The first rows of the file, in even batches of at most ``matching.batch_rows``."""
+def _sample(source: Source, settings: Settings, sample_rows: int, scratch: Path) -> Iterator[RecipientBatch]:
+    """The first rows of the source, in even batches of at most ``matching.batch_rows``."""
     parts = -(-sample_rows // settings.matching.batch_rows)
     batch_rows = -(-sample_rows // parts)
-    with closing(read_recipients(path, settings.inputs.recipient_columns, batch_rows=batch_rows)) as batches:
+    columns = settings.inputs.recipient_columns
+    with closing(read_recipients(source, columns, batch_rows=batch_rows, scratch=scratch)) as batches:
         for _, batch in zip(range(parts), batches, strict=False):
             yield batch

@@ -18,10 +18,11 @@ from distributed import Client
 from enrich_dist.cluster.client import open_client
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings, flatten
-from tests import object_store
+from tests import object_store, postgres_server
 from tests.known import injected_faults
 from tests.neutral import neutralise
 from tests.object_store import ObjectStore
+from tests.postgres_server import PostgresServer
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -69,7 +70,7 @@ def _no_settings_from_outside() -> None:
     for name in [name for name in os.environ if name.startswith("ENRICH_DIST_")]:
         del os.environ[name]
     os.environ.pop("DAGSTER_HOME", None)
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
+    for name in [name for name in os.environ if name.startswith(("AWS_", "PG"))]:
         del os.environ[name]
     # Before any cluster starts: its workers inherit them.
     os.environ.update(object_store.ENVIRONMENT)
@@ -82,6 +83,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
         reason = f"no object store to test with: {', '.join(missing)} not installed"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
     with object_store.running(tmp_path_factory.mktemp("swift")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A real PostgreSQL; where a machine lacks it the test is skipped, but never in CI."""
+    if missing := postgres_server.missing_programs():
+        reason = f"no PostgreSQL to test with: {', '.join(missing)} not installed"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    with postgres_server.running(tmp_path_factory.mktemp("postgres")) as started:
         yield started
 
 

@@ -87,12 +87,12 @@ class ObjectStore:
 
     def read(self, path: str) -> bytes:
         """The bytes of an object, by its path without the bucket."""
-        with self.client().open_input_stream(f"{BUCKET}/{path}") as stream:
+        with self.client().open_input_stream(f"{BUCKET}/{path}", compression=None) as stream:
             return bytes(stream.read())
 
     def write(self, path: str, data: bytes) -> None:
         """Put an object."""
-        with self.client().open_output_stream(f"{BUCKET}/{path}") as stream:
+        with self.client().open_output_stream(f"{BUCKET}/{path}", compression=None) as stream:
             stream.write(data)
 
 

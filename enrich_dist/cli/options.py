@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,23 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any setting, over environment and file; can be repeated."),
 ]
+Recipients = Annotated[
+    list[str] | None,
+    typer.Option(help="Recipients; the setting inputs.recipients. Repeat it for several sources at once."),
+]
+Member = Annotated[
+    str | None,
+    typer.Option(help="Table or file of a source that holds several; the setting inputs.recipients_member."),
+]
+
+
+def recipient_values(recipients: list[str] | None, member: str | None) -> list[tuple[str, str | None]]:
+    """The settings that the two options stand for."""
+    several = json.dumps(recipients) if recipients and len(recipients) > 1 else None
+    return [
+        ("inputs.recipients", several or (recipients[0] if recipients else None)),
+        ("inputs.recipients_member", member),
+    ]
 
 
 def print_overrides(console: Console, loaded: LoadedSettings) -> None:

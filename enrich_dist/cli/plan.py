@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from enrich_dist.cli.options import Config, Overrides
-from enrich_dist.settings import load_settings
+from enrich_dist.cli.options import Config, Member, Overrides, Recipients, recipient_values
+from enrich_dist.settings import load_settings, override_texts
 
 
 def plan(
@@ -17,12 +17,15 @@ def plan(
     ),
     config: Config = None,
     overrides: Overrides = None,
+    recipients: Recipients = None,
+    member: Member = None,
 ) -> None:
     """Tell candidate counts and the largest blocks, from the companies and a sample of the recipients.
 
     Awards, companies and index are kept: the run that follows does not make them again.
     """
-    settings = load_settings(config, overrides or []).settings
+    given = override_texts(recipient_values(recipients, member))
+    settings = load_settings(config, [*(overrides or []), *given]).settings
 
     # Bad input is told before what takes seconds to import.
     from enrich_dist.sources.inputs import check_inputs

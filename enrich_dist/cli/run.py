@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from enrich_dist.cli.options import Config, Overrides, print_overrides
+from enrich_dist.cli.options import Config, Member, Overrides, Recipients, print_overrides, recipient_values
 from enrich_dist.settings import load_settings, override_texts
 
 
@@ -16,7 +16,8 @@ def run(
     config: Config = None,
     overrides: Overrides = None,
     awards: Annotated[Path | None, typer.Option(help="SBIR.gov bulk file; the setting inputs.awards.")] = None,
-    recipients: Annotated[Path | None, typer.Option(help="Recipients; the setting inputs.recipients.")] = None,
+    recipients: Recipients = None,
+    member: Member = None,
     work_dir: Annotated[Path | None, typer.Option(help="Where the run writes; the setting paths.work_dir.")] = None,
     workers: Annotated[int | None, typer.Option(help="Local workers; the setting cluster.n_workers.")] = None,
     chunk_size: Annotated[int | None, typer.Option(help="Recipients per chunk; the setting chunk_size.")] = None,
@@ -31,7 +32,7 @@ def run(
         *override_texts(
             [
                 ("inputs.awards", awards),
-                ("inputs.recipients", recipients),
+                *recipient_values(recipients, member),
                 ("paths.work_dir", work_dir),
                 ("cluster.n_workers", workers),
                 ("chunk_size", chunk_size),

@@ -116,6 +116,7 @@ def build_result(
         metrics=metrics,
         recipient_source_rows=plan.facts["source_rows"],
         recipient_rows_rejected=plan.facts["rejected_rows"],
+        recipient_rows_merged=plan.facts.get("merged_rows", 0),
         chunks=inputs.chunk_rows,
         candidates_written=inputs.candidates_written,
         candidates_read=candidates_read,

@@ -12,11 +12,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from enrich_dist.errors import StateError
+from enrich_dist.errors import EnrichError, StateError
 from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.result.build import ResultInputs
-from enrich_dist.settings import LoadedSettings, flatten
+from enrich_dist.settings import InputSettings, LoadedSettings, flatten
+from enrich_dist.sources.inputs import recipient_source
 from enrich_dist.store.rundir import RunDirectory
 
 _REMEDY = "Run `enrich-dist run`: chunks that are finished are kept."
@@ -86,16 +87,28 @@ def _changed_inputs(directory: RunDirectory, loaded: LoadedSettings, given: Iter
     chunks = directory.latest("recipient_chunks")
     run: dict[str, Any] = {
         "inputs.awards": _plain(directory.latest("sbir_awards").paths["source"]),
-        "inputs.recipients": _plain(chunks.paths["source"]),
         "chunk_size": chunks.numbers["chunk_size_rows"],
     }
     found = []
     for key in given:
         value = values.get(key)
-        same = key in run and run[key] == (_plain(value) if isinstance(value, Path) else value)
+        if key == "inputs.recipients":
+            same = _same_recipients(loaded.settings.inputs, chunks.paths["source"])
+        else:
+            same = key in run and run[key] == (_plain(value) if isinstance(value, Path) else value)
         if (key == "chunk_size" or key.startswith("inputs.")) and not same:
             found.append(key)
     return found
+
+
+def _same_recipients(inputs: InputSettings, source: str) -> bool:
+    """Whether the settings name what the run has read."""
+    if isinstance(inputs.recipients, str) and "://" not in inputs.recipients:
+        return _plain(inputs.recipients) == _plain(source)
+    try:
+        return recipient_source(inputs).where == source
+    except EnrichError:
+        return False
 
 
 def _plain(path: Path | str) -> Path:

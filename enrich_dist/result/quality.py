@@ -107,12 +107,14 @@ def reconcile(
     chunks: list[tuple[int, int, int, int]],
     candidates_written: int,
     candidates_read: int,
+    recipient_rows_merged: int = 0,
 ) -> dict[str, Any]:
     """Whether rows in equal rows accounted for.
 
     ``chunks``: per chunk the rows planned, rows with candidates, without, and quarantined; ``candidates_written``:
-    by the workers' records; ``candidates_read``: by the reduce. Returns the sums, and
-    ``differences``: one sentence per sum that does not balance (empty when all do).
+    by the workers' records; ``candidates_read``: by the reduce; ``recipient_rows_merged``: rows that tell of a
+    recipient of another row. Returns the sums, and ``differences``: one sentence per sum that does not balance (empty
+    when all do).
     """
     awards = metrics["awards"]
     differences = []
@@ -123,7 +125,7 @@ def reconcile(
         if planned != sum(parts):
             differences.append(f"chunk {number} was planned with {planned} rows, {sum(parts)} are accounted for")
     with_candidates, without, quarantined = (sum(chunk[part] for chunk in chunks) for part in (1, 2, 3))
-    recipients = with_candidates + without + quarantined + recipient_rows_rejected
+    recipients = with_candidates + without + quarantined + recipient_rows_rejected + recipient_rows_merged
     if recipients != recipient_source_rows:
         differences.append(f"{recipient_source_rows} recipient rows were read, {recipients} are accounted for")
     if candidates_read != candidates_written:
@@ -145,6 +147,8 @@ def reconcile(
             "without_candidates": without,
             "invalid": recipient_rows_rejected,
             "quarantined": quarantined,
+            # Only of sources that tell of a recipient in several rows.
+            **({"merged": recipient_rows_merged} if recipient_rows_merged else {}),
         },
     }
 

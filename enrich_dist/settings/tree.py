@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from enrich_dist.store.files import document_digest
@@ -31,13 +32,57 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
+def _path_as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def refuse_secrets(location: str) -> None:
+    """Raise ``ValueError``, which repeats nothing of it, where a URI holds a password or a key."""
+    parts = urlsplit(location)
+    if not parts.scheme or "://" not in location:
+        return
+    keys = [key for key, _ in parse_qsl(parts.query, keep_blank_values=True)]
+    if parts.password is not None or any(_SECRET.search(key) for key in keys):
+        raise ValueError(
+            "recipients is an address with a password, and settings are kept in the history of the runs: leave it out, "
+            "and give it by PGPASSWORD, ~/.pgpass or (for s3://) AWS_SECRET_ACCESS_KEY"
+        )
+
+
+Location = Annotated[str, BeforeValidator(_path_as_text), Field(min_length=1)]
+
+
+class RecipientInput(_Section):
+    """One of several sources of recipients."""
+
+    location: Location
+    member: str | None = None
+    columns: dict[str, str | None] = {}
+
+
 class InputSettings(_Section):
     """Where the two tables are and how their columns are named."""
 
     awards: Path | None = None
-    recipients: Path | None = None
+    recipients: Location | list[Location | RecipientInput] | None = None
+    recipients_member: str | None = None
     award_columns: dict[str, str | None] = {}
     recipient_columns: dict[str, str | None] = {}
+
+    @property
+    def recipient_inputs(self) -> tuple[RecipientInput, ...]:
+        """The sources of recipients, each with what is its own."""
+        given = self.recipients if isinstance(self.recipients, list) else [self.recipients]
+        return tuple(
+            RecipientInput(location=item) if isinstance(item, str) else item for item in given if item is not None
+        )
+
+    # Of the section and not of the field: a message about a field would repeat its value.
+    @model_validator(mode="after")
+    def _locations_hold_no_secret(self) -> InputSettings:
+        for item in self.recipient_inputs:
+            refuse_secrets(item.location)
+        return self
 
 
 class PathSettings(_Section):

@@ -20,15 +20,16 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, Protocol, cast
 
 from enrich_dist.errors import SourceError
+from enrich_dist.sources.files import SourceFile, as_file
 
-_GZIP_MAGIC: Final = b"\x1f\x8b"
-_ZIP_MAGICS: Final = (b"PK\x03\x04", b"PK\x05\x06")
+GZIP_MAGIC: Final = b"\x1f\x8b"
+ZIP_MAGICS: Final = (b"PK\x03\x04", b"PK\x05\x06")
 _PARQUET_MAGIC: Final = b"PAR1"
 _UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 # What a damaged file raises from inside gzip, zipfile or the operating system; RuntimeError and
 # NotImplementedError are zipfile's words for a password and for an unknown compression.
-_READ_ERRORS: Final = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError)
+READ_ERRORS: Final = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError)
 
 # The bulk file unpacks to less than 1 GB, at a tenth of that packed; CSV rarely shrinks to less than a fortieth.
 MAX_UNPACKED_BYTES: Final = 50_000_000_000
@@ -50,20 +51,24 @@ def _read_as_windows_1252(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("enrich_dist.windows_1252", _read_as_windows_1252)
 
 
-class _Readable(Protocol):
-    def read(self, size: int = -1, /) -> bytes: ...
+class Readable(Protocol):
+    """What gives bytes in a row."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes; none at the end."""
 
 
-class _Unpacked:
+class Unpacked:
     """What comes out of an archive, as long as it is in proportion to the file."""
 
-    def __init__(self, raw: _Readable, path: Path) -> None:
+    def __init__(self, raw: Readable, path: object, packed_bytes: int) -> None:
         self._raw = raw
         self._path = path
-        self._limit_bytes = min(MAX_UNPACKED_BYTES, max(_HARMLESS_BYTES, MAX_RATIO * path.stat().st_size))
+        self._limit_bytes = min(MAX_UNPACKED_BYTES, max(_HARMLESS_BYTES, MAX_RATIO * packed_bytes))
         self._unpacked_bytes = 0
 
     def read(self, size: int = -1, /) -> bytes:
+        """The next bytes; raises ``SourceError`` when they are out of proportion."""
         block = self._raw.read(size)
         self._unpacked_bytes += len(block)
         if self._unpacked_bytes > self._limit_bytes:
@@ -85,7 +90,7 @@ class Utf8Stream:
 
     closed = False  # pyarrow asks
 
-    def __init__(self, raw: _Readable, path: Path) -> None:
+    def __init__(self, raw: Readable, path: object) -> None:
         self._raw = raw
         self._path = path
         self._tail = b""  # first bytes of a character whose last bytes are not read yet
@@ -127,8 +132,8 @@ class Utf8Stream:
         while not self._ended:
             try:
                 block = self._raw.read(size)
-            except _READ_ERRORS as error:
-                raise _unreadable(self._path, error) from error
+            except READ_ERRORS as error:
+                raise unreadable(self._path, error) from error
             self._ended = not block
             data = self._tail + block
             try:
@@ -146,40 +151,33 @@ class Utf8Stream:
 
 
 @contextmanager
-def open_utf8(path: Path) -> Iterator[Utf8Stream]:
-    """Open a plain, gzip or zip file as a ``Utf8Stream``.
+def open_utf8(path: Path | SourceFile, member: str | None = None) -> Iterator[Utf8Stream]:
+    """Open a plain, gzip or zip file as a ``Utf8Stream``. ``member`` names the file of a zip that is meant.
 
     Raises ``SourceError`` when the file is absent, empty, unreadable, damaged, UTF-16, Parquet, or a zip archive
     without exactly one file to read.
     """
+    file = as_file(path)
     with ExitStack() as stack:
         try:
-            stream = Utf8Stream(_open_raw(path, stack), path)
-        except _READ_ERRORS as error:
-            raise _unreadable(path, error) from error
+            stream = Utf8Stream(_open_raw(file, member, stack), file)
+        except READ_ERRORS as error:
+            raise unreadable(path, error) from error
         if not stream.peek(1):
             raise SourceError("the file is empty.", path=path, remedy="Download it again.")
         yield stream
 
 
-def require_file(path: Path) -> None:
-    """Raise ``SourceError`` unless ``path`` is an existing file."""
-    if path.is_dir():
-        raise SourceError("is a directory, not a file.", path=path, remedy="Name the file in it.")
-    if not path.exists():
-        raise SourceError("the file does not exist.", path=path, remedy="Check the path under inputs.")
-
-
-def _open_raw(path: Path, stack: ExitStack) -> _Readable:
-    require_file(path)
-    handle: BinaryIO = stack.enter_context(path.open("rb"))
+def _open_raw(path: SourceFile, member: str | None, stack: ExitStack) -> Readable:
+    path.require()
+    handle: BinaryIO = stack.enter_context(path.open())
     magic = handle.read(4)
     handle.seek(0)
-    raw: _Readable = handle
-    if magic.startswith(_GZIP_MAGIC):
-        raw = _Unpacked(stack.enter_context(gzip.GzipFile(fileobj=handle)), path)
-    elif magic in _ZIP_MAGICS:
-        raw = _Unpacked(_open_zip_member(path, handle, stack), path)
+    raw: Readable = handle
+    if magic.startswith(GZIP_MAGIC):
+        raw = Unpacked(stack.enter_context(gzip.GzipFile(fileobj=handle)), path, path.size_bytes())
+    elif magic in ZIP_MAGICS:
+        raw = Unpacked(_open_zip_member(path, handle, member, stack), path, path.size_bytes())
     elif magic == _PARQUET_MAGIC:
         raise SourceError("is a Parquet file where CSV is expected.", path=path, remedy="Name the CSV file instead.")
     elif magic.startswith(_UTF16_MARKS):
@@ -187,9 +185,11 @@ def _open_raw(path: Path, stack: ExitStack) -> _Readable:
     return raw
 
 
-def _open_zip_member(path: Path, handle: BinaryIO, stack: ExitStack) -> _Readable:
-    """The one CSV member of the archive, as a stream: nothing is extracted."""
-    archive = stack.enter_context(zipfile.ZipFile(handle))
+def zip_members(archive: zipfile.ZipFile, path: object) -> list[str]:
+    """The files in an archive.
+
+    Raises ``SourceError`` when one of them would be unpacked outside of it.
+    """
     for name in archive.namelist():
         if _leads_outside(name):
             raise SourceError(
@@ -197,20 +197,55 @@ def _open_zip_member(path: Path, handle: BinaryIO, stack: ExitStack) -> _Readabl
                 path=path,
                 remedy="Do not unpack it; download it again from a source you trust.",
             )
-    members = [
+    return [
         info.filename
         for info in archive.infolist()
         if not info.is_dir() and not info.filename.startswith("__MACOSX/")  # resource forks that macOS adds
     ]
-    tables = [name for name in members if PurePosixPath(name).suffix.lower() == ".csv"]
+
+
+def csv_members(path: SourceFile) -> list[str]:
+    """The CSV files of a zip; none where the file is no zip. Raises ``SourceError`` for a damaged one."""
+    try:
+        with path.open() as handle:
+            if handle.read(4) not in ZIP_MAGICS:
+                return []
+            handle.seek(0)
+            with zipfile.ZipFile(handle) as archive:
+                return [name for name in zip_members(archive, path) if _is_csv(name)]
+    except READ_ERRORS as error:
+        raise unreadable(path, error) from error
+
+
+def _is_csv(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() == ".csv"
+
+
+def _open_zip_member(path: SourceFile, handle: BinaryIO, member: str | None, stack: ExitStack) -> Readable:
+    """The one CSV member of the archive, or the named one, as a stream: nothing is extracted."""
+    archive = stack.enter_context(zipfile.ZipFile(handle))
+    members = zip_members(archive, path)
+    if member is not None:
+        found = [name for name in members if member in (name, PurePosixPath(name).name)]
+        if len(found) != 1:
+            raise SourceError(
+                f"the archive holds {len(found) or 'no'} files {member}; it holds {_listed(members)}.",
+                path=path,
+                remedy="Name one of them: inputs.recipients_member, or --member.",
+            )
+        return cast(Readable, stack.enter_context(archive.open(found[0])))
+    tables = [name for name in members if _is_csv(name)]
     if len(tables) != 1:
-        listed = ", ".join(members[:10]) + (", …" if len(members) > 10 else "") if members else "nothing"
         raise SourceError(
-            f"the archive must hold exactly one .csv file; it holds {listed}.",
+            f"the archive must hold exactly one .csv file; it holds {_listed(members)}.",
             path=path,
             remedy="Unpack it and name the CSV file.",
         )
-    return cast(_Readable, stack.enter_context(archive.open(tables[0])))
+    return cast(Readable, stack.enter_context(archive.open(tables[0])))
+
+
+def _listed(members: list[str]) -> str:
+    return ", ".join(members[:10]) + (", …" if len(members) > 10 else "") if members else "nothing"
 
 
 def _leads_outside(member: str) -> bool:
@@ -218,7 +253,8 @@ def _leads_outside(member: str) -> bool:
     return parts[0] == "" or ".." in parts or ":" in parts[0] or "\0" in member
 
 
-def _unreadable(path: Path, error: BaseException) -> SourceError:
+def unreadable(path: object, error: BaseException) -> SourceError:
+    """What a damaged or forbidden file raised (``READ_ERRORS``), with what helps."""
     if isinstance(error, PermissionError):
         return SourceError("the file may not be read.", path=path, remedy="Grant this user read permission.")
     if isinstance(error, RuntimeError) and "password" in str(error):

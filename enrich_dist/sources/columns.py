@@ -10,7 +10,6 @@ import difflib
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from enrich_dist.errors import SourceError
@@ -97,7 +96,7 @@ RECIPIENT_LAYOUT: Final = Layout(
     aliases={
         "recipient_id": ("recipient_hash",),
         "name": ("legal_business_name", "recipient_name", "legal_name", "company_name", "vendor_name"),
-        "alternate_names": ("alternate_name", "dba_name", "doing_business_as"),
+        "alternate_names": ("alternate_name", "dba_name", "doing_business_as", "recipient_doing_business_as_name"),
         "uei": ("recipient_uei", "sam_uei", "unique_entity_id", "unique_entity_identifier"),
         "duns": ("recipient_duns", "duns_number", "awardee_or_recipient_uniqu", "recipient_unique_id"),
         "parent_uei": ("recipient_parent_uei", "ultimate_parent_uei"),
@@ -106,10 +105,14 @@ RECIPIENT_LAYOUT: Final = Layout(
         "address_line_2": ("address2", "recipient_address_line_2"),
         "city": ("city_name", "recipient_city_name"),
         "state": ("state_code", "recipient_state_code"),
-        "zip5": ("zip", "zip_code", "zip_plus_4", "postal_code", "recipient_zip_code"),
-        "zip4": ("zip_last4", "zip_last_4"),
+        "zip5": ("zip", "zip_code", "zip_plus_4", "postal_code", "recipient_zip_code", "recipient_zip_4_code"),
+        "zip4": ("zip_last4", "zip_last_4", "recipient_zip_last_4_code"),
         "country_code": ("country", "recipient_country_code"),
-        "congressional_district": ("recipient_congressional_district",),
+        "congressional_district": (
+            "recipient_congressional_district",
+            "prime_award_transaction_recipient_cd_current",
+            "prime_award_summary_recipient_cd_current",
+        ),
     },
     required=(("name",), ("uei",), ("city",), ("state",), ("zip5",)),
     indispensable=("name",),
@@ -117,7 +120,7 @@ RECIPIENT_LAYOUT: Final = Layout(
 
 
 def resolve_columns(
-    headers: Sequence[str], column_map: Mapping[str, str | None], layout: Layout, path: Path
+    headers: Sequence[str], column_map: Mapping[str, str | None], layout: Layout, path: object
 ) -> dict[str, int]:
     """The position in ``headers`` of every canonical column that the source has.
 
@@ -195,7 +198,7 @@ def plain_header(header: str) -> str:
     return re.sub(r"[\W_]+", "", header.casefold().replace("#", "number"))
 
 
-def _position_of(header: str, canonical: str, headers: Sequence[str], layout: Layout, path: Path) -> int:
+def _position_of(header: str, canonical: str, headers: Sequence[str], layout: Layout, path: object) -> int:
     exact = [position for position, found in enumerate(headers) if found == header.strip()]
     similar = [position for position, found in enumerate(headers) if plain_header(found) == plain_header(header)]
     for positions in (exact, similar):
@@ -217,7 +220,7 @@ def _require(
     column_map: Mapping[str, str | None],
     headers: Sequence[str],
     layout: Layout,
-    path: Path,
+    path: object,
 ) -> None:
     for group in layout.required:
         if any(column in found for column in group) or all(column in column_map for column in group):
@@ -236,7 +239,7 @@ def _require(
         )
 
 
-def _unknown_column(canonical: str, layout: Layout, path: Path) -> SourceError:
+def _unknown_column(canonical: str, layout: Layout, path: object) -> SourceError:
     known = [layout.name(column) for column in layout.aliases]
     remedy = _did_you_mean(canonical, known) or f"Known are {', '.join(known)}."
     return SourceError(f"{layout.setting} has the unknown column '{canonical}'.", path=path, remedy=remedy)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +22,15 @@ import pyarrow.csv
 
 from enrich_dist.errors import SourceError
 from enrich_dist.sources.bytes import Utf8Stream, open_utf8
+from enrich_dist.sources.files import SourceFile
 
 BLOCK_BYTES: Final = 4 << 20  # also the longest record that can be read
 _HEADER_BYTES: Final = 1 << 18  # where the header must end
 # A record of more lines than this is a quote left open, not a text: stop, as it hides as many records.
 _MAX_RECORD_LINES: Final = 1000
 _SHOWN_CHARACTERS: Final = 500
+_SWALLOWED: Final = "a cell holds whole other rows: a quote may be left open"
+_TEXT_NULL: Final = pa.scalar(None, pa.string())
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,12 @@ class Block:
     """Consecutive records of the right width.
 
     ``cells`` has one string array per column of the file, without nulls; ``source_rows`` is int64, ascending;
-    ``swallowed`` (boolean) marks records in which a cell seems to hold other records. All are of one length.
+    ``unusable`` (string) tells why a record cannot be taken, and is null where it can. All are of one length.
     """
 
     cells: list[pa.Array]
     source_rows: npt.NDArray[np.int64]
-    swallowed: pa.Array
+    unusable: pa.Array
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class DelimitedFile:
     ``bad_records`` grows while the blocks are read and is complete, in row order, when they are exhausted.
     """
 
-    def __init__(self, stream: Utf8Stream, path: Path) -> None:
+    def __init__(self, stream: Utf8Stream, path: object) -> None:
         self._stream = stream
         self._path = path
         self.header, self.header_row = _read_header(stream, path)
@@ -76,22 +79,13 @@ class DelimitedFile:
 
         Raises ``SourceError`` when a quote left open hides the rest of the file, or the file is damaged.
         """
-        next_row = 1
-        bad_before = 0
-        reader = self._guarded(self._open, next_row)
-        while (batch := self._guarded(lambda: next(reader, None), next_row)) is not None:
-            # pyarrow says which records it skipped, so the others get the numbers that are left. It may have
-            # parsed ahead of this batch, never behind it.
-            skipped = np.asarray(self._bad_rows[bad_before:], dtype=np.int64)
-            candidates = np.arange(next_row, next_row + batch.num_rows + len(skipped), dtype=np.int64)
-            rows = np.setdiff1d(candidates, skipped, assume_unique=True)[: batch.num_rows]
-            if len(rows):
-                next_row = int(rows[-1]) + 1
-                bad_before += int(np.searchsorted(skipped, next_row))
+        reader = self._guarded(self._open, 1)
+        for rows, batch in numbered(lambda row: self._guarded(lambda: next(reader, None), row), self._bad_rows):
             first = int(np.searchsorted(rows, self.header_row + 1))
             if first < len(rows):
                 cells = batch.slice(first).columns
-                yield Block(cells, rows[first:], self._swallowed(cells, rows[first:]))
+                swallowed = self._swallowed(cells, rows[first:])
+                yield Block(cells, rows[first:], pc.if_else(swallowed, _SWALLOWED, _TEXT_NULL))
 
     def _open(self) -> Any:
         names = [f"c{position}" for position in range(len(self.header))]
@@ -161,17 +155,39 @@ class DelimitedFile:
         )
 
 
+def numbered(
+    next_batch: Callable[[int], pa.RecordBatch | None], bad_rows: list[int]
+) -> Iterator[tuple[npt.NDArray[np.int64], pa.RecordBatch]]:
+    """Batches with the numbers of their records, counted from 1.
+
+    ``next_batch`` takes the number of the first record that it may give, and gives None at the end. ``bad_rows``: the
+    numbers of all records that pyarrow has skipped so far, ascending.
+    """
+    next_row = 1
+    bad_before = 0
+    while (batch := next_batch(next_row)) is not None:
+        # pyarrow says which records it skipped, so the others get the numbers that are left. It may have
+        # parsed ahead of this batch, never behind it.
+        skipped = np.asarray(bad_rows[bad_before:], dtype=np.int64)
+        candidates = np.arange(next_row, next_row + batch.num_rows + len(skipped), dtype=np.int64)
+        rows = np.setdiff1d(candidates, skipped, assume_unique=True)[: batch.num_rows]
+        if len(rows):
+            next_row = int(rows[-1]) + 1
+            bad_before += int(np.searchsorted(skipped, next_row))
+        yield rows, batch
+
+
 @contextmanager
-def open_delimited(path: Path) -> Iterator[DelimitedFile]:
-    """Open a CSV file (plain, gzip or zip) and read its header.
+def open_delimited(path: Path | SourceFile, member: str | None = None) -> Iterator[DelimitedFile]:
+    """Open a CSV file (plain, gzip or zip; ``member``: which one of the zip) and read its header.
 
     Raises ``SourceError`` when the file cannot be opened or has no header.
     """
-    with open_utf8(path) as stream:
+    with open_utf8(path, member) as stream:
         yield DelimitedFile(stream, path)
 
 
-def _read_header(stream: Utf8Stream, path: Path) -> tuple[tuple[str, ...], int]:
+def _read_header(stream: Utf8Stream, path: object) -> tuple[tuple[str, ...], int]:
     """The first record with text, and its row number (1 unless empty lines come before it)."""
     text = stream.peek(_HEADER_BYTES).decode("utf-8", errors="ignore")  # the last character may be cut
     try:

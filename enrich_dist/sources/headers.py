@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
-from enrich_dist.sources.bytes import require_file
-from enrich_dist.sources.delimited import open_delimited
-from enrich_dist.sources.recipient_files import reading
+from enrich_dist.sources.recipient_files import open_csv, open_parquet
 
 
 def headers_of(path: Path) -> list[str]:
@@ -16,11 +12,4 @@ def headers_of(path: Path) -> list[str]:
 
     Raises ``SourceError`` when it cannot be opened or is neither Parquet nor CSV.
     """
-    require_file(path)
-    with reading(path), path.open("rb") as handle:
-        is_parquet = handle.read(4) == b"PAR1"
-    if is_parquet:
-        with reading(path):
-            return list(pq.read_schema(path).names)
-    with open_delimited(path) as file:
-        return list(file.header)
+    return (open_parquet(path) or open_csv(path)).headers()

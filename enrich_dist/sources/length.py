@@ -1,52 +1,51 @@
-"""How many rows a recipient file has, without reading it: told by Parquet, estimated for CSV."""
+"""How many lines a file of text has, estimated from its beginning, whatever it is packed in."""
 
 from __future__ import annotations
 
 import gzip
 import zipfile
-from pathlib import Path
+from collections.abc import Callable
 from typing import Final
 
-import pyarrow.parquet as pq
+from enrich_dist.sources.bytes import GZIP_MAGIC, ZIP_MAGICS, Readable
+from enrich_dist.sources.files import SourceFile
 
-from enrich_dist.sources.recipient_files import reading
-
-_PARQUET_MAGIC: Final = b"PAR1"
-_GZIP_MAGIC: Final = b"\x1f\x8b"
 _SAMPLE_BYTES: Final = 16 << 20
 
 
-def row_count(path: Path) -> tuple[int, bool]:
-    """(rows, whether that is exact). An estimate takes every line for a row.
+def count_lines(file: SourceFile) -> int:
+    """Lines of the whole file, if they are all as long as those at its beginning.
 
-    Raises ``SourceError`` when the file is damaged.
+    Raises what a damaged file raises from inside gzip and zipfile.
     """
-    with reading(path):
-        with path.open("rb") as handle:
-            magic = handle.read(4)
-        if magic == _PARQUET_MAGIC:
-            return int(pq.read_metadata(path).num_rows), True
-        lines, share = _sample(path, magic)
-        return round(lines / share), False
-
-
-def _sample(path: Path, magic: bytes) -> tuple[int, float]:
-    """(lines at the beginning, the share of the file that these are)."""
-    size = path.stat().st_size
-    if magic.startswith(b"PK"):
-        with zipfile.ZipFile(path) as archive:
-            member = max(archive.infolist(), key=lambda info: info.file_size)
-            with archive.open(member) as text:
-                data = text.read(_SAMPLE_BYTES)
-            return _lines(data), len(data) / max(1, member.file_size)
-    with path.open("rb") as handle:
-        if magic.startswith(_GZIP_MAGIC):
+    with file.open() as handle:
+        magic = handle.read(4)
+        handle.seek(0)
+        if magic in ZIP_MAGICS:
+            with zipfile.ZipFile(handle) as archive:
+                member = max(archive.infolist(), key=lambda info: info.file_size)
+                with archive.open(member) as text:
+                    return _whole(text.read(_SAMPLE_BYTES), member.file_size)
+        if magic.startswith(GZIP_MAGIC):
             with gzip.GzipFile(fileobj=handle) as text:
-                data = text.read(_SAMPLE_BYTES)
-                ended = not text.read(1)
-            return _lines(data), 1.0 if ended else handle.tell() / size
-        data = handle.read(_SAMPLE_BYTES)
-        return _lines(data), len(data) / max(1, size)
+                return count_packed_lines(text, handle.tell, file.size_bytes())
+        return _whole(handle.read(_SAMPLE_BYTES), file.size_bytes())
+
+
+def count_packed_lines(unpacked: Readable, packed_read: Callable[[], int], packed_bytes: int) -> int:
+    """The same of a stream that is unpacked while it is read: ``packed_read`` tells how much of it has been."""
+    pieces, length = [], 0
+    while length < _SAMPLE_BYTES:
+        pieces.append(unpacked.read(_SAMPLE_BYTES - length))
+        length += len(pieces[-1])
+        if not pieces[-1]:
+            return _lines(b"".join(pieces))
+    share = packed_read() / max(1, packed_bytes)
+    return round(_lines(b"".join(pieces)) / share)
+
+
+def _whole(data: bytes, size_bytes: int) -> int:
+    return round(_lines(data) * max(1, size_bytes) / max(1, len(data)))
 
 
 def _lines(data: bytes) -> int:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist.sources.engine import evaluate
+from enrich_dist.sources.letters import replace_cells
 from enrich_dist.sources.text import clean_text, null_words_as_null
 
 _LIST: Final = pa.list_(pa.string())
@@ -20,11 +21,15 @@ _TEXT_NULL: Final = pa.scalar(None, pa.string())
 _LIST_NULL: Final = pa.scalar(None, _LIST)
 
 _FROM_JSON: Final = """from_json(x, '["VARCHAR"]')"""
-# An element is quoted, with a backslash before quotes and backslashes, or runs to the next comma.
-_FROM_POSTGRES: Final = r"""
+_ARRAY: Final = r"(?s)^\s*(?:\[[^=]*\]=)?\{.*\}\s*$"
+# An element is quoted, with a backslash before quotes and backslashes, or runs to the next comma; NULL without quotes
+# is none. Bounds before the braces ("[0:1]={a,b}") tell nothing of the elements.
+_ELEMENTS: Final = r"""
     list_transform(
-        regexp_extract_all(substr(trim(x), 2, length(trim(x)) - 2), '"(?:[^"\\]|\\.)*"|[^,"]+', 0, 's'),
-        lambda e: regexp_replace(regexp_replace(e, '^"(.*)"$', '\1', 's'), '\\(.)', '\1', 'gs')
+        regexp_extract_all(regexp_replace(x, '^\s*(?:\[[^=]*\]=)?\{(.*)\}\s*$', '\1', 's'),
+                           '"(?:[^"\\]|\\.)*"|[^,"]+', 0, 's'),
+        lambda e: case when starts_with(e, '"') then regexp_replace(e[2:-2], '\\(.)', '\1', 'gs')
+                       when upper(e) = 'NULL' then null else e end
     )
 """
 
@@ -35,11 +40,31 @@ def as_lists(values: pa.Array) -> pa.Array:
     return _clean_lists(pc.cast(values, _LIST) if is_list else _split_text(pc.cast(values, pa.string())))
 
 
+def postgres_arrays(values: pa.Array) -> pa.Array:
+    """Texts of PostgreSQL's arrays of one dimension (``{a,"b, c",NULL}``) as ``list<string>``, element by element; null
+    for null."""
+    empty = pc.fill_null(pc.equal(values, "{}"), False)
+    filled = np.flatnonzero(pc.and_(pc.is_valid(values), pc.invert(empty)).to_numpy(zero_copy_only=False))
+    lists = pc.if_else(empty, pa.scalar([], _LIST), _LIST_NULL)
+    if not len(filled):
+        return lists
+    return replace_cells(lists, filled, pc.cast(evaluate(_ELEMENTS, values.take(pa.array(filled))), _LIST))
+
+
 def _split_text(values: pa.Array) -> pa.Array:
+    arrays = pc.fill_null(pc.match_substring_regex(values, _ARRAY), False)
+    if not pc.any(arrays).as_py():
+        return _split_names(values)
+    lists = postgres_arrays(pc.if_else(arrays, values, _TEXT_NULL))
+    if pc.all(pc.or_(arrays, pc.is_null(values))).as_py():
+        return lists
+    return pc.if_else(arrays, lists, _split_names(pc.if_else(arrays, _TEXT_NULL, values)))
+
+
+def _split_names(values: pa.Array) -> pa.Array:
     text = clean_text(values)
-    count = len(text)
-    if text.null_count == count:
-        return pa.nulls(count, _LIST)
+    if text.null_count == len(text):
+        return pa.nulls(len(text), _LIST)
     result = pc.split_pattern_regex(text, r"\s*[|;]\s*")
     bracketed = pc.fill_null(pc.match_substring_regex(text, r"^\["), False)
     if pc.any(bracketed).as_py():
@@ -47,10 +72,6 @@ def _split_text(values: pa.Array) -> pa.Array:
         is_json = evaluate("coalesce(json_valid(x), false)", pc.if_else(bracketed, values, _TEXT_NULL))
         parsed = evaluate(_FROM_JSON, pc.if_else(is_json, values, _TEXT_NULL))
         result = pc.if_else(is_json, pc.cast(parsed, _LIST), result)
-    braced = pc.fill_null(pc.match_substring_regex(text, r"^\{.*\}$"), False)
-    if pc.any(braced).as_py():
-        parsed = evaluate(_FROM_POSTGRES, pc.if_else(braced, values, _TEXT_NULL))
-        result = pc.if_else(braced, pc.cast(parsed, _LIST), result)
     return result
 
 

@@ -1,116 +1,186 @@
-"""Rows of a recipient file as they stand: Parquet or CSV, streamed, cut into batches of one size.
+"""Parquet and CSV files of recipients, streamed, cut into batches of one size.
 
-Covers what the bytes are, which column is which, and row numbers. Memory depends on the batch size, not on the length
-of the file or of its row groups. Does not clean a value (``recipients``).
+Covers which column is which, and row numbers. Memory depends on the batch size, not on the length of the file or of its
+row groups. Does not clean a value (``recipients``) nor tell which file is what (``kinds``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from enrich_dist.errors import SourceError
-from enrich_dist.sources.bytes import require_file
-from enrich_dist.sources.columns import RECIPIENT_LAYOUT, Layout, resolve_columns
-from enrich_dist.sources.delimited import BadRecord, DelimitedFile, open_delimited
+from enrich_dist.sources.columns import resolve_columns
+from enrich_dist.sources.delimited import BadRecord, Block, open_delimited
+from enrich_dist.sources.files import LocalFile, SourceFile, as_file
+from enrich_dist.sources.length import count_lines
 from enrich_dist.sources.letters import Letters
+from enrich_dist.sources.raw import Part, RawBatch, Reading, Source, whole
+from enrich_dist.store.files import text_digest
 
 _STREAM_BUFFER_BYTES: Final = 1 << 20  # per column; without it a whole column chunk is read at once
+
 _PARQUET_MAGIC: Final = b"PAR1"
 _PARQUET_SUFFIXES: Final = (".parquet", ".pq")
 
 
-@dataclass(frozen=True)
-class RawBatch:
-    """Consecutive rows of the source.
+class FileSource(Source):
+    """A table in one file."""
 
-    ``cells``: an array per canonical column that the file has, of any type that can be read as text; ``source_rows``:
-    int64, of the same length; ``swallowed``: boolean, rows in which a cell seems to hold other rows; ``bad_records``:
-    rows that could not be split into columns. ``rows_read`` counts all of them.
-    """
+    def __init__(self, file: SourceFile) -> None:
+        self.file = file
+        self.name = file.name
+        self.where = file.location
 
-    cells: dict[str, pa.Array]
-    source_rows: pa.Array
-    swallowed: pa.Array
-    bad_records: list[BadRecord]
+    def digest(self, reading: Reading) -> str:  # noqa: ARG002
+        """BLAKE3 of the file's bytes (``b3sum``)."""
+        with reading_file(self.file):
+            return self.file.digest()
 
-    @property
-    def rows_read(self) -> int:
-        """Source rows of the batch."""
-        return len(self.source_rows) + len(self.bad_records)
+    def check(self, reading: Reading) -> None:
+        """As ``Source.check``."""
+        batches = self.stream(replace(reading, batch_rows=1))
+        with closing(batches):
+            next(batches)
+
+    @abstractmethod
+    def stream(self, reading: Reading) -> Generator[RawBatch, None, None]:
+        """As ``Source.stream``."""
 
 
-def open_raw(
-    path: Path, column_map: Mapping[str, str | None], batch_rows: int, layout: Layout = RECIPIENT_LAYOUT
-) -> Iterator[RawBatch]:
-    """Open the file and stream it in batches of exactly ``batch_rows`` source rows; the last may be shorter.
+class ParquetSource(FileSource):
+    """A Parquet file."""
 
-    Raises ``SourceError`` at once when the file cannot be used, and while streaming when it turns out damaged.
-    """
-    require_file(path)
-    with reading(path), path.open("rb") as handle:
+    def stream(self, reading: Reading) -> Generator[RawBatch, None, None]:
+        """As ``Source.stream``."""
+        with ExitStack() as opening:
+            file = opening.enter_context(_open_parquet(self.file))
+            columns = _choose_columns(file, reading, self.file)
+            return _stream_parquet(file, columns, reading.batch_rows, self.file, opening.pop_all())
+
+    def row_count(self) -> tuple[int, bool]:
+        """As the file's footer tells."""
+        with _open_parquet(self.file) as file:
+            return int(file.metadata.num_rows), True
+
+    def headers(self) -> list[str]:
+        """The names of its columns."""
+        with _open_parquet(self.file) as file:
+            return list(file.schema_arrow.names)
+
+
+class CsvSource(FileSource):
+    """A CSV file, plain, gzip or zip. ``member``: which one of a zip that holds several."""
+
+    def __init__(self, file: SourceFile, member: str | None = None) -> None:
+        super().__init__(file)
+        self._member = member
+
+    def stream(self, reading: Reading) -> Generator[RawBatch, None, None]:
+        """As ``Source.stream``."""
+        with ExitStack() as opening:
+            file = opening.enter_context(open_delimited(self.file, self._member))
+            positions = resolve_columns(file.header, reading.column_map, reading.layout, self.file)
+            return cut_records(file, positions, reading.batch_rows, self.file, whole(self.name), opening.pop_all())
+
+    def digest(self, reading: Reading) -> str:
+        """Of the file's bytes, and which member of it is read, where one is named."""
+        digest = super().digest(reading)
+        return digest if self._member is None else text_digest("member", digest, self._member)
+
+    def row_count(self) -> tuple[int, bool]:
+        """An estimate that takes every line for a row."""
+        with reading_file(self.file):
+            return count_lines(self.file), False
+
+    def headers(self) -> list[str]:
+        """The names of its columns."""
+        with open_delimited(self.file, self._member) as file:
+            return list(file.header)
+
+
+def open_parquet(location: str | Path, _: str | None = None) -> ParquetSource | None:
+    """The Parquet file of a location."""
+    file = as_file(location)
+    file.require()
+    with reading_file(file), file.open() as handle:
         start = handle.read(len(_PARQUET_MAGIC))
     # A damaged Parquet file is told so, and not that it is bad CSV.
-    if start == _PARQUET_MAGIC or path.suffix.lower() in _PARQUET_SUFFIXES:
-        return _open_parquet(path, column_map, batch_rows, layout)
-    return _open_csv(path, column_map, batch_rows, layout)
+    if start == _PARQUET_MAGIC or file.suffix.lower() in _PARQUET_SUFFIXES:
+        return ParquetSource(file)
+    return None
 
 
-def _open_parquet(
-    path: Path, column_map: Mapping[str, str | None], batch_rows: int, layout: Layout
-) -> Iterator[RawBatch]:
-    with reading(path):
-        # Not the caller's `with`: the file is open as long as the stream is read.
-        file = pq.ParquetFile(
-            path, pre_buffer=False, buffer_size=_STREAM_BUFFER_BYTES, memory_map=False, page_checksum_verification=True
+def open_csv(location: str | Path, member: str | None = None) -> CsvSource:
+    """The CSV file of a location; what is none is told when it is read."""
+    return CsvSource(as_file(location), member)
+
+
+@contextmanager
+def _open_parquet(file: SourceFile) -> Iterator[pq.ParquetFile]:
+    with reading_file(file):
+        opened = pq.ParquetFile(
+            file.path if isinstance(file, LocalFile) else file.open(),
+            pre_buffer=False,
+            buffer_size=_STREAM_BUFFER_BYTES,
+            memory_map=False,
+            page_checksum_verification=True,
         )
-    try:
-        columns = _choose_columns(file, column_map, path, layout)
-    except SourceError:
-        file.close()
-        raise
-    return _stream_parquet(file, columns, batch_rows, path)
+    with opened:
+        yield opened
 
 
-def _choose_columns(
-    file: pq.ParquetFile, column_map: Mapping[str, str | None], path: Path, layout: Layout
-) -> dict[str, str]:
+def _choose_columns(file: pq.ParquetFile, reading: Reading, path: object) -> dict[str, str]:
     """The file's column for every canonical column that it has."""
     if not file.metadata.num_rows:
         raise SourceError("the file has no rows.", path=path, remedy="Export it again.")
     source_schema = file.schema_arrow
-    positions = resolve_columns(source_schema.names, column_map, layout, path)
+    positions = resolve_columns(source_schema.names, reading.column_map, reading.layout, path)
     for canonical, position in positions.items():
-        _require_text(canonical, source_schema.field(position), path)
+        require_text(canonical, source_schema.field(position), path)
     return {canonical: source_schema.names[position] for canonical, position in positions.items()}
 
 
 def _stream_parquet(
-    file: pq.ParquetFile, columns: Mapping[str, str], batch_rows: int, path: Path
-) -> Iterator[RawBatch]:
-    with file:
+    file: pq.ParquetFile, columns: Mapping[str, str], batch_rows: int, path: SourceFile, opened: ExitStack
+) -> Generator[RawBatch, None, None]:
+    with opened:
         source_row = 1
-        for raw in _exact_batches(file, list(columns.values()), batch_rows, path):
-            _require_utf8(raw, source_row, path)
+        for raw in exact_batches(_parquet_batches(file, list(columns.values()), batch_rows, path), batch_rows):
+            require_utf8(raw, source_row, path)
             rows = np.arange(source_row, source_row + raw.num_rows, dtype=np.int64)
             yield RawBatch(
                 cells={name: raw.column(header) for name, header in columns.items()},
                 source_rows=pa.array(rows),
-                swallowed=pa.array(np.zeros(raw.num_rows, dtype=bool)),
+                unusable=pa.nulls(raw.num_rows, pa.string()),
                 bad_records=[],
+                parts=whole(path.name),
             )
             source_row += raw.num_rows
 
 
-def _require_utf8(batch: pa.RecordBatch, first_row: int, path: Path) -> None:
-    """Raise ``SourceError`` unless all text is UTF-8, which Parquet does not promise."""
+def _parquet_batches(
+    file: pq.ParquetFile, columns: list[str], batch_rows: int, path: SourceFile
+) -> Iterator[pa.RecordBatch]:
+    batches = file.iter_batches(batch_size=batch_rows, columns=columns, use_threads=False)
+    while True:
+        with reading_file(path):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
+
+
+def require_utf8(batch: pa.RecordBatch, first_row: int, path: object) -> None:
+    """Raise ``SourceError`` unless all text is UTF-8, which neither Parquet nor every database promises."""
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         # ASCII is UTF-8, and told in a fraction of the time.
         if (pa.types.is_string(column.type) and Letters(column).are_ascii()) or _is_valid(column):
@@ -139,16 +209,11 @@ def _is_valid(column: pa.Array) -> bool:
     return True
 
 
-def _exact_batches(file: pq.ParquetFile, columns: list[str], batch_rows: int, path: Path) -> Iterator[pa.RecordBatch]:
-    """Batches of exactly ``batch_rows`` rows: pyarrow cuts its own at will, so they are sewn together."""
-    batches = file.iter_batches(batch_size=batch_rows, columns=columns, use_threads=False)
+def exact_batches(batches: Iterator[pa.RecordBatch], batch_rows: int) -> Iterator[pa.RecordBatch]:
+    """Batches of exactly ``batch_rows`` rows: libraries cut their own at will, so they are sewn together."""
     pending: list[pa.RecordBatch] = []
     pending_rows = 0
-    while True:
-        with reading(path):
-            batch = next(batches, None)
-        if batch is None:
-            break
+    for batch in batches:
         pending.append(batch)
         pending_rows += batch.num_rows
         while pending_rows >= batch_rows:
@@ -161,16 +226,28 @@ def _exact_batches(file: pq.ParquetFile, columns: list[str], batch_rows: int, pa
         yield pa.concat_batches(pending)
 
 
-def _open_csv(path: Path, column_map: Mapping[str, str | None], batch_rows: int, layout: Layout) -> Iterator[RawBatch]:
-    with ExitStack() as opening:
-        file = opening.enter_context(open_delimited(path))
-        positions = resolve_columns(file.header, column_map, layout, path)
-        return _stream_csv(file, positions, batch_rows, path, opening.pop_all())
+class Records(Protocol):
+    """Text that is split into records, once: as ``DelimitedFile``."""
+
+    bad_records: list[BadRecord]
+    header_row: int
+
+    def blocks(self) -> Iterator[Block]:
+        """The records after the header, in order."""
 
 
-def _stream_csv(
-    file: DelimitedFile, positions: Mapping[str, int], batch_rows: int, path: Path, opened: ExitStack
-) -> Iterator[RawBatch]:
+def cut_records(
+    file: Records,
+    positions: Mapping[str, int],
+    batch_rows: int,
+    path: object,
+    parts: tuple[Part, ...],
+    opened: ExitStack,
+) -> Generator[RawBatch, None, None]:
+    """The records as batches of ``batch_rows`` rows; ``positions``: of each canonical column in the blocks' cells.
+
+    ``opened`` is closed at the end.
+    """
     with opened:
         pending = _csv_table(positions).empty_table()
         first_row, last_row = file.header_row + 1, file.header_row
@@ -178,30 +255,36 @@ def _stream_csv(
         for block in file.blocks():
             cells = [block.cells[position] for position in positions.values()]
             block_rows = pa.array(block.source_rows)
-            arrays = [block_rows, block.swallowed, *cells]
+            arrays = [block_rows, block.unusable, *cells]
             pending = pa.concat_tables([pending, pa.table(arrays, schema=pending.schema)])
             last_row = int(block.source_rows[-1])
             # Bad records before a row that was read are known by now, so batches that end before it are complete.
             while first_row + batch_rows <= last_row:
                 first_row += batch_rows
-                batch, pending, given = _cut(pending, file.bad_records, given, first_row)
+                batch, pending, given = _cut(pending, file.bad_records, given, first_row, parts)
                 yield batch
         end = max([last_row, *(record.source_row for record in file.bad_records[given:])]) + 1
         if end == file.header_row + 1:
-            raise SourceError("the file has a header but no rows.", path=path, remedy="Export it again.")
+            raise SourceError(
+                "the file has a header but no rows." if file.header_row else "the table has no rows.",
+                path=path,
+                remedy="Export it again.",
+            )
         while first_row < end:
             first_row += batch_rows
-            batch, pending, given = _cut(pending, file.bad_records, given, first_row)
+            batch, pending, given = _cut(pending, file.bad_records, given, first_row, parts)
             yield batch
 
 
 def _csv_table(positions: Mapping[str, int]) -> pa.Schema:
     return pa.schema(
-        [("source_row", pa.int64()), ("swallowed", pa.bool_()), *((name, pa.string()) for name in positions)]
+        [("source_row", pa.int64()), ("unusable", pa.string()), *((name, pa.string()) for name in positions)]
     )
 
 
-def _cut(pending: pa.Table, bad_records: list[BadRecord], given: int, end_row: int) -> tuple[RawBatch, pa.Table, int]:
+def _cut(
+    pending: pa.Table, bad_records: list[BadRecord], given: int, end_row: int, parts: tuple[Part, ...]
+) -> tuple[RawBatch, pa.Table, int]:
     """The rows before ``end_row`` as a batch, the rows that are left, and the bad records given so far."""
     count = int(np.searchsorted(pending.column("source_row").to_numpy(), end_row))
     taken = pending.slice(0, count).combine_chunks()
@@ -209,15 +292,15 @@ def _cut(pending: pa.Table, bad_records: list[BadRecord], given: int, end_row: i
     while until < len(bad_records) and bad_records[until].source_row < end_row:
         until += 1
     columns = {name: _one_array(taken.column(name)) for name in taken.column_names}
-    rows, swallowed = columns.pop("source_row"), columns.pop("swallowed")
-    return RawBatch(columns, rows, swallowed, bad_records[given:until]), pending.slice(count), until
+    rows, unusable = columns.pop("source_row"), columns.pop("unusable")
+    return RawBatch(columns, rows, unusable, bad_records[given:until], parts), pending.slice(count), until
 
 
 def _one_array(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
-def _require_text(canonical: str, field: pa.Field, path: Path) -> None:
+def require_text(canonical: str, field: pa.Field, path: object) -> None:
     """Raise ``SourceError`` unless the column's type can be read as text (or, alternate names, as lists of it)."""
     kind: Any = field.type
     if canonical == "alternate_names" and (
@@ -236,7 +319,7 @@ def _require_text(canonical: str, field: pa.Field, path: Path) -> None:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading_file(path: object) -> Iterator[None]:
     """Turn what pyarrow raises about the file's bytes into a ``SourceError``."""
     try:
         yield

@@ -1,7 +1,7 @@
 """The recipient table (in the shape of USAspending ``recipient_lookup``) as a stream of ``schema.RECIPIENT`` batches.
 
-Covers one Parquet or CSV file of any length, in memory that depends on the batch size only: what a value means, and
-which rows cannot be taken. Does not cover databases or directories of files, and drops no duplicates.
+Covers what a value means, and which rows cannot be taken, of a source of any kind and length, in memory that depends on
+the batch size only. Does not cover what the source's bytes mean (``kinds``), and drops no duplicates.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Final, NamedTuple
 
 import pyarrow as pa
@@ -20,7 +21,8 @@ from enrich_dist.sources.clean import clean_duns, clean_state, clean_uei, clean_
 from enrich_dist.sources.columns import RECIPIENT_LAYOUT, Layout
 from enrich_dist.sources.letters import per_distinct
 from enrich_dist.sources.lists import as_lists
-from enrich_dist.sources.recipient_files import RawBatch, open_raw, reading
+from enrich_dist.sources.raw import Part, RawBatch, Reading, Source
+from enrich_dist.sources.recipient_files import reading_file
 from enrich_dist.sources.rejects import REJECTED, REPAIRED, RejectLog
 from enrich_dist.sources.text import clean_text, null_words_as_null
 
@@ -31,48 +33,78 @@ _ZIP_COUNTRIES: Final = ("USA", "US", "UNITED STATES", "UNITED STATES OF AMERICA
 
 
 class RecipientBatch(NamedTuple):
-    """Consecutive rows of the source; ``rows_read == len(recipients) + rejected rows``.
+    """Consecutive rows of the source; ``rows_read == len(recipients) + rejected rows + rows_merged``.
 
-    ``recipients``: ``schema.RECIPIENT``, in source order. ``rejects``: ``schema.REJECT``, by source_row and column.
+    ``recipients``: ``schema.RECIPIENT``, in source order. ``rejects``: ``schema.REJECT``, by row and column.
+    ``rows_merged``: rows that tell of a recipient of another row. ``parts``: by what files the rows are found again.
     """
 
     recipients: pa.Table
     rejects: pa.Table
     rows_read: int
+    rows_merged: int = 0
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def rows_rejected(self) -> int:
+        """Rows that could not be taken."""
+        return self.rows_read - self.rows_merged - len(self.recipients)
 
 
-def check_recipients(path: Path, column_map: Mapping[str, str | None]) -> None:
-    """Open the file and read its header (or footer) and first rows.
+def check_recipients(
+    source: str | Path | Source, column_map: Mapping[str, str | None], *, scratch: Path | None = None
+) -> None:
+    """Open the source, find its columns, and see that it has rows.
 
-    Raises ``SourceError`` when it cannot be opened, is neither Parquet nor CSV, is empty, or lacks a required column.
+    Raises ``SourceError`` when it cannot be opened or understood, is empty, or lacks a required column.
     """
-    with closing(read_recipients(path, column_map, batch_rows=1)) as batches:
-        next(batches)
+    opened = _opened(source)
+    with closing(opened):
+        opened.check(_reading(column_map, 1, RECIPIENT_LAYOUT, scratch))
 
 
 def read_recipients(
-    path: Path, column_map: Mapping[str, str | None], *, batch_rows: int, layout: Layout = RECIPIENT_LAYOUT
+    source: str | Path | Source,
+    column_map: Mapping[str, str | None],
+    *,
+    batch_rows: int,
+    layout: Layout = RECIPIENT_LAYOUT,
+    scratch: Path | None = None,
 ) -> Generator[RecipientBatch, None, None]:
-    """Stream the file in batches of exactly ``batch_rows`` source rows; the last may be shorter.
+    """Stream a source in batches of ``batch_rows`` source rows; the last may be shorter.
 
-    ``column_map`` maps columns of ``schema.RECIPIENT`` to columns of the file, or to None where it has none; others
-    are recognised by their usual names. The batches depend on the file's content and ``batch_rows`` only. A thread
+    ``column_map`` maps columns of ``schema.RECIPIENT`` to columns of the source, or to None where it has none; others
+    are recognised by their usual names. The batches depend on the source's content and ``batch_rows`` only. A thread
     cleans one batch while the next is read; it ends with the stream, also when that is closed before its end.
-    ``layout`` says what messages call the columns. Raises ``SourceError`` at once when the file cannot be used, and
-    while streaming when it turns out damaged.
+    ``layout`` says what messages call the columns; ``scratch`` is where a source keeps what does not fit into memory.
+    Raises ``SourceError`` at once when the source cannot be used, and while streaming when it turns out damaged.
     """
     if batch_rows < 1:
         raise ValueError("batch_rows must be at least 1")
+    opened = _opened(source)
 
     def clean(_: int, raw: RawBatch) -> RecipientBatch:
-        with reading(path):
-            return _clean_batch(raw, path)
+        with reading_file(opened.where):
+            return _clean_batch(raw)
 
-    return map_ahead(clean, open_raw(path, column_map, batch_rows, layout), threads=1, ahead=_AHEAD)
+    raw = opened.stream(_reading(column_map, batch_rows, layout, scratch))
+    return map_ahead(clean, raw, threads=1, ahead=_AHEAD)
 
 
-def _clean_batch(batch: RawBatch, path: Path) -> RecipientBatch:
-    log = RejectLog(path)
+def _opened(source: str | Path | Source) -> Source:
+    if isinstance(source, Source):
+        return source
+    from enrich_dist.sources.kinds import open_source  # it knows all kinds, and some of them know this module
+
+    return open_source(source)
+
+
+def _reading(column_map: Mapping[str, str | None], batch_rows: int, layout: Layout, scratch: Path | None) -> Reading:
+    return Reading(column_map, batch_rows, scratch or Path(gettempdir()), layout)
+
+
+def _clean_batch(batch: RawBatch) -> RecipientBatch:
+    log = RejectLog(batch.parts)
     source_rows, count = batch.source_rows, len(batch.source_rows)
     raw = {
         name: as_lists(array) if name == "alternate_names" else pc.cast(array, pa.string())
@@ -100,7 +132,7 @@ def _clean_batch(batch: RawBatch, path: Path) -> RecipientBatch:
 
     nobody = pc.and_(pc.is_null(columns["name"]), pc.and_(pc.is_null(columns["uei"]), pc.is_null(columns["duns"])))
     reasons = pc.if_else(nobody, "no name and no valid identifier", _TEXT_NULL)
-    rejected = pc.if_else(batch.swallowed, "a cell holds whole other rows: a quote may be left open", reasons)
+    rejected = pc.coalesce(batch.unusable, reasons)
     log.add(REJECTED, source_rows, rejected, column=None, values=columns["recipient_id"])
     log.add(
         REJECTED,
@@ -115,7 +147,7 @@ def _clean_batch(batch: RawBatch, path: Path) -> RecipientBatch:
     recipients = pa.table([columns[name] for name in schema.RECIPIENT.names], schema=schema.RECIPIENT)
     if rejected.null_count < count:
         recipients = recipients.filter(kept)
-    return RecipientBatch(recipients, log.table(), batch.rows_read)
+    return RecipientBatch(recipients, log.table(), batch.rows_read, batch.rows_merged, batch.parts)
 
 
 def _clean_country(values: pa.Array) -> pa.Array:

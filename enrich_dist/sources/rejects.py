@@ -5,13 +5,14 @@ Covers collecting, shortening and sorting. Does not decide what is rejected or r
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist import schema
+from enrich_dist.sources.raw import Part, find_rows
 
 REJECTED: Final = "rejected"
 REPAIRED: Final = "repaired"
@@ -19,11 +20,11 @@ _SHOWN_CHARACTERS: Final = 500
 
 
 class RejectLog:
-    """Reject rows of one source file, added in any order."""
+    """Reject rows of one source, added in any order. ``parts``: the file of each row, and its number there."""
 
-    def __init__(self, path: Path) -> None:
-        self._file_name = path.name
-        self._parts: list[pa.Table] = []
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts = parts
+        self._tables: list[pa.Table] = []
 
     def add(
         self, outcome: str, source_rows: pa.Array, reasons: pa.Array, *, column: str | None, values: pa.Array | None
@@ -43,20 +44,29 @@ class RejectLog:
             else pc.utf8_slice_codeunits(values.filter(chosen), 0, _SHOWN_CHARACTERS)
         )
         columns = [
-            pa.repeat(self._file_name, count),
+            pa.repeat("", count),  # told when all rows are known
             rows,
             pa.repeat(outcome, count),
             pa.nulls(count, pa.string()) if column is None else pa.repeat(column, count),
             reasons.filter(chosen),
             shown,
         ]
-        self._parts.append(pa.table(columns, schema=schema.REJECT))
+        self._tables.append(pa.table(columns, schema=schema.REJECT))
 
     def extend(self, other: RejectLog) -> None:
-        """Add all rows of another log of the same file."""
-        self._parts += other._parts
+        """Add all rows of another log of the same source."""
+        self._tables += other._tables
 
     def table(self) -> pa.Table:
         """All rows so far as ``schema.REJECT``, sorted by source_row, then column (none last)."""
-        table = pa.concat_tables([schema.REJECT.empty_table(), *self._parts])
-        return table.sort_by([("source_row", "ascending"), ("column", "ascending")]).combine_chunks()
+        table = pa.concat_tables([schema.REJECT.empty_table(), *self._tables])
+        table = table.sort_by([("source_row", "ascending"), ("column", "ascending")]).combine_chunks()
+        return in_files(table, self._parts)
+
+
+def in_files(rejects: pa.Table, parts: Sequence[Part]) -> pa.Table:
+    """``schema.REJECT`` whose rows are those of the whole source, as rows of its files."""
+    files, rows = find_rows(parts, rejects["source_row"].to_numpy())
+    return rejects.set_column(0, schema.REJECT.field("source_file"), files).set_column(
+        1, schema.REJECT.field("source_row"), pa.array(rows, pa.int64())
+    )

@@ -32,6 +32,7 @@ from enrich_dist.sources.clean import (
 from enrich_dist.sources.columns import AWARD_LAYOUT, extra_names, resolve_columns
 from enrich_dist.sources.delimited import Block, open_delimited
 from enrich_dist.sources.engine import evaluate
+from enrich_dist.sources.raw import whole
 from enrich_dist.sources.rejects import REJECTED, REPAIRED, RejectLog
 from enrich_dist.sources.text import clean_long_text, clean_text
 
@@ -92,7 +93,7 @@ def read_awards(path: Path, column_map: Mapping[str, str | None]) -> AwardTable:
     column; other headers are recognised by their usual names. Raises ``SourceError`` as ``check_awards`` does,
     and when the file shows its damage later.
     """
-    log = RejectLog(path)
+    log = RejectLog(whole(path.name))
     tables: list[pa.Table] = []
     rows_read = 0
     with open_delimited(path) as file:
@@ -101,7 +102,7 @@ def read_awards(path: Path, column_map: Mapping[str, str | None]) -> AwardTable:
         awards_schema = _awards_schema(extras)
 
         def clean(_: int, block: Block) -> tuple[pa.Table, RejectLog, int]:
-            found = RejectLog(path)
+            found = RejectLog(whole(path.name))
             return _clean_block(block, positions, extras, awards_schema, found), found, len(block.source_rows)
 
         for table, found, count in map_ahead(clean, file.blocks(), threads=_THREADS, ahead=_AHEAD):
@@ -160,7 +161,7 @@ def _clean_block(
     for position, name in extras.items():
         columns[name] = clean_long_text(block.cells[position])
 
-    rejected = _rejection_reasons(raw_rows, block.swallowed, columns)
+    rejected = _rejection_reasons(raw_rows, block.unusable, columns)
     raw_text = pc.replace_substring(raw_rows, _CELL_SEPARATOR, ",")
     log.add(REJECTED, source_rows, rejected, column=None, values=raw_text)
     kept = pc.is_null(rejected)
@@ -170,13 +171,13 @@ def _clean_block(
     return pa.table(arrays, schema=awards_schema).filter(kept)
 
 
-def _rejection_reasons(raw_rows: pa.Array, swallowed: pa.Array, columns: Mapping[str, pa.Array]) -> pa.Array:
+def _rejection_reasons(raw_rows: pa.Array, unusable: pa.Array, columns: Mapping[str, pa.Array]) -> pa.Array:
     """Why a row cannot be an award (string), or null; the first reason that applies."""
     nameless = pc.and_(pc.is_null(columns["company"]), pc.and_(pc.is_null(columns["uei"]), pc.is_null(columns["duns"])))
     return pc.case_when(
-        pc.make_struct(pc.match_substring_regex(raw_rows, _NO_TEXT), swallowed, nameless),
+        pc.make_struct(pc.match_substring_regex(raw_rows, _NO_TEXT), pc.is_valid(unusable), nameless),
         "blank row",
-        "a cell holds whole other rows: a quote may be left open",
+        unusable,
         "no company name and no valid identifier",
         _TEXT_NULL,
     )

@@ -195,6 +195,14 @@ class ObjectStorage(Storage):
         self._uri = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
         self._prefix = f"{parts.netloc}{parts.path}".rstrip("/")
 
+    @classmethod
+    def around(cls, uri: str) -> tuple[ObjectStorage, str]:
+        """The storage that the object of a URI lies in, and the object's name there."""
+        storage = cls(uri)
+        storage._uri, _, name = storage._uri.rpartition("/")
+        storage._prefix = storage._prefix.rpartition("/")[0]
+        return storage, name
+
     def where(self, name: str) -> str:
         """As ``Storage.where``."""
         return f"{self._uri}/{name}"

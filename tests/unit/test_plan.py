@@ -25,7 +25,7 @@ from enrich_dist.observe.report import model_text
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.run_plan import RunPlan, make_plan
 from enrich_dist.settings import Settings
-from enrich_dist.sources.length import row_count
+from enrich_dist.sources.kinds import open_source
 from enrich_dist.sources.recipients import read_recipients
 from enrich_dist.store.files import read_json
 from tests import known
@@ -211,7 +211,7 @@ def test_rows_of_a_csv_file_are_estimated(tmp_path: Path, kind: str) -> None:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("recipients.csv", text)
 
-    rows, exact = row_count(path)
+    rows, exact = open_source(path).row_count()
 
     assert rows == pytest.approx(200_000, rel=0.01)
     assert not exact
@@ -224,8 +224,8 @@ def test_a_long_csv_file_is_estimated_from_its_beginning(tmp_path: Path, monkeyp
     plain.write_text(text, "utf-8")
     packed.write_bytes(gzip.compress(text.encode(), 1))
 
-    assert row_count(plain)[0] == pytest.approx(100_000, rel=0.02)
-    assert row_count(packed)[0] == pytest.approx(100_000, rel=0.35)
+    assert open_source(plain).row_count()[0] == pytest.approx(100_000, rel=0.02)
+    assert open_source(packed).row_count()[0] == pytest.approx(100_000, rel=0.35)
 
 
 def test_an_estimate_says_so(tmp_path: Path, inputs: tuple[Path, Path]) -> None:

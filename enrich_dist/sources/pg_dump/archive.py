@@ -1,0 +1,212 @@
+"""The files that ``pg_dump --format=directory`` has written: a directory, or a zip of one, here or in an object store.
+
+Files are read in place: nothing is unpacked to disk, and of a zip only its directory and the members that are asked for
+are read. Covers rows as they are, and packed by gzip, LZ4 or Zstandard. Archives that are made to harm are refused, as
+``bytes`` tells. Does not cover what the files hold.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zipfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Final, cast
+
+import pyarrow as pa
+
+from enrich_dist.errors import SourceError
+from enrich_dist.sources.bytes import READ_ERRORS, ZIP_MAGICS, Readable, Unpacked, unreadable, zip_members
+from enrich_dist.sources.files import SourceFile, as_file
+
+TOC: Final = "toc.dat"
+# That of USAspending has a few MB; it is read into memory.
+_MOST_TOC_BYTES: Final = 256_000_000
+_LZ4_MAGIC: Final = b"\x04\x22\x4d\x18"
+_ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_UNPACKERS: Final[dict[bytes, Callable[[BinaryIO], Readable]]] = {
+    _GZIP_MAGIC: lambda handle: gzip.GzipFile(fileobj=handle),
+    _LZ4_MAGIC: lambda handle: pa.CompressedInputStream(pa.PythonFile(handle, mode="r"), "lz4"),
+    _ZSTD_MAGIC: lambda handle: pa.CompressedInputStream(pa.PythonFile(handle, mode="r"), "zstd"),
+}
+SUFFIXES: Final = ("", ".gz", ".lz4", ".zst")
+"""What pg_dump adds to the name of a file that it packs."""
+
+
+class DumpArchive(ABC):
+    """The files beside a ``toc.dat``, by their names without directory."""
+
+    location: str
+
+    def __str__(self) -> str:
+        return self.location
+
+    @property
+    def name(self) -> str:
+        """Its own name."""
+        return PurePosixPath(self.location).name
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """The files in it."""
+
+    @abstractmethod
+    def _open(self, name: str) -> AbstractContextManager[tuple[BinaryIO, int]]:
+        """A file as it is, and its bytes where it lies."""
+
+    def read_toc(self) -> bytes:
+        """The table of contents. Raises ``SourceError``."""
+        with self._opened(TOC) as (handle, _):
+            data = handle.read(_MOST_TOC_BYTES + 1)
+        if len(data) > _MOST_TOC_BYTES:
+            raise SourceError(
+                f"its {TOC} has more than {_MOST_TOC_BYTES / 1e6:.0f} MB.", path=self, remedy="Dump the database again."
+            )
+        return data
+
+    def size_bytes(self, name: str) -> int:
+        """Bytes of a file where it lies."""
+        with self._opened(name) as (_, size):
+            return size
+
+    @contextmanager
+    def raw(self, name: str) -> Iterator[BinaryIO]:
+        """A file as it is."""
+        with self._opened(name) as (handle, _):
+            yield handle
+
+    @contextmanager
+    def unpacked(self, name: str) -> Iterator[tuple[Readable, Callable[[], int], int]]:
+        """A file's content; a function that tells how much of the file has been read; and the bytes it has."""
+        with self._opened(name) as (handle, size):
+            counted = _Counted(handle)
+            start = counted.peek(4)
+            unpack = next((made for magic, made in _UNPACKERS.items() if start.startswith(magic)), None)
+            reader = cast(BinaryIO, counted)
+            yield Unpacked(unpack(reader) if unpack else reader, f"{self}, {name}", size), counted.tell, size
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[tuple[BinaryIO, int]]:
+        with ExitStack() as stack:
+            try:
+                opened = stack.enter_context(self._open(name))
+            except READ_ERRORS as error:
+                raise unreadable(self, error) from error
+            yield opened
+
+
+class _Counted:
+    """Bytes in a row, and how many of them were read."""
+
+    closed = False
+
+    def __init__(self, handle: BinaryIO) -> None:
+        self._handle = handle
+        self._ahead = b""
+        self._read = 0
+
+    def peek(self, size: int) -> bytes:
+        while len(self._ahead) < size and (piece := self._handle.read(size - len(self._ahead))):
+            self._ahead += piece
+        return self._ahead
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """Nothing to do: who opened the file closes it."""
+
+    def tell(self) -> int:
+        return self._read
+
+    def read(self, size: int = -1) -> bytes:
+        piece, self._ahead = self._ahead, b""
+        if size < 0:
+            piece += self._handle.read()
+        elif len(piece) > size:
+            piece, self._ahead = piece[:size], piece[size:]
+        else:
+            piece += self._handle.read(size - len(piece))
+        self._read += len(piece)
+        return piece
+
+
+class _Directory(DumpArchive):
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.location = str(path)
+
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self._path.iterdir() if path.is_file())
+
+    @contextmanager
+    def _open(self, name: str) -> Iterator[tuple[BinaryIO, int]]:
+        path = self._path / name
+        with path.open("rb") as handle:
+            yield handle, path.stat().st_size
+
+
+class _Zip(DumpArchive):
+    def __init__(self, file: SourceFile, folder: str) -> None:
+        self._file = file
+        self._folder = folder
+        self.location = file.location
+
+    def names(self) -> list[str]:
+        with self._archive() as archive:
+            paths = [PurePosixPath(name) for name in zip_members(archive, self)]
+        return sorted(path.name for path in paths if _folder_of(str(path)) == self._folder)
+
+    @contextmanager
+    def _open(self, name: str) -> Iterator[tuple[BinaryIO, int]]:
+        with self._archive() as archive:
+            info = archive.getinfo(f"{self._folder}{name}")
+            with archive.open(info) as member:
+                # Pieces of a few bytes, as gzip asks for, are dear: each would go through zipfile's own reading.
+                yield cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, member), 1 << 20)), info.compress_size
+
+    @contextmanager
+    def _archive(self) -> Iterator[zipfile.ZipFile]:
+        with self._file.open() as handle, zipfile.ZipFile(handle) as archive:
+            yield archive
+
+
+def find_archive(location: str | Path) -> DumpArchive | None:
+    """The dump that lies there, or None.
+
+    Raises ``SourceError`` for a zip with several dumps, or with members that lead out of it.
+    """
+    if "://" not in str(location) and Path(location).is_dir():
+        return _Directory(Path(location)) if (Path(location) / TOC).is_file() else None
+    file = as_file(location)
+    file.require()
+    try:
+        with file.open() as handle:
+            if handle.read(4) not in ZIP_MAGICS:
+                return None
+            handle.seek(0)
+            with zipfile.ZipFile(handle) as archive:
+                found = [name for name in archive.namelist() if PurePosixPath(name).name == TOC]
+                if found:
+                    zip_members(archive, file)
+    except READ_ERRORS as error:
+        raise unreadable(file, error) from error
+    if len(found) > 1:
+        raise SourceError(
+            f"the archive holds {len(found)} dumps: {', '.join(found[:5])}.",
+            path=file,
+            remedy="Unpack the one that is wanted, and name its directory.",
+        )
+    return _Zip(file, _folder_of(found[0])) if found else None
+
+
+def _folder_of(member: str) -> str:
+    folder = str(PurePosixPath(member).parent)
+    return "" if folder == "." else f"{folder}/"

@@ -1,0 +1,273 @@
+"""A table of a PostgreSQL database as a source of recipients, through ADBC: Arrow batches from a server-side cursor.
+
+One transaction (repeatable read, read only) from the digest to the last row, so that both are of the same rows. Rows
+are sorted by all columns that are read, byte by byte: a table has no order of its own, and equal rows are to give equal
+chunks on any server. The digest is worked out by the server, of the same columns. Credentials are those of libpq
+(PGPASSWORD, ~/.pgpass, a service file); none is ever part of a message. Does not write, and reads no more than a batch
+at a time. The package ``adbc-driver-postgresql`` is only needed where a table is read.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import numpy as np
+import pyarrow as pa
+
+from enrich_dist.errors import SettingsError, SourceError
+from enrich_dist.sources.columns import resolve_columns
+from enrich_dist.sources.raw import RawBatch, Reading, Source, whole
+from enrich_dist.sources.recipient_files import require_utf8
+from enrich_dist.store.files import text_digest
+
+SCHEMES: Final = ("postgresql", "postgres")
+DEFAULT_TABLE: Final = "recipient_lookup"
+_PACKAGES: Final = ("adbc_driver_postgresql", "adbc_driver_manager")
+_CONNECTION: Final = {"connect_timeout": "15", "client_encoding": "UTF8", "application_name": "enrich_dist"}
+_WITHOUT_COPY: Final = {"adbc.postgresql.use_copy": "false"}  # COPY takes no statement but a query
+# Types whose text is the value; of arrays and JSON only alternate names are read.
+_TEXT_TYPES: Final = re.compile(
+    r"(text|character varying.*|character\(.*|character|citext|uuid|smallint|integer|bigint|numeric.*|name|oid)"
+)
+_LIST_TYPES: Final = re.compile(r"(text|character varying.*|character\(.*|citext)\[\]|jsonb?")
+# By what the server's message holds: libpq tells no code of an error while it connects.
+_REMEDIES: Final = {
+    "password": "Check user and password: PGPASSWORD, ~/.pgpass, or a file that PGPASSFILE names.",
+    "permission denied": "Grant this user the right to read it (GRANT SELECT).",
+    "": "Check host, port and database in inputs.recipients, and that the server is up.",
+}
+_SHOWN_TABLES: Final = 5
+
+
+def open_source(location: str | Path, member: str | None) -> PostgresSource | None:
+    """The table of a database; None where the location is no URI of PostgreSQL."""
+    scheme = str(location).partition("://")[0]
+    return PostgresSource(str(location), member) if scheme in SCHEMES else None
+
+
+class PostgresSource(Source):
+    """A table, materialised or not. ``table``: its name, with or without its schema."""
+
+    def __init__(self, uri: str, table: str | None) -> None:
+        self._uri = uri
+        self._table = table or DEFAULT_TABLE
+        self._connection: Any = None
+        self.name = self._table
+        self.where = f"{public_uri(uri)}, table {self._table}"
+
+    def check(self, reading: Reading) -> None:
+        """As ``Source.check``. Leaves no connection open."""
+        with self._told(), self._connected() as connection:
+            table, columns = self._columns(connection, reading)
+            if not _rows(connection, f"select 1 from {table} limit 1"):
+                raise SourceError("the table has no rows.", path=self.where, remedy="Name another table.")
+            self._expressions(columns)
+
+    def digest(self, reading: Reading) -> str:
+        """Of the rows that are read, whatever their order. Opens the transaction in which they are read."""
+        with self._told():
+            table, columns = self._columns(self._opened(), reading)
+            row = ", ".join(self._expressions(columns).values())
+            # A record's text tells null from "", and where a column ends.
+            [(count, first, second)] = _rows(
+                self._opened(),
+                f"""select count(*)::text, coalesce(sum(('x' || left(h, 16))::bit(64)::bigint::numeric), 0)::text,
+                           coalesce(sum(('x' || right(h, 16))::bit(64)::bigint::numeric), 0)::text
+                    from (select md5(row({row})::text) as h from {table}) as hashes""",
+            )
+        return text_digest("postgresql", *(f"{name}={header}" for name, (header, _) in columns.items()), count, first,
+                           second)  # fmt: skip
+
+    def stream(self, reading: Reading) -> Generator[RawBatch, None, None]:
+        """As ``Source.stream``. The connection ends with the stream."""
+        with self._told():
+            connection = self._opened()
+            table, columns = self._columns(connection, reading)
+            expressions = self._expressions(columns)
+            chosen = ", ".join(f"{text} as {_quoted(name)}" for name, text in expressions.items())
+            order = ", ".join(f'{text} collate "C"' for text in expressions.values())
+            # What is read is read whole: a plan for the first rows would be a slow one.
+            _run(connection, "set local cursor_tuple_fraction = 1")
+            _run(connection, f"declare recipients no scroll cursor for select {chosen} from {table} order by {order}")
+        return self._fetch(connection, reading.batch_rows)
+
+    def _fetch(self, connection: Any, batch_rows: int) -> Generator[RawBatch, None, None]:
+        with closing(self):
+            source_row = 1
+            while True:
+                with self._told(), connection.cursor() as cursor:
+                    cursor.adbc_statement.set_options(**_WITHOUT_COPY)
+                    cursor.execute(f"fetch forward {batch_rows} from recipients")
+                    rows = cursor.fetch_arrow_table().combine_chunks()
+                if not len(rows):
+                    if source_row == 1:
+                        raise SourceError("the table has no rows.", path=self.where, remedy="Name another table.")
+                    return
+                [batch] = rows.to_batches()
+                require_utf8(batch, source_row, self.where)
+                yield RawBatch(
+                    cells={name: batch.column(name) for name in batch.schema.names},
+                    source_rows=pa.array(np.arange(source_row, source_row + len(rows), dtype=np.int64)),
+                    unusable=pa.nulls(len(rows), pa.string()),
+                    bad_records=[],
+                    parts=whole(self.name),
+                )
+                source_row += len(rows)
+
+    def row_count(self) -> tuple[int, bool]:
+        """As the server counts them."""
+        with self._told(), self._connected() as connection:
+            table, _ = self._found(connection)
+            [(count,)] = _rows(connection, f"select count(*) from {table}")
+        return int(count), True
+
+    def close(self) -> None:
+        """End the transaction."""
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.close()
+
+    def _opened(self) -> Any:
+        """The connection that is held until ``close``, in its transaction."""
+        if self._connection is None:
+            self._connection = _connect(self._uri)
+            _run(self._connection, "set transaction isolation level repeatable read, read only")
+        return self._connection
+
+    @contextmanager
+    def _connected(self) -> Iterator[Any]:
+        """A connection for a moment, or the one that is held."""
+        if self._connection is not None:
+            yield self._connection
+            return
+        with closing(_connect(self._uri)) as connection:
+            _run(connection, "set transaction read only")
+            yield connection
+
+    def _found(self, connection: Any) -> tuple[str, int]:
+        """The table as SQL writes it, and its number in the catalogue."""
+        schema, _, table = self._table.rpartition(".")
+        found = _rows(
+            connection,
+            f"""select n.nspname, c.oid::bigint, pg_table_is_visible(c.oid)
+                from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                where c.relname = {_literal(table)} and ({_literal(schema)} = '' or n.nspname = {_literal(schema)})
+                  and c.relkind in ('r', 'p', 'v', 'm', 'f') order by n.nspname""",
+        )
+        # As PostgreSQL itself: without a schema the first of search_path, but where there is only one that one.
+        found = [row for row in found if row[2]] or found
+        if not found:
+            raise SourceError(
+                "there is no such table.",
+                path=self.where,
+                remedy="Name it with its schema: inputs.recipients_member, or --member.",
+            )
+        if len(found) > 1:
+            raise SourceError(
+                f"there are several: in the schemas {', '.join(row[0] for row in found[:_SHOWN_TABLES])}.",
+                path=self.where,
+                remedy="Name it with its schema: inputs.recipients_member, or --member.",
+            )
+        return f"{_quoted(found[0][0])}.{_quoted(table)}", int(found[0][1])
+
+    def _columns(self, connection: Any, reading: Reading) -> tuple[str, dict[str, tuple[str, str]]]:
+        """The table, and for every canonical column that it has its name and its type there."""
+        table, number = self._found(connection)
+        listed = _rows(
+            connection,
+            f"""select attname, format_type(atttypid, atttypmod) from pg_attribute
+                where attrelid = {number} and attnum > 0 and not attisdropped order by attnum""",
+        )
+        headers = [header for header, _ in listed]
+        positions = resolve_columns(headers, reading.column_map, reading.layout, self.where)
+        return table, {name: listed[positions[name]] for name in sorted(positions)}
+
+    def _expressions(self, columns: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+        """Each canonical column as text, or as an array of it."""
+        expressions = {}
+        for name, (header, kind) in columns.items():
+            lists = name == "alternate_names" and _LIST_TYPES.fullmatch(kind)
+            if not lists and not _TEXT_TYPES.fullmatch(kind):
+                raise SourceError(
+                    f"cannot be read as text: its type is {kind}.",
+                    path=self.where,
+                    column=header,
+                    remedy=f"Set inputs.recipient_columns.{name} to a text column, or to null.",
+                )
+            expressions[name] = f"{_quoted(header)}::text{'[]' if kind.endswith('[]') else ''}"
+        # The identifier first: where it is the key, nothing else is compared when rows are sorted.
+        return dict(sorted(expressions.items(), key=lambda item: (item[0] != "recipient_id", item[0])))
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Errors of the driver as ``SourceError``."""
+        try:
+            yield
+        except SourceError:
+            self.close()
+            raise
+        except Exception as error:  # the driver's own classes are not known before it is imported
+            self.close()
+            if not type(error).__module__.startswith("adbc_driver_manager"):
+                raise
+            message = _message(str(error))
+            remedy = next(remedy for sign, remedy in _REMEDIES.items() if sign in message)
+            raise SourceError(
+                f"cannot be read: {message}.", path=self.where, remedy=remedy
+            ) from None  # the driver's text may repeat the address
+
+
+def public_uri(uri: str) -> str:
+    """An address without user, password and options."""
+    parts = urlsplit(uri)
+    options = dict(parse_qsl(parts.query))
+    host = parts.netloc.rpartition("@")[2] or options.get("host", "")
+    return f"{parts.scheme}://{host}/{parts.path.strip('/') or options.get('dbname', '')}".rstrip("/")
+
+
+def _connect(uri: str) -> Any:
+    if any(importlib.util.find_spec(package) is None for package in _PACKAGES):
+        raise SettingsError(
+            "To read from PostgreSQL, the package adbc-driver-postgresql is needed, which is not installed.",
+            remedy="Install it here: pip install adbc-driver-postgresql adbc-driver-manager",
+        )
+    from adbc_driver_postgresql import dbapi
+
+    parts = urlsplit(uri)
+    options = _CONNECTION | dict(parse_qsl(parts.query, keep_blank_values=True))
+    return dbapi.connect(urlunsplit(parts._replace(query=urlencode(options))))
+
+
+def _run(connection: Any, statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.adbc_statement.set_options(**_WITHOUT_COPY)
+        cursor.execute(statement)
+
+
+def _rows(connection: Any, query: str) -> Sequence[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        rows: Sequence[tuple[Any, ...]] = cursor.fetchall()
+    return rows
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    doubled = text.replace("\\", "\\\\").replace("'", "''")
+    return f" E'{doubled}'"
+
+
+def _message(text: str) -> str:
+    """What the server or libpq says, without what the driver adds."""
+    found = re.search(r"(?:ERROR|FATAL):\s*(.+)", text) or re.search(r"(?:failed|connect):\s*(.+)", text)
+    message = found[1] if found else text.splitlines()[0]
+    return message.split(" SQLSTATE")[0].strip().rstrip(".")

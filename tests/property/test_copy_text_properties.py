@@ -1,0 +1,154 @@
+"""What PostgreSQL writes as COPY text is read as what it was, whatever it is; and any bytes at all end in an answer."""
+
+from __future__ import annotations
+
+import io
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from enrich_dist.errors import SourceError
+from enrich_dist.sources.bytes import Utf8Stream
+from enrich_dist.sources.lists import postgres_arrays
+from enrich_dist.sources.pg_dump import copy_text
+from enrich_dist.sources.pg_dump.copy_text import CopyText, unescape
+from enrich_dist.sources.pg_dump.toc import TocError, parse_toc
+from tests import dumps
+
+# PostgreSQL stores no NUL. Characters that mean something in COPY text or arrays come often.
+LETTERS = st.characters(exclude_characters="\0", exclude_categories=("Cs",))
+TEXTS = st.text(st.one_of(st.sampled_from("\\\t\n\r\b\f\v\"',{}N.x1 ;|ä"), LETTERS), max_size=12)
+CELLS = st.none() | TEXTS
+
+
+def encoded(cell: str | None) -> str:
+    """As CopyAttributeOutText of PostgreSQL's copyto.c."""
+    if cell is None:
+        return r"\N"
+    cell = cell.replace("\\", "\\\\")
+    for letter, meaning in zip("bfnrtv", "\b\f\n\r\t\v", strict=True):
+        cell = cell.replace(meaning, f"\\{letter}")
+    return cell
+
+
+def encoded_array(elements: list[str | None]) -> str:
+    """As array_out of PostgreSQL's arrayfuncs.c."""
+
+    def element(text: str | None) -> str:
+        if text is None:
+            return "NULL"
+        plain = text and text.upper() != "NULL" and not set(text) & set('{},"\\ \t\n\r\v\f')
+        return text if plain else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    return "{" + ",".join(map(element, elements)) + "}"
+
+
+def read(data: bytes, columns: int) -> tuple[list[list[str | None]], CopyText]:
+    copy = CopyText(Utf8Stream(io.BytesIO(data), Path("x")), columns, {str(n): n for n in range(columns)}, "x")
+    rows: list[list[str | None]] = []
+    for block in copy.blocks():
+        rows += [list(row) for row in zip(*(cell.to_pylist() for cell in block.cells), strict=True)]
+        assert block.unusable.null_count == len(block.source_rows)
+    return rows, copy
+
+
+@given(st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=30), st.sampled_from([64, 200, 4 << 20]))
+@example([("", None, "\\N"), ("\\.", "\\", "\\\\n"), ("a\rb", "\\x41", "\\101")], 4 << 20)
+def test_rows_are_read_as_they_were(rows: list[tuple[str | None, ...]], block_bytes: int) -> None:
+    text = "".join("\t".join(map(encoded, row)) + "\n" for row in rows) + "\\.\n\n\n"
+    longest = max(len(line.encode()) for line in text.splitlines(keepends=True))
+    before, copy_text.BLOCK_BYTES = copy_text.BLOCK_BYTES, max(block_bytes, longest + 8)
+    try:
+        found, copy = read(text.encode(), 3)
+    finally:
+        copy_text.BLOCK_BYTES = before
+
+    assert found == [list(row) for row in rows]
+    assert copy.bad_records == []
+
+
+@given(st.lists(CELLS, max_size=20))
+def test_a_column_alone_is_read_as_it_was(cells: list[str | None]) -> None:
+    """Where an empty text is an empty line."""
+    text = "".join(encoded(cell) + "\n" for cell in cells) + "\\.\n"
+
+    assert [row[0] for row in read(text.encode(), 1)[0]] == cells
+
+
+def decoded(cell: bytes) -> bytes | None:
+    """Byte by byte, as CopyReadAttributesText of PostgreSQL's copyfromparse.c; None where it has no meaning here."""
+    out, at = bytearray(), 0
+    while at < len(cell):
+        if cell[at] != ord("\\"):
+            out.append(cell[at])
+            at += 1
+            continue
+        at += 1
+        if at == len(cell):
+            return None
+        letter, at = chr(cell[at]), at + 1
+        if letter in "01234567":
+            value = int(letter, 8)
+            for _ in range(2):
+                if at < len(cell) and chr(cell[at]) in "01234567":
+                    value, at = value * 8 + cell[at] - ord("0"), at + 1
+            out.append(value & 0xFF)
+        elif letter == "x" and at < len(cell) and chr(cell[at]) in "0123456789abcdefABCDEF":
+            digits = chr(cell[at])
+            at += 1
+            if at < len(cell) and chr(cell[at]) in "0123456789abcdefABCDEF":
+                digits, at = digits + chr(cell[at]), at + 1
+            out.append(int(digits, 16))
+        else:
+            out += {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}.get(letter, letter).encode(
+                "latin1"
+            )
+    try:
+        out.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return bytes(out)
+
+
+@given(st.lists(st.none() | st.text(st.sampled_from("\\\\\\01389xXaAfnNtv.é"), max_size=10), max_size=12))
+@example(["\\101", "\\1011", "\\x4a\\x4", "\\", "\\\\", "\\377", "\\303\\251", None, "", "\\x", "\\8"])
+def test_every_escape_that_postgresql_reads_is_read_alike(cells: list[str | None]) -> None:
+    found, broken = unescape(pa.array(cells, pa.string()))
+
+    # A backslash before a character beyond ASCII stands for its first byte: the others follow by themselves.
+    expected = [None if cell is None else decoded(cell.encode()) for cell in cells]
+    found.validate(full=True)
+    assert [None if text is None else text.encode() for text in found.to_pylist()] == expected
+    assert broken.tolist() == [cell is not None and text is None for cell, text in zip(cells, expected, strict=True)]
+
+
+@given(st.lists(st.none() | st.lists(CELLS, max_size=5), max_size=8))
+@example([["NULL", None, "null", "", "a,b", '"', "\\", "{}", "a b"], [], None])
+def test_arrays_are_read_element_by_element(arrays: list[list[str | None] | None]) -> None:
+    texts = [None if array is None else encoded_array(array) for array in arrays]
+
+    assert postgres_arrays(pa.array(texts, pa.string())).to_pylist() == arrays
+
+
+@given(st.binary(max_size=400), st.integers(1, 4))
+def test_any_bytes_end_in_rows_or_a_clear_error(data: bytes, columns: int) -> None:
+    copy = CopyText(Utf8Stream(io.BytesIO(data), Path("x")), columns, {str(n): n for n in range(columns)}, "x")
+    with suppress(SourceError):
+        for block in copy.blocks():
+            for cells in block.cells:
+                cells.validate(full=True)
+
+
+WHOLE = dumps.toc([dumps.rows_of("recipient_lookup", ["a", "b"], "1.dat"), dumps.Entry("TABLE", "x")], (1, 16))
+
+
+@given(st.integers(0, len(WHOLE)), st.integers(0, len(WHOLE) - 1), st.integers(0, 255))
+def test_a_damaged_table_of_contents_never_does_more_than_fail(cut: int, place: int, value: int) -> None:
+    for data in (WHOLE[:cut], WHOLE[:place] + bytes([value]) + WHOLE[place + 1 :]):
+        try:
+            assert len(parse_toc(data).tables) <= 2
+        except TocError:
+            continue

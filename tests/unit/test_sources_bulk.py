@@ -1,0 +1,221 @@
+"""Bulk downloads of prime awards: awards aggregated to recipients, every row accounted for."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import subprocess
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from enrich_dist import chunks
+from enrich_dist.errors import SourceError
+from enrich_dist.sources.bulk_download import BulkDownload
+from enrich_dist.sources.kinds import open_source
+from enrich_dist.sources.raw import Reading
+from enrich_dist.sources.recipient_files import CsvSource
+from enrich_dist.sources.recipients import RecipientBatch, check_recipients, read_recipients
+from enrich_dist.store.directories import open_or_build
+
+# Headers as USAspending writes them, of the many those that are read and some beside them.
+CONTRACTS = [
+    "contract_transaction_unique_key", "contract_award_unique_key", "award_id_piid", "action_date", "recipient_uei",
+    "recipient_duns", "recipient_name", "recipient_name_raw", "recipient_doing_business_as_name",
+    "recipient_parent_uei", "recipient_parent_name", "recipient_country_code", "recipient_address_line_1",
+    "recipient_address_line_2", "recipient_city_name", "recipient_state_code", "recipient_zip_4_code",
+    "prime_award_transaction_recipient_cd_current",
+]  # fmt: skip
+ASSISTANCE = [
+    "assistance_transaction_unique_key", "assistance_award_unique_key", "award_id_fain", "recipient_uei",
+    "recipient_duns", "recipient_name", "recipient_address_line_1", "recipient_city_name", "recipient_state_code",
+    "recipient_zip_code", "recipient_zip_last_4_code",
+]  # fmt: skip
+UEI, OTHER = "D7SRYQVNKMV3", "C7SRYQVNKMV4"
+
+
+def award(headers: Sequence[str], **values: str) -> list[str]:
+    """A row, by the ends of its headers."""
+    row = dict.fromkeys(headers, "") | {headers[1]: "key"}
+    for name, value in values.items():
+        [header] = [header for header in headers if header == f"recipient_{name}"]
+        row[header] = value
+    return list(row.values())
+
+
+def text(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    out = io.StringIO()
+    csv.writer(out).writerows([headers, *rows])
+    return out.getvalue()
+
+
+CONTRACT_ROWS = [
+    award(CONTRACTS, uei=UEI, name="ACME INC", address_line_1="1 MAIN ST", city_name="TROY", state_code="MI",
+          zip_4_code="480831234", doing_business_as_name="ACME ROCKETS"),
+    award(CONTRACTS, uei=UEI.lower(), name="ACME HOLDINGS", address_line_1="2 MAIN ST", city_name="TROY",
+          state_code="MI", zip_4_code="48083"),
+    award(CONTRACTS, uei=UEI, name="ACME HOLDINGS", address_line_1="2 MAIN ST", city_name="TROY", state_code="MI",
+          zip_4_code="48083"),
+    award(CONTRACTS, uei=UEI, name="ACME HOLDINGS", address_line_1="2 MAIN ST", city_name="TROY", state_code="MI",
+          zip_4_code="48083"),
+    award(CONTRACTS, duns="153865951", name="OLD DUNS, LLC", city_name="AMES", state_code="IA", zip_4_code="50010"),
+    award(CONTRACTS),
+    ["too", "short"],
+    award(CONTRACTS, name="NAMELESS TOWN", city_name="RENO", state_code="NV", zip_4_code="89501"),
+    award(CONTRACTS, name="Nameless Town", city_name="RENO", state_code="NV", zip_4_code="89501"),
+    award(CONTRACTS, name="NAMELESS TOWN", city_name="MIAMI", state_code="FL", zip_4_code="33101"),
+]  # fmt: skip
+ASSISTANCE_ROWS = [
+    award(ASSISTANCE, uei=UEI, name="ACME UNIVERSITY", city_name="TROY", state_code="MI", zip_code="48083",
+          zip_last_4_code="1234"),
+    award(ASSISTANCE, uei=OTHER, name="BETA COLLEGE", city_name="BOISE", state_code="ID", zip_code="83702",
+          zip_last_4_code="0001"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def download(tmp_path: Path) -> Path:
+    path = tmp_path / "All_PrimeAwards.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("Contracts_PrimeTransactions_1.csv", text(CONTRACTS, CONTRACT_ROWS))
+        archive.writestr("Assistance_PrimeTransactions_1.csv", text(ASSISTANCE, ASSISTANCE_ROWS))
+        archive.writestr("Contracts_Subawards_1.csv", text(["prime_award_unique_key", "subawardee_name"], [["k", "X"]]))
+        archive.writestr("readme.txt", "x")
+    return path
+
+
+def read(path: Path, batch_rows: int = 100, member: str | None = None) -> list[RecipientBatch]:
+    return list(read_recipients(open_source(path, member), {}, batch_rows=batch_rows, scratch=path.parent))
+
+
+def rows(batches: Sequence[RecipientBatch]) -> list[dict[str, Any]]:
+    return pa.concat_tables(batch.recipients for batch in batches).to_pylist()
+
+
+def test_awards_become_recipients(download: Path) -> None:
+    check_recipients(download, {})
+    acme, duns, reno, miami, beta = rows(read(download))
+
+    assert (acme["name"], acme["uei"], acme["recipient_id"]) == ("ACME HOLDINGS", UEI, UEI)
+    assert acme["alternate_names"] == ["ACME INC", "ACME ROCKETS", "ACME UNIVERSITY"]
+    assert (acme["address_line_1"], acme["zip5"], acme["zip4"]) == ("2 MAIN ST", "48083", None)
+    assert (duns["name"], duns["duns"], duns["uei"]) == ("OLD DUNS, LLC", "153865951", None)
+    assert (reno["name"], reno["alternate_names"], reno["state"]) == ("NAMELESS TOWN", ["Nameless Town"], "NV")
+    assert (miami["name"], miami["state"]) == ("NAMELESS TOWN", "FL")
+    assert (beta["name"], beta["zip5"], beta["zip4"]) == ("BETA COLLEGE", "83702", "0001")
+
+
+def test_every_row_is_accounted_for_and_found_again(download: Path) -> None:
+    [batch] = read(download)
+
+    assert batch.rows_read == len(CONTRACT_ROWS) + len(ASSISTANCE_ROWS)
+    assert (len(batch.recipients), batch.rows_rejected, batch.rows_merged) == (5, 2, 5)
+    found = [(row["source_file"], row["source_row"], row["reason"]) for row in batch.rejects.to_pylist()]
+    name = "All_PrimeAwards.zip/Contracts_PrimeTransactions_1.csv"
+    assert found == [(name, 7, "no name and no valid identifier"), (name, 8, "2 columns instead of 18")]
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2, 3, 5])
+def test_batches_change_no_row(download: Path, batch_rows: int) -> None:
+    whole, cut = read(download), read(download, batch_rows)
+
+    assert rows(cut) == rows(whole)
+    for count in ("rows_read", "rows_merged", "rows_rejected"):
+        assert sum(getattr(batch, count) for batch in cut) == sum(getattr(batch, count) for batch in whole)
+    assert [row for batch in cut for row in batch.rejects.to_pylist()] == whole[0].rejects.to_pylist()
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_file_alone_is_read_however_it_is_packed(tmp_path: Path, pack: Any) -> None:
+    path = tmp_path / "contracts.csv"
+    path.write_bytes(pack(text(CONTRACTS, CONTRACT_ROWS).encode()))
+
+    assert [row["name"] for row in rows(read(path))] == [
+        "ACME HOLDINGS",
+        "OLD DUNS, LLC",
+        "NAMELESS TOWN",
+        "NAMELESS TOWN",
+    ]
+
+
+def test_one_file_of_the_zip_can_be_named(download: Path) -> None:
+    batches = read(download, member="Assistance_PrimeTransactions_1.csv")
+
+    assert [row["name"] for row in rows(batches)] == ["ACME UNIVERSITY", "BETA COLLEGE"]
+    with pytest.raises(SourceError, match=r"no files Nowhere\.csv; it holds Contracts_PrimeTransactions_1\.csv"):
+        check_recipients(open_source(download, "Nowhere.csv"), {})
+
+
+def test_a_table_of_recipients_is_no_bulk_download(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("recipient_name,recipient_uei,city,state,zip5\nA,,,,\n", "utf-8")
+
+    assert type(open_source(path)) is CsvSource
+
+
+def test_the_digest_tells_which_files_are_read(download: Path, tmp_path: Path) -> None:
+    reading = Reading({}, 1, tmp_path)
+    whole, one = open_source(download), open_source(download, "Assistance_PrimeTransactions_1.csv")
+
+    assert isinstance(whole, BulkDownload)
+    assert whole.digest(reading) == open_source(download).digest(reading) != one.digest(reading)
+
+
+def test_the_plan_of_chunks_tells_merged_rows_and_files(download: Path, tmp_path: Path) -> None:
+    stored = open_or_build(tmp_path / "chunks", lambda folder: chunks.write_chunks(iter(read(download, 2)), folder))
+
+    assert stored.facts["source_rows"] == 12
+    assert stored.facts["rows"] + stored.facts["rejected_rows"] + stored.facts["merged_rows"] == 12
+    assert [part.name for part in chunks.parts_of(stored, "x")] == [
+        "All_PrimeAwards.zip/Contracts_PrimeTransactions_1.csv",
+        "All_PrimeAwards.zip/Assistance_PrimeTransactions_1.csv",
+    ]
+
+
+def test_without_awards_it_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "contracts.csv"
+    path.write_text(text(CONTRACTS, []), "utf-8")
+
+    with pytest.raises(SourceError, match="holds no award"):
+        check_recipients(path, {})
+
+
+def test_damage_that_shows_late_is_told_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "contracts.csv"
+    path.write_bytes(gzip.compress(text(CONTRACTS, CONTRACT_ROWS * 5000).encode())[:-20])
+
+    with pytest.raises(SourceError, match="damaged or incomplete"):
+        read(path)
+
+
+def test_memory_is_bounded_whatever_the_number_of_awards(tmp_path: Path) -> None:
+    """As many recipients as awards, which is the worst of cases: DuckDB spills."""
+    path = tmp_path / "contracts.csv.gz"
+    with gzip.open(path, "wt", compresslevel=1) as out:
+        out.write(",".join(CONTRACTS) + "\n")
+        for number in range(300_000):
+            out.write(",".join(award(CONTRACTS, uei=f"A{number:011d}", name=f"VENDOR {number} " + "OF MANY WORDS " * 8,
+                                     address_line_1=f"{number} MAIN STREET " * 6)) + "\n")  # fmt: skip
+    script = """
+import resource, sys
+from pathlib import Path
+import enrich_dist.sources.bulk_download as bulk
+from enrich_dist.sources import read_recipients
+bulk.DRIVER_MEMORY_MB = 150
+batches = read_recipients(Path(sys.argv[1]), {}, batch_rows=5000, scratch=Path(sys.argv[2]))
+rows = sum(len(batch.recipients) for batch in batches)
+print(rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    command = [sys.executable, "-c", script, path, tmp_path / "scratch"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    count, peak = map(int, done.stdout.split())
+
+    assert count == 300_000
+    assert peak < 600_000  # kB
+    assert not [file for file in (tmp_path / "scratch").rglob("*") if file.is_file()]
