@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-EXIT_PUBLISHED = 0
-EXIT_FAILED = 1
-EXIT_BAD_INPUT = 2
-EXIT_BLOCKED = 3
-EXIT_REGRESSION = 4
+EXIT_PUBLISHED = 0  # the result is published, or what was asked for is done
+EXIT_FAILED = 1  # something failed; what was finished is kept, and the same command goes on from there
+EXIT_BAD_INPUT = 2  # an input, a setting or an argument cannot be used; no work was begun
+EXIT_BLOCKED = 3  # the quality gate blocked the result, or `fail_fast` stopped a run that was going to be blocked
+EXIT_REGRESSION = 4  # `enrich-dist bench compare` found the code slower, or larger in memory, than the baseline
 
 
 class EnrichError(Exception):
