@@ -7,7 +7,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 PEERS_VENV := .venv-peers
 PEERS_STAMP := $(PEERS_VENV)/.installed
 
-.PHONY: demo test test-long test-faults test-injected-faults rehearsal soak test-browser lint types contracts check ui bench bench-quick bench-ci bench-ci-baseline compare-peers screenshots requirements clean
+.PHONY: demo test test-long test-faults test-injected-faults rehearsal soak test-browser lint types contracts unused check docs reference ui bench bench-quick bench-ci bench-ci-baseline compare-peers screenshots requirements clean
 
 demo: $(STAMP)
 	$(BIN)/enrich-dist run --config config/sample.yaml
@@ -55,7 +55,20 @@ types: $(DEV_STAMP)
 contracts: $(DEV_STAMP)
 	$(BIN)/lint-imports
 
-check: lint types contracts
+# Code that nothing uses, and dependencies that are missing or not used; what may stay has its reason in pyproject.toml.
+unused: $(DEV_STAMP)
+	$(BIN)/vulture
+	$(BIN)/deptry enrich_dist dagster_defs
+
+check: lint types contracts unused
+
+# The documents as a site, in build/site/index.html; fails on a link that leads nowhere.
+docs: $(DEV_STAMP)
+	$(BIN)/python -m scripts.site
+
+# What docs/reference says of commands, errors, tables, metrics and events.
+reference: $(DEV_STAMP)
+	$(BIN)/python -m scripts.reference
 
 # Records its figures in reports/benchmarks/.
 bench: $(STAMP)

@@ -6,12 +6,14 @@ programming errors, which stay what Python raises and end a run with exit code 1
 
 from __future__ import annotations
 
-EXIT_PUBLISHED = 0
-EXIT_FAILED = 1
-EXIT_BAD_INPUT = 2
-EXIT_BLOCKED = 3
-EXIT_REGRESSION = 4
-EXIT_NOT_READY = 5
+from pathlib import Path
+
+EXIT_PUBLISHED = 0  # the result is published, or what was asked for is done
+EXIT_FAILED = 1  # something failed; what was finished is kept, and the same command goes on from there
+EXIT_BAD_INPUT = 2  # an input, a setting or an argument cannot be used; no work was begun
+EXIT_BLOCKED = 3  # the quality gate blocked the result, or `fail_fast` stopped a run that was going to be blocked
+EXIT_REGRESSION = 4  # `enrich-dist bench compare` found the code slower, or larger in memory, than the baseline
+EXIT_NOT_READY = 5  # in production: no fresh, passed readiness file of this code with these settings
 
 
 class EnrichError(Exception):

@@ -200,3 +200,49 @@ OVERRIDE = pa.schema(
         pa.field("decision", pa.string(), nullable=False),  # "confirm" or "reject"
     ]
 )
+
+# One recipient, as the published tables tell it beside an award or a company.
+MATCHED_RECIPIENT = pa.schema(
+    [
+        pa.field(f"recipient_{field.name.removeprefix('recipient_')}", field.type)
+        for field in RECIPIENT
+        if field.name not in {"source_row", "alternate_names"}
+    ]
+)
+
+# What is published of every valid award: its own columns (AWARD), further columns of the source, then these. An
+# award's own column of one of these names is published as award_NAME.
+AWARD_MATCH = pa.schema(
+    [
+        pa.field("company_key", pa.string()),  # of the company that the award belongs to: COMPANY, COMPANY_MATCH
+        pa.field("match_status", pa.string()),  # "matched", "review" or "unmatched"
+        pa.field("match_method", pa.string()),  # what the match rests on, by the best candidate; null if unmatched
+        pa.field("match_probability", pa.float64()),  # that this recipient is the partner, 0 to 1; null if unmatched
+        pa.field("match_weight", pa.float64()),  # sum of the weights of all comparisons, in bits; null if unmatched
+        *MATCHED_RECIPIENT,  # null unless match_status is "matched"
+    ]
+)
+
+# What is published of every company: its best candidate with the evidence, also where it was not accepted.
+COMPANY_MATCH = pa.schema(
+    [
+        pa.field("company_id", pa.int32()),
+        pa.field("company_key", pa.string()),
+        pa.field("company_name", pa.string()),
+        pa.field("award_count", pa.int32()),
+        pa.field("match_status", pa.string()),
+        pa.field("match_method", pa.string()),  # what the best candidate rests on; null if there is none
+        pa.field("match_probability", pa.float64()),  # that the best candidate is the partner, 0 to 1
+        pa.field("match_weight", pa.float64()),  # sum of the weights below, in bits
+        pa.field("runner_up_probability", pa.float64()),  # of the best candidate of another organisation; 0 for none
+        pa.field("partner_probability", pa.float64()),  # that any candidate is the partner, 0 to 1
+        *(pa.field(field.name, field.type) for field in COMPARISON),
+        pa.field("name_weight", pa.float64()),  # bits
+        pa.field("place_weight", pa.float64()),  # bits
+        pa.field("street_weight", pa.float64()),  # bits
+        pa.field("uei_weight", pa.float64()),  # bits
+        pa.field("duns_weight", pa.float64()),  # bits
+        pa.field("recipient_source_row", pa.int64()),
+        *MATCHED_RECIPIENT,
+    ]
+)

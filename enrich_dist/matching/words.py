@@ -59,16 +59,6 @@ def longest_replacement() -> int:
     return max(len(line.split(" ")[1]) for line in lines("abbreviations.txt"))
 
 
-@functools.cache
-def family_table() -> tuple[Hashes, Ints, Hashes]:
-    """(keys, values, heads): the hash of a word leads to the position of its family, ``heads`` hold the hash of the
-    word that stands for it."""
-    families = [line.split(" ") for line in lines("word_families.txt")]
-    words = [word for family in families for word in family]
-    owners = np.repeat(np.arange(len(families)), [len(family) for family in families])
-    return *hash_table(hashes_of(words), owners), hashes_of([family[0] for family in families])
-
-
 def _sequences(texts: Sequence[str], *, by: int) -> Sequences:
     """Tables of the word sequences, and of their first (``by`` 0) or last (-1) words with the most words of one."""
     longest: dict[str, int] = {}
