@@ -6,8 +6,6 @@ programming errors, which stay what Python raises and end a run with exit code 1
 
 from __future__ import annotations
 
-from pathlib import Path
-
 EXIT_PUBLISHED = 0  # the result is published, or what was asked for is done
 EXIT_FAILED = 1  # something failed; what was finished is kept, and the same command goes on from there
 EXIT_BAD_INPUT = 2  # an input, a setting or an argument cannot be used; no work was begun
