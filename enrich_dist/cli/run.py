@@ -55,8 +55,10 @@ def run(
     from enrich_dist.errors import ProjectedToFailError, PublicationBlockedError
     from enrich_dist.observe.status import all_chunks_finished
     from enrich_dist.observe.summary import print_summary
+    from enrich_dist.planning.compare import command_began, command_ends
     from enrich_dist.store.rundir import RunDirectory
 
+    command_began()
     settings = loaded.settings
     directory = RunDirectory(settings.paths.work_dir)
     if settings.cluster.kind == "local" and not all_chunks_finished(directory):
@@ -71,8 +73,10 @@ def run(
         raise  # there is no result to sum up
     except PublicationBlockedError:
         print_summary(Console(), directory, published=False)
+        command_ends(directory)
         raise
     print_summary(Console(), directory, published=True)
+    command_ends(directory)
 
 
 def _check(settings: Settings) -> None:
