@@ -267,8 +267,15 @@ def _cluster(settings: Settings, workers: int | None) -> Cluster:
 
 
 def _prediction(basis: Basis, cluster: Cluster, chunk_size: int, sizes: _Sizes) -> Prediction:
-    peak = sizes.projection(chunk_size, sizes.settings.memory_threshold_mb).peak_bytes
-    return Prediction(basis, cluster, chunk_size, expected_peak_bytes=expected_peak(peak), projected_peak_bytes=peak)
+    projection = sizes.projection(chunk_size, sizes.settings.memory_threshold_mb)
+    return Prediction(
+        basis,
+        cluster,
+        chunk_size,
+        expected_peak_bytes=expected_peak(projection.peak_bytes, projection.process_bytes),
+        projected_peak_bytes=projection.peak_bytes,
+        process_bytes=projection.process_bytes,
+    )
 
 
 def _advice(settings: Settings, basis: Basis, sizes: _Sizes, workers: int | None) -> Advice:
@@ -284,7 +291,7 @@ def _advice(settings: Settings, basis: Basis, sizes: _Sizes, workers: int | None
         those = Cluster(count, cluster.local)
         # As a run would be fitted into what the machine has for each worker.
         each_mb = 1_000_000 if machine_bytes is None else (MACHINE_SHARE * machine_bytes - DRIVER_BYTES) / count / MB
-        prediction = Prediction(basis, those, chunk_size, 0, 0)
+        prediction = Prediction(basis, those, chunk_size, 0, 0, 0)
         return Choice(
             chunk_size=chunk_size,
             workers=count,

@@ -26,6 +26,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,11 @@ import numpy as np
 from scipy.optimize import nnls
 
 from enrich_dist.bench.generate import write_awards, write_recipients
-from enrich_dist.history.machine import this_machine
+from enrich_dist.history.machine import this_machine, usable_cores
 from enrich_dist.planning.compare import read_comparison
 from enrich_dist.planning.constants import DESCRIPTIONS, FILE, constants
-from enrich_dist.planning.machine import yardstick_wall_seconds
-from enrich_dist.planning.model import STAGES, Cluster, Speed, Workload, contention, stage_times
+from enrich_dist.planning.machine import contention, yardstick_wall_seconds
+from enrich_dist.planning.model import STAGES, Cluster, Speed, Workload, farm, stage_times
 from enrich_dist.planning.predicted import MADE_BY_PLAN, read
 from enrich_dist.settings import ENV_PREFIX
 from enrich_dist.store.files import read_json, write_json
@@ -49,6 +50,11 @@ CONSTANTS = ROOT / "enrich_dist" / "planning" / FILE
 SAMPLE = ROOT / "data" / "sample" / "recipients.parquet"
 COMMAND = Path(sys.executable).parent / "enrich-dist"
 SEED = 1
+# Of this machine when nothing else was at work, and the runs that were measured then.
+IDLE_YARDSTICK_SECONDS = 0.095
+IDLE_ROW_SECONDS = 8e-6  # docs/performance/enrichment-benchmarks.md, "Where the time goes"
+IDLE_REPORTS = ("20261126T182402Z-scale.json", "20261126T182456Z-growth.json", "20261126T204254Z-full.json")
+SIMULATION = REPORTS / "simulation.json"
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,7 @@ def one_run(case: Case, folder: Path, *, fresh: bool) -> dict[str, Any]:
         "worker_peak_bytes": farm["worker_peak_memory_mb"] * 1e6,
         "projected_peak_bytes": farm["worker_projected_peak_memory_mb"] * 1e6,
         "expected_peak_bytes": prediction.expected_peak_bytes,
+        "process_bytes": prediction.process_bytes,
         "disk": {item.name: [round(item.predicted), item.actual] for item in comparison.disk},
         "result_bytes": sum(path.stat().st_size for path in result.iterdir()),
         "report_planned_bytes": told["disk_bytes"]["total_bytes"],
@@ -199,6 +206,34 @@ def fit() -> None:
     print(json.dumps(values, indent=1))
 
 
+def idle_runs() -> list[dict[str, float]]:
+    """Runs of up to 3.3 million recipients that scripts/benchmark_enrichment.py made when nothing else was at work:
+    seconds by step, and what they depend on."""
+    found = []
+    for path in (ROOT / "reports" / "benchmarks" / name for name in IDLE_REPORTS):
+        for case in read_json(path)["cases"]:
+            for run in case["runs"]:
+                steps = run["steps"]
+                numbers = steps["chunk_matches"]["numbers"]
+                found.append(
+                    {
+                        "1": 1.0,
+                        "awards": float(steps["sbir_awards"]["rows"]),
+                        "candidates": float(numbers["candidates"]),
+                        "chunks": float(numbers["chunks"]),
+                        "recipients": float(steps["recipient_chunks"]["rows"]),
+                        "workers": float(numbers["workers"]),
+                        "farm_seconds": float(numbers["farm_seconds"]),
+                        "outside": run["wall_seconds"] - sum(step["seconds"] for step in steps.values()),
+                        **{
+                            stage: float(steps[stage]["seconds"])
+                            for stage in ("sbir_awards", "award_companies", "enriched_awards", "published_awards")
+                        },
+                    }
+                )
+    return found
+
+
 def y(run: dict[str, Any]) -> float:
     """The yardstick while it ran, as far as that is known: the mean of before and after."""
     return statistics.fmean(run["yardstick_seconds"][1:])
@@ -225,10 +260,17 @@ def fitted(runs: list[dict[str, Any]]) -> dict[str, float]:
             known = {"1": 1.0, "awards": run["work"]["awards"], "candidates": run["candidates"], "chunks": chunks(run)}
             if target is not None:
                 rows.append(([known[name] for name in features], target))
-        return rows
+        return rows + [
+            ([idle[name] for name in features], idle[stage] / IDLE_YARDSTICK_SECONDS)
+            for idle in idle_runs()
+            if stage in idle
+        ]
 
-    values["start_up"] = statistics.median(target for _, target in of("start_up", "1"))
     values["report_fixed"] = statistics.median(target for _, target in of("report", "1"))
+    # Busy hours and idle ones count the same: many processes that start at once suffer more from neighbours.
+    busy = statistics.median(target for _, target in of("start_up", "1"))
+    idle = statistics.median(run["outside"] / IDLE_YARDSTICK_SECONDS - values["report_fixed"] for run in idle_runs())
+    values["start_up"] = (busy + idle) / 2
     solve(("awards_fixed", "awards_row"), of("sbir_awards", "1", "awards"))
     solve(("companies_fixed", "companies_award"), of("award_companies", "1", "awards"))
     solve(("publish_fixed", "publish_award"), of("published_awards", "1", "awards"))
@@ -249,14 +291,21 @@ def fitted(runs: list[dict[str, Any]]) -> dict[str, float]:
     )
     waits = [wait for run in runs if (wait := cluster_wait(run)) is not None]
     values["cluster_start"] = statistics.median(waits) if waits else constants()["cluster_start"].value
-    solve(("farm_fixed", "driver_chunk"), [farm_row(run) for run in runs])
+    values["driver_chunk"] = driver_chunk()
+    solve(("farm_fixed", "farm_beside"), farm_rows(runs, values["driver_chunk"]))
     solve(
         ("result_fixed_bytes", "result_award_bytes"),
         [([1.0, run["work"]["awards"]], run["result_bytes"]) for run in runs],
     )
-    shares = [run["worker_peak_bytes"] / run["projected_peak_bytes"] for run in runs]
-    values["expected_peak_share"] = statistics.median(shares)
-    values["spread_memory"] = max(abs(share / values["expected_peak_share"] - 1) for share in shares)
+    peaks = [
+        ([float(run["process_bytes"]), run["projected_peak_bytes"] - run["process_bytes"]], run["worker_peak_bytes"])
+        for run in runs
+    ]
+    solve(("peak_process", "peak_rest"), peaks)
+    values["spread_memory"] = max(
+        abs(peak / (values["peak_process"] * process + values["peak_rest"] * rest) - 1)
+        for (process, rest), peak in peaks
+    )
     values.update({f"spread_{stage}": 0.0 for stage in STAGES})
     values.update(spreads(runs, values))
     return values
@@ -275,15 +324,37 @@ def cluster_wait(run: dict[str, Any]) -> float | None:
     return (wait + before) / y(run) if wait > 0.5 else None
 
 
-def farm_row(run: dict[str, Any]) -> tuple[list[float], float]:
-    """What farm_fixed and driver_chunk explain: beside both stands what the chunks themselves take."""
-    speed, workers = at_run(run), run["case"]["workers"]
-    cluster = Cluster(workers)
-    alone = speed.match_row_seconds * run["work"]["source_rows"] + speed.chunk_seconds * chunks(run)
-    within = contention(speed, cluster) * alone / workers
-    shares = speed.cores if workers >= speed.cores else math.inf
-    rest = max(0.02, run["farm_seconds"] - within)
-    return [1.0, chunks(run) / shares], rest / y(run)
+def driver_chunk() -> float:
+    """Yardsticks of CPU that a chunk takes of driver or scheduler, whichever is more, beside 100 workers and more."""
+    if not SIMULATION.exists():
+        return constants()["driver_chunk"].value
+    shares: list[float] = [
+        max(case["driver_cpu_ms_per_chunk"], case["scheduler_cpu_ms_per_chunk"]) / 1e3 / case["yardstick_cpu_seconds"]
+        for case in read_json(SIMULATION)["cases"]
+        if case["workers"] >= 100
+    ]
+    return statistics.median(shares)
+
+
+def farm_rows(runs: list[dict[str, Any]], driver: float) -> list[tuple[list[float], float]]:
+    """What farms took, by what their chunks explain; in yardsticks."""
+    unit = {"driver_chunk": driver, "farm_beside": 1.0}
+    k = {name: replace(constants()["driver_chunk"], value=value) for name, value in unit.items()}
+    rows = []
+    for run in runs:
+        case = Case(**run["case"])
+        bounds = farm(Workload(**run["work"]), at_run(run), k, Cluster(case.workers), case.chunk_size)
+        rows.append(([1.0, bounds.seconds / y(run)], run["farm_seconds"] / y(run)))
+    for idle in idle_runs():
+        alone = IDLE_ROW_SECONDS * idle["recipients"] * here_contention() / idle["workers"]
+        rows.append(([1.0, alone / IDLE_YARDSTICK_SECONDS], idle["farm_seconds"] / IDLE_YARDSTICK_SECONDS))
+    return rows
+
+
+@cache
+def here_contention() -> float:
+    """Of this machine; its core count is that of the runs."""
+    return contention(usable_cores())
 
 
 def at_run(run: dict[str, Any]) -> Speed:
@@ -292,6 +363,7 @@ def at_run(run: dict[str, Any]) -> Speed:
     slower = y(run) / run["yardstick_seconds"][0]
     return replace(
         speed,
+        contention=min(speed.contention, here_contention()),
         yardstick_seconds=y(run),
         partition_row_seconds=slower * speed.partition_row_seconds,
         match_row_seconds=slower * speed.match_row_seconds,

@@ -143,7 +143,7 @@ def compare(
     projected = float(farm.numbers["worker_projected_peak_memory_mb"]) * 1e6
     # For the chunks as they were cut; as planned where the plan was for the same size.
     same = asked.chunk_size == prediction.chunk_size
-    expected = prediction.expected_peak_bytes if same else expected_peak(round(projected))
+    expected = prediction.expected_peak_bytes if same else expected_peak(round(projected), prediction.process_bytes)
     return Comparison(
         run_id=farm.run_id,
         stages=tuple(stages),

@@ -27,6 +27,7 @@ DESCRIPTIONS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "partition_fixed": (YARDSTICKS, "cutting chunks while the cluster starts beside it"),
         "partition_beside": ("times", "seconds per row of cutting chunks in a run over those in the sample"),
         "cluster_start": (YARDSTICKS, "from the first step until workers are there"),
+        "farm_beside": ("times", "seconds of a chunk in a farm over those in the sample, contention apart"),
         "farm_fixed": (YARDSTICKS, "checking what is finished, and the first chunk of each worker"),
         "driver_chunk": (YARDSTICKS, "driver and scheduler, per chunk"),
         "reduce_fixed": (YARDSTICKS, "reducing and judging, whatever there is"),
@@ -39,7 +40,8 @@ DESCRIPTIONS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "reused": (YARDSTICKS, "a step whose output is there already"),
         "result_fixed_bytes": ("bytes", "a result directory, whatever it holds"),
         "result_award_bytes": ("bytes", "the same, per award"),
-        "expected_peak_share": ("times", "a worker's measured peak over its projection, which is made to be safe"),
+        "peak_process": ("times", "what the worker itself holds, over what the budget plans with, which is safe"),
+        "peak_rest": ("times", "what index, batch, chunk and result take, over what the budget plans with"),
         "spread_memory": ("relative", "how far measured peaks lie from that"),
         **{
             f"spread_{stage}": ("relative", f"how far {stage} lay from the model in four of five runs")

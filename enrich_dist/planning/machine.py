@@ -52,7 +52,7 @@ def measure_machine(scratch: Path) -> MachineSpeed:
         yardstick_seconds=median,
         scatter=(shots[-2] - shots[1]) / 2 / median,
         cores=usable_cores(),
-        contention=_contention(usable_cores()),
+        contention=contention(usable_cores()),
         disk_bytes_per_second=_disk(scratch),
     )
 
@@ -64,28 +64,26 @@ def yardstick_wall_seconds() -> float:
     return statistics.median(_seconds(yardstick.seconds) for _ in range(_SHOTS))
 
 
-def _contention(cores: int) -> float:
-    """All cores at once over one alone: hyper-threads of one core, shared caches and memory tell here."""
+def contention(cores: int) -> float:
+    """CPU seconds of the same work with all cores at it, over those of one alone: hyper-threads of one core, shared
+    caches and memory tell here. Time spent waiting for neighbours does not count: it is in the yardstick."""
     cores = min(cores, _MOST_CORES)
     if cores == 1:
         return 1.0
     values = [np.random.default_rng(core).random(_VALUES) for core in range(cores)]
 
-    def work(own: np.ndarray[tuple[int], np.dtype[np.float64]]) -> None:
+    def work(own: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+        started = time.thread_time()
         for _ in range(_SORTS):
             np.sort(own)  # lets go of the interpreter
+        return time.thread_time() - started
 
     with ThreadPoolExecutor(cores) as pool:
-
-        def together() -> None:
-            list(pool.map(work, values))
-
-        together()
-        alone = min(_seconds(lambda: work(values[0])) for _ in range(_SHOTS))
-        # The least of either: neighbours make both slower, and are part of the yardstick already.
-        measured = min(_seconds(together) for _ in range(_SHOTS)) / alone
-        # One after the other would take ``cores`` times as long: what is above is the neighbours'.
-        return min(float(cores), max(1.0, measured))
+        list(pool.map(work, values))
+        alone = statistics.median(work(values[0]) for _ in range(_SHOTS))
+        together = statistics.median(statistics.fmean(pool.map(work, values)) for _ in range(_SHOTS))
+    # One after the other would take ``cores`` times as long.
+    return min(float(cores), max(1.0, together / alone))
 
 
 def _disk(scratch: Path) -> float:

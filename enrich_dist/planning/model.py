@@ -9,7 +9,7 @@ the seconds of the yardstick on this machine now (constants are in yardsticks: `
     recipient_chunks  y·d₀ + max(d₁·p·R, chunk bytes / disk bytes per second), p: measured seconds per row of the sample
     chunk_matches     wait + y·e₀ + max(workers, driver, cores, disk)
         wait          max(0, y·e₁ - the three stages before): the cluster starts beside them
-        workers       ⌈C / w⌉ · t, t = κ(w)·(m·S + n): m per row and n per chunk are measured on the sample
+        workers       ⌈C / w⌉ · t, t = e₃·κ(w)·(m·S + n): m per row and n per chunk are measured on the sample
         driver        C · y·e₂
         cores         (C · t + C · y·e₂) / cores, where the workers are on this machine
         disk          (chunk bytes + checkpoint bytes) / disk bytes per second
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from enrich_dist.planning.constants import Constant
@@ -164,6 +164,10 @@ def chunk_seconds(speed: Speed, cluster: Cluster, rows: int) -> float:
 
 def farm(work: Workload, speed: Speed, k: Mapping[str, Constant], cluster: Cluster, chunk_size: int) -> Farm:
     """The bounds of the farm."""
+    beside = k["farm_beside"].value
+    speed = replace(
+        speed, match_row_seconds=beside * speed.match_row_seconds, chunk_seconds=beside * speed.chunk_seconds
+    )
     chunks = work.chunks(chunk_size)
     rows = min(chunk_size, work.source_rows)
     alone = speed.match_row_seconds * rows + speed.chunk_seconds

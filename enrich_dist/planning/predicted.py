@@ -48,6 +48,8 @@ class Prediction:
     chunk_size: int
     expected_peak_bytes: int
     projected_peak_bytes: int
+    process_bytes: int
+    """Of that for the worker itself."""
 
     @property
     def chunks(self) -> int:
@@ -71,9 +73,11 @@ class Prediction:
         return disk(self.basis.work, constants(), self.chunk_size)
 
 
-def expected_peak(projected_bytes: int) -> int:
-    """A worker's peak as it was measured, from a projection, which lies above most that was measured."""
-    return round(constants()["expected_peak_share"].value * projected_bytes)
+def expected_peak(projected_bytes: int, process_bytes: int) -> int:
+    """A worker's peak as it is measured, from one that the budget projects, ``process_bytes`` of it for the worker
+    itself: projections are made to lie above what is measured."""
+    k = constants()
+    return round(k["peak_process"].value * process_bytes + k["peak_rest"].value * (projected_bytes - process_bytes))
 
 
 def prediction_file(directory: RunDirectory) -> Path:
@@ -112,5 +116,6 @@ def read(directory: RunDirectory) -> Prediction:
             chunk_size=int(content["chunk_size"]),
             expected_peak_bytes=int(content["expected_peak_bytes"]),
             projected_peak_bytes=int(content["projected_peak_bytes"]),
+            process_bytes=int(content["process_bytes"]),
         )
     raise damaged
