@@ -63,6 +63,10 @@ class Workload:
     counts_power: float
     inputs_bytes: int
     """Of awards, companies and index as they lie in the run directory."""
+    chunk_file_bytes: float = 0.0
+    """Of a chunk's file, whatever its rows."""
+    candidates_file_bytes: float = 0.0
+    """Of a checkpoint's candidates, whatever their number."""
 
     def chunks(self, chunk_size: int) -> int:
         """Chunks of ``chunk_size`` source rows."""
@@ -73,16 +77,17 @@ class Workload:
         """Candidates in all checkpoints."""
         return self.candidates_per_row * self.source_rows
 
-    @property
-    def chunk_bytes(self) -> float:
-        """Of all chunk files."""
-        return self.chunk_row_bytes * self.source_rows
+    def chunk_bytes(self, chunk_size: int) -> float:
+        """Of all chunk files, of ``chunk_size`` rows each."""
+        return self.chunk_row_bytes * self.source_rows + self.chunk_file_bytes * self.chunks(chunk_size)
 
     def checkpoint_bytes(self, chunk_size: int) -> float:
         """Of all checkpoints, in chunks of ``chunk_size`` rows."""
         rows = min(chunk_size, self.source_rows)
         counts = self.counts_bytes * math.pow(rows / self.counts_rows, self.counts_power)
-        return self.candidate_row_bytes * self.source_rows + counts * self.chunks(chunk_size)
+        return self.candidate_row_bytes * self.source_rows + (counts + self.candidates_file_bytes) * self.chunks(
+            chunk_size
+        )
 
 
 @dataclass(frozen=True)
@@ -180,7 +185,7 @@ def farm(work: Workload, speed: Speed, k: Mapping[str, Constant], cluster: Clust
     driver = chunks * k["driver_chunk"].value * speed.yardstick_seconds
     total_rows_seconds = speed.match_row_seconds * work.source_rows + speed.chunk_seconds * chunks
     busy_contention = contention(speed, Cluster(min(cluster.workers, speed.cores), cluster.local))
-    moved = work.chunk_bytes + work.checkpoint_bytes(chunk_size)
+    moved = work.chunk_bytes(chunk_size) + work.checkpoint_bytes(chunk_size)
     return Farm(
         workers_seconds=(waves - 1) * each + last if chunks > 1 else contention(speed, Cluster(1)) * alone,
         driver_seconds=driver,
@@ -209,7 +214,7 @@ def stage_times(
 
     read = max(
         k["partition_beside"].value * speed.partition_row_seconds * work.source_rows,
-        work.chunk_bytes / speed.disk_bytes_per_second,
+        work.chunk_bytes(chunk_size) / speed.disk_bytes_per_second,
     )
     modelled = {
         "start_up": yardsticks(start_up=1),
@@ -261,7 +266,7 @@ def disk(work: Workload, k: Mapping[str, Constant], chunk_size: int) -> Disk:
     """Bytes on disk at the end of a run."""
     return Disk(
         inputs_bytes=work.inputs_bytes,
-        chunks_bytes=work.chunk_bytes,
+        chunks_bytes=work.chunk_bytes(chunk_size),
         checkpoints_bytes=work.checkpoint_bytes(chunk_size),
         results_bytes=2 * (k["result_fixed_bytes"].value + k["result_award_bytes"].value * work.awards),
     )

@@ -44,7 +44,9 @@ class Trial:
     row_scatter: float
     candidates_per_row: float
     chunk_row_bytes: float
+    chunk_file_bytes: float
     candidate_row_bytes: float
+    candidates_file_bytes: float
     counts_bytes: float
     counts_rows: int
     counts_power: float
@@ -97,6 +99,15 @@ def _run(
     large_mean_rows = statistics.fmean(record.rows_in for record in large)
     row_seconds, each_seconds = _line(small_mean_rows, small_seconds, large_mean_rows, large_seconds * large_mean_rows)
     valid = sum(record.rows_in for record in large) / source_rows
+    chunk_row_bytes, chunk_file_bytes = _line(
+        small_mean_rows, _mean_size(small_files), large_mean_rows, _mean_size(large_files)
+    )
+    candidate_row_bytes, candidates_file_bytes = _line(
+        small_mean_rows,
+        statistics.fmean(record.bytes for record in small),
+        large_mean_rows,
+        statistics.fmean(record.bytes for record in large),
+    )
     counts = statistics.fmean(record.counts_bytes for record in large)
     small_counts = statistics.fmean(record.counts_bytes for record in small)
     return Trial(
@@ -105,12 +116,18 @@ def _run(
         chunk_seconds=each_seconds,
         row_scatter=_scatter([record.seconds / max(1, record.rows_in) for record in large]),
         candidates_per_row=sum(record.candidates for record in large) / source_rows,
-        chunk_row_bytes=sum(path.stat().st_size for path in large_files.glob("[0-9]*.parquet")) / source_rows,
-        candidate_row_bytes=sum(record.bytes for record in large) / source_rows,
+        chunk_row_bytes=chunk_row_bytes * valid,
+        chunk_file_bytes=chunk_file_bytes,
+        candidate_row_bytes=candidate_row_bytes * valid,
+        candidates_file_bytes=candidates_file_bytes,
         counts_bytes=counts,
         counts_rows=max(1, round(large_mean_rows)),
         counts_power=_power(small_mean_rows, small_counts, large_mean_rows, counts),
     )
+
+
+def _mean_size(chunks: Path) -> float:
+    return statistics.fmean(path.stat().st_size for path in chunks.glob("[0-9]*.parquet"))
 
 
 def _batches(sample: Path, column_map: Mapping[str, str | None], rows: int, count: int) -> Iterator[RecipientBatch]:
@@ -140,7 +157,7 @@ def _match(chunks: Path, index: Stored, matcher: Matcher, directory: Path) -> li
 
 
 def _line(small_rows: float, small_seconds: float, rows: float, seconds: float) -> tuple[float, float]:
-    """(seconds per row, seconds per chunk) of the line through both; neither is negative."""
+    """(per row, per chunk) of the line through both, of seconds or bytes; neither is negative."""
     if rows <= small_rows:  # the sample is a handful of rows: all of it is taken for what a chunk costs
         return _NOTHING, max(_NOTHING, small_seconds)
     row = max(_NOTHING, (seconds - small_seconds) / (rows - small_rows))
