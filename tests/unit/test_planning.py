@@ -30,6 +30,7 @@ from enrich_dist.planning.recommend import CHUNK_SIZES, MACHINE_SHARE, recommend
 from enrich_dist.planning.sample import sampled
 from enrich_dist.runs.journal import keep_run
 from enrich_dist.store.rundir import RunDirectory
+from scripts.scaling_document import DOCUMENT, render
 from tests.conftest import enrich_dist
 from tests.histories import MACHINE, STAGE_SECONDS, a_run
 from tests.inprocess import run_in_process
@@ -411,3 +412,7 @@ def test_compare_before_any_run_says_what_to_do(tmp_path: Path) -> None:
 
     assert told.returncode != 0
     assert "Run `enrich-dist plan`, then `enrich-dist run`" in told.stderr
+
+
+def test_the_document_of_scaling_is_what_its_figures_say() -> None:
+    assert DOCUMENT.read_text("utf-8") == render()
