@@ -138,7 +138,9 @@ Minutes:
 
 {_growth_table()}
 
-The plan: **16 to 32 workers**, and no more until chunks are cut by several processes at once. Memory of a worker is
+The plan: **{_enough_workers(100_000_000)} workers** for a hundred million, **{_enough_workers(1_000_000_000)}** for a
+billion: that many bring the wall within a tenth of the least there is, as chunks are cut by one process.
+Memory of a worker is
 that of
 its chunk size, whatever the number of recipients ([memory](memory.md)). The reduce holds 1,000 MB and spills the
 rest:
@@ -166,11 +168,11 @@ simulation, all on
 {IDLE.cores} cores. What was seen:
 
 - The driver takes finished records one after the other, each with a round trip to scheduler and worker
-  (`farm/driver.py`, `_result`: `future.result`): in a profile with 100 workers that answered late, 93 of 116
-  seconds of the
-  driver. One worker that answers late holds up all others, up to 5 seconds. One `gather` of all that finished in a
-  round
-  would not.
+  (`farm/driver.py`, `_result`: `future.result`), for which it waits up to 5 seconds: in a profile beside 100 workers
+  that
+  answered late, 93 of the driver's 116 seconds. One worker that answers late holds up all others. Proposed: one
+  `gather` of all that finished in a round.
+{_stopped(simulated.get("stopped", []))}
 - Every second the driver looks for the marker file of each chunk in flight that has not begun
   (`_restart_stuck`): with 1,000 workers 1,000 of 2,000 each time, on a network file system a round trip each.
 - For each chunk that finishes, `_end_others` goes through all in flight: work grows with chunks times workers.
@@ -302,6 +304,17 @@ def _growth_table() -> str:
     return _table(head, rows)
 
 
+def _enough_workers(count: int) -> int:
+    """The fewest whose wall is within a tenth of the least."""
+    work = Workload(**{**vars(PER_ROW), "source_rows": count, "recipients": count})
+
+    def wall(workers: int) -> float:
+        return total(stage_times(work, IDLE, constants(), Cluster(workers, local=False), 50_000)).seconds
+
+    least = min(wall(2**power) for power in range(11))
+    return next(workers for workers in range(1, 1_025) if wall(workers) <= 1.1 * least)
+
+
 def _simulation_table(cases: Sequence[dict[str, Any]]) -> str:
     rows = []
     for case in cases:
@@ -327,6 +340,17 @@ def _simulation_table(cases: Sequence[dict[str, Any]]) -> str:
     head = ("workers", "chunks", "chunk s", "ideal s", "model s", "wall s", "chunks/s", "idle", "scheduler busy",
             "driver ms/chunk", "scheduler ms/chunk", "driver MB", "load")  # fmt: skip
     return _table(head, rows)
+
+
+def _stopped(cases: Sequence[dict[str, Any]]) -> str:
+    return "\n".join(
+        f"- So {case['workers']:,} workers in four processes, at a load of {case['load']} here, were stopped: "
+        f"after {case['after_seconds']:.0f} seconds {case['checkpoints']:,} chunks of {case['chunk_seconds']:g} s "
+        f"each, had their checkpoint, and the driver had taken {case['records_received']} records, of chunks that had "
+        f"ended by second {case['last_finished_seconds']:.0f}. Whether one driver serves 1,000 workers on machines of "
+        "their own is not shown."
+        for case in cases
+    )
 
 
 def _growth_kb(cases: Sequence[dict[str, Any]]) -> float:

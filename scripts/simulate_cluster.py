@@ -1,7 +1,7 @@
 """One scheduler and one driver under the load of many workers: where do they become the limit?
 
     python -m scripts.simulate_cluster            all cases -> reports/planning/simulation.json
-    python -m scripts.simulate_cluster --workers 50 --chunks 400 --seconds 2    one case, told and not kept
+    python -m scripts.simulate_cluster --workers 50 --chunks 400 --seconds 2    one case, told; --keep adds it
 
 The driver is the real one (``Pipeline.farm_chunks``: farm, observer, early warning, logs), in a process of its own with
 a real Dask scheduler beside it in another. The workers are real Dask workers, many in one process and without nannies;
@@ -48,7 +48,7 @@ from enrich_dist.meter import Meter
 from enrich_dist.observe.chunk_log import read_chunk_log
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.settings import Settings
-from enrich_dist.store.files import write_json
+from enrich_dist.store.files import read_json, write_json
 from enrich_dist.store.rundir import StepReport
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -307,15 +307,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="of a chunk")
     parser.add_argument("--scratch", type=Path, help="existing directory; best one in memory")
     parser.add_argument("--profile", type=Path, help="keep a profile of the driver here (with --workers)")
+    parser.add_argument("--keep", action="store_true", help="add the case to the report (with --workers)")
     options = parser.parse_args(arguments)
     cases = CASES if options.workers is None else ((options.workers, options.chunks, options.seconds),)
-    told = []
+    told = list(read_json(REPORT)["cases"]) if options.keep else []
     for workers, chunks, seconds in cases:
         with tempfile.TemporaryDirectory(prefix="simulate-", dir=options.scratch) as folder:
             told.append(simulate(workers, chunks, seconds, Path(folder), profile=options.profile))
         print(json.dumps(told[-1]), flush=True)
-        if options.workers is None:
-            _keep(told)
+        if options.workers is None or options.keep:
+            _keep(sorted(told, key=lambda case: (case["workers"], case["chunks"])))
 
 
 def _keep(told: list[dict[str, Any]]) -> None:
@@ -325,6 +326,8 @@ def _keep(told: list[dict[str, Any]]) -> None:
             "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": {"processor": this_machine().cpu_model, "cores": this_machine().cores},
             "cases": told,
+            # Farms that were stopped as they came to nothing, noted by hand from their chunk log.
+            "stopped": read_json(REPORT).get("stopped", []) if REPORT.exists() else [],
         },
     )
 
