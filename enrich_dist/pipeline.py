@@ -37,6 +37,7 @@ from enrich_dist.observe.farm_observer import observe_farm
 from enrich_dist.observe.html import write_run_report
 from enrich_dist.observe.memory import memory_per_worker, memory_table
 from enrich_dist.observe.worker_log import WorkerLog
+from enrich_dist.planning.compare import compare_run
 from enrich_dist.result import reduce
 from enrich_dist.result.build import ResultInputs, build_result
 from enrich_dist.result.publish import CURRENT, publish
@@ -349,9 +350,11 @@ class Pipeline:
             )
 
     def finish(self) -> None:
-        """Leave the record of what the run took and, where it judged or published a result, what is kept of it and its
-        report. All its steps are over, also where a check blocked the result. Never raises."""
+        """Leave the record of what the run took, hold it against its plan where it has one and, where it judged or
+        published a result, keep what is kept of it and its report. All its steps are over, also where a check blocked
+        the result. Never raises."""
         append_run(self.directory, self.settings, self.run_id)
+        compare_run(self.directory, self.settings, self.run_id)
         self.tell()
 
     def tell(self) -> None:

@@ -1,31 +1,48 @@
-"""``enrich-dist plan``: what a run would compare, before it starts."""
+"""``enrich-dist plan``: what a run would compare and take, before it starts; and what became of the prediction."""
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from enrich_dist.cli.options import Config, Member, Overrides, Recipients, recipient_values
-from enrich_dist.settings import load_settings, override_texts
+from enrich_dist.settings import Settings, load_settings, override_texts
 
 
 def plan(
-    sample_rows: Annotated[int, typer.Option(min=1, help="Recipients that are matched to tell: the first rows.")] = (
-        100_000
-    ),
+    sample_rows: Annotated[
+        int,
+        typer.Option(min=1, help="Recipients that are matched to tell: from all over a Parquet file, else the first."),
+    ] = 100_000,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Tell for so many workers; more than there are cores here: on machines like this one."
+        ),
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Hold the latest run against the prediction made before it.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON document and nothing else.")] = False,
     config: Config = None,
     overrides: Overrides = None,
     recipients: Recipients = None,
     member: Member = None,
 ) -> None:
-    """Tell candidate counts and the largest blocks, from the companies and a sample of the recipients.
+    """Tell candidates, largest blocks, memory, wall time and disk of a run, and which settings would be best.
 
-    Awards, companies and index are kept: the run that follows does not make them again.
+    Awards, companies and index are kept: the run that follows does not make them again, and is compared with the
+    prediction when it ends.
     """
     given = override_texts(recipient_values(recipients, member))
     settings = load_settings(config, [*(overrides or []), *given]).settings
+    console = Console(highlight=False)
+    if compare:
+        _compare(settings, console, as_json=as_json)
+        return
 
     # Bad input is told before what takes seconds to import.
     from enrich_dist.sources.inputs import check_inputs
@@ -34,9 +51,25 @@ def plan(
 
     from enrich_dist.observe.events import listening
     from enrich_dist.observe.planned import print_plan
+    from enrich_dist.observe.predicted import plan_document
     from enrich_dist.observe.terminal import TerminalListener, open_console
     from enrich_dist.run_plan import make_plan
 
     with TerminalListener(open_console(), settings.farm.progress_interval_seconds) as terminal, listening(terminal):
-        made = make_plan(settings, sample_rows)
-    print_plan(Console(highlight=False), made)
+        made = make_plan(settings, sample_rows, workers=workers)
+    if as_json:
+        typer.echo(json.dumps(plan_document(made), indent=2, ensure_ascii=False))
+    else:
+        print_plan(console, made)
+
+
+def _compare(settings: Settings, console: Console, *, as_json: bool) -> None:
+    from enrich_dist.observe.predicted import comparison_document, print_comparison
+    from enrich_dist.planning.compare import read_comparison
+    from enrich_dist.store.rundir import RunDirectory
+
+    comparison = read_comparison(RunDirectory(settings.paths.work_dir))
+    if as_json:
+        typer.echo(json.dumps(comparison_document(comparison), indent=2, ensure_ascii=False))
+    else:
+        print_comparison(console, comparison)

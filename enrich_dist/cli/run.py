@@ -51,8 +51,10 @@ def run(
 
     from enrich_dist.errors import ProjectedToFailError, PublicationBlockedError
     from enrich_dist.observe.summary import print_summary
+    from enrich_dist.planning.compare import command_began, command_ends
     from enrich_dist.store.rundir import RunDirectory
 
+    command_began()
     settings = loaded.settings
     directory = RunDirectory(settings.paths.work_dir)
     begin_workers(settings)
@@ -66,5 +68,7 @@ def run(
         raise  # there is no result to sum up
     except PublicationBlockedError:
         print_summary(Console(), directory, published=False)
+        command_ends(directory)
         raise
     print_summary(Console(), directory, published=True)
+    command_ends(directory)

@@ -10,6 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from enrich_dist.matching.blocks import Block
+from enrich_dist.observe.predicted import (
+    advice_lines,
+    disk_sentence,
+    farm_sentence,
+    refined_sentence,
+    stages_table,
+)
 from enrich_dist.observe.report import percent
 from enrich_dist.run_plan import RunPlan
 
@@ -28,7 +35,13 @@ def print_plan(console: Console, plan: RunPlan) -> None:
     )
     console.print(
         f"{about}{plan.source_rows:,} recipient rows".capitalize()
-        + (", all of which were matched." if whole else f", the first {plan.sampled_rows:,} of which were matched.")
+        + (
+            ", all of which were matched."
+            if whole
+            else f", of which {plan.sampled_rows:,} from {plan.sample_places} parts of the file were matched."
+            if plan.sample_places > 1
+            else f", the first {plan.sampled_rows:,} of which were matched."
+        )
     )
     console.print()
     console.print(_counts(plan, whole=whole))
@@ -38,8 +51,18 @@ def print_plan(console: Console, plan: RunPlan) -> None:
         f"{plan.chunks:,} {'chunk' if plan.chunks == 1 else 'chunks'} of {plan.chunk_size:,} rows (chunk_size). "
         f"Matching one takes about {seconds:.1f} seconds on one core of this machine."
     )
+    console.print(farm_sentence(plan.prediction))
+    console.print()
+    console.print(stages_table(plan))
+    refined = refined_sentence(plan.prediction)
+    if refined:
+        console.print(refined)
     console.print()
     console.print(memory_sentence(plan))
+    console.print(disk_sentence(plan.prediction))
+    console.print()
+    for line in advice_lines(plan):
+        console.print(line)
     console.print()
     console.print("Blocks that bring most pairs. Pairs of names that share enough become candidates.")
     console.print()
@@ -76,7 +99,7 @@ def left_out_sentence(plan: RunPlan) -> str:
 
 def _counts(plan: RunPlan, *, whole: bool) -> Table:
     table = Table("", box=None, pad_edge=False)
-    for title in ["all rows"] if whole else [f"first {plan.sampled_rows:,}", "all, expected"]:
+    for title in ["all rows"] if whole else [_sample_title(plan), "all, expected"]:
         table.add_column(title, justify="right", no_wrap=True)
     for label, count in (
         ("valid recipients", plan.recipients),
@@ -87,6 +110,10 @@ def _counts(plan: RunPlan, *, whole: bool) -> Table:
     table.add_row("share with a candidate", percent(plan.with_candidate / plan.recipients))
     table.add_row("candidates per company", f"{plan.pairs / plan.companies:,.2f}", *_per_company(plan, whole=whole))
     return table
+
+
+def _sample_title(plan: RunPlan) -> str:
+    return f"{plan.sampled_rows:,}" if plan.sample_places > 1 else f"first {plan.sampled_rows:,}"
 
 
 def _per_company(plan: RunPlan, *, whole: bool) -> list[str]:

@@ -19,6 +19,7 @@ from enrich_dist.observe.chunk_log import read_chunk_log
 from enrich_dist.observe.events import AttemptTimes
 from enrich_dist.observe.memory import WorkerMemory, memory_per_worker
 from enrich_dist.observe.worker_log import WorkerHistory
+from enrich_dist.planning.compare import Comparison, read_comparison
 from enrich_dist.result.reliability import Reliability, ReliabilityBin, measure_reliability
 from enrich_dist.result.undecided import Candidates, read_candidates
 from enrich_dist.runs.entry import RunEntry
@@ -39,7 +40,7 @@ class RunFacts:
     ``published``: whether this very result is the published one; ``records``: of the finished chunks, by chunk number;
     ``reliability``: a sentence where it could not be measured; ``settings``: empty where the run did not record them;
     ``summary``: what is kept of the run; ``history``: judged runs before this one, the oldest first; ``against``: a
-    further run that a person wants to compare with.
+    further run that a person wants to compare with; ``planned``: the run beside its plan, where it had one.
     """
 
     steps: Mapping[str, StepReport]
@@ -57,6 +58,7 @@ class RunFacts:
     summary: RunEntry
     history: tuple[RunEntry, ...]
     against: RunEntry | None
+    planned: Comparison | None
 
     @property
     def passed(self) -> bool:
@@ -112,7 +114,17 @@ def gather(directory: RunDirectory, *, against: str | None = None) -> RunFacts:
         summary=summary,
         history=tuple(run for run in read_runs(directory) if run.key != summary.key),
         against=None if against is None else find_run(directory, against),
+        planned=_planned(directory, summary.run_id),
     )
+
+
+def _planned(directory: RunDirectory, run_id: str) -> Comparison | None:
+    """A run that only judged anew has none of its own."""
+    with suppress(EnrichError):
+        comparison = read_comparison(directory)
+        if comparison.run_id == run_id:
+            return comparison
+    return None
 
 
 def _reliability(directory: RunDirectory, content: str) -> Reliability | str:

@@ -8,7 +8,7 @@ from enrich_dist.observe.html.parts import Section, Table
 from enrich_dist.observe.html.sections import all_sections, headline
 from enrich_dist.observe.report import markdown_table
 
-_SECTIONS = ("comparison", "steps", "memory", "trouble")
+_SECTIONS = ("comparison", "steps", "planned", "memory", "trouble")
 _MOST_ROWS = 20
 
 

@@ -1,7 +1,7 @@
 """What a report shows of a run, from top to bottom: its sentence, its figures and its sections.
 
-Covers the choice and the order. The sections themselves are in ``quality`` (the result), ``work`` (how the run went)
-and ``comparison``. Does not cover how a page looks (``page``).
+Covers the choice and the order. The sections themselves are in ``quality`` (the result), ``work`` (how the run went),
+``planned`` and ``comparison``. Does not cover how a page looks (``page``).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from enrich_dist.observe.events import format_duration
-from enrich_dist.observe.html import comparison, quality, work
+from enrich_dist.observe.html import comparison, planned, quality, work
 from enrich_dist.observe.html.facts import RunFacts
 from enrich_dist.observe.html.parts import Section, Tile, megabytes
 from enrich_dist.observe.report import percent
@@ -68,6 +68,7 @@ def all_sections(facts: RunFacts) -> list[Section]:
         quality.reliability(facts),
         quality.undecided(facts),
         work.steps(facts),
+        planned.planned(facts),
         work.timeline(facts),
         work.memory(facts),
         work.trouble(facts),
