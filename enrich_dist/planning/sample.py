@@ -1,7 +1,8 @@
 """A sample of the recipients, from all over their source where that permits.
 
 A Parquet file on a disk is read from row groups spread evenly over it; what has one row group, and what can only be
-read from its beginning (CSV, packed files, tables of a database, several sources as one), is sampled there. Covers which rows. Does not cover what is found in them.
+read from its beginning (CSV, packed files, tables of a database, several sources as one), is sampled there. Covers
+which rows. Does not cover what is found in them.
 """
 
 from __future__ import annotations
