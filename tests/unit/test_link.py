@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from enrich_dist import link as module
+from enrich_dist import linking as module
 from enrich_dist.errors import SourceError
 from enrich_dist.linking import LINK, LinkSummary, link
 from enrich_dist.matching import CandidateConfig
