@@ -57,6 +57,7 @@ SAMPLE = ROOT / "data" / "sample" / "recipients.parquet"
 COMPANIES = 500
 SEED = 1
 _WORKERS_PER_PROCESS = 250
+_LEAST_ROWS = 2_000  # awards are drawn from them
 _PATIENCE_SECONDS = 300.0
 # (workers, chunks, seconds of a chunk)
 CASES = (
@@ -220,7 +221,7 @@ def simulate(workers: int, chunks: int, seconds: float, folder: Path, *, profile
         report = _profiled(lambda: pipeline.farm_chunks(lambda: client), profile)
         cpu = _cpu(driver) - before[0], _cpu(scheduler) - before[1], sum(map(_cpu, hosts)) - before[2]
         memory = driver.memory_info().rss, scheduler.memory_info().rss
-    wall = float(report.numbers["farm_seconds"])
+    wall, chunks = float(report.numbers["farm_seconds"]), int(report.numbers["chunks_computed"])
     yardstick = CpuYardstick()
     ideal = -(-chunks // workers) * seconds
     busy = busy_seconds(pipeline)
@@ -285,14 +286,14 @@ def _cpu(process: psutil.Process) -> float:
 def _settings(folder: Path, chunks: int) -> Settings:
     folder.mkdir(parents=True, exist_ok=True)
     recipients, awards = folder / "recipients.parquet", folder / "awards.csv"
-    # One row a chunk: what a chunk holds is not what is simulated.
-    write_recipients(recipients, rows=max(chunks, 2_000), seed=SEED, sample=SAMPLE)
+    # A row or a few in a chunk: what a chunk holds is not what is simulated.
+    chunk_rows = -(-_LEAST_ROWS // chunks)
+    write_recipients(recipients, rows=chunks * chunk_rows, seed=SEED, sample=SAMPLE)
     write_awards(awards, companies=COMPANIES, recipients=recipients, seed=SEED)
-    rows = max(chunks, 2_000)
     return Settings(
         inputs={"awards": awards, "recipients": recipients},
         paths={"work_dir": folder / "work"},
-        chunk_size=-(-rows // chunks),
+        chunk_size=chunk_rows,
         match_rate_threshold=0.0,
         # Nothing that is simulated may be taken for a worker in trouble.
         farm={"heartbeat_timeout_seconds": 600, "straggler_factor": 0},
