@@ -86,6 +86,7 @@ def test_it_is_good_for_so_long(production: Settings, hours: float, message: str
             require_ready(production)
 
 
+@pytest.mark.setting("readiness.max_age_hours")
 def test_how_long_is_a_setting(tmp_path: Path) -> None:
     short = settings(tmp_path, environment="production", readiness={"max_age_hours": 0.5})
     make_ready(short, now=datetime.now(UTC) - timedelta(hours=1))
@@ -94,6 +95,7 @@ def test_how_long_is_a_setting(tmp_path: Path) -> None:
         require_ready(short)
 
 
+@pytest.mark.setting("environment")
 def test_changed_settings_are_named(tmp_path: Path, production: Settings) -> None:
     make_ready(production)
     changed = settings(

@@ -67,6 +67,7 @@ def smoke_config(folder: Path, awards: Path | None = None) -> Path:
 
 
 @pytest.mark.long
+@pytest.mark.setting("readiness.smoke_config")
 def test_the_smoke_test_runs_the_job_once_and_then_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # What is set for production must not act on it: by these it could not even begin.
     monkeypatch.setenv("ENRICH_DIST_ENVIRONMENT", "production")
@@ -229,6 +230,7 @@ def test_insecure_and_loosened_settings_are_told_with_their_origin(
 # storage
 
 
+@pytest.mark.setting("readiness.min_free_gb")
 def test_storage(tmp_path: Path) -> None:
     def at(work_dir: Path, checkpoints: Path | None = None, **readiness: Any) -> Finding:
         paths = {"work_dir": work_dir, "checkpoints": None if checkpoints is None else str(checkpoints)}
@@ -279,6 +281,7 @@ def recorded(run: Settings, name: str, **change: Any) -> RunRecord:
     return replace(record, stages=stages, **change)
 
 
+@pytest.mark.setting("readiness.max_hours")
 def test_time_is_projected_from_comparable_runs(tmp_path: Path) -> None:
     paths = {"work_dir": tmp_path / "work", "benchmarks": tmp_path / "archive"}
     run = settings(tmp_path, paths=paths, readiness={"max_hours": 1.1})
@@ -394,6 +397,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.setting("readiness.osv_url")
 def test_pip_audit_finds_what_the_database_knows() -> None:
     with vulnerability_database() as clean:
         good = audited(clean)

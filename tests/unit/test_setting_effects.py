@@ -9,6 +9,7 @@ import csv
 import threading
 import time
 import urllib.error
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +19,7 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
@@ -83,6 +85,22 @@ def test_the_recipients_are_those_of_the_file(tmp_path: Path) -> None:
     run = settings(tmp_path, inputs=(awards, tmp_path / "few.parquet"))
 
     assert Pipeline(run, "test").partition_recipients().rows == 7
+
+
+@pytest.mark.setting("inputs.recipients_member")
+def test_the_member_tells_which_file_of_a_zip_holds_the_recipients(tmp_path: Path) -> None:
+    awards, recipients = write_inputs(tmp_path)
+    both = tmp_path / "both.zip"
+    table = pq.read_table(recipients, columns=["legal_business_name", "uei", "city"])
+    with zipfile.ZipFile(both, "w") as archive:
+        for name, rows in (("few.csv", 5), ("fewer.csv", 3)):
+            pacsv.write_csv(table.slice(0, rows), tmp_path / name)
+            archive.write(tmp_path / name, name)
+    inputs = {"awards": awards, "recipients": both, "recipients_member": "fewer.csv"}
+
+    found = Pipeline(Settings(inputs=inputs, paths={"work_dir": tmp_path / "w"}), "test").partition_recipients()
+
+    assert found.numbers["source_rows"] == 3
 
 
 @pytest.mark.setting("inputs.award_columns")
