@@ -63,7 +63,8 @@ def commands() -> Iterator[list[str]]:
             lines = [command for command, _ in exchanges(block.text)] if block.console else _lines(block.text)
             for line in lines:
                 words = shlex.split(line, comments=True)
-                if "enrich-dist" in words:
+                # Also behind variables or another command; a namespace or a user of this name is none.
+                if "enrich-dist" in words[:-1]:
                     arguments = words[words.index("enrich-dist") + 1 :]
                     yield list(itertools.takewhile(lambda word: word not in {"&", "&&", "|", ">"}, arguments))
 

@@ -27,8 +27,10 @@ from enrich_dist.planning.machine import contention as measured_contention
 from enrich_dist.planning.model import STAGES, Cluster, Speed, Workload, contention, disk, farm, stage_times, total
 from enrich_dist.planning.predicted import MADE_BY_PLAN, expected_peak, keep, prediction_file, read
 from enrich_dist.planning.recommend import CHUNK_SIZES, MACHINE_SHARE, recommend
-from enrich_dist.planning.sample import sampled
+from enrich_dist.planning.sample import Sample, sampled
 from enrich_dist.runs.journal import keep_run
+from enrich_dist.sources.kinds import open_source
+from enrich_dist.sources.recipient_files import ParquetSource
 from enrich_dist.store.rundir import RunDirectory
 from scripts.scaling_document import DOCUMENT, render
 from tests.conftest import enrich_dist
@@ -200,11 +202,16 @@ def grouped(path: Path, rows: int, groups: int) -> Path:
     return path
 
 
+def file_of(sample: Sample) -> str:
+    assert isinstance(sample.source, ParquetSource)
+    return sample.source.where
+
+
 def test_the_sample_of_a_parquet_file_comes_from_all_over_it(tmp_path: Path) -> None:
     path = grouped(tmp_path / "r.parquet", 10_000, 20)
 
-    with sampled(path, 800, tmp_path / "scratch") as sample:
-        numbers = pq.read_table(sample.path)["number"].to_pylist()
+    with sampled(open_source(path), 800, tmp_path / "scratch") as sample:
+        numbers = pq.read_table(file_of(sample))["number"].to_pylist()
         assert (len(numbers), sample.places, sample.spread) == (800, 8, True)
         assert (min(numbers), max(numbers)) == (500, 9_099)  # groups 1 to 18 of 20
 
@@ -217,16 +224,16 @@ def test_small_row_groups_give_all_they_have_and_others_more(tmp_path: Path) -> 
         for size in (10, 500, 500):
             writer.write_table(pa.table({"number": list(range(size))}))
 
-    with sampled(path, 410, tmp_path / "scratch") as sample:
-        assert pq.read_metadata(sample.path).num_rows == 410
+    with sampled(open_source(path), 410, tmp_path / "scratch") as sample:
+        assert pq.read_metadata(file_of(sample)).num_rows == 410
 
 
 @pytest.mark.parametrize(("groups", "rows"), [(1, 100), (20, 10_000)])
 def test_where_nothing_can_be_spread_the_sample_is_the_beginning(tmp_path: Path, groups: int, rows: int) -> None:
     path = grouped(tmp_path / "r.parquet", 10_000, groups)
 
-    with sampled(path, rows, tmp_path) as sample:
-        assert (sample.path, sample.spread) == (path, False)
+    with sampled(open_source(path), rows, tmp_path) as sample:
+        assert (file_of(sample), sample.spread) == (str(path), False)
 
 
 def test_a_file_in_the_order_of_its_names_is_told_right(tmp_path: Path, inputs: tuple[Path, Path]) -> None:  # noqa: F811
