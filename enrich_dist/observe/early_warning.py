@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 
 # Shares of the recipients after which to look. Few: each is a further chance to be wrong.
 _LOOKS = (0.1, 0.2, 0.4)
-# A look after the first may take this share of the time since the last.
-_COST_SHARE = 0.02
+# A look after the first may take this share of the time since the last: workers wait for the driver meanwhile.
+_COST_SHARE = 0.01
 
 
 class EarlyWarning:

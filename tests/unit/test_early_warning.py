@@ -111,10 +111,10 @@ def test_looks_that_take_long_are_not_repeated_soon(monkeypatch: pytest.MonkeyPa
 
     early = EarlyWarning(slow, threshold=0.7, chunks_total=CHUNKS, fail_fast=False)
     for done in range(1, CHUNKS):
-        now += 2.0
+        now += 4.0
         early.look([str(number) for number in range(done)], done / CHUNKS)
 
     assert asked == [
         0.1,
         30 / CHUNKS,
-    ]  # a fiftieth of the time: fifty seconds later
+    ]  # a hundredth of the time: a hundred seconds later
