@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route
+from playwright.sync_api import Browser, ConsoleMessage, Page, Route
 
 from scripts.site import SITE
 from tests.browser.pictures import pictures_folder
@@ -53,7 +53,11 @@ def visiting(browser: Browser, size: tuple[int, int], scheme: str) -> Iterator[P
         wrong.append(f"{page.url} asked for {route.request.url}")
         route.abort()
 
-    page.on("console", lambda message: wrong.append(f"{page.url}: {message.type}: {message.text}"))
+    def said(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            wrong.append(f"{page.url}: {message.type}: {message.text}")
+
+    page.on("console", said)
     page.on("pageerror", lambda error: wrong.append(f"{page.url}: {error}"))
     page.on("requestfailed", lambda request: wrong.append(f"{page.url}: no {request.url}"))
     page.route(lambda url: not url.startswith(("file:", "data:", "blob:")), abort)
