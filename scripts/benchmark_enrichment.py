@@ -99,7 +99,7 @@ def main() -> None:
                 "scenario": scenario,
                 "quick": options.quick,
                 "timestamp": started.isoformat(timespec="seconds"),
-                **_surroundings(),
+                **surroundings(),
                 **SCENARIOS[scenario](options, scratch),
             }
             final = options.output / f"{started:%Y%m%dT%H%M%SZ}-{scenario}.json"
@@ -236,10 +236,11 @@ def _run(what: str, arguments: Iterable[str], work_dir: Path) -> Measured:
     wall_seconds = time.perf_counter() - started
     if process.returncode != 0:
         sys.exit(f"{process.stdout[-4_000:]}\nenrich-dist run ended with code {process.returncode} ({what}).")
-    return _measured(RunDirectory(work_dir), wall_seconds)
+    return measured_run(RunDirectory(work_dir), wall_seconds)
 
 
-def _measured(directory: RunDirectory, wall_seconds: float) -> Measured:
+def measured_run(directory: RunDirectory, wall_seconds: float) -> Measured:
+    """What the run that ended in ``directory`` has recorded."""
     steps = {
         name: {
             "seconds": step.seconds,
@@ -326,7 +327,7 @@ def _over_floor(runs: Sequence[Measured]) -> dict[str, float]:
     }
 
 
-def _surroundings() -> dict[str, Any]:
+def surroundings() -> dict[str, Any]:
     """What the figures depend on besides the code and the settings."""
     return {
         "git_revision": _git("rev-parse", "HEAD"),

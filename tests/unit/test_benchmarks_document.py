@@ -1,0 +1,42 @@
+"""Figures and settings in the documents on performance are those that were recorded, and that there are."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from enrich_dist.settings import Settings, flatten
+from scripts.benchmarks_document import DOCUMENT, PARTS, latest, render
+from scripts.measure_settings import PROFILES
+from tests.conftest import REPOSITORY
+
+GUIDE = (REPOSITORY / "docs" / "how-to" / "tune.md").read_text("utf-8")
+
+
+def test_the_tables_are_those_of_the_figures() -> None:
+    text = DOCUMENT.read_text("utf-8")
+
+    assert set(re.findall(r"<!-- part: (\w+),", text)) == set(PARTS)
+    assert render(text) == text, "renew it: python -m scripts.benchmarks_document"
+    assert render(text.replace("peak per worker", "peak")) != text.replace("peak per worker", "peak")
+
+
+def test_every_setting_to_be_tuned_is_one() -> None:
+    known = set(flatten(Settings().model_dump()))
+    table = GUIDE.split("## By setting")[1]
+    named = set(re.findall(r"^\| (`.*?`) \|", table, flags=re.MULTILINE))
+    keys = {key for cell in named for key in re.findall(r"`([\w.]+)`", cell)}
+
+    assert len(keys) >= 15
+    assert keys - known == set()
+
+
+@pytest.mark.parametrize("name", ["memory-constrained", "performance-optimised"])
+def test_the_examples_of_the_guide_are_those_that_were_measured(name: str) -> None:
+    _, document = latest("settings")
+    measured = document["profiles"][name]["settings"]
+    (block,) = re.findall(rf"\*\*{name}\.\*\*.*?```sh\n(.*?)\n```", GUIDE, flags=re.DOTALL | re.IGNORECASE)
+
+    assert dict(re.findall(r"--set ([\w.]+)=(\d+)", block)) == {key: str(value) for key, value in measured.items()}
+    assert set(measured) == {key for profile in PROFILES if profile.name == name for key in profile.settings}
