@@ -1,2 +1,41 @@
-/*! iframe-worker 1.0.4, MIT licence, copyright 2020-2022 Martin Donath: lets the search work from file:// */
-"use strict";(()=>{function c(s,n){parent.postMessage(s,n||"*")}function d(...s){return s.reduce((n,e)=>n.then(()=>new Promise(r=>{let t=document.createElement("script");t.src=e,t.onload=r,document.body.appendChild(t)})),Promise.resolve())}var o=class extends EventTarget{constructor(e){super();this.url=e;this.m=e=>{e.source===this.w&&(this.dispatchEvent(new MessageEvent("message",{data:e.data})),this.onmessage&&this.onmessage(e))};this.e=(e,r,t,i,m)=>{if(r===`${this.url}`){let a=new ErrorEvent("error",{message:e,filename:r,lineno:t,colno:i,error:m});this.dispatchEvent(a),this.onerror&&this.onerror(a)}};let r=document.createElement("iframe");r.hidden=!0,document.body.appendChild(this.iframe=r),this.w.document.open(),this.w.document.write(`<html><body><script>postMessage=${c};importScripts=${d};addEventListener("error",({error})=>{parent.dispatchEvent(new ErrorEvent("error",{filename:"${e}",error}))})<\/script><script src=${e}?${+Date.now()}><\/script></body></html>`),this.w.document.close(),onmessage=this.m,onerror=this.e,this.r=new Promise((t,i)=>{this.w.onload=t,this.w.onerror=i})}terminate(){this.iframe.remove(),onmessage=onerror=null}postMessage(e){this.r.catch().then(()=>{this.w.dispatchEvent(new MessageEvent("message",structuredClone({data:e})))})}get w(){return this.iframe.contentWindow}};window.IFrameWorker=o;location.protocol==="file:"&&(window.Worker=o);})();
+// The search of this site runs in a worker, which browsers refuse to pages that are opened from files. There its script
+// runs in a hidden frame instead, with messages to and fro as a worker has them.
+if (location.protocol === "file:") {
+  window.Worker = class extends EventTarget {
+    onmessage = null;
+
+    constructor(url) {
+      super();
+      this.frame = document.createElement("iframe");
+      this.frame.hidden = true;
+      document.body.append(this.frame);
+      const inside = this.frame.contentWindow;
+      inside.postMessage = (data) => {
+        const event = new MessageEvent("message", { data });
+        this.dispatchEvent(event);
+        this.onmessage?.(event);
+      };
+      inside.importScripts = (...urls) => urls.reduce((before, next) => before.then(() => this.load(next)), Promise.resolve());
+      this.loaded = this.load(url);
+    }
+
+    load(url) {
+      const page = this.frame.contentWindow.document;
+      return new Promise((done, failed) => {
+        page.body.append(Object.assign(page.createElement("script"), { src: url, onload: done, onerror: failed }));
+      });
+    }
+
+    postMessage(data) {
+      this.loaded.then(() => {
+        const event = new MessageEvent("message", { data: structuredClone(data) });
+        this.frame.contentWindow.dispatchEvent(event);
+        this.frame.contentWindow.onmessage?.(event);
+      });
+    }
+
+    terminate() {
+      this.frame.remove();
+    }
+  };
+}
