@@ -292,6 +292,7 @@ def test_a_huge_length_allocates_nothing() -> None:
         (b"\x28\xb5\x2f\xfd" + b"nonsense" * 5, r"damaged or incomplete"),
         (b"", "ends before the rows do"),
     ],
+    ids=["no end", "more after the end", "a long row", "cut gzip", "bad zstd", "nothing"],
 )
 def test_damaged_rows_say_so(tmp_path: Path, rows: bytes, message: str) -> None:
     with pytest.raises(SourceError, match=message) as raised:
