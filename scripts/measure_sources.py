@@ -46,14 +46,15 @@ _AWARDS = """
     to stdout with (format csv, header)
 """
 _READ = """
-import resource, sys, time
+import sys
 from pathlib import Path
+from enrich_dist.meter import Meter
 from enrich_dist.sources import read_recipients
 from enrich_dist.sources.kinds import open_source
-began = time.perf_counter()
-source = open_source(sys.argv[1])
-rows = sum(batch.rows_read for batch in read_recipients(source, {}, batch_rows=50_000, scratch=Path(sys.argv[2])))
-print(rows, time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+with Meter() as meter:
+    source = open_source(sys.argv[1])
+    rows = sum(batch.rows_read for batch in read_recipients(source, {}, batch_rows=50_000, scratch=Path(sys.argv[2])))
+print(rows, meter.seconds, meter.peak_memory_bytes / 1e6)
 """
 
 

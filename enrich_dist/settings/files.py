@@ -54,7 +54,7 @@ def file_layers(config: Path, seen: tuple[Path, ...] = ()) -> list[tuple[dict[st
     if config.resolve() in seen:
         raise SettingsError(f"{config} extends itself.", remedy="Remove the 'extends' line that closes the circle.")
     try:
-        document = yaml.load(config.read_text("utf-8"), _Loader)  # a SafeLoader
+        document = _Loader(config.read_text("utf-8")).get_single_data()
     except FileNotFoundError as error:
         named = f"'{EXTENDS}' in {_shown(seen[-1])}" if seen else "--config"
         raise SettingsError(f"The settings file {config} does not exist.", remedy=f"Check {named}.") from error

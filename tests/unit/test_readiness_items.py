@@ -190,7 +190,7 @@ def test_settings_whose_files_are_there_are_valid_and_others_named(tmp_path: Pat
 
     wrong = run.model_copy(
         update={
-            "inputs": run.inputs.model_copy(update={"recipients": tmp_path / "gone.parquet"}),
+            "inputs": run.inputs.model_copy(update={"recipients": str(tmp_path / "gone.parquet")}),
             "memory_threshold_mb": 256,
         }
     )

@@ -203,14 +203,16 @@ def test_memory_is_bounded_whatever_the_number_of_awards(tmp_path: Path) -> None
             out.write(",".join(award(CONTRACTS, uei=f"A{number:011d}", name=f"VENDOR {number} " + "OF MANY WORDS " * 8,
                                      address_line_1=f"{number} MAIN STREET " * 6)) + "\n")  # fmt: skip
     script = """
-import resource, sys
+import sys
 from pathlib import Path
 import enrich_dist.sources.bulk_download as bulk
+from enrich_dist.meter import Meter
 from enrich_dist.sources import read_recipients
 bulk.DRIVER_MEMORY_MB = 150
-batches = read_recipients(Path(sys.argv[1]), {}, batch_rows=5000, scratch=Path(sys.argv[2]))
-rows = sum(len(batch.recipients) for batch in batches)
-print(rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+with Meter() as meter:  # not ru_maxrss, which a process inherits from the one that started it
+    batches = read_recipients(Path(sys.argv[1]), {}, batch_rows=5000, scratch=Path(sys.argv[2]))
+    rows = sum(len(batch.recipients) for batch in batches)
+print(rows, meter.peak_memory_bytes // 1000)
 """
     command = [sys.executable, "-c", script, path, tmp_path / "scratch"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)

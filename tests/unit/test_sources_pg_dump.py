@@ -400,16 +400,18 @@ def _many_rows(count: int) -> Iterator[bytes]:
 
 def test_memory_does_not_grow_with_the_rows(large: Path, tmp_path: Path) -> None:
     script = """
-import resource, sys
+import sys
 from pathlib import Path
+from enrich_dist.meter import Meter
 from enrich_dist.sources import read_recipients
 absent = {"uei": None, "state": None, "zip5": None}
 rows = 0
-for batch in read_recipients(Path(sys.argv[1]), absent, batch_rows=5000):
-    rows += batch.rows_read
-    if rows == 20_000:
-        first = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(rows, first, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+with Meter() as meter:  # not ru_maxrss, which a process inherits from the one that started it
+    for batch in read_recipients(Path(sys.argv[1]), absent, batch_rows=5000):
+        rows += batch.rows_read
+        if rows == 20_000:
+            first = meter.peak_memory_bytes // 1000
+print(rows, first, meter.peak_memory_bytes // 1000)
 """
     done = subprocess.run(
         [sys.executable, "-c", script, large], capture_output=True, text=True, check=True, timeout=300

@@ -135,14 +135,16 @@ def test_memory_does_not_grow_with_the_rows(postgres: PostgresServer) -> None:
                  "null::text uei, repeat('x', 50) city, null::text state, null::text zip5 "
                  "from generate_series(1, 300000) i")  # fmt: skip
     script = """
-import resource, sys
+import sys
+from enrich_dist.meter import Meter
 from enrich_dist.sources import read_recipients
 rows = 0
-for batch in read_recipients(sys.argv[1], {}, batch_rows=5000):
-    rows += batch.rows_read
-    if rows == 20_000:
-        first = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(rows, first, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+with Meter() as meter:  # not ru_maxrss, which a process inherits from the one that started it
+    for batch in read_recipients(sys.argv[1], {}, batch_rows=5000):
+        rows += batch.rows_read
+        if rows == 20_000:
+            first = meter.peak_memory_bytes // 1000
+print(rows, first, meter.peak_memory_bytes // 1000)
 """
     command = [sys.executable, "-c", script, made.uri]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
