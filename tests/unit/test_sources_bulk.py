@@ -194,6 +194,7 @@ def test_damage_that_shows_late_is_told_as_it_is(tmp_path: Path) -> None:
         read(path)
 
 
+@pytest.mark.long
 def test_memory_is_bounded_whatever_the_number_of_awards(tmp_path: Path) -> None:
     """As many recipients as awards, which is the worst of cases: DuckDB spills."""
     path = tmp_path / "contracts.csv.gz"
