@@ -32,7 +32,7 @@ def preflight(
         bool, typer.Option("--send-test-notification", help="Send a test message to every address of urls_file.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    verify: Annotated[bool, typer.Option("--verify", help="Check nothing: is the readiness file good?")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Check nothing: may a run of these settings begin?")] = False,
     checklist: Annotated[bool, typer.Option("--checklist", help="Print the checklist as Markdown, no more.")] = False,
 ) -> None:
     """Check what a run in production needs. Exit code 0 when all critical items hold, else 5.
@@ -47,14 +47,18 @@ def preflight(
         return
     loaded = load_settings(config, [*(overrides or []), *([] if env is None else [f"environment={env}"])])
     if verify:
-        _verify(loaded)
+        _verify(loaded, asked_for=env is not None)
     elif not _preflight(loaded, output_dir, smoke=smoke, send=send_test_notification, as_json=as_json):
         raise typer.Exit(EXIT_NOT_READY)
 
 
-def _verify(loaded: LoadedSettings) -> None:
+def _verify(loaded: LoadedSettings, *, asked_for: bool) -> None:
     from enrich_dist.readiness.gate import verify
 
+    if loaded.settings.environment != "production" and not asked_for:
+        # What starts runs asks whatever its settings are.
+        typer.echo("Nothing to verify: runs of environment: development need no readiness file (--env asks for it).")
+        return
     found = verify(loaded.settings)
     typer.echo(f"Ready for {found['environment']}: checked at {found['timestamp']} on revision {found['revision']}.")
 

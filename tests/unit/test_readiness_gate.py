@@ -247,7 +247,10 @@ def test_verify_only_reads_and_has_the_same_exit_codes(tmp_path: Path, config: P
     assert sorted((tmp_path / "work").rglob("*")) == files
 
 
-def test_verify_asks_for_a_file_in_development_too(tmp_path: Path, config: Path) -> None:
+def test_in_development_verify_asks_for_a_file_only_when_it_is_told_to(tmp_path: Path, config: Path) -> None:
+    lets_in = enrich_dist("preflight", "--verify", "--set", "environment=development", "--config", config)
     done = enrich_dist("preflight", "--verify", "--env", "development", "--config", config)
+
+    assert (lets_in.returncode, "Nothing to verify" in lets_in.stdout) == (0, True)
 
     assert done.returncode == EXIT_NOT_READY
