@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,6 +101,7 @@ def test_a_job_whose_time_is_over_goes_on_in_a_new_one(tmp_path: Path, environme
     wait_until(lambda: job(environment, number)["Restarts"] == "1", "the job to be requeued", seconds=120)
     wait_until(lambda: job(environment, number)["JobState"] == "PENDING", "the job to be in the queue", seconds=120)
     assert not (tmp_path / "work" / "published" / "current").exists()
+    time.sleep(2)  # a node tells the job's old credential from its new one by the second
     asked(environment, "scontrol", "update", f"JobId={number}", "StartTime=now")  # Slurm would wait for two minutes
 
     ended(tmp_path, environment, number)
