@@ -147,7 +147,8 @@ def make_plan(
     rows = max(rows, found.rows)
     large, lookups, pairs_left_out = found.blocks.left_out(config.max_block_size)
     sizes = _Sizes(settings, found.row_bytes, int(companies.numbers["index_bytes"]), rows)
-    basis = _basis(settings, found, trial, awards, companies, machine or measure_machine(scratch), (rows, exact))
+    speed = machine or measure_machine(scratch)
+    basis = _basis(settings, found, trial, awards, companies, speed, (source.where, rows, exact))
     prediction = _prediction(basis, _cluster(settings, workers), settings.chunk_size, sizes)
     keep(pipeline.directory, prediction)
     return RunPlan(
@@ -211,10 +212,10 @@ def _basis(
     awards: StepReport,
     companies: StepReport,
     machine: MachineSpeed,
-    counted: tuple[int, bool],
+    counted: tuple[str, int, bool],
 ) -> Basis:
-    """What is to be done, and how fast it is done here; ``counted``: rows of the source, and whether that is exact."""
-    rows, exact = counted
+    """What is to be done, and how fast it is done here; ``counted``: the source, its rows, whether that is exact."""
+    where, rows, exact = counted
     made = [open_unverified(Path(step.paths[name])).files.values() for step, name in (
         (awards, "awards"), (companies, "companies"), (companies, "index"))]  # fmt: skip
     work = Workload(
@@ -252,13 +253,12 @@ def _basis(
     values = flatten(settings.model_dump(mode="json"))
     alike = refine.alike(read_archive(archive_path(settings)).records, work, this_machine().digest)
     factors = refine.factors(modelled, work, alike, {name: values[name] for name in SETTINGS_THAT_MATTER})
-    _, path = check_inputs(settings.inputs)
     return Basis(
         work=work,
         speed=speed,
         factors={stage: factor for stage, (factor, _) in factors.items()},
         refined_by={stage: count for stage, (_, count) in factors.items()},
-        inputs={"recipients": str(path), "rows_exact": exact},
+        inputs={"recipients": where, "rows_exact": exact},
         made_seconds=round(time.time(), 3),
     )
 

@@ -38,8 +38,9 @@ from enrich_dist.history.machine import this_machine, usable_cores
 from enrich_dist.planning.compare import read_comparison
 from enrich_dist.planning.constants import DESCRIPTIONS, FILE, constants
 from enrich_dist.planning.machine import contention, yardstick_wall_seconds
-from enrich_dist.planning.model import STAGES, Cluster, Speed, Workload, farm, stage_times
+from enrich_dist.planning.model import Cluster, Speed, Workload, farm, stage_times
 from enrich_dist.planning.predicted import MADE_BY_PLAN, read
+from enrich_dist.planning.stages import STAGES
 from enrich_dist.settings import ENV_PREFIX
 from enrich_dist.store.files import read_json, write_json
 from enrich_dist.store.rundir import STEPS, RunDirectory

@@ -15,6 +15,8 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any, Final
 
+from enrich_dist.planning.stages import STAGES
+
 FILE: Final = "data/constants.json"
 YARDSTICKS: Final = "yardsticks"
 DESCRIPTIONS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
@@ -45,16 +47,7 @@ DESCRIPTIONS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "spread_memory": ("relative", "how far measured peaks lie from that"),
         **{
             f"spread_{stage}": ("relative", f"how far {stage} lay from the model in four of five runs")
-            for stage in (
-                "start_up",
-                "sbir_awards",
-                "award_companies",
-                "recipient_chunks",
-                "chunk_matches",
-                "enriched_awards",
-                "published_awards",
-                "report",
-            )
+            for stage in STAGES
         },
     }
 )

@@ -27,21 +27,9 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
 
 from enrich_dist.planning.constants import Constant
-
-STAGES: Final = (
-    "start_up",
-    "sbir_awards",
-    "award_companies",
-    "recipient_chunks",
-    "chunk_matches",
-    "enriched_awards",
-    "published_awards",
-    "report",
-)
-"""The steps of a run (``rundir.STEPS``) between what comes before and after them."""
+from enrich_dist.planning.stages import STAGES
 
 
 @dataclass(frozen=True)

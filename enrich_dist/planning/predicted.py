@@ -26,7 +26,7 @@ MADE_BY_PLAN: Final = frozenset({"sbir_awards", "award_companies"})
 
 @dataclass(frozen=True)
 class Basis:
-    """What a prediction is made from. ``inputs``: the path of the recipients, and whether their number is exact;
+    """What a prediction is made from. ``inputs``: where the recipients are, and whether their number is exact;
     ``factors``: what earlier runs make of a stage's seconds, and ``refined_by``: of how many runs that comes."""
 
     work: Workload
