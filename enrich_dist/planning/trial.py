@@ -86,10 +86,10 @@ def _run(
     for folder in (large_files, small_files):
         folder.mkdir(parents=True)
     started = time.perf_counter()
-    cut = write_chunks(_batches(sample, column_map, rows, _LARGE_CHUNKS), large_files)
+    cut = write_chunks(_batches(sample, column_map, rows, _LARGE_CHUNKS, directory), large_files)
     partition_seconds = time.perf_counter() - started
     small_rows = max(1, min(_SMALL_ROWS, rows // 2))
-    write_chunks(_batches(sample, column_map, small_rows, _SMALL_CHUNKS), small_files)
+    write_chunks(_batches(sample, column_map, small_rows, _SMALL_CHUNKS, directory), small_files)
     small = _match(small_files, index, matcher, directory)[1:] or _match(small_files, index, matcher, directory)
     large = _match(large_files, index, matcher, directory)
     source_rows = int(cut["source_rows"])
@@ -131,8 +131,10 @@ def _mean_size(chunks: Path) -> float:
     return statistics.fmean(path.stat().st_size for path in chunks.glob("[0-9]*.parquet"))
 
 
-def _batches(sample: Source, column_map: Mapping[str, str | None], rows: int, count: int) -> Iterator[RecipientBatch]:
-    with closing(read_recipients(sample, column_map, batch_rows=rows)) as batches:
+def _batches(
+    sample: Source, column_map: Mapping[str, str | None], rows: int, count: int, scratch: Path
+) -> Iterator[RecipientBatch]:
+    with closing(read_recipients(sample, column_map, batch_rows=rows, scratch=scratch)) as batches:
         yield from itertools.islice(batches, count)
 
 
