@@ -38,6 +38,7 @@ def test_the_scheduler_at_the_address_is_used(tmp_path: Path) -> None:
             assert client.submit(lambda: 1 + 1).result() == 2
 
 
+@pytest.mark.long
 @pytest.mark.setting("cluster.adaptive.minimum", "cluster.adaptive.maximum")
 def test_the_workers_follow_the_work_within_their_bounds(tmp_path: Path) -> None:
     with open_client(Settings(cluster={"adaptive": {"minimum": 1, "maximum": 3}}), tmp_path) as client:
@@ -64,6 +65,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesses]
         yield processes
 
 
+@pytest.mark.long
 @pytest.mark.setting("cluster.tls.ca_file", "cluster.tls.cert_file", "cluster.tls.key_file")
 def test_with_the_certificates_of_its_authority_a_cluster_is_used(tmp_path: Path, secured: DaskProcesses) -> None:
     assert secured.certificates is not None

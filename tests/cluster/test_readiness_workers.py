@@ -19,7 +19,7 @@ from tests.conftest import REPOSITORY
 from tests.known import settings
 from tests.ready import loaded_of
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 CHECKS = {item.id: item.check for item in ITEMS}
 
 
@@ -74,7 +74,6 @@ def test_a_certificate_that_ends_soon_is_told(tmp_path: Path, cluster: DaskProce
     assert "the certificate here ends in 2 days" in reachable.summary
 
 
-@pytest.mark.long
 def test_a_local_cluster_passes_as_it_is(tmp_path: Path) -> None:
     reachable, workers = asked(settings(tmp_path))
 
@@ -92,7 +91,6 @@ def test_nobody_at_the_address_is_told(tmp_path: Path, cluster: DaskProcesses) -
     assert "Check that a scheduler runs at tls://127.0.0.1:1" in str(reachable.remedy)
 
 
-@pytest.mark.long
 def test_a_cluster_without_tls_fails(tmp_path: Path) -> None:
     with DaskProcesses(tmp_path / "dask", Host()) as processes:
         processes.start_worker("only")
@@ -106,7 +104,6 @@ def test_a_cluster_without_tls_fails(tmp_path: Path) -> None:
     assert insecure.status is Status.FAILED
 
 
-@pytest.mark.long
 def test_a_worker_of_another_version_is_named(tmp_path: Path, certificates: Certificates) -> None:
     other = tmp_path / "other code"
     for name in ("enrich_dist", "dagster_defs"):
@@ -122,7 +119,6 @@ def test_a_worker_of_another_version_is_named(tmp_path: Path, certificates: Cert
     assert "enrich_dist files " in workers.summary
 
 
-@pytest.mark.long
 def test_a_worker_without_this_code_is_named(tmp_path: Path, certificates: Certificates) -> None:
     """One of before the preflight, say."""
     other = tmp_path / "old code"
@@ -139,7 +135,6 @@ def test_a_worker_without_this_code_is_named(tmp_path: Path, certificates: Certi
     assert "cannot run this version's code" in workers.summary
 
 
-@pytest.mark.long
 def test_a_worker_that_does_not_see_the_work_directory_is_named(tmp_path: Path, certificates: Certificates) -> None:
     if missing := no_mounts():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)

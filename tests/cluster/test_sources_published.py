@@ -20,7 +20,7 @@ from tests.object_store import ObjectStore
 from tests.postgres_server import PostgresServer
 from tests.published import published_bytes
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 # They name the source of a rejected row; all else must be the same.
 NAMING = ("rejects.csv", "metrics.json", "report.md", "enrich_dist.duckdb:rejects")

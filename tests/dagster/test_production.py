@@ -93,6 +93,7 @@ def test_a_part_of_the_job_is_refused_too(tmp_path: Path) -> None:
     assert not (tmp_path / "work").exists()
 
 
+@pytest.mark.long
 def test_dagsters_own_command_is_refused(tmp_path: Path) -> None:
     config = production_config(tmp_path)
     (tmp_path / "run.yaml").write_text(

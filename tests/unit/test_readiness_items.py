@@ -254,6 +254,7 @@ def test_storage(tmp_path: Path) -> None:
 # memory_fits, time_fits
 
 
+@pytest.mark.long
 def test_memory_is_projected_with_the_runs_own_index_and_leaves_nothing(tmp_path: Path) -> None:
     run = settings(tmp_path)
     fits = found("memory_fits", run)
@@ -281,6 +282,7 @@ def recorded(run: Settings, name: str, **change: Any) -> RunRecord:
     return replace(record, stages=stages, **change)
 
 
+@pytest.mark.long
 @pytest.mark.setting("readiness.max_hours")
 def test_time_is_projected_from_comparable_runs(tmp_path: Path) -> None:
     paths = {"work_dir": tmp_path / "work", "benchmarks": tmp_path / "archive"}
@@ -397,6 +399,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.setting("readiness.osv_url")
 def test_pip_audit_finds_what_the_database_knows() -> None:
     with vulnerability_database() as clean:

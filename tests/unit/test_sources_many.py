@@ -164,6 +164,7 @@ def test_settings_take_one_or_a_list(files: dict[str, Path]) -> None:
                 load_settings(None, [wrong], {})
 
 
+@pytest.mark.long
 def test_plan_reads_several_and_a_member(files: dict[str, Path], tmp_path: Path) -> None:
     awards, recipients = known.write_inputs(tmp_path / "known")
     where = ["--set", f"paths.work_dir={tmp_path / 'work'}", "--set", f"inputs.awards={awards}"]

@@ -97,6 +97,7 @@ def test_what_is_not_there_is_told(store: ObjectStore, path: str, message: str) 
         check_recipients(f"s3://{path}?endpoint_override=127.0.0.1:{store.port}&scheme=http", {})
 
 
+@pytest.mark.long
 def test_a_store_that_answers_with_errors_says_so(store: ObjectStore, files: dict[str, Path]) -> None:
     seen: list[str] = []
 

@@ -398,6 +398,7 @@ def _many_rows(count: int) -> Iterator[bytes]:
         yield b"VENDOR \\t NUMBER %d WITH A NAME THAT IS NOT SHORT\tTown %d\n" % (number, number % 1000)
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_rows(large: Path, tmp_path: Path) -> None:
     script = """
 import sys

@@ -129,6 +129,7 @@ def test_the_rows_come_by_a_cursor_of_the_server(postgres: PostgresServer) -> No
     assert made.execute(query).startswith("0|")
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_rows(postgres: PostgresServer) -> None:
     made = postgres.create_database("large")
     made.execute("create table recipient_lookup as select md5(i::text) recipient_hash, 'VENDOR NUMBER ' || i as name, "
