@@ -166,10 +166,16 @@ def link(
 
 
 def plan(
-    config: Path | str | Settings | None = None, settings: Mapping[str, Any] | None = None, **options: Any
+    config: Path | str | Settings | None = None,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    sample_rows: int | None = None,
+    workers: int | None = None,
 ) -> RunPlan:
-    """Tell what a run with these settings will meet, as ``enrich-dist plan`` does; ``config``, ``settings``: as for
-    ``run``; ``options``: of ``run_plan.make_plan``, for example ``sample_rows``.
+    """Tell what a run with these settings will meet, as ``enrich-dist plan`` does.
+
+    ``config``, ``settings``: as for ``run``; ``sample_rows``: recipients that are matched to tell (None: 100,000);
+    ``workers``: tell for so many (None: those of the settings).
 
     >>> import enrich_dist
     >>> inputs = {"awards": "awards.csv", "recipients": "recipients.parquet"}
@@ -180,9 +186,9 @@ def plan(
     Awards, companies and index are kept in the work directory, for the run that follows. Raises ``SettingsError`` and
     ``SourceError`` as a run does.
     """
-    from enrich_dist.run_plan import make_plan
+    from enrich_dist.run_plan import SAMPLE_ROWS, make_plan
 
-    return make_plan(_loaded(config, settings)[2].settings, **options)
+    return make_plan(_loaded(config, settings)[2].settings, sample_rows or SAMPLE_ROWS, workers=workers)
 
 
 def _loaded(

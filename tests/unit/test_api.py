@@ -92,7 +92,8 @@ def test_settings_as_an_object_are_taken_as_they_are(folder: Path, monkeypatch: 
     monkeypatch.setenv("ENRICH_DIST_CHUNK_SIZE", "3")  # an object says all, also what is at its default
 
     assert enrich_dist.plan(Settings(**settings(folder).model_dump(exclude={"chunk_size"}))).chunk_size == 50_000
-    assert enrich_dist.plan(settings(folder), {"chunk_size": 7}).chunk_size == 7
+    few = enrich_dist.plan(settings(folder), {"chunk_size": 7}, sample_rows=5, workers=3)
+    assert (few.chunk_size, few.sampled_rows, few.prediction.cluster.workers) == (7, 5, 3)
 
     monkeypatch.setenv("ENRICH_DIST_INPUTS__AWARD_COLUMNS", '{"state": "Province"}')
     with pytest.raises(SettingsError, match="cannot be unset"):
