@@ -51,13 +51,14 @@ def run(
 
     from enrich_dist.errors import ProjectedToFailError, PublicationBlockedError
     from enrich_dist.observe.summary import print_summary
-    from enrich_dist.planning.compare import command_began, command_ends
     from enrich_dist.store.rundir import RunDirectory
 
-    command_began()
     settings = loaded.settings
     directory = RunDirectory(settings.paths.work_dir)
     begin_workers(settings)
+    from enrich_dist.planning.compare import command_began, command_ends  # it imports much: workers have begun to, too
+
+    command_began()
     try:
         with TerminalListener(console, settings.farm.progress_interval_seconds) as terminal, listening(terminal):
             terminal.note("Starting Dagster and the cluster")
