@@ -6,6 +6,7 @@ unseen. ``NOT_EXERCISED`` lists those that cannot be executed here, each with it
 
 from __future__ import annotations
 
+import fcntl
 import fnmatch
 import json
 import os
@@ -168,22 +169,31 @@ class Build:
             mounts.append(Mount(shared, kind["target"]))
         image = self.image
         self._made_of.update(f"RUN {text} {sorted(image.environment.items())}".encode())
+        if not mounts:
+            self._execute(text, mounts)
+            return "executed"
         layer = self.cache / "layers" / str(self._made_of.hexdigest())
-        if mounts and layer.exists():  # what downloads is kept, as an engine keeps a layer
-            shutil.rmtree(image.root.path)
-            _checked("cp", "--archive", str(layer), str(image.root.path))
-            return "executed before, with the same files"
+        layer.parent.mkdir(parents=True, exist_ok=True)
+        with layer.with_suffix(".lock").open("w") as lock:
+            # Two rehearsals at once: the second waits, and takes what the first has made.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if layer.exists():  # what downloads is kept, as an engine keeps a layer
+                shutil.rmtree(image.root.path)
+                _checked("cp", "--archive", str(layer), str(image.root.path))
+                return "executed before, with the same files"
+            self._execute(text, mounts)
+            _checked("cp", "--archive", str(image.root.path), f"{layer}.{os.getpid()}")
+            Path(f"{layer}.{os.getpid()}").rename(layer)
+        return "executed"
+
+    def _execute(self, text: str, mounts: list[Mount]) -> None:
+        image = self.image
         done = image.root.run(
             ["/bin/sh", "-c", text], user=image.user, environment=image.environment, directory=image.directory,
             mounts=mounts, building=True,
         )  # fmt: skip
         if done.returncode != 0:
             raise RehearsalError(f"ended with {done.returncode}:\n{done.stdout[-4000:]}")
-        if mounts:
-            layer.parent.mkdir(parents=True, exist_ok=True)
-            _checked("cp", "--archive", str(image.root.path), f"{layer}.{os.getpid()}")
-            Path(f"{layer}.{os.getpid()}").rename(layer)
-        return "executed"
 
     def _note(self, target: str, source: Path) -> None:
         for file in sorted(source.rglob("*")) if source.is_dir() else [source]:
