@@ -30,7 +30,7 @@ from enrich_dist.errors import EnvironmentFailureError, FarmError, IndexMismatch
 from enrich_dist.farm.attempts import AttemptLedger, FailedAttempt, FailureKind, Marker
 from enrich_dist.farm.dismissals import Dismissals
 from enrich_dist.farm.failures import classify
-from enrich_dist.farm.flight import Flight
+from enrich_dist.farm.flight import Flight, fetch_records
 from enrich_dist.farm.policy import RESUME, ChunkStory, Decision, FarmPolicy, decide
 from enrich_dist.farm.stuck import StuckWorkers
 from enrich_dist.farm.watch import WorkerWatch
@@ -41,6 +41,8 @@ from enrich_dist.store.checkpoints import CheckpointRecord
 _IN_FLIGHT_PER_THREAD = 2
 _POLL_SECONDS = 1.0
 _IDLE_SECONDS = 0.1
+# Records of finished chunks are fetched together, this long after the last ones.
+_FETCH_SECONDS = 0.25
 # Fewer finished chunks do not tell how long a chunk usually takes.
 _USUAL_CHUNKS = 3
 
@@ -70,6 +72,8 @@ class Farm:
         self._watch = WorkerWatch(client)
         self._dismissals = Dismissals(client)
         self._in_flight: dict[Future[Any], Flight] = {}
+        self._landed: dict[Future[Any], Flight] = {}  # done, their records not fetched yet
+        self._fetched = float("-inf")
         self._stuck = StuckWorkers(
             client, policy, ledger, self._watch, self._dismissals, self._in_flight, self._abandon
         )
@@ -93,7 +97,7 @@ class Farm:
         self._ledger.clear()
         told: list[tuple[ChunkTask, CheckpointRecord]] = []
         try:
-            while self._in_flight or (self._pending and self._given_up is None):
+            while self._in_flight or self._landed or (self._pending and self._given_up is None):
                 self._hold_on_to_scheduler()
                 self._look_at_workers()
                 self._fill()
@@ -189,43 +193,61 @@ class Farm:
 
         future.add_done_callback(done)
 
-    def _finished(self) -> Iterator[Future[Any]]:
+    def _ended(self) -> Iterator[Future[Any]]:
         """Futures that are done since the last call; waits a moment for the first."""
         with suppress(Empty):
-            yield self._done.get(timeout=_POLL_SECONDS if self._in_flight else _IDLE_SECONDS)
+            yield self._done.get(timeout=self._patience_seconds())
             # No more than are there now: workers must not wait while the driver counts.
             for _ in range(self._done.qsize()):
                 yield self._done.get_nowait()
 
+    def _patience_seconds(self) -> float:
+        if not self._in_flight:
+            return _IDLE_SECONDS
+        if not self._landed:
+            return _POLL_SECONDS
+        return max(0.0, self._fetched + _FETCH_SECONDS - time.monotonic())
+
     def _settled(self) -> Iterator[tuple[ChunkTask, CheckpointRecord]]:
-        """What finished since the last call and has a checkpoint."""
-        for future in self._finished():
+        """What finished since the last call and has a checkpoint; a record may come a moment after its chunk is done,
+        with others."""
+        for future in self._ended():
             flight = self._in_flight.pop(future, None)
             if flight is None:  # let go of: another attempt at the same chunk finished first, or it hung
                 continue
-            task = flight.task
-            record, error = flight.result(future)
-            if record is not None:
-                # Not left to the garbage collector: what is wanted and lost with its worker is computed again.
-                future.release()
-                self._end_others(task)
-                flight.tell_times("finished", record.worker, record)
-                self._outcome.records[task.checkpoint_key] = record
-                self._chunk_seconds.append(record.seconds)
-                if record.quarantined:
-                    emit(Notice(_set_aside(task, record), warning=True))
-                yield task, record
+            if future.status == "finished":
+                self._end_others(flight.task)
+                self._landed[future] = flight
+            else:  # cancelled: lost with the scheduler
+                self._fail(flight, None if future.cancelled() else future.exception())
+        if not self._landed or (self._in_flight and time.monotonic() < self._fetched + _FETCH_SECONDS):
+            return
+        landed, self._landed = self._landed, {}
+        for flight, record, error in fetch_records(self._client, landed):
+            if record is None:
+                self._fail(flight, error)
                 continue
-            if isinstance(error, IndexMismatchError):
-                self._refuse_worker(error)
-            marker = self._ledger.marker(task.checkpoint_key, task.attempt)
-            kind = (
-                FailureKind.SCHEDULER
-                if error is None
-                else classify(error, begun=marker is not None, short_of_memory=self._short_of_memory(error, marker))
-            )
-            self._tell_failed(flight, kind, marker)
-            self._act(task, kind, error, marker, self._why(kind, error, marker))
+            flight.tell_times("finished", record.worker, record)
+            self._outcome.records[flight.task.checkpoint_key] = record
+            self._chunk_seconds.append(record.seconds)
+            if record.quarantined:
+                emit(Notice(_set_aside(flight.task, record), warning=True))
+            yield flight.task, record
+        self._fetched = time.monotonic()
+
+    def _fail(self, flight: Flight, error: BaseException | None) -> None:
+        """See to an attempt that has failed; without an error it was lost with the scheduler."""
+        task = flight.task
+        if isinstance(error, IndexMismatchError):
+            self._refuse_worker(error)
+        marker = self._ledger.marker(task.checkpoint_key, task.attempt)
+        kind = (
+            FailureKind.SCHEDULER
+            if error is None
+            else classify(error, begun=marker is not None, short_of_memory=self._short_of_memory(error, marker))
+        )
+        self._tell_failed(flight, kind, marker)
+        self._act(task, kind, error, marker, self._why(kind, error, marker))
 
     def _tell_failed(self, flight: Flight, kind: FailureKind, marker: Marker | None) -> None:
         seen = self._watch.last_seen(marker.worker) if marker else None

@@ -1,8 +1,8 @@
 """Says early that a run will end with too low a match rate: once its projected rate's upper bound lies below the
 threshold, and not at the end.
 
-Covers when to look and what is said. A look takes part of a second, so the later ones wait until the farm has worked
-long enough for it not to be felt. Does not cover the projection itself (``result.projection``).
+Covers when to look and what is said. A look reads every finished chunk while workers wait for the driver, so that
+later ones are only taken where they are not felt. Does not cover the projection itself (``result.projection``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 # Shares of the recipients after which to look. Few: each is a further chance to be wrong.
 _LOOKS = (0.1, 0.2, 0.4)
-# A look after the first may take this share of the time since the last: workers wait for the driver meanwhile.
+# A look after the first may take this share of the time that the farm has worked.
 _COST_SHARE = 0.01
 
 
@@ -42,7 +42,8 @@ class EarlyWarning:
         self._fail_fast = fail_fast
         self._looks = list(_LOOKS)
         self._warned = False
-        self._not_before = float("-inf")
+        self._began_seconds = time.monotonic()
+        self._chunk_seconds = 0.0  # that the latest look took for each chunk
         self.projection: Projection | None = None
 
     def look(self, keys: Sequence[str], share_done: float) -> None:
@@ -52,7 +53,8 @@ class EarlyWarning:
         """
         started = time.monotonic()
         due = self._looks and share_done >= self._looks[0] and LEAST_CHUNKS <= len(keys) < self._chunks_total
-        if not due or started < self._not_before:
+        worked_seconds = started - self._began_seconds
+        if not due or self._chunk_seconds * len(keys) > _COST_SHARE * worked_seconds:
             return
         self._looks = [share for share in self._looks if share > share_done]
         try:
@@ -62,8 +64,7 @@ class EarlyWarning:
             emit(Notice(f"The match rate cannot be projected: {error}", warning=True))
             self._looks.clear()
             return
-        ended = time.monotonic()
-        self._not_before = ended + (ended - started) / _COST_SHARE
+        self._chunk_seconds = (time.monotonic() - started) / len(keys)
         if self.projection.high < self.threshold and not self._warned:
             self._warned = True
             self._warn(self.projection, share_done)

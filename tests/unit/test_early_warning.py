@@ -98,23 +98,32 @@ def test_a_projection_that_fails_is_told_and_the_run_goes_on() -> None:
     assert len(project.asked) == 1
 
 
-def test_looks_that_take_long_are_not_repeated_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("look_seconds_per_chunk", "at_work_seconds", "asked"),
+    [
+        (0.002, 4.0, [0.1, 0.2, 0.4]),
+        (0.03, 4.0, [0.1, 0.2, 0.4]),  # 1.2 of 160 seconds
+        (0.05, 4.0, [0.1]),  # 2 of 160 seconds would be more than a hundredth, whenever
+        (0.05, 6.0, [0.1, 0.2, 0.4]),
+    ],
+)
+def test_looks_that_would_be_felt_are_not_taken(
+    monkeypatch: pytest.MonkeyPatch, look_seconds_per_chunk: float, at_work_seconds: float, asked: list[float]
+) -> None:
+    """A look takes longer the more chunks there are: what the next one will take counts, not what the last one did."""
     now = 0.0
     monkeypatch.setattr("enrich_dist.observe.early_warning.time.monotonic", lambda: now)
-    asked = []
+    found = []
 
     def slow(keys: Sequence[str], share_done: float) -> Projection:
         nonlocal now
-        asked.append(share_done)
-        now += 1.0
+        found.append(share_done)
+        now += look_seconds_per_chunk * len(keys)
         return OPEN
 
     early = EarlyWarning(slow, threshold=0.7, chunks_total=CHUNKS, fail_fast=False)
     for done in range(1, CHUNKS):
-        now += 4.0
+        now += at_work_seconds
         early.look([str(number) for number in range(done)], done / CHUNKS)
 
-    assert asked == [
-        0.1,
-        30 / CHUNKS,
-    ]  # a hundredth of the time: a hundred seconds later
+    assert found == asked
