@@ -99,6 +99,11 @@ class AttemptLedger:
         document = _read(self._marker_path(key, attempt))
         return None if document is None else Marker(**document)
 
+    def begun(self) -> set[tuple[str, int]]:
+        """Key and attempt of each marker that is there: one look at the directory, for whoever waits for many."""
+        parts = (path.name.split(".") for path in self.directory.glob("*.running.json"))
+        return {(key, int(attempt)) for key, attempt, *_ in parts}
+
     def markers(self) -> list[Marker]:
         """All markers that are there, also those of workers that were lost."""
         found = [_read(path) for path in self.directory.glob("*.running.json")]

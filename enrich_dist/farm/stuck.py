@@ -58,12 +58,11 @@ class StuckWorkers:
         if now - self._looked < _LOOK_SECONDS:
             return
         self._looked = now
+        begun = self._ledger.begun()
         for flight in self._in_flight.values():
-            # By this clock: those of the workers may differ.
-            if flight.begun is None and (
-                marker := self._ledger.marker(flight.task.checkpoint_key, flight.task.attempt)
-            ):
-                flight.begun, flight.worker = now, marker.worker
+            attempt = flight.task.checkpoint_key, flight.task.attempt
+            if flight.begun is None and attempt in begun and (marker := self._ledger.marker(*attempt)):
+                flight.begun, flight.worker = now, marker.worker  # by this clock: those of the workers may differ
         self._restart_overdue(now)
         self._restart_silent()
         self._restart_paused(chunks_finished)

@@ -1,6 +1,6 @@
-"""How long a run is going to take, as far as the runs before tell.
+"""How long a run is going to take: by comparable runs, which are better than any model, else by the plan's prediction.
 
-One function, so that a better prediction can take its place.
+Does not judge (``checks.resources``).
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ _FACTOR: Final = 2.0  # by which the recipients of a comparable run may be more 
 
 @dataclass(frozen=True)
 class ProjectedTime:
-    """Wall seconds of all steps; ``basis`` says in words what they rest on."""
+    """Wall seconds of all steps; ``basis`` says in words what they rest on, ``runs``: on how many comparable runs."""
 
     seconds: float
     runs: int
     basis: str
 
 
-def projected_time(situation: Situation) -> ProjectedTime | None:
+def projected_time(situation: Situation) -> ProjectedTime:
     """The median of the latest runs that computed everything on an equal machine with the same settings, scaled to
-    the recipients of now; None where there is none. Raises what ``make_plan`` raises."""
-    rows = situation.planned().plan.source_rows
+    the recipients of now; where there is none, the sum of the stages as the plan predicts them. Raises what
+    ``make_plan`` raises."""
+    plan = situation.planned().plan
+    rows = plan.source_rows
     machine, settings = this_machine().digest, settings_that_matter(situation.settings)
     alike = (
         record
@@ -46,5 +48,6 @@ def projected_time(situation: Situation) -> ProjectedTime | None:
     )
     seconds = [total_seconds(record) * rows / record.dataset.recipients for record in islice(alike, _RUNS)]
     if not seconds:
-        return None
+        predicted = sum(stage.seconds for stage in plan.prediction.stages())
+        return ProjectedTime(predicted, 0, "the plan's prediction, as no comparable run was recorded")
     return ProjectedTime(statistics.median(seconds), len(seconds), f"the median of {len(seconds)} comparable runs")

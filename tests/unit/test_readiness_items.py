@@ -284,7 +284,7 @@ def recorded(run: Settings, name: str, **change: Any) -> RunRecord:
 
 @pytest.mark.long
 @pytest.mark.setting("readiness.max_hours")
-def test_time_is_projected_from_comparable_runs(tmp_path: Path) -> None:
+def test_time_is_projected_from_comparable_runs_else_by_the_plan(tmp_path: Path) -> None:
     paths = {"work_dir": tmp_path / "work", "benchmarks": tmp_path / "archive"}
     run = settings(tmp_path, paths=paths, readiness={"max_hours": 1.1})
     strangers = {
@@ -295,7 +295,12 @@ def test_time_is_projected_from_comparable_runs(tmp_path: Path) -> None:
     }
     for name, change in strangers.items():
         write_record(tmp_path / "archive", recorded(run, name, **change))
-    assert found("time_fits", run).status is Status.UNKNOWN
+    predicted = found("time_fits", run)
+    assert (predicted.status, predicted.facts["comparable_runs"]) == (Status.PASSED, 0)
+    assert 0 < float(str(predicted.facts["projected_hours"])) < 1
+    assert "by the plan's prediction, as no comparable run was recorded" in predicted.summary
+    hurried = run.model_copy(update={"readiness": run.readiness.model_copy(update={"max_hours": 0.0001})})
+    assert found("time_fits", hurried).status is Status.FAILED
 
     write_record(tmp_path / "archive", recorded(run, "alike0000001"))
     fits = found("time_fits", run)

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from enrich_dist.readiness.findings import Fact, Finding, failed, passed, unknown, warning
+from enrich_dist.readiness.findings import Fact, Finding, failed, passed, warning
 from enrich_dist.readiness.gate import readiness_folder
 from enrich_dist.readiness.situation import Situation
 
@@ -78,12 +78,6 @@ def time_fits(situation: Situation) -> Finding:
             "Not judged: readiness.max_hours is not set.", remedy="Set readiness.max_hours to what a run may take."
         )
     expected = projected_time(situation)
-    if expected is None:
-        return unknown(
-            "No comparable run was recorded: of this machine, with these settings, on about as many recipients.",
-            remedy="Run `enrich-dist run --set environment=development` with the same settings once.",
-            facts={"max_hours": limit},
-        )
     hours = expected.seconds / 3600
     facts: dict[str, Fact] = {"projected_hours": round(hours, 4), "max_hours": limit, "comparable_runs": expected.runs}
     told = f"About {hours:,.2f} hours by {expected.basis}; readiness.max_hours is {limit:g}"
