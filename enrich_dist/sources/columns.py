@@ -222,21 +222,37 @@ def _require(
     layout: Layout,
     path: object,
 ) -> None:
-    for group in layout.required:
-        if any(column in found for column in group) or all(column in column_map for column in group):
-            continue
-        missing = next(column for column in group if column not in column_map)
-        columns = " or ".join(map(layout.name, group))
-        remedy = f"Set {layout.setting_of(missing)} to the name of the column"
-        remedy += "." if missing in layout.indispensable else ", or to null if the file has none."
-        if len(group) > 1:
-            remedy = f"Set {layout.setting_of(missing)} to the name of the column, or all of {columns} to null."
-        raise SourceError(
-            f"no column for {columns} among the headers {_shown(headers)}.",
-            path=path,
-            column=layout.name(missing),
-            remedy=remedy,
-        )
+    missing = [
+        group
+        for group in layout.required
+        if not any(column in found for column in group) and not all(column in column_map for column in group)
+    ]
+    if not missing:
+        return
+    # All at once: nobody likes to be told of the second only after the first is set right.
+    to_set = [next(column for column in group if column not in column_map) for group in missing]
+    wanted = ", for ".join(" or ".join(map(layout.name, group)) for group in missing)
+    raise SourceError(
+        f"no column for {wanted} among the headers {_shown(headers)}.",
+        path=path,
+        column=", ".join(map(layout.name, to_set)),
+        remedy=_how_to_name(to_set[0], missing[0], layout) if len(missing) == 1 else _how_to_name_all(to_set, layout),
+    )
+
+
+def _how_to_name(column: str, group: Sequence[str], layout: Layout) -> str:
+    how = f"Set {layout.setting_of(column)} to the name of the column"
+    if len(group) > 1:
+        return f"{how}, or all of {' or '.join(map(layout.name, group))} to null."
+    return f"{how}." if column in layout.indispensable else f"{how}, or to null if the file has none."
+
+
+def _how_to_name_all(columns: Sequence[str], layout: Layout) -> str:
+    how = f"Set {', '.join(map(layout.setting_of, columns))}, each to the name of its column"
+    needed = [layout.name(column) for column in columns if column in layout.indispensable]
+    if len(needed) == len(columns):
+        return f"{how}."
+    return f"{how}, or to null if the file has none{f' (there must be {needed[0]})' if needed else ''}."
 
 
 def _unknown_column(canonical: str, layout: Layout, path: object) -> SourceError:

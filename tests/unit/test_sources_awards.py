@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -113,6 +114,20 @@ def test_missing_required_column(tmp_path, check, missing):
         SourceError, match=rf"awards\.csv.*{canonical}.*'Something'.*inputs\.award_columns\.{canonical}"
     ):
         check(write(tmp_path, header, GOOD), {})
+
+
+def test_all_missing_columns_are_told_at_once(tmp_path):
+    path = write(tmp_path, "Who,Where", "A,T")
+
+    with pytest.raises(SourceError) as told:
+        check_awards(path, {"phase": None, "city": "Where"})
+
+    assert "no column for company, for agency, for award_year, for uei or duns, for state, for zip among" in str(
+        told.value
+    )
+    named = {f"inputs.award_columns.{name}" for name in ("company", "agency", "award_year", "uei", "state", "zip")}
+    assert named == set(re.findall(r"inputs\.award_columns\.\w+", str(told.value)))
+    assert str(told.value).endswith("or to null if the file has none (there must be company).")
 
 
 def test_one_identifier_column_is_enough_and_none_is_not(tmp_path):
