@@ -62,6 +62,7 @@ GROWTH: Final = (
 def render() -> str:
     """The document."""
     validated, simulated = read_json(REPORTS / "validate.json"), read_json(REPORTS / "simulation.json")
+    largest = simulated["cases"][-1]
     k, seen = constants(), errors(validated["runs"])
     return _filled(f"""# Scaling
 
@@ -97,8 +98,8 @@ A worker's peak: {k["peak_process"].value:.2f} of what the budget holds for the 
 
 ## Its constants
 
-{document()["measured"]["runs"]} runs of 60,000 to 500,000 recipients on a busy machine, and those of the \
-[idle one](performance/enrichment-benchmarks.md) with up to 3,300,000,
+{document()["measured"]["runs"]} runs of 60,000 to 500,000 recipients, and the
+[benchmark's](performance/enrichment-benchmarks.md) with up to 3,300,000, all when nothing else was at work,
 fitted by `python -m scripts.measure_plan calibrate`, then `fit`, {document()["measured"]["timestamp"][:10]}. A
 yardstick
 is {1e3 * IDLE_YARDSTICK_SECONDS:.0f} ms on that machine when idle.
@@ -109,21 +110,17 @@ is {1e3 * IDLE_YARDSTICK_SECONDS:.0f} ms on that machine when idle.
 
 Other sizes than those of the fit; each a plan, then a run of the installed command, \
 {validated["timestamp"][:10]} ([figures](../reports/planning/validate.json)).
-Neighbours kept the machine's two cores at a load of {seen["load"][0]:.0f} to {seen["load"][1]:.0f}, and the
-yardstick \
-changed by a factor of {seen["speed_changes"][0]} within a case (median; at most {seen["speed_changes"][1]}).
-So the wall is told twice: as predicted, and with the speed that the machine had around the run instead of when the
-plan was
-made. Medians of each case:
+Nothing else was at work: a load of {seen["load"][0]:.1f} to {seen["load"][1]:.1f} when a run ended. The yardstick \
+changed by a factor of {seen["speed_changes"][0]} within a case nevertheless (median; at most \
+{seen["speed_changes"][1]}), so the wall is told twice: as predicted, and with the speed that the machine had around
+the run instead of when the plan was made. Medians of each case:
 
 {_errors_table(seen["cases"])}
 
 Of {seen["runs"]} runs the wall lay within 25 % in {seen["wall_within_25"]} as predicted, and in \
 {seen["wall_at_speed_within_25"]} at the speed of the run; the memory of a worker within 15 % in
-{seen["memory_within_15"]}. At such a load a run of
-several processes suffers more than the yardstick, which is one: long farms of two workers beside
-the driver were told too
-short. On an idle machine it is not measured yet: `python -m scripts.measure_plan validate`.
+{seen["memory_within_15"]}. The same plans made and run at a load of 15 to 40 told the wall of long farms too
+short, by up to half: a run of several processes suffers more from neighbours than the yardstick, which is one.
 
 ## Where one of something becomes the limit
 
@@ -170,15 +167,11 @@ cores with others; so CPU per chunk is what holds for cores of their own, and th
 simulation, all on
 {IDLE.cores} cores. What was seen:
 
-- The driver takes finished records one after the other, each with a round trip to scheduler and worker
-  (`farm/driver.py`, `_result`: `future.result`), for which it waits up to 5 seconds: in a profile beside 100 workers
-  that
-  answered late, 93 of the driver's 116 seconds. One worker that answers late holds up all others. Proposed: one
-  `gather` of all that finished in a round.
-{_stopped(simulated.get("stopped", []))}
-- Every second the driver looks for the marker file of each chunk in flight that has not begun
-  (`_restart_stuck`): with 1,000 workers 1,000 of 2,000 each time, on a network file system a round trip each.
-- For each chunk that finishes, `_end_others` goes through all in flight: work grows with chunks times workers.
+- One driver and one scheduler serve {largest["workers"]:,} workers whose chunks take {largest["chunk_seconds"]:g} \
+seconds: they need {largest["driver_cpu_share"]:.0%} and {largest["scheduler_cpu_share"]:.0%} of a core for it.
+- Records of finished chunks are fetched together, four times a second. One request for each, as it was before, kept
+  the driver busy for 93 of 116 seconds beside 100 workers that answered late, and 1,000 could not be served at all.
+- Which chunks have begun is one listing of the ledger's directory every second, not a look for each that waits.
 - Memory of the driver grows by some {_growth_kb(simulated["cases"]):,.0f} kB per chunk with its records.
 
 ## What this does not show
@@ -210,7 +203,7 @@ def _limits_table(runs: Sequence[dict[str, Any]]) -> str:
         ),
         (
             "disk",
-            f"{written / 1e6:,.0f} MB per second written and synced, as measured while others used it",
+            f"{written / 1e6:,.0f} MB per second written and synced",
             f"{written / PER_ROW.chunk_row_bytes:,.0f} rows per second of chunk files",
         ),
         (
@@ -343,17 +336,6 @@ def _simulation_table(cases: Sequence[dict[str, Any]]) -> str:
     head = ("workers", "chunks", "chunk s", "ideal s", "model s", "wall s", "chunks/s", "idle", "scheduler busy",
             "driver ms/chunk", "scheduler ms/chunk", "driver MB", "load")  # fmt: skip
     return _table(head, rows)
-
-
-def _stopped(cases: Sequence[dict[str, Any]]) -> str:
-    return "\n".join(
-        f"- So {case['workers']:,} workers in four processes, at a load of {case['load']} here, were stopped: "
-        f"after {case['after_seconds']:.0f} seconds {case['checkpoints']:,} chunks of {case['chunk_seconds']:g} s "
-        f"each had their checkpoint, and the driver had taken {case['records_received']} records, of chunks that had "
-        f"ended by second {case['last_finished_seconds']:.0f}. Whether one driver serves 1,000 workers on machines of "
-        "their own is not shown."
-        for case in cases
-    )
 
 
 def _growth_kb(cases: Sequence[dict[str, Any]]) -> float:

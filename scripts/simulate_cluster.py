@@ -327,8 +327,6 @@ def _keep(told: list[dict[str, Any]]) -> None:
             "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": {"processor": this_machine().cpu_model, "cores": this_machine().cores},
             "cases": told,
-            # Farms that were stopped as they came to nothing, noted by hand from their chunk log.
-            "stopped": read_json(REPORT).get("stopped", []) if REPORT.exists() else [],
         },
     )
 

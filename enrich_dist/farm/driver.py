@@ -273,6 +273,8 @@ class Farm:
 
     def _end_others(self, task: ChunkTask) -> None:
         """Let go of other attempts at a finished chunk; what they still write is the same."""
+        if not self._outcome.doubled:
+            return
         for other in [other for other, flight in self._in_flight.items() if flight.task.chunk_id == task.chunk_id]:
             del self._in_flight[other]
             other.cancel()

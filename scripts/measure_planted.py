@@ -1,0 +1,111 @@
+"""Real runs of the same code, and of code with a planted slowdown and growth of memory: which of them are flagged?
+
+    python -m scripts.measure_planted        -> reports/benchmarks/TIMESTAMP-planted.json
+
+After a baseline of seven runs of the bundled sample, in turn: a run of the same code, and one whose matcher burns 15 %
+of the command's CPU seconds besides and holds 25 % of its worker's peak more (``tests.planted``). Every seven in a row
+of either kind are then held against the baseline, as ``enrich-dist bench compare`` does; so a run takes part in several
+of these sessions. Files hold no path and no host name. Does not judge.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from enrich_dist.history.compare import Verdict, compare
+from enrich_dist.history.machine import this_machine
+from enrich_dist.history.metrics import worker_peak_bytes
+from enrich_dist.history.records import RunRecord
+from enrich_dist.history.session import DEFAULT_REPEATS, command_of, run_session
+from enrich_dist.store.files import write_json
+
+ROOT = Path(__file__).resolve().parents[1]
+MORE_CPU, MORE_MEMORY = 0.15, 0.25
+RUNS = 20
+
+
+def one_run(folder: Path, burn_seconds: float, hold_bytes: int) -> RunRecord:
+    """The command on the bundled sample, with so much more in each call of the matcher."""
+    planted = [sys.executable, "-m", "tests.planted", str(burn_seconds), str(hold_bytes)]
+    [record] = run_session(
+        config=ROOT / "config" / "sample.yaml",
+        overrides=[],
+        scratch=folder / "scratch",
+        archive=folder / "archive",
+        repeats=1,
+        command=command_of(planted),
+    )
+    return record
+
+
+def sessions(baseline: Sequence[RunRecord], runs: Sequence[RunRecord]) -> dict[str, Any]:
+    """What is said of every ``DEFAULT_REPEATS`` runs in a row: how often which figure was a regression."""
+    found = [compare(baseline, runs[at : at + DEFAULT_REPEATS]) for at in range(len(runs) - DEFAULT_REPEATS + 1)]
+    flagged = Counter(item.metric.name for one in found for item in one.metrics if item.verdict is Verdict.REGRESSION)
+    percents: dict[str, list[float]] = {item.metric.name: [] for one in found for item in one.metrics}
+    visible: dict[str, list[float]] = {name: [] for name in percents}
+    for one in found:
+        for item in one.metrics:
+            percents[item.metric.name].append(item.percent)
+            visible[item.metric.name].append(100 * item.shift.smallest_visible)
+    return {
+        "runs": len(runs),
+        "sessions": len(found),
+        "flagged": sum(one.verdict is Verdict.REGRESSION for one in found),
+        "flagged_by_figure": dict(sorted(flagged.items())),
+        "percent_median": {name: round(statistics.median(of), 1) for name, of in sorted(percents.items())},
+        "smallest_visible_percent_median": {
+            name: round(statistics.median(of), 1) for name, of in sorted(visible.items())
+        },
+    }
+
+
+def main() -> None:
+    """Measure, and keep the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=RUNS, help="of each kind")
+    options = parser.parse_args()
+    os.environ["PYTHONPATH"] = str(ROOT)
+    os.chdir(ROOT)
+    with tempfile.TemporaryDirectory(prefix="planted-") as name:
+        folder = Path(name)
+        baseline = [one_run(folder, 0.0, 0) for _ in range(DEFAULT_REPEATS)]
+        cpu_seconds = statistics.median(record.cpu_seconds or 0.0 for record in baseline)
+        peak_bytes = statistics.median(worker_peak_bytes(record) or 0.0 for record in baseline)
+        burn_seconds = MORE_CPU * cpu_seconds / baseline[0].chunks
+        same, planted = [], []
+        for number in range(options.runs):
+            same.append(one_run(folder, 0.0, 0))
+            planted.append(one_run(folder, burn_seconds, round(MORE_MEMORY * peak_bytes)))
+            print(f"{number + 1} of {options.runs}", flush=True)
+    now, machine = datetime.now(UTC), this_machine()
+    figures = {
+        "about": (__doc__ or "").split("\n\n")[2],
+        "timestamp": now.isoformat(timespec="seconds"),
+        "machine": {"processor": machine.cpu_model, "cores": machine.cores},
+        "load": round(os.getloadavg()[2], 1),
+        "baseline": {
+            "runs": len(baseline),
+            "wall_seconds": statistics.median(record.wall_seconds or 0.0 for record in baseline),
+            "cpu_seconds": cpu_seconds,
+            "worker_peak_memory_bytes": peak_bytes,
+        },
+        "same": sessions(baseline, same),
+        "planted": sessions(baseline, planted),
+    }
+    path = ROOT / "reports" / "benchmarks" / f"{now:%Y%m%dT%H%M%SZ}-planted.json"
+    write_json(path, figures)
+    print(f"Written to {path}")
+
+
+if __name__ == "__main__":
+    main()
