@@ -163,7 +163,7 @@ def test_rows_are_counted(database: PostgresServer) -> None:
     ("change", "table", "message"),
     [
         ({}, "nowhere", r"no such table.*--member"),
-        ({}, "rpt.big_one", r"no column for name among the headers 'filler'"),
+        ({}, "rpt.big_one", r"no column for name, for .* among the headers 'filler'"),
         ({"/sources": "/nowhere"}, None, r'database "nowhere" does not exist\. Check host, port and database'),
         ({PASSWORD: "wrong"}, None, r"password authentication failed.*PGPASSWORD, ~/\.pgpass"),
         ({"127.0.0.1": "127.0.0.1:1"}, None, r"Connection refused.*the server is up"),
