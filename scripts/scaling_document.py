@@ -94,8 +94,8 @@ stage: the geometric mean of the model, once, and of the newest five.
 
 Disk: chunks and checkpoints by the bytes per row and per file of the sample, the result twice, as it is published.
 A worker's peak: {k["peak_process"].value:.2f} of what the budget holds for the worker itself, and \
-{k["peak_rest"].value:.2f} of the rest, but never more than the budget plans with ([memory](memory.md)): that is made to be safe, a prediction to
-be right.
+{k["peak_rest"].value:.2f} of the rest, but never more than the budget plans with
+([memory](memory.md)): that is made to be safe, a prediction to be right.
 
 ## Its constants
 
