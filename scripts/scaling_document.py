@@ -94,13 +94,13 @@ stage: the geometric mean of the model, once, and of the newest five.
 
 Disk: chunks and checkpoints by the bytes per row and per file of the sample, the result twice, as it is published.
 A worker's peak: {k["peak_process"].value:.2f} of what the budget holds for the worker itself, and \
-{k["peak_rest"].value:.2f} of the rest, but never more than the budget plans with
-([memory](memory.md)): that is made to be safe, a prediction to be right.
+{k["peak_rest"].value:.2f} of the rest ([memory](memory.md)): the budget plans to be safe, a prediction to be right.
 
 ## Its constants
 
-{document()["measured"]["runs"]} runs of 60,000 to 500,000 recipients, and the
-[benchmark's](performance/enrichment-benchmarks.md) with up to 3,300,000, all when nothing else was at work,
+{document()["measured"]["runs"]} runs of 60,000 to 800,000 recipients, and the
+[benchmark's](performance/enrichment-benchmarks.md) with up to 3,300,000, all when little else was at work; memory also
+from the cases of [its measurement](memory.md);
 fitted by `python -m scripts.measure_plan calibrate`, then `fit`, {document()["measured"]["timestamp"][:10]}. A
 yardstick
 is {1e3 * IDLE_YARDSTICK_SECONDS:.0f} ms on that machine when idle.
@@ -111,7 +111,7 @@ is {1e3 * IDLE_YARDSTICK_SECONDS:.0f} ms on that machine when idle.
 
 Other sizes than those of the fit; each a plan, then a run of the installed command, \
 {validated["timestamp"][:10]} ([figures](../reports/planning/validate.json)).
-Nothing else was at work: a load of {seen["load"][0]:.1f} to {seen["load"][1]:.1f} when a run ended. The yardstick \
+Little else was at work: a load of {seen["load"][0]:.1f} to {seen["load"][1]:.1f} when a run ended. The yardstick \
 changed by a factor of {seen["speed_changes"][0]} within a case nevertheless (median; at most \
 {seen["speed_changes"][1]}), so the wall is told twice: as predicted, and with the speed that the machine had around
 the run instead of when the plan was made. Medians of each case:
@@ -120,8 +120,9 @@ the run instead of when the plan was made. Medians of each case:
 
 Of {seen["runs"]} runs the wall lay within 25 % in {seen["wall_within_25"]} as predicted, and in \
 {seen["wall_at_speed_within_25"]} at the speed of the run; the memory of a worker within 15 % in
-{seen["memory_within_15"]}. The same plans made and run at a load of 15 to 40 told the wall of long farms too
-short, by up to half: a run of several processes suffers more from neighbours than the yardstick, which is one.
+{seen["memory_within_15"]}, by the constants of now. The same plans made and run at a load of 15 to 40 told
+the wall of long farms too short, by up to half: a run of several processes suffers more from neighbours than
+the yardstick, which is one.
 
 ## Where one of something becomes the limit
 

@@ -75,10 +75,9 @@ class Prediction:
 
 def expected_peak(projected_bytes: int, process_bytes: int) -> int:
     """A worker's peak as it is measured, from one that the budget projects, ``process_bytes`` of it for the worker
-    itself: projections are made to lie above what is measured, so that none is expected to exceed its own."""
+    itself: projections are made to lie above what is measured."""
     k = constants()
-    rest_bytes = projected_bytes - process_bytes
-    return min(projected_bytes, round(k["peak_process"].value * process_bytes + k["peak_rest"].value * rest_bytes))
+    return round(k["peak_process"].value * process_bytes + k["peak_rest"].value * (projected_bytes - process_bytes))
 
 
 def prediction_file(directory: RunDirectory) -> Path:
