@@ -188,7 +188,8 @@ def plan(
     """
     from enrich_dist.run_plan import SAMPLE_ROWS, make_plan
 
-    return make_plan(_loaded(config, settings)[2].settings, sample_rows or SAMPLE_ROWS, workers=workers)
+    rows = SAMPLE_ROWS if sample_rows is None else sample_rows
+    return make_plan(_loaded(config, settings)[2].settings, rows, workers=workers)
 
 
 def _loaded(

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from enrich_dist.chunks import file_bytes
 from enrich_dist.cluster.forkserver import as_started
-from enrich_dist.errors import SourceError
+from enrich_dist.errors import SettingsError, SourceError
 from enrich_dist.farm.budget import MB, Projection, fitted, project
 from enrich_dist.history.archive import archive_path, read_archive
 from enrich_dist.history.machine import this_machine, usable_cores
@@ -118,6 +118,8 @@ def make_plan(
 
     Raises ``SettingsError`` and ``SourceError`` as a run does.
     """
+    if sample_rows < 1:
+        raise SettingsError("sample_rows must be 1 or more.", remedy="A plan is made from recipients that are matched.")
     pipeline = Pipeline(settings, run_id="plan")
     scratch = pipeline.directory.scratch
     _, source = check_inputs(settings.inputs, scratch)

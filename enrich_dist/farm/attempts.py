@@ -101,8 +101,9 @@ class AttemptLedger:
 
     def begun(self) -> set[tuple[str, int]]:
         """Key and attempt of each marker that is there: one look at the directory, for whoever waits for many."""
-        parts = (path.name.split(".") for path in self.directory.glob("*.running.json"))
-        return {(key, int(attempt)) for key, attempt, *_ in parts}
+        parts = (path.name.split(".") for path in self.directory.glob("*.*.running.json"))
+        # Other files tell nothing, as in ``marker``.
+        return {(key, int(attempt)) for key, attempt, *_ in parts if attempt.isdecimal()}
 
     def markers(self) -> list[Marker]:
         """All markers that are there, also those of workers that were lost."""

@@ -218,7 +218,7 @@ class Farm:
             if future.status == "finished":
                 self._end_others(flight.task)
                 self._landed[future] = flight
-            else:  # cancelled: lost with the scheduler
+            else:
                 self._fail(flight, None if future.cancelled() else future.exception())
         if not self._landed or (self._in_flight and time.monotonic() < self._fetched + _FETCH_SECONDS):
             return
@@ -273,7 +273,7 @@ class Farm:
 
     def _end_others(self, task: ChunkTask) -> None:
         """Let go of other attempts at a finished chunk; what they still write is the same."""
-        if not self._outcome.doubled:
+        if not self._outcome.doubled:  # the usual case: nothing to look for among all that are in flight
             return
         for other in [other for other, flight in self._in_flight.items() if flight.task.chunk_id == task.chunk_id]:
             del self._in_flight[other]

@@ -100,13 +100,8 @@ def test_what_is_left_of_a_run_is_what_its_records_say(monitored: Monitored) -> 
     judged, farm = monitored.step("enriched_awards"), monitored.step("chunk_matches")
 
     def arrived() -> bool:
-        return (
-            monitored.latest("enrich_dist_verdict_passed"),
-            monitored.latest("enrich_dist_match_rate_threshold"),
-        ) == (
-            0,
-            0.9,
-        )
+        passed, threshold = map(monitored.latest, ("enrich_dist_verdict_passed", "enrich_dist_match_rate_threshold"))
+        return not passed and threshold == 0.9
 
     wait_until(arrived, "the second verdict and its threshold", _AFTERWARDS_SECONDS)
     assert monitored.latest("enrich_dist_match_rate") == judged["numbers"]["match_rate"]

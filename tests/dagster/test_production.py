@@ -173,9 +173,9 @@ def way(tmp_path_factory: pytest.TempPathFactory) -> Way:
 @pytest.mark.long
 def test_the_way_to_production(way: Way) -> None:
     assert way.first.returncode == EXIT_NOT_READY
-    assert "Not ready for production: last_verdict, baseline" in " ".join(way.first.stdout.split())
+    assert "Not ready for production: last_verdict, baseline (" in " ".join(way.first.stdout.split())
     assert way.refused.returncode == EXIT_NOT_READY
-    assert "critical items do not hold: last_verdict, baseline" in way.refused.stderr
+    assert "critical items do not hold: last_verdict, baseline." in way.refused.stderr
 
     assert way.second.returncode == 0, way.second.stdout
     assert "Ready for production: all critical items hold" in " ".join(way.second.stdout.split())

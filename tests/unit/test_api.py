@@ -94,6 +94,8 @@ def test_settings_as_an_object_are_taken_as_they_are(folder: Path, monkeypatch: 
     assert enrich_dist.plan(Settings(**settings(folder).model_dump(exclude={"chunk_size"}))).chunk_size == 50_000
     few = enrich_dist.plan(settings(folder), {"chunk_size": 7}, sample_rows=5, workers=3)
     assert (few.chunk_size, few.sampled_rows, few.prediction.cluster.workers) == (7, 5, 3)
+    with pytest.raises(SettingsError, match="sample_rows must be 1 or more"):
+        enrich_dist.plan(settings(folder), sample_rows=0)
 
     monkeypatch.setenv("ENRICH_DIST_INPUTS__AWARD_COLUMNS", '{"state": "Province"}')
     with pytest.raises(SettingsError, match="cannot be unset"):

@@ -1,0 +1,20 @@
+"""The ledger's files as the driver sees them while attempts are under way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from enrich_dist.farm.attempts import AttemptLedger
+
+
+def test_attempts_that_have_begun_are_seen_until_they_end_and_other_files_tell_nothing(tmp_path: Path) -> None:
+    ledger = AttemptLedger(tmp_path / "attempts")
+    assert ledger.begun() == set()
+    with ledger.attempt("abc", 1, "tcp://one"), ledger.attempt("def", 12, "tcp://two"):
+        for foreign in ("notes.running.json", "abc.later.running.json", ".running.json"):
+            (ledger.directory / foreign).write_text("", "utf-8")
+
+        assert ledger.begun() == {("abc", 1), ("def", 12)}
+        assert {(marker.checkpoint_key, marker.attempt) for marker in ledger.markers()} == ledger.begun()
+
+    assert ledger.begun() == set()
