@@ -13,7 +13,7 @@ from enrich_dist.store.files import document_digest
 
 # Raised whenever the same input would give other candidates or other comparison vectors: a change of rules, of a
 # constant or of a file in data/.
-ENGINE_VERSION = "3"
+ENGINE_VERSION = "4"
 
 
 @dataclass(frozen=True)

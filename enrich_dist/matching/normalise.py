@@ -1,9 +1,9 @@
 """Text as it is compared: names, streets and cities in A-Z, 0-9 and single spaces.
 
-Covers HTML entities, accents, punctuation, legal forms, a leading THE, spelled-out initials, abbreviations, names
-behind DBA. Names go through a compiled kernel, the rarer streets and cities through ``pyarrow.compute``; the word lists
-are files in ``data/``. Does not cover scripts other than Latin (such letters are dropped, so that a name of nothing
-else becomes null), nor names cut short by a source (``blocking``).
+Covers HTML entities, accents, punctuation, legal forms, a leading THE, spelled-out initials, initials in brackets,
+abbreviations, names behind DBA. Names go through a compiled kernel, the rarer streets and cities through
+``pyarrow.compute``; the word lists are files in ``data/``. Does not cover scripts other than Latin (such letters are
+dropped, so that a name of nothing else becomes null), nor names cut short by a source (``blocking``).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist.matching import words
+from enrich_dist.matching.kernels.brackets import without_initials
 from enrich_dist.matching.kernels.names import byte_classes, normalise, working_bytes
 from enrich_dist.matching.text_arrays import Bytes, text_array, text_buffers, whole
 
@@ -28,7 +29,8 @@ def normalise_names(names: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Names as they are compared for equality: string array of the same length, null where nothing is left.
 
     Words of A-Z and 0-9 with single spaces, & written AND, without the legal forms at the end and a leading THE; runs
-    of single characters are one word (``K T`` becomes ``KT``); abbreviations that stand for one word are written out,
+    of single characters are one word (``K T`` becomes ``KT``); initials in brackets that repeat the name are left out
+    (``OCEAN SYSTEMS ENGINEERING CORP (OSEC)``); abbreviations that stand for one word are written out,
     roman numerals as digits. A name of nothing but legal forms keeps its text. Of several names (``ACME DBA BETA``)
     the first. Idempotent.
     """
@@ -48,6 +50,7 @@ def split_names(names: pa.Array | pa.ChunkedArray) -> pa.Table:
     text = _text(names)
     text = _where(pc.match_substring(text, ";"), text, _resolve_entities)  # every entity ends so, and few names have it
     text = _where(pc.invert(pc.string_is_ascii(text)), text, _resolve_letters)
+    text = _where(pc.match_substring(text, "("), text, _drop_initials)
     data, starts = text_buffers(text)
     markers, lists = words.name_lists()
     room = working_bytes(starts, words.longest_replacement())
@@ -116,6 +119,12 @@ def _resolve_letters(text: pa.Array) -> pa.Array:
         text = pc.replace_substring(text, sign, replacement or " ")
     text = pc.replace_substring_regex(text, "[’‘ʼ´]", "")
     return pc.replace_substring_regex(pc.utf8_normalize(text, form="NFKD"), r"\p{Mn}", "")
+
+
+def _drop_initials(text: pa.Array) -> pa.Array:
+    """Names without their own initials in brackets."""
+    data, starts = text_buffers(text)
+    return text_array(without_initials(data, starts, _classes()), starts)
 
 
 def _join_single_characters(text: pa.Array) -> pa.Array:

@@ -36,6 +36,17 @@ from enrich_dist.matching.normalise import (
         ("The Survice Engineering Co LLC", "SURVICE ENGINEERING"),
         ("T H E Acme", "ACME"),
         ("Acme C O", "ACME"),
+        ("OCEAN SYSTEMS ENGINEERING CORP.(OSEC)", "OCEAN SYSTEMS ENGINEERING"),
+        ("Science And Technology In Atmospheric Research (STAR) LLC", "SCIENCE AND TECHNOLOGY IN ATMOSPHERIC RESEARCH"),
+        ("(ES3) Engineering &amp; Software System Solu", "ENGINEERING AND SOFTWARE SYSTEM SOLU"),
+        ("Critical Communications Controls & Instruments ( C3I )", "CRITICAL COMMUNICATIONS CONTROLS AND INSTRUMENTS"),
+        ("SUMITOMO (SHI) CRYOGENICS", "SUMITOMO SHI CRYOGENICS"),  # not the initials
+        ("UNITED SYSTEMS (US) INC", "UNITED SYSTEMS US"),  # two letters are a country as often
+        ("ULTRA SMALL ARMS OF THE GREAT STATE OF OHIO (USA)", "ULTRA SMALL ARMS OF THE GREAT STATE OF OHIO USA"),
+        ("DIGICEL (JAMAICA) LTD.", "DIGICEL JAMAICA"),
+        ("ROCAL CORPORATION (", "ROCAL"),
+        ("Metal) (", "METAL"),
+        ("(ABC)", "ABC"),
         ("LIMITED LIABILITY COMPANY", "LIMITED LIABILITY COMPANY"),
         ("The L.L.C.", "LLC"),
         ("Incubator Systems", "INCUBATOR SYSTEMS"),
