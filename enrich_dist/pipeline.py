@@ -51,7 +51,7 @@ from enrich_dist.sources.rejects import in_files
 from enrich_dist.sources.sbir import read_awards
 from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore, drop_copies
 from enrich_dist.store.directories import open_or_build, open_unverified, open_verified
-from enrich_dist.store.files import directory_name, document_digest, file_digest, text_digest
+from enrich_dist.store.files import directory_name, document_digest, text_digest
 from enrich_dist.store.rundir import RunDirectory, StepReport
 from enrich_dist.store.storage import open_storage
 from enrich_dist.tasks import in_random_order, plan_tasks, within_budget
@@ -71,18 +71,16 @@ class Pipeline:
     def ingest_awards(self) -> StepReport:
         """Read the awards. Both inputs are checked first, so that a bad one ends the run before work starts."""
         with self.directory.recording("sbir_awards", self.run_id) as done:
-            awards_path, _ = check_inputs(self.settings.inputs, self.directory.scratch)
+            source, _ = check_inputs(self.settings.inputs, self.directory.scratch)
             self._check_checkpoints()
             column_map = self.settings.inputs.award_columns
-            digest = file_digest(awards_path)
+            digest = source.digest()
             key = directory_name("awards", SOURCES_VERSION, digest, document_digest(column_map))
 
             def build(directory: Path) -> dict[str, Any]:
-                table = read_awards(awards_path, column_map)
+                table = read_awards(source, column_map)
                 if not len(table.awards):
-                    raise SourceError(
-                        "holds no valid award.", path=awards_path, remedy="Check that it is the bulk file."
-                    )
+                    raise SourceError("holds no valid award.", path=source, remedy="Check that it is the bulk file.")
                 pq.write_table(table.awards, directory / "awards.parquet", compression="zstd")
                 pq.write_table(table.rejects, directory / "rejects.parquet", compression="zstd")
                 return {
@@ -97,7 +95,7 @@ class Pipeline:
             return done(
                 rows=stored.facts["rows"],
                 reused=stored.reused,
-                paths={"awards": stored.path, "source": awards_path},
+                paths={"awards": stored.path, "source": str(source)},
                 numbers={name: value for name, value in stored.facts.items() if name != "rows"},
                 digests={"source": digest},
             )

@@ -179,7 +179,7 @@ def injected_faults() -> dict[str, Any]:
     return {"testing": {"fault_probability": probability}, "farm": farm}
 
 
-def settings(folder: Path, *, inputs: tuple[Path, Path] | None = None, **values: Any) -> Settings:
+def settings(folder: Path, *, inputs: tuple[Path | str, Path | str] | None = None, **values: Any) -> Settings:
     """Settings of a run on the known case, everything under ``folder``; the gate is open unless set. Under
     ``make test-injected-faults`` attempts fail at random."""
     awards, recipients = inputs or write_inputs(folder / "inputs")

@@ -15,7 +15,9 @@ from enrich_dist.settings import load_settings, override_texts
 def run(
     config: Config = None,
     overrides: Overrides = None,
-    awards: Annotated[Path | None, typer.Option(help="SBIR.gov bulk file; the setting inputs.awards.")] = None,
+    awards: Annotated[
+        str | None, typer.Option(help="SBIR.gov bulk file, or its s3:// address; the setting inputs.awards.")
+    ] = None,
     recipients: Recipients = None,
     member: Member = None,
     work_dir: Annotated[Path | None, typer.Option(help="Where the run writes; the setting paths.work_dir.")] = None,

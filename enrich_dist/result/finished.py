@@ -7,16 +7,16 @@ Does not cover what is done with it (``rejudge``, ``review``).
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from enrich_dist.errors import EnrichError, StateError
 from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.pipeline import Pipeline
 from enrich_dist.result.build import ResultInputs
-from enrich_dist.settings import InputSettings, LoadedSettings, flatten
+from enrich_dist.settings import LoadedSettings, flatten
+from enrich_dist.sources.files import as_file
 from enrich_dist.sources.inputs import recipient_source
 from enrich_dist.store.rundir import RunDirectory
 
@@ -85,28 +85,27 @@ def _changed_inputs(directory: RunDirectory, loaded: LoadedSettings, given: Iter
     """Which of the settings given are of inputs or chunks, and not known to be the run's own values."""
     values = flatten(loaded.settings.model_dump())
     chunks = directory.latest("recipient_chunks")
-    run: dict[str, Any] = {
-        "inputs.awards": _plain(directory.latest("sbir_awards").paths["source"]),
-        "chunk_size": chunks.numbers["chunk_size_rows"],
-    }
+    inputs = loaded.settings.inputs
     found = []
     for key in given:
-        value = values.get(key)
-        if key == "inputs.recipients":
-            same = _same_recipients(loaded.settings.inputs, chunks.paths["source"])
+        if key == "inputs.awards":
+            source = directory.latest("sbir_awards").paths["source"]
+            same = _same_source(inputs.awards, source, lambda: str(as_file(inputs.awards or "")))
+        elif key == "inputs.recipients":
+            same = _same_source(inputs.recipients, chunks.paths["source"], lambda: recipient_source(inputs).where)
         else:
-            same = key in run and run[key] == (_plain(value) if isinstance(value, Path) else value)
+            same = key == "chunk_size" and values[key] == chunks.numbers["chunk_size_rows"]
         if (key == "chunk_size" or key.startswith("inputs.")) and not same:
             found.append(key)
     return found
 
 
-def _same_recipients(inputs: InputSettings, source: str) -> bool:
-    """Whether the settings name what the run has read."""
-    if isinstance(inputs.recipients, str) and "://" not in inputs.recipients:
-        return _plain(inputs.recipients) == _plain(source)
+def _same_source(given: object, source: str, called: Callable[[], str]) -> bool:
+    """Whether a setting names the source that the run has read, which would be ``called`` so now."""
+    if isinstance(given, str) and "://" not in given:
+        return _plain(given) == _plain(source)
     try:
-        return recipient_source(inputs).where == source
+        return called() == source
     except EnrichError:
         return False
 

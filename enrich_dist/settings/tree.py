@@ -44,7 +44,7 @@ def refuse_secrets(location: str) -> None:
     keys = [key for key, _ in parse_qsl(parts.query, keep_blank_values=True)]
     if parts.password is not None or any(_SECRET.search(key) for key in keys):
         raise ValueError(
-            "recipients is an address with a password, and settings are kept in the history of the runs: leave it out, "
+            "a source is an address with a password, and settings are kept in the history of the runs: leave it out, "
             "and give it by PGPASSWORD, ~/.pgpass or (for s3://) AWS_SECRET_ACCESS_KEY"
         )
 
@@ -63,7 +63,7 @@ class RecipientInput(_Section):
 class InputSettings(_Section):
     """Where the two tables are and how their columns are named."""
 
-    awards: Path | None = None
+    awards: Location | None = None
     recipients: Location | list[Location | RecipientInput] | None = None
     recipients_member: str | None = None
     award_columns: dict[str, str | None] = {}
@@ -80,8 +80,8 @@ class InputSettings(_Section):
     # Of the section and not of the field: a message about a field would repeat its value.
     @model_validator(mode="after")
     def _locations_hold_no_secret(self) -> InputSettings:
-        for item in self.recipient_inputs:
-            refuse_secrets(item.location)
+        for location in (self.awards, *(item.location for item in self.recipient_inputs)):
+            refuse_secrets(location or "")
         return self
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from enrich_dist.errors import SettingsError
 from enrich_dist.settings import InputSettings
+from enrich_dist.sources.files import SourceFile, as_file
 from enrich_dist.sources.kinds import open_source
 from enrich_dist.sources.many import Entry, ManySources
 from enrich_dist.sources.raw import Source
@@ -13,17 +14,18 @@ from enrich_dist.sources.recipients import check_recipients
 from enrich_dist.sources.sbir import check_awards
 
 
-def check_inputs(inputs: InputSettings, scratch: Path | None = None) -> tuple[Path, Source]:
-    """The awards' path and the recipients, both of which can be opened and have the columns they need.
+def check_inputs(inputs: InputSettings, scratch: Path | None = None) -> tuple[SourceFile, Source]:
+    """The awards' file and the recipients, both of which can be opened and have the columns they need.
 
     Raises ``SettingsError`` when one is not set and ``SourceError`` when one cannot be used.
     """
     if inputs.awards is None or not inputs.recipient_inputs:
         raise _not_set("inputs.awards" if inputs.awards is None else "inputs.recipients")
-    check_awards(inputs.awards, inputs.award_columns)
+    awards = as_file(inputs.awards)
+    check_awards(awards, inputs.award_columns)
     recipients = recipient_source(inputs)
     check_recipients(recipients, inputs.recipient_columns, scratch=scratch)
-    return inputs.awards, recipients
+    return awards, recipients
 
 
 def recipient_source(inputs: InputSettings) -> Source:

@@ -32,6 +32,7 @@ from enrich_dist.sources.clean import (
 from enrich_dist.sources.columns import AWARD_LAYOUT, extra_names, resolve_columns
 from enrich_dist.sources.delimited import Block, open_delimited
 from enrich_dist.sources.engine import evaluate
+from enrich_dist.sources.files import SourceFile, as_file
 from enrich_dist.sources.raw import whole
 from enrich_dist.sources.rejects import REJECTED, REPAIRED, RejectLog
 from enrich_dist.sources.text import clean_long_text, clean_text
@@ -75,24 +76,26 @@ class AwardTable:
     bytes_repaired: int
 
 
-def check_awards(path: Path, column_map: Mapping[str, str | None]) -> None:
+def check_awards(location: str | Path | SourceFile, column_map: Mapping[str, str | None]) -> None:
     """Open the file and read its header and first block.
 
     Raises ``SourceError`` when the file cannot be opened or parsed, lacks a required column, or has no rows.
     """
+    path = as_file(location)
     with open_delimited(path) as file:
         resolve_columns(file.header, column_map, AWARD_LAYOUT, path)
         if next(file.blocks(), None) is None and not file.bad_records:
             raise _no_rows(path)
 
 
-def read_awards(path: Path, column_map: Mapping[str, str | None]) -> AwardTable:
-    """Read, clean and number all awards of a CSV file (plain, gzip or zip).
+def read_awards(location: str | Path | SourceFile, column_map: Mapping[str, str | None]) -> AwardTable:
+    """Read, clean and number all awards of a CSV file (plain, gzip or zip), by its path or its URI.
 
     ``column_map`` maps columns of ``schema.AWARD`` to headers of the file, or to None where the file has no such
     column; other headers are recognised by their usual names. Raises ``SourceError`` as ``check_awards`` does,
     and when the file shows its damage later.
     """
+    path = as_file(location)
     log = RejectLog(whole(path.name))
     tables: list[pa.Table] = []
     rows_read = 0
@@ -200,5 +203,5 @@ def _without_duplicates(awards: pa.Table, log: RejectLog) -> pa.Table:
     return awards.filter(pc.invert(repeated))
 
 
-def _no_rows(path: Path) -> SourceError:
+def _no_rows(path: SourceFile) -> SourceError:
     return SourceError("the file has a header but no rows.", path=path, remedy="Download it again.")

@@ -54,7 +54,7 @@ def sources(postgres: PostgresServer, store: ObjectStore, tmp_path_factory: pyte
         cursor.adbc_ingest("recipient_lookup", table, mode="append", db_schema_name="rpt")
         connection.commit()
     dump = dumps.zipped(server.dump(folder / "dump"), folder / "usaspending-db.zip")
-    for file in (recipients, dump):
+    for file in (awards, recipients, dump):
         store.write(f"published/{file.name}", file.read_bytes())
     flat = folder / "recipients.csv"
     names = [None if names is None else "|".join(names) for names in table["alternate_names"].to_pylist()]
@@ -63,13 +63,24 @@ def sources(postgres: PostgresServer, store: ObjectStore, tmp_path_factory: pyte
     return Sources(awards, recipients, flat, dump, server.socket_uri, store.uri("published/{}"))
 
 
+def test_awards_in_an_object_store_publish_the_bytes_of_a_file(
+    sources: Sources, from_parquet: Path, client: Client, tmp_path: Path
+) -> None:
+    settings = known.settings(tmp_path, inputs=(sources.objects.format(sources.awards.name), sources.parquet))
+
+    run_steps(settings, lambda: client)
+
+    found, expected = published_bytes(settings.paths.work_dir), published_bytes(from_parquet)
+    assert {name for name in expected if found.get(name) != expected[name]} == set()
+
+
 @pytest.fixture(scope="module")
 def from_parquet(sources: Sources, client: Client, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run(sources, sources.parquet, client, tmp_path_factory.mktemp("parquet"))
 
 
 def run(sources: Sources, recipients: Path | str, client: Client, folder: Path) -> Path:
-    settings = known.settings(folder, inputs=(sources.awards, recipients))  # type: ignore[arg-type]
+    settings = known.settings(folder, inputs=(sources.awards, recipients))
     run_steps(settings, lambda: client)
     return settings.paths.work_dir
 

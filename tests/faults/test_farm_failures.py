@@ -313,8 +313,9 @@ def test_a_changed_input_never_meets_a_stale_checkpoint(tmp_path: Path, client: 
     run = settings(tmp_path)
     run_steps(run, lambda: client)
     assert run.inputs.awards is not None
-    text = run.inputs.awards.read_text("utf-8")
-    run.inputs.awards.write_text(text.replace("Nobody Knows Us Corporation", "Unrelated Vendor Number 3 DDD"), "utf-8")
+    awards = Path(run.inputs.awards)
+    text = awards.read_text("utf-8")
+    awards.write_text(text.replace("Nobody Knows Us Corporation", "Unrelated Vendor Number 3 DDD"), "utf-8")
 
     report = run_steps(run, lambda: client).directory.all_latest()["chunk_matches"]
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from enrich_dist.errors import SourceError
-from enrich_dist.sources import objects
+from enrich_dist.sources import check_awards, objects, read_awards
 from enrich_dist.sources.files import as_file
 from enrich_dist.sources.kinds import open_source
 from enrich_dist.sources.raw import Reading
@@ -62,6 +62,25 @@ def test_an_object_is_read_as_the_file_is(
     assert remote.digest(reading) == local.digest(reading)
     assert remote.row_count() == local.row_count()
     assert remote.name == name
+
+
+def test_awards_in_a_store_are_read_as_the_file_is(store: ObjectStore) -> None:
+    sample = SAMPLE.with_name("sbir_awards.csv.gz")
+    store.write("inputs/sbir_awards.csv.gz", sample.read_bytes())
+    uri = store.uri("inputs/sbir_awards.csv.gz")
+
+    check_awards(uri, {})
+    found, expected = read_awards(uri, {}), read_awards(sample, {})
+    assert found.awards.equals(expected.awards)
+    assert found.rejects.equals(expected.rejects)
+    assert as_file(uri).digest() == as_file(sample).digest()
+
+
+def test_awards_that_are_not_in_the_store_are_told_of(store: ObjectStore) -> None:
+    with pytest.raises(SourceError, match=r"absent\.csv") as caught:
+        check_awards(store.uri("inputs/absent.csv"), {})
+    assert "Check the path under inputs." in str(caught.value)
+    assert SECRET_KEY not in str(caught.value)
 
 
 def test_of_a_large_archive_only_the_table_is_fetched(store: ObjectStore, files: dict[str, Path]) -> None:
