@@ -6,7 +6,8 @@ First the container file is executed instruction by instruction in a clean root.
 is started from that image: its command, environment, user, volumes, read-only root and health as they stand there, each
 in a mount namespace and on a network address of its own, found by its name. A run is launched through the webserver's
 GraphQL and watched to its end; its result, its history in PostgreSQL and its figures in Prometheus are looked at; then
-`compose run run` is done, and all is ended. Ends with 0, or with 1 and the reason.
+`compose run run` is done, and the way to production that deploy/README.md tells is gone: a run is refused, a baseline
+measured, a preflight passed, and the run let in. Ends with 0, or with 1 and the reason.
 
 Needs root, Debian's postgresql, prometheus, prometheus-pushgateway, dnsmasq-base, iproute2 and wget, and the package
 index for what the image installs; that is kept in --cache. What cannot be exercised so is listed, each with its reason.
@@ -26,12 +27,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
 
-from scripts.rehearsal import compose, containerfile, job
+from scripts.rehearsal import compose, containerfile, job, production
 from scripts.rehearsal.containerfile import Build, Image, read_containerfile
 from scripts.rehearsal.errors import RehearsalError
 from scripts.rehearsal.network import Network
@@ -122,6 +123,7 @@ def rehearse(arguments: argparse.Namespace) -> None:
             **compose.read_environment_file(arguments.compose.with_name(".env.example")),
             "INPUTS": str(_inputs(folder / "inputs")),
             "DAGSTER_POSTGRES_PASSWORD": secrets.token_hex(24),
+            "ALERTS": str(production.alerts_folder(folder / "alerts")),
         }
         services = compose.read_compose(arguments.compose, values, folder / "volumes")
     network = Network(folder / "network")
@@ -132,6 +134,10 @@ def rehearse(arguments: argparse.Namespace) -> None:
             with step(f"{name} × {services[name].replicas}") as said:
                 said.append(deployment.start(name))
         _run_and_look(deployment, folder / "volumes" / "work")
+        into_production = {**values, "ENVIRONMENT": "production", "ALERT_URLS": production.URLS_FILE}
+        services = compose.read_compose(arguments.compose, into_production, folder / "volumes")
+        _go_into_production(replace(deployment, services=services), folder / "alerts")
+        deployment.look()
         with step("all end on the image's signal"):
             if wrong := deployment.stop():
                 raise RehearsalError("; ".join(wrong))
@@ -170,6 +176,26 @@ def _run_and_look(deployment: Deployment, work_dir: Path) -> None:
             raise RehearsalError(f"ended with {again.process.returncode}:\n{again.said()}")
         said.append(job.in_the_history(deployment.running["postgres-1"], run_id, runs=2))
     deployment.look()
+
+
+def _go_into_production(deployment: Deployment, alerts: Path) -> None:
+    """The way that deploy/README.md tells, with the services as production has them."""
+    image = deployment.image
+    with production.listening(deployment.network.gateway, alerts, image.user) as told:
+        for what, command, code, expected in production.WAY:
+            with step(what) as said:
+                asked = deployment.run("run", *command)
+                try:
+                    ended = asked.process.wait(production.PATIENCE_SECONDS)
+                except subprocess.TimeoutExpired:
+                    raise RehearsalError(f"has not ended:\n{asked.said()}") from None
+                if ended != code or not all(text in " ".join(asked.said(20_000).split()) for text in expected):
+                    raise RehearsalError(f"ended with {ended}, not {code} and {expected}:\n{asked.said()}")
+                said.append(f"exit code {ended}")
+        with step("who is to be told was told") as said:
+            if not told:
+                raise RehearsalError("no message has come")
+            said.append(f"{len(told)} messages")
 
 
 def _inputs(folder: Path) -> Path:

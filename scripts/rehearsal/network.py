@@ -22,6 +22,8 @@ class Network:
     folder: Path
     addresses: dict[str, str] = field(default_factory=dict)
     """By the name of the process, for example worker-2."""
+    gateway: str = f"{_NET}.1"
+    """Where the rehearsal itself is reached."""
     _names: _Server | None = None
 
     def begin(self) -> None:

@@ -129,7 +129,8 @@ class Deployment:
         service = self.services[name]
         for other, condition in service.depends_on.items():
             self._wait_for(other, condition)
-        return self._start(replace(service, command=command or service.command), 1)
+        number = 1 + sum(process.rpartition("-")[0] == name for process in self.network.addresses)
+        return self._start(replace(service, command=command or service.command), number)
 
     def stop(self) -> list[str]:
         """End all, the last started first, by the signal that the image names; return what had to be killed or ended

@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
+from enrich_dist.settings import load_settings
 from scripts.rehearsal import compose
 from scripts.rehearsal.errors import RehearsalError
 from tests.deploy.tools import DEPLOY, Tools
@@ -55,6 +56,14 @@ def test_every_image_is_pinned(name: str) -> None:
     assert re.match(r"v?\d", tag), tag
     if "build" in SERVICES[name]:
         assert (FOLDER / SERVICES[name]["build"]["context"] / SERVICES[name]["build"]["dockerfile"]).exists()
+
+
+def test_it_is_a_trial_that_tells_nobody_until_the_file_of_values_says_otherwise() -> None:
+    own = {name: value for name, value in SERVICES["run"]["environment"].items() if name.startswith("ENRICH_DIST_")}
+    settings = load_settings(FOLDER / "enrich-dist.yaml", (), own).settings
+
+    assert (settings.environment, settings.notifications.urls_file) == ("development", None)
+    assert all(value is not None for service in SERVICES.values() for value in service.get("environment", {}).values())
 
 
 def test_only_pages_for_people_are_published_and_on_this_machine_alone() -> None:

@@ -231,6 +231,14 @@ def test_a_password_in_the_settings_is_refused_and_not_repeated(form: str) -> No
     assert PASSWORD not in finished.stderr + finished.stdout
 
 
+def test_a_key_in_the_location_of_the_awards_is_refused_and_not_repeated() -> None:
+    finished = enrich_dist("run", "--set", f"inputs.awards=s3://reader:{PASSWORD}@bucket/awards.csv")
+
+    assert finished.returncode == 2
+    assert "AWS_SECRET_ACCESS_KEY" in finished.stderr
+    assert PASSWORD not in finished.stderr + finished.stdout
+
+
 def test_a_run_keeps_no_password_and_transfers_no_row_twice(postgres: PostgresServer, tmp_path: Path) -> None:
     made = postgres.create_database("resumed")
     made.execute("""
