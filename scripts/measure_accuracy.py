@@ -50,7 +50,7 @@ def main() -> None:
         if options.labels:
             cases.append(read_labels(options.labels, options.recipients_file, with_uei_only=True, seed=0))
         for case in cases:
-            report["cases"][case.name] = measured = measure(case, scratch / case.name)
+            report["cases"][case.name] = measured = measure(case, scratch / "links" / case.name)
             _print(console, case.name, measured)
             svg = reliability_svg(measured["reliability"], f"{case.name}, calibration error {measured['ece']:.3f}")
             if options.diagrams:
