@@ -13,14 +13,16 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from enrich_dist.store.files import TEMPORARY_PREFIX
+
+T = TypeVar("T")
 
 
 class FailureKind(StrEnum):
@@ -96,8 +98,7 @@ class AttemptLedger:
 
     def marker(self, key: str, attempt: int) -> Marker | None:
         """The marker of an attempt, None where there is none."""
-        document = _read(self._marker_path(key, attempt))
-        return None if document is None else Marker(**document)
+        return _read(self._marker_path(key, attempt), Marker)
 
     def begun(self) -> set[tuple[str, int]]:
         """Key and attempt of each marker that is there: one look at the directory, for whoever waits for many."""
@@ -107,8 +108,8 @@ class AttemptLedger:
 
     def markers(self) -> list[Marker]:
         """All markers that are there, also those of workers that were lost."""
-        found = [_read(path) for path in self.directory.glob("*.running.json")]
-        return [Marker(**document) for document in found if document is not None]
+        found = [_read(path, Marker) for path in self.directory.glob("*.running.json")]
+        return [marker for marker in found if marker is not None]
 
     def clear_marker(self, key: str, attempt: int) -> None:
         """Remove the marker that a lost worker left behind."""
@@ -120,13 +121,11 @@ class AttemptLedger:
 
     def failures(self) -> list[FailedAttempt]:
         """All failures kept, by chunk and attempt."""
-        found = [_read(path) for path in self.directory.glob("*.failed.json")]
-        failed = [
-            FailedAttempt(**{**document, "kind": FailureKind(document["kind"])})
-            for document in found
-            if document is not None
-        ]
-        return sorted(failed, key=lambda failure: (failure.chunk_id, failure.attempt))
+        found = [_read(path, _failed) for path in self.directory.glob("*.failed.json")]
+        return sorted(
+            (failure for failure in found if failure is not None),
+            key=lambda failure: (failure.chunk_id, failure.attempt),
+        )
 
     def clear(self) -> None:
         """Forget everything: a farm begins."""
@@ -147,9 +146,12 @@ def _write(path: Path, document: dict[str, Any]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    # A file that vanished meanwhile, or that another version wrote, tells nothing.
-    with suppress(OSError, ValueError):
-        document = json.loads(path.read_text("utf-8"))
-        return document if isinstance(document, dict) else None
+def _read(path: Path, kind: Callable[..., T]) -> T | None:
+    # A file that vanished meanwhile, or that others or another version wrote, tells nothing.
+    with suppress(OSError, ValueError, TypeError):
+        return kind(**json.loads(path.read_text("utf-8")))
     return None
+
+
+def _failed(*, kind: str, **document: Any) -> FailedAttempt:
+    return FailedAttempt(kind=FailureKind(kind), **document)

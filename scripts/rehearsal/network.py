@@ -33,7 +33,7 @@ class Network:
         _ip("link", "add", _BRIDGE, "type", "bridge")
         _ip("address", "add", f"{_NET}.1/24", "dev", _BRIDGE)
         _ip("link", "set", _BRIDGE, "up")
-        (self.folder / "resolv.conf").write_text(f"nameserver {_NET}.1\noptions timeout:1 attempts:2\n", "utf-8")
+        (self.folder / "resolv.conf").write_text(f"nameserver {_NET}.1\n", "utf-8")
         self._names = _Server(self.folder)
 
     def end(self) -> None:

@@ -13,8 +13,12 @@ def test_attempts_that_have_begun_are_seen_until_they_end_and_other_files_tell_n
     with ledger.attempt("abc", 1, "tcp://one"), ledger.attempt("def", 12, "tcp://two"):
         for foreign in ("notes.running.json", "abc.later.running.json", ".running.json"):
             (ledger.directory / foreign).write_text("", "utf-8")
+        for foreign, text in (("x.0.running.json", '{"note": 1}'), ("y.0.failed.json", '{"kind": "odd"}')):
+            (ledger.directory / foreign).write_text(text, "utf-8")
 
-        assert ledger.begun() == {("abc", 1), ("def", 12)}
-        assert {(marker.checkpoint_key, marker.attempt) for marker in ledger.markers()} == ledger.begun()
+        assert ledger.begun() == {("abc", 1), ("def", 12), ("x", 0)}  # of the name alone
+        assert ledger.failures() == []
+        assert {(marker.checkpoint_key, marker.attempt) for marker in ledger.markers()} == {("abc", 1), ("def", 12)}
 
+    (ledger.directory / "x.0.running.json").unlink()
     assert ledger.begun() == set()
