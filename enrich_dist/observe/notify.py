@@ -9,6 +9,7 @@ warning: no run is harmed by it.
 from __future__ import annotations
 
 import logging
+import os
 import stat
 import time
 from collections.abc import Iterator, Mapping
@@ -57,18 +58,22 @@ class Delivery:
 def read_addresses(path: Path) -> list[Address]:
     """The addresses of the file; at least one.
 
-    Raises ``SettingsError`` where it cannot be read, others may read it, or it holds none.
+    Raises ``SettingsError`` where it cannot be read, others may read it than its owner (and, of a file of root's, its
+    group), or it holds none.
     """
     remedy = "See notifications.urls_file in config/base.yaml."
     try:
-        mode = path.stat().st_mode
+        found_stat = path.stat()
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         problem = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise SettingsError(f"notifications.urls_file {path} cannot be read: {problem}.", remedy=remedy) from None
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+    mode = stat.S_IMODE(found_stat.st_mode)
+    # A file of root's that comes from a secret store is read by the group, as in a pod: libpq's rule for keys, too.
+    brought = found_stat.st_uid == 0 != os.geteuid()
+    if mode & (stat.S_IRWXO | (stat.S_IWGRP | stat.S_IXGRP if brought else stat.S_IRWXG)):
         raise SettingsError(
-            f"notifications.urls_file {path} holds secrets, but others may use it (mode {stat.S_IMODE(mode):o}).",
+            f"notifications.urls_file {path} holds secrets, but others may use it (mode {mode:o}).",
             remedy=f"chmod 600 {path}",
         )
     lines = enumerate((line.strip() for line in text.splitlines()), start=1)

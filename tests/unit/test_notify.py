@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 from email import message_from_string, policy
 from pathlib import Path
@@ -294,6 +295,22 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> No
         read_addresses(urls)
 
     assert CANARY not in str(raised.value)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files of root's")
+@pytest.mark.parametrize(("mode", "taken"), [(0o440, True), (0o640, True), (0o660, False), (0o644, False)])
+def test_a_file_of_roots_may_be_read_by_its_group_as_a_secret_in_a_pod_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, taken: bool
+) -> None:
+    urls = write_urls(tmp_path / "urls", f"json://{CANARY}")
+    urls.chmod(mode)
+    monkeypatch.setattr(os, "geteuid", lambda: 10001)
+
+    if taken:
+        assert [address.url for address in read_addresses(urls)] == [f"json://{CANARY}"]
+        return
+    with pytest.raises(SettingsError, match="others may use it"):
+        read_addresses(urls)
 
 
 @pytest.mark.parametrize(("content", "message"), [(b"# nothing\n", "holds no address"), (b"\xff\xfe", "not UTF-8")])
