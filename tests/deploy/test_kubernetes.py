@@ -10,10 +10,12 @@ import jsonschema
 import kubernetes_validate
 import pytest
 
+from enrich_dist.errors import EXIT_NOT_READY
+from enrich_dist.settings import load_settings
 from tests.deploy.tools import DEPLOY, Tools
 
 VERSION = "1.37"
-OVERLAYS = ["base", "overlays/example"]
+OVERLAYS = ["base", "overlays/example", "overlays/production"]
 LONG_RUNNING = {"scheduler", "worker", "code-location", "webserver", "daemon"}
 
 
@@ -36,6 +38,14 @@ def pods(resources: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, str],
         elif resource["kind"] in ("Deployment", "Job"):
             template = resource["spec"]["template"]
             yield resource["metadata"]["name"], template["metadata"]["labels"], template["spec"]
+        elif resource["kind"] == "CronJob":
+            template = resource["spec"]["jobTemplate"]["spec"]["template"]
+            yield resource["metadata"]["name"], template["metadata"]["labels"], template["spec"]
+
+
+def in_production(resources: list[dict[str, Any]]) -> bool:
+    """Whether the component of production is part of it."""
+    return bool(of_kind(resources, "CronJob"))
 
 
 def containers(resources: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -107,7 +117,7 @@ def test_every_pod_is_restricted(resources: list[dict[str, Any]]) -> None:
     [namespace] = of_kind(resources, "Namespace")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     found = list(pods(resources))
-    assert len(found) == 6
+    assert len(found) == 6 + in_production(resources)
     for name, _, spec in found:
         security = spec["securityContext"]
         assert security["runAsNonRoot"] is True, name
@@ -121,7 +131,8 @@ def test_every_pod_is_restricted(resources: list[dict[str, Any]]) -> None:
 
 def test_every_container_has_limits_probes_and_no_rights(resources: list[dict[str, Any]]) -> None:
     found = list(containers(resources))
-    assert {container["name"] for container in found} == LONG_RUNNING | {"run"}
+    once = {"run", "preflight"} if in_production(resources) else {"run"}
+    assert {container["name"] for container in found} == LONG_RUNNING | once
     for container in found:
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
@@ -130,7 +141,7 @@ def test_every_container_has_limits_probes_and_no_rights(resources: list[dict[st
         }, container["name"]
         assert {"cpu", "memory"} <= set(container["resources"]["requests"])
         assert "memory" in container["resources"]["limits"]
-        assert "livenessProbe" in container
+        assert ("livenessProbe" in container) == (container["name"] != "preflight")  # which has a deadline
         if container["name"] in LONG_RUNNING:
             assert {"startupProbe", "readinessProbe"} <= set(container)
         assert container["args"][0] == container["name"]  # the role
@@ -153,6 +164,35 @@ def test_patches_of_the_overlay_take_effect(tools: Tools) -> None:
     assert environment["data"]["ENRICH_DIST_CLUSTER__TLS__KEY_FILE"] == "/tls/client-key.pem"  # kept by the merge
 
 
+def test_in_production_every_run_asks_for_a_preflight_and_its_messages_get_out(tools: Tools) -> None:
+    built = tools.built(DEPLOY / "kubernetes" / "overlays/production")
+    environment = next(c for c in of_kind(built, "ConfigMap") if c["metadata"]["name"] == "enrich-dist-environment")
+    settings = load_settings(DEPLOY / "kubernetes" / "base" / "enrich-dist.yaml", (), environment["data"]).settings
+    assert settings.environment == "production"
+    urls = settings.notifications.urls_file
+    assert urls is not None
+
+    runs = {name: spec for name, _, spec in pods(built) if "inputs" in {volume["name"] for volume in spec["volumes"]}}
+    assert set(runs) == {"enrich-dist-code-location", "enrich-dist-run", "enrich-dist-preflight"}
+    for name, spec in runs.items():
+        [container] = spec["containers"]
+        mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+        assert str(urls.parent) in mounted, name
+        assert {"configMapRef": {"name": "enrich-dist-environment"}} in container["envFrom"], name
+    [job] = of_kind(built, "Job")
+    assert EXIT_NOT_READY in job["spec"]["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"]
+
+    labels = {name: found for name, found, _ in pods(built)}
+    outward = [
+        policy["spec"]["podSelector"]
+        for policy in of_kind(built, "NetworkPolicy")
+        for rule in policy["spec"].get("egress", [])
+        if any("ipBlock" in peer for peer in rule.get("to", [])) and {"protocol": "TCP", "port": 443} in rule["ports"]
+    ]
+    reaching = {name for name in labels if any(_selected(selector, labels[name]) for selector in outward)}
+    assert reaching == set(runs)
+
+
 def test_the_kernel_does_not_come_before_dask(resources: list[dict[str, Any]]) -> None:
     threshold_mb = int(
         next(c for c in of_kind(resources, "ConfigMap") if c["metadata"]["name"] == "enrich-dist-environment")["data"][
@@ -170,9 +210,9 @@ def _bytes(text: str) -> float:
 
 
 def test_all_that_is_named_is_there(resources: list[dict[str, Any]]) -> None:
-    """Or is one of the two secrets that the operator makes (deploy/README.md)."""
+    """Or is one of the secrets that the operator makes (deploy/README.md)."""
     there = {(resource["kind"], resource["metadata"]["name"]) for resource in resources}
-    secrets = {"enrich-dist-tls", "enrich-dist-postgres"}
+    secrets = {"enrich-dist-tls", "enrich-dist-postgres", *(["enrich-dist-alerts"] * in_production(resources))}
     assert of_kind(resources, "Secret") == []
     for name, _, spec in pods(resources):
         assert ("ServiceAccount", spec["serviceAccountName"]) in there
@@ -195,7 +235,7 @@ def test_all_that_is_named_is_there(resources: list[dict[str, Any]]) -> None:
 def test_tls_is_mounted_wherever_dask_speaks(resources: list[dict[str, Any]]) -> None:
     for container in containers(resources):
         mounted = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
-        speaks = container["name"] in ("scheduler", "worker", "code-location", "run")
+        speaks = container["name"] in ("scheduler", "worker", "code-location", "run", "preflight")
         assert ("/tls" in mounted) == speaks, container["name"]
         if speaks:
             assert mounted["/tls"]["readOnly"] is True
