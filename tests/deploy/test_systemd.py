@@ -5,11 +5,19 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests import known
+from tests.cluster.hosts import wait_until
+from tests.conftest import REPOSITORY, enrich_dist
 from tests.deploy.test_files import SERVICE
 from tests.deploy.tools import DEPLOY
 
@@ -73,7 +81,7 @@ def test_every_service_starts_a_role() -> None:
     units = "".join(unit.read_text("utf-8") for unit in UNITS)
     started = re.findall(r"^ExecStart=/opt/enrich-dist/bin/enrich-dist-service (\S+)", units, re.MULTILINE)
 
-    assert set(started) == {"%i", "worker", "run"}
+    assert set(started) == {"%i", "worker", "run", "preflight"}
     assert set(roles) == {
         "scheduler",
         "worker",
@@ -85,3 +93,127 @@ def test_every_service_starts_a_role() -> None:
         "bench",
         "certificates",
     }
+
+
+def calls_of(group: str) -> set[str]:
+    """The system calls of a group of systemd's."""
+    told = subprocess.run(["systemd-analyze", "syscall-filter", group], capture_output=True, text=True, check=True)
+    names = [line.strip() for line in told.stdout.splitlines()[1:]]
+    calls = {name for name in names if name and not name.startswith(("#", "@"))}
+    return calls.union(*(calls_of(name) for name in names if name.startswith("@")))
+
+
+def allowed_calls(unit: Path) -> set[str]:
+    """The system calls that a unit lets through."""
+    allowed = calls_of("@default")
+    for words in re.findall(r"^SystemCallFilter=(.+)$", unit.read_text("utf-8"), re.MULTILINE):
+        for group in words.removeprefix("~").split():
+            allowed = allowed - calls_of(group) if words.startswith("~") else allowed | calls_of(group)
+    return allowed
+
+
+class Confined:
+    """Parts of a deployment whose system calls meet what a unit's filter does: what it does not let through fails with
+    EPERM, and is written down."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.folder = folder
+        self.environment = environment
+
+    def command(self, role: str, unit: str, log: str, *arguments: str) -> list[str]:
+        # As root SQLite gives its files to their owner once more, which the units' user neither does nor may.
+        names = allowed_calls(DEPLOY / "systemd" / unit) | {"fchown"}
+        others = "!" + ",".join(f"?{name}" for name in sorted(names))
+        return ["strace", "-f", "--seccomp-bpf", "-qq", "-e", "signal=none", "-o", str(self.folder / log),
+                "-e", f"trace={others}", "-e", f"inject={others}:error=EPERM",
+                "sh", str(SERVICE), role, *arguments]  # fmt: skip
+
+    @contextmanager
+    def serving(self, role: str, unit: str, log: str, *arguments: str) -> Iterator[None]:
+        with (self.folder / f"{log}.out").open("wb") as output:
+            process = subprocess.Popen(
+                self.command(role, unit, log, *arguments),
+                env=self.environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        try:
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGINT)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(30)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as asked:
+        return asked.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.long
+def test_a_run_under_the_filters_of_the_units_is_published(tmp_path: Path) -> None:
+    """No machine with systemd as its first process is at hand: strace does what the kernel would by the filter."""
+    if missing := [name for name in ("strace", "systemd-analyze") if shutil.which(name) is None]:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no {missing[0]} here (Debian: strace, systemd)")
+    assert not {"mbind", "setrlimit", "mount"} & allowed_calls(DEPLOY / "systemd" / "enrich-dist-run.service")
+    tls = tmp_path / "tls"
+    assert enrich_dist("cluster", "certs", tls).returncode == 0
+    settings = known.settings(tmp_path)
+    port = free_port()
+    config = tmp_path / "enrich-dist.yaml"
+    config.write_text(
+        f"""
+inputs: {{awards: {settings.inputs.awards}, recipients: {settings.inputs.recipients}}}
+paths: {{work_dir: {tmp_path / "work"}}}
+chunk_size: 10
+match_rate_threshold: 0.2
+cluster:
+  kind: address
+  tls: {{ca_file: {tls}/ca.pem, cert_file: {tls}/client.pem, key_file: {tls}/client-key.pem}}
+""",
+        "utf-8",
+    )
+    confined = Confined(
+        tmp_path,
+        {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "TLS_DIRECTORY": str(tls),
+            "LISTEN_ADDRESS": "127.0.0.1",
+            "WORKER_DASHBOARD_PORT": str(free_port()),
+            "ENRICH_DIST_CONFIG": str(config),
+            "ENRICH_DIST_CLUSTER__ADDRESS": f"tls://127.0.0.1:{port}",
+            "ENRICH_DIST_MEMORY_THRESHOLD_MB": "1500",
+        },
+    )
+
+    # The latter port counts.
+    scheduler = ("scheduler", "enrich-dist@.service", "scheduler", "--port", str(port),
+                 "--dashboard-address", f"127.0.0.1:{free_port()}")  # fmt: skip
+    with confined.serving(*scheduler):
+        wait_until(lambda: answers(port), "the scheduler", 60)
+        with confined.serving("worker", "enrich-dist-worker@.service", "worker"):
+            done = subprocess.run(
+                confined.command("run", "enrich-dist-run.service", "run"),
+                cwd=REPOSITORY, env=confined.environment, capture_output=True, text=True, timeout=300, check=False,
+            )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "work" / "published" / "current" / "enriched_awards.parquet").exists()
+    refused = {
+        call
+        for log in ("scheduler", "worker", "run")
+        for call in re.findall(r"^\d+ +(\w+)\(", (tmp_path / log).read_text("utf-8"), re.MULTILINE)
+    }
+    # Arrow's allocator asks where on a machine of several memories its pages may lie, and does without.
+    assert refused <= {"mbind"}, refused
