@@ -64,7 +64,7 @@ def test_a_record_tells_what_the_run_took_and_worked_on(finished: Pipeline) -> N
     assert record.stages["sbir_awards"].seconds == finished.directory.latest("sbir_awards").seconds
     awards = finished.settings.inputs.awards
     assert awards is not None
-    assert record.dataset.awards_blake3 == file_digest(awards)
+    assert record.dataset.awards_blake3 == file_digest(Path(awards))
     assert record.dataset.awards == finished.directory.latest("sbir_awards").rows
     assert record.settings["chunk_size"] == 10
     assert sum(worker.records for worker in record.workers) == record.dataset.recipients
