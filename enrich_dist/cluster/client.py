@@ -7,6 +7,7 @@ ask for more or fewer workers (``scaling``).
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future as ThreadFuture
@@ -52,6 +53,8 @@ def open_cluster(settings: Settings, scratch: Path) -> Iterator[OpenCluster]:
     from dagster_dask import dask_resource
 
     register_kinds()
+    # What was on its way to a scheduler that is lost: that it is lost is told in one line, not as a traceback.
+    logging.getLogger("distributed.batched").setLevel(logging.WARNING)
     scratch.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(dask_config(settings)))
