@@ -33,7 +33,7 @@ def warm_up() -> None:
     recipient = {
         "source_row": 1,
         "recipient_id": "1",
-        "name": "ACME WIDGETS WORKS LLC",
+        "name": "ACME WIDGETS WORKS (AWW) LLC",
         "alternate_names": [],
         "address_line_1": "1 MAIN STREET",
         "city": "DAYTON",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ def farmed(
     settings = Settings(inputs={"awards": awards, "recipients": recipients}, **run)  # type: ignore[arg-type]
     if paced:
         ledger = folder / "calls"
-        ledger.mkdir(parents=True)
+        ledger.mkdir(parents=True, exist_ok=True)
         pipeline: Pipeline = PacedPipeline(settings, ledger)
     else:
         pipeline = Pipeline(settings, "early")
@@ -93,7 +94,8 @@ def test_fail_fast_stops_then_and_the_chunks_are_kept(
 ) -> None:
     for _ in range(2):  # also when it is started again with most of a tenth done
         with pytest.raises(ProjectedToFailError, match="Stopped early"):
-            farmed(tmp_path, inputs, client, match_rate_threshold=0.9, fail_fast=True)
+            farmed(tmp_path, inputs, client, paced=True, match_rate_threshold=0.9, fail_fast=True)
+        time.sleep(1)  # what was under way when it stopped is done
     kept = read_status(Pipeline(Settings(paths={"work_dir": tmp_path}), "look").directory).chunks_done
     assert 6 <= kept <= 20
 

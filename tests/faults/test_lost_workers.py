@@ -192,7 +192,8 @@ def test_a_stopped_worker_that_goes_on_in_time_costs_nothing(
         until(lambda: calls(tmp_path)["21"] == 1, "the chunk that stops its worker")
         process = psutil.Process(hanging(pipeline).pid)
         until(lambda: process.status() == psutil.STATUS_STOPPED, "a stopped worker")
-        until(lambda: sum(calls(tmp_path).values()) == len(CHUNK_STARTS), "the other worker to do the rest")
+        # One chunk may wait behind the one that stopped: a worker has its next before it has done the last.
+        until(lambda: sum(calls(tmp_path).values()) >= len(CHUNK_STARTS) - 1, "the other worker to do the rest")
         process.send_signal(signal.SIGCONT)
 
     with meanwhile(wake):
