@@ -348,13 +348,13 @@ class Farm:
         )
         self._ledger.clear_marker(task.checkpoint_key, task.attempt)
 
-    def _abandon(self, future: Future[Any], why: str) -> None:
+    def _abandon(self, future: Future[Any], kind: FailureKind, why: str) -> None:
         flight = self._in_flight.pop(future)
         task = flight.task
         future.cancel(force=True)
         marker = self._ledger.marker(task.checkpoint_key, task.attempt)
-        self._tell_failed(flight, FailureKind.HANG, marker)
-        self._act(task, FailureKind.HANG, None, marker, why)
+        self._tell_failed(flight, kind, marker)
+        self._act(task, kind, None, marker, why)
 
     def _double_stragglers(self) -> None:
         """Give chunks that take far longer than usual to idle workers, too, when nothing else waits."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from distributed import Client, Future
 
-from enrich_dist.farm.attempts import AttemptLedger
+from enrich_dist.farm.attempts import AttemptLedger, FailureKind
 from enrich_dist.farm.dismissals import Dismissals
 from enrich_dist.farm.flight import Flight
 from enrich_dist.farm.policy import FarmPolicy
@@ -23,7 +23,7 @@ _LOOK_SECONDS = 1.0
 # A worker that stays paused with nothing under way there will not get better by itself.
 _PAUSED_RESTART_SECONDS = 30.0
 
-Abandon = Callable[[Future[Any], str], None]
+Abandon = Callable[[Future[Any], FailureKind, str], None]
 
 
 class StuckWorkers:
@@ -40,7 +40,7 @@ class StuckWorkers:
         abandon: Abandon,
     ) -> None:
         """``in_flight``: the attempts that are out, as they are at any time; ``abandon`` takes one of them out of it,
-        and is told why."""
+        and is told what became of it, and why."""
         self._client = client
         self._policy = policy
         self._ledger = ledger
@@ -79,14 +79,18 @@ class StuckWorkers:
         worker_of: dict[Any, str] = {}
         with suppress(OSError):
             worker_of = {key: address for address, keys in self._client.processing().items() for key in keys}
-        busy = self._busy()
+        busy, ending = self._busy(), frozenset(self._dismissals.ending)
         for future in overdue:
             flight, address = self._in_flight[future], worker_of.get(future.key)
+            # Without a nanny a worker that is being restarted stays as it is: what waits there would wait for good.
+            if flight.begun is None and address in ending:
+                self._abandon(future, FailureKind.BYSTANDER, f"worker {address}, behind whose chunk it waited, hangs")
+                continue
             # Finished just now, waiting for a worker, or behind another chunk on one: its time has not begun.
             if address is None or (flight.begun is None and address in busy | self._dismissals.ending):
                 flight.submitted = now
                 continue
-            self._abandon(future, f"it ran over timeout_seconds ({timeout_seconds:g} s)")
+            self._abandon(future, FailureKind.HANG, f"it ran over timeout_seconds ({timeout_seconds:g} s)")
             self._dismissals.restart(address)
 
     def _restart_silent(self) -> None:
@@ -96,7 +100,9 @@ class StuckWorkers:
                 continue
             emit(Notice(f"Worker {address} has given no sign of life for {limit_seconds:g} s and is restarted.", True))
             for future in [future for future, flight in self._in_flight.items() if flight.worker == address]:
-                self._abandon(future, f"its worker {address} gave no sign of life for {limit_seconds:g} s")
+                self._abandon(
+                    future, FailureKind.HANG, f"its worker {address} gave no sign of life for {limit_seconds:g} s"
+                )
             self._dismissals.restart(address)
 
     def _restart_paused(self, chunks_finished: int) -> None:
