@@ -121,8 +121,7 @@ class Schedule:
 ENDS = {
     None: {0},
     Ending.KILL: {0, -signal.SIGKILL},
-    # 255: the fork server's word for a process that was interrupted before it came to anything of ours.
-    Ending.INTERRUPT: {0, 1, 255},
+    Ending.INTERRUPT: {0, 1},
 }
 """Exit codes of a driver, by what ended it; 0 where it was done before."""
 LAST_LEG = Leg(acts=[], from_farm=True, ending=None, ends_after_seconds=0.0, ends_after_chunks=0, damages=[])
@@ -268,13 +267,17 @@ class Soak:
         driver = self._fork.Process(target=drive, args=(self._cluster.address, run, ledger, told))
         outcome.drivers += 1
         driver.start()
-        acts = threading.Thread(target=self._act, args=(leg, driver, outcome))
+        # Only this thread asks how the driver is: of two that ask a fork server at once, one is told the exit code and
+        # the other 255.
+        ended = threading.Event()
+        acts = threading.Thread(target=self._act, args=(leg, driver, ended, outcome))
         acts.start()
         driver.join(LONGEST_SECONDS)
         hung = driver.is_alive()
         if hung:
             driver.kill()
             driver.join()
+        ended.set()
         acts.join()
         if hung:
             outcome.wrong.append(f"a driver was not done after {LONGEST_SECONDS:.0f} seconds")
@@ -313,30 +316,30 @@ class Soak:
         valid, _ = store.find(task.checkpoint_key for task in self.tasks)
         return {key: store.record_path(key).read_bytes() for key in valid}
 
-    def _act(self, leg: Leg, driver: BaseProcess, outcome: Outcome) -> None:
-        """Do what the leg says at its times, while the driver works."""
+    def _act(self, leg: Leg, driver: BaseProcess, ended: threading.Event, outcome: Outcome) -> None:
+        """Do what the leg says at its times, until the driver has ``ended``."""
         things: list[tuple[float, Act | Ending]] = [(act.after_seconds, act) for act in leg.acts]
         if leg.ending is not None:
             things.append((leg.ends_after_seconds, leg.ending))
         plan, checkpoints = self._folder / "work" / "steps" / "farm_plan.json", self._folder / "work" / "checkpoints"
         before = plan.stat().st_mtime_ns
-        while leg.from_farm and plan.stat().st_mtime_ns == before and driver.is_alive():
-            driver.join(POLL_SECONDS)
+        while leg.from_farm and plan.stat().st_mtime_ns == before and not ended.wait(POLL_SECONDS):
+            pass
         started = time.monotonic()
         for after_seconds, thing in sorted(things, key=lambda item: item[0]):
             chunks = leg.ends_after_chunks if isinstance(thing, Ending) else 0
-            while driver.is_alive() and (
+            while (
                 time.monotonic() < started + after_seconds or len(list(checkpoints.glob("[0-9a-f]*.json"))) < chunks
-            ):
-                driver.join(POLL_SECONDS)
-            if not driver.is_alive():
+            ) and not ended.wait(POLL_SECONDS):
+                pass
+            if ended.is_set():
                 break
             if isinstance(thing, Act):
                 self._outside(thing)
                 outcome.faults[thing.kind] += 1
             else:
                 assert driver.pid is not None
-                os.kill(driver.pid, signal.SIGKILL if thing is Ending.KILL else signal.SIGINT)
+                _signal(driver.pid, signal.SIGKILL if thing is Ending.KILL else signal.SIGINT)
                 outcome.faults[thing] += 1
                 break
 
