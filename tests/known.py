@@ -90,7 +90,7 @@ AWARDS = [
         "Conflict Aerospace", "matched", "exact_name_place", "r-conflict-none", (0.9, 1.0), uei="CCCCCCCCCCC3",
         city="Mesa", state="AZ", zip_code="85201",
     ),
-    # The name is there, but in another town and under other identifiers.
+    # The name is there, but in another state and under another UEI.
     Award(
         "Contrary Propulsion", "review", probability=(0.05, 0.5), uei="QQQQQQQQQQQ6", duns="222333444", city="Mesa",
         state="AZ", zip_code="85201",
@@ -134,7 +134,7 @@ _RECIPIENTS: list[tuple[str, str | None, str | None, str | None, str | None, str
     ("r-placeless", "PLACELESS ANALYTICS", None, None, None, None, None, None, None),
     ("r-conflict-other", "CONFLICT AEROSPACE", "NNNNNNNNNNN4", None, "4 FIRST AVE", "MESA", "AZ", "85201", None),
     ("r-conflict-none", "CONFLICT AEROSPACE", None, None, "9 LAST AVE", "MESA", "AZ", "85201", None),
-    ("r-contrary", "CONTRARY PROPULSION", "TTTTTTTTTTT9", "555666777", None, "TUCSON", "AZ", "85701", None),
+    ("r-contrary", "CONTRARY PROPULSION", "TTTTTTTTTTT9", None, None, "ELKO", "NV", "89801", None),
     ("r-cut", "HYPERSONIC CRYOGENIC INSTRUMEN", "UUUUUUUUUUU1", None, None, "HUNTSVILLE", "AL", "35801", None),
     ("r-dba", "TAMARACK IMAGING INC", "VVVVVVVVVVV2", None, None, "DULUTH", "MN", "55802", None),
     ("r-omni", "OMNI MEDICAL SYSTEMS, INC.", "PPPPPPPPPPP5", None, None, "BURLINGTON", "VT", "05401", None),

@@ -47,7 +47,7 @@ RECIPIENTS: list[tuple[str, str, str | None, str | None, Place]] = [
     ("r-doubled-b", "DOUBLED CATALYSIS", "SSSSSSSSSSS8", None, TAMPA),
     ("r-formula-a", "FORMULA BOLOMETRY", "TTTTTTTTTTT9", None, RENO),
     ("r-formula-b", "FORMULA BOLOMETRY", "UUUUUUUUUUU1", None, RENO),
-    ("r-contrary", "CONTRARY PROPULSION", "VVVVVVVVVVV2", "555666777", ("", "TUCSON", "AZ", "85701")),
+    ("r-contrary", "CONTRARY PROPULSION", "VVVVVVVVVVV2", "555666777", ("", "ELKO", "NV", "89801")),
     ("r-kitware", "KITWARE AND SONS INCORPORATED", "EEEEEEEEEEE5", None, ("1 MAIN STREET", "CLIFTON PARK", "NY",
                                                                          "12065")),
     ("r-spectro", "SPECTROGRAPHIC DYNAMOMETRY", "GGGGGGGGGGG7", None, TAMPA),

@@ -70,7 +70,7 @@ def write_awards(
     # New names are coined out of the recipients' own words, so that they resemble them as real ones do.
     models = Models.of(recipients)
     partners = round(companies * shares.PARTNER_SHARE)
-    company = make_companies(taken, partners, seed, models)
+    company = make_companies(taken, partners, seed, models, recipients=available)
     # The file must not tell partners from others by their order.
     company = company.take(pa.array(np.argsort(keys_of(np.arange(companies), seed, "order"), kind="stable")))
     company = company.set_column(company.column_names.index("company"), "company", _sorted(company["company"]))

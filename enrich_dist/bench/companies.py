@@ -9,6 +9,7 @@ the columns ``kind`` and ``decoy``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -41,8 +42,10 @@ PLACE: Final = ("address", "city", "state", "zip5", "zip4")
 SAME, NONE, ALTERNATE = "same", "none", "alternate"
 
 
-def make_companies(taken: pa.Table, partners: int, seed: int, models: Models) -> pa.Table:
+def make_companies(taken: pa.Table, partners: int, seed: int, models: Models, *, recipients: int) -> pa.Table:
     """A company for each recipient of ``taken``: of the first ``partners`` a copy, of the others at most a likeness.
+
+    ``recipients``: how many there are in all.
 
     Columns: ``company`` (its id), ``recipient_hash`` and what else tells of the partner (null without one), ``kind``,
     ``decoy``, ``evidence`` (the name points to the partner), ``name``, ``PLACE``, ``uei``, ``duns``, and the
@@ -52,7 +55,13 @@ def make_companies(taken: pa.Table, partners: int, seed: int, models: Models) ->
     is_partner = np.arange(len(taken)) < partners
     home = _homes(keys, taken, models.places)
     copies = _partners(keys[:partners], taken.slice(0, partners), _slice(home, 0, partners), models)
-    others = _strangers(keys[partners:], taken.slice(partners), _slice(home, partners, len(taken) - partners), models)
+    others = _strangers(
+        keys[partners:],
+        taken.slice(partners),
+        _slice(home, partners, len(taken) - partners),
+        models,
+        shares.decoys(recipients),
+    )
     company = pa.concat_tables([copies, others])
     company = company.append_column("company", codes_of_companies(len(taken)))
     for name in ("recipient_hash", "uei", "parent_uei", "legal_business_name"):
@@ -186,11 +195,11 @@ def _move(
     }
 
 
-def _strangers(keys: Keys, models_of: pa.Table, home: Place, models: Models) -> pa.Table:
+def _strangers(keys: Keys, models_of: pa.Table, home: Place, models: Models, decoys: Mapping[str, float]) -> pa.Table:
     """Companies without a partner; some resemble the recipient in their row of ``models_of``."""
-    ends = np.cumsum(list(shares.DECOYS.values()))
+    ends = np.cumsum(list(decoys.values()))
     label = np.searchsorted(ends, np.arange(len(keys)) / max(len(keys), 1), side="right")
-    near_name, same_street, same_name = (label == number for number in range(len(shares.DECOYS)))
+    near_name, same_street, same_name = (label == number for number in range(len(decoys)))
     theirs = column(models_of, "legal_business_name")
     name = where(same_name, theirs, where(near_name, _near_names(keys, theirs, models.names), models.names.coin(keys)))
     anywhere = models.places.draw_domestic(mix(keys, "place"))
@@ -207,7 +216,7 @@ def _strangers(keys: Keys, models_of: pa.Table, home: Place, models: Models) -> 
     for part in ("city", "state", "zip5"):
         place[part] = where(stays, home[part], where(same_name, away[part], anywhere[part]))
     decoy = _nulls(keys)
-    for number, kind in enumerate(shares.DECOYS):
+    for number, kind in enumerate(decoys):
         decoy = where(label == number, pa.repeat(kind, len(keys)), decoy)
     return pa.table(
         {

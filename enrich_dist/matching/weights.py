@@ -29,7 +29,7 @@ from enrich_dist import schema
 from enrich_dist.matching.vocabulary import Vocabulary, background_shares
 
 # Raised whenever the same candidates would get other weights or probabilities.
-ENGINE_VERSION = "2"
+ENGINE_VERSION = "3"
 
 PRIOR_PAIRS = 200.0
 
@@ -59,8 +59,12 @@ PARTIAL_TOWN_BITS = (0.0, -5.0, -3.0, -2.0, -2.5, 0.0, 0.0, 0.0)
 # An alternate name says a little less than the legal one, the parent's much less: it has other daughters.
 KIND_BITS = (0.0, -0.5, -5.0)
 # However rare its words, a name has this many bearers besides the one looked for: firms are named alike for reasons
-# other than chance.
+# other than chance. Of one name (spacing and the like aside) they are so many among the larger number of recipients or
+# more, and fewer among fewer, as namesakes are spread over all organisations; below the smaller number, which is that
+# of the real recipients they were counted among (``bench.shares``), nothing is known. Names that are only similar lie
+# beside each other in small lists, too (one trade, one town).
 COINCIDENT_BEARERS = 0.87
+SPREAD_RECIPIENTS = (11_177, 200_000)
 
 # A name with a typing error says so much less where another candidate of the company bears its very name in its town.
 BESIDE_VERY_NAME_BITS = 2.0
@@ -101,7 +105,7 @@ class MCounts:
 class Weights:
     """What each outcome weighs (bits), and what that was estimated from.
 
-    ``name``: by level, ``log2(m)``, to which the agreeing information is added, ``most_name_bits`` at most;
+    ``name``: by level, ``log2(m)``, to which the agreeing information is added, ``most_name_bits`` (by level) at most;
     ``name_bits``: information of each name of the index, float64; ``place``: by level; ``street``: by level, where the
     town agrees; ``uei``, ``duns``: (conflict, agree).
     """
@@ -109,7 +113,7 @@ class Weights:
     recipients: int
     name: Floats
     name_bits: Floats
-    most_name_bits: float
+    most_name_bits: Floats
     place: Floats
     street: Floats
     uei: tuple[float, float]
@@ -144,7 +148,7 @@ def estimate(counts: Mapping[str, Mapping[int, int]], pairs: MCounts, vocabulary
     return Weights(
         recipients=recipients,
         name=np.log2(name_m),
-        most_name_bits=float(np.log2(recipients / COINCIDENT_BEARERS)),
+        most_name_bits=_most_name_bits(recipients),
         name_bits=name_information(counts.get("concept", {}), recipients, vocabulary),
         place=_place_weights(
             _shares(np.array(pairs.place)[_KNOWN_PLACES], DEFAULT_PLACE_M),
@@ -172,6 +176,14 @@ def name_information(concepts: Mapping[int, int], recipients: int, vocabulary: V
     owner = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
     information = np.bincount(owner, weights=np.maximum(bits, 0.0)[tokens], minlength=len(starts) - 1)
     return np.asarray(INFORMATION_SCALE * information)
+
+
+def _most_name_bits(recipients: int) -> Floats:
+    """Most that the agreeing words say, by name level: however rare, there may be others so named."""
+    bearers = np.full(len(schema.NAME_LEVELS), COINCIDENT_BEARERS)
+    counted, most = SPREAD_RECIPIENTS
+    bearers[_SPELLING:] *= min(max(recipients, counted), most) / most
+    return np.log2(recipients / bearers)
 
 
 def _shares(counts: Sequence[int] | Floats, defaults: Sequence[float]) -> Floats:
@@ -210,7 +222,8 @@ def weight_sql() -> dict[str, str]:
         "name": (
             "CASE WHEN name_level = 0 THEN w.name[1] ELSE w.name[name_level + 1] + w.kind[name_kind + 1]"
             " + w.level[name_level + 1]"
-            " + least(w.scale[name_level + 1] * CAST(name_agreement AS DOUBLE) * name_bits, w.most_name_bits)"
+            " + least(w.scale[name_level + 1] * CAST(name_agreement AS DOUBLE) * name_bits,"
+            " w.most_name_bits[name_level + 1])"
             f" - CASE WHEN name_level = {_TYPO} AND place_level >= {_TOWN_LEVEL} AND very_name_beside"
             f" THEN {BESIDE_VERY_NAME_BITS} ELSE 0.0 END END"
         ),
@@ -237,7 +250,7 @@ def weight_row(weights: Weights) -> dict[str, Any]:
         "level": list(LEVEL_BITS),
         "scale": list(LEVEL_SCALE),
         "partial_town": list(PARTIAL_TOWN_BITS),
-        "most_name_bits": weights.most_name_bits,
+        "most_name_bits": weights.most_name_bits.tolist(),
         "place": weights.place.tolist(),
         "street": weights.street.tolist(),
         "uei_conflict": weights.uei[0],

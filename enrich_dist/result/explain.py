@@ -161,7 +161,11 @@ def explain_company(
             comparisons=_comparisons(row, own),
             name_kind=schema.NAME_KINDS[row["name_kind"]],
             words=shared,
-            name_bits=(row["name_bits"], row["name_agreement"] * row["name_bits"], result.weights.most_name_bits),
+            name_bits=(
+                row["name_bits"],
+                row["name_agreement"] * row["name_bits"],
+                float(result.weights.most_name_bits[row["name_level"]]),
+            ),
             match_weight=row["match_weight"],
             alone=_probability(prior + row["match_weight"]),
             probability=row["probability"],

@@ -366,7 +366,7 @@ def test_companies_without_a_partner_include_hard_ones(case):
     alone = flat(case.truth).join(flat(case.organisations), "company", "id")
     alone = alone.filter(pc.is_null(alone["recipient_hash"]))
     assert len(alone) == COMPANIES - PARTNERS
-    for decoy, declared in shares.DECOYS.items():
+    for decoy, declared in shares.decoys(ROWS).items():
         assert share(pc.equal(alone["decoy"], decoy)) == pytest.approx(declared, abs=0.002), decoy
     recipients = flat(case.recipients)
     equal = alone.filter(pc.equal(alone["decoy"], "same_name"))
@@ -380,6 +380,16 @@ def test_companies_without_a_partner_include_hard_ones(case):
     assert len(near.join(recipients, ["name"], ["legal_business_name"], join_type="left semi")) < 0.05 * len(near)
     new = alone.filter(pc.is_null(alone["decoy"]))
     assert len(new.join(recipients, ["name"], ["legal_business_name"], join_type="left semi")) < 0.05 * len(new)
+
+
+def test_namesakes_elsewhere_grow_with_the_recipients_as_far_as_they_were_counted():
+    few, more, most, beyond = (
+        shares.decoys(recipients)["same_name"] for recipients in (11_177, 22_354, 200_000, 10**7)
+    )
+    assert 0.0014 / 3 < few < 0.0014  # 5 of 3,557 real ones, which are few
+    assert more == pytest.approx(2 * few)
+    assert beyond == most
+    assert shares.decoys(50)["near_name"] == shares.decoys(10**7)["near_name"]
 
 
 def test_findable_falls_with_what_hides_the_partner(case):
