@@ -34,7 +34,7 @@ class Award:
     status: str
     method: str | None = None
     recipient: str | None = None
-    probability: tuple[float, float] = (0.99, 1.0)  # within which it must lie; not of those without a candidate
+    probability: tuple[float, float] = (0.98, 1.0)  # within which it must lie; not of those without a candidate
     uei: str = ""
     duns: str = ""
     address: str = ""

@@ -18,7 +18,7 @@ import pyarrow as pa
 from enrich_dist import schema
 from enrich_dist.errors import CorruptionError, StateError
 from enrich_dist.matching.blocking import LEGAL_NAME
-from enrich_dist.matching.decisions import DecisionConfig
+from enrich_dist.matching.decisions import DecisionConfig, lone_probability
 from enrich_dist.matching.shared_words import ComparedNames, SharedWords, shared_words, word_information
 from enrich_dist.matching.weights import weight_sql
 from enrich_dist.result.lookup import companies_with_candidate, fetch_rows, place_text
@@ -167,7 +167,7 @@ def explain_company(
                 float(result.weights.most_name_bits[row["name_level"]]),
             ),
             match_weight=row["match_weight"],
-            alone=_probability(prior + row["match_weight"]),
+            alone=lone_probability(prior + row["match_weight"], row["match_method"]),
             probability=row["probability"],
             confirmed=row["confirmed"],
             also=tuple(
@@ -349,10 +349,6 @@ def _with_alternate_names(directory: RunDirectory, result: ScoredResult, recipie
     return recipients.set_column(recipients.schema.get_field_index("alternate_names"), "alternate_names", column)
 
 
-def _probability(bits: float) -> float:
-    return float(1.0 / (1.0 + np.exp2(-bits)))
-
-
 def _status_by(decision: DecisionConfig, probability: float | None) -> str:
     if probability is not None and probability >= decision.accept_probability:
         return "matched"
@@ -388,7 +384,7 @@ def _reason(
     least = decision.accept_probability if status != "unmatched" else decision.review_probability
     if status == "matched":
         return f"accepted: probability {probability}" + (f" ≥ {least:g}" if consistent else "")
-    because = _rivals(best) if _probability(shown[0].total) >= least else _weakness(shown[0])
+    because = _rivals(best) if shown[0].alone >= least else _weakness(shown[0])
     return f"{status}: {because}; best candidate {probability}" + (f" < {least:g}" if consistent else "")
 
 

@@ -22,7 +22,9 @@ import pyarrow.parquet as pq
 from enrich_dist import schema
 from enrich_dist.matching.decisions import (
     CONFIRMED_BITS,
+    IDENTIFIED_METHODS,
     METHODS,
+    UNSEEN_PARTNER_SHARE,
     DecisionConfig,
     method_sql,
     partner_share,
@@ -173,7 +175,8 @@ left join by_name n using (company_id, same_name)
 
 def rank_organisations(connection: duckdb.DuckDBPyConnection, recipients: int) -> None:
     """Temporary tables ``rivals``, the organisation of each candidate, and ``organisations``: of each company the
-    candidate organisations by their best row, with their ``place``, the best first, and the ``odds`` of all of them.
+    candidate organisations by their best row, with their ``place``, the best first, and the ``odds`` of all of them and
+    of a partner that is none of them (``unseen``).
 
     Needs view ``weighed``.
     """
@@ -187,7 +190,9 @@ def rank_organisations(connection: duckdb.DuckDBPyConnection, recipients: int) -
     connection.execute(f"""
         create or replace temp table organisations as
         select company_id, source_row, match_method, match_weight, row_number() over best as place,
-               sum(pow(2, match_weight)) over (partition by company_id) / {recipients} as odds
+               sum(pow(2, match_weight)) over (partition by company_id) / {recipients} as odds,
+               coalesce(sum(pow(2, match_weight)) filter (match_method not in {IDENTIFIED_METHODS})
+                        over (partition by company_id), 0) * {UNSEEN_PARTNER_SHARE} / {recipients} as unseen
         from (select * from rivals
               qualify row_number() over (partition by company_id, organisation order by {order}) = 1)
         window best as (partition by company_id order by {order})
@@ -215,7 +220,7 @@ def judge_ranked(connection: duckdb.DuckDBPyConnection, recipients: int, share: 
         f"""
         create or replace temp table judged as
         select company_id, source_row, match_method, match_weight, place,
-               round($prior * pow(2, match_weight) / (1 + $prior * {recipients} * odds), 6) as probability
+               round($prior * pow(2, match_weight) / (1 + $prior * {recipients} * (odds + unseen)), 6) as probability
         from organisations
         """,
         {"prior": prior_odds(share, recipients)},

@@ -143,7 +143,7 @@ def test_the_prior_is_that_of_the_metrics(pipeline: Pipeline, result: ScoredResu
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("Kitware & Sons", "accepted: probability 1.000"),
+        ("Kitware & Sons", "accepted: probability 0.985"),
         ("Ambiguous Optics", "review: two organisations of one name in one place share the probability; best"),
         ("Wandering Robotics", "review: two organisations of one name in different places share the probability; best"),
         ("Contrary Propulsion", "review: the UEI speaks most against it (conflict: QQQQQQQQQQQ6 and TTTTTTTTTTT9)"),

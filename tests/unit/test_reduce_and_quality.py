@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from enrich_dist import schema
 from enrich_dist.duck import connect
-from enrich_dist.matching.decisions import CONFIRMED_BITS, DecisionConfig
+from enrich_dist.matching.decisions import CONFIRMED_BITS, UNSEEN_PARTNER_SHARE, DecisionConfig
 from enrich_dist.matching.index import build_index, open_index
 from enrich_dist.matching.weights import MCounts, Weights, estimate
 from enrich_dist.result import quality
@@ -169,9 +169,20 @@ def test_the_probability_is_the_odds_over_all_odds(reduced: Reduce) -> None:
     prior = reduced.share / (1 - reduced.share) / RECIPIENTS
     for match, (best, other) in zip(found, (("a", "b"), ("c", "d")), strict=False):
         odds = {name: prior * 2 ** weight[name] for name in (best, other)}
+        everything = 1 + (1 + UNSEEN_PARTNER_SHARE) * sum(odds.values())
         assert match["recipient_id"] == best
-        assert match["match_probability"] == pytest.approx(odds[best] / (1 + sum(odds.values())), abs=1e-5)
-        assert match["runner_up_probability"] == pytest.approx(odds[other] / (1 + sum(odds.values())), abs=1e-5)
+        assert match["match_probability"] == pytest.approx(odds[best] / everything, abs=1e-5)
+        assert match["runner_up_probability"] == pytest.approx(odds[other] / everything, abs=1e-5)
+
+
+def test_however_well_a_name_agrees_the_partner_may_be_another_unless_an_identifier_says_so(reduced: Reduce) -> None:
+    rows = [candidate(0, "a", **EXACT_NAME, **SAME_TOWN), candidate(1, "b", **EXACT_NAME, **SAME_TOWN, uei_agreement=1)]
+
+    by_name, by_uei, *_ = reduced.rows(*rows)
+
+    assert by_name["match_probability"] == pytest.approx(1 / (1 + UNSEEN_PARTNER_SHARE), abs=1e-3)
+    assert by_uei["match_probability"] > 0.999
+    assert by_uei["match_method"] == "uei"
 
 
 @pytest.mark.parametrize("rivals", [2, 3, 7])
@@ -181,7 +192,11 @@ def test_rivals_that_are_alike_are_as_probable_as_each_other(reduced: Reduce, ri
     first = reduced.rows(*rows)[0]
 
     assert first["match_status"] == "review"
-    assert first["match_probability"] == first["runner_up_probability"] == pytest.approx(1 / rivals, abs=1e-3)
+    assert (
+        first["match_probability"]
+        == first["runner_up_probability"]
+        == pytest.approx(1 / rivals / (1 + UNSEEN_PARTNER_SHARE), abs=1e-3)
+    )
     assert rivals * first["match_probability"] <= 1
     assert first["recipient_id"] == "r-0", "of equal ones the first by its id"
 

@@ -63,13 +63,13 @@ def test_another_threshold_acts_and_touches_no_chunk(
     before = chunk_files(run.pipeline.directory)
     assert run.matches()["Ambiguous Optics"]["match_status"] == "review"
 
-    code, out, err = cli("rejudge", "--config", run.config, "--set", "matching.accept_probability=0.5")
+    code, out, err = cli("rejudge", "--config", run.config, "--set", "matching.accept_probability=0.45")
 
     assert code == 0
     assert run.matches()["Ambiguous Optics"]["match_status"] == "matched"
     assert run.matches()["Quartet Gyroscopes"]["match_status"] == "review"
     assert chunk_files(run.pipeline.directory) == before
-    assert "setting matching.accept_probability = 0.5 (command line)" in err
+    assert "setting matching.accept_probability = 0.45 (command line)" in err
     told = {" ".join(line.split()[:-3]): line.split()[-3:] for line in out.splitlines() if "→" in line}
     assert told["awards matched"] == ["9", "→", "18"]
     assert told["awards review"] == ["18", "→", "9"]
@@ -86,7 +86,7 @@ def test_each_rejudge_is_a_run_of_its_own_with_its_report(run: Reviewed, cli: Co
     directory = run.pipeline.directory
     before = len(read_runs(directory))
 
-    for accept, publish in (("0.5", []), ("0.6", ["--publish"])):
+    for accept, publish in (("0.45", []), ("0.6", ["--publish"])):
         directory.html_report.unlink(missing_ok=True)
         cli("rejudge", *publish, "--config", run.config, "--set", f"matching.accept_probability={accept}")
         assert directory.html_report.exists()
@@ -97,12 +97,12 @@ def test_each_rejudge_is_a_run_of_its_own_with_its_report(run: Reviewed, cli: Co
     assert (first.status, second.status) == ("passed", "published")
     assert "all chunks (judged anew)" in (first.reused, second.reused)
     values = [{item.key: item.value for item in kept.settings} for kept in (first, second)]
-    assert [value["matching.accept_probability"] for value in values] == ["0.5", "0.6"]
+    assert [value["matching.accept_probability"] for value in values] == ["0.45", "0.6"]
 
 
 def test_the_settings_of_before_find_their_result_again(run: Reviewed, cli: CommandLine) -> None:
     first = run.pipeline.directory.output("enriched_awards", "result")
-    cli("rejudge", "--config", run.config, "--set", "matching.accept_probability=0.5")
+    cli("rejudge", "--config", run.config, "--set", "matching.accept_probability=0.45")
 
     code, out, _ = cli("rejudge", "--config", run.config)
 
@@ -114,7 +114,7 @@ def test_the_settings_of_before_find_their_result_again(run: Reviewed, cli: Comm
 def test_in_production_it_publishes_only_with_a_readiness_file_for_these_settings(
     run: Reviewed, cli: CommandLine
 ) -> None:
-    arguments = ["--config", run.config, "--set", "environment=production", "--set", "matching.accept_probability=0.5"]
+    arguments = ["--config", run.config, "--set", "environment=production", "--set", "matching.accept_probability=0.45"]
 
     refused, _, err = cli("rejudge", "--publish", *arguments)
     judged, _, _ = cli("rejudge", *arguments)  # publishes nothing
@@ -129,12 +129,12 @@ def test_in_production_it_publishes_only_with_a_readiness_file_for_these_setting
     ready.unlink()
 
     assert (published, other) == (0, 5)
-    assert "matching.accept_probability was 0.5, is 0.6" in err
+    assert "matching.accept_probability was 0.45, is 0.6" in err
     assert run.published()["Ambiguous Optics"]["match_status"] == "matched"
 
 
 def test_a_passed_result_is_published_on_request(run: Reviewed, cli: CommandLine) -> None:
-    code, out, _ = cli("rejudge", "--publish", "--config", run.config, "--set", "matching.accept_probability=0.5")
+    code, out, _ = cli("rejudge", "--publish", "--config", run.config, "--set", "matching.accept_probability=0.45")
 
     assert code == 0
     assert run.published()["Ambiguous Optics"]["match_status"] == "matched"
@@ -169,7 +169,7 @@ def test_a_blocked_result_ends_with_code_3_and_its_reason(run: Reviewed, cli: Co
 def test_a_setting_that_would_change_chunks_is_refused(run: Reviewed, cli: CommandLine, setting: str) -> None:
     before = run.pipeline.directory.latest("enriched_awards")
 
-    code, _, err = cli("rejudge", "--config", run.config, "--set", setting, "--set", "matching.accept_probability=0.5")
+    code, _, err = cli("rejudge", "--config", run.config, "--set", setting, "--set", "matching.accept_probability=0.45")
 
     assert code == 1
     assert f"Error: {setting.split('=')[0]} would change chunks" in err

@@ -166,7 +166,7 @@ def test_memory_is_that_of_the_records(facts: RunFacts) -> None:
 def test_a_later_run_is_compared_with_the_one_before_and_with_one_that_is_named(tmp_path: Path) -> None:
     run = settings(tmp_path)
     run_in_process(run).finish()
-    stricter = run.model_copy(update={"matching": run.matching.model_copy(update={"accept_probability": 0.995})})
+    stricter = run.model_copy(update={"matching": run.matching.model_copy(update={"accept_probability": 0.98})})
     second = Pipeline(stricter, "second")
 
     second.enrich_awards()

@@ -46,7 +46,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     first.publish_awards()
     first.finish()
     stricter = settings.model_copy(
-        update={"matching": settings.matching.model_copy(update={"accept_probability": 0.995})}
+        update={"matching": settings.matching.model_copy(update={"accept_probability": 0.98})}
     )
     record(SECOND, stricter)
     second = Pipeline(stricter, SECOND)
