@@ -139,15 +139,15 @@ def test_the_case_is_one_to_learn_from(planted: Planted) -> None:
 
 
 def test_accepted_links_are_right(planted: Planted) -> None:
-    """Measured with five seeds: 0.977 to 0.992."""
+    """Measured with five seeds: 0.978 to 0.991."""
     right = planted.right
     assert np.mean([right[company] for company in planted.links.accepted]) >= 0.97
 
 
 def test_findable_partners_are_found(planted: Planted) -> None:
-    """Measured with five seeds: 0.944 to 0.953 of the findable, 0.823 to 0.828 of all partners."""
-    assert planted.links.share(planted.findable, planted.acceptable) >= 0.93
-    assert planted.links.share(planted.partners, planted.acceptable) >= 0.80
+    """Measured with five seeds: 0.978 to 0.983 of the findable, 0.850 to 0.858 of all partners."""
+    assert planted.links.share(planted.findable, planted.acceptable) >= 0.965
+    assert planted.links.share(planted.partners, planted.acceptable) >= 0.835
 
 
 def test_names_written_otherwise_are_found(planted: Planted) -> None:
@@ -158,21 +158,21 @@ def test_names_written_otherwise_are_found(planted: Planted) -> None:
 
 
 def test_companies_without_a_partner_stay_alone(planted: Planted) -> None:
-    """Measured with five seeds: 0.009 to 0.036, nearly all of them decoys of a similar name in the same town."""
+    """Measured with five seeds: 0.010 to 0.036, nearly all of them decoys of a similar name in the same town."""
     assert planted.links.share(planted.strangers) <= 0.045
     plain = [company for company in planted.strangers if planted.truth[company]["decoy"] is None]
     assert planted.links.share(plain) <= 0.01
 
 
 def test_probabilities_are_honest(planted: Planted) -> None:
-    """Measured with five seeds: 0.011 to 0.026."""
+    """Measured with five seeds: 0.014 to 0.021."""
     links, right = planted.links, planted.right
     predicted = np.array([links.probabilities[company] for company in links.right_ids])
     assert calibration_error(predicted, np.array([right[company] for company in links.right_ids])) <= 0.03
 
 
 def test_the_estimated_precision_is_near_the_truth(planted: Planted) -> None:
-    """Measured with five seeds: 0.002 to 0.016 above it."""
+    """Measured with five seeds: 0.011 below it to 0.002 above."""
     right = planted.right
     precision = np.mean([right[company] for company in planted.links.accepted])
     assert planted.links.estimated["precision"]["estimate"] == pytest.approx(precision, abs=0.02)
@@ -194,11 +194,12 @@ def namesakes(
 
 
 def test_the_place_decides_among_equal_names(namesakes: tuple[Linked, dict[str, str | None]]) -> None:
-    """Measured with five seeds: none wrong, 0.954 to 0.999 accepted."""
+    """Measured with five seeds: the right one is always the best, 0.951 to 0.999 are accepted."""
     links, known = namesakes
     decided = {key: right for key, right in known.items() if right is not None}
     accepted = [key for key in decided if key in links.accepted]
     assert len(decided) == 700
+    assert np.mean([links.right_ids.get(key) == right for key, right in decided.items()]) >= 0.98
     assert [key for key in accepted if links.right_ids[key] != decided[key]] == []
     assert len(accepted) / len(decided) >= 0.93
 
