@@ -34,7 +34,7 @@ class Award:
     status: str
     method: str | None = None
     recipient: str | None = None
-    probability: tuple[float, float] = (0.98, 1.0)  # within which it must lie; not of those without a candidate
+    probability: tuple[float, float] | None = None  # within which it must lie where it is not that of a certain match
     uei: str = ""
     duns: str = ""
     address: str = ""

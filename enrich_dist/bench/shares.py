@@ -102,9 +102,9 @@ COMPANY_DUNS_SHARE: Final = 0.35
 # Companies without a partner, chosen: one changed distinctive word in the same town, the street address of another
 # recipient (incubators, registered agents), the very name of a recipient in another state; the rest are new names.
 _DECOYS: Final = {"near_name": 0.15, "same_street": 0.10, "same_name": 0.02}
-# 3,557 companies of the sample have no recipient of their name in their state; 22 have one elsewhere. Read one by one,
-# 17 of these are the same firm and 5 namesakes: 0.0014 among 11,177 recipients, so the chosen share among 160,000 where
-# namesakes grow with the recipients. Between the two, as five are few.
+# Of the sample's 4,217 companies 638 find their name in a state of theirs among 11,177 recipients, and 22 elsewhere
+# only. Read one by one, 17 of the 22 are the same firm and 5 namesakes: 5 of the 3,562 without a partner, 0.0014. Where that
+# grows with the recipients it is the chosen share among 160,000. Rounded up, as five are few.
 SPREAD_RECIPIENTS: Final = 200_000
 
 

@@ -205,6 +205,8 @@ def _words(candidate: Candidate, words: SharedWords) -> RenderableType:
 
 def _competition(candidate: Candidate, explanation: Explanation) -> Text:
     text = Text(f"{candidate.total:+.1f} bits: probability {probability_text(candidate.alone)} alone")
+    if candidate.most_alone < 1:
+        text.append(f" (names and places prove {probability_text(candidate.most_alone)} at most)")
     others = explanation.organisations - 1
     if others:
         text.append(
@@ -232,5 +234,5 @@ def _shares(explanation: Explanation) -> Table:
     if others:
         rest = max(0.0, 1.0 - explanation.none_probability - explanation.shown_probability)
         table.add_row("", f"{others:,} {'other' if others == 1 else 'others'}", probability_text(rest))
-    table.add_row("", "no partner among the recipients", probability_text(explanation.none_probability))
+    table.add_row("", "no partner, or none of these", probability_text(explanation.none_probability))
     return table

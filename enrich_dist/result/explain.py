@@ -7,6 +7,7 @@ company is found (``lookup``) nor how this is shown (``observe.explanation``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,8 +62,9 @@ class Candidate:
     """An organisation among a company's candidates, by its best row.
 
     ``prior`` + the weights of the ``comparisons`` = ``prior`` + ``match_weight`` = ``total`` (bits). ``alone`` is the
-    probability if there were no rivals. ``name_bits``: what the company's name says, how much of that agrees, and what
-    any name can say at most. ``also``: other rows that count as the same organisation.
+    probability if there were no rivals (without an identifier ``most_alone`` at most). ``name_bits``: what the company's
+    name says, how much of that agrees, and what any name can say at most. ``also``: other rows that count as the same
+    organisation.
     """
 
     recipient: Recipient
@@ -77,6 +79,11 @@ class Candidate:
     probability: float
     confirmed: bool
     also: tuple[Recipient, ...]
+
+    @property
+    def most_alone(self) -> float:
+        """What ``alone`` would be if all that can agree did."""
+        return lone_probability(math.inf, self.method)
 
     @property
     def total(self) -> float:
@@ -102,7 +109,8 @@ class Company:
 class Explanation:
     """A company's candidates and what became of them.
 
-    ``candidates`` are the best of ``organisations`` ones; ``none_probability`` is that of no partner at all;
+    ``candidates`` are the best of ``organisations`` ones; ``none_probability`` is that of none of them:
+    the company has no partner, or one that is no candidate;
     ``ruled_out``: candidates that a person rejected. ``notes`` tell what a reader should know besides.
     """
 

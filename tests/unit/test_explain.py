@@ -16,7 +16,7 @@ from rich.console import Console
 
 from enrich_dist import schema
 from enrich_dist.errors import SettingsError, StateError
-from enrich_dist.matching.decisions import DecisionConfig
+from enrich_dist.matching.decisions import IDENTIFIED_METHODS, DecisionConfig
 from enrich_dist.matching.index import build_index, open_index
 from enrich_dist.matching.shared_words import (
     MISSING,
@@ -115,6 +115,11 @@ def test_all_numbers_of_every_company_are_those_of_the_result(pipeline: Pipeline
             assert waterfall == pytest.approx(candidate.prior + candidate.match_weight, abs=1e-9)
             assert candidate.total == pytest.approx(waterfall)
             assert candidate.alone >= candidate.probability - 1e-6
+            assert candidate.most_alone == (
+                1.0 if candidate.method in IDENTIFIED_METHODS else pytest.approx(0.985, abs=5e-4)
+            )
+            if told.organisations == 1:
+                assert candidate.alone == pytest.approx(candidate.probability, abs=2e-6)
             if candidate.words is not None:
                 words = sum(word.bits for word in candidate.words.words)
                 assert words == pytest.approx(candidate.name_bits[0], abs=1e-6)
@@ -352,7 +357,7 @@ def test_the_picture_shows_names_words_and_the_competition(pipeline: Pipeline, r
 
     assert "Review: two organisations of one name in one place" in " ".join(text.split())
     assert "shares the probability with 1 other" in " ".join(text.split())
-    assert "no partner among the recipients" in text
+    assert "no partner, or none of these" in text
     [line] = [line for line in text.splitlines() if line.split()[:1] == ["prior"]][:1]
     assert "▒" in line
     assert "█" not in line
