@@ -103,8 +103,8 @@ COMPANY_DUNS_SHARE: Final = 0.35
 # recipient (incubators, registered agents), the very name of a recipient in another state; the rest are new names.
 _DECOYS: Final = {"near_name": 0.15, "same_street": 0.10, "same_name": 0.02}
 # Of the sample's 4,217 companies 638 find their name in a state of theirs among 11,177 recipients, and 22 elsewhere
-# only. Read one by one, 17 of the 22 are the same firm and 5 namesakes: 5 of the 3,562 without a partner, 0.0014. Where that
-# grows with the recipients it is the chosen share among 160,000. Rounded up, as five are few.
+# only. Read one by one, 17 of the 22 are the same firm and 5 namesakes: 5 of the 3,562 without a partner, 0.0014. Where
+# that grows with the recipients it is the chosen share among 160,000. Rounded up, as five are few.
 SPREAD_RECIPIENTS: Final = 200_000
 
 

@@ -62,8 +62,8 @@ class Candidate:
     """An organisation among a company's candidates, by its best row.
 
     ``prior`` + the weights of the ``comparisons`` = ``prior`` + ``match_weight`` = ``total`` (bits). ``alone`` is the
-    probability if there were no rivals (without an identifier ``most_alone`` at most). ``name_bits``: what the company's
-    name says, how much of that agrees, and what any name can say at most. ``also``: other rows that count as the same
+    probability if there were no rivals (without an identifier ``most_alone`` at most). ``name_bits``: what the
+    company's name says, how much of that agrees, and what any name can say at most. ``also``: other rows that count as the same
     organisation.
     """
 
