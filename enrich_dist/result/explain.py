@@ -63,8 +63,8 @@ class Candidate:
 
     ``prior`` + the weights of the ``comparisons`` = ``prior`` + ``match_weight`` = ``total`` (bits). ``alone`` is the
     probability if there were no rivals (without an identifier ``most_alone`` at most). ``name_bits``: what the
-    company's name says, how much of that agrees, and what any name can say at most. ``also``: other rows that count as the same
-    organisation.
+    company's name says, how much of that agrees, and what any name can say at most. ``also``: other rows
+    that count as the same organisation.
     """
 
     recipient: Recipient
