@@ -9,9 +9,9 @@ import dagster as dg
 
 from dagster_defs.assets import ASSETS
 from dagster_defs.job import enrich
-from dagster_defs.stories import settings_of, tell_run
+from dagster_defs.run_outcome import settings_of, tell_run
 from enrich_dist.errors import EnrichError
-from enrich_dist.observe.events import Event, Notice, listening
+from enrich_dist.events import Event, Notice, listening
 
 _AT_ONCE = 50  # runs looked at in one evaluation; the rest comes with the next
 _OURS = frozenset(key for asset in ASSETS for key in asset.keys)

@@ -1,6 +1,6 @@
 """Asset checks: the verdict's own, which block, and the run beside the recent ones, which does not.
 
-A blocking check holds within one run only; that nothing unjudged gets out is kept by ``enrich_dist.result.publish``.
+A blocking check holds within one run only; that nothing unjudged gets out is kept by ``enrich_dist.results.publish``.
 What is judged, and how, stands in ``result.quality`` and ``history.drift``.
 """
 
@@ -11,9 +11,9 @@ import dagster as dg
 
 from dagster_defs.assets import chunk_matches, enriched_awards, published_awards
 from dagster_defs.resources import EnrichSettings
-from enrich_dist.history.drift import Drift, Severity, drift_of_latest
-from enrich_dist.pipeline import Pipeline
-from enrich_dist.result.quality import judged_by
+from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.results.quality import judged_by
+from enrich_dist.runs.drift import Drift, Severity, drift_of_latest
 
 BLOCKED: Final = "published_awards is blocked: "
 

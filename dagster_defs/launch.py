@@ -11,10 +11,10 @@ import dagster as dg
 
 from dagster_defs.definitions import defs
 from dagster_defs.job import enrich
-from dagster_defs.stories import tell_run
+from dagster_defs.run_outcome import tell_run
 from enrich_dist.errors import EnrichError, PublicationBlockedError, ReconciliationError, RunInterruptedError
-from enrich_dist.pipeline import Pipeline
-from enrich_dist.result.quality import judged_by
+from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.results.quality import judged_by
 from enrich_dist.settings import Settings
 from enrich_dist.store.lock import locked
 

@@ -10,14 +10,14 @@ from distributed import Client
 from pydantic import Field, PrivateAttr
 
 from enrich_dist.cluster.client import ClusterStart
+from enrich_dist.events import Event, Notice, listening
 from enrich_dist.matching.warm import warm_up
-from enrich_dist.observe.events import Event, Notice, listening
-from enrich_dist.observe.prometheus.monitoring import Monitoring
-from enrich_dist.observe.status import all_chunks_finished
-from enrich_dist.pipeline import Pipeline
-from enrich_dist.readiness.gate import require_ready
+from enrich_dist.monitoring.prometheus.monitoring import Monitoring
+from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.preflight.gate import require_ready
 from enrich_dist.settings import LoadedSettings, flatten, load_settings
 from enrich_dist.store.lock import locked
+from enrich_dist.store.status import all_chunks_finished
 
 
 def _run_id(context: dg.InitResourceContext) -> str:

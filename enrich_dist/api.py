@@ -17,8 +17,8 @@ from enrich_dist.settings import LoadedSettings, Settings, UsedSetting, flatten,
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from enrich_dist.linking import LinkSummary
-    from enrich_dist.run_plan import RunPlan
+    from enrich_dist.pipeline.linking import LinkSummary
+    from enrich_dist.planning.run_plan import RunPlan
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def run(
 
     ``config``: a settings file (None: $ENRICH_DIST_CONFIG, else config/base.yaml), or all settings as an object;
     ``settings``: values that rank above file and environment, by dotted key or nested; ``log_level``: of Dagster's log
-    on the terminal. Progress goes to whoever listens (``enrich_dist.observe.events.listening``).
+    on the terminal. Progress goes to whoever listens (``enrich_dist.events.listening``).
 
     >>> import enrich_dist
     >>> done = enrich_dist.run(
@@ -81,7 +81,7 @@ def run(
     ``PublicationBlockedError`` where the gate blocks (3; ``open_run`` then tells why), ``RunInterruptedError`` and the
     other errors of ``enrich_dist.errors`` (1).
     """
-    from enrich_dist.start import admit, begin_workers
+    from enrich_dist.preflight.admission import admit, begin_workers
 
     file, texts, loaded = _loaded(config, settings)
     admit(loaded.settings)
@@ -106,9 +106,9 @@ def open_run(work_dir: Path | str) -> Run:
 
     Raises ``StateError`` where nothing was judged yet, or the result is gone; ``CorruptionError`` for a damaged file.
     """
+    from enrich_dist.core.files import read_json
     from enrich_dist.runs.journal import latest_run
-    from enrich_dist.store.files import read_json
-    from enrich_dist.store.rundir import RunDirectory
+    from enrich_dist.store.run_directory import RunDirectory
 
     directory = RunDirectory(Path(work_dir))
     entry = latest_run(directory)
@@ -150,7 +150,7 @@ def link(
 
     Raises ``SourceError`` where a table cannot be used.
     """
-    from enrich_dist.linking import link as link_tables
+    from enrich_dist.pipeline.linking import link as link_tables
 
     matching = _loaded(config, settings)[2].settings.matching
     return link_tables(
@@ -186,7 +186,7 @@ def plan(
     Awards, companies and index are kept in the work directory, for the run that follows. Raises ``SettingsError`` and
     ``SourceError`` as a run does.
     """
-    from enrich_dist.run_plan import SAMPLE_ROWS, make_plan
+    from enrich_dist.planning.run_plan import SAMPLE_ROWS, make_plan
 
     rows = SAMPLE_ROWS if sample_rows is None else sample_rows
     return make_plan(_loaded(config, settings)[2].settings, rows, workers=workers)

@@ -37,12 +37,12 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from enrich_dist.bench.generate import write_awards, write_recipients
-from enrich_dist.observe.memory import memory_per_worker
+from enrich_dist.core.files import write_json
+from enrich_dist.farm.worker_memory import memory_per_worker
 from enrich_dist.settings import ENV_PREFIX, Settings
 from enrich_dist.store.checkpoints import CheckpointStore
-from enrich_dist.store.files import write_json
-from enrich_dist.store.rundir import RunDirectory
+from enrich_dist.store.run_directory import RunDirectory
+from scripts.generator.generate import write_awards, write_recipients
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "data" / "sample" / "recipients.parquet"

@@ -29,17 +29,17 @@ from distributed import Client
 from rich.console import Console
 from rich.table import Table
 
+from enrich_dist.core.files import read_json, write_json
 from enrich_dist.errors import EXIT_PUBLISHED, EXIT_REGRESSION, BenchmarkError
 from enrich_dist.farm.worker import run_chunk
-from enrich_dist.history.compare import Shift, shift
-from enrich_dist.history.machine import Machine, this_machine, usable_cores
-from enrich_dist.history.metrics import cpu_yardsticks, driver_peak_bytes, worker_peak_bytes
-from enrich_dist.history.revision import this_code
-from enrich_dist.history.session import run_session
-from enrich_dist.history.yardstick import CpuYardstick
-from enrich_dist.pipeline import Pipeline
+from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.runs.baseline import Shift, shift
+from enrich_dist.runs.calibration import CpuYardstick
+from enrich_dist.runs.machine import Machine, this_machine, usable_cores
+from enrich_dist.runs.metrics import cpu_yardsticks, driver_peak_bytes, worker_peak_bytes
+from enrich_dist.runs.revision import this_code
+from enrich_dist.runs.session import run_session
 from enrich_dist.settings import load_settings
-from enrich_dist.store.files import read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 BASELINE = ROOT / "reports" / "benchmarks" / "ci-baseline.json"

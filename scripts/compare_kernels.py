@@ -35,7 +35,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from enrich_dist.store.files import write_json
+from enrich_dist.core.files import write_json
 from scripts.name_kernels import KERNELS, Ints, Kernel, Pairs, Side
 from scripts.peers.answers import COLUMNS
 from scripts.peers.cases import Known, read_case

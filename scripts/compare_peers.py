@@ -33,8 +33,8 @@ from typing import Any
 
 import psutil
 
-from enrich_dist.bench.generate import write_awards, write_recipients
-from enrich_dist.store.files import write_json
+from enrich_dist.core.files import write_json
+from scripts.generator.generate import write_awards, write_recipients
 from scripts.peers.answers import read_answers
 from scripts.peers.cases import Case, Known, read_case, read_labels
 from scripts.peers.process import Measured, measure

@@ -3,7 +3,7 @@
     python -m scripts.measure_accuracy                              planted truth, 300,000 x 40,000, and equal names
     python -m scripts.measure_accuracy --labels L.csv --recipients-file R.parquet     labelled companies besides
 
-Identifiers are hidden. Planted truth is made by ``enrich_dist.bench``. Reported are precision, recall (of all
+Identifiers are hidden. Planted truth is made by ``scripts.generator``. Reported are precision, recall (of all
 partners, and of the findable ones), F1 and companies without a partner that were matched, at the default threshold;
 the recall of candidate generation; the reliability of the match probability: expected calibration error (Naeini, Cooper
 and Hauskrecht 2015) over ten bins of equal width, and a diagram as SVG. Does not compare with others: that is
@@ -25,11 +25,11 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from enrich_dist.bench.generate import write_awards, write_common_names, write_recipients
-from enrich_dist.linking import link
+from enrich_dist.core.files import write_json
 from enrich_dist.matching import CandidateConfig
 from enrich_dist.matching.decisions import DecisionConfig
-from enrich_dist.store.files import write_json
+from enrich_dist.pipeline.linking import link
+from scripts.generator.generate import write_awards, write_common_names, write_recipients
 from scripts.peers.cases import Case, Known, read_case, read_labels
 from scripts.peers.scoring import Answer, score
 

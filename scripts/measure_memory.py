@@ -78,7 +78,7 @@ def _options() -> argparse.Namespace:
 
 def _generate(scratch: Path, grid: list[Case]) -> None:
     """Recipients of each number that is asked for, and awards of each number of companies."""
-    from enrich_dist.bench.generate import write_awards, write_recipients
+    from scripts.generator.generate import write_awards, write_recipients
 
     sizes = sorted({chunks * chunk_size for _, chunks, chunk_size, _ in grid})
     for rows in sizes:
@@ -94,7 +94,7 @@ def _measure(scratch: Path, companies: int, chunks: int, chunk_size: int, batch_
     from enrich_dist.cluster.client import open_client
     from enrich_dist.farm.worker import run_aside
     from enrich_dist.matching.warm import warm_up
-    from enrich_dist.pipeline import Pipeline
+    from enrich_dist.pipeline.steps import Pipeline
     from enrich_dist.settings import load_settings
     from enrich_dist.store.checkpoints import CheckpointStore
 
@@ -144,13 +144,13 @@ def _measure(scratch: Path, companies: int, chunks: int, chunk_size: int, batch_
 
 
 def _resident_bytes() -> int:
-    from enrich_dist.meter import resident_bytes
+    from enrich_dist.core.resource_usage import resident_bytes
 
     return resident_bytes()
 
 
 def _table(cases: list[dict[str, Any]]) -> str:
-    from enrich_dist.observe.report import markdown_table
+    from enrich_dist.results.report import markdown_table
 
     return markdown_table(
         ("companies", "chunks", "chunk rows", "batch rows", "index files MB", "measured MB", "projected MB", "ratio"),

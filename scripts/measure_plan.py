@@ -33,9 +33,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
-from enrich_dist.bench.generate import write_awards, write_recipients
 from enrich_dist.cluster.forkserver import UNTOUCHED_BYTES
-from enrich_dist.history.machine import this_machine, usable_cores
+from enrich_dist.core.files import read_json, write_json
 from enrich_dist.matching.memory import PROCESS_BYTES
 from enrich_dist.planning.compare import read_comparison
 from enrich_dist.planning.constants import DESCRIPTIONS, FILE, constants
@@ -43,9 +42,10 @@ from enrich_dist.planning.machine import contention, yardstick_wall_seconds
 from enrich_dist.planning.model import Cluster, Speed, Workload, farm, stage_times
 from enrich_dist.planning.predicted import MADE_BY_PLAN, expected_peak, read
 from enrich_dist.planning.stages import STAGES
+from enrich_dist.runs.machine import this_machine, usable_cores
 from enrich_dist.settings import ENV_PREFIX
-from enrich_dist.store.files import read_json, write_json
-from enrich_dist.store.rundir import STEPS, RunDirectory
+from enrich_dist.store.run_directory import STEPS, RunDirectory
+from scripts.generator.generate import write_awards, write_recipients
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORTS = ROOT / "reports" / "planning"

@@ -21,12 +21,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from enrich_dist.history.compare import Verdict, compare
-from enrich_dist.history.machine import this_machine
-from enrich_dist.history.metrics import worker_peak_bytes
-from enrich_dist.history.records import RunRecord
-from enrich_dist.history.session import DEFAULT_REPEATS, command_of, run_session
-from enrich_dist.store.files import write_json
+from enrich_dist.core.files import write_json
+from enrich_dist.runs.baseline import Verdict, compare
+from enrich_dist.runs.machine import this_machine
+from enrich_dist.runs.metrics import worker_peak_bytes
+from enrich_dist.runs.records import RunRecord
+from enrich_dist.runs.session import DEFAULT_REPEATS, command_of, run_session
 
 ROOT = Path(__file__).resolve().parents[1]
 MORE_CPU, MORE_MEMORY = 0.15, 0.25

@@ -34,20 +34,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from enrich_dist.bench.generate import write_awards, write_recipients
 from enrich_dist.cluster.client import open_client
+from enrich_dist.core.files import read_json
+from enrich_dist.events import Event, FarmProgress, listening
+from enrich_dist.farm.chunk_log import read_chunk_log
 from enrich_dist.farm.delegating import DelegatingMatcher
 from enrich_dist.farm.worker import Matcher, run_aside
 from enrich_dist.matching.warm import warm_up
-from enrich_dist.observe.chunk_log import read_chunk_log
-from enrich_dist.observe.events import Event, FarmProgress, listening
-from enrich_dist.observe.remaining import RemainingTime
-from enrich_dist.observe.report import markdown_table
-from enrich_dist.pipeline import Pipeline
-from enrich_dist.result.accepted_so_far import RunProjector
+from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.progress.partial_results import RunProjector
+from enrich_dist.progress.remaining import RemainingTime
+from enrich_dist.results.report import markdown_table
 from enrich_dist.settings import Settings, load_settings
 from enrich_dist.store.checkpoints import CheckpointStore
-from enrich_dist.store.files import read_json
+from scripts.generator.generate import write_awards, write_recipients
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "data" / "sample"

@@ -25,12 +25,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from enrich_dist.bench.generate import write_awards, write_recipients
-from enrich_dist.result.publish import CURRENT
+from enrich_dist.core.files import file_digest, read_json, write_json
+from enrich_dist.results.publish import CURRENT
 from enrich_dist.settings import ENV_PREFIX
-from enrich_dist.store.files import file_digest, read_json, write_json
-from enrich_dist.store.rundir import RunDirectory
+from enrich_dist.store.run_directory import RunDirectory
 from scripts.benchmark_enrichment import COMMAND, ROOT, SAMPLE, Measured, measured_run, surroundings
+from scripts.generator.generate import write_awards, write_recipients
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def _run(what: str, arguments: Sequence[str], work_dir: Path) -> tuple[Measured,
     figures = work_dir.with_name("figures.json")
     environment = {k: v for k, v in os.environ.items() if k != "DAGSTER_HOME" and not k.startswith(ENV_PREFIX)}
     process = subprocess.run(
-        [sys.executable, "-m", "enrich_dist.history.tree", str(figures), str(COMMAND), "run", *arguments,
+        [sys.executable, "-m", "enrich_dist.runs.process_tree", str(figures), str(COMMAND), "run", *arguments,
          "--work-dir", str(work_dir)],
         cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip

@@ -48,7 +48,7 @@ _AWARDS = """
 _READ = """
 import sys
 from pathlib import Path
-from enrich_dist.meter import Meter
+from enrich_dist.core.resource_usage import Meter
 from enrich_dist.sources import read_recipients
 from enrich_dist.sources.kinds import open_source
 with Meter() as meter:

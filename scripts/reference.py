@@ -22,10 +22,9 @@ import pyarrow as pa
 import typer.main
 from typer.cli import get_docs_for_click
 
-from enrich_dist import errors, schema
+from enrich_dist import errors, events, schema
 from enrich_dist.cli.main import app
-from enrich_dist.observe import events
-from enrich_dist.observe.prometheus.metrics import METRICS, Metric
+from enrich_dist.monitoring.prometheus.metrics import METRICS, Metric
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -263,7 +262,7 @@ def run_events() -> str:
     lines = [
         "# Run events\n",
         _MADE_BY + "What a run tells its listeners: the terminal, Dagster's log, the files under `steps/`, Prometheus. "
-        "A listener is a function of one event, called by `enrich_dist.observe.events.listening`; one that fails is "
+        "A listener is a function of one event, called by `enrich_dist.events.listening`; one that fails is "
         "dropped, and the run goes on.\n",
     ]
     for name, documented in fields.items():

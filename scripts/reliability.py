@@ -32,15 +32,15 @@ from typing import Any
 import psutil
 from distributed import Client
 
-from enrich_dist.bench.generate import write_awards, write_recipients
 from enrich_dist.cluster.client import open_client
+from enrich_dist.core.files import read_json, write_json
+from enrich_dist.events import Event, FarmProgress, listening
 from enrich_dist.farm.attempts import AttemptLedger
 from enrich_dist.farm.worker import run_chunk
-from enrich_dist.observe.events import Event, FarmProgress, listening
-from enrich_dist.pipeline import Pipeline
+from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import CheckpointStore
-from enrich_dist.store.files import read_json, write_json
+from scripts.generator.generate import write_awards, write_recipients
 from scripts.soak import CountedPipeline
 from tests.faults.processes import CommandLineCluster
 from tests.known import settings as known_settings
@@ -150,7 +150,7 @@ def resume(folder: Path) -> dict[str, Any]:
     script = str(Path(sys.executable).with_name("enrich-dist"))
     command = [script, "run", "--config", "config/sample.yaml", "--work-dir", str(folder / "work")]
     first, again = seconds_of(command), seconds_of(command)
-    start = seconds_of([sys.executable, "-c", "import dagster_defs.launch, enrich_dist.observe.summary"])
+    start = seconds_of([sys.executable, "-c", "import dagster_defs.launch, enrich_dist.reporting.summary"])
     return {
         "first_run_seconds": first,
         "finished_run_seconds": again,

@@ -16,10 +16,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from enrich_dist.core.files import read_json
 from enrich_dist.planning import model
 from enrich_dist.planning.constants import constants, document
 from enrich_dist.planning.model import Cluster, Speed, Workload, disk, farm, stage_times, total
-from enrich_dist.store.files import read_json
 from scripts.measure_plan import IDLE_YARDSTICK_SECONDS, REPORTS, errors
 
 ROOT = Path(__file__).resolve().parents[1]

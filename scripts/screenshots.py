@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.text import Text
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from enrich_dist.bench.generate import write_awards, write_recipients
 from enrich_dist.errors import EXIT_BLOCKED
+from scripts.generator.generate import write_awards, write_recipients
 from tests.conftest import REPOSITORY
 from tests.terminal import COLUMNS, final_screen, run_in_terminal
 

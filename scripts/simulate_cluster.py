@@ -38,18 +38,18 @@ from distributed import Client, Scheduler, Worker
 
 import enrich_dist.farm.worker
 from enrich_dist import schema
-from enrich_dist.bench.generate import write_awards, write_recipients
+from enrich_dist.core.files import read_json, write_json
+from enrich_dist.core.resource_usage import Meter
 from enrich_dist.farm.budget import MatchMemory
+from enrich_dist.farm.chunk_log import read_chunk_log
 from enrich_dist.farm.delegating import DelegatingMatcher
 from enrich_dist.farm.worker import Matcher, run_chunk
-from enrich_dist.history.machine import this_machine
-from enrich_dist.history.yardstick import CpuYardstick
-from enrich_dist.meter import Meter
-from enrich_dist.observe.chunk_log import read_chunk_log
-from enrich_dist.pipeline import Pipeline
+from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.runs.calibration import CpuYardstick
+from enrich_dist.runs.machine import this_machine
 from enrich_dist.settings import Settings
-from enrich_dist.store.files import read_json, write_json
-from enrich_dist.store.rundir import StepReport
+from enrich_dist.store.run_directory import StepReport
+from scripts.generator.generate import write_awards, write_recipients
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORT = ROOT / "reports" / "planning" / "simulation.json"

@@ -34,12 +34,12 @@ from typing import Any
 
 from distributed import Client
 
+from enrich_dist.core.files import read_json, write_json
 from enrich_dist.errors import FarmError
 from enrich_dist.farm.worker import Matcher
-from enrich_dist.pipeline import Pipeline
+from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import CheckpointStore
-from enrich_dist.store.files import read_json, write_json
 from tests.faults.matchers import Harmful
 from tests.faults.processes import CommandLineCluster
 from tests.known import settings, write_inputs
@@ -53,7 +53,7 @@ LONGEST_SECONDS = 180.0
 PAUSE_SECONDS = 0.05
 # A run without any worker for so long stops; the cluster is mended, and the run goes on.
 NO_WORKER_SECONDS = 30.0
-DRIVER_MODULES = ["enrich_dist.pipeline", "enrich_dist.cluster.client", "tests.known", "tests.published"]
+DRIVER_MODULES = ["enrich_dist.pipeline.steps", "enrich_dist.cluster.client", "tests.known", "tests.published"]
 STOPPED_CLEANLY = 3
 POLL_SECONDS = 0.02
 

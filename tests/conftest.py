@@ -16,7 +16,7 @@ import pytest
 from distributed import Client
 
 from enrich_dist.cluster.client import open_client
-from enrich_dist.pipeline import Pipeline
+from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings, flatten
 from tests import object_store, postgres_server
 from tests.known import injected_faults

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from enrich_dist.history.machine import Machine
-from enrich_dist.history.records import Dataset, RunRecord, Stage, Worker
-from enrich_dist.history.revision import Code
+from enrich_dist.runs.machine import Machine
+from enrich_dist.runs.records import Dataset, RunRecord, Stage, Worker
+from enrich_dist.runs.revision import Code
 
 BEGIN = datetime(2026, 11, 1, 12, tzinfo=UTC)
 MACHINE = Machine("A processor", 2, 16, "Linux x86_64", "3.11")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from distributed import Client
 
 from enrich_dist.farm.worker import run_chunk
-from enrich_dist.pipeline import Pipeline
+from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings
 
 

@@ -39,7 +39,7 @@ class Planted(DelegatingMatcher):
 def main() -> None:
     """Plant it, and go on as the console script."""
     from enrich_dist.cli.command import command
-    from enrich_dist.pipeline import Pipeline
+    from enrich_dist.pipeline.steps import Pipeline
     from tests.planted import Planted as Importable  # not of __main__, which no worker could import
 
     burn_seconds, hold_bytes = float(sys.argv.pop(1)), int(sys.argv.pop(1))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import duckdb
 
-from enrich_dist.result.publish import CURRENT
-from enrich_dist.store.files import file_digest
+from enrich_dist.core.files import file_digest
+from enrich_dist.results.publish import CURRENT
 
 DATABASE = "enrich_dist.duckdb"
 

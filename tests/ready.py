@@ -12,12 +12,12 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from enrich_dist.readiness.examine import examine
-from enrich_dist.readiness.findings import Finding, passed
-from enrich_dist.readiness.gate import readiness_folder, write_readiness
-from enrich_dist.readiness.items import ITEMS
-from enrich_dist.readiness.report import Report, markdown, to_document
-from enrich_dist.readiness.situation import Situation
+from enrich_dist.preflight.context import Situation
+from enrich_dist.preflight.examine import examine
+from enrich_dist.preflight.findings import Finding, passed
+from enrich_dist.preflight.gate import readiness_folder, write_readiness
+from enrich_dist.preflight.items import ITEMS
+from enrich_dist.preflight.report import Report, markdown, to_document
 from enrich_dist.settings import LoadedSettings, Settings
 
 

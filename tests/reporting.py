@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from enrich_dist.events import AttemptTimes
 from enrich_dist.farm.attempts import FailedAttempt, FailureKind
-from enrich_dist.observe.events import AttemptTimes
-from enrich_dist.observe.html.facts import RunFacts
-from enrich_dist.observe.memory import memory_per_worker
-from enrich_dist.observe.worker_log import WorkerHistory
-from enrich_dist.pipeline import Pipeline
+from enrich_dist.farm.worker_log import WorkerHistory
+from enrich_dist.farm.worker_memory import memory_per_worker
+from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.reporting.html.facts import RunFacts
 from enrich_dist.settings import Settings
 from tests.inprocess import run_in_process
 from tests.known import settings, write_inputs

@@ -14,7 +14,7 @@ import yaml
 from distributed import Client
 
 from enrich_dist.cli.main import main
-from enrich_dist.pipeline import Pipeline
+from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings, load_settings
 from tests.conftest import run_steps
 from tests.known import AWARD_HEADER, RECIPIENT_NAMES

@@ -15,7 +15,7 @@ from enrich_dist.errors import EXIT_FAILED, EXIT_REGRESSION
 from enrich_dist.settings import load_settings
 
 if TYPE_CHECKING:
-    from enrich_dist.history.records import RunRecord
+    from enrich_dist.runs.records import RunRecord
 
 app = typer.Typer(no_args_is_help=True, help="Benchmarks of the job: run, baseline, compare, trend.")
 
@@ -33,9 +33,9 @@ def run(
 
     Seven repeats let a comparison tell a change from chance. Leave the machine alone meanwhile.
     """
-    from enrich_dist.history.archive import archive_path
-    from enrich_dist.history.session import run_session
-    from enrich_dist.history.tables import record_line
+    from enrich_dist.reporting.benchmark_tables import record_line
+    from enrich_dist.runs.archive import archive_path
+    from enrich_dist.runs.session import run_session
     from enrich_dist.sources.inputs import check_inputs
 
     settings = load_settings(config, overrides or []).settings
@@ -65,7 +65,7 @@ def baseline(
     ] = 1,
 ) -> None:
     """Make the latest session of `bench run` the baseline of its machine, inputs and settings."""
-    from enrich_dist.history.archive import latest_session, sessions_of, set_baseline
+    from enrich_dist.runs.archive import latest_session, sessions_of, set_baseline
 
     place, records = _records(config, overrides, archive)
     latest = latest_session(records)
@@ -92,10 +92,10 @@ def compare(
     A regression is +10 % of time or +20 % of memory, and more than chance allows.
     """
     from enrich_dist.errors import StateError
-    from enrich_dist.history import tables
-    from enrich_dist.history.archive import baseline_for, latest_session
-    from enrich_dist.history.compare import Verdict
-    from enrich_dist.history.compare import compare as hold_against
+    from enrich_dist.reporting import benchmark_tables as tables
+    from enrich_dist.runs.archive import baseline_for, latest_session
+    from enrich_dist.runs.baseline import Verdict
+    from enrich_dist.runs.baseline import compare as hold_against
 
     place, records = _records(config, overrides, archive)
     latest = latest_session(records)
@@ -106,7 +106,7 @@ def compare(
         )
     comparison = hold_against(before, latest)
     if markdown is not None:
-        from enrich_dist.store.files import atomic_path
+        from enrich_dist.core.files import atomic_path
 
         with atomic_path(markdown.absolute()) as temporary:
             temporary.write_text(tables.comparison_markdown(comparison), "utf-8")
@@ -142,9 +142,9 @@ def trend(
     It follows the machine, size and settings of the latest run; only runs that computed everything count.
     """
     from enrich_dist.errors import SettingsError, StateError
-    from enrich_dist.history import tables
-    from enrich_dist.history.metrics import METRICS, metric
-    from enrich_dist.history.trend import histories, trends, window
+    from enrich_dist.reporting import benchmark_tables as tables
+    from enrich_dist.runs.metrics import METRICS, metric
+    from enrich_dist.runs.trend import histories, trends, window
 
     if metric(figure) is None:
         names = ", ".join(item.name for item in METRICS)
@@ -179,7 +179,7 @@ def _records(
     config: Path | None, overrides: list[str] | None, archive: Path | None
 ) -> tuple[Path, tuple[RunRecord, ...]]:
     """The archive and its records; files that are none are told on standard error."""
-    from enrich_dist.history.archive import archive_path, read_archive
+    from enrich_dist.runs.archive import archive_path, read_archive
 
     place = archive or archive_path(load_settings(config, overrides or []).settings)
     found = read_archive(place)
@@ -193,6 +193,6 @@ def _console() -> Console:
 
 
 def _shown(path: Path) -> str:
-    from enrich_dist.observe.summary import shown_path
+    from enrich_dist.reporting.summary import shown_path
 
     return shown_path(path)

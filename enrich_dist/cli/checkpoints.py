@@ -18,9 +18,9 @@ app = typer.Typer(no_args_is_help=True, help="The checkpoints of the latest plan
 @app.command("ls")
 def list_(config: Config = None, overrides: Overrides = None) -> None:
     """List the chunks of the latest plan with their checkpoints; nothing is verified."""
-    from enrich_dist.doctor import examine
-    from enrich_dist.observe.findings import checkpoints_table
-    from enrich_dist.store.rundir import RunDirectory
+    from enrich_dist.farm.diagnosis import examine
+    from enrich_dist.reporting.diagnosis import checkpoints_table
+    from enrich_dist.store.run_directory import RunDirectory
 
     findings = examine(RunDirectory(load_settings(config, overrides or []).settings.paths.work_dir))
     Console().print(checkpoints_table(findings))
@@ -29,8 +29,8 @@ def list_(config: Config = None, overrides: Overrides = None) -> None:
 @app.command()
 def verify(config: Config = None, overrides: Overrides = None) -> None:
     """Read every checkpoint and hold it against its digests. Ends with exit code 1 if one is damaged."""
-    from enrich_dist.doctor import ChunkState, examine
-    from enrich_dist.store.rundir import RunDirectory
+    from enrich_dist.farm.diagnosis import ChunkState, examine
+    from enrich_dist.store.run_directory import RunDirectory
 
     findings = examine(RunDirectory(load_settings(config, overrides or []).settings.paths.work_dir), verify=True)
     console = Console(soft_wrap=True, highlight=False, markup=False)
@@ -60,11 +60,11 @@ def gc(
     They would spare work if their inputs and settings came back; nothing else needs them. Where paths.checkpoints
     names a location outside the work directory, other work directories may need them: that takes --shared.
     """
-    from enrich_dist.doctor import examine
     from enrich_dist.errors import StateError
+    from enrich_dist.farm.diagnosis import examine
     from enrich_dist.store.checkpoints import CheckpointStore
     from enrich_dist.store.lock import locked
-    from enrich_dist.store.rundir import RunDirectory
+    from enrich_dist.store.run_directory import RunDirectory
 
     directory = RunDirectory(load_settings(config, overrides or []).settings.paths.work_dir)
     with locked(directory.root, run_id=uuid.uuid4().hex, what="enrich-dist checkpoints gc"):

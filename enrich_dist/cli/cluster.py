@@ -26,7 +26,7 @@ def scale(
     What a worker that leaves was at goes to another; nothing is lost, and no try is counted.
     """
     from enrich_dist.cluster.scaling import ask_for_workers
-    from enrich_dist.store.rundir import RunDirectory
+    from enrich_dist.store.run_directory import RunDirectory
 
     directory = RunDirectory(load_settings(config, overrides or []).settings.paths.work_dir)
     note = ask_for_workers(directory.root, workers, timeout_seconds=timeout_seconds)

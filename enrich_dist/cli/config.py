@@ -48,7 +48,7 @@ def validate(config: Config = None, overrides: Overrides = None) -> None:
         for part in error.parts:
             console.print(f"[bold red]error[/]    {escape(str(part))}")
         raise typer.Exit(EXIT_BAD_INPUT) from None
-    from enrich_dist.start import examine
+    from enrich_dist.preflight.admission import examine
 
     findings = examine(loaded)
     for finding in findings:

@@ -17,9 +17,9 @@ def doctor(
     overrides: Overrides = None,
 ) -> None:
     """Tell what state each chunk of paths.work_dir is in, why attempts failed, and what to do next."""
-    from enrich_dist.doctor import examine, find_chunk
-    from enrich_dist.observe.findings import print_chunk, print_findings
-    from enrich_dist.store.rundir import RunDirectory
+    from enrich_dist.farm.diagnosis import examine, find_chunk
+    from enrich_dist.reporting.diagnosis import print_chunk, print_findings
+    from enrich_dist.store.run_directory import RunDirectory
 
     findings = examine(RunDirectory(load_settings(config, overrides or []).settings.paths.work_dir))
     if chunk is None:

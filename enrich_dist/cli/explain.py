@@ -32,11 +32,11 @@ def explain(
         raise SettingsError("What to explain?", remedy="Give one of --award, --company and --recipient.")
     settings = load_settings(config, overrides or []).settings
 
-    from enrich_dist.observe.explanation import print_appearances, print_explanation
-    from enrich_dist.result.explain import explain_company, explain_recipient
-    from enrich_dist.result.lookup import find_awards, find_company
-    from enrich_dist.result.scored import open_scored
-    from enrich_dist.store.rundir import RunDirectory
+    from enrich_dist.reporting.explanation import print_appearances, print_explanation
+    from enrich_dist.results.explain import explain_company, explain_recipient
+    from enrich_dist.results.lookup import find_awards, find_company
+    from enrich_dist.results.reopen import open_scored
+    from enrich_dist.store.run_directory import RunDirectory
 
     directory = RunDirectory(settings.paths.work_dir)
     console = Console(highlight=False)

@@ -33,8 +33,8 @@ def link(
     Columns: id, name and, where there are, address, city, state, zip, uei, duns, alternate_names.
     """
     matching = load_settings(config, overrides or []).settings.matching
-    from enrich_dist.linking import link as link_tables
-    from enrich_dist.observe.report import accuracy_sentence
+    from enrich_dist.pipeline.linking import link as link_tables
+    from enrich_dist.results.report import accuracy_sentence
 
     summary = link_tables(
         left,

@@ -20,7 +20,7 @@ def _group() -> None:
 @app.command()
 def test(config: Config = None, overrides: Overrides = None) -> None:
     """Send a test message to every address of notifications.urls_file; exit code 1 when one does not take it."""
-    from enrich_dist.observe.notify import trial
+    from enrich_dist.monitoring.notify import trial
 
     console = Console(soft_wrap=True, highlight=False)
     deliveries = trial(load_settings(config, overrides or []).settings)

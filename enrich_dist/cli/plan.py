@@ -49,11 +49,11 @@ def plan(
 
     check_inputs(settings.inputs)
 
-    from enrich_dist.observe.events import listening
-    from enrich_dist.observe.planned import print_plan
-    from enrich_dist.observe.predicted import plan_document
-    from enrich_dist.observe.terminal import TerminalListener, open_console
-    from enrich_dist.run_plan import make_plan
+    from enrich_dist.events import listening
+    from enrich_dist.planning.run_plan import make_plan
+    from enrich_dist.reporting.plan import print_plan
+    from enrich_dist.reporting.prediction import plan_document
+    from enrich_dist.reporting.terminal import TerminalListener, open_console
 
     with TerminalListener(open_console(), settings.farm.progress_interval_seconds) as terminal, listening(terminal):
         made = make_plan(settings, sample_rows, workers=workers)
@@ -64,9 +64,9 @@ def plan(
 
 
 def _compare(settings: Settings, console: Console, *, as_json: bool) -> None:
-    from enrich_dist.observe.predicted import comparison_document, print_comparison
     from enrich_dist.planning.compare import read_comparison
-    from enrich_dist.store.rundir import RunDirectory
+    from enrich_dist.reporting.prediction import comparison_document, print_comparison
+    from enrich_dist.store.run_directory import RunDirectory
 
     comparison = read_comparison(RunDirectory(settings.paths.work_dir))
     if as_json:

@@ -41,7 +41,7 @@ def preflight(
     fresh, passed, and of the same code and settings.
     """
     if checklist:
-        from enrich_dist.readiness.checklist import checklist as written
+        from enrich_dist.preflight.checklist import checklist as written
 
         typer.echo(written(), nl=False)
         return
@@ -53,7 +53,7 @@ def preflight(
 
 
 def _verify(loaded: LoadedSettings, *, asked_for: bool) -> None:
-    from enrich_dist.readiness.gate import verify
+    from enrich_dist.preflight.gate import verify
 
     if loaded.settings.environment != "production" and not asked_for:
         # What starts runs asks whatever its settings are.
@@ -64,10 +64,10 @@ def _verify(loaded: LoadedSettings, *, asked_for: bool) -> None:
 
 
 def _preflight(loaded: LoadedSettings, output_dir: Path | None, *, smoke: bool, send: bool, as_json: bool) -> bool:
-    from enrich_dist.readiness.examine import examine
-    from enrich_dist.readiness.gate import READINESS_FILE, readiness_folder, write_readiness
-    from enrich_dist.readiness.report import markdown, print_report, to_document
-    from enrich_dist.readiness.situation import Situation
+    from enrich_dist.preflight.context import Situation
+    from enrich_dist.preflight.examine import examine
+    from enrich_dist.preflight.gate import READINESS_FILE, readiness_folder, write_readiness
+    from enrich_dist.preflight.report import markdown, print_report, to_document
 
     told = Console(stderr=True)
     with Situation(loaded, smoke_anew=smoke, send_test_notification=send) as situation, told.status("") as line:

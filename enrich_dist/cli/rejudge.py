@@ -16,7 +16,7 @@ from enrich_dist.errors import EXIT_BLOCKED
 from enrich_dist.settings import load_settings
 
 if TYPE_CHECKING:
-    from enrich_dist.result.rejudge import Rejudged
+    from enrich_dist.pipeline.rejudge import Rejudged
 
 
 def rejudge(
@@ -27,9 +27,9 @@ def rejudge(
     """Reduce and judge the finished run anew: other thresholds, another gate, decisions of persons."""
     loaded = load_settings(config, overrides or [])
     print_overrides(Console(stderr=True, soft_wrap=True), loaded)
-    from enrich_dist.observe.summary import shown_path
-    from enrich_dist.readiness.gate import require_ready
-    from enrich_dist.result.rejudge import rejudge as judge_anew
+    from enrich_dist.pipeline.rejudge import rejudge as judge_anew
+    from enrich_dist.preflight.gate import require_ready
+    from enrich_dist.reporting.summary import shown_path
 
     if publish:
         require_ready(loaded.settings)
@@ -52,7 +52,7 @@ def rejudge(
 
 def _print_outcome(console: Console, done: Rejudged) -> None:
     """Rates before and after, decisions of persons, and the verdict with its reasons."""
-    from enrich_dist.observe.report import decisions_text, percent
+    from enrich_dist.results.report import decisions_text, percent
 
     def estimate(name: str) -> Callable[[Mapping[str, Any]], str]:
         def text(metrics: Mapping[str, Any]) -> str:

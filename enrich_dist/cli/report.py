@@ -31,9 +31,9 @@ def report(
     """Write the report of the latest run, published or blocked: charts, tables, and what changed since the last one."""
     settings = load_settings(config, [*(overrides or []), *override_texts([("paths.work_dir", work_dir)])]).settings
 
-    from enrich_dist.observe.html import make_report
-    from enrich_dist.observe.summary import shown_path
-    from enrich_dist.store.rundir import RunDirectory
+    from enrich_dist.reporting.html import make_report
+    from enrich_dist.reporting.summary import shown_path
+    from enrich_dist.store.run_directory import RunDirectory
 
     directory = RunDirectory(settings.paths.work_dir)
     html = out or directory.html_report

@@ -27,9 +27,9 @@ def export(
     To decide, fill in the column decision: confirm or reject; or name another recipient in other_recipient_id.
     """
     loaded = load_settings(config, overrides or [])
-    from enrich_dist.pipeline import Pipeline
-    from enrich_dist.result.finished import finished_inputs
-    from enrich_dist.result.review import export_sheet
+    from enrich_dist.pipeline.completed_run import finished_inputs
+    from enrich_dist.pipeline.steps import Pipeline
+    from enrich_dist.results.review import export_sheet
 
     pipeline = Pipeline(loaded.settings, "review")
     done = export_sheet(pipeline.directory, finished_inputs(pipeline, loaded), out, limit=limit)
@@ -54,9 +54,9 @@ def import_(
 ) -> None:
     """Check a sheet that was filled in, and store its decisions: all of them, or none."""
     loaded = load_settings(config, overrides or [])
-    from enrich_dist.pipeline import Pipeline
-    from enrich_dist.result.finished import finished_inputs
-    from enrich_dist.result.review import import_sheet
+    from enrich_dist.pipeline.completed_run import finished_inputs
+    from enrich_dist.pipeline.steps import Pipeline
+    from enrich_dist.results.review import import_sheet
 
     pipeline = Pipeline(loaded.settings, "review")
     done = import_sheet(pipeline.directory, finished_inputs(pipeline, loaded), sheet)

@@ -26,7 +26,7 @@ def run(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also print Dagster's log.")] = False,
 ) -> None:
     """Run the job: match, judge, publish. An interrupted run is resumed by running it again."""
-    from enrich_dist.observe.terminal import TerminalListener, open_console
+    from enrich_dist.reporting.terminal import TerminalListener, open_console
 
     console = open_console()
     texts = [
@@ -45,15 +45,15 @@ def run(
     print_overrides(console, loaded)
 
     # Before Dagster is imported and a cluster started: bad input is told at once.
-    from enrich_dist.observe.events import listening
-    from enrich_dist.start import admit, begin_workers
+    from enrich_dist.events import listening
+    from enrich_dist.preflight.admission import admit, begin_workers
 
     with listening(TerminalListener(console, 0.0)):
         admit(loaded.settings)
 
     from enrich_dist.errors import ProjectedToFailError, PublicationBlockedError
-    from enrich_dist.observe.summary import print_summary
-    from enrich_dist.store.rundir import RunDirectory
+    from enrich_dist.reporting.summary import print_summary
+    from enrich_dist.store.run_directory import RunDirectory
 
     settings = loaded.settings
     directory = RunDirectory(settings.paths.work_dir)

@@ -13,7 +13,7 @@ from enrich_dist.cli.options import Config, Overrides
 from enrich_dist.settings import load_settings, override_texts
 
 if TYPE_CHECKING:
-    from enrich_dist.store.rundir import RunDirectory
+    from enrich_dist.store.run_directory import RunDirectory
 
 app = typer.Typer(no_args_is_help=True, help="The runs of a work directory: list, one run, what changed between two.")
 
@@ -27,7 +27,7 @@ def list_runs(
     as_json: Json = False, work_dir: WorkDir = None, config: Config = None, overrides: Overrides = None
 ) -> None:
     """List all runs that were judged, the newest first."""
-    from enrich_dist.runs import tables
+    from enrich_dist.reporting import run_tables as tables
     from enrich_dist.runs.entry import published_release
     from enrich_dist.runs.journal import read_runs
 
@@ -50,7 +50,7 @@ def show(
     overrides: Overrides = None,
 ) -> None:
     """Tell of a run its inputs, settings, rates, steps, memory and failures."""
-    from enrich_dist.runs import tables
+    from enrich_dist.reporting import run_tables as tables
     from enrich_dist.runs.entry import published_release
     from enrich_dist.runs.journal import find_run
 
@@ -77,8 +77,8 @@ def diff(
     overrides: Overrides = None,
 ) -> None:
     """Tell what changed between two runs: inputs, settings, rates, and which awards gained, lost or changed a match."""
-    from enrich_dist.runs import tables
-    from enrich_dist.runs.difference import compare_runs
+    from enrich_dist.reporting import run_tables as tables
+    from enrich_dist.runs.diff import compare_runs
     from enrich_dist.runs.journal import find_run
 
     directory = _directory(work_dir, config, overrides)
@@ -94,7 +94,7 @@ def diff(
 
 
 def _directory(work_dir: Path | None, config: Path | None, overrides: list[str] | None) -> RunDirectory:
-    from enrich_dist.store.rundir import RunDirectory
+    from enrich_dist.store.run_directory import RunDirectory
 
     texts = [*(overrides or []), *override_texts([("paths.work_dir", work_dir)])]
     return RunDirectory(load_settings(config, texts).settings.paths.work_dir)

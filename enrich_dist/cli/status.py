@@ -10,9 +10,9 @@ from enrich_dist.settings import load_settings
 
 def status(config: Config = None, overrides: Overrides = None) -> None:
     """Tell what is done, what is left and what was judged in paths.work_dir."""
-    from enrich_dist.observe.status import read_status
-    from enrich_dist.observe.summary import print_status
-    from enrich_dist.store.rundir import RunDirectory
+    from enrich_dist.reporting.summary import print_status
+    from enrich_dist.store.run_directory import RunDirectory
+    from enrich_dist.store.status import read_status
 
     directory = RunDirectory(load_settings(config, overrides or []).settings.paths.work_dir)
     print_status(Console(), directory.root, read_status(directory))

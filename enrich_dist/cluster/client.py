@@ -25,8 +25,8 @@ from enrich_dist.cluster import forkserver
 from enrich_dist.cluster.kinds import check_cluster, dask_config, register_kinds, resource_config
 from enrich_dist.cluster.scaling import ScalingDesk, following_the_work, remove_note
 from enrich_dist.errors import FarmError
+from enrich_dist.events import Notice, emit
 from enrich_dist.farm.worker import run_aside
-from enrich_dist.observe.events import Notice, emit
 from enrich_dist.settings import Settings
 
 # Workers have some seconds to end before they are killed; a result must not wait for a cluster that never closes.

@@ -20,10 +20,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from enrich_dist.core.files import atomic_path, read_json
 from enrich_dist.errors import StateError
-from enrich_dist.observe.events import Event, FarmProgress, Notice, emit, listening
+from enrich_dist.events import Event, FarmProgress, Notice, emit, listening
 from enrich_dist.settings import ClusterSettings
-from enrich_dist.store.files import atomic_path, read_json
 from enrich_dist.store.lock import read_holder
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from enrich_dist.store.files import TEMPORARY_PREFIX
+from enrich_dist.core.files import TEMPORARY_PREFIX
 
 T = TypeVar("T")
 

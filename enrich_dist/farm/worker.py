@@ -22,14 +22,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from distributed import get_worker
 
+from enrich_dist.core.files import file_digest
+from enrich_dist.core.resource_usage import Meter, release_unused_memory, resident_bytes
 from enrich_dist.errors import CorruptionError, EnrichError, IndexMismatchError
 from enrich_dist.farm.attempts import AttemptLedger
 from enrich_dist.farm.budget import BatchCost, BatchPace, MatchMemory
-from enrich_dist.farm.faults import Faults
-from enrich_dist.meter import Meter, release_unused_memory, resident_bytes
+from enrich_dist.farm.fault_injection import Faults
+from enrich_dist.store.artifacts import open_verified
 from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore
-from enrich_dist.store.directories import open_verified
-from enrich_dist.store.files import file_digest
 
 
 class Matcher(Protocol):

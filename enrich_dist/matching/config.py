@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from enrich_dist.core.files import document_digest
 from enrich_dist.errors import SettingsError
-from enrich_dist.store.files import document_digest
 
 # Raised whenever the same input would give other candidates or other comparison vectors: a change of rules, of a
 # constant or of a file in data/.

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from enrich_dist import schema
+from enrich_dist.core.files import text_digest
 from enrich_dist.matching.config import ENGINE_VERSION, CandidateConfig
-from enrich_dist.store.files import text_digest
 
 if TYPE_CHECKING:
     from enrich_dist.farm.budget import MatchMemory

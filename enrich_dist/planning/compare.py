@@ -16,15 +16,15 @@ from typing import Any
 
 import psutil
 
+from enrich_dist.core.files import read_json, write_json
 from enrich_dist.errors import CorruptionError, EnrichError, StateError
-from enrich_dist.observe.events import Notice, emit
+from enrich_dist.events import Notice, emit
 from enrich_dist.planning.model import Cluster
 from enrich_dist.planning.predicted import Prediction, expected_peak, read
 from enrich_dist.settings import Settings
+from enrich_dist.store.artifacts import open_unverified
 from enrich_dist.store.checkpoints import CheckpointStore
-from enrich_dist.store.directories import open_unverified
-from enrich_dist.store.files import read_json, write_json
-from enrich_dist.store.rundir import RunDirectory, StepReport
+from enrich_dist.store.run_directory import RunDirectory, StepReport
 
 
 class _Command:

@@ -17,8 +17,8 @@ from typing import Final
 
 import numpy as np
 
-from enrich_dist.history.machine import usable_cores
-from enrich_dist.history.yardstick import CpuYardstick
+from enrich_dist.runs.calibration import CpuYardstick
+from enrich_dist.runs.machine import usable_cores
 
 _SHOTS: Final = 7
 _MOST_CORES: Final = 8

@@ -13,8 +13,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from enrich_dist.history.records import Dataset, RunRecord
 from enrich_dist.planning.model import StageTime, Workload
+from enrich_dist.runs.records import Dataset, RunRecord
 
 MOST_RUNS: Final = 5
 

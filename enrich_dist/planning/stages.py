@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from enrich_dist.store.rundir import STEPS
+from enrich_dist.store.run_directory import STEPS
 
 STAGES: Final = ("start_up", *STEPS, "report")

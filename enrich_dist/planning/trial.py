@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from enrich_dist.chunks import write_chunks
+from enrich_dist.core.files import file_digest, text_digest
 from enrich_dist.farm.worker import ChunkTask, Matcher, run_chunk
+from enrich_dist.sources.chunks import write_chunks
 from enrich_dist.sources.raw import Source
 from enrich_dist.sources.recipients import RecipientBatch, read_recipients
+from enrich_dist.store.artifacts import Stored
 from enrich_dist.store.checkpoints import CheckpointRecord
-from enrich_dist.store.directories import Stored
-from enrich_dist.store.files import file_digest, text_digest
 
 _LARGE_ROWS: Final = 25_000
 _LARGE_CHUNKS: Final = 4

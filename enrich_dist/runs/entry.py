@@ -13,13 +13,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from enrich_dist.core.files import read_json
 from enrich_dist.errors import CorruptionError, StateError
-from enrich_dist.history.revision import this_code
-from enrich_dist.result.publish import CURRENT
+from enrich_dist.results.publish import CURRENT
+from enrich_dist.runs.revision import this_code
 from enrich_dist.settings import UsedSetting, used_settings
-from enrich_dist.store.directories import open_unverified
-from enrich_dist.store.files import read_json
-from enrich_dist.store.rundir import RunDirectory, StepReport, run_totals
+from enrich_dist.store.artifacts import open_unverified
+from enrich_dist.store.run_directory import RunDirectory, StepReport, run_totals
 
 SHORT = 8  # characters of a run's id that are shown
 _QUALITY = (

@@ -9,11 +9,11 @@ import json
 import logging
 from dataclasses import replace
 
+from enrich_dist.core.json_lines import read_json_lines
 from enrich_dist.errors import SettingsError, StateError
-from enrich_dist.observe.events import Notice, emit
-from enrich_dist.observe.json_lines import read_json_lines
+from enrich_dist.events import Notice, emit
 from enrich_dist.runs.entry import RunEntry, from_document, latest_entry, to_document
-from enrich_dist.store.rundir import RunDirectory
+from enrich_dist.store.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from enrich_dist.store.files import document_digest
-from enrich_dist.store.storage import uri_options
+from enrich_dist.core.files import document_digest
+from enrich_dist.core.storage import uri_options
 
 if TYPE_CHECKING:
     from enrich_dist.matching.config import CandidateConfig

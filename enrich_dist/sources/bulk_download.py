@@ -20,7 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from enrich_dist.duck import DRIVER_MEMORY_MB, connect
+from enrich_dist.core.database import DRIVER_MEMORY_MB, connect
+from enrich_dist.core.files import text_digest
 from enrich_dist.errors import SourceError
 from enrich_dist.sources.bytes import csv_members
 from enrich_dist.sources.columns import RECIPIENT_LAYOUT, plain_header, resolve_columns
@@ -29,7 +30,6 @@ from enrich_dist.sources.files import SourceFile, as_file
 from enrich_dist.sources.length import count_lines
 from enrich_dist.sources.raw import Part, RawBatch, Reading, Source
 from enrich_dist.sources.recipient_files import exact_batches, reading_file
-from enrich_dist.store.files import text_digest
 
 _RECIPIENT: Final = plain_header("recipient_name")
 _AWARD_KEYS: Final = frozenset(

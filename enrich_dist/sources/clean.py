@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from enrich_dist.sources.letters import Letters, Mask, replace_cells
 from enrich_dist.sources.states import STATE_CODES
+from enrich_dist.sources.string_bytes import Letters, Mask, replace_cells
 from enrich_dist.sources.text import clean_text, compact, null_words_as_null
 
 # As SAM.gov assigns them: no I and O, and no leading zero.

@@ -11,7 +11,7 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
-from enrich_dist.duck import OFFLINE
+from enrich_dist.core.database import OFFLINE
 
 _CONFIG: Final = OFFLINE | {"threads": 1}  # one thread keeps the order of rows and leaves the machine to the caller
 

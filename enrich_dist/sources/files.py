@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
+from enrich_dist.core.files import file_digest, stream_digest
 from enrich_dist.errors import SourceError
-from enrich_dist.store.files import file_digest, stream_digest
 
 
 class SourceFile(ABC):

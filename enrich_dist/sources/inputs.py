@@ -6,9 +6,9 @@ from pathlib import Path
 
 from enrich_dist.errors import SettingsError
 from enrich_dist.settings import InputSettings
+from enrich_dist.sources.concatenated import Entry, ManySources
 from enrich_dist.sources.files import SourceFile, as_file
 from enrich_dist.sources.kinds import open_source
-from enrich_dist.sources.many import Entry, ManySources
 from enrich_dist.sources.raw import Source
 from enrich_dist.sources.recipients import check_recipients
 from enrich_dist.sources.sbir import check_awards

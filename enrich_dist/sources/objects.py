@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, BinaryIO, Final, cast
 
+from enrich_dist.core.storage import ObjectStorage, uri_options
 from enrich_dist.errors import SourceError
 from enrich_dist.sources.files import SourceFile
-from enrich_dist.store.storage import ObjectStorage, uri_options
 
 # Readers ask for pieces of some kilobytes; each request is one of this size at least.
 _BUFFER_BYTES: Final = 4 << 20

@@ -20,11 +20,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import numpy as np
 import pyarrow as pa
 
+from enrich_dist.core.files import text_digest
 from enrich_dist.errors import SettingsError, SourceError
 from enrich_dist.sources.columns import resolve_columns
 from enrich_dist.sources.raw import RawBatch, Reading, Source, whole
 from enrich_dist.sources.recipient_files import require_utf8
-from enrich_dist.store.files import text_digest
 
 SCHEMES: Final = ("postgresql", "postgres")
 DEFAULT_TABLE: Final = "recipient_lookup"

@@ -17,14 +17,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from enrich_dist.core.files import text_digest
 from enrich_dist.errors import SourceError
 from enrich_dist.sources.columns import resolve_columns
 from enrich_dist.sources.delimited import BadRecord, Block, open_delimited
 from enrich_dist.sources.files import LocalFile, SourceFile, as_file
 from enrich_dist.sources.length import count_lines
-from enrich_dist.sources.letters import Letters
 from enrich_dist.sources.raw import Part, RawBatch, Reading, Source, whole
-from enrich_dist.store.files import text_digest
+from enrich_dist.sources.string_bytes import Letters
 
 _STREAM_BUFFER_BYTES: Final = 1 << 20  # per column; without it a whole column chunk is read at once
 

@@ -16,14 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist import schema
-from enrich_dist.sources.ahead import map_ahead
+from enrich_dist.core.ordered_map import map_ahead
 from enrich_dist.sources.clean import clean_duns, clean_state, clean_uei, clean_zip, clean_zip4
 from enrich_dist.sources.columns import RECIPIENT_LAYOUT, Layout
-from enrich_dist.sources.letters import per_distinct
 from enrich_dist.sources.lists import as_lists
 from enrich_dist.sources.raw import Part, RawBatch, Reading, Source
 from enrich_dist.sources.recipient_files import reading_file
 from enrich_dist.sources.rejects import REJECTED, REPAIRED, RejectLog
+from enrich_dist.sources.string_bytes import per_distinct
 from enrich_dist.sources.text import clean_text, null_words_as_null
 
 _AHEAD: Final = 2  # batches: one that is cleaned, one that is read

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist import schema
+from enrich_dist.core.ordered_map import map_ahead
 from enrich_dist.errors import SourceError
-from enrich_dist.sources.ahead import map_ahead
 from enrich_dist.sources.clean import (
     Cleaned,
     clean_amount,

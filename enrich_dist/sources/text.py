@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from enrich_dist.sources.letters import Letters, Mask, change_where
+from enrich_dist.sources.string_bytes import Letters, Mask, change_where
 
 # All that shows as a blank or not at all: white space of any script, control characters (a NUL among them), zero-width
 # characters, marks of the writing direction. Each run becomes one space, so that no two pieces of text grow together.

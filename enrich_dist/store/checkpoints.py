@@ -21,9 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from enrich_dist import schema
+from enrich_dist.core.files import TEMPORARY_PREFIX, bytes_digest, document_digest, json_bytes, parse_json, text_digest
+from enrich_dist.core.storage import Entry, open_storage
 from enrich_dist.errors import CorruptionError
-from enrich_dist.store.files import TEMPORARY_PREFIX, bytes_digest, document_digest, json_bytes, parse_json, text_digest
-from enrich_dist.store.storage import Entry, open_storage
 
 FORMAT_VERSION = "6"
 T = TypeVar("T")

@@ -18,8 +18,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from enrich_dist.core.files import read_json, write_json
 from enrich_dist.errors import BusyError, CorruptionError
-from enrich_dist.store.files import read_json, write_json
 
 LOCK_FILE = "lock"
 HOLDER_FILE = "lock.json"

@@ -1,7 +1,7 @@
 """Inputs with known answers, turned into what every contestant gets: two tables without any identifier.
 
 Two kinds: a case directory (``organisations.parquet``, ``recipients.parquet``, ``truth.parquet``, as the generator in
-``enrich_dist.bench`` writes them), and a CSV of labelled companies with a recipients file. Rows are shuffled and ids
+``scripts.generator`` writes them), and a CSV of labelled companies with a recipients file. Rows are shuffled and ids
 replaced, so that neither order nor name of a row tells anything; UEI, DUNS and the parent's UEI are left out. All is
 held in memory: for cases up to some million rows.
 """

@@ -15,8 +15,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from dagster_defs.launch import open_instance
-from enrich_dist.store.files import read_json
-from enrich_dist.store.rundir import RunDirectory
+from enrich_dist.core.files import read_json
+from enrich_dist.store.run_directory import RunDirectory
 from tests.browser.pictures import pictures_folder
 from tests.browser.ui import BASE, BLOCKED_EXIT_CODE, SAMPLE, SAMPLE_INPUTS, browsing, opened_page, serving
 from tests.conftest import enrich_dist

@@ -16,11 +16,11 @@ import pytest
 from distributed import Client
 from playwright.sync_api import Browser, ElementHandle, Page, Route
 
-from enrich_dist.observe.html.facts import gather
-from enrich_dist.observe.html.page import render_page
-from enrich_dist.observe.html.parts import MOST_ROWS
-from enrich_dist.observe.html.sections import all_sections
-from enrich_dist.store.rundir import RunDirectory
+from enrich_dist.reporting.html.facts import gather
+from enrich_dist.reporting.html.page import render_page
+from enrich_dist.reporting.html.parts import MOST_ROWS
+from enrich_dist.reporting.html.sections import all_sections
+from enrich_dist.store.run_directory import RunDirectory
 from tests.browser.ui import browsing
 from tests.conftest import run_steps
 from tests.reporting import HOSTILE_NAME, hostile_settings, of_thousands

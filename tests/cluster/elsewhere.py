@@ -10,7 +10,7 @@ from typing import Any
 
 from distributed import Client
 
-from enrich_dist.store.files import read_json
+from enrich_dist.core.files import read_json
 from tests.cluster.hosts import Certificates
 from tests.conftest import enrich_dist, run_steps
 from tests.known import settings, write_inputs

@@ -10,7 +10,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from enrich_dist.cluster.client import open_client
-from enrich_dist.observe.events import FarmProgress, emit
+from enrich_dist.events import FarmProgress, emit
 from enrich_dist.settings import Settings
 from tests.cluster.hosts import Certificates, DaskProcesses, Host, wait_until
 

@@ -16,10 +16,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from enrich_dist.cluster.client import open_client
+from enrich_dist.core.files import read_json
 from enrich_dist.farm.worker import ChunkTask, run_chunk
-from enrich_dist.pipeline import Pipeline
+from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings
-from enrich_dist.store.files import read_json
 from tests.conftest import run_steps
 from tests.known import (
     AWARD_ROWS,

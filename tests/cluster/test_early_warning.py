@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from distributed import Client
 
-from enrich_dist.bench.generate import write_awards, write_recipients
+from enrich_dist.core.files import read_json
 from enrich_dist.errors import EXIT_BLOCKED, ProjectedToFailError
-from enrich_dist.observe.events import Event, FarmProgress, Notice, listening
-from enrich_dist.observe.status import read_status
-from enrich_dist.pipeline import Pipeline
+from enrich_dist.events import Event, FarmProgress, Notice, listening
+from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings
-from enrich_dist.store.files import read_json
+from enrich_dist.store.status import read_status
+from scripts.generator.generate import write_awards, write_recipients
 from tests.cluster.paced import PacedPipeline
 from tests.conftest import REPOSITORY, enrich_dist
 

@@ -19,8 +19,8 @@ import psutil
 import pytest
 from distributed import Client
 
+from enrich_dist.core.files import read_json
 from enrich_dist.settings import Settings
-from enrich_dist.store.files import read_json
 from tests.cluster.hosts import Certificates, DaskProcesses, Host
 from tests.conftest import enrich_dist, run_steps
 from tests.known import settings, write_inputs

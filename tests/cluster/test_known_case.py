@@ -12,10 +12,10 @@ from distributed import Client
 
 from enrich_dist import schema
 from enrich_dist.errors import PublicationBlockedError
+from enrich_dist.farm.chunk_log import read_chunk_log
 from enrich_dist.matching.decisions import IDENTIFIED_METHODS
-from enrich_dist.observe.chunk_log import read_chunk_log
-from enrich_dist.result.publish import CURRENT
-from enrich_dist.store.rundir import RunDirectory
+from enrich_dist.results.publish import CURRENT
+from enrich_dist.store.run_directory import RunDirectory
 from tests.conftest import run_steps
 from tests.known import AWARDS, settings, write_inputs
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from enrich_dist.readiness.findings import Finding, Status
-from enrich_dist.readiness.items import ITEMS
-from enrich_dist.readiness.situation import Situation
+from enrich_dist.preflight.context import Situation
+from enrich_dist.preflight.findings import Finding, Status
+from enrich_dist.preflight.items import ITEMS
 from enrich_dist.settings import Settings
 from tests.cluster.hosts import Certificates, DaskProcesses, Host, no_mounts
 from tests.conftest import REPOSITORY

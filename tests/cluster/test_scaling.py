@@ -14,7 +14,7 @@ import pytest
 from distributed import Client
 
 from enrich_dist.cluster.scaling import NOTE_FILE, WISH_FILE
-from enrich_dist.store.files import read_json
+from enrich_dist.core.files import read_json
 from tests.cluster.hosts import DaskProcesses, Host, no_mounts, wait_until
 from tests.cluster.paced import HOLD, calls
 from tests.conftest import REPOSITORY, enrich_dist, run_steps

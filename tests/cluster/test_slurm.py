@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from distributed import Client
 
-from enrich_dist.store.files import read_json
+from enrich_dist.core.files import read_json
 from tests.cluster.elsewhere import run_elsewhere
 from tests.cluster.hosts import wait_until
 from tests.cluster.paced import calls

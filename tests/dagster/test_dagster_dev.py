@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from enrich_dist.result.publish import CURRENT
+from enrich_dist.results.publish import CURRENT
 from enrich_dist.settings import load_settings
 from tests.conftest import REPOSITORY, enrich_dist, free_port
 from tests.known import write_inputs

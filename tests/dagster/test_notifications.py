@@ -17,10 +17,10 @@ from dagster_defs.automation import nightly, notify_operators
 from dagster_defs.checks import DRIFT_SPECS, VERDICT_SPECS
 from dagster_defs.definitions import defs
 from dagster_defs.launch import open_instance
-from enrich_dist.history.archive import read_archive, write_record
-from enrich_dist.history.records import RunRecord
-from enrich_dist.result.publish import CURRENT
-from enrich_dist.store.files import read_json
+from enrich_dist.core.files import read_json
+from enrich_dist.results.publish import CURRENT
+from enrich_dist.runs.archive import read_archive, write_record
+from enrich_dist.runs.records import RunRecord
 from tests import known
 from tests.cluster.test_secrets import files_with
 from tests.conftest import enrich_dist, free_port

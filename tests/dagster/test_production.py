@@ -21,13 +21,13 @@ import yaml
 from dagster_defs.definitions import defs
 from dagster_defs.job import enrich
 from dagster_defs.launch import launch, open_instance
-from dagster_defs.stories import story_of
+from dagster_defs.run_outcome import story_of
+from enrich_dist.core.files import read_json
 from enrich_dist.errors import EXIT_NOT_READY, ReadinessError
-from enrich_dist.history.archive import set_baseline, write_record
-from enrich_dist.history.machine import this_machine
-from enrich_dist.history.revision import this_code
+from enrich_dist.runs.archive import set_baseline, write_record
+from enrich_dist.runs.machine import this_machine
+from enrich_dist.runs.revision import this_code
 from enrich_dist.settings import load_settings
-from enrich_dist.store.files import read_json
 from tests.conftest import enrich_dist
 from tests.histories import a_run
 from tests.known import write_inputs

@@ -9,8 +9,8 @@ import yaml
 
 from dagster_defs.assets import award_companies, sbir_awards
 from dagster_defs.resources import EnrichSettings
-from enrich_dist.observe.events import Event, StepFinished, listening
-from enrich_dist.store.rundir import RunDirectory
+from enrich_dist.events import Event, StepFinished, listening
+from enrich_dist.store.run_directory import RunDirectory
 from tests.known import settings
 
 

@@ -10,9 +10,9 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from enrich_dist.core.files import file_digest
 from enrich_dist.settings import flatten
-from enrich_dist.store.files import file_digest
-from enrich_dist.store.rundir import STEPS
+from enrich_dist.store.run_directory import STEPS
 from tests.conftest import REPOSITORY, SampleRuns, enrich_dist
 from tests.known import injected_faults
 

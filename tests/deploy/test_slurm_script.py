@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from enrich_dist.cluster.certificates import make_certificates
-from enrich_dist.store.files import read_json
+from enrich_dist.core.files import read_json
 from enrich_dist.store.lock import read_holder
 from tests.cluster.hosts import wait_until
 from tests.cluster.slurm import no_slurm, slurm

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 from distributed import get_worker
 
+from enrich_dist.core.resource_usage import resident_bytes
 from enrich_dist.farm.delegating import DelegatingMatcher
-from enrich_dist.meter import resident_bytes
 
 _RESIDENT_AT_FIRST: list[int] = []
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from enrich_dist.farm.worker import Matcher
-from enrich_dist.pipeline import Pipeline
+from enrich_dist.pipeline.steps import Pipeline
 from tests.faults.matchers import Harmful
 
 

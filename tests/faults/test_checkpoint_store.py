@@ -12,14 +12,14 @@ import pytest
 from distributed import Client
 
 from enrich_dist.cluster.client import open_client
+from enrich_dist.core.storage import LOCATION_FILE, Storage
 from enrich_dist.errors import StorageError
-from enrich_dist.observe.events import Notice, listening
-from enrich_dist.observe.status import all_chunks_finished, read_status
-from enrich_dist.pipeline import Pipeline
+from enrich_dist.events import Notice, listening
+from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import CheckpointStore, candidates_name, counts_name, record_name
-from enrich_dist.store.rundir import StepReport
-from enrich_dist.store.storage import LOCATION_FILE, Storage
+from enrich_dist.store.run_directory import StepReport
+from enrich_dist.store.status import all_chunks_finished, read_status
 from tests.conftest import enrich_dist, run_steps
 from tests.faults.test_farm_failures import CHUNKS, HarmedPipeline, calls
 from tests.known import settings, write_inputs

@@ -10,8 +10,8 @@ import pytest
 from distributed import Client
 
 from enrich_dist.errors import CorruptionError, EnrichError
-from enrich_dist.pipeline import Pipeline
-from enrich_dist.store.rundir import RunDirectory
+from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.store.run_directory import RunDirectory
 from tests.conftest import run_steps
 from tests.inprocess import run_in_process
 from tests.known import settings

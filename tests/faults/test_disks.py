@@ -20,13 +20,13 @@ import pytest
 from distributed import Client
 
 from enrich_dist.cluster.client import open_client
+from enrich_dist.core.files import TEMPORARY_PREFIX
 from enrich_dist.errors import EnrichError, EnvironmentFailureError
-from enrich_dist.observe.events import Event, FarmProgress, listening
+from enrich_dist.events import Event, FarmProgress, listening
 from enrich_dist.settings import Settings
+from enrich_dist.store.artifacts import MANIFEST, open_verified
 from enrich_dist.store.checkpoints import CheckpointStore
-from enrich_dist.store.directories import MANIFEST, open_verified
-from enrich_dist.store.files import TEMPORARY_PREFIX
-from enrich_dist.store.rundir import StepReport
+from enrich_dist.store.run_directory import StepReport
 from tests.conftest import enrich_dist
 from tests.faults.harmed import CHUNK_STARTS, HarmedPipeline, calls, each_once, finish, finished_chunks
 from tests.known import settings, write_inputs

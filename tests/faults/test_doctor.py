@@ -9,10 +9,10 @@ import pytest
 from distributed import Client
 
 from enrich_dist.cluster.client import open_client
-from enrich_dist.doctor import ADVICE, ChunkState, examine
 from enrich_dist.errors import FarmError
 from enrich_dist.farm.attempts import AttemptLedger, FailureKind
-from enrich_dist.pipeline import Pipeline
+from enrich_dist.farm.diagnosis import ADVICE, ChunkState, examine
+from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import CheckpointStore
 from enrich_dist.store.lock import locked

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from enrich_dist.store.files import TEMPORARY_PREFIX, read_json
+from enrich_dist.core.files import TEMPORARY_PREFIX, read_json
 from tests.conftest import REPOSITORY
 from tests.faults.harmed import CHUNK_STARTS, LEDGER, calls, each_once
 from tests.known import write_inputs

@@ -13,10 +13,10 @@ from distributed import Client
 
 from enrich_dist.cluster.client import open_client
 from enrich_dist.errors import SettingsError
+from enrich_dist.events import Notice, listening
 from enrich_dist.farm.attempts import AttemptLedger
-from enrich_dist.farm.faults import FaultKind, Faults, InjectedFaultError
-from enrich_dist.observe.events import Notice, listening
-from enrich_dist.pipeline import Pipeline
+from enrich_dist.farm.fault_injection import FaultKind, Faults, InjectedFaultError
+from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings, load_settings
 from tests.conftest import run_steps
 from tests.faults.harmed import calls, finish, planned

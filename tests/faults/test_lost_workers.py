@@ -22,7 +22,7 @@ from distributed import Client
 
 from enrich_dist.cluster.client import open_client
 from enrich_dist.farm.attempts import AttemptLedger, Marker
-from enrich_dist.pipeline import Pipeline
+from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import CheckpointStore
 from tests.conftest import REPOSITORY

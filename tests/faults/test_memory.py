@@ -12,18 +12,18 @@ import pytest
 from distributed import Client
 from rich.console import Console
 
-from enrich_dist.bench.generate import write_awards, write_recipients
 from enrich_dist.cluster.client import open_client
-from enrich_dist.doctor import examine, find_chunk
 from enrich_dist.errors import BudgetError
+from enrich_dist.events import Notice, listening
 from enrich_dist.farm.budget import MB, project
+from enrich_dist.farm.diagnosis import examine, find_chunk
 from enrich_dist.farm.worker import Matcher, run_aside
 from enrich_dist.matching.warm import warm_up
-from enrich_dist.observe.events import Notice, listening
-from enrich_dist.observe.findings import print_chunk
-from enrich_dist.pipeline import Pipeline
+from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.reporting.diagnosis import print_chunk
 from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore
+from scripts.generator.generate import write_awards, write_recipients
 from tests.conftest import REPOSITORY, enrich_dist, run_steps
 from tests.faults.hungry import Hungry
 from tests.known import settings

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from distributed import Client
 
-from enrich_dist.pipeline import Pipeline
-from enrich_dist.store.files import read_json
+from enrich_dist.core.files import read_json
+from enrich_dist.pipeline.steps import Pipeline
 from tests.conftest import enrich_dist, run_steps
 from tests.known import AWARDS, RECIPIENT_NAMES, RECIPIENT_ROWS, settings, write_inputs
 

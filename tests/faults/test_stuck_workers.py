@@ -22,9 +22,9 @@ from distributed import Client, LocalCluster
 
 from enrich_dist.cluster.client import open_client
 from enrich_dist.errors import FarmError
-from enrich_dist.farm.watch import WorkerWatch
-from enrich_dist.observe.events import Event, FarmProgress, Notice, WorkersSeen, listening
-from enrich_dist.pipeline import Pipeline
+from enrich_dist.events import Event, FarmProgress, Notice, WorkersSeen, listening
+from enrich_dist.farm.worker_monitor import WorkerWatch
+from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings
 from tests.conftest import REPOSITORY, free_port, run_steps
 from tests.faults.test_farm_failures import CHUNKS, calls, prepare
@@ -152,7 +152,7 @@ def test_paused_workers_end_the_run_with_what_fills_them(tmp_path: Path) -> None
 def test_paused_workers_with_nothing_under_way_are_restarted(
     tmp_path: Path, undisturbed: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("enrich_dist.farm.stuck._PAUSED_RESTART_SECONDS", 2.0)
+    monkeypatch.setattr("enrich_dist.farm.worker_recovery._PAUSED_RESTART_SECONDS", 2.0)
     pipeline = prepare(tmp_path, "none", times=0, memory_threshold_mb=700)
     heard = Heard()
     with open_client(pipeline.settings, tmp_path / "dask") as own, listening(heard):

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enrich_dist.runs.awards import CHANGES, KINDS, UNCHANGED, AwardChanges, compare_awards
+from enrich_dist.runs.award_changes import CHANGES, KINDS, UNCHANGED, AwardChanges, compare_awards
 
 TEXT = pa.string()
 COLUMNS = {

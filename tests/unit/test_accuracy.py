@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from enrich_dist.bench.generate import write_awards, write_common_names, write_recipients
-from enrich_dist.linking import link
 from enrich_dist.matching import CandidateConfig
 from enrich_dist.matching.decisions import DecisionConfig
+from enrich_dist.pipeline.linking import link
+from scripts.generator.generate import write_awards, write_common_names, write_recipients
 from tests.conftest import REPOSITORY
 
 SAMPLE = REPOSITORY / "data" / "sample" / "recipients.parquet"

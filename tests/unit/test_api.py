@@ -59,8 +59,8 @@ def test_the_package_offers_what_it_says_and_importing_it_costs_nothing() -> Non
 
 def test_the_functions_stay_functions_when_the_rooms_are_imported() -> None:
     import enrich_dist.api
-    import enrich_dist.linking
-    import enrich_dist.run_plan
+    import enrich_dist.pipeline.linking
+    import enrich_dist.planning.run_plan
     import enrich_dist.runs
 
     for name in ("run", "link", "plan", "open_run"):

@@ -14,8 +14,8 @@ from typer.testing import CliRunner, Result
 from enrich_dist.cli.bench import run
 from enrich_dist.cli.main import app
 from enrich_dist.errors import EnrichError
-from enrich_dist.history.archive import write_record
-from enrich_dist.history.session import DEFAULT_REPEATS
+from enrich_dist.runs.archive import write_record
+from enrich_dist.runs.session import DEFAULT_REPEATS
 from tests.conftest import enrich_dist
 from tests.histories import BEGIN, a_session
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from enrich_dist.errors import StateError
-from enrich_dist.history.compare import FALSE_ALARM, Verdict, _arrangements, compare, least_repeats, shift
-from enrich_dist.history.records import RunRecord
-from enrich_dist.history.session import DEFAULT_REPEATS
+from enrich_dist.runs.baseline import FALSE_ALARM, Verdict, _arrangements, compare, least_repeats, shift
+from enrich_dist.runs.records import RunRecord
+from enrich_dist.runs.session import DEFAULT_REPEATS
 from tests.histories import a_run, a_session
 
 SESSIONS = 20

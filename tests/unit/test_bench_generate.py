@@ -12,15 +12,15 @@ import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 import pytest
 
-from enrich_dist.bench import recipients as recipients_module
-from enrich_dist.bench import shares
-from enrich_dist.bench.draws import keys_of
-from enrich_dist.bench.errors import NAME_ERRORS
-from enrich_dist.bench.generate import RECIPIENTS, write_awards, write_common_names, write_recipients
-from enrich_dist.bench.names import NameModel, distinct_names, split_legal
-from enrich_dist.bench.truth import write_truth
 from enrich_dist.matching.normalise import normalise_names
 from enrich_dist.sources import read_awards, read_recipients
+from scripts.generator import recipients as recipients_module
+from scripts.generator import shares
+from scripts.generator.draws import keys_of
+from scripts.generator.errors import NAME_ERRORS
+from scripts.generator.generate import RECIPIENTS, write_awards, write_common_names, write_recipients
+from scripts.generator.names import NameModel, distinct_names, split_legal
+from scripts.generator.truth import write_truth
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "recipients.parquet"
 ROWS, COMPANIES = 30_000, 10_000

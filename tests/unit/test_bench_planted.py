@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from enrich_dist.errors import EXIT_REGRESSION
-from enrich_dist.history.metrics import worker_peak_bytes
-from enrich_dist.history.records import RunRecord
-from enrich_dist.history.session import DEFAULT_REPEATS, command_of, run_session
+from enrich_dist.runs.metrics import worker_peak_bytes
+from enrich_dist.runs.records import RunRecord
+from enrich_dist.runs.session import DEFAULT_REPEATS, command_of, run_session
 from tests.conftest import REPOSITORY, enrich_dist
 
 pytestmark = [pytest.mark.long, pytest.mark.cluster]

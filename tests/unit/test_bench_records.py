@@ -18,8 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enrich_dist import __version__
+from enrich_dist.core.files import document_digest, file_digest
 from enrich_dist.errors import BenchmarkError, CorruptionError, StateError
-from enrich_dist.history.archive import (
+from enrich_dist.events import Event, Notice, listening
+from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.runs.archive import (
     BASELINE,
     append_run,
     archive_path,
@@ -30,15 +33,12 @@ from enrich_dist.history.archive import (
     set_baseline,
     write_record,
 )
-from enrich_dist.history.machine import this_machine
-from enrich_dist.history.records import from_document, record_of_run, to_document
-from enrich_dist.history.revision import this_code
-from enrich_dist.history.session import Command, Finished, command_of, run_session
-from enrich_dist.history.yardstick import CpuYardstick, yardstick_seconds
-from enrich_dist.observe.events import Event, Notice, listening
-from enrich_dist.pipeline import Pipeline
+from enrich_dist.runs.calibration import CpuYardstick, yardstick_seconds
+from enrich_dist.runs.machine import this_machine
+from enrich_dist.runs.records import from_document, record_of_run, to_document
+from enrich_dist.runs.revision import this_code
+from enrich_dist.runs.session import Command, Finished, command_of, run_session
 from enrich_dist.settings import PathSettings, Settings
-from enrich_dist.store.files import document_digest, file_digest
 from tests import known
 from tests.histories import BEGIN, a_run
 from tests.inprocess import run_in_process
@@ -179,7 +179,7 @@ def test_a_failed_write_leaves_no_part_of_a_record(tmp_path: Path, monkeypatch: 
     def fails(*_: object) -> None:
         raise OSError("no space")
 
-    monkeypatch.setattr("enrich_dist.store.files.sync_file", fails)
+    monkeypatch.setattr("enrich_dist.core.files.sync_file", fails)
 
     with pytest.raises(OSError, match="no space"):
         write_record(tmp_path, a_run())
@@ -311,7 +311,7 @@ def test_the_job_appends_its_record_when_it_ends(monkeypatch: pytest.MonkeyPatch
     from dagster import build_init_resource_context
 
     from dagster_defs import resources
-    from enrich_dist import pipeline
+    from enrich_dist.pipeline import steps as pipeline
 
     appended: list[str] = []
     monkeypatch.setattr(pipeline, "append_run", lambda directory, settings, run_id: appended.append(run_id))

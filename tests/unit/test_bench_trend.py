@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from enrich_dist.errors import SettingsError
-from enrich_dist.history import tables
-from enrich_dist.history.metrics import METRICS, metric
-from enrich_dist.history.records import RunRecord
-from enrich_dist.history.trend import Direction, History, histories, trend, trends, window
+from enrich_dist.reporting import benchmark_tables as tables
+from enrich_dist.runs.metrics import METRICS, metric
+from enrich_dist.runs.records import RunRecord
+from enrich_dist.runs.trend import Direction, History, histories, trend, trends, window
 from tests.histories import BEGIN, a_run
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from enrich_dist import schema
+from enrich_dist.core.files import bytes_digest, document_digest, json_bytes, parse_json
 from enrich_dist.errors import CorruptionError
 from enrich_dist.store.checkpoints import CheckpointStore, candidates_name, counts_name, record_name
-from enrich_dist.store.files import bytes_digest, document_digest, json_bytes, parse_json
 from tests.object_store import ObjectStore
 from tests.unit.test_checkpoints import COUNTS, KEY, KNOWN, OTHER_KEY, candidates
 

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from enrich_dist import chunks, schema
+from enrich_dist import schema
 from enrich_dist.errors import EnvironmentFailureError, SourceError
-from enrich_dist.sources import recipients
+from enrich_dist.sources import chunks, recipients
 from enrich_dist.sources.recipients import RecipientBatch, read_recipients
-from enrich_dist.store.directories import open_or_build
+from enrich_dist.store.artifacts import open_or_build
 from tests.conftest import REPOSITORY
 
 SAMPLE = REPOSITORY / "data" / "sample" / "recipients.parquet"
@@ -193,7 +193,7 @@ def test_a_full_disk_ends_all_threads(tmp_path: Path, monkeypatch: pytest.Monkey
 _PEAK = """
 import re, sys
 from pathlib import Path
-from enrich_dist.chunks import write_chunks
+from enrich_dist.sources.chunks import write_chunks
 from enrich_dist.sources import read_recipients
 directory = Path(sys.argv[2])
 directory.mkdir()

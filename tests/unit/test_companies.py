@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from enrich_dist import schema
-from enrich_dist.companies import CompanyTables, build_companies
+from enrich_dist.sources.companies import CompanyTables, build_companies
 
 A, B = "AAAAAAAAAAA1", "BBBBBBBBBBB2"
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enrich_dist.history.archive import newest_first, write_record
-from enrich_dist.history.drift import LEAST_RUNS, Drift, Severity, judge_drift, judged_seconds
-from enrich_dist.history.records import RunRecord
+from enrich_dist.runs.archive import newest_first, write_record
+from enrich_dist.runs.drift import LEAST_RUNS, Drift, Severity, judge_drift, judged_seconds
+from enrich_dist.runs.records import RunRecord
 from enrich_dist.settings.tree import CheckSettings
 from tests.histories import BEGIN, a_run
 

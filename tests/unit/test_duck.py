@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from enrich_dist.duck import OFFLINE, connect
+from enrich_dist.core.database import OFFLINE, connect
 from enrich_dist.sources import engine
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from enrich_dist.errors import EXIT_BLOCKED, ProjectedToFailError
-from enrich_dist.observe.early_warning import EarlyWarning
-from enrich_dist.observe.events import Event, Notice, listening
-from enrich_dist.result.projection import Projection
+from enrich_dist.events import Event, Notice, listening
+from enrich_dist.progress.early_warning import EarlyWarning
+from enrich_dist.progress.projection import Projection
 
 CHUNKS = 50
 TOO_LOW = Projection(rate=0.513, low=0.45, high=0.571, chunks=5)
@@ -34,7 +34,7 @@ class _Projector:
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that stands still: no look costs anything."""
-    monkeypatch.setattr("enrich_dist.observe.early_warning.time.monotonic", lambda: 0.0)
+    monkeypatch.setattr("enrich_dist.progress.early_warning.time.monotonic", lambda: 0.0)
 
 
 def farm(early: EarlyWarning, chunks: int = CHUNKS) -> list[Event]:
@@ -112,7 +112,7 @@ def test_looks_that_would_be_felt_are_not_taken(
 ) -> None:
     """A look takes longer the more chunks there are: what the next one will take counts, not what the last one did."""
     now = 0.0
-    monkeypatch.setattr("enrich_dist.observe.early_warning.time.monotonic", lambda: now)
+    monkeypatch.setattr("enrich_dist.progress.early_warning.time.monotonic", lambda: now)
     found = []
 
     def slow(keys: Sequence[str], share_done: float) -> Projection:

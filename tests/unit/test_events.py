@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from enrich_dist.farm.worker import ChunkTask
-from enrich_dist.observe.early_warning import EarlyWarning
-from enrich_dist.observe.events import (
+from enrich_dist.events import (
     AttemptTimes,
     Event,
     FarmProgress,
@@ -21,9 +19,11 @@ from enrich_dist.observe.events import (
     format_duration,
     listening,
 )
-from enrich_dist.observe.intervals import ProgressIntervals
-from enrich_dist.observe.progress import FarmObserver
-from enrich_dist.result.projection import Projection
+from enrich_dist.farm.worker import ChunkTask
+from enrich_dist.progress.early_warning import EarlyWarning
+from enrich_dist.progress.intervals import ProgressIntervals
+from enrich_dist.progress.projection import Projection
+from enrich_dist.progress.tracker import FarmObserver
 from enrich_dist.store.checkpoints import Checkpoint, CheckpointRecord
 
 
@@ -94,7 +94,7 @@ def _workers(*names: str) -> WorkersSeen:
 
 def test_progress_counts_what_was_there_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     now = 1000.0
-    monkeypatch.setattr("enrich_dist.observe.progress.time.monotonic", lambda: now)
+    monkeypatch.setattr("enrich_dist.progress.tracker.time.monotonic", lambda: now)
     tasks = [_task(number) for number in range(10)]
     heard: list[FarmProgress] = []
     observer = FarmObserver(
@@ -134,7 +134,7 @@ def test_progress_counts_what_was_there_apart(monkeypatch: pytest.MonkeyPatch, t
 
 def test_a_log_of_a_long_run_gets_lines_more_and_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr("enrich_dist.observe.intervals.time.monotonic", lambda: now)
+    monkeypatch.setattr("enrich_dist.progress.intervals.time.monotonic", lambda: now)
     intervals, lines = ProgressIntervals(10), []
     for second in range(36_000):
         now = float(second)

@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from enrich_dist import schema
+from enrich_dist.core.files import read_json, write_json
 from enrich_dist.errors import SettingsError, StateError
 from enrich_dist.matching.decisions import IDENTIFIED_METHODS, DecisionConfig
 from enrich_dist.matching.index import build_index, open_index
@@ -26,13 +27,12 @@ from enrich_dist.matching.shared_words import (
     shared_words,
     word_information,
 )
-from enrich_dist.observe.explanation import bar, print_appearances, print_explanation
-from enrich_dist.pipeline import Pipeline
-from enrich_dist.result import overrides
-from enrich_dist.result.explain import Explanation, explain_company, explain_recipient
-from enrich_dist.result.lookup import find_awards, find_company
-from enrich_dist.result.scored import ScoredResult, open_scored
-from enrich_dist.store.files import read_json, write_json
+from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.reporting.explanation import bar, print_appearances, print_explanation
+from enrich_dist.results import overrides
+from enrich_dist.results.explain import Explanation, explain_company, explain_recipient
+from enrich_dist.results.lookup import find_awards, find_company
+from enrich_dist.results.reopen import ScoredResult, open_scored
 from tests import known
 from tests.conftest import enrich_dist
 from tests.inprocess import run_in_process

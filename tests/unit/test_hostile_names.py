@@ -13,12 +13,12 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from enrich_dist.linking import link
 from enrich_dist.matching import arrays
 from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.matching.decisions import DecisionConfig
-from enrich_dist.result.lookup import find_company
-from enrich_dist.result.scored import open_scored
+from enrich_dist.pipeline.linking import link
+from enrich_dist.results.lookup import find_company
+from enrich_dist.results.reopen import open_scored
 from tests.conftest import REPOSITORY
 from tests.inprocess import run_in_process
 from tests.known import AWARDS, settings, write_inputs

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from enrich_dist import linking as module
 from enrich_dist.errors import SourceError
-from enrich_dist.linking import LINK, LinkSummary, link
 from enrich_dist.matching import CandidateConfig
 from enrich_dist.matching.decisions import DecisionConfig
+from enrich_dist.pipeline import linking as module
+from enrich_dist.pipeline.linking import LINK, LinkSummary, link
 from tests.conftest import enrich_dist
 from tests.reviewing import CommandLine
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from enrich_dist.store.files import read_json
+from enrich_dist.core.files import read_json
 from scripts.measure_accuracy import main
 
 

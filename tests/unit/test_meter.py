@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from enrich_dist import meter
-from enrich_dist.meter import Meter, release_unused_memory, resident_bytes
+from enrich_dist.core import resource_usage as meter
+from enrich_dist.core.resource_usage import Meter, release_unused_memory, resident_bytes
 
 
 def test_a_peak_that_is_gone_again_is_seen() -> None:

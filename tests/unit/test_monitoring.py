@@ -23,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from enrich_dist.cluster.kinds import dask_config
 from enrich_dist.errors import SettingsError
-from enrich_dist.observe.events import (
+from enrich_dist.events import (
     AttemptTimes,
     Event,
     FarmProgress,
@@ -34,12 +34,12 @@ from enrich_dist.observe.events import (
     emit,
     listening,
 )
-from enrich_dist.observe.prometheus.listener import FiguresListener
-from enrich_dist.observe.prometheus.metrics import METRICS, Figures
-from enrich_dist.observe.prometheus.monitoring import Monitoring
-from enrich_dist.pipeline import Pipeline
+from enrich_dist.monitoring.prometheus.listener import FiguresListener
+from enrich_dist.monitoring.prometheus.metrics import METRICS, Figures
+from enrich_dist.monitoring.prometheus.monitoring import Monitoring
+from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings, load_settings
-from enrich_dist.store.rundir import RunDirectory
+from enrich_dist.store.run_directory import RunDirectory
 from tests import known
 from tests.conftest import free_port, run_steps
 from tests.inprocess import run_in_process
@@ -399,10 +399,10 @@ _DEFAULT_RUN = """
 import sys
 import dagster_defs.definitions
 from pathlib import Path
-from enrich_dist.observe.events import _listeners
-from enrich_dist.observe.prometheus.monitoring import Monitoring
+from enrich_dist.events import _listeners
+from enrich_dist.monitoring.prometheus.monitoring import Monitoring
 from enrich_dist.settings import Settings
-from enrich_dist.store.rundir import RunDirectory
+from enrich_dist.store.run_directory import RunDirectory
 monitoring = Monitoring(RunDirectory(Path(sys.argv[1])), Settings(), "test")
 monitoring.begin()
 assert not _listeners

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from enrich_dist.observe.prometheus.metrics import METRICS
+from enrich_dist.monitoring.prometheus.metrics import METRICS
 from tests.conftest import REPOSITORY
 from tests.prometheus_server import MONITORING, promtool
 

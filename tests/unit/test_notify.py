@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enrich_dist.errors import SettingsError, SourceError
-from enrich_dist.observe.causes import START, Cause, Grade, Kind, RunStory, compose, news
-from enrich_dist.observe.events import Event, Notice, listening
-from enrich_dist.observe.notify import failures_told, read_addresses, tell, trial
+from enrich_dist.events import Event, Notice, listening
+from enrich_dist.monitoring.incidents import START, Cause, Grade, Kind, RunStory, compose, news
+from enrich_dist.monitoring.notify import failures_told, read_addresses, tell, trial
 from enrich_dist.settings import Settings, load_settings
 from tests.conftest import enrich_dist, free_port
 from tests.listener import Listener, listening_for_mail, listening_for_posts, write_urls

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 from rich.spinner import Spinner
 
-from enrich_dist.observe.events import Event, FarmProgress, Notice, StepFinished, StepStarted, WorkerSample, WorkersSeen
-from enrich_dist.observe.panel import MOST_WORKERS, farm_panel
-from enrich_dist.observe.terminal import TerminalListener
+from enrich_dist.events import Event, FarmProgress, Notice, StepFinished, StepStarted, WorkerSample, WorkersSeen
+from enrich_dist.reporting.panel import MOST_WORKERS, farm_panel
+from enrich_dist.reporting.terminal import TerminalListener
 
 MB = 1_000_000
 

@@ -15,21 +15,21 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from enrich_dist.core.files import read_json
 from enrich_dist.errors import SourceError
 from enrich_dist.matching.blocking import candidate_pairs, prepare
 from enrich_dist.matching.blocks import BlockCounts
 from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.matching.index import open_index
-from enrich_dist.observe.planned import print_plan
-from enrich_dist.observe.report import model_text
-from enrich_dist.pipeline import Pipeline
+from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.planning.machine import MachineSpeed
-from enrich_dist.run_plan import RunPlan
-from enrich_dist.run_plan import make_plan as make_plan_here
+from enrich_dist.planning.run_plan import RunPlan
+from enrich_dist.planning.run_plan import make_plan as make_plan_here
+from enrich_dist.reporting.plan import print_plan
+from enrich_dist.results.report import model_text
 from enrich_dist.settings import Settings
 from enrich_dist.sources.kinds import open_source
 from enrich_dist.sources.recipients import read_recipients
-from enrich_dist.store.files import read_json
 from tests import known
 from tests.conftest import enrich_dist
 from tests.inprocess import run_in_process

@@ -16,10 +16,6 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from enrich_dist.errors import CorruptionError, StateError
-from enrich_dist.observe.comparison_rows import comparison_rows
-from enrich_dist.observe.html.facts import gather
-from enrich_dist.observe.html.markdown import render_markdown
-from enrich_dist.observe.predicted import comparison_document, plan_document, print_comparison
 from enrich_dist.planning import refine
 from enrich_dist.planning.compare import Compared, compare_run, read_comparison
 from enrich_dist.planning.constants import DESCRIPTIONS, constants
@@ -29,10 +25,14 @@ from enrich_dist.planning.predicted import MADE_BY_PLAN, expected_peak, keep, pr
 from enrich_dist.planning.recommend import CHUNK_SIZES, MACHINE_SHARE, recommend
 from enrich_dist.planning.sample import Sample, sampled
 from enrich_dist.planning.stages import STAGES
+from enrich_dist.reporting.html.facts import gather
+from enrich_dist.reporting.html.markdown import render_markdown
+from enrich_dist.reporting.plan_comparison import comparison_rows
+from enrich_dist.reporting.prediction import comparison_document, plan_document, print_comparison
 from enrich_dist.runs.journal import keep_run
 from enrich_dist.sources.kinds import open_source
 from enrich_dist.sources.recipient_files import ParquetSource
-from enrich_dist.store.rundir import RunDirectory
+from enrich_dist.store.run_directory import RunDirectory
 from scripts.scaling_document import DOCUMENT, render
 from tests.conftest import enrich_dist
 from tests.histories import MACHINE, STAGE_SECONDS, a_run

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enrich_dist.result.projection import FoundIn, Projection, project
+from enrich_dist.progress.projection import FoundIn, Projection, project
 
 CHUNKS = 60
 # Shares of companies whose partner lies in 1, 2, 3, … chunks.

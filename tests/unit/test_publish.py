@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from enrich_dist.core.files import write_json
 from enrich_dist.errors import PublicationBlockedError
-from enrich_dist.result.publish import CURRENT, publish
-from enrich_dist.result.quality import Gate, judge
-from enrich_dist.store.directories import open_or_build
-from enrich_dist.store.files import write_json
+from enrich_dist.results.publish import CURRENT, publish
+from enrich_dist.results.quality import Gate, judge
+from enrich_dist.store.artifacts import open_or_build
 
 GATE = Gate(match_rate_threshold=0.7, min_estimated_precision=0.95, max_quarantined_share=0.001)
 

@@ -14,12 +14,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from enrich_dist.core.files import document_digest, read_json, write_json
 from enrich_dist.errors import EXIT_NOT_READY, ReadinessError
-from enrich_dist.history.revision import source_digest
-from enrich_dist.readiness.findings import failed, unknown, warning
-from enrich_dist.readiness.gate import require_ready, verify
+from enrich_dist.preflight.findings import failed, unknown, warning
+from enrich_dist.preflight.gate import require_ready, verify
+from enrich_dist.runs.revision import source_digest
 from enrich_dist.settings import Settings, load_settings
-from enrich_dist.store.files import document_digest, read_json, write_json
 from tests.conftest import REPOSITORY, enrich_dist
 from tests.known import settings, write_inputs
 from tests.listener import listening_for_posts, write_urls

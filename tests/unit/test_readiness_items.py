@@ -22,14 +22,14 @@ import numpy as np
 import pytest
 import yaml
 
-from enrich_dist.history.archive import set_baseline, write_record
-from enrich_dist.history.machine import Machine, this_machine
-from enrich_dist.history.records import RunRecord, settings_that_matter
-from enrich_dist.history.revision import Code, source_digest, this_code
-from enrich_dist.readiness.findings import Finding, Status
-from enrich_dist.readiness.items import ITEMS
-from enrich_dist.readiness.situation import Situation
-from enrich_dist.readiness.smoke import read_smoke_test
+from enrich_dist.preflight.context import Situation
+from enrich_dist.preflight.findings import Finding, Status
+from enrich_dist.preflight.items import ITEMS
+from enrich_dist.preflight.smoke import read_smoke_test
+from enrich_dist.runs.archive import set_baseline, write_record
+from enrich_dist.runs.machine import Machine, this_machine
+from enrich_dist.runs.records import RunRecord, settings_that_matter
+from enrich_dist.runs.revision import Code, source_digest, this_code
 from enrich_dist.settings import LoadedSettings, Settings, load_settings
 from tests import prometheus_server
 from tests.cluster.hosts import wait_until

@@ -12,12 +12,12 @@ import pytest
 from rich.console import Console
 
 from enrich_dist.errors import StateError
-from enrich_dist.readiness.checklist import checklist
-from enrich_dist.readiness.examine import examine
-from enrich_dist.readiness.findings import Finding, Status, failed, passed, unknown, warning
-from enrich_dist.readiness.items import ITEMS
-from enrich_dist.readiness.report import Report, markdown, print_report, to_document
-from enrich_dist.readiness.situation import Situation
+from enrich_dist.preflight.checklist import checklist
+from enrich_dist.preflight.context import Situation
+from enrich_dist.preflight.examine import examine
+from enrich_dist.preflight.findings import Finding, Status, failed, passed, unknown, warning
+from enrich_dist.preflight.items import ITEMS
+from enrich_dist.preflight.report import Report, markdown, print_report, to_document
 from enrich_dist.settings import Settings
 from tests.conftest import REPOSITORY, enrich_dist
 from tests.ready import a_report, loaded_of

@@ -19,13 +19,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from enrich_dist import schema
-from enrich_dist.duck import connect
+from enrich_dist.core.database import connect
 from enrich_dist.matching.decisions import CONFIRMED_BITS, UNSEEN_PARTNER_SHARE, DecisionConfig
 from enrich_dist.matching.index import build_index, open_index
 from enrich_dist.matching.weights import MCounts, Weights, estimate
-from enrich_dist.result import quality
-from enrich_dist.result.quality import Gate
-from enrich_dist.result.reduce import (
+from enrich_dist.results import quality
+from enrich_dist.results.quality import Gate
+from enrich_dist.results.reduce import (
     MatchedSoFar,
     count_identified_pairs,
     create_candidates,

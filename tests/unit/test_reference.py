@@ -13,7 +13,7 @@ from enrich_dist import schema
 from enrich_dist.cli.main import app
 from enrich_dist.farm.attempts import FailureKind
 from enrich_dist.matching.decisions import METHODS
-from enrich_dist.store.rundir import STEPS, RunDirectory
+from enrich_dist.store.run_directory import STEPS, RunDirectory
 from scripts.reference import CODES, FIGURES, REFERENCE, TABLES, command_line, documents
 from tests.conftest import SampleRuns
 

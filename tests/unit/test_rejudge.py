@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from distributed import Client
 
+from enrich_dist.core.files import file_digest, read_json, write_json
 from enrich_dist.runs.journal import read_runs
 from enrich_dist.settings import load_settings
-from enrich_dist.store.files import file_digest, read_json, write_json
-from enrich_dist.store.rundir import RunDirectory
+from enrich_dist.store.run_directory import RunDirectory
 from tests.conftest import REPOSITORY
 from tests.ready import make_ready
 from tests.reviewing import CommandLine, Reviewed, finished_run
@@ -58,7 +58,7 @@ def test_another_threshold_acts_and_touches_no_chunk(
     def no_farm(*_: object, **__: object) -> None:
         raise AssertionError("a chunk was farmed out")
 
-    monkeypatch.setattr("enrich_dist.pipeline.Farm", no_farm)
+    monkeypatch.setattr("enrich_dist.pipeline.steps.Farm", no_farm)
     monkeypatch.setattr("enrich_dist.cluster.client.open_client", no_farm)
     before = chunk_files(run.pipeline.directory)
     assert run.matches()["Ambiguous Optics"]["match_status"] == "review"

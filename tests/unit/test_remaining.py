@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enrich_dist.observe.remaining import RemainingTime
+from enrich_dist.progress.remaining import RemainingTime
 
 ROWS = 100
 

@@ -13,8 +13,8 @@ import pytest
 from distributed import Client
 
 from enrich_dist import schema
-from enrich_dist.result import overrides
-from enrich_dist.store.files import file_digest, read_json
+from enrich_dist.core.files import file_digest, read_json
+from enrich_dist.results import overrides
 from tests.reviewing import CommandLine, Reviewed, finished_run, read_rows, write_rows
 
 pytestmark = pytest.mark.cluster

@@ -13,23 +13,23 @@ import pyarrow.parquet as pq
 import pytest
 from markupsafe import escape
 
-from enrich_dist import doctor
 from enrich_dist.errors import StateError
+from enrich_dist.events import AttemptTimes, Event, Notice, emit, listening
+from enrich_dist.farm import diagnosis as doctor
 from enrich_dist.farm.attempts import AttemptLedger, FailedAttempt, FailureKind
-from enrich_dist.observe import report
-from enrich_dist.observe.chunk_log import ChunkLog, read_chunk_log
-from enrich_dist.observe.events import AttemptTimes, Event, Notice, emit, listening
-from enrich_dist.observe.html import make_report, write_run_report
-from enrich_dist.observe.html.facts import RunFacts, gather
-from enrich_dist.observe.html.page import render_page
-from enrich_dist.observe.html.parts import MOST_ROWS, Section
-from enrich_dist.observe.html.sections import all_sections
-from enrich_dist.pipeline import Pipeline
-from enrich_dist.result.reliability import Reliability, ReliabilityBin, measure_reliability
-from enrich_dist.result.undecided import read_candidates
+from enrich_dist.farm.chunk_log import ChunkLog, read_chunk_log
+from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.reporting.html import make_report, write_run_report
+from enrich_dist.reporting.html.facts import RunFacts, gather
+from enrich_dist.reporting.html.page import render_page
+from enrich_dist.reporting.html.parts import MOST_ROWS, Section
+from enrich_dist.reporting.html.sections import all_sections
+from enrich_dist.results import report
+from enrich_dist.results.reliability import Reliability, ReliabilityBin, measure_reliability
+from enrich_dist.results.unresolved import read_candidates
 from enrich_dist.runs.journal import read_runs
 from enrich_dist.settings import flatten
-from enrich_dist.store.rundir import RunDirectory
+from enrich_dist.store.run_directory import RunDirectory
 from tests.conftest import enrich_dist
 from tests.inprocess import run_in_process
 from tests.known import AWARDS, settings

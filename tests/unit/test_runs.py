@@ -17,14 +17,14 @@ import pytest
 from typer.testing import CliRunner
 
 from enrich_dist.cli.main import app
+from enrich_dist.core.files import file_digest
 from enrich_dist.errors import EnrichError, SettingsError, StateError
-from enrich_dist.observe.events import Event, Notice, listening
-from enrich_dist.pipeline import Pipeline
+from enrich_dist.events import Event, Notice, listening
+from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.runs.entry import latest_entry
 from enrich_dist.runs.journal import find_run, keep_run, read_runs
 from enrich_dist.settings import flatten
-from enrich_dist.store.files import file_digest
-from enrich_dist.store.rundir import RunDirectory
+from enrich_dist.store.run_directory import RunDirectory
 from tests import known
 from tests.inprocess import run_in_process
 

@@ -26,13 +26,13 @@ import pytest
 from dagster_defs.metadata import logged
 from dagster_defs.resources import EnrichSettings
 from enrich_dist.errors import BudgetError
-from enrich_dist.history.archive import append_run, read_archive
-from enrich_dist.history.drift import Severity, judge_drift
-from enrich_dist.observe.events import FarmProgress, emit
-from enrich_dist.observe.prometheus.monitoring import Monitoring
-from enrich_dist.pipeline import Pipeline
+from enrich_dist.events import FarmProgress, emit
+from enrich_dist.monitoring.prometheus.monitoring import Monitoring
+from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.preflight.admission import admit
+from enrich_dist.runs.archive import append_run, read_archive
+from enrich_dist.runs.drift import Severity, judge_drift
 from enrich_dist.settings import Settings
-from enrich_dist.start import admit
 from enrich_dist.store.checkpoints import CheckpointStore
 from tests.conftest import free_port
 from tests.inprocess import run_in_process
@@ -49,7 +49,7 @@ def statuses(pipeline: Pipeline) -> dict[str, str]:
 
 
 def metrics(pipeline: Pipeline) -> dict[str, Any]:
-    from enrich_dist.store.files import read_json
+    from enrich_dist.core.files import read_json
 
     return read_json(Path(pipeline.directory.output("enriched_awards", "result")) / "metrics.json")
 
@@ -184,7 +184,7 @@ def test_a_run_that_cannot_keep_to_its_memory_is_refused_and_one_that_nearly_can
     with pytest.raises(BudgetError, match="memory_threshold_mb is 256"):
         admit(settings(tmp_path, inputs=inputs, memory_threshold_mb=256))
 
-    from enrich_dist.tasks import within_budget
+    from enrich_dist.pipeline.tasks import within_budget
 
     pipeline = Pipeline(settings(tmp_path, inputs=inputs, chunk_size=1_000_000), "test")
     pipeline.ingest_awards()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from enrich_dist.sources.ahead import map_ahead
+from enrich_dist.core.ordered_map import map_ahead
 
 
 class Stream:

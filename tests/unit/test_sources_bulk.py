@@ -15,14 +15,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from enrich_dist import chunks
 from enrich_dist.errors import SourceError
+from enrich_dist.sources import chunks
 from enrich_dist.sources.bulk_download import BulkDownload
 from enrich_dist.sources.kinds import open_source
 from enrich_dist.sources.raw import Reading
 from enrich_dist.sources.recipient_files import CsvSource
 from enrich_dist.sources.recipients import RecipientBatch, check_recipients, read_recipients
-from enrich_dist.store.directories import open_or_build
+from enrich_dist.store.artifacts import open_or_build
 
 # Headers as USAspending writes them, of the many those that are read and some beside them.
 CONTRACTS = [
@@ -207,7 +207,7 @@ def test_memory_is_bounded_whatever_the_number_of_awards(tmp_path: Path) -> None
 import sys
 from pathlib import Path
 import enrich_dist.sources.bulk_download as bulk
-from enrich_dist.meter import Meter
+from enrich_dist.core.resource_usage import Meter
 from enrich_dist.sources import read_recipients
 bulk.DRIVER_MEMORY_MB = 150
 with Meter() as meter:  # not ru_maxrss, which a process inherits from the one that started it

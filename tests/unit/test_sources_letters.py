@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enrich_dist.sources.letters import Letters, change_where, per_distinct, replace_cells
+from enrich_dist.sources.string_bytes import Letters, change_where, per_distinct, replace_cells
 
 cells = st.lists(st.none() | st.text(alphabet="aB0 9~\x1f\x7fé日;", max_size=5), max_size=12)
 

@@ -9,14 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from enrich_dist import chunks
 from enrich_dist.errors import SettingsError, SourceError
-from enrich_dist.pipeline import Pipeline
+from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import InputSettings, Settings, load_settings
+from enrich_dist.sources import chunks
 from enrich_dist.sources.inputs import recipient_source
 from enrich_dist.sources.raw import Part, Reading, find_rows
 from enrich_dist.sources.recipients import check_recipients, read_recipients
-from enrich_dist.store.directories import open_verified
+from enrich_dist.store.artifacts import open_verified
 from tests import known
 from tests.conftest import enrich_dist
 from tests.unit.test_sources_pg_dump import made

@@ -403,7 +403,7 @@ def test_memory_does_not_grow_with_the_rows(large: Path, tmp_path: Path) -> None
     script = """
 import sys
 from pathlib import Path
-from enrich_dist.meter import Meter
+from enrich_dist.core.resource_usage import Meter
 from enrich_dist.sources import read_recipients
 absent = {"uei": None, "state": None, "zip5": None}
 rows = 0

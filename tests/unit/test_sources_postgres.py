@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from enrich_dist.errors import EnrichError, SettingsError, SourceError
-from enrich_dist.pipeline import Pipeline
+from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings, load_settings
 from enrich_dist.sources import postgres as sources_postgres
 from enrich_dist.sources.kinds import open_source
@@ -137,7 +137,7 @@ def test_memory_does_not_grow_with_the_rows(postgres: PostgresServer) -> None:
                  "from generate_series(1, 300000) i")  # fmt: skip
     script = """
 import sys
-from enrich_dist.meter import Meter
+from enrich_dist.core.resource_usage import Meter
 from enrich_dist.sources import read_recipients
 rows = 0
 with Meter() as meter:  # not ru_maxrss, which a process inherits from the one that started it

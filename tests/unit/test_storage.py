@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from enrich_dist.core.storage import LOCATION_FILE, Entry, Storage, open_storage
 from enrich_dist.errors import SettingsError, StorageError
 from enrich_dist.farm.attempts import FailureKind
 from enrich_dist.farm.failures import classify
 from enrich_dist.settings import load_settings
-from enrich_dist.store.storage import LOCATION_FILE, Entry, Storage, open_storage
 from tests.conftest import REPOSITORY
 from tests.object_store import BUCKET, SECRET_KEY, ObjectStore, faulty
 

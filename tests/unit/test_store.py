@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from enrich_dist.core.files import atomic_path, read_json, write_json
 from enrich_dist.errors import CorruptionError
-from enrich_dist.store.directories import open_or_build, open_unverified, open_verified
-from enrich_dist.store.files import atomic_path, read_json, write_json
+from enrich_dist.store.artifacts import open_or_build, open_unverified, open_verified
 
 
 class Builder:

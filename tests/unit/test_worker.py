@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from enrich_dist.farm.worker import run_chunk
-from enrich_dist.pipeline import Pipeline
+from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.store.checkpoints import CheckpointStore
 from tests.known import RECIPIENT_ROWS, REJECTED_RECIPIENT_ROWS, settings
 

@@ -20,7 +20,7 @@ import pyarrow.csv
 from enrich_dist.errors import SourceError
 from enrich_dist.sources.bytes import Utf8Stream
 from enrich_dist.sources.delimited import BLOCK_BYTES, BadRecord, Block, numbered
-from enrich_dist.sources.letters import Bytes, Letters, Mask, replace_cells
+from enrich_dist.sources.string_bytes import Bytes, Letters, Mask, replace_cells
 
 _END: Final = b"\\.\n"
 _SHOWN_CHARACTERS: Final = 500

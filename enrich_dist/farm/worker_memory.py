@@ -1,0 +1,73 @@
+"""Memory per worker, from the records of finished chunks.
+
+Covers the figures and their table. Does not measure (``meter``), nor watch workers while they work
+(``farm.watch``, ``worker_log``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from enrich_dist.results.report import markdown_table
+from enrich_dist.store.checkpoints import CheckpointRecord
+
+
+@dataclass(frozen=True)
+class WorkerMemory:
+    """What one worker process did and the most memory it used doing it."""
+
+    worker: str
+    host: str
+    pid: int
+    chunks: int
+    records: int
+    busy_seconds: float
+    peak_memory_bytes: int
+    projected_peak_memory_bytes: int
+    memory_method: str
+    memory_limit_bytes: int
+
+
+def memory_per_worker(records: Iterable[CheckpointRecord]) -> list[WorkerMemory]:
+    """Aggregate chunk records by worker process, ordered by host, name and process number."""
+    groups: dict[tuple[str, str, int], list[CheckpointRecord]] = {}
+    for record in records:
+        groups.setdefault((record.host, record.worker, record.pid), []).append(record)
+    return [
+        WorkerMemory(
+            worker=worker,
+            host=host,
+            pid=pid,
+            chunks=len(items),
+            records=sum(item.rows_in for item in items),
+            busy_seconds=sum(item.seconds for item in items),
+            peak_memory_bytes=max(item.peak_memory_bytes for item in items),
+            projected_peak_memory_bytes=max(item.projected_peak_memory_bytes for item in items),
+            memory_method=items[0].memory_method,
+            memory_limit_bytes=items[0].memory_limit_bytes,
+        )
+        for (host, worker, pid), items in sorted(groups.items())
+    ]
+
+
+def memory_table(workers: Sequence[WorkerMemory]) -> str:
+    """The table in Markdown; hosts are named where there are several."""
+    several_hosts = len({item.host for item in workers}) > 1
+    rows = [
+        (
+            item.worker,
+            *([item.host] if several_hosts else []),
+            item.chunks,
+            item.records,
+            f"{item.busy_seconds:.1f}",
+            f"{item.projected_peak_memory_bytes / 1e6:.0f}",
+            f"{item.peak_memory_bytes / 1e6:.0f}",
+            f"{item.memory_limit_bytes / 1e6:.0f}" if item.memory_limit_bytes else "none",
+        )
+        for item in workers
+    ]
+    hosts = ["host"] if several_hosts else []
+    return markdown_table(
+        ("worker", *hosts, "chunks", "records", "busy seconds", "projected MB", "peak MB", "limit MB"), rows
+    )

@@ -1,0 +1,427 @@
+"""The steps of a run as functions over files: what Dagster's assets call, one method each.
+
+Every step finds its input through the record of the step before, makes its output under a name that is the digest of
+all it depends on, and leaves a record. An output that is there and valid is not made again. Does not cover the
+order of the steps nor their checks (``dagster_defs``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from distributed import Client
+
+from enrich_dist import schema
+from enrich_dist.core.database import DRIVER_MEMORY_MB
+from enrich_dist.core.files import directory_name, document_digest, text_digest
+from enrich_dist.core.storage import open_storage
+from enrich_dist.errors import SourceError
+from enrich_dist.events import Notice, emit, listening
+from enrich_dist.farm.attempts import AttemptLedger
+from enrich_dist.farm.chunk_log import ChunkLog
+from enrich_dist.farm.driver import Farm, FarmOutcome
+from enrich_dist.farm.metrics import farm_numbers
+from enrich_dist.farm.policy import FarmPolicy
+from enrich_dist.farm.resume import PlanBasis, explain_resume
+from enrich_dist.farm.worker import ChunkTask, Matcher
+from enrich_dist.farm.worker_log import WorkerLog
+from enrich_dist.farm.worker_memory import memory_per_worker, memory_table
+from enrich_dist.matching import weights
+from enrich_dist.matching.config import ENGINE_VERSION as MATCHING_VERSION
+from enrich_dist.matching.index import build_index, open_index
+from enrich_dist.matching.matcher import OrganisationMatcher
+from enrich_dist.pipeline.tasks import in_random_order, plan_tasks, within_budget
+from enrich_dist.planning.compare import compare_run
+from enrich_dist.progress.farm_observer import observe_farm
+from enrich_dist.reporting.html import write_run_report
+from enrich_dist.results import reduce, report
+from enrich_dist.results.build import ResultInputs, build_result
+from enrich_dist.results.publish import CURRENT, publish
+from enrich_dist.results.quality import Gate
+from enrich_dist.runs.archive import append_run
+from enrich_dist.runs.journal import keep_run
+from enrich_dist.settings import Settings
+from enrich_dist.sources import chunks, companies
+from enrich_dist.sources.inputs import check_inputs
+from enrich_dist.sources.raw import Reading
+from enrich_dist.sources.recipients import read_recipients
+from enrich_dist.sources.rejects import in_files
+from enrich_dist.sources.sbir import read_awards
+from enrich_dist.store.artifacts import open_or_build, open_unverified, open_verified
+from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore, drop_copies
+from enrich_dist.store.run_directory import RunDirectory, StepReport
+
+SOURCES_VERSION = "3"
+
+
+class Pipeline:
+    """The steps of one run with its settings. ``run_id`` names the run in records."""
+
+    def __init__(self, settings: Settings, run_id: str) -> None:
+        self.settings = settings
+        self.run_id = run_id
+        self.directory = RunDirectory(settings.paths.work_dir)
+        self.checkpoint_location = self.directory.location(settings.paths.checkpoints)
+
+    def ingest_awards(self) -> StepReport:
+        """Read the awards. Both inputs are checked first, so that a bad one ends the run before work starts."""
+        with self.directory.recording("sbir_awards", self.run_id) as done:
+            source, _ = check_inputs(self.settings.inputs, self.directory.scratch)
+            self._check_checkpoints()
+            column_map = self.settings.inputs.award_columns
+            digest = source.digest()
+            key = directory_name("awards", SOURCES_VERSION, digest, document_digest(column_map))
+
+            def build(directory: Path) -> dict[str, Any]:
+                table = read_awards(source, column_map)
+                if not len(table.awards):
+                    raise SourceError("holds no valid award.", path=source, remedy="Check that it is the bulk file.")
+                pq.write_table(table.awards, directory / "awards.parquet", compression="zstd")
+                pq.write_table(table.rejects, directory / "rejects.parquet", compression="zstd")
+                return {
+                    "rows": len(table.awards),
+                    "rows_read": table.rows_read,
+                    "rows_rejected": table.rows_rejected,
+                    "cells_repaired": table.cells_repaired,
+                    "bytes_repaired": table.bytes_repaired,
+                }
+
+            stored = open_or_build(self.directory.awards / key, build)
+            return done(
+                rows=stored.facts["rows"],
+                reused=stored.reused,
+                paths={"awards": stored.path, "source": str(source)},
+                numbers={name: value for name, value in stored.facts.items() if name != "rows"},
+                digests={"source": digest},
+            )
+
+    def join_companies(self) -> StepReport:
+        """Join awards to companies and build the index that every worker opens."""
+        with self.directory.recording("award_companies", self.run_id) as done:
+            awards = open_verified(self.directory.output("sbir_awards", "awards"))
+            key = directory_name("companies", companies.ENGINE_VERSION, MATCHING_VERSION, awards.content_digest)
+
+            def build(directory: Path) -> dict[str, Any]:
+                tables = companies.build_companies(
+                    pq.read_table(awards.path / "awards.parquet"),
+                    memory_mb=DRIVER_MEMORY_MB,
+                    scratch=self.directory.scratch,
+                )
+                pq.write_table(tables.companies, directory / "companies.parquet", compression="zstd")
+                pq.write_table(tables.award_companies, directory / "award_companies.parquet", compression="zstd")
+                return {"rows": len(tables.companies), "names_kept_apart": tables.names_kept_apart}
+
+            stored = open_or_build(self.directory.companies / key, build)
+
+            def build_files(directory: Path) -> dict[str, Any]:
+                build_index(pq.read_table(stored.path / "companies.parquet"), directory)
+                return {"companies": stored.facts["rows"]}
+
+            index = open_or_build(
+                self.directory.index / directory_name("index", MATCHING_VERSION, stored.content_digest), build_files
+            )
+            return done(
+                rows=stored.facts["rows"],
+                reused=stored.reused and index.reused,
+                paths={"companies": stored.path, "index": index.path},
+                numbers={
+                    "names_kept_apart": stored.facts["names_kept_apart"],
+                    "index_bytes": sum(entry["bytes"] for entry in index.files.values()),
+                },
+            )
+
+    def partition_recipients(self) -> StepReport:
+        """Cut the recipients into chunk files, one chunk in memory at a time."""
+        with self.directory.recording("recipient_chunks", self.run_id) as done, ExitStack() as opened:
+            _, source = check_inputs(self.settings.inputs, self.directory.scratch)
+            column_map, chunk_size = self.settings.inputs.recipient_columns, self.settings.chunk_size
+            digest = opened.enter_context(closing(source)).digest(
+                Reading(column_map, chunk_size, self.directory.scratch)
+            )
+            key = directory_name(
+                "chunks",
+                SOURCES_VERSION,
+                chunks.ENGINE_VERSION,
+                digest,
+                document_digest(column_map),
+                str(chunk_size),
+            )
+
+            def build(directory: Path) -> dict[str, Any]:
+                batches = read_recipients(source, column_map, batch_rows=chunk_size, scratch=self.directory.scratch)
+                facts = chunks.write_chunks(batches, directory)
+                if not facts["rows"]:
+                    raise SourceError("holds no valid recipient.", path=source.where, remedy="Check inputs.recipients.")
+                return facts
+
+            stored = open_or_build(self.directory.chunks / key, build)
+            plan = chunks.chunks_of(stored)
+            return done(
+                rows=stored.facts["rows"],
+                reused=stored.reused,
+                paths={"chunks": stored.path, "source": source.where},
+                numbers={
+                    "chunks": len(plan),
+                    "chunk_size_rows": chunk_size,
+                    "source_rows": stored.facts["source_rows"],
+                    "rows_rejected": stored.facts["rejected_rows"],
+                    **({"rows_merged": stored.facts["merged_rows"]} if stored.facts["merged_rows"] else {}),
+                    "chunk_bytes": sum(chunk.bytes for chunk in plan),
+                },
+                digests={"source": digest},
+            )
+
+    def farm_chunks(self, client: Callable[[], Client]) -> StepReport:
+        """Farm out the chunks that have no valid checkpoint. ``client`` is called only if there are any."""
+        with self.directory.recording("chunk_matches", self.run_id) as done:
+            self._check_checkpoints()
+            tasks = self.tasks()
+            store, copies = CheckpointStore(self.checkpoint_location), self.directory.checkpoint_copies
+            drop_copies(copies, {task.checkpoint_key for task in tasks})
+            finished, damaged = store.find_tables((task.checkpoint_key for task in tasks), copies, anew=True)
+            for message in damaged:
+                emit(Notice(f"A checkpoint is not valid and its chunk is computed again: {message}", warning=True))
+            waiting = [task for task in tasks if task.checkpoint_key not in finished]
+            ledger, basis = AttemptLedger(self.directory.attempts), self._basis()
+            before = self.directory.latest_basis()
+            for message in explain_resume(tasks, finished, len(damaged), basis, before, ledger):
+                emit(Notice(message))
+            self.directory.record_farm_plan(
+                [(task.chunk_id, task.chunk_rows, task.checkpoint_key) for task in tasks],
+                basis.document(),
+                self.checkpoint_location,
+            )
+            if self.settings.testing.fault_probability:
+                emit(Notice(_faults_are_on(self.settings.testing.fault_probability), warning=True))
+            outcome = FarmOutcome()
+            if waiting:
+                waiting = in_random_order(within_budget(waiting, self.settings))
+                cluster = client()
+                observer = observe_farm(self.directory, self.settings, tasks, finished, store)
+                farm = Farm(cluster, self.matcher(), self._policy(), ledger)
+
+                def finished_one(task: ChunkTask, record: CheckpointRecord) -> None:
+                    if record.degradations:
+                        emit(Notice(_degraded(task, record), warning=True))
+                    observer.chunk_finished(task, record)
+
+                with (
+                    WorkerLog(self.directory.worker_log) as workers_log,
+                    ChunkLog(self.directory.chunk_log) as chunk_log,
+                    listening(workers_log),
+                    listening(chunk_log),
+                    listening(observer),
+                ):
+                    outcome = farm.run(waiting, on_chunk=finished_one, on_tick=observer.tick)
+            found = {**{key: checkpoint.record for key, checkpoint in finished.items()}, **outcome.records}
+            # Of all chunks in the result, also those that an earlier run computed: the latest materialization
+            # is where an operator looks.
+            records = [found[task.checkpoint_key] for task in tasks]
+            return done(
+                rows=sum(record.rows_in for record in records),
+                reused=not waiting,
+                paths={"checkpoints": store.location},
+                numbers=farm_numbers(
+                    records,
+                    outcome,
+                    computed=len(waiting),
+                    damaged=len(damaged),
+                    memory_threshold_mb=self.settings.memory_threshold_mb,
+                ),
+                tables={"memory per worker": memory_table(memory_per_worker(records))},
+            )
+
+    def enrich_awards(self) -> StepReport:
+        """Reduce the checkpoints to one recipient per company, give it to the awards, and judge the result."""
+        with self.directory.recording("enriched_awards", self.run_id) as done:
+            inputs = self.result_inputs()
+            decision = self.settings.matching.decision()
+            gate = Gate.of(self.settings)
+            key = directory_name(
+                "result",
+                reduce.ENGINE_VERSION,
+                weights.ENGINE_VERSION,
+                inputs.awards.content_digest,
+                inputs.company.content_digest,
+                inputs.plan.content_digest,
+                document_digest(decision.__dict__),
+                document_digest(gate.__dict__),
+                document_digest(inputs.overrides.to_pylist()),
+                *(f"{number}:{digest}" for number, digest in enumerate(inputs.checkpoint_digests)),
+            )
+
+            def build(directory: Path) -> dict[str, Any]:
+                return build_result(directory, inputs, decision, gate, scratch=self.directory.scratch)
+
+            stored = open_or_build(self.directory.results / key, build)
+            metrics, verdict = stored.facts["metrics"], stored.facts["verdict"]
+            return done(
+                rows=metrics["awards"]["valid"],
+                reused=stored.reused,
+                paths={
+                    "result": stored.path,
+                    "report": stored.path / "report.md",
+                    "html_report": self.directory.html_report,
+                },
+                numbers={
+                    "match_rate": metrics["match_rate"],
+                    "match_rate_by_company": metrics["companies"]["match_rate"],
+                    "match_rate_threshold": gate.match_rate_threshold,
+                    "estimated_precision": metrics["accuracy"]["precision"]["estimate"] or 0.0,
+                    "estimated_recall": metrics["accuracy"]["recall"]["estimate"] or 0.0,
+                    "min_estimated_precision": gate.min_estimated_precision,
+                    "verdict_passed": int(verdict["status"] == "passed"),
+                    **{f"awards_{status}": metrics["awards"][status] for status in reduce.STATUSES},
+                    **{f"companies_{status}": metrics["companies"][status] for status in reduce.STATUSES},
+                    **{f"awards_matched_by_{i['method']}": i["awards"] for i in metrics["by_method"]},
+                },
+                tables={
+                    "verdict": report.verdict_table(verdict),
+                    "matches by method": report.method_table(metrics),
+                    "match rate by identifier type": report.group_table(metrics, "identifier_type"),
+                    "match rate by agency": report.group_table(metrics, "agency"),
+                    "companies by match probability": report.probability_table(metrics),
+                },
+            )
+
+    def result_inputs(self) -> ResultInputs:
+        """What a result is made from, as it is now: chunks without a valid checkpoint are missing in it."""
+        tasks = self.tasks()
+        store, copies = CheckpointStore(self.checkpoint_location), self.directory.checkpoint_copies
+        finished, _ = store.find_tables((task.checkpoint_key for task in tasks), copies)
+        records = {key: checkpoint.record for key, checkpoint in finished.items()}
+        present = [task for task in tasks if task.checkpoint_key in records]
+        index = open_verified(self.directory.output("award_companies", "index"))
+        return ResultInputs(
+            awards=open_verified(self.directory.output("sbir_awards", "awards")),
+            company=open_verified(self.directory.output("award_companies", "companies")),
+            plan=open_unverified(self.directory.output("recipient_chunks", "chunks")),
+            checkpoints=[finished[task.checkpoint_key].candidates for task in present],
+            counts=[finished[task.checkpoint_key].counts for task in present],
+            checkpoint_digests=[_content_digest(records, task) for task in tasks],
+            vocabulary=open_index(index.path).vocabulary,
+            overrides=self.directory.read_overrides(),
+            quarantined=self._quarantined([records[task.checkpoint_key] for task in present]),
+            chunk_rows=[_accounting(records[task.checkpoint_key], task.chunk_rows) for task in present],
+            candidates_written=sum(records[task.checkpoint_key].candidates for task in present),
+            chunks_planned=len(tasks),
+        )
+
+    def _quarantined(self, records: Sequence[CheckpointRecord]) -> pa.Table:
+        """The recipients that were set aside, as ``schema.REJECT``."""
+        plan = open_unverified(self.directory.output("recipient_chunks", "chunks"))
+        rows = [
+            {"source_file": "", "outcome": "quarantined", "column": None, "value": None, **row}
+            for record in records
+            for row in record.quarantined
+        ]
+        table = pa.Table.from_pylist(rows, schema=schema.REJECT).sort_by("source_row")
+        source = Path(self.directory.output("recipient_chunks", "source")).name
+        return in_files(table, chunks.parts_of(plan, source))
+
+    def publish_awards(self) -> StepReport:
+        """Swap in the judged result.
+
+        Raises ``PublicationBlockedError`` without a passed verdict.
+        """
+        with self.directory.recording("published_awards", self.run_id) as done:
+            result = self.directory.output("enriched_awards", "result")
+            release = publish(result, self.directory.published, Gate.of(self.settings))
+            current = self.directory.published / CURRENT
+            return done(
+                rows=release.facts["metrics"]["awards"]["valid"],
+                reused=release.reused,
+                paths={
+                    "published": current,
+                    "report": current / "report.md",
+                    "html_report": self.directory.html_report,
+                },
+                numbers={
+                    "match_rate": release.facts["metrics"]["match_rate"],
+                    "published_bytes": sum(entry["bytes"] for entry in release.files.values()),
+                },
+            )
+
+    def finish(self) -> None:
+        """Leave the record of what the run took, hold it against its plan where it has one and, where it judged or
+        published a result, keep what is kept of it and its report. All its steps are over, also where a check blocked
+        the result. Never raises."""
+        append_run(self.directory, self.settings, self.run_id)
+        compare_run(self.directory, self.settings, self.run_id)
+        self.tell()
+
+    def tell(self) -> None:
+        """Keep what is known of the run, and write its report, where it judged or published a result. Never raises."""
+        latest = self.directory.all_latest()
+        if any(
+            step in latest and latest[step].run_id == self.run_id for step in ("enriched_awards", "published_awards")
+        ):
+            keep_run(self.directory)
+            write_run_report(self.directory)
+
+    def verdict(self) -> dict[str, Any]:
+        """The verdict on the latest result."""
+        stored = open_verified(self.directory.output("enriched_awards", "result"))
+        return dict(stored.facts["verdict"])
+
+    def matcher(self) -> Matcher:
+        """What finds the candidates of a chunk; its key is part of every checkpoint's key."""
+        return OrganisationMatcher(self.settings.matching.candidates())
+
+    def _check_checkpoints(self) -> None:
+        """Raise ``StorageError`` where the location that the settings name cannot be used."""
+        if self.settings.paths.checkpoints is not None:
+            open_storage(self.checkpoint_location).check()
+
+    def _policy(self) -> FarmPolicy:
+        return FarmPolicy(
+            timeout_seconds=self.settings.timeout_seconds,
+            max_attempts=self.settings.farm.max_attempts,
+            min_part_rows=self.settings.farm.min_part_rows,
+            no_worker_seconds=self.settings.cluster.start_timeout_seconds,
+            heartbeat_timeout_seconds=self.settings.farm.heartbeat_timeout_seconds,
+            straggler_factor=self.settings.farm.straggler_factor,
+            straggler_min_seconds=self.settings.farm.straggler_min_seconds,
+        )
+
+    def _basis(self) -> PlanBasis:
+        plan = open_unverified(self.directory.output("recipient_chunks", "chunks"))
+        index = open_unverified(self.directory.output("award_companies", "index"))
+        return PlanBasis(plan.content_digest, index.content_digest, self.matcher().key())
+
+    def tasks(self) -> list[ChunkTask]:
+        """The chunks of the latest plan against the latest index, in source order."""
+        return plan_tasks(self.directory, self.settings, self.matcher(), self.checkpoint_location)
+
+
+def _degraded(task: ChunkTask, record: CheckpointRecord) -> str:
+    limit_bytes = min(limit for limit in (record.memory_limit_bytes, task.memory_limit_bytes) if limit)
+    return (
+        f"Chunk {task.chunk_id}: worker {record.worker} came near its memory limit ("
+        f"{limit_bytes / 1e6:,.0f} MB; peak {record.peak_memory_bytes / 1e6:,.0f}, projected "
+        f"{record.projected_peak_memory_bytes / 1e6:,.0f}) and matched {record.batch_rows_least:,} rows at a time "
+        f"instead of {record.batch_rows:,}."
+    )
+
+
+def _content_digest(records: dict[str, CheckpointRecord], task: ChunkTask) -> str:
+    if task.checkpoint_key not in records:
+        return "missing"
+    record = records[task.checkpoint_key]
+    return text_digest(record.blake3, document_digest(record.quarantined)) if record.quarantined else record.blake3
+
+
+def _accounting(record: CheckpointRecord, planned: int) -> tuple[int, int, int, int]:
+    return planned, record.rows_with_candidates, record.rows_without_candidates, record.rows_quarantined
+
+
+def _faults_are_on(probability: float) -> str:
+    return (
+        f"testing.fault_probability is {probability:g}: attempts fail and workers are killed on purpose. The result is "
+        "that of an undisturbed run, but it takes longer; set it to 0 for work."
+    )

@@ -1,0 +1,106 @@
+"""The work for the farm: the chunks of the latest plan as tasks, in batches that fit the memory of a worker.
+
+Covers what a task is made of. Does not run any (``farm``), nor know which are finished (``store.checkpoints``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from enrich_dist.cluster.forkserver import as_started
+from enrich_dist.events import Notice, emit
+from enrich_dist.farm import budget
+from enrich_dist.farm.fault_injection import Faults
+from enrich_dist.farm.worker import ChunkTask, Matcher
+from enrich_dist.settings import Settings
+from enrich_dist.sources import chunks
+from enrich_dist.store.artifacts import open_unverified, open_verified
+from enrich_dist.store.checkpoints import checkpoint_key
+from enrich_dist.store.run_directory import RunDirectory
+
+
+def plan_tasks(
+    directory: RunDirectory, settings: Settings, matcher: Matcher, checkpoint_location: str
+) -> list[ChunkTask]:
+    """The chunks of the latest plan against the latest index, in source order."""
+    # Workers verify the chunk they read; reading them all here would only say the same earlier.
+    plan = chunks.chunks_of(open_unverified(directory.output("recipient_chunks", "chunks")))
+    index = open_verified(directory.output("award_companies", "index"))
+    matcher_key = matcher.key()
+    memory = as_started(
+        matcher.memory(sum(entry["bytes"] for entry in index.files.values())),
+        local=settings.cluster.kind == "local",
+    )
+    testing = settings.testing
+    faults = Faults(testing.fault_probability, testing.fault_seed) if testing.fault_probability else None
+    tasks = [
+        ChunkTask(
+            chunk_id=chunk.chunk_id,
+            chunk_path=chunk.path,
+            chunk_rows=chunk.rows,
+            chunk_digest=chunk.blake3,
+            index_path=index.path,
+            index_digest=index.content_digest,
+            checkpoint_location=checkpoint_location,
+            ledger_directory=directory.attempts,
+            faults=faults,
+            checkpoint_key=checkpoint_key(
+                chunk_digest=chunk.blake3, index_digest=index.content_digest, matcher_key=matcher_key
+            ),
+            least_batch_rows=settings.farm.min_part_rows,
+            chunk_bytes=chunk.bytes,
+            memory=memory,
+            memory_limit_bytes=settings.memory_threshold_mb * budget.MB,
+        )
+        for chunk in plan
+    ]
+    return _in_batches(tasks, settings.matching.batch_rows)
+
+
+def within_budget(tasks: Sequence[ChunkTask], settings: Settings) -> list[ChunkTask]:
+    """The tasks in the largest batches with which they fit ``memory_threshold_mb``.
+
+    Raises ``BudgetError`` when none do.
+    """
+
+    def largest(batch_rows: int) -> budget.Projection:
+        return max((_projection(task, batch_rows) for task in tasks), key=lambda item: item.peak_bytes)
+
+    wanted = largest(settings.matching.batch_rows)
+    threshold_mb = settings.memory_threshold_mb
+    fitted = budget.fitted(
+        largest,
+        batch_rows=wanted.batch_rows,
+        least_rows=settings.farm.min_part_rows,
+        threshold_mb=threshold_mb,
+    )
+    budget.require_fit(fitted, threshold_mb)
+    if fitted.batch_rows < wanted.batch_rows:
+        emit(
+            Notice(
+                f"Chunks are matched {fitted.batch_rows:,} rows at a time instead of {wanted.batch_rows:,}, to fit "
+                f"memory_threshold_mb ({threshold_mb:,}): with the latter a worker would need "
+                f"{wanted.arithmetic()}.",
+                warning=True,
+            )
+        )
+    return _in_batches(tasks, fitted.batch_rows)
+
+
+def in_random_order(tasks: Sequence[ChunkTask]) -> list[ChunkTask]:
+    """The tasks in the order of their checkpoint keys: digests, so that those first finished are a random sample of
+    the recipients, in whatever order these come, and a run that resumes goes on in the same order."""
+    return sorted(tasks, key=lambda task: task.checkpoint_key)
+
+
+def _projection(task: ChunkTask, batch_rows: int) -> budget.Projection:
+    return budget.project(task.memory, chunk_rows=task.chunk_rows, chunk_bytes=task.chunk_bytes, batch_rows=batch_rows)
+
+
+def _in_batches(tasks: Sequence[ChunkTask], batch_rows: int) -> list[ChunkTask]:
+    """The tasks in batches of so many rows, with what they are then expected to take."""
+    return [
+        replace(task, batch_rows=batch_rows, projected_peak_bytes=_projection(task, batch_rows).peak_bytes)
+        for task in tasks
+    ]

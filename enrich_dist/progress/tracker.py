@@ -1,0 +1,124 @@
+"""Turns finished chunks into progress: records done, rate, time remaining, awards matched so far, and the match rate
+to be expected.
+
+Counts what was there before the run apart, so that rate and time remaining (``remaining``) are of the work that is
+left. Does not show anything (listeners do).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+
+from enrich_dist.events import AttemptTimes, Event, FarmProgress, Notice, WorkersSeen, emit
+from enrich_dist.farm.worker import ChunkTask
+from enrich_dist.progress.early_warning import EarlyWarning
+from enrich_dist.progress.remaining import RemainingTime
+from enrich_dist.store.checkpoints import Checkpoint, CheckpointRecord
+
+
+class MatchCounter(Protocol):
+    """Counts awards matched in the checkpoints it was given."""
+
+    def add(self, checkpoints: Sequence[Path]) -> None:
+        """Take further checkpoints into account."""
+
+    def awards(self) -> int:
+        """Awards matched so far."""
+
+
+class FarmObserver:
+    """Emits ``FarmProgress`` after every chunk and on every tick of the farm.
+
+    Also a listener: it learns from ``AttemptTimes`` and ``WorkersSeen`` how fast the work goes.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[ChunkTask],
+        finished: Mapping[str, Checkpoint],
+        candidates: Callable[[str], Path],
+        *,
+        matched: MatchCounter,
+        awards_total: int,
+        early: EarlyWarning,
+    ) -> None:
+        """``finished``: the checkpoints there were before; ``candidates``: gives a file with those of a key."""
+        self._candidates = candidates
+        self._matched = matched
+        self._awards_total = awards_total
+        self._early = early
+        self._rows = {task.chunk_id: task.chunk_rows for task in tasks}
+        self._records_total = sum(self._rows.values())
+        self._keys = [task.checkpoint_key for task in tasks if task.checkpoint_key in finished]
+        self._chunks_resumed = len(self._keys)
+        self._records_done = sum(task.chunk_rows for task in tasks if task.checkpoint_key in finished)
+        self._remaining = RemainingTime(len(tasks) - len(self._keys), self._records_total - self._records_done)
+        self._threads = 0
+        self._failed_attempts = 0
+        self._chunks_degraded = 0
+        matched.add([checkpoint.candidates for checkpoint in finished.values()])
+        self._awards_matched = matched.awards()
+
+    def __call__(self, event: Event) -> None:
+        """Learn from an event of the farm."""
+        match event:
+            case WorkersSeen(workers):
+                self._remaining.workers({sample.worker for sample in workers}, time.monotonic())
+            case AttemptTimes(outcome="finished", worker=str(worker), started_seconds=float(started)):
+                self._remaining.finished(self._rows[event.chunk_id], worker, started, event.finished_seconds)
+            case AttemptTimes():
+                self._failed_attempts += 1
+                if event.worker is not None:
+                    self._remaining.failed(event.worker, event.finished_seconds)
+
+    def chunk_finished(self, task: ChunkTask, record: CheckpointRecord) -> None:
+        """Count a chunk that this run computed.
+
+        Raises ``ProjectedToFailError`` where the match rate is going to be too low and the run is to ``fail_fast``.
+        """
+        self._keys.append(task.checkpoint_key)
+        self._records_done += task.chunk_rows
+        self._chunks_degraded += record.degradations > 0
+        try:
+            self._matched.add([self._candidates(task.checkpoint_key)])
+        except (OSError, pa.ArrowException) as error:  # the reduce reads it again, and judges it
+            emit(Notice(f"Progress counts no matches of chunk {task.chunk_id}: {error}", warning=True))
+        self._awards_matched = self._matched.awards()
+        try:
+            self._early.look(self._keys, self._records_done / self._records_total)
+        finally:
+            self._emit()
+
+    def tick(self, threads: int) -> None:
+        """Tell where the farm stands, with the worker threads there are now."""
+        self._threads = threads
+        self._emit()
+
+    def _emit(self) -> None:
+        # With nothing left to come the verdict is near, and an interval would only puzzle.
+        projection = self._early.projection if len(self._keys) < len(self._rows) else None
+        emit(
+            FarmProgress(
+                chunks_total=len(self._rows),
+                chunks_done=len(self._keys),
+                chunks_resumed=self._chunks_resumed,
+                records_total=self._records_total,
+                records_done=self._records_done,
+                awards_total=self._awards_total,
+                awards_matched=self._awards_matched,
+                records_per_second=self._remaining.rows_per_second(self._threads),
+                remaining_seconds=self._remaining.seconds(time.monotonic(), self._threads),
+                workers=self._threads,
+                failed_attempts=self._failed_attempts,
+                chunks_degraded=self._chunks_degraded,
+                projected_match_rate=projection.rate if projection else None,
+                projected_match_rate_low=projection.low if projection else None,
+                projected_match_rate_high=projection.high if projection else None,
+                match_rate_threshold=self._early.threshold,
+            )
+        )

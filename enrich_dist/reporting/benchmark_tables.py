@@ -1,0 +1,230 @@
+"""Comparisons and trends for the eye: tables for terminal and Markdown, a JSON document, and drawings in characters."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from enrich_dist.results.report import markdown_table
+from enrich_dist.runs.baseline import Comparison, MetricComparison, Verdict
+from enrich_dist.runs.metrics import BYTES, SECONDS, YARDSTICKS, Metric
+from enrich_dist.runs.records import RunRecord
+from enrich_dist.runs.trend import Direction, History, Trend
+
+_BARS = "▁▂▃▄▅▆▇█"
+_SPARK_WIDTH = 24
+_PLOT_WIDTH, _PLOT_HEIGHT = 64, 10
+_STYLES = {
+    Verdict.REGRESSION: "bold red",
+    Verdict.NO_REGRESSION: "green",
+    Verdict.CANNOT_TELL: "yellow",
+    Direction.DEGRADING: "bold red",
+    Direction.IMPROVING: "green",
+    Direction.STEADY: "",
+    Direction.TOO_FEW: "dim",
+}
+_HEAD = ("figure", "baseline", "now", "delta", "percent", "chance allows", "smallest visible", "verdict")
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Every figure of both sides, for the terminal."""
+    table = Table(box=None, pad_edge=False)
+    for title in _HEAD:
+        table.add_column(title, justify="left" if title in ("figure", "verdict") else "right")
+    for item in comparison.metrics:
+        *cells, verdict = _cells(item)
+        style = "dim" if item.verdict is None else _STYLES[item.verdict]
+        table.add_row(*map(escape, cells), Text(verdict, style=style))
+    return table
+
+
+def comparison_markdown(comparison: Comparison) -> str:
+    """The same as a Markdown document."""
+    lines = [f"# Benchmark: {comparison.verdict}", *surroundings(comparison)]
+    lines += [f"- {reason}" for reason in comparison.reasons]
+    return "\n\n".join([*lines, markdown_table(_HEAD, [_cells(item) for item in comparison.metrics])]) + "\n"
+
+
+def comparison_document(comparison: Comparison) -> dict[str, Any]:
+    """The same as a JSON object; ratios that are not known are null."""
+    return {
+        "verdict": str(comparison.verdict),
+        "reasons": comparison.reasons,
+        "machine": comparison.candidate[0].machine.digest,
+        "machine_slower_ratio": None if comparison.machine is None else round(comparison.machine.ratio, 4),
+        "size_class": comparison.candidate[0].dataset.size_class,
+        "baseline": _side(comparison.baseline),
+        "candidate": _side(comparison.candidate),
+        "metrics": {
+            item.metric.name: {
+                "unit": item.metric.unit,
+                "baseline_median": item.baseline,
+                "candidate_median": item.candidate,
+                "delta": round(item.delta, 6),
+                "percent": round(item.percent, 2),
+                "ratio_low": _finite(item.shift.low),
+                "ratio_high": _finite(item.shift.high),
+                "smallest_visible_percent": _finite(100 * item.shift.smallest_visible),
+                "limit_percent": None if item.metric.limit is None else round(100 * (item.metric.limit - 1), 2),
+                "verdict": None if item.verdict is None else str(item.verdict),
+                "reason": item.reason,
+            }
+            for item in comparison.metrics
+        },
+    }
+
+
+def surroundings(comparison: Comparison) -> list[str]:
+    """What was compared: code, runs, data, machine, a line each."""
+    before, after = comparison.baseline, comparison.candidate
+    lines = [
+        f"Baseline {_codes(before)}, {len(before)} runs until {before[-1].timestamp}; "
+        f"now {_codes(after)}, {len(after)} runs until {after[-1].timestamp}.",
+        f"{after[0].dataset.size_class} on {after[0].machine.line()}.",
+    ]
+    if comparison.machine is None:
+        lines.append("The machine's own speed was not measured beside these runs.")
+    else:
+        change = 100 * (comparison.machine.ratio - 1)
+        lines.append(f"The machine itself took {change:+.1f} % of time for a fixed piece of work.")
+    return lines
+
+
+def record_line(number: int, repeats: int, record: RunRecord) -> str:
+    """One line of plain text per repeat."""
+    peak = max((worker.peak_memory_bytes for worker in record.workers), default=0)
+    note = "" if record.computed_everything else "; not all of it was computed once, so it will not be compared"
+    return (
+        f"{number}/{repeats}  {record.wall_seconds or 0.0:.1f} s, {record.records_per_second:,.0f} records/s, "
+        f"peak per worker {peak / 1e6:,.0f} MB, machine {record.yardstick_seconds or 0.0:.3f} s{note}"
+    )
+
+
+def trend_table(history: History) -> Table:
+    """Every figure over the window, for the terminal."""
+    table = Table(box=None, pad_edge=False)
+    for title in ("figure", "median", "latest", "change", "between", "trend", ""):
+        table.add_column(title, justify="right" if title in ("median", "latest", "change", "between") else "left")
+    for item in history.trends:
+        known = item.direction is not Direction.TOO_FEW
+        table.add_row(
+            item.metric.title,
+            item.metric.text(item.median),
+            item.metric.text(item.values[-1]),
+            f"{100 * item.change:+.1f} %" if known else "",
+            f"{100 * item.change_low:+.1f} to {100 * item.change_high:+.1f} %" if known else "",
+            Text(str(item.direction), style=_STYLES[item.direction]),
+            sparkline(item.values),
+        )
+    return table
+
+
+def trend_document(history: History) -> dict[str, Any]:
+    """The same as a JSON object."""
+    return {
+        "runs": history.runs,
+        "first": None if history.first is None else history.first.isoformat(),
+        "last": None if history.last is None else history.last.isoformat(),
+        "metrics": {
+            item.metric.name: {
+                "unit": item.metric.unit,
+                "median": item.median,
+                "latest": item.values[-1],
+                "slope_per_day": item.slope_per_day,
+                "change_percent": round(100 * item.change, 2),
+                "change_low_percent": round(100 * item.change_low, 2),
+                "change_high_percent": round(100 * item.change_high, 2),
+                "direction": str(item.direction),
+            }
+            for item in history.trends
+        },
+    }
+
+
+def sparkline(values: Sequence[float], width: int = _SPARK_WIDTH) -> str:
+    """The values as bars, from the lowest to the highest; medians of neighbours where there are more than ``width``."""
+    if len(values) > width:
+        edges = [round(number * len(values) / width) for number in range(width + 1)]
+        values = [statistics.median(values[a:b]) for a, b in pairwise(edges)]
+    low, high = min(values), max(values)
+    if high == low:
+        return _BARS[3] * len(values)
+    return "".join(_BARS[round((value - low) / (high - low) * (len(_BARS) - 1))] for value in values)
+
+
+def plot(item: Trend) -> Group:
+    """The runs of one figure as points over time, with the fitted line where there is one."""
+    days, span = item.days, item.days[-1] - item.days[0]
+    low, high = min(item.values), max(item.values)
+    room = (high - low) or abs(high) or 1.0
+    low, high = low - 0.05 * room, high + 0.05 * room
+    cells = [[" "] * _PLOT_WIDTH for _ in range(_PLOT_HEIGHT)]
+
+    def put(day: float, value: float, sign: str) -> None:
+        column = round((day - days[0]) / span * (_PLOT_WIDTH - 1)) if span else 0
+        row = round((high - value) / (high - low) * (_PLOT_HEIGHT - 1))
+        if 0 <= row < _PLOT_HEIGHT:
+            cells[row][column] = sign
+
+    if item.direction is not Direction.TOO_FEW:
+        # Through the medians of both, as scipy puts it.
+        middle = statistics.median(days)
+        for column in range(_PLOT_WIDTH):
+            day = days[0] + span * column / (_PLOT_WIDTH - 1)
+            put(day, item.median + item.slope_per_day * (day - middle), "·")
+    for day, value in zip(days, item.values, strict=True):
+        put(day, value, "●")
+    labels = {0: item.metric.text(high), _PLOT_HEIGHT - 1: item.metric.text(low)}
+    width = max(map(len, labels.values()))
+    lines = [Text(f"{labels.get(row, ''):>{width}} │{''.join(line)}") for row, line in enumerate(cells)]
+    axis = f"{'':>{width}} └{'─' * _PLOT_WIDTH}"
+    return Group(Text(item.metric.title, style="bold"), *lines, Text(axis), Text(f"{'':>{width}}  {span:.1f} days"))
+
+
+def _cells(item: MetricComparison) -> tuple[str, ...]:
+    metric, found = item.metric, item.shift
+    known = not math.isinf(found.smallest_visible)
+    return (
+        metric.title,
+        metric.text(item.baseline),
+        metric.text(item.candidate),
+        _delta(metric, item.delta),
+        f"{item.percent:+.1f} %",
+        f"{100 * (found.low - 1):+.1f} to {100 * (found.high - 1):+.1f} %" if known else "anything",
+        f"{100 * found.smallest_visible:.1f} %" if known else "none",
+        "told only" if item.verdict is None else str(item.verdict),
+    )
+
+
+def _delta(metric: Metric, delta: float) -> str:
+    if metric.unit == BYTES:
+        return f"{delta / 1e6:+,.1f} MB"
+    if metric.unit == SECONDS:
+        return f"{delta:+,.2f} s"
+    if metric.unit == YARDSTICKS:
+        return f"{delta:+,.1f}"
+    return f"{delta:+,.0f}/s" if metric.unit == "records/s" else f"{100 * delta:+.2f} points"
+
+
+def _side(records: Sequence[RunRecord]) -> dict[str, Any]:
+    return {
+        "records": [record.id for record in records],
+        "code": sorted({record.code.label for record in records}),
+        "until": records[-1].timestamp,
+    }
+
+
+def _codes(records: Sequence[RunRecord]) -> str:
+    return " and ".join(sorted({record.code.label for record in records}))
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 4) if math.isfinite(value) else None

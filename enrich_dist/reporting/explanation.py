@@ -1,0 +1,238 @@
+"""An explanation on the terminal: each candidate's weights as a waterfall, from the prior to the odds.
+
+Covers layout within 80 columns, with and without colours; every sign of a weight is also a form or a number. Does not
+cover what is explained (``explain``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from enrich_dist.matching.shared_words import AGREES, MISSING, SharedWords
+from enrich_dist.results.explain import Appearance, Candidate, Explanation, Recipient, probability_text
+from enrich_dist.results.lookup import Award
+
+_CHART_WIDTH = 25
+_MORE, _LESS, _AXIS, _NOTHING = "█", "▒", "│", "·"
+_LABELS = {"uei": "UEI", "duns": "DUNS"}
+_COLOURS = {"accepted": "green", "review": "yellow", "unmatched": "red"}
+_LISTED = 5
+
+
+def print_explanation(console: Console, explanation: Explanation, awards: Sequence[Award]) -> None:
+    """The company, the reason, and its candidates with their waterfalls."""
+    for award in awards[:_LISTED]:
+        facts = " · ".join(str(fact) for fact in (award.agency, award.phase, award.year) if fact)
+        console.print(Text(f"Award {award.award_id}", overflow="fold"))
+        console.print(Text(f"  {award.title or 'without a title'} ({facts})"))
+    if len(awards) > _LISTED:
+        console.print(Text(f"  and {len(awards) - _LISTED} more awards of this number"))
+    _print_company(console, explanation)
+    low, high = _range(explanation.candidates)
+    for number, candidate in enumerate(explanation.candidates, start=1):
+        console.print(_heading(number, candidate))
+        console.print(_indented(_recipient_text(candidate.recipient)))
+        console.print(_indented(_waterfall(candidate, explanation.recipients, low, high)))
+        if candidate.words is not None:
+            console.print(_indented(_words(candidate, candidate.words)))
+        console.print(_indented(_competition(candidate, explanation)))
+    if explanation.organisations > 1:
+        console.print(_shares(explanation))
+        console.print()
+    for recipient in explanation.ruled_out[:_LISTED]:
+        console.print(Text(f"Rejected by a person: {recipient.recipient_id}  {recipient.name or 'no name'}"))
+    if len(explanation.ruled_out) > _LISTED:
+        console.print(Text(f"  and {len(explanation.ruled_out) - _LISTED} more"))
+
+
+def print_appearances(console: Console, appearances: Sequence[Appearance]) -> None:
+    """The companies that had a recipient as a candidate, and what became of it."""
+    for recipient in dict.fromkeys(item.recipient for item in appearances):
+        console.print(Text(recipient.name or "without a name", style="bold"))
+        console.print(_indented(_recipient_text(recipient)))
+    count = len({item.company_key for item in appearances})
+    console.print()
+    console.print(Text(f"Candidate of {count:,} {'company' if count == 1 else 'companies'}:"))
+    several = len({item.recipient.recipient_id for item in appearances}) > 1
+    table = Table(box=None, pad_edge=False)
+    table.add_column("company", overflow="fold", ratio=3)
+    for title in ("awards", "bits", "probability"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("outcome", overflow="fold", ratio=2)
+    for item in appearances:
+        which = f" [as {item.recipient.recipient_id}]" if several else ""
+        table.add_row(
+            Text(f"{item.company_name or 'without a name'}\n{item.company_key}{which}"),
+            f"{item.award_count:,}",
+            f"{item.match_weight:+.1f}",
+            "" if item.probability is None else probability_text(item.probability),
+            Text(item.outcome),
+        )
+    console.print(table)
+    console.print()
+    console.print(Text("The weights of a pair: enrich-dist explain --company KEY"))
+
+
+def _print_company(console: Console, explanation: Explanation) -> None:
+    company = explanation.company
+    title = Text(company.name or "without a name", style="bold")
+    awards = "award" if company.award_count == 1 else "awards"
+    console.print(title.append(f"  {company.award_count:,} {awards}", "none"))
+    console.print(Text(f"  {company.key}", overflow="fold"))
+    for label, values in (
+        ("also", company.names[1:]),
+        ("UEI", company.ueis),
+        ("DUNS", company.duns),
+        ("in", company.places),
+    ):
+        if values:
+            more = f" and {len(values) - _LISTED} more" if len(values) > _LISTED else ""
+            console.print(Text(f"  {label}: {'; '.join(values[:_LISTED])}{more}"))
+    colour = _COLOURS.get(explanation.reason.split(":")[0], "none")
+    reason = explanation.reason[0].upper() + explanation.reason[1:] + "."
+    console.print()
+    console.print(Text(reason, style=f"bold {colour}" if colour != "none" else "bold"))
+    for note in explanation.notes:
+        console.print(Text(note, style="yellow"))
+    if explanation.organisations:
+        count, shown = explanation.organisations, len(explanation.candidates)
+        best = f", the best {shown} are shown" if shown < count else ""
+        console.print(Text(f"{count:,} candidate {'organisation' if count == 1 else 'organisations'}{best}."))
+    console.print()
+
+
+def _heading(number: int, candidate: Candidate) -> Table:
+    table = Table.grid(expand=True, padding=(0, 1))
+    table.add_column(width=2)
+    table.add_column(overflow="fold", ratio=1)
+    table.add_column(justify="right", no_wrap=True)
+    name = Text(candidate.recipient.name or "without a name", style="bold")
+    table.add_row(str(number), name, Text(f"probability {probability_text(candidate.probability)}", style="bold"))
+    return table
+
+
+def _recipient_text(recipient: Recipient) -> Text:
+    place = ", ".join(part for part in (recipient.street, recipient.place) if part)
+    ids = f"{recipient.recipient_id} · UEI {recipient.uei or 'none'} · DUNS {recipient.duns or 'none'}"
+    return Text(f"{place}\n{ids}", style="dim", overflow="fold")
+
+
+def _range(candidates: Sequence[Candidate]) -> tuple[float, float]:
+    """Least and greatest running total of all candidates: one scale for all charts."""
+    totals = [0.0]
+    for candidate in candidates:
+        total = candidate.prior
+        totals.append(total)
+        for comparison in candidate.comparisons:
+            # What a person decided would dwarf all else.
+            if comparison.name != "person":
+                total += comparison.weight
+                totals.append(total)
+    return min(totals), max(*totals, min(totals) + 1.0)
+
+
+def _waterfall(candidate: Candidate, recipients: int, low: float, high: float) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("", width=6, no_wrap=True)
+    table.add_column("", width=28, overflow="fold")
+    table.add_column("bits", width=6, justify="right", no_wrap=True)
+    table.add_column("total", width=6, justify="right", no_wrap=True)
+    table.add_column("", width=_CHART_WIDTH, no_wrap=True)
+    table.add_row("prior", f"one of {recipients:,} recipients", *_step(0.0, candidate.prior, low, high))
+    total = candidate.prior
+    for comparison in candidate.comparisons:
+        label = Text(_LABELS.get(comparison.name, comparison.name))
+        table.add_row(label, Text(comparison.outcome), *_step(total, comparison.weight, low, high))
+        total += comparison.weight
+    return table
+
+
+def _step(before: float, weight: float, low: float, high: float) -> tuple[str, str, Text]:
+    after = before + weight
+    return f"{weight:+.1f}", f"{after:+.1f}", bar(before, after, low, high)
+
+
+def bar(before: float, after: float, low: float, high: float) -> Text:
+    """A step of the waterfall from ``before`` to ``after``, with the axis at even odds (0 bits)."""
+
+    def column(value: float) -> int:
+        share = (min(max(value, low), high) - low) / (high - low)
+        return round(share * (_CHART_WIDTH - 1))
+
+    first, last = sorted((column(before), column(after)))
+    sign = _NOTHING if abs(after - before) < 0.05 else _MORE if after > before else _LESS
+    cells = [" "] * _CHART_WIDTH
+    cells[column(0.0)] = _AXIS
+    cells[first : last + 1] = sign * (last + 1 - first)
+    return Text("".join(cells), style={_MORE: "green", _LESS: "red"}.get(sign, "dim"))
+
+
+def _indented(content: RenderableType) -> Padding:
+    return Padding(content, (0, 0, 1, 3), expand=False)
+
+
+def _words(candidate: Candidate, words: SharedWords) -> RenderableType:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False, title_justify="left")
+    table.add_column("the company's words", overflow="fold", max_width=34)
+    for title in ("bits", "recipients that bear it"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("")
+    for word in words.words:
+        style = "none" if word.agreement == AGREES else "red" if word.agreement == MISSING else "yellow"
+        told = (word.text, f"{word.bits:.1f}", f"{word.bearers:,}", word.agreement)
+        table.add_row(*(Text(cell, style=style) for cell in told))
+    outer = Table.grid()
+    outer.add_row(Text(f"company    {words.company_name}"))
+    outer.add_row(
+        Text(
+            f"recipient  {words.recipient_name}"
+            + ("" if candidate.name_kind == "legal" else f" ({candidate.name_kind} name)")
+        )
+    )
+    outer.add_row(table)
+    if words.further:
+        outer.add_row(Text(f"only the recipient's: {', '.join(words.further)}"))
+    whole, agreeing, most = candidate.name_bits
+    counted = f"; no name counts for more than {most:.1f}" if agreeing > most else ""
+    outer.add_row(Text(f"{agreeing:.1f} of the name's {whole:.1f} bits agree{counted}"))
+    return outer
+
+
+def _competition(candidate: Candidate, explanation: Explanation) -> Text:
+    text = Text(f"{candidate.total:+.1f} bits: probability {probability_text(candidate.alone)} alone")
+    if candidate.most_alone < 1:
+        text.append(f" (names and places prove {probability_text(candidate.most_alone)} at most)")
+    others = explanation.organisations - 1
+    if others:
+        text.append(
+            f"; it shares the probability with {others:,} {'other' if others == 1 else 'others'}: "
+            f"{probability_text(candidate.probability)}"
+        )
+    text.append(".")
+    if candidate.also:
+        names = [f"{item.recipient_id} ({item.name or 'no name'}, {item.place})" for item in candidate.also[:_LISTED]]
+        more = f" and {len(candidate.also) - _LISTED} more" if len(candidate.also) > _LISTED else ""
+        text.append(f"\nRows counted as the same organisation: {'; '.join(names)}{more}.")
+    return text
+
+
+def _shares(explanation: Explanation) -> Table:
+    """Where the whole probability of 1 goes."""
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    table.add_column("", width=2)
+    table.add_column("Where the probability goes", overflow="fold")
+    table.add_column("", justify="right", no_wrap=True)
+    for number, candidate in enumerate(explanation.candidates, start=1):
+        name = Text(candidate.recipient.name or candidate.recipient.recipient_id)
+        table.add_row(str(number), name, probability_text(candidate.probability))
+    others = explanation.organisations - len(explanation.candidates)
+    if others:
+        rest = max(0.0, 1.0 - explanation.none_probability - explanation.shown_probability)
+        table.add_row("", f"{others:,} {'other' if others == 1 else 'others'}", probability_text(rest))
+    table.add_row("", "no partner, or none of these", probability_text(explanation.none_probability))
+    return table

@@ -1,0 +1,147 @@
+"""The panel that stands in the terminal while chunks are farmed out: how far, how fast, how well, and the workers.
+
+Covers what it shows of one ``FarmProgress`` and one sample of the workers. Nothing is computed here but bars and the
+order of the workers. Does not cover when it is shown (``terminal``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from enrich_dist.events import FarmProgress, WorkerSample, format_duration
+
+MOST_WORKERS = 8
+"""Workers with a line of their own; of more, the paused ones and those with most memory."""
+_WIDTH = 78
+_LABEL_WIDTH = 12
+# From these shares of its limit a worker spills to disk, and is paused, as Dask's own defaults have it.
+_NEAR_LIMIT, _AT_LIMIT = 0.7, 0.8
+
+
+def farm_panel(progress: FarmProgress, workers: Sequence[WorkerSample], spinner: Spinner) -> RenderableType:
+    """The panel, at most 78 columns wide."""
+    return Panel(
+        Group(_overall(progress), _facts(progress), *_workers(workers)),
+        title=_title(spinner),
+        title_align="left",
+        width=_WIDTH,
+        border_style="dim",
+    )
+
+
+def _title(spinner: Spinner) -> Text:
+    frame = spinner.render(time.monotonic())
+    return Text.assemble(frame if isinstance(frame, Text) else "", " Matching")
+
+
+def _overall(progress: FarmProgress) -> Table:
+    share = progress.records_done / progress.records_total if progress.records_total else 1.0
+    remaining = progress.remaining_seconds
+    table = Table.grid(padding=(0, 2), expand=True)
+    table.add_column(ratio=1)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(justify="right", no_wrap=True, min_width=9)
+    table.add_row(
+        ProgressBar(total=max(progress.records_total, 1), completed=progress.records_done),
+        f"{share:.0%}",
+        Text("", "dim") if remaining is None else Text(f"{format_duration(remaining)} left", "bold"),
+    )
+    return table
+
+
+def _facts(progress: FarmProgress) -> Table:
+    table = _labelled()
+    rate = f" · {progress.records_per_second:,.0f}/s" if progress.records_per_second else ""
+    table.add_row("recipients", f"{progress.records_done:,} of {progress.records_total:,}{rate}")
+    resumed = f" · {progress.chunks_resumed:,} from before" if progress.chunks_resumed else ""
+    table.add_row("chunks", f"{progress.chunks_done:,} of {progress.chunks_total:,}{resumed}")
+    matched = progress.awards_matched / progress.awards_total if progress.awards_total else 0.0
+    table.add_row("matched", f"{progress.awards_matched:,} of {progress.awards_total:,} awards so far ({matched:.0%})")
+    if (projected := _projected(progress)) is not None:
+        table.add_row("projected", projected)
+    if mishaps := progress.mishaps():
+        table.add_row("mishaps", Text(" · ".join(mishaps), "yellow"))
+    return table
+
+
+def _projected(progress: FarmProgress) -> Text | None:
+    """The projected match rate beside the threshold, red where it is certain to be missed."""
+    rate, low, high = (
+        progress.projected_match_rate,
+        progress.projected_match_rate_low,
+        progress.projected_match_rate_high,
+    )
+    if rate is None or low is None or high is None:
+        return None
+    threshold = progress.match_rate_threshold
+    text = Text(f"{rate:.1%} of awards ({low:.1%} to {high:.1%})")
+    if threshold is None:
+        return text
+    colour = "red" if high < threshold else "green" if low >= threshold else "yellow"
+    text.stylize(colour)
+    return text.append(f" · threshold {threshold:.1%}", "dim")
+
+
+def _workers(workers: Sequence[WorkerSample]) -> list[RenderableType]:
+    """A bar of memory for each worker, in the order of their names; of many those that are worth a look."""
+    if not workers:
+        return [Text("\nno worker is there", "yellow")]
+    most = sorted(workers, key=lambda worker: (not worker.paused, -_fill(worker), worker.worker))[:MOST_WORKERS]
+    table = Table.grid(padding=(0, 2), expand=True)
+    table.add_column(width=_LABEL_WIDTH, no_wrap=True, overflow="ellipsis")
+    table.add_column(ratio=1)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    for worker in sorted(most, key=lambda worker: _in_order(worker.worker)):
+        table.add_row(f"worker {worker.worker}", _bar(worker), _memory(worker), _state(worker))
+    parts: list[RenderableType] = [Text(""), table]
+    if hidden := len(workers) - len(most):
+        paused = sum(worker.paused for worker in workers) - sum(worker.paused for worker in most)
+        told = f", {paused:,} of them paused" if paused else ""
+        parts.append(Text(f"and {hidden:,} more{told or ' that hold less'}", "dim"))
+    return parts
+
+
+def _bar(worker: WorkerSample) -> RenderableType:
+    if not worker.memory_limit_bytes:
+        return Text("no limit", "dim")
+    share = _fill(worker)
+    style = "red" if worker.paused or share >= _AT_LIMIT else "yellow" if share >= _NEAR_LIMIT else "green"
+    return ProgressBar(total=1.0, completed=min(share, 1.0), complete_style=style, finished_style=style)
+
+
+def _memory(worker: WorkerSample) -> str:
+    limit = f" of {worker.memory_limit_bytes / 1e6:,.0f}" if worker.memory_limit_bytes else ""
+    return f"{worker.memory_bytes / 1e6:,.0f}{limit} MB"
+
+
+def _state(worker: WorkerSample) -> Text:
+    text = Text("paused" if worker.paused else "", "bold red")
+    if worker.restarts:
+        times = "once" if worker.restarts == 1 else f"{worker.restarts:,} times"
+        text.append(f"{', ' if text else ''}restarted {times}", "not bold yellow")
+    return text
+
+
+def _fill(worker: WorkerSample) -> float:
+    """Share of its limit; of a worker without one, nothing can be told."""
+    return worker.memory_bytes / worker.memory_limit_bytes if worker.memory_limit_bytes else 0.0
+
+
+def _in_order(name: str) -> tuple[int, int, str]:
+    return (0, int(name), "") if name.isdecimal() else (1, 0, name)
+
+
+def _labelled() -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", width=_LABEL_WIDTH)
+    table.add_column()
+    return table

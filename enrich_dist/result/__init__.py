@@ -1,1 +1,0 @@
-"""From checkpoints to a judged, published and explained result, and the decisions of persons on it."""

@@ -1,0 +1,178 @@
+"""Awards, companies and recipients of a result, found by what a person knows of them.
+
+Covers ids, numbers, keys and names. What is not there, or not one alone, is told with what to do next. Does not search
+for similar names: that is what the run does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from enrich_dist.errors import SettingsError
+from enrich_dist.matching.normalise import normalise_names
+from enrich_dist.results.reopen import ScoredResult
+from enrich_dist.store.run_directory import RunDirectory
+
+_LISTED = 10
+
+
+@dataclass(frozen=True)
+class Award:
+    """An award as it is asked for."""
+
+    award_id: str
+    title: str | None
+    agency: str | None
+    phase: str | None
+    year: int | None
+    company_key: str
+
+
+def find_awards(result: ScoredResult, asked: str) -> list[Award]:
+    """The awards with this award_id, agency tracking number or contract number: all of one company.
+
+    Raises ``SettingsError`` when there is none, or when they belong to several companies.
+    """
+    rows = fetch_rows(
+        result.connection,
+        """
+        select award_id, award_title, agency, phase, award_year, company_key from enriched_awards
+        where lower(trim($asked)) in (award_id, lower(agency_tracking_number), lower(contract))
+        order by award_year, source_row
+        """,
+        {"asked": asked},
+    )
+    awards = [
+        Award(r["award_id"], r["award_title"], r["agency"], r["phase"], r["award_year"], r["company_key"]) for r in rows
+    ]
+    if not awards:
+        raise SettingsError(
+            f"No valid award has the award_id, tracking number or contract number '{asked}'.",
+            remedy="Take award_id from enriched_awards.parquet; rows that were rejected are in rejects.csv.",
+        )
+    if len({award.company_key for award in awards}) > 1:
+        listed = [f"{a.award_id}  {a.year or ''} {a.company_key}  {a.title or ''}"[:120].rstrip() for a in awards]
+        raise SettingsError(
+            f"'{asked}' names {len(awards)} awards of several companies. "
+            f"Choose one by its award_id, --award AWARD_ID:\n{_lines(listed)}"
+        )
+    return awards
+
+
+def find_company(result: ScoredResult, asked: str) -> int:
+    """The id of the company with this key or name.
+
+    Raises ``SettingsError`` when there is none, or several of that name.
+    """
+    rows = result.connection.execute(
+        "select company_id from companies where lower(company_key) = lower(trim($asked))", {"asked": asked}
+    ).fetchall()
+    if rows:
+        return int(rows[0][0])
+    found: list[int] = []
+    code = result.index.names.look_up(normalise_names(pa.array([asked], pa.string())))
+    if code[0] >= 0:
+        found = result.index.names.companies.expand(code)[1].tolist()
+    if len(found) == 1:
+        return int(found[0])
+    if found:
+        raise SettingsError(
+            f"{len(found)} companies bear the name '{asked}'. "
+            f"Choose one by its key, --company KEY:\n{_lines(_described(result, found))}"
+        )
+    alike = result.connection.execute(
+        """
+        select company_id from companies
+        where list_bool_or(list_transform(names, lambda name: contains(lower(name), lower(trim($asked)))))
+        order by award_count desc, company_id
+        """,
+        {"asked": asked},
+    ).fetchall()
+    if asked.strip() and alike:
+        raise SettingsError(
+            f"No company has the key or name '{asked}'; in the names of {len(alike)} it occurs. "
+            f"Choose one by its key, --company KEY:\n{_lines(_described(result, [row[0] for row in alike]))}"
+        )
+    raise SettingsError(
+        f"No company has the key or name '{asked}'.",
+        remedy="Keys and names are in the table companies of enrich_dist.duckdb.",
+    )
+
+
+def _described(result: ScoredResult, company_ids: Sequence[int]) -> list[str]:
+    rows = fetch_rows(
+        result.connection,
+        """
+        select company_key, name, award_count, locations[1].city as city, locations[1].state as state from companies
+        where company_id in (select unnest($ids)) order by award_count desc, company_id
+        """,
+        {"ids": [int(number) for number in company_ids]},
+    )
+    return [
+        f"{row['company_key']}  {row['name']}, {place_text(row['city'], row['state'])}, awards: {row['award_count']}"
+        for row in rows
+    ]
+
+
+def _lines(texts: Sequence[str]) -> str:
+    rest = [f"  and {len(texts) - _LISTED} more"] if len(texts) > _LISTED else []
+    return "\n".join([*(f"  {text}" for text in texts[:_LISTED]), *rest])
+
+
+def companies_with_candidate(directory: RunDirectory, result: ScoredResult, asked: str) -> list[int]:
+    """Ids of the companies that have the recipient with this id, or one with this UEI, among their candidates.
+
+    Raises ``SettingsError`` when there is none.
+    """
+    rows = result.connection.execute(
+        "select distinct company_id from candidates where recipient_id = $asked or uei = upper($asked)",
+        {"asked": asked},
+    ).fetchall()
+    if not rows:
+        raise _unknown_recipient(directory, result, asked)
+    return sorted(int(row[0]) for row in rows)
+
+
+def _unknown_recipient(directory: RunDirectory, result: ScoredResult, asked: str) -> SettingsError:
+    """What to say of a recipient that is no candidate: does the run know it at all?"""
+    chunks = directory.output("recipient_chunks", "chunks")
+    files = [str(file) for file in sorted(chunks.glob("[0-9]*.parquet"))]
+    known = (
+        result.connection.execute(
+            """
+        select name, city, state from read_parquet($files) where recipient_id = $asked or uei = upper($asked) limit 1
+        """,
+            {"asked": asked, "files": files},
+        ).fetchall()
+        if files
+        else []
+    )
+    if not known:
+        return SettingsError(
+            f"The run knows no recipient with the id or UEI '{asked}'.",
+            remedy="Ids are those of the recipients' file; rows that were rejected are in rejects.csv.",
+        )
+    name, city, state = known[0]
+    return SettingsError(
+        f"The recipient '{asked}' ({name or 'no name'}, {place_text(city, state)}) is a candidate of no company.",
+        remedy="No company shares an identifier or enough of its name; explain a company instead: --company NAME.",
+    )
+
+
+def place_text(city: str | None, state: str | None, zip5: str | None = None) -> str:
+    """A place in one line."""
+    return " ".join(part for part in (city, state, zip5) if part) or "place unknown"
+
+
+def fetch_rows(
+    connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """Few rows, as dictionaries."""
+    table: pa.Table = connection.sql(query, params=dict(parameters or {})).to_arrow_table()
+    found: list[dict[str, Any]] = table.to_pylist()
+    return found

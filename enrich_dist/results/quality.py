@@ -1,0 +1,308 @@
+"""Rates, distributions, reconciliation, and the verdict on a run.
+
+Everything shown anywhere about the quality of a run comes from the metrics document made here. The verdict is a
+document of its own with the numbers and reasons. Neither holds a time or a host name: equal results, equal documents.
+Does not cover speed and memory (``rundir.StepReport``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import duckdb
+
+from enrich_dist.matching.decisions import METHODS
+from enrich_dist.results.reduce import STATUSES
+
+if TYPE_CHECKING:
+    from enrich_dist.settings import Settings
+
+# Identifiers that the award itself bears, not those its company has from other awards.
+_IDENTIFIER_TYPE = """
+case when uei is not null and duns is not null then 'UEI and DUNS' when uei is not null then 'UEI only'
+     when duns is not null then 'DUNS only' else 'none' end
+"""
+_GROUPS = {
+    "agency": "coalesce(agency, '(none)')",
+    "award_year": "coalesce(award_year::varchar, '(none)')",
+    "state": "coalesce(state, '(none)')",
+    "phase": "coalesce(phase, '(none)')",
+    "program": "coalesce(program, '(none)')",
+    "identifier_type": _IDENTIFIER_TYPE,
+}
+_PROBABILITY_BINS = 20
+
+
+def measure(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """Quality metrics from tables ``enriched_awards``, ``company_matches`` and ``rejects``.
+
+    Rates are shares in [0, 1]; ``match_rate`` is awards with an accepted match over all valid awards.
+    """
+    awards = _count_by_status(connection, "enriched_awards")
+    companies = _count_by_status(connection, "company_matches")
+    return {
+        "match_rate": _rate(awards["matched"], awards["valid"]),
+        "awards": awards,
+        "companies": {**companies, "match_rate": _rate(companies["matched"], companies["valid"])},
+        "by_method": _by_method(connection),
+        "by": {name: _by_group(connection, expression) for name, expression in _GROUPS.items()},
+        "probability_distribution": _probability_distribution(connection),
+        "rejects": _records(
+            connection,
+            """select source_file, outcome, "column", regexp_replace(reason, '[0-9]+', 'N', 'g') as reason,
+                      count(*) as count
+               from rejects group by all order by source_file, outcome, count desc, "column", reason""",
+        ),
+    }
+
+
+def estimate_accuracy(connection: duckdb.DuckDBPyConnection, *, unreachable_share: float) -> dict[str, Any]:
+    """Estimated precision and recall of the accepted matches, by company, with 95 % intervals.
+
+    Precision: expected right matches (the sum of the match probabilities) over matches. Recall: expected right matches
+    over companies expected to have a partner. Those without a common identifier whose names have nothing in common
+    with their partner's (``unreachable_share``) are among them, though no search by name finds them. Intervals: of a
+    Beta posterior with Jeffreys' prior, with expected counts for counts (Brown, Cai and DasGupta 2001). They tell the
+    chance in the matches, not an error of the model. A share of nothing is null.
+    """
+    [(matches, right, awards, right_awards, identified, others)] = connection.execute("""
+        select count(*) filter (match_status = 'matched'),
+               coalesce(sum(match_probability::decimal(18, 6)) filter (match_status = 'matched'), 0)::double,
+               coalesce(sum(award_count) filter (match_status = 'matched'), 0),
+               coalesce(sum((match_probability * award_count)::decimal(18, 6))
+                        filter (match_status = 'matched'), 0)::double,
+               coalesce(sum(partner_probability::decimal(18, 6))
+                        filter (match_method in ('review', 'uei', 'duns')), 0)::double,
+               coalesce(sum(partner_probability::decimal(18, 6))
+                        filter (match_method not in ('review', 'uei', 'duns')), 0)::double
+        from company_matches
+    """).fetchall()
+    expected_partners = max(right, identified + others / (1 - unreachable_share))
+    return {
+        "precision": _share_with_interval(right, matches),
+        "precision_by_award": round(right_awards / awards, 6) if awards else None,
+        "recall": _share_with_interval(right, expected_partners),
+        "expected_partners": round(expected_partners, 1),
+        "unreachable_share": round(unreachable_share, 4),
+    }
+
+
+def _share_with_interval(part: float, whole: float) -> dict[str, float | None]:
+    from scipy.special import betaincinv  # the quantile of scipy.stats.beta, which takes seconds to import
+
+    if not whole:
+        return {"estimate": None, "low": None, "high": None}
+    low, high = (float(betaincinv(part + 0.5, whole - part + 0.5, level)) for level in (0.025, 0.975))
+    return {"estimate": round(part / whole, 6), "low": round(low, 6), "high": round(high, 6)}
+
+
+def reconcile(
+    *,
+    award_rows_read: int,
+    award_rows_rejected: int,
+    metrics: dict[str, Any],
+    recipient_source_rows: int,
+    recipient_rows_rejected: int,
+    chunks: list[tuple[int, int, int, int]],
+    candidates_written: int,
+    candidates_read: int,
+    recipient_rows_merged: int = 0,
+) -> dict[str, Any]:
+    """Whether rows in equal rows accounted for.
+
+    ``chunks``: per chunk the rows planned, rows with candidates, without, and quarantined; ``candidates_written``:
+    by the workers' records; ``candidates_read``: by the reduce; ``recipient_rows_merged``: rows that tell of a
+    recipient of another row. Returns the sums, and ``differences``: one sentence per sum that does not balance (empty
+    when all do).
+    """
+    awards = metrics["awards"]
+    differences = []
+    accounted = awards["matched"] + awards["review"] + awards["unmatched"] + award_rows_rejected
+    if accounted != award_rows_read:
+        differences.append(f"{award_rows_read} award rows were read, {accounted} are accounted for")
+    for number, (planned, *parts) in enumerate(chunks):
+        if planned != sum(parts):
+            differences.append(f"chunk {number} was planned with {planned} rows, {sum(parts)} are accounted for")
+    with_candidates, without, quarantined = (sum(chunk[part] for chunk in chunks) for part in (1, 2, 3))
+    recipients = with_candidates + without + quarantined + recipient_rows_rejected + recipient_rows_merged
+    if recipients != recipient_source_rows:
+        differences.append(f"{recipient_source_rows} recipient rows were read, {recipients} are accounted for")
+    if candidates_read != candidates_written:
+        differences.append(f"workers wrote {candidates_written} candidates, the reduce read {candidates_read}")
+    return {
+        "balanced": not differences,
+        "differences": differences,
+        "awards": {
+            "read": award_rows_read,
+            "matched": awards["matched"],
+            "review": awards["review"],
+            "unmatched": awards["unmatched"],
+            "invalid": award_rows_rejected,
+            "quarantined": 0,
+        },
+        "recipients": {
+            "read": recipient_source_rows,
+            "with_candidates": with_candidates,
+            "without_candidates": without,
+            "invalid": recipient_rows_rejected,
+            "quarantined": quarantined,
+            # Only of sources that tell of a recipient in several rows.
+            **({"merged": recipient_rows_merged} if recipient_rows_merged else {}),
+        },
+    }
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a result must reach to be published: shares in [0, 1]."""
+
+    match_rate_threshold: float
+    min_estimated_precision: float
+    max_quarantined_share: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> Gate:
+        """That of a run."""
+        return cls(
+            match_rate_threshold=settings.match_rate_threshold,
+            min_estimated_precision=settings.min_estimated_precision,
+            max_quarantined_share=settings.max_quarantined_share,
+        )
+
+
+def judge(metrics: dict[str, Any], gate: Gate) -> dict[str, Any]:
+    """The verdict: ``status`` "passed" or "blocked", and every check with value, threshold and reason.
+
+    ``metrics`` hold the documents of ``measure`` and ``estimate_accuracy`` ("accuracy") and, as "reconciliation" and
+    "completeness", those of the run.
+    """
+    rate = metrics["match_rate"]
+    awards = metrics["awards"]
+    reconciliation = metrics["reconciliation"]
+    completeness = metrics["completeness"]
+    recipients = reconciliation["recipients"]
+    missing = completeness["chunks_missing"]
+    precision = metrics["accuracy"]["precision"]["estimate"]
+    checks = [
+        _check(
+            "match_rate",
+            rate >= gate.match_rate_threshold,
+            rate,
+            gate.match_rate_threshold,
+            f"{awards['matched']:,} of {awards['valid']:,} valid awards have an accepted match: match rate {rate:.4f}, "
+            f"threshold {gate.match_rate_threshold:.4f}",
+        ),
+        _check(
+            "estimated_precision",
+            precision is None or precision >= gate.min_estimated_precision,
+            1.0 if precision is None else precision,
+            gate.min_estimated_precision,
+            "nothing is accepted, so nothing is wrongly accepted"
+            if precision is None
+            else f"of the accepted matches {precision:.4f} are right by their own probabilities, at least "
+            f"{gate.min_estimated_precision:.4f} must be",
+        ),
+        _check(
+            "reconciliation",
+            reconciliation["balanced"],
+            len(reconciliation["differences"]),
+            0,
+            "; ".join(reconciliation["differences"]) or "every row read is accounted for",
+        ),
+        _check(
+            "quarantined_share",
+            _rate(recipients["quarantined"], recipients["read"]) <= gate.max_quarantined_share,
+            _rate(recipients["quarantined"], recipients["read"]),
+            gate.max_quarantined_share,
+            f"{recipients['quarantined']:,} of {recipients['read']:,} recipients were set aside, at most "
+            f"{gate.max_quarantined_share:.2%} may be",
+        ),
+        _check(
+            "completeness",
+            missing == 0,
+            missing,
+            0,
+            f"{missing} of the planned chunks are missing from the result"
+            if missing
+            else "every planned chunk is in the result",
+        ),
+    ]
+    failed = [check for check in checks if not check["passed"]]
+    return {
+        "status": "blocked" if failed else "passed",
+        "reasons": [check["reason"] for check in failed],
+        "checks": checks,
+    }
+
+
+def judged_by(verdict: dict[str, Any], name: str) -> dict[str, Any]:
+    """The verdict's check of that name."""
+    return next(dict(check) for check in verdict["checks"] if check["name"] == name)
+
+
+def _check(
+    name: Literal["match_rate", "estimated_precision", "reconciliation", "quarantined_share", "completeness"],
+    passed: bool,
+    value: float,
+    threshold: float,
+    reason: str,
+) -> dict[str, Any]:
+    return {"name": name, "passed": passed, "value": value, "threshold": threshold, "reason": reason}
+
+
+def _rate(part: int, whole: int) -> float:
+    return round(part / whole, 6) if whole else 0.0
+
+
+def _records(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:
+    cursor = connection.execute(query)
+    names = [item[0] for item in cursor.description or []]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _count_by_status(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, int]:
+    found = dict(connection.execute(f"select match_status, count(*) from {table} group by all").fetchall())
+    counts = {status: int(found.get(status, 0)) for status in STATUSES}
+    return {"valid": sum(int(count) for count in found.values()), **counts}
+
+
+def _by_method(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    rows = _records(
+        connection,
+        """select match_method as method, count(*) as companies, sum(award_count)::bigint as awards
+           from company_matches where match_status = 'matched' group by all""",
+    )
+    found = {row["method"]: row for row in rows}
+    return [found[method] for method in METHODS if method in found]
+
+
+def _by_group(connection: duckdb.DuckDBPyConnection, expression: str) -> list[dict[str, Any]]:
+    rows = _records(
+        connection,
+        f"""select {expression} as value, count(*) as awards,
+                   count(*) filter (match_status = 'matched') as matched
+            from enriched_awards group by all order by awards desc, value""",
+    )
+    return [{**row, "match_rate": _rate(row["matched"], row["awards"])} for row in rows]
+
+
+def _probability_distribution(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """Companies with a candidate, by match probability, in bins of 0.05."""
+    last = _PROBABILITY_BINS - 1
+    counts = {
+        (int(number), status): int(count)
+        for number, status, count in connection.execute(
+            f"""select least(floor(match_probability * {_PROBABILITY_BINS} + 1e-9), {last})::integer, match_status,
+                       count(*)
+                from company_matches where match_probability is not null group by all"""
+        ).fetchall()
+    }
+    return [
+        {
+            "from_probability": round(number / _PROBABILITY_BINS, 2),
+            "to_probability": round((number + 1) / _PROBABILITY_BINS, 2),
+            **{status: counts.get((number, status), 0) for status in STATUSES},
+        }
+        for number in range(_PROBABILITY_BINS)
+    ]

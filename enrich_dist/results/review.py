@@ -1,0 +1,182 @@
+"""A person decides what the matcher leaves open: undecided candidates out as a sheet, decisions back in.
+
+Covers which candidates are shown, in which order and in which words, and what becomes of a sheet that was filled in:
+overrides (``schema.OVERRIDE``) that every later reduce honours. Does not cover how a sheet is read and checked
+(``review_sheet``) nor how decisions are merged and act (``overrides``, ``reduce``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.csv
+
+from enrich_dist import schema
+from enrich_dist.core.database import DRIVER_MEMORY_MB, connect, spreadsheet_text
+from enrich_dist.core.files import atomic_path
+from enrich_dist.errors import SourceError, StateError
+from enrich_dist.results import overrides, reduce, review_sheet
+from enrich_dist.results.build import ResultInputs, open_candidates, weigh_candidates
+from enrich_dist.store.run_directory import RunDirectory
+
+ORGANISATIONS = 3
+"""Candidates shown of a company at most: each is another organisation."""
+_PLACES = 3
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # by which Excel knows UTF-8
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Companies in the sheet with their candidates (rows), and companies that wait for a decision in all."""
+
+    companies: int
+    candidates: int
+    waiting: int
+
+
+def export_sheet(directory: RunDirectory, inputs: ResultInputs, out: Path, *, limit: int | None = None) -> Exported:
+    """Write the best candidates of every company in status review: the most to be gained first.
+
+    What may be gained by a decision: the awards that get a match, times the probability that they do. What was decided
+    since the latest result is left out. Raises ``StateError`` when ``out`` holds decisions that are not stored.
+    """
+    matches = directory.output("enriched_awards", "result") / "company_matches.parquet"
+    with connect(memory_mb=DRIVER_MEMORY_MB, scratch=directory.scratch) as connection:
+        _require_nothing_lost(connection, out, inputs.overrides)
+        open_candidates(connection, inputs)
+        weights, _ = weigh_candidates(connection, inputs)
+        reduce.judge_organisations(connection, weights.recipients)
+        connection.execute(
+            """
+            create temp table waiting as
+            select company_id, round(probability * award_count, 9) as gain
+            from judged join companies using (company_id)
+            where place = 1 and match_method <> 'review'
+              and company_key in (
+                  select company_key from read_parquet($matches) where match_status = 'review')
+            """,
+            {"matches": str(matches)},
+        )
+        [(waiting,)] = connection.execute("select count(*) from waiting").fetchall()
+        limited = "" if limit is None else f"limit {limit}"
+        sheet = connection.sql(f"""
+            with chosen as (
+                select waiting.* from waiting join companies using (company_id)
+                order by gain desc, company_key {limited}
+            )
+            select null::varchar as decision, null::varchar as other_recipient_id, company_key, recipient_id,
+                   probability as match_probability, scored.match_weight, award_count,
+                   {spreadsheet_text("companies.name")} as company_name,
+                   {spreadsheet_text("scored.name")} as recipient_name,
+                   {spreadsheet_text(_COMPANY_PLACES)} as company_places,
+                   {spreadsheet_text(_RECIPIENT_PLACE)} as recipient_place,
+                   {evidence_sql()} as evidence, array_to_string(ueis, '; ') as company_ueis, uei as recipient_uei
+            from chosen join judged using (company_id) join scored using (company_id, source_row)
+            join companies using (company_id)
+            where place <= {ORGANISATIONS}
+            order by gain desc, company_key, place
+        """).to_arrow_table()
+    with atomic_path(out) as temporary, temporary.open("wb") as handle:
+        handle.write(_BYTE_ORDER_MARK)
+        pa.csv.write_csv(sheet, handle)
+    return Exported(min(waiting, limit or waiting), len(sheet), int(waiting))
+
+
+def import_sheet(directory: RunDirectory, inputs: ResultInputs, path: Path) -> overrides.Merged:
+    """Validate a sheet that was filled in and store its decisions beside those of before: all of them, or none.
+
+    Raises ``SourceError`` that tells what is wrong with the sheet, and where.
+    """
+    sheet = review_sheet.read_sheet(path)
+    matches = directory.output("enriched_awards", "result") / "company_matches.parquet"
+    with connect(memory_mb=DRIVER_MEMORY_MB, scratch=directory.scratch) as connection:
+        review_sheet.create_pairs(connection, sheet)
+        open_candidates(connection, inputs)
+        connection.read_parquet(str(matches)).project("company_key").create("known_companies")
+        # What was decided before may be decided anew, also where a later run has the candidate no more.
+        connection.execute("""
+            create temp table candidate_pairs as
+            select distinct company_key, recipient_id from candidates join companies using (company_id)
+            semi join pairs using (company_key, recipient_id)
+            union
+            select company_key, recipient_id from overrides
+        """)
+        others = connection.sql(
+            "select distinct recipient_id from pairs where \"column\" = 'other_recipient_id'"
+        ).to_arrow_table()
+        found = overrides.find_recipients(connection, inputs.plan, others["recipient_id"])
+        connection.from_arrow(found).project("recipient_id").create("recipients")
+        merged = overrides.merge(connection, inputs.overrides, review_sheet.validated(connection, path))
+    overrides.store(merged.table, directory.overrides)
+    return merged
+
+
+def evidence_sql() -> str:
+    """SQL expression over the columns of view ``scored``: what agrees and what does not, in words, with its bits."""
+    name_kind = "['', 'alternate ', 'parent''s '][name_kind + 1]"
+    equal = len(schema.NAME_LEVELS) - 1
+    name = (
+        f"case when name_level = {equal} then {name_kind} || 'name equal' "
+        f"else {name_kind} || 'names with ' || {_words(schema.NAME_LEVELS)}[name_level + 1] end"
+    )
+    parts = [
+        f"{name} || {_bits('name')}",
+        f"case when place_level = 0 then 'place unknown' "
+        f"else {_words(schema.PLACE_LEVELS)}[place_level + 1] || {_bits('place')} end",
+        f"case when street_level > 0 and street_weight <> 0 "
+        f"then {_words(schema.STREET_LEVELS)}[street_level + 1] || {_bits('street')} end",
+        *(
+            f"case {identifier}_agreement when 1 then '{identifier.upper()} agrees' || {_bits(identifier)} "
+            f"when -1 then '{identifier.upper()} differs' || {_bits(identifier)} end"
+            for identifier in ("uei", "duns")
+        ),
+    ]
+    return f"concat_ws(', ', {', '.join(parts)})"
+
+
+def _words(levels: tuple[str, ...]) -> str:
+    return "[" + ", ".join("'" + level.replace("'", "''") + "'" for level in levels) + "]"
+
+
+def _bits(comparison: str) -> str:
+    return f"printf(' (%+.1f)', {comparison}_weight)"
+
+
+def _place(street: str, city: str, state: str, zip5: str, *further: str) -> str:
+    return f"concat_ws(', ', {street}, {city}, nullif(concat_ws(' ', {state}, {zip5}), ''){''.join(further)})"
+
+
+_COMPANY_PLACES = (
+    f"array_to_string([{_place('l.address', 'l.city', 'l.state', 'l.zip5')} for l in locations[1:{_PLACES}]], '; ')"
+)
+_RECIPIENT_PLACE = _place(
+    "nullif(concat_ws(' ', address_line_1, address_line_2), '')",
+    "city",
+    "state",
+    "scored.zip5",
+    ", case when country_code not in ('US', 'USA') then country_code end",
+)
+
+
+def _require_nothing_lost(connection: duckdb.DuckDBPyConnection, out: Path, stored: pa.Table) -> None:
+    if not out.exists():
+        return
+    try:
+        review_sheet.create_pairs(connection, review_sheet.read_sheet(out))
+    except SourceError as error:
+        raise StateError(
+            f"{out} exists and is no sheet of decisions ({error.message})", remedy="Name another file with --out."
+        ) from error
+    connection.register("stored", stored)
+    [(lost,)] = connection.execute("""
+        select count(*) from pairs anti join stored using (company_key, recipient_id, decision)
+    """).fetchall()
+    connection.unregister("stored")
+    if lost:
+        raise StateError(
+            f"{out} holds {lost:,} decisions that are not stored.",
+            remedy=f"Store them first with `enrich-dist review import {out}`, or name another file with --out.",
+        )

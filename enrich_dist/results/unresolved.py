@@ -1,0 +1,101 @@
+"""What a result says of its candidates beyond the metrics document: the companies without an accepted match with their
+best candidate, and how the match weights are distributed.
+
+Both are read from ``company_matches.parquet`` of the result. Does not cover further candidates of a company
+(``explain``) nor what a person is asked (``review``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from enrich_dist.core.database import DRIVER_MEMORY_MB, connect
+from enrich_dist.matching.decisions import CONFIRMED_BITS
+from enrich_dist.results.review import evidence_sql
+
+BIN_BITS = 2
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """A company without an accepted match; the candidate's fields are None where the search found none."""
+
+    company_key: str
+    company: str
+    awards: int
+    status: str
+    candidate: str | None
+    candidate_place: str | None
+    probability: float | None
+    evidence: str | None
+
+
+@dataclass(frozen=True)
+class WeightBin:
+    """Companies by the weight of their best candidate, in bits."""
+
+    from_bits: int
+    to_bits: int
+    matched: int
+    review: int
+    unmatched: int
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """``undecided``: the companies with a candidate that was not accepted, by expected gain (awards times probability);
+    ``undecided_total`` of them there are; ``nothing_found``: companies without any candidate, those of the most awards
+    first, ``nothing_found_total`` in all."""
+
+    undecided: tuple[Undecided, ...]
+    undecided_total: int
+    nothing_found: tuple[Undecided, ...]
+    nothing_found_total: int
+    weights: tuple[WeightBin, ...]
+
+
+def read_candidates(result: Path, scratch: Path, *, limit: int) -> Candidates:
+    """Read a result directory; at most ``limit`` companies of either kind."""
+    with connect(memory_mb=DRIVER_MEMORY_MB, scratch=scratch) as connection:
+        connection.read_parquet(str(result / "company_matches.parquet")).create_view("m")
+        undecided, undecided_total = _companies(
+            connection, "recipient_id is not null", "award_count * match_probability desc", limit
+        )
+        nothing, nothing_total = _companies(connection, "recipient_id is null", "award_count desc", limit)
+        weights = connection.execute(
+            f"""
+            select (floor(match_weight / {BIN_BITS}) * {BIN_BITS})::integer as from_bits,
+                   count(*) filter (match_status = 'matched'), count(*) filter (match_status = 'review'),
+                   count(*) filter (match_status = 'unmatched')
+            from m where match_weight < {CONFIRMED_BITS} group by 1 order by 1
+            """
+        ).fetchall()
+    return Candidates(
+        undecided,
+        undecided_total,
+        nothing,
+        nothing_total,
+        tuple(WeightBin(low, low + BIN_BITS, *counts) for low, *counts in weights),
+    )
+
+
+def _companies(
+    connection: duckdb.DuckDBPyConnection, condition: str, order: str, limit: int
+) -> tuple[tuple[Undecided, ...], int]:
+    rows: list[tuple[Any, ...]] = connection.execute(
+        f"""
+        select company_key, company_name, award_count, match_status, recipient_name,
+               nullif(concat_ws(', ', recipient_city, recipient_state), ''), match_probability,
+               case when recipient_id is not null then {evidence_sql()} end, count(*) over ()
+        from m where match_status <> 'matched' and {condition}
+        order by {order}, company_key limit {limit}
+        """
+    ).fetchall()
+    return tuple(
+        Undecided(key, name or "", awards, status, candidate, place, probability, evidence)
+        for key, name, awards, status, candidate, place, probability, evidence, _ in rows
+    ), (int(rows[0][-1]) if rows else 0)

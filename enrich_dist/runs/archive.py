@@ -1,0 +1,174 @@
+"""Where records lie: one JSON file per run, each whole or absent, and ``baseline.json`` beside them.
+
+Covers finding the archive, adding to it and reading it. A file that is no record is told and left out: one bad file
+must not hide the history. Does not cover what a record holds (``records``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from enrich_dist.core.files import read_json, write_json
+from enrich_dist.errors import CorruptionError, StateError
+from enrich_dist.events import Notice, emit
+from enrich_dist.runs.records import RunRecord, from_document, record_of_run, to_document
+from enrich_dist.settings import Settings
+from enrich_dist.store.run_directory import RunDirectory
+
+PROJECT_ARCHIVE: Final = Path("reports/benchmarks")
+BASELINE: Final = "baseline.json"
+_PREFIX = "run-"  # other reports lie in reports/benchmarks, too
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The readable records, the oldest first, and a message for each file that is none."""
+
+    records: tuple[RunRecord, ...]
+    problems: tuple[str, ...]
+
+
+def archive_path(settings: Settings, current: Path | None = None) -> Path:
+    """The directory that ``paths.benchmarks`` names; where it names none, ``reports/benchmarks`` of the current
+    directory if that is there and the work directory lies in the current directory, too; else ``benchmarks`` in the
+    work directory. So a run leaves its record with the project it belongs to, and otherwise writes nowhere but where it
+    works."""
+    if settings.paths.benchmarks is not None:
+        return settings.paths.benchmarks.absolute()
+    here = (current or Path.cwd()).resolve()
+    work_dir = (here / settings.paths.work_dir).resolve()
+    if (here / PROJECT_ARCHIVE).is_dir() and work_dir.is_relative_to(here):
+        return here / PROJECT_ARCHIVE
+    return RunDirectory(work_dir).benchmarks
+
+
+def append_run(directory: RunDirectory, settings: Settings, run_id: str) -> Path | None:
+    """Add the record of the run that has just ended; return its file, or None where there is none.
+
+    A record is worth less than the run: whatever goes wrong is told as a warning and harms nothing.
+    """
+    try:
+        record = record_of_run(directory, settings, run_id, now=datetime.now(UTC))
+        return None if record is None else write_record(archive_path(settings), record)
+    except Exception as error:  # noqa: BLE001  # see above
+        problem = f"{type(error).__name__}: {error}".splitlines()[0]
+        emit(Notice(f"The run's benchmark record could not be written ({problem}).", warning=True))
+        return None
+
+
+def write_record(archive: Path, record: RunRecord) -> Path:
+    """Write the record under its own name; one that is there already stays."""
+    moment = datetime.fromisoformat(record.timestamp)
+    there = sorted(archive.glob(f"{_PREFIX}*-{record.id}.json"))
+    if there:
+        return there[0]
+    final = archive / f"{_PREFIX}{moment:%Y%m%dT%H%M%SZ}-{record.id}.json"
+    write_json(final, to_document(record))
+    return final
+
+
+def read_archive(archive: Path) -> Archive:
+    """All records of an archive; an archive that does not exist is empty."""
+    records: list[RunRecord] = []
+    problems: list[str] = []
+    for path in sorted(archive.glob(f"{_PREFIX}*.json")):
+        found = _read(path)
+        if isinstance(found, RunRecord):
+            records.append(found)
+        else:
+            problems.append(found)
+    return Archive(tuple(sorted(records, key=lambda record: (record.timestamp, record.id))), tuple(problems))
+
+
+def newest_first(archive: Path) -> Iterator[RunRecord]:
+    """The readable records, the newest first, each read when it is asked for."""
+    for path in sorted(archive.glob(f"{_PREFIX}*.json"), reverse=True):  # their names begin with the time
+        found = _read(path)
+        if isinstance(found, RunRecord):
+            yield found
+
+
+def _read(path: Path) -> RunRecord | str:
+    try:
+        return from_document(read_json(path), path.name)
+    except CorruptionError as error:
+        return f"{path.name}: {error.message}"
+    except OSError as error:
+        return f"{path.name} cannot be read: {error.strerror}."
+
+
+def sessions_of(records: Iterable[RunRecord]) -> list[tuple[RunRecord, ...]]:
+    """The sessions of ``bench run``, the oldest first: of each the records that computed everything."""
+    sessions: dict[tuple[str, str], list[RunRecord]] = {}
+    for record in records:
+        if record.session is not None and record.computed_everything:
+            # One session may have seen an input change: its records are then two sets that do not mix.
+            sessions.setdefault((record.session, record.comparable_key), []).append(record)
+    return [tuple(items) for items in sorted(sessions.values(), key=lambda items: items[-1].timestamp)]
+
+
+def latest_session(records: Iterable[RunRecord]) -> tuple[RunRecord, ...]:
+    """The records of the latest session.
+
+    Raises ``StateError`` when there is none.
+    """
+    sessions = sessions_of(records)
+    if not sessions:
+        raise StateError(
+            "The archive holds no repeated runs that computed everything.",
+            remedy="Measure first: `enrich-dist bench run` with the same --config.",
+        )
+    return sessions[-1]
+
+
+def set_baseline(archive: Path, records: Sequence[RunRecord]) -> None:
+    """Make the records the baseline of their machine and workload; baselines of others stay."""
+    baselines = _baselines(archive)
+    key = records[0].comparable_key
+    baselines[key] = {
+        "records": sorted(record.id for record in records),
+        "size_class": records[0].dataset.size_class,
+        "code": sorted({record.code.label for record in records}),
+    }
+    write_json(archive / BASELINE, {"baselines": baselines})
+
+
+def baseline_for(archive: Path, candidate: Sequence[RunRecord], records: Iterable[RunRecord]) -> tuple[RunRecord, ...]:
+    """The baseline of the candidate's machine and workload.
+
+    Raises ``StateError`` when there is none, or records of it are gone.
+    """
+    entry = _baselines(archive).get(candidate[0].comparable_key)
+    if entry is None:
+        raise StateError(
+            f"There is no baseline for {candidate[0].dataset.size_class} with these inputs and settings on this kind "
+            f"of machine ({candidate[0].machine.digest}).",
+            remedy="Measure the code to compare with by `enrich-dist bench run`, then `enrich-dist bench baseline`.",
+        )
+    wanted = set(entry["records"])
+    found = tuple(record for record in records if record.id in wanted)
+    if len(found) < len(wanted):
+        missing = ", ".join(sorted(wanted - {record.id for record in found}))
+        raise StateError(
+            f"Records of the baseline are gone or damaged: {missing}.",
+            remedy="Bring them back, or make a new baseline by `enrich-dist bench baseline`.",
+        )
+    return found
+
+
+def _baselines(archive: Path) -> dict[str, dict[str, Any]]:
+    try:
+        found = read_json(archive / BASELINE).get("baselines")
+    except FileNotFoundError:
+        return {}
+    if not isinstance(found, dict) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("records"), list) for entry in found.values()
+    ):
+        raise CorruptionError(
+            f"{BASELINE} does not hold baselines.", remedy="Delete it, and run `enrich-dist bench baseline` again."
+        )
+    return dict(found)

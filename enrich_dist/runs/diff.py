@@ -1,0 +1,117 @@
+"""What changed between two runs of a work directory: code, inputs, settings, figures, and the awards' matches.
+
+All but the awards is read from what was kept of the runs; the awards need both results on disk, and where one is gone
+the rest is told all the same. Covers the comparison. Does not cover how it is shown (``tables``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from enrich_dist.errors import StateError
+from enrich_dist.runs.award_changes import AwardChanges, compare_awards
+from enrich_dist.runs.entry import InputFile, RunEntry
+from enrich_dist.store.run_directory import RunDirectory
+
+_ENRICHED = "enriched_awards.parquet"
+
+
+@dataclass(frozen=True)
+class InputChange:
+    """An input of both runs; ``same_bytes`` is None where a run did not keep the digest."""
+
+    name: str
+    before: InputFile
+    now: InputFile
+
+    @property
+    def same_bytes(self) -> bool | None:
+        """Whether both runs read the same."""
+        if not self.before.blake3 or not self.now.blake3:
+            return None
+        return self.before.blake3 == self.now.blake3
+
+
+@dataclass(frozen=True)
+class SettingChange:
+    """A setting that differs: values and origins as text, empty in a run that does not know the setting."""
+
+    key: str
+    before: str
+    before_origin: str
+    now: str
+    now_origin: str
+
+
+@dataclass(frozen=True)
+class RunDifference:
+    """Two runs, and what differs. ``awards``: a sentence where they cannot be compared."""
+
+    before: RunEntry
+    now: RunEntry
+    inputs: tuple[InputChange, ...]
+    settings: tuple[SettingChange, ...]
+    awards: AwardChanges | str
+
+
+def compare_runs(
+    directory: RunDirectory, before: RunEntry, now: RunEntry, *, examples: int = 5, table: Path | None = None
+) -> RunDifference:
+    """What changed from ``before`` to ``now``. ``examples``: awards shown of each kind of change; ``table``: file for
+    all of them (``awards.compare_awards``).
+
+    Raises ``StateError`` when ``table`` is wanted and a result is no longer on disk.
+    """
+    found: AwardChanges | str
+    try:
+        older, newer = (enriched_awards(directory, run) for run in (before, now))
+        found = compare_awards(older, newer, scratch=directory.scratch, examples=examples, table=table)
+    except StateError as error:
+        if table is not None:
+            raise
+        found = str(error)
+    return RunDifference(
+        before,
+        now,
+        (
+            InputChange("awards", before.awards, now.awards),
+            InputChange("recipients", before.recipients, now.recipients),
+        ),
+        setting_changes(before, now),
+        found,
+    )
+
+
+def setting_changes(before: RunEntry, now: RunEntry) -> tuple[SettingChange, ...]:
+    """The settings whose value differs, by key. A change of origin alone is none."""
+    old, new = ({item.key: item for item in run.settings} for run in (before, now))
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        first, second = old.get(key), new.get(key)
+        if (first and first.value) != (second and second.value):
+            found.append(
+                SettingChange(
+                    key,
+                    first.value if first else "",
+                    first.origin if first else "",
+                    second.value if second else "",
+                    second.origin if second else "",
+                )
+            )
+    return tuple(found)
+
+
+def enriched_awards(directory: RunDirectory, run: RunEntry) -> Path:
+    """The enriched awards of a run: in its result, or in the published directory of the same content.
+
+    Raises ``StateError`` when both are gone.
+    """
+    for place in (directory.results / run.result, directory.published / run.release):
+        if (place / _ENRICHED).exists():
+            return place / _ENRICHED
+    raise StateError(
+        f"The result of run {run.short_id} (results/{run.result}) is no longer on disk, so its awards cannot be "
+        "compared.",
+        remedy="A run with the same inputs and settings makes it again; `enrich-dist runs show` tells them.",
+    )

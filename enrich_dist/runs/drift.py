@@ -1,0 +1,226 @@
+"""Is the run that is under way worse than the recent ones? Time, memory, rate and match rate, each with a severity.
+
+Covers one run against the recent runs of its history, as it can be judged when its own verdict is there. The reference
+is the median of those runs. A time or a memory counts as worse when it exceeds it by the limit *and* by more than the
+runs scatter (a modified z-score above 3.5: Iglewicz and Hoaglin 1993), so that a noisy machine raises no false alarm.
+The repeats of one session of ``bench run`` count as one run, as in ``trend``.
+
+Does not cover repeated runs against a baseline, which see smaller changes (``compare``). A match rate has no noise: it
+is held against all runs of about as much data, on whatever machine, also those that resumed.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from itertools import islice
+from typing import Final
+
+import numpy as np
+
+from enrich_dist.errors import StateError
+from enrich_dist.runs.archive import archive_path, newest_first
+from enrich_dist.runs.metrics import SECONDS, Metric, metric
+from enrich_dist.runs.records import RunRecord, record_of_run
+from enrich_dist.settings import Settings
+from enrich_dist.settings.tree import CheckSettings
+from enrich_dist.store.run_directory import STEPS, RunDirectory
+
+LEAST_RUNS: Final = 6
+"""Recent runs below which the scatter of a time or a memory is not known."""
+Z_SCORE: Final = 3.5
+"""Scaled median deviations from the median beyond which a value is not chance."""
+_SHARE, _POINTS = "share", "points"
+_LOOKED_AT = 500  # records, at most: an archive may hold years
+_NORMAL = 1.4826  # median absolute deviation to standard deviation
+JUDGED_STEPS: Final = STEPS[:-1]
+"""What every judged run has done, published or blocked."""
+
+
+class Severity(StrEnum):
+    """What a comparison with the recent runs says."""
+
+    UNKNOWN = "unknown"
+    """There is nothing to compare, or nothing to compare with."""
+    PASSED = "passed"
+    WARN = "warn"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One figure of the run beside the recent ones."""
+
+    name: str
+    """Stable; that of the asset check."""
+    metric: Metric
+    severity: Severity
+    reason: str
+    """A sentence with the figures."""
+    value: float | None
+    """The run's own, in the metric's unit; None where it says nothing."""
+    reference: float | None
+    """Median of the recent runs; None where there are too few."""
+    unit: str
+    """Of the next three: ``share`` of the reference (0.1: 10 %), or percentage ``points``."""
+    worse_by: float | None
+    """Negative where it is better; None where it is not known."""
+    warn_from: float
+    """From where it is a warning."""
+    fail_from: float
+    """From where it is an error."""
+    runs: int
+    """Recent runs compared with; a session of repeats is one."""
+
+
+def judge_drift(current: RunRecord, past: Iterable[RunRecord], limits: CheckSettings) -> tuple[Drift, ...]:
+    """Hold the run against earlier ones (``past``: the newest first; those that are not comparable are left out)."""
+    others = [record for record in islice(past, _LOOKED_AT) if record.id != current.id]
+    equal = [item for item in others if item.computed_everything and item.trend_key == current.trend_key]
+    alike = [item for item in others if item.dataset.size_class == current.dataset.size_class]
+    slower = limits.warn_slower_share, limits.fail_slower_share
+    memory = limits.warn_memory_share, limits.fail_memory_share
+    points = limits.warn_match_rate_points, limits.fail_match_rate_points
+    seconds = _growth(current, equal, "run_seconds", _JUDGED_SECONDS, limits.recent_runs, slower)
+    return (
+        _with_step(seconds, current, equal, limits.recent_runs),
+        _growth(current, equal, "worker_peak_memory", _named("worker_peak_memory_bytes"), limits.recent_runs, memory),
+        _growth(current, equal, "records_per_second", _named("records_per_second"), limits.recent_runs, slower),
+        _match_rate(current, alike, limits.recent_runs, points),
+    )
+
+
+def drift_of_latest(directory: RunDirectory, settings: Settings) -> tuple[Drift, ...]:
+    """The latest judged run of the directory beside the earlier ones in the archive.
+
+    Raises ``StateError`` when nothing was judged there yet, and what reading the run directory raises.
+    """
+    run_id = directory.latest("enriched_awards").run_id
+    current = record_of_run(directory, settings, run_id, now=datetime.now(UTC))
+    if current is None:
+        raise StateError("There is no record of the latest run.", remedy="Run the whole job again.")
+    return judge_drift(current, newest_first(archive_path(settings)), settings.checks)
+
+
+def judged_seconds(record: RunRecord) -> float:
+    """Wall seconds of all steps up to the verdict."""
+    return sum(record.stages[step].seconds for step in JUDGED_STEPS if step in record.stages)
+
+
+def _named(name: str) -> Metric:
+    found = metric(name)
+    if found is None:
+        raise LookupError(name)
+    return found
+
+
+_JUDGED_SECONDS = Metric("judged_seconds", "all steps up to the verdict", SECONDS, judged_seconds)
+
+
+def _growth(
+    current: RunRecord, past: Sequence[RunRecord], name: str, item: Metric, recent: int, limits: tuple[float, float]
+) -> Drift:
+    """A figure whose growth is a ratio. A rate that falls to a half is work that takes twice as long."""
+    value = item.value(current) if current.computed_everything else None
+    values = [found for found in _recent(past, item.value, recent) if found > 0]
+
+    def found(severity: Severity, reason: str, *, known: bool = True) -> Drift:
+        reference = float(np.median(values)) if known else None
+        worse_by = math.expm1(change) if known else None
+        return Drift(name, item, severity, reason, value, reference, _SHARE, worse_by, *limits, len(values))
+
+    if not value:
+        why = "the run took over work of an earlier one or did some twice" if item.value(current) else "it has none"
+        return found(Severity.UNKNOWN, f"{item.title}: nothing to compare, as {why}", known=False)
+    if len(values) < LEAST_RUNS:
+        return found(
+            Severity.UNKNOWN, f"{item.title} {item.text(value)}: {_too_few(len(values), LEAST_RUNS)}", known=False
+        )
+    logarithms = np.log(values) if item.larger_is_worse else -np.log(values)
+    middle = float(np.median(logarithms))
+    change = (math.log(value) if item.larger_is_worse else -math.log(value)) - middle
+    scatter = _NORMAL * float(np.median(np.abs(logarithms - middle)))
+    text = (
+        f"{item.title} {item.text(value)}, {_changed(item, change)} than the median of the last {len(values)} "
+        f"comparable runs ({item.text(float(np.median(values)))})"
+    )
+    severity = _severity(math.expm1(change), limits)
+    if severity is not Severity.PASSED and change <= Z_SCORE * scatter:
+        allowed = math.expm1(Z_SCORE * scatter)
+        return found(Severity.PASSED, f"{text}, which is within their scatter (up to {100 * allowed:.0f} % is)")
+    return found(severity, text + _limit_text(severity, [f"{100 * limit:g} %" for limit in limits]))
+
+
+def _match_rate(current: RunRecord, past: Sequence[RunRecord], recent: int, limits: tuple[float, float]) -> Drift:
+    item = _named("match_rate")
+    value = current.match_rate
+    values = _recent(past, item.value, recent)
+    if not values:
+        reason = f"match rate {item.text(value)}: {_too_few(0, 1)}"
+        return Drift("match_rate_drift", item, Severity.UNKNOWN, reason, value, None, _POINTS, None, *limits, 0)
+    reference = float(np.median(values))
+    points = round(100 * (reference - value), 6)
+    way = "lower" if points > 0 else "higher"
+    severity = _severity(points, limits)
+    reason = f"match rate {item.text(value)}, " + (
+        f"{abs(points):.2f} points {way} than the median of the last {len(values)} runs ({item.text(reference)})"
+        if points
+        else f"that of the last {len(values)} runs"
+    )
+    reason += _limit_text(severity, [f"{limit:g} points" for limit in limits])
+    return Drift("match_rate_drift", item, severity, reason, value, reference, _POINTS, points, *limits, len(values))
+
+
+def _with_step(drift: Drift, current: RunRecord, past: Sequence[RunRecord], recent: int) -> Drift:
+    """Name the step that has grown most, where the run is too slow."""
+    if drift.severity not in (Severity.WARN, Severity.ERROR):
+        return drift
+    growths = {}
+    for step in JUDGED_STEPS:
+        values = _recent(past, lambda record, step=step: record.stages[step].seconds, recent)  # type: ignore[misc]
+        growths[step] = current.stages[step].seconds - statistics.median(values)
+    worst = max(growths, key=lambda step: growths[step])
+    reason = f"{drift.reason}; most of it in {worst} ({growths[worst]:+.2f} s)"
+    return Drift(**{**drift.__dict__, "reason": reason})
+
+
+def _recent(past: Sequence[RunRecord], value: Callable[[RunRecord], float | None], most: int) -> list[float]:
+    """The figure of the newest runs that have it, the median of each session."""
+    sittings: dict[str, list[float]] = {}
+    for record in past:
+        found = value(record)
+        if found is not None:
+            sittings.setdefault(record.session or record.id, []).append(found)
+    return [statistics.median(values) for values in islice(sittings.values(), most)]
+
+
+def _severity(worse_by: float, limits: tuple[float, float]) -> Severity:
+    warn_from, fail_from = limits
+    if worse_by >= fail_from:
+        return Severity.ERROR
+    return Severity.WARN if worse_by >= warn_from else Severity.PASSED
+
+
+def _changed(item: Metric, change: float) -> str:
+    """The change as a reader of the figure would put it."""
+    share = math.expm1(change if item.larger_is_worse else -change)
+    more, less = ("longer", "shorter") if item.unit == SECONDS else ("more", "less")
+    return f"{100 * abs(share):.1f} % {more if share >= 0 else less}"
+
+
+def _limit_text(severity: Severity, limits: Sequence[str]) -> str:
+    if severity is Severity.PASSED:
+        return ""
+    return f"; {limits[0] if severity is Severity.WARN else limits[1]} or more is {_MEANS[severity]}"
+
+
+_MEANS = {Severity.WARN: "a warning", Severity.ERROR: "an error"}
+
+
+def _too_few(found: int, least: int) -> str:
+    runs = "no comparable run" if not found else f"{found} comparable run{'s' if found > 1 else ''}"
+    return f"nothing to compare with yet ({runs}, {least} {'are' if least > 1 else 'is'} the least)"

@@ -1,0 +1,119 @@
+"""The figures of a record that are compared and followed: their names, units, limits, and which way is worse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from enrich_dist.runs.records import RunRecord
+from enrich_dist.store.run_directory import STEPS
+
+TIME_LIMIT: Final = 1.10
+"""Times the baseline from which a time is a regression."""
+MEMORY_LIMIT: Final = 1.20
+"""Times the baseline from which a peak of memory is a regression."""
+SECONDS, BYTES, YARDSTICKS = "seconds", "bytes", "yardsticks"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of a record."""
+
+    name: str
+    """Stable, with its unit."""
+    title: str
+    unit: str
+    """``SECONDS``, ``BYTES``, ``YARDSTICKS``, ``records/s`` or ``share``."""
+    value: Callable[[RunRecord], float | None]
+    """The figure; None where the record has none."""
+    larger_is_worse: bool = True
+    limit: float | None = None
+    """Times the baseline from which it is a regression; None where it is only told."""
+    headline: bool = False
+    """Whether a comparison that cannot tell about it cannot tell at all."""
+    is_part: bool = False
+    """Whether it is a part of the run's time, of no weight where it is a small one."""
+
+    def text(self, value: float) -> str:
+        """The figure in a table: seconds, MB (1,000,000 bytes), records per second, percent."""
+        if self.unit == BYTES:
+            return f"{value / 1e6:,.0f} MB"
+        if self.unit == SECONDS:
+            return f"{value:,.2f} s"
+        if self.unit == YARDSTICKS:
+            return f"{value:,.1f}"
+        return f"{value:,.0f}/s" if self.unit == "records/s" else f"{100 * value:.2f} %"
+
+
+def total_seconds(record: RunRecord) -> float:
+    """Wall seconds of all steps."""
+    return sum(stage.seconds for stage in record.stages.values())
+
+
+def worker_peak_bytes(record: RunRecord) -> float | None:
+    """Most resident memory of any worker; None where no worker is known."""
+    return max((float(worker.peak_memory_bytes) for worker in record.workers), default=None)
+
+
+def driver_peak_bytes(record: RunRecord) -> float | None:
+    """Most resident memory of the driver during any step."""
+    return max((float(stage.peak_memory_bytes) for stage in record.stages.values()), default=None)
+
+
+def cpu_yardsticks(record: RunRecord) -> float | None:
+    """CPU seconds of the whole command over those of the CPU yardstick; None where either was not measured."""
+    if not record.cpu_seconds or not record.yardstick_cpu_seconds:
+        return None
+    return record.cpu_seconds / record.yardstick_cpu_seconds
+
+
+def _stage_seconds(step: str, record: RunRecord) -> float | None:
+    return record.stages[step].seconds if step in record.stages else None
+
+
+METRICS: Final = (
+    Metric(
+        "wall_seconds", "whole command", SECONDS, lambda record: record.wall_seconds, limit=TIME_LIMIT, headline=True
+    ),
+    Metric("total_seconds", "all steps", SECONDS, total_seconds, limit=TIME_LIMIT, headline=True),
+    # Not a headline: where a machine cannot count it, the others tell all the same.
+    Metric("cpu_yardsticks", "CPU, in yardsticks", YARDSTICKS, cpu_yardsticks, limit=TIME_LIMIT),
+    *(
+        Metric(
+            f"{step}_seconds",
+            step.replace("_", " "),
+            SECONDS,
+            partial(_stage_seconds, step),
+            limit=TIME_LIMIT,
+            is_part=True,
+        )
+        for step in STEPS
+    ),
+    Metric(
+        "farm_seconds",
+        "chunks out",
+        SECONDS,
+        lambda record: record.farm_seconds or None,
+        limit=TIME_LIMIT,
+        is_part=True,
+    ),
+    Metric("worker_peak_memory_bytes", "peak per worker", BYTES, worker_peak_bytes, limit=MEMORY_LIMIT, headline=True),
+    Metric(
+        "driver_peak_memory_bytes", "peak of the driver", BYTES, driver_peak_bytes, limit=MEMORY_LIMIT, headline=True
+    ),
+    Metric(
+        "records_per_second",
+        "matching rate",
+        "records/s",
+        lambda record: record.records_per_second or None,
+        larger_is_worse=False,
+    ),
+    Metric("match_rate", "match rate", "share", lambda record: record.match_rate, larger_is_worse=False),
+)
+
+
+def metric(name: str) -> Metric | None:
+    """The metric of this name, or None."""
+    return next((item for item in METRICS if item.name == name), None)

@@ -1,0 +1,182 @@
+"""Awards to companies: awards joined by a shared UEI, DUNS or (normalised name + state).
+
+A company gathers all names, identifiers and locations of its awards, so an old award without identifiers
+profits from a newer one that has them. Same name (or DUNS) with conflicting UEIs stays apart: such a key
+joins only awards of the same UEI, and those without one among themselves.
+
+Does not cover what a name's normal form is (``matching.normalise``), nor similar but unequal names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from enrich_dist import schema
+from enrich_dist.core.database import connect
+from enrich_dist.matching.normalise import normalise_names
+
+ENGINE_VERSION = "1"
+Codes = npt.NDArray[np.int64]
+_NONE = -1
+
+
+@dataclass(frozen=True)
+class CompanyTables:
+    """``companies``: schema.COMPANY ordered by company_id; ``award_companies``: schema.AWARD_COMPANY in the
+    order of the awards; ``names_kept_apart``: name-and-state keys shared by companies of different UEIs."""
+
+    companies: pa.Table
+    award_companies: pa.Table
+    names_kept_apart: int
+
+
+def build_companies(awards: pa.Table, *, memory_mb: int, scratch: Path) -> CompanyTables:
+    """Join awards (schema.AWARD) to companies. The result does not depend on the order of the rows."""
+    names = normalise_names(awards["company"])
+    states = pc.fill_null(awards["state"], "").combine_chunks()
+    name_states = pc.binary_join_element_wise(names, states, "|")  # null where the name is
+    ueis, duns, places = _codes(awards["uei"]), _codes(awards["duns"]), _codes(name_states)
+
+    strong = _components(ueis, _refine_conflicting(duns, ueis))
+    strong_uei = _label_of_component(strong, ueis)
+    refined_places = _refine_conflicting(places, strong_uei)
+    companies = _components(strong, refined_places)
+    # Several names may chain companies of different UEIs through awards that have none: undo the name joins of
+    # just those chains.
+    chained = _conflicting(companies, strong_uei)[companies]
+    # Odd and even codes keep the two kinds of key from meeting.
+    refined_places = np.where(chained, 2 * _pair_codes(places, strong_uei) + 1, 2 * refined_places)
+    refined_places = np.where(places == _NONE, _NONE, refined_places)
+    companies = _components(strong, refined_places)
+
+    apart = np.unique(places[(_conflicting(places, strong_uei)[places]) & (places != _NONE)]).size
+    tables = _aggregate(awards, names, states, companies, memory_mb=memory_mb, scratch=scratch)
+    return CompanyTables(*tables, names_kept_apart=int(apart))
+
+
+def _codes(values: pa.ChunkedArray | pa.Array) -> Codes:
+    """Integer code per distinct text; -1 for null."""
+    encoded = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    indices = encoded.dictionary_encode().indices
+    result: Codes = pc.fill_null(indices, _NONE).to_numpy(zero_copy_only=False).astype(np.int64)
+    return result
+
+
+def _pair_codes(first: Codes, second: Codes) -> Codes:
+    span = int(second.max(initial=_NONE)) + 2
+    result: Codes = first * span + second + 1
+    return result
+
+
+def _conflicting(keys: Codes, labels: Codes) -> npt.NDArray[np.bool_]:
+    """Per key code (and a last entry for -1): whether rows of the key bear more than one label (-1 is none)."""
+    known = (keys != _NONE) & (labels != _NONE)
+    pairs = np.unique(_pair_codes(keys[known], labels[known]), return_index=True)[1]
+    counts = np.bincount(keys[known][pairs], minlength=int(keys.max(initial=_NONE)) + 2)
+    result: npt.NDArray[np.bool_] = counts > 1
+    result[-1] = False
+    return result
+
+
+def _refine_conflicting(keys: Codes, labels: Codes) -> Codes:
+    """Split every key with more than one label into one key per (key, label); -1 stays -1."""
+    conflicting = _conflicting(keys, labels)[keys]
+    label = np.where(conflicting, labels, _NONE)
+    return np.where(keys == _NONE, _NONE, _pair_codes(keys, label)).astype(np.int64)
+
+
+def _components(*keys: Codes) -> Codes:
+    """Component of each row, where rows that share a key of any kind are connected."""
+    rows = keys[0].size
+    if rows == 0:
+        return np.empty(0, dtype=np.int64)
+    sources, targets, nodes = [], [], rows
+    for key in keys:
+        known = np.flatnonzero(key != _NONE)
+        distinct, inverse = np.unique(key[known], return_inverse=True)
+        sources.append(known)
+        targets.append(nodes + inverse)
+        nodes += distinct.size
+    source, target = np.concatenate(sources), np.concatenate(targets)
+    graph = coo_matrix((np.ones(source.size, dtype=np.int8), (source, target)), shape=(nodes, nodes))
+    labels = connected_components(graph, directed=False)[1][:rows]
+    result: Codes = np.unique(labels, return_inverse=True)[1].astype(np.int64)
+    return result
+
+
+def _label_of_component(components: Codes, labels: Codes) -> Codes:
+    """Per row, the label that its component bears (the greatest; -1 for none)."""
+    best = np.full(int(components.max(initial=_NONE)) + 1, _NONE, dtype=np.int64)
+    np.maximum.at(best, components, labels)
+    return best[components]
+
+
+_AGGREGATE = """
+with keyed as (
+    select component,
+           coalesce('uei:' || min(uei), 'duns:' || min(duns), 'name:' || min(name_key || '|' || state_key),
+                    'award:' || min(award_id)) as company_key
+    from awards group by component
+), numbered as (
+    select component, company_key, (row_number() over (order by company_key) - 1)::integer as company_id from keyed
+), named as (
+    select component, list(company order by n desc, company) as names
+    from (select component, company, count(*) as n from awards where company is not null group by all)
+    group by component
+), located as (
+    select component, list({'address': address, 'city': city, 'state': state, 'zip5': zip5}
+                           order by address nulls last, city nulls last, state nulls last, zip5 nulls last) as locations
+    from (select distinct component, address, city, state, zip5 from awards
+          where coalesce(address, city, state, zip5) is not null)
+    group by component
+), identified as (
+    select component, count(*)::integer as award_count,
+           coalesce(list_sort(list(distinct uei) filter (uei is not null)), []) as ueis,
+           coalesce(list_sort(list(distinct duns) filter (duns is not null)), []) as duns
+    from awards group by component
+)
+select company_id, company_key, names[1] as name, coalesce(names, []) as names, ueis, duns,
+       coalesce(locations, []) as locations, award_count, component
+from numbered join identified using (component) left join named using (component) left join located using (component)
+order by company_id
+"""
+
+
+def _aggregate(
+    awards: pa.Table, names: pa.Array, states: pa.Array, components: Codes, *, memory_mb: int, scratch: Path
+) -> tuple[pa.Table, pa.Table]:
+    both = pc.binary_join_element_wise(awards["address1"], awards["address2"], ", ")  # null where a part is
+    address = pc.coalesce(both, awards["address1"], awards["address2"])
+    columns: dict[str, Any] = {
+        "award_id": awards["award_id"],
+        "company": awards["company"],
+        "uei": awards["uei"],
+        "duns": awards["duns"],
+        "address": address,
+        "city": awards["city"],
+        "state": awards["state"],
+        "zip5": awards["zip5"],
+        "name_key": names,
+        "state_key": states,
+        "component": pa.array(components),
+    }
+    with connect(memory_mb=memory_mb, scratch=scratch) as connection:
+        connection.register("awards", pa.table(columns))
+        aggregated: pa.Table = connection.sql(_AGGREGATE).to_arrow_table()
+    company_of_component = np.empty(len(aggregated), dtype=np.int32)
+    company_of_component[aggregated["component"].to_numpy()] = aggregated["company_id"].to_numpy()
+    companies = aggregated.drop_columns(["component"]).cast(schema.COMPANY)
+    award_companies = pa.table(
+        {"award_id": awards["award_id"], "company_id": pa.array(company_of_component[components])},
+        schema=schema.AWARD_COMPANY,
+    )
+    return companies, award_companies

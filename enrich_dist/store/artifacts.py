@@ -1,0 +1,116 @@
+"""Directories made once and found again: each holds files and a manifest with their digests.
+
+Covers the outputs of the steps (awards, companies, index, chunks, results): a directory under its final name
+is whole, and ``open_or_build`` re-makes one whose files are not what the manifest says. Does not cover
+checkpoints, which many workers write at once (``checkpoints``).
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from enrich_dist.core.files import (
+    TEMPORARY_PREFIX,
+    document_digest,
+    file_digest,
+    read_json,
+    sync_directory,
+    sync_file,
+    write_json,
+)
+from enrich_dist.errors import CorruptionError, EnvironmentFailureError
+
+MANIFEST = "manifest.json"
+_REMEDY = "Run again: it is made anew."
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A directory of the store: its path, the manifest's facts, and the digest of its files' content."""
+
+    path: Path
+    facts: dict[str, Any]
+    files: dict[str, dict[str, Any]]  # name -> {"bytes": int, "blake3": str}
+    reused: bool
+
+    @property
+    def content_digest(self) -> str:
+        """Digest over names and digests of the files: equal content, equal digest, whatever the facts."""
+        return document_digest({name: entry["blake3"] for name, entry in self.files.items()})
+
+
+def open_or_build(final: Path, build: Callable[[Path], dict[str, Any]]) -> Stored:
+    """Open the directory ``final``, or make it by ``build(temporary directory) -> facts``.
+
+    A directory that fails verification is made anew. Raises ``EnvironmentFailureError`` when a file could not be
+    written whole.
+    """
+    if final.exists():
+        try:
+            return open_verified(final)
+        except CorruptionError:
+            shutil.rmtree(final)
+    temporary = final.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}"
+    temporary.mkdir(parents=True)
+    try:
+        facts = build(temporary)
+        files = {}
+        for path in sorted(temporary.iterdir()):
+            sync_file(path)
+            files[path.name] = {"bytes": path.stat().st_size, "blake3": file_digest(path)}
+        write_json(temporary / MANIFEST, _manifest(facts, files))
+        sync_directory(temporary)
+        temporary.replace(final)
+        sync_directory(final.parent)
+    except OSError as error:
+        if error.errno is None:  # numpy's own, of a write that fell short
+            raise EnvironmentFailureError(
+                f"A file of {final} could not be written whole ({error}).",
+                remedy="Make space on the disk, and run the same command again.",
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return Stored(final, facts, files, reused=False)
+
+
+def open_unverified(path: Path) -> Stored:
+    """Open a directory of the store by its manifest alone; whoever reads a file checks it.
+
+    Raises ``CorruptionError`` when there is no usable manifest.
+    """
+    try:
+        manifest = read_json(path / MANIFEST)
+    except FileNotFoundError as error:
+        raise CorruptionError(f"{path} has no {MANIFEST}.", remedy=_REMEDY) from error
+    facts, files = manifest.get("facts"), manifest.get("files")
+    if manifest != _manifest(facts, files):
+        raise CorruptionError(f"{path / MANIFEST} is not the file that was written.", remedy=_REMEDY)
+    return Stored(path, dict(manifest["facts"]), dict(manifest["files"]), reused=True)
+
+
+def _manifest(facts: Any, files: Any) -> dict[str, Any]:
+    """A manifest bears the digest of what it says, as nothing else vouches for it."""
+    told = {"facts": facts, "files": files}
+    return {**told, "blake3": document_digest(told)}
+
+
+def open_verified(path: Path) -> Stored:
+    """Open a directory of the store and check every file against the manifest.
+
+    Raises ``CorruptionError`` for a missing, altered or further file.
+    """
+    stored = open_unverified(path)
+    files = stored.files
+    present = {item.name for item in path.iterdir()} - {MANIFEST}
+    if present != set(files):
+        raise CorruptionError(f"{path} holds {sorted(present)}, its manifest names {sorted(files)}.", remedy=_REMEDY)
+    for name, entry in files.items():
+        if (path / name).stat().st_size != entry["bytes"] or file_digest(path / name) != entry["blake3"]:
+            raise CorruptionError(f"{path / name} is not the file that was written.", remedy=_REMEDY)
+    return stored

@@ -1,0 +1,256 @@
+"""The run directory: where everything a run writes stands, and what each step left there last.
+
+The directory is the interface between steps, runs and tools: a step finds its input through the record that the
+step before it left, and ``status`` tells the state of a run from files alone.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from enrich_dist import schema
+from enrich_dist.core.files import TEMPORARY_PREFIX, read_json, write_json
+from enrich_dist.core.resource_usage import Meter
+from enrich_dist.errors import CorruptionError, StateError
+from enrich_dist.events import StepFinished, StepStarted, emit
+
+STEPS = (
+    "sbir_awards",
+    "award_companies",
+    "recipient_chunks",
+    "chunk_matches",
+    "enriched_awards",
+    "published_awards",
+)
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What a step did. ``rows`` are those of its output; ``numbers`` have stable names with units; ``tables`` are
+    Markdown by title; ``paths`` are absolute; ``digests``: BLAKE3 of files that it read, by their names in ``paths``;
+    ``reused`` tells that a valid output was there already."""
+
+    step: str
+    run_id: str
+    rows: int
+    seconds: float
+    peak_memory_bytes: int
+    reused: bool
+    paths: dict[str, str]
+    numbers: dict[str, int | float] = field(default_factory=dict)
+    tables: dict[str, str] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows of the output over wall seconds of the step."""
+        return self.rows / self.seconds if self.seconds > 0 else 0.0
+
+
+class RunDirectory:
+    """Paths under ``work_dir`` and the records of the steps."""
+
+    def __init__(self, work_dir: Path) -> None:
+        self.root = work_dir.absolute()
+        self.awards = self.root / "awards"
+        self.companies = self.root / "companies"
+        self.index = self.root / "index"
+        self.chunks = self.root / "chunks"
+        self.checkpoints = self.root / "checkpoints"  # unless the settings name another location
+        self.checkpoint_copies = self.root / "scratch" / "checkpoints"
+        self.attempts = self.root / "attempts"
+        self.results = self.root / "results"
+        self.published = self.root / "published"
+        self.overrides = self.root / "overrides.parquet"
+        self.steps = self.root / "steps"
+        self.farm_plan = self.steps / "farm_plan.json"
+        self.worker_log = self.steps / "workers.jsonl"
+        self.chunk_log = self.steps / "chunks.jsonl"
+        self.run_history = self.steps / "runs.jsonl"
+        self.used_settings = self.steps / "settings.json"
+        self.html_report = self.root / "report.html"
+        self.notified = self.root / "notified.json"
+        self.scratch = self.root / "scratch"
+        self.dagster = self.root / "dagster"
+        self.benchmarks = self.root / "benchmarks"  # unless archive_path finds another place
+
+    @contextmanager
+    def recording(self, step: str, run_id: str) -> Iterator[StepRecorder]:
+        """Measure the body as a step; it ends by calling what it is given."""
+        emit(StepStarted(step))
+        with Meter() as meter:
+            yield StepRecorder(step, run_id, self, meter)
+
+    def record(self, report: StepReport) -> None:
+        """Keep the report as the step's latest."""
+        write_json(self.steps / f"{report.step}.json", asdict(report))
+
+    def latest(self, step: str) -> StepReport:
+        """The step's latest report.
+
+        Raises ``StateError`` when the step has not run in this directory.
+        """
+        try:
+            document: dict[str, Any] = read_json(self.steps / f"{step}.json")
+            return StepReport(**document)
+        except FileNotFoundError as error:
+            raise StateError(
+                f"{self.root} has no output of the step '{step}'.", remedy=f"Run '{step}' first, or the whole job."
+            ) from error
+        except TypeError as error:
+            raise CorruptionError(
+                f"{self.steps / step}.json is not a step's record.", remedy="Delete it and run the whole job again."
+            ) from error
+
+    def all_latest(self) -> dict[str, StepReport]:
+        """The latest report of every step that has run here, in the order of the flow."""
+        return {step: self.latest(step) for step in STEPS if (self.steps / f"{step}.json").exists()}
+
+    def record_settings(self, run_id: str, values: Mapping[str, Any], origins: Mapping[str, str]) -> None:
+        """Keep the settings of the run that begins, by dotted key, and where each came from."""
+        write_json(
+            self.used_settings,
+            {
+                "run_id": run_id,
+                "settings": {
+                    key: {"value": value, "origin": origins.get(key, "default")} for key, value in values.items()
+                },
+            },
+        )
+
+    def clear_leftovers(self) -> None:
+        """Remove what steps that were killed left half done. Only for whoever holds the directory: nobody else writes
+        these then. What workers write is not touched: they may outlive their driver."""
+        for directory in (self.awards, self.companies, self.index, self.chunks, self.results, self.published):
+            for path in directory.glob(f"{TEMPORARY_PREFIX}*"):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+
+    def record_farm_plan(
+        self, chunks: Iterable[tuple[int, int, str]], basis: Mapping[str, str], checkpoint_location: str
+    ) -> None:
+        """Keep (chunk_id, rows, checkpoint key) of every chunk of the run that is under way, what the keys are made of,
+        and where checkpoints lie."""
+        write_json(
+            self.farm_plan,
+            {
+                "basis": dict(basis),
+                "chunks": [{"chunk_id": number, "rows": rows, "checkpoint_key": key} for number, rows, key in chunks],
+                "checkpoint_location": None if self.owns(checkpoint_location) else checkpoint_location,
+            },
+        )
+
+    def latest_farm(self) -> tuple[list[dict[str, Any]], str]:
+        """The chunks of the latest farm, as ``record_farm_plan`` kept them, and where their checkpoints lie; no chunk
+        where nothing was farmed out yet."""
+        try:
+            plan = read_json(self.farm_plan)
+            return list(plan["chunks"]), self.location(plan.get("checkpoint_location"))
+        except FileNotFoundError:
+            return [], str(self.checkpoints)
+        except (KeyError, TypeError) as error:
+            raise CorruptionError(
+                f"{self.farm_plan} is not the plan of a farm.", remedy="Delete it and run again: it is made anew."
+            ) from error
+
+    def latest_basis(self) -> dict[str, Any] | None:
+        """What the keys of the latest farm were made of; None where there was none, or nobody can tell."""
+        try:
+            basis = read_json(self.farm_plan).get("basis")
+        except (FileNotFoundError, CorruptionError):
+            return None
+        return basis if isinstance(basis, dict) else None
+
+    def location(self, setting: str | None) -> str:
+        """Where checkpoints lie by the setting ``paths.checkpoints``: an absolute path, or a URI."""
+        if setting is None:
+            return str(self.checkpoints)
+        return setting if "://" in setting else str(Path(setting).absolute())
+
+    def owns(self, checkpoint_location: str) -> bool:
+        """Whether checkpoints lie where only runs in this directory put them."""
+        return checkpoint_location == str(self.checkpoints)
+
+    def read_overrides(self) -> pa.Table:
+        """What persons decided (``schema.OVERRIDE``), ordered; empty where nobody has yet."""
+        if not self.overrides.exists():
+            return schema.OVERRIDE.empty_table()
+        try:
+            return pq.read_table(self.overrides, schema=schema.OVERRIDE)
+        except (OSError, pa.ArrowException) as error:
+            raise CorruptionError(
+                f"{self.overrides} cannot be read: {error}.", remedy="Import the decisions again, or delete the file."
+            ) from error
+
+    def output(self, step: str, name: str) -> Path:
+        """Path of an output of the step's latest run.
+
+        Raises ``StateError`` when there is none.
+        """
+        return Path(self.latest(step).paths[name])
+
+
+@dataclass(frozen=True)
+class RunTotals:
+    """All steps of one run: wall seconds, the most memory of the driver's process, and how many steps."""
+
+    seconds: float
+    peak_memory_bytes: int
+    steps: int
+
+
+def run_totals(reports: Mapping[str, StepReport], run_id: str) -> RunTotals:
+    """The pipeline as a whole, from the reports of its steps."""
+    of_run = [report for report in reports.values() if report.run_id == run_id]
+    return RunTotals(
+        seconds=round(sum(report.seconds for report in of_run), 3),
+        peak_memory_bytes=max((report.peak_memory_bytes for report in of_run), default=0),
+        steps=len(of_run),
+    )
+
+
+class StepRecorder:
+    """Ends a step: what it made becomes its report, with the time and memory it took."""
+
+    def __init__(self, step: str, run_id: str, directory: RunDirectory, meter: Meter) -> None:
+        self._step = step
+        self._run_id = run_id
+        self._directory = directory
+        self._meter = meter
+
+    def __call__(
+        self,
+        *,
+        rows: int,
+        reused: bool,
+        paths: Mapping[str, Path | str],
+        numbers: dict[str, int | float],
+        tables: dict[str, str] | None = None,
+        digests: dict[str, str] | None = None,
+    ) -> StepReport:
+        """Record the step's output; the arguments are those of ``StepReport``."""
+        finished = StepReport(
+            step=self._step,
+            run_id=self._run_id,
+            rows=rows,
+            seconds=round(self._meter.seconds, 3),
+            peak_memory_bytes=self._meter.peak_memory_bytes,
+            reused=reused,
+            paths={name: str(path) for name, path in paths.items()},
+            numbers=numbers,
+            tables=tables or {},
+            digests=digests or {},
+        )
+        self._directory.record(finished)
+        emit(StepFinished(self._step, rows, finished.seconds, reused))
+        return finished

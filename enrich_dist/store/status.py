@@ -1,0 +1,65 @@
+"""The state of a run from files alone, during it and after: what is done, what is left, what was judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from enrich_dist.core.files import read_json
+from enrich_dist.errors import CorruptionError
+from enrich_dist.store.checkpoints import CheckpointStore
+from enrich_dist.store.run_directory import RunDirectory, StepReport
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """``steps``: the latest report of each step that has run. Chunk figures are of the latest farm."""
+
+    steps: dict[str, StepReport]
+    chunks_total: int
+    chunks_done: int
+    records_total: int
+    records_done: int
+    verdict: dict[str, Any] | None
+    published: str | None
+
+
+def read_status(directory: RunDirectory) -> RunStatus:
+    """Read the state of the run directory; nothing is verified and nothing is changed."""
+    steps = directory.all_latest()
+    chunks, done = _chunks(directory)
+    enriched = steps.get("enriched_awards")
+    current = directory.published / "current"
+    return RunStatus(
+        steps=steps,
+        chunks_total=len(chunks),
+        chunks_done=len(done),
+        records_total=sum(item["rows"] for item in chunks),
+        records_done=sum(item["rows"] for item in done),
+        verdict=None if enriched is None else _verdict(enriched),
+        published=str(current.resolve()) if current.exists() else None,
+    )
+
+
+def all_chunks_finished(directory: RunDirectory) -> bool:
+    """Whether there is a plan and each of its chunks has a checkpoint record (which is not verified)."""
+    try:
+        chunks, done = _chunks(directory)
+    except CorruptionError:  # the next farm writes its plan anew
+        return False
+    return bool(chunks) and len(done) == len(chunks)
+
+
+def _chunks(directory: RunDirectory) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The chunks of the latest farm, and those of them that have a record."""
+    chunks, location = directory.latest_farm()
+    recorded = CheckpointStore(location).recorded() if chunks else set()
+    return chunks, [chunk for chunk in chunks if chunk["checkpoint_key"] in recorded]
+
+
+def _verdict(enriched: StepReport) -> dict[str, Any] | None:
+    try:
+        return read_json(Path(enriched.paths["result"]) / "verdict.json")
+    except (FileNotFoundError, CorruptionError):
+        return None
