@@ -15,6 +15,7 @@ from enrich_dist.matching.warm import warm_up
 from enrich_dist.monitoring.prometheus.monitoring import Monitoring
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.preflight.gate import require_ready
+from enrich_dist.run import finish_run
 from enrich_dist.settings import LoadedSettings, flatten, load_settings
 from enrich_dist.store.lock import locked
 from enrich_dist.store.status import all_chunks_finished
@@ -77,7 +78,7 @@ class EnrichSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
                 yield self
                 # All steps are over, whoever launched the run.
                 with _warned(context):
-                    pipeline.finish()
+                    finish_run(pipeline)
         finally:
             self._of_run = None
 

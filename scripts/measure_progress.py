@@ -36,15 +36,16 @@ import pyarrow.parquet as pq
 
 from enrich_dist.cluster.client import open_client
 from enrich_dist.core.files import read_json
+from enrich_dist.core.markdown import markdown_table
+from enrich_dist.core.matcher import Matcher
 from enrich_dist.events import Event, FarmProgress, listening
 from enrich_dist.farm.chunk_log import read_chunk_log
 from enrich_dist.farm.delegating import DelegatingMatcher
-from enrich_dist.farm.worker import Matcher, run_aside
+from enrich_dist.farm.worker import run_aside
 from enrich_dist.matching.warm import warm_up
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.progress.partial_results import RunProjector
 from enrich_dist.progress.remaining import RemainingTime
-from enrich_dist.results.report import markdown_table
 from enrich_dist.settings import Settings, load_settings
 from enrich_dist.store.checkpoints import CheckpointStore
 from scripts.generator.generate import write_awards, write_recipients

@@ -35,8 +35,8 @@ from typing import Any
 from distributed import Client
 
 from enrich_dist.core.files import read_json, write_json
+from enrich_dist.core.matcher import Matcher
 from enrich_dist.errors import FarmError
-from enrich_dist.farm.worker import Matcher
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import CheckpointStore

@@ -17,6 +17,7 @@ from distributed import Client
 
 from enrich_dist.cluster.client import open_client
 from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.run import finish_run
 from enrich_dist.settings import Settings, flatten
 from tests import object_store, postgres_server
 from tests.known import injected_faults
@@ -114,7 +115,7 @@ def run_steps(settings: Settings, client: Callable[[], Client]) -> Pipeline:
         pipeline.enrich_awards()
         pipeline.publish_awards()
     finally:
-        pipeline.finish()
+        finish_run(pipeline)
     return pipeline
 
 

@@ -11,6 +11,7 @@ from enrich_dist.farm.worker_log import WorkerHistory
 from enrich_dist.farm.worker_memory import memory_per_worker
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.reporting.html.facts import RunFacts
+from enrich_dist.run import finish_run
 from enrich_dist.settings import Settings
 from tests.inprocess import run_in_process
 from tests.known import settings, write_inputs
@@ -29,7 +30,7 @@ def hostile_settings(folder: Path) -> Settings:
 def hostile_run(folder: Path) -> Pipeline:
     """That case up to the judged result and its report."""
     pipeline = run_in_process(hostile_settings(folder))
-    pipeline.finish()
+    finish_run(pipeline)
     return pipeline
 
 

@@ -30,6 +30,7 @@ def rejudge(
     from enrich_dist.pipeline.rejudge import rejudge as judge_anew
     from enrich_dist.preflight.gate import require_ready
     from enrich_dist.reporting.summary import shown_path
+    from enrich_dist.run import report_run
 
     if publish:
         require_ready(loaded.settings)
@@ -42,7 +43,7 @@ def rejudge(
             done.pipeline.publish_awards()  # refuses a blocked result
             result = done.pipeline.directory.published / "current"
     finally:
-        done.pipeline.tell()
+        report_run(done.pipeline)
     console.print(f"{'Published' if publish else 'Result'}  {escape(shown_path(result))}")
     if not done.passed:
         raise typer.Exit(EXIT_BLOCKED)
@@ -52,7 +53,8 @@ def rejudge(
 
 def _print_outcome(console: Console, done: Rejudged) -> None:
     """Rates before and after, decisions of persons, and the verdict with its reasons."""
-    from enrich_dist.results.report import decisions_text, percent
+    from enrich_dist.core.markdown import percent
+    from enrich_dist.results.report import decisions_text
 
     def estimate(name: str) -> Callable[[Mapping[str, Any]], str]:
         def text(metrics: Mapping[str, Any]) -> str:

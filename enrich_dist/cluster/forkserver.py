@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
-from enrich_dist.farm.budget import MatchMemory
+from enrich_dist.core.matcher import MatchMemory
 
 # One thread per worker; libraries must not start more behind its back. They read this when they are imported.
 WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ARROW_IO_THREADS": "2"}

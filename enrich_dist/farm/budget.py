@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from enrich_dist.core.matcher import MatchMemory
 from enrich_dist.errors import BudgetError
 
 # Share of a worker's memory that is planned with. Above it Dask gives a worker no further task, and not far above that
@@ -19,18 +20,6 @@ USABLE_SHARE: Final = 0.8
 MB: Final = 1_000_000
 # Memory for reading a chunk, over the bytes of its file. What is read is unpacked batch by batch, as part of these.
 READ_FACTOR: Final = 1.0
-
-
-@dataclass(frozen=True)
-class MatchMemory:
-    """What matching takes of a worker's memory, in bytes: whatever is matched (``process_bytes``: what is imported, and
-    what is never given back), for an index that is in use, per row of a batch that is matched, and per row of the
-    chunk for what is found, until it is written."""
-
-    process_bytes: int = 0
-    index_bytes: int = 0
-    batch_row_bytes: float = 0.0
-    output_row_bytes: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from enrich_dist.farm.budget import MatchMemory
+from enrich_dist.core.matcher import MatchMemory
 
 if TYPE_CHECKING:
-    from enrich_dist.farm.worker import Matcher
+    from enrich_dist.core.matcher import Matcher
 
 
 @dataclass(frozen=True)

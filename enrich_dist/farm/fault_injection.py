@@ -22,7 +22,7 @@ from enrich_dist.core.files import text_digest
 from enrich_dist.farm.delegating import DelegatingMatcher
 
 if TYPE_CHECKING:
-    from enrich_dist.farm.worker import Matcher
+    from enrich_dist.core.matcher import Matcher
 
 # A worker that waits, waits up to so long.
 _LONGEST_WAIT_SECONDS = 0.5

@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,33 +23,14 @@ import pyarrow.parquet as pq
 from distributed import get_worker
 
 from enrich_dist.core.files import file_digest
+from enrich_dist.core.matcher import Matcher, MatchMemory
 from enrich_dist.core.resource_usage import Meter, release_unused_memory, resident_bytes
 from enrich_dist.errors import CorruptionError, EnrichError, IndexMismatchError
 from enrich_dist.farm.attempts import AttemptLedger
-from enrich_dist.farm.budget import BatchCost, BatchPace, MatchMemory
+from enrich_dist.farm.budget import BatchCost, BatchPace
 from enrich_dist.farm.fault_injection import Faults
 from enrich_dist.store.artifacts import open_verified
 from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore
-
-
-class Matcher(Protocol):
-    """What the farm is given: opens an index directory and finds candidates for a table of recipients."""
-
-    def key(self) -> str:
-        """Digest of all settings and versions that the candidates depend on."""
-
-    def open_index(self, directory: Path) -> Any:
-        """Open the index files, memory-mapped."""
-
-    def memory(self, index_bytes: int) -> MatchMemory:
-        """What matching takes of a worker's memory, with an index whose files have so many bytes."""
-
-    def match(self, index: Any, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:
-        """Candidates of the recipients, each with its recipient in the column ``source_row``; and counts to be added
-        up over chunks."""
-
-    def join(self, parts: Sequence[tuple[pa.Table, pa.Table]]) -> tuple[pa.Table, pa.Table]:
-        """What ``match`` gives for a table, from what it gave for the parts of the table."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from enrich_dist.results.report import markdown_table
+from enrich_dist.core.markdown import markdown_table
 from enrich_dist.store.checkpoints import CheckpointRecord
 
 

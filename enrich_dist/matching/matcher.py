@@ -20,7 +20,7 @@ from enrich_dist.core.files import text_digest
 from enrich_dist.matching.config import ENGINE_VERSION, CandidateConfig
 
 if TYPE_CHECKING:
-    from enrich_dist.farm.budget import MatchMemory
+    from enrich_dist.core.matcher import MatchMemory
     from enrich_dist.matching.blocking import Pairs, Prepared
     from enrich_dist.matching.index import CompanyIndex
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from enrich_dist.farm.budget import MatchMemory
+from enrich_dist.core.matcher import MatchMemory
 
 # Python, Dask, Arrow and the compiled kernels (some 305 MB), and what the allocators keep once something was matched.
 PROCESS_BYTES: Final = 376_000_000

@@ -19,6 +19,7 @@ from distributed import Client
 from enrich_dist import schema
 from enrich_dist.core.database import DRIVER_MEMORY_MB
 from enrich_dist.core.files import directory_name, document_digest, text_digest
+from enrich_dist.core.matcher import Matcher
 from enrich_dist.core.storage import open_storage
 from enrich_dist.errors import SourceError
 from enrich_dist.events import Notice, emit, listening
@@ -28,7 +29,7 @@ from enrich_dist.farm.driver import Farm, FarmOutcome
 from enrich_dist.farm.metrics import farm_numbers
 from enrich_dist.farm.policy import FarmPolicy
 from enrich_dist.farm.resume import PlanBasis, explain_resume
-from enrich_dist.farm.worker import ChunkTask, Matcher
+from enrich_dist.farm.worker import ChunkTask
 from enrich_dist.farm.worker_log import WorkerLog
 from enrich_dist.farm.worker_memory import memory_per_worker, memory_table
 from enrich_dist.matching import weights
@@ -36,15 +37,11 @@ from enrich_dist.matching.config import ENGINE_VERSION as MATCHING_VERSION
 from enrich_dist.matching.index import build_index, open_index
 from enrich_dist.matching.matcher import OrganisationMatcher
 from enrich_dist.pipeline.tasks import in_random_order, plan_tasks, within_budget
-from enrich_dist.planning.compare import compare_run
 from enrich_dist.progress.farm_observer import observe_farm
-from enrich_dist.reporting.html import write_run_report
 from enrich_dist.results import reduce, report
 from enrich_dist.results.build import ResultInputs, build_result
 from enrich_dist.results.publish import CURRENT, publish
 from enrich_dist.results.quality import Gate
-from enrich_dist.runs.archive import append_run
-from enrich_dist.runs.journal import keep_run
 from enrich_dist.settings import Settings
 from enrich_dist.sources import chunks, companies
 from enrich_dist.sources.inputs import check_inputs
@@ -346,23 +343,6 @@ class Pipeline:
                     "published_bytes": sum(entry["bytes"] for entry in release.files.values()),
                 },
             )
-
-    def finish(self) -> None:
-        """Leave the record of what the run took, hold it against its plan where it has one and, where it judged or
-        published a result, keep what is kept of it and its report. All its steps are over, also where a check blocked
-        the result. Never raises."""
-        append_run(self.directory, self.settings, self.run_id)
-        compare_run(self.directory, self.settings, self.run_id)
-        self.tell()
-
-    def tell(self) -> None:
-        """Keep what is known of the run, and write its report, where it judged or published a result. Never raises."""
-        latest = self.directory.all_latest()
-        if any(
-            step in latest and latest[step].run_id == self.run_id for step in ("enriched_awards", "published_awards")
-        ):
-            keep_run(self.directory)
-            write_run_report(self.directory)
 
     def verdict(self) -> dict[str, Any]:
         """The verdict on the latest result."""

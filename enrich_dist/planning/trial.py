@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from enrich_dist.core.files import file_digest, text_digest
-from enrich_dist.farm.worker import ChunkTask, Matcher, run_chunk
+from enrich_dist.core.matcher import Matcher
+from enrich_dist.farm.worker import ChunkTask, run_chunk
 from enrich_dist.sources.chunks import write_chunks
 from enrich_dist.sources.raw import Source
 from enrich_dist.sources.recipients import RecipientBatch, read_recipients

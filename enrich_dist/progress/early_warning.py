@@ -11,10 +11,10 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
+from enrich_dist.core.markdown import percent
 from enrich_dist.errors import ProjectedToFailError
 from enrich_dist.events import Notice, emit
 from enrich_dist.progress.projection import LEAST_CHUNKS, Projection
-from enrich_dist.results.report import percent
 
 logger = logging.getLogger(__name__)
 

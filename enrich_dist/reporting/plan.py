@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from enrich_dist.core.markdown import percent
 from enrich_dist.matching.blocks import Block
 from enrich_dist.planning.run_plan import RunPlan
 from enrich_dist.reporting.prediction import (
@@ -18,7 +19,6 @@ from enrich_dist.reporting.prediction import (
     refined_sentence,
     stages_table,
 )
-from enrich_dist.results.report import percent
 
 _WORD_COLUMNS = ("word", "where", "names with it", "lookups", "pairs")
 _NAME_COLUMNS = ("name", "companies", "recipients", "pairs")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from enrich_dist.results.report import percent
+from enrich_dist.core.markdown import percent
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from enrich_dist.core.markdown import percent
 from enrich_dist.reporting.run_figures import FIGURES, change, text
 from enrich_dist.reporting.summary import shown_path, table_from_markdown
 from enrich_dist.reporting.terminal import TITLES
-from enrich_dist.results.report import METHOD_NAMES, percent
+from enrich_dist.results.report import METHOD_NAMES
 from enrich_dist.runs.award_changes import CHANGES, KINDS, AwardChanges
 from enrich_dist.runs.diff import InputChange, RunDifference
 from enrich_dist.runs.entry import RunEntry, to_document

@@ -10,8 +10,9 @@ from rich.panel import Panel
 from rich.table import Table
 
 from enrich_dist.core.files import read_json
+from enrich_dist.core.markdown import percent
 from enrich_dist.reporting.terminal import TITLES
-from enrich_dist.results.report import METHOD_NAMES, percent
+from enrich_dist.results.report import METHOD_NAMES
 from enrich_dist.store.run_directory import STEPS, RunDirectory, StepReport
 from enrich_dist.store.status import RunStatus
 

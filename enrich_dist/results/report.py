@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from enrich_dist import schema
+from enrich_dist.core.markdown import markdown_table, percent
 
 LONGEST_GROUP = 15
 METHOD_NAMES = {
@@ -19,14 +20,6 @@ METHOD_NAMES = {
 }
 """The methods in words."""
 _IDENTIFIER_LEVELS = ("conflict", "agree")
-
-
-def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table; numbers are aligned right."""
-    body = [[_cell(value) for value in row] for row in rows]
-    numeric = [bool(body) and all(_is_number(row[column]) for row in body) for column in range(len(head))]
-    rule = "|" + "|".join(" ---: " if right else " --- " for right in numeric) + "|"
-    return "\n".join([_line(head), rule, *(_line(row) for row in body)])
 
 
 def method_table(metrics: Mapping[str, Any]) -> str:
@@ -170,22 +163,3 @@ def render(metrics: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
     if metrics["rejects"]:
         sections.append("## Rejected rows and repaired cells\n\n" + rejects_table(metrics))
     return "\n\n".join(sections) + "\n"
-
-
-def percent(share: float) -> str:
-    """A share as a percentage with one decimal."""
-    return "< 0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
-
-
-def _line(cells: Sequence[object]) -> str:
-    return "| " + " | ".join(str(cell) for cell in cells) + " |"
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return str(value).replace("|", "\\|").replace("\n", " ")
-
-
-def _is_number(text: str) -> bool:
-    return text.removeprefix("< ").lstrip("+-").removesuffix(" %").replace(",", "").replace(".", "", 1).isdigit()

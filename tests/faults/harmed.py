@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from enrich_dist.farm.worker import Matcher
+from enrich_dist.core.matcher import Matcher
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import CheckpointStore

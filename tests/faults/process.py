@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from enrich_dist.farm.worker import Matcher
+from enrich_dist.core.matcher import Matcher
 from enrich_dist.pipeline.steps import Pipeline
 from tests.faults.matchers import Harmful
 

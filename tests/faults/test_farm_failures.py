@@ -19,10 +19,10 @@ from distributed import Client, LocalCluster
 
 from enrich_dist.cluster.client import open_client
 from enrich_dist.core.files import read_json
+from enrich_dist.core.matcher import Matcher
 from enrich_dist.errors import EnvironmentFailureError, FarmError, IndexMismatchError, PublicationBlockedError
 from enrich_dist.events import Event, FarmProgress, Notice, listening
 from enrich_dist.farm.attempts import AttemptLedger
-from enrich_dist.farm.worker import Matcher
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import CheckpointStore

@@ -13,11 +13,12 @@ from distributed import Client
 from rich.console import Console
 
 from enrich_dist.cluster.client import open_client
+from enrich_dist.core.matcher import Matcher
 from enrich_dist.errors import BudgetError
 from enrich_dist.events import Notice, listening
 from enrich_dist.farm.budget import MB, project
 from enrich_dist.farm.diagnosis import examine, find_chunk
-from enrich_dist.farm.worker import Matcher, run_aside
+from enrich_dist.farm.worker import run_aside
 from enrich_dist.matching.warm import warm_up
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.reporting.diagnosis import print_chunk

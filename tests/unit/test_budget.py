@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from enrich_dist.core.matcher import MatchMemory
 from enrich_dist.errors import BudgetError
-from enrich_dist.farm.budget import MB, BatchCost, BatchPace, MatchMemory, Projection, fitted, project, require_fit
+from enrich_dist.farm.budget import MB, BatchCost, BatchPace, Projection, fitted, project, require_fit
 
 MEMORY = MatchMemory(
     process_bytes=300 * MB, index_bytes=100 * MB, batch_row_bytes=0.01 * MB, output_row_bytes=0.001 * MB

@@ -29,6 +29,7 @@ from enrich_dist.reporting.html.facts import gather
 from enrich_dist.reporting.html.markdown import render_markdown
 from enrich_dist.reporting.plan_comparison import comparison_rows
 from enrich_dist.reporting.prediction import comparison_document, plan_document, print_comparison
+from enrich_dist.run import finish_run
 from enrich_dist.runs.journal import keep_run
 from enrich_dist.sources.kinds import open_source
 from enrich_dist.sources.recipient_files import ParquetSource
@@ -308,7 +309,7 @@ def test_a_run_is_held_against_its_plan(tmp_path: Path, inputs: tuple[Path, Path
     plan = make_plan(planned)
 
     pipeline = run_in_process(planned)
-    pipeline.finish()
+    finish_run(pipeline)
 
     comparison = read_comparison(pipeline.directory)
     steps = pipeline.directory.all_latest()
@@ -338,14 +339,14 @@ def test_a_run_with_other_settings_is_compared_with_what_the_plan_says_of_these(
     make_plan(made(tmp_path, inputs))
 
     pipeline = run_in_process(made(tmp_path, inputs).model_copy(update={"chunk_size": 20}))
-    pipeline.finish()
+    finish_run(pipeline)
 
     assert "planned was chunk_size 1,000 with 2 workers" in read_comparison(pipeline.directory).note.lower()
 
 
 def test_a_run_without_a_plan_is_not_compared_and_says_how(tmp_path: Path, inputs: tuple[Path, Path]) -> None:  # noqa: F811
     pipeline = run_in_process(made(tmp_path, inputs))
-    pipeline.finish()
+    finish_run(pipeline)
 
     with pytest.raises(StateError, match="no run that was planned before"):
         read_comparison(pipeline.directory)
@@ -357,7 +358,7 @@ def test_a_prediction_that_cannot_be_read_harms_no_run(tmp_path: Path, inputs: t
     pipeline = run_in_process(planned)
     prediction_file(pipeline.directory).write_text("{", "utf-8")
 
-    pipeline.finish()
+    finish_run(pipeline)
 
     keep_run(pipeline.directory)
     assert pipeline.directory.html_report.exists()

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from markupsafe import escape
 
+from enrich_dist.core.markdown import percent
 from enrich_dist.errors import StateError
 from enrich_dist.events import AttemptTimes, Event, Notice, emit, listening
 from enrich_dist.farm import diagnosis as doctor
@@ -27,6 +28,7 @@ from enrich_dist.reporting.html.sections import all_sections
 from enrich_dist.results import report
 from enrich_dist.results.reliability import Reliability, ReliabilityBin, measure_reliability
 from enrich_dist.results.unresolved import read_candidates
+from enrich_dist.run import finish_run
 from enrich_dist.runs.journal import read_runs
 from enrich_dist.settings import flatten
 from enrich_dist.store.run_directory import RunDirectory
@@ -47,7 +49,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     directory.record_settings("test", values, {"chunk_size": "command line"})
     pipeline = run_in_process(run)
     pipeline.publish_awards()
-    pipeline.finish()
+    finish_run(pipeline)
     return pipeline
 
 
@@ -108,7 +110,7 @@ def test_every_number_is_that_of_the_metrics_document(known: Pipeline, facts: Ru
     assert set(groups) == set(metrics["by"])
     for group, table in groups.items():
         assert table is not None
-        expected = sorted((str(i["value"]), f"{i['awards']:,}", report.percent(i["match_rate"])) for i in
+        expected = sorted((str(i["value"]), f"{i['awards']:,}", percent(i["match_rate"])) for i in
                           metrics["by"][group])  # fmt: skip
         assert sorted((row[0], row[1], row[3]) for row in table.rows) == expected
     probability, score = (table for _, table in shown["distributions"].charts)
@@ -165,12 +167,12 @@ def test_memory_is_that_of_the_records(facts: RunFacts) -> None:
 
 def test_a_later_run_is_compared_with_the_one_before_and_with_one_that_is_named(tmp_path: Path) -> None:
     run = settings(tmp_path)
-    run_in_process(run).finish()
+    finish_run(run_in_process(run))
     stricter = run.model_copy(update={"matching": run.matching.model_copy(update={"accept_probability": 0.98})})
     second = Pipeline(stricter, "second")
 
     second.enrich_awards()
-    second.finish()
+    finish_run(second)
 
     facts = gather(second.directory, against="test")
     assert facts.previous is not None
@@ -190,7 +192,7 @@ def test_a_later_run_is_compared_with_the_one_before_and_with_one_that_is_named(
 
 def test_a_blocked_run_has_a_report_with_its_reason(tmp_path: Path) -> None:
     pipeline = run_in_process(settings(tmp_path, match_rate_threshold=0.99))
-    pipeline.finish()
+    finish_run(pipeline)
 
     facts = gather(pipeline.directory)
     page = pipeline.directory.html_report.read_text("utf-8")

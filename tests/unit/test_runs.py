@@ -21,6 +21,7 @@ from enrich_dist.core.files import file_digest
 from enrich_dist.errors import EnrichError, SettingsError, StateError
 from enrich_dist.events import Event, Notice, listening
 from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.run import finish_run, report_run
 from enrich_dist.runs.entry import latest_entry
 from enrich_dist.runs.journal import find_run, keep_run, read_runs
 from enrich_dist.settings import flatten
@@ -44,19 +45,19 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     record(FIRST, settings, chunk_size="file some.yaml")
     first = run_in_process(settings, FIRST)
     first.publish_awards()
-    first.finish()
+    finish_run(first)
     stricter = settings.model_copy(
         update={"matching": settings.matching.model_copy(update={"accept_probability": 0.98})}
     )
     record(SECOND, stricter)
     second = Pipeline(stricter, SECOND)
     second.enrich_awards()
-    second.tell()
+    report_run(second)
     other = known.settings(folder, inputs=_other_inputs(folder / "inputs", folder / "other"))
     record(THIRD, other)
     third = run_in_process(other, THIRD)
     third.publish_awards()
-    third.finish()
+    finish_run(third)
     return directory
 
 
@@ -251,13 +252,13 @@ def test_a_run_that_only_publishes_takes_nothing_from_what_is_kept(work: RunDire
     run = known.settings(tmp_path)
     directory = RunDirectory(run.paths.work_dir)
     directory.record_settings("judging", flatten(run.model_dump(mode="json")), {"chunk_size": "command line"})
-    run_in_process(run, "judging").finish()
+    finish_run(run_in_process(run, "judging"))
     [judged] = read_runs(directory)
     directory.record_settings("publishing", {"chunk_size": 3}, {})
 
     publishing = Pipeline(run, "publishing")
     publishing.publish_awards()
-    publishing.finish()
+    finish_run(publishing)
 
     [published] = read_runs(directory)
     assert (judged.status, published.status) == ("passed", "published")

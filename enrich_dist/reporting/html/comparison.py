@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from enrich_dist.core.markdown import percent
 from enrich_dist.reporting.html import charts
 from enrich_dist.reporting.html.charts import Chart
 from enrich_dist.reporting.html.facts import RunFacts
 from enrich_dist.reporting.html.parts import Section, Table, table
 from enrich_dist.reporting.run_figures import FIGURES, change
 from enrich_dist.reporting.run_figures import text as figure_text
-from enrich_dist.results.report import percent
 from enrich_dist.runs.entry import RunEntry
 
 _MOST_RUNS = 30

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from enrich_dist.core.markdown import markdown_table
 from enrich_dist.reporting.html.facts import RunFacts
 from enrich_dist.reporting.html.parts import Section, Table
 from enrich_dist.reporting.html.sections import all_sections, headline
 from enrich_dist.results import report
-from enrich_dist.results.report import markdown_table
 
 _SECTIONS = ("comparison", "steps", "planned", "memory", "trouble")
 _MOST_ROWS = 20

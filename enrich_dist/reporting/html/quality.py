@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from enrich_dist.core.markdown import percent
 from enrich_dist.reporting.html import charts
 from enrich_dist.reporting.html.charts import Chart, Share
 from enrich_dist.reporting.html.facts import RunFacts
 from enrich_dist.reporting.html.parts import Section, Table, captioned, table
 from enrich_dist.results import report
-from enrich_dist.results.report import percent
 from enrich_dist.results.unresolved import Undecided
 
 _LEAST_LABELS = 5

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from enrich_dist.core.markdown import percent
 from enrich_dist.events import format_duration
 from enrich_dist.reporting.html import comparison, planned, quality, work
 from enrich_dist.reporting.html.facts import RunFacts
 from enrich_dist.reporting.html.parts import Section, Tile, megabytes
-from enrich_dist.results.report import percent
 
 
 def headline(facts: RunFacts) -> str:

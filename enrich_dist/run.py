@@ -1,0 +1,29 @@
+"""Finish a run: record it, compare it with its plan, and write its report.
+
+Everything here happens after the last step, whoever launched the run (the command line, Dagster or Python), and also
+where a check blocked the result. The steps themselves (``pipeline``) know nothing of it.
+"""
+
+from __future__ import annotations
+
+from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.planning.compare import compare_run
+from enrich_dist.reporting.html import write_run_report
+from enrich_dist.runs.archive import append_run
+from enrich_dist.runs.journal import keep_run
+
+
+def finish_run(pipeline: Pipeline) -> None:
+    """Record the metrics of the run, compare it with its plan if it has one, and write its report. Never raises."""
+    append_run(pipeline.directory, pipeline.settings, pipeline.run_id)
+    compare_run(pipeline.directory, pipeline.settings, pipeline.run_id)
+    report_run(pipeline)
+
+
+def report_run(pipeline: Pipeline) -> None:
+    """Record the run and write its report, if it judged or published a result. Never raises."""
+    latest = pipeline.directory.all_latest()
+    judged = ("enriched_awards", "published_awards")
+    if any(step in latest and latest[step].run_id == pipeline.run_id for step in judged):
+        keep_run(pipeline.directory)
+        write_run_report(pipeline.directory)
