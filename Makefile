@@ -24,7 +24,7 @@ test-faults: $(DEV_STAMP) test-injected-faults
 	$(BIN)/python -m pytest -m faults
 
 # The end-to-end tests while every 20th and every 5th attempt at a chunk fails.
-END_TO_END := tests/cluster/test_known_case.py tests/dagster/test_sample_job.py
+END_TO_END := tests/integration/cluster/test_known_case.py tests/integration/dagster/test_sample_job.py
 test-injected-faults: $(DEV_STAMP)
 	FAULT_PROBABILITY=0.05 $(BIN)/python -m pytest $(END_TO_END)
 	FAULT_PROBABILITY=0.2 $(BIN)/python -m pytest $(END_TO_END)
@@ -93,7 +93,7 @@ compare-peers: $(STAMP) $(PEERS_STAMP)
 # The pictures of the documents, from real runs: those of the Dagster UI by its test in a real browser.
 screenshots: $(DEV_STAMP)
 	$(BIN)/python scripts/screenshots.py
-	SCREENSHOTS=docs/images $(BIN)/python -m pytest -m browser tests/browser/test_dagster_ui.py
+	SCREENSHOTS=docs/images $(BIN)/python -m pytest -m browser tests/integration/browser/test_dagster_ui.py
 
 $(STAMP): requirements/run.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -18,7 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests import dumps, postgres_server
+from tests.support import dumps, postgres_server
 
 _TABLE = """
     create schema rpt;

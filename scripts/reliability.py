@@ -42,8 +42,8 @@ from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import CheckpointStore
 from scripts.generator.generate import write_awards, write_recipients
 from scripts.soak import CountedPipeline
-from tests.faults.processes import CommandLineCluster
-from tests.known import settings as known_settings
+from tests.support.known_case import settings as known_settings
+from tests.support.processes import CommandLineCluster
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORTS = ROOT / "reports" / "reliability"

@@ -1,6 +1,6 @@
 """Makes the picture of the terminal from a real run of the bundled sample: ``python scripts/screenshots.py``.
 
-The pictures of the Dagster UI are made by its test (``tests/browser/test_dagster_ui.py``); ``make screenshots`` runs
+The pictures of the Dagster UI are made by its test (``tests/integration/browser/test_dagster_ui.py``); ``make screenshots`` runs
 both. What would name the machine is taken out: the directory the run was started in, so that paths read ``work/...``,
 and the host's name.
 """
@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from enrich_dist.errors import EXIT_BLOCKED
 from scripts.generator.generate import write_awards, write_recipients
 from tests.conftest import REPOSITORY
-from tests.terminal import COLUMNS, final_screen, run_in_terminal
+from tests.support.terminal import COLUMNS, final_screen, run_in_terminal
 
 SAMPLE_RECIPIENTS = REPOSITORY / "data" / "sample" / "recipients.parquet"
 LIVE_CHUNKS, LIVE_CHUNK_ROWS, LIVE_COMPANIES = 60, 10_000, 20_000

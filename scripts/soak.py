@@ -40,10 +40,10 @@ from enrich_dist.errors import FarmError
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import CheckpointStore
-from tests.faults.matchers import Harmful
-from tests.faults.processes import CommandLineCluster
-from tests.known import settings, write_inputs
-from tests.published import published_bytes
+from tests.support.known_case import settings, write_inputs
+from tests.support.matchers import Harmful
+from tests.support.processes import CommandLineCluster
+from tests.support.published import published_bytes
 
 CHUNK_ROWS = 4
 WORKERS = 2
@@ -53,7 +53,12 @@ LONGEST_SECONDS = 180.0
 PAUSE_SECONDS = 0.05
 # A run without any worker for so long stops; the cluster is mended, and the run goes on.
 NO_WORKER_SECONDS = 30.0
-DRIVER_MODULES = ["enrich_dist.pipeline.steps", "enrich_dist.cluster.client", "tests.known", "tests.published"]
+DRIVER_MODULES = [
+    "enrich_dist.pipeline.steps",
+    "enrich_dist.cluster.client",
+    "tests.support.known_case",
+    "tests.support.published",
+]
 STOPPED_CLEANLY = 3
 POLL_SECONDS = 0.02
 
@@ -393,7 +398,7 @@ class Soak:
 
 
 def _called_since(began_ns: int, ledger: Path) -> set[int]:
-    """First source rows of the matcher's calls from then on (``tests.faults.matchers`` names its files so)."""
+    """First source rows of the matcher's calls from then on (``tests.support.matchers`` names its files so)."""
     calls = (path.name.split("-") for path in ledger.iterdir())
     return {int(row) for row, _, at_ns in calls if int(at_ns) >= began_ns}
 

@@ -19,11 +19,11 @@ from enrich_dist.cluster.client import open_client
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.run import finish_run
 from enrich_dist.settings import Settings, flatten
-from tests import object_store, postgres_server
-from tests.known import injected_faults
-from tests.neutral import neutralise
-from tests.object_store import ObjectStore
-from tests.postgres_server import PostgresServer
+from tests.support import object_store, postgres_server
+from tests.support.known_case import injected_faults
+from tests.support.neutral_settings import neutralise
+from tests.support.object_store import ObjectStore
+from tests.support.postgres_server import PostgresServer
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -16,7 +16,7 @@ from enrich_dist.sources.lists import postgres_arrays
 from enrich_dist.sources.pg_dump import copy_text
 from enrich_dist.sources.pg_dump.copy_text import CopyText, unescape
 from enrich_dist.sources.pg_dump.toc import TocError, parse_toc
-from tests import dumps
+from tests.support import dumps
 
 # PostgreSQL stores no NUL. Characters that mean something in COPY text or arrays come often.
 LETTERS = st.characters(exclude_characters="\0", exclude_categories=("Cs",))

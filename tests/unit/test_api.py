@@ -16,7 +16,7 @@ from enrich_dist.errors import PublicationBlockedError, SettingsError, StateErro
 from enrich_dist.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.conftest import enrich_dist as command
-from tests.known import AWARDS, settings, write_inputs
+from tests.support.known_case import AWARDS, settings, write_inputs
 
 HEAVY = {"pydantic", "pyarrow", "duckdb", "dagster", "distributed", "numpy", "yaml"}
 

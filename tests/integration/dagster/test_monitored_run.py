@@ -1,0 +1,168 @@
+"""Real runs that a real Prometheus scrapes: figures arrive, alerts fire, every query of the dashboard has an answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import enrich_dist
+from tests.support import prometheus_server
+from tests.support.hosts import wait_until
+from tests.support.prometheus_server import MONITORING, Servers, promtool, read
+
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
+# The last word of a run is scraped, and the rules are evaluated on it.
+_AFTERWARDS_SECONDS = 30.0
+# The pushgateway's, which the other figures are read from: the text file says the same, seconds sooner or later.
+_PUSHED_VERDICT = 'enrich_dist_verdict_passed{job="enrich_dist", instance=""}'
+
+
+@dataclass(frozen=True)
+class Monitored:
+    """Two runs in one work directory: one with faults on purpose that is published, one that the gate blocks."""
+
+    servers: Servers
+    work_dir: Path
+    published: subprocess.CompletedProcess[str]
+    blocked: subprocess.CompletedProcess[str]
+
+    def step(self, name: str) -> dict[str, Any]:
+        """The record that a step left."""
+        document: dict[str, Any] = json.loads((self.work_dir / "steps" / f"{name}.json").read_text("utf-8"))
+        return document
+
+    def latest(self, metric: str) -> float:
+        """What Prometheus has now of a metric that a run pushed."""
+        [found] = self.servers.api("query", query=f'{metric}{{job="enrich_dist", instance=""}}')["result"]
+        return float(found["value"][1])
+
+
+@pytest.fixture(scope="module")
+def monitored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
+    if missing := prometheus_server.missing_programs():
+        reason = f"no Prometheus to test with: {', '.join(missing)} not installed"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    folder = tmp_path_factory.mktemp("monitored")
+    with prometheus_server.running(folder / "servers") as servers:
+        ways = [
+            f"monitoring.port={servers.endpoint_port}",
+            f"monitoring.pushgateway={servers.pushgateway}",
+            f"monitoring.textfile={servers.textfile}",
+            f"paths.work_dir={folder / 'work'}",
+            "chunk_size=2000",
+        ]
+        faults = ["testing.fault_probability=0.2", "farm.max_attempts=10"]
+        published = enrich_dist("run", "--config", "config/sample.yaml", *_set(*ways, *faults))
+        # Published before: what was scraped of the first run's end must not be mistaken for the second's.
+        wait_until(lambda: servers.series(f"{_PUSHED_VERDICT} == 1"), "the first verdict", _AFTERWARDS_SECONDS)
+        blocked = enrich_dist("run", "--config", "config/sample.yaml", *_set(*ways, "match_rate_threshold=0.9"))
+        yield Monitored(servers, folder / "work", published, blocked)
+
+
+def _set(*texts: str) -> list[str]:
+    return [part for text in texts for part in ("--set", text)]
+
+
+def test_the_runs_end_as_they_would_without_monitoring(monitored: Monitored) -> None:
+    assert monitored.published.returncode == 0, monitored.published.stderr
+    assert monitored.blocked.returncode == 3, monitored.blocked.stderr
+    for run in (monitored.published, monitored.blocked):
+        assert "figures" not in run.stderr
+
+
+def test_while_it_works_progress_and_every_worker_are_seen(monitored: Monitored) -> None:
+    done = [float(value) for _, value in monitored.servers.series("enrich_dist_progress_chunks_done")[0]["values"]]
+    workers = {item["metric"]["worker"] for item in monitored.servers.series("enrich_dist_worker_memory_bytes > 0")}
+    steps = {item["metric"]["step"] for item in monitored.servers.series("enrich_dist_step_active == 1")}
+
+    assert done == sorted(done)
+    assert len(set(done)) > 2
+    assert workers >= {"0", "1"}
+    assert "chunk_matches" in steps
+
+
+def test_dask_is_scraped_where_the_run_says_it_is(monitored: Monitored) -> None:
+    assert monitored.servers.series('dask_scheduler_workers{job="dask"}')
+    # Not its tasks: a worker that has none when it is asked says nothing of them.
+    assert monitored.servers.series('dask_worker_threads{job="dask"}')
+
+
+def test_what_is_left_of_a_run_is_what_its_records_say(monitored: Monitored) -> None:
+    judged, farm = monitored.step("enriched_awards"), monitored.step("chunk_matches")
+
+    def arrived() -> bool:
+        passed, threshold = map(monitored.latest, ("enrich_dist_verdict_passed", "enrich_dist_match_rate_threshold"))
+        return not passed and threshold == 0.9
+
+    wait_until(arrived, "the second verdict and its threshold", _AFTERWARDS_SECONDS)
+    assert monitored.latest("enrich_dist_match_rate") == judged["numbers"]["match_rate"]
+    assert monitored.latest("enrich_dist_estimated_precision") == judged["numbers"]["estimated_precision"]
+    assert monitored.latest("enrich_dist_worker_peak_memory_bytes") == pytest.approx(
+        farm["numbers"]["worker_peak_memory_mb"] * 1e6
+    )
+    published = (monitored.work_dir / "steps" / "published_awards.json").stat().st_mtime
+    assert monitored.latest("enrich_dist_last_success_timestamp_seconds") == pytest.approx(published)
+
+
+def test_the_textfile_says_the_same_as_the_pushgateway(monitored: Monitored) -> None:
+    for verdict in (_PUSHED_VERDICT, 'enrich_dist_verdict_passed{job="node"}'):
+        wait_until(partial(monitored.servers.series, f"{verdict} == 0"), verdict, _AFTERWARDS_SECONDS)
+
+    [found] = monitored.servers.api("query", query='enrich_dist_match_rate{job="node"}')["result"]
+    [error] = monitored.servers.api("query", query='node_textfile_scrape_error{job="node"}')["result"]
+
+    assert float(found["value"][1]) == monitored.latest("enrich_dist_match_rate")
+    assert error["value"][1] == "0"
+
+
+@pytest.mark.parametrize("alert", ["EnrichDistQualityGateBlocked", "EnrichDistAttemptsFailing"])
+def test_the_alert_fires(monitored: Monitored, alert: str) -> None:
+    wait_until(lambda: monitored.servers.fired(alert), alert, _AFTERWARDS_SECONDS)
+
+
+def test_no_other_alert_fires_but_that_of_the_gate(monitored: Monitored) -> None:
+    time.sleep(2)
+    fired = {item["metric"]["alertname"] for item in monitored.servers.series('ALERTS{alertstate="firing"}')}
+
+    assert fired <= {"EnrichDistQualityGateBlocked", "EnrichDistAttemptsFailing"}
+
+
+def dashboard_queries() -> list[tuple[str, str]]:
+    """(title of the panel, query) of every panel, with Grafana's variables as a person sees them first."""
+    document = json.loads((MONITORING / "grafana" / "enrich-dist.json").read_text("utf-8"))
+    return [
+        (panel["title"], target["expr"].replace("$job", ".*"))
+        for panel in document["panels"]
+        for target in panel.get("targets", [])
+    ]
+
+
+@pytest.mark.parametrize(("panel", "query"), dashboard_queries())
+def test_every_query_of_the_dashboard_gives_data(monitored: Monitored, panel: str, query: str) -> None:
+    wait_until(lambda: monitored.servers.series(query), f"{panel}: {query}", _AFTERWARDS_SECONDS)
+
+
+def test_every_rule_was_evaluated_without_an_error(monitored: Monitored) -> None:
+    rules = [rule for group in monitored.servers.api("rules")["groups"] for rule in group["rules"]]
+
+    assert len(rules) > 20
+    assert [(rule["name"], rule.get("lastError")) for rule in rules if rule["health"] != "ok"] == []
+
+
+def test_promtool_finds_nothing_to_say_about_what_was_pushed(monitored: Monitored) -> None:
+    # Its own metrics are the Pushgateway's business.
+    exposed = [line for line in read(f"{monitored.servers.pushgateway}/metrics").splitlines() if "enrich_dist_" in line]
+
+    checked = promtool("check", "metrics", text="\n".join(exposed) + "\n")
+
+    assert len(exposed) > 100
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")

@@ -1,0 +1,364 @@
+"""Operators are told of a block, a failure and a regression, once per cause: real runs, a real HTTP listener."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+
+from dagster_defs.automation import nightly, notify_operators
+from dagster_defs.checks import DRIFT_SPECS, VERDICT_SPECS
+from dagster_defs.definitions import defs
+from dagster_defs.launch import open_instance
+from enrich_dist.core.files import read_json
+from enrich_dist.results.publish import CURRENT
+from enrich_dist.runs.archive import read_archive, write_record
+from enrich_dist.runs.records import RunRecord
+from tests.conftest import enrich_dist, free_port
+from tests.integration.cluster.test_secrets import files_with
+from tests.support import known_case as known
+from tests.support.in_process import run_in_process
+from tests.support.listener import Listener, listening_for_posts, write_urls
+
+pytestmark = pytest.mark.cluster
+CANARY = "canary8b0e4"
+GATE = "match_rate_threshold"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Listener]:
+    with listening_for_posts() as started:
+        yield started
+
+
+@pytest.fixture
+def listener(server: Listener) -> Listener:
+    server.taken()
+    return server
+
+
+class Project:
+    """A folder with settings for the known case and an address file, and a Dagster instance of its own."""
+
+    def __init__(self, folder: Path, *lines: str) -> None:
+        self.folder = folder
+        self.settings = known.settings(folder)
+        document = self.settings.model_dump(mode="json", exclude_unset=True)
+        document["notifications"] = {"urls_file": str(write_urls(folder / "secret" / "urls", *lines))}
+        self.config = folder / "settings.yaml"
+        self.config.write_text(yaml.safe_dump(document), "utf-8")
+        self.home = folder / "home"
+        self.cursor: str | None = None
+
+    @property
+    def work_dir(self) -> Path:
+        return self.settings.paths.work_dir
+
+    def run(self, instance: dg.DagsterInstance, *overrides: str, assets: list[str] | None = None) -> str:
+        """Run the job in this process, as the daemon or the UI would launch it."""
+        result = defs.resolve_job_def("enrich").execute_in_process(
+            instance=instance,
+            raise_on_error=False,
+            asset_selection=None if assets is None else [dg.AssetKey(name) for name in assets],
+            run_config={
+                "resources": {"settings": {"config": {"config": str(self.config), "overrides": list(overrides)}}},
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
+        )
+        return result.run_id
+
+    def look(self, instance: dg.DagsterInstance) -> str:
+        """Evaluate the sensor once, as the daemon does; returns what it says."""
+        context = dg.build_sensor_context(instance=instance, cursor=self.cursor)
+        said = notify_operators(context)
+        self.cursor = context.cursor
+        assert isinstance(said, dg.SkipReason)
+        return str(said.skip_message)
+
+
+@pytest.fixture
+def project(tmp_path: Path, server: Listener) -> Project:
+    made = Project(tmp_path, server.url(CANARY))
+    run_in_process(made.settings)  # the chunks are there: runs need no cluster
+    return made
+
+
+@pytest.fixture
+def instance(project: Project) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as opened:
+        project.look(opened)
+        yield opened
+
+
+def test_a_block_is_told_once_until_a_run_has_passed(
+    project: Project, instance: dg.DagsterInstance, listener: Listener
+) -> None:
+    told = []
+    for gate in (0.99, 0.99, 0.5, 0.99):
+        run_id = project.run(instance, f"{GATE}={gate}")
+        project.look(instance)
+        told.append([run_id in post["message"] for post in listener.taken()])
+
+    assert told == [[True], [], [], [True]]
+    assert project.look(instance) == "Runs that have ended since the last look: 0."
+
+
+def test_the_message_of_a_block_says_what_why_and_where(
+    project: Project, instance: dg.DagsterInstance, listener: Listener
+) -> None:
+    project.run(instance, f"{GATE}=0.99", "min_estimated_precision=1.0")
+    project.look(instance)
+
+    [post] = listener.taken()
+    assert post["title"] == "enrich_dist blocked: match_rate and 1 more"
+    reasons = next(
+        document["reasons"]
+        for path in (project.work_dir / "results").glob("*/verdict.json")
+        for document in [read_json(path)]
+        if len(document["reasons"]) == 2
+    )
+    assert [reason for reason in reasons if reason not in post["message"]] == []
+    assert f"Report: {project.work_dir / 'report.html'}" in post["message"]
+    assert "Next: " in post["message"]
+
+
+def test_a_failure_is_told_once_with_its_step_and_remedy(
+    project: Project, instance: dg.DagsterInstance, listener: Listener
+) -> None:
+    missing = f"inputs.awards={project.folder / 'missing.csv'}"
+    told = []
+    for overrides in ([missing], [missing], [], [missing]):
+        project.run(instance, *overrides)
+        project.look(instance)
+        told.append(listener.taken())
+
+    assert [len(posts) for posts in told] == [1, 0, 0, 1]
+    [post] = told[0]
+    assert post["title"].startswith("enrich_dist failed: ")
+    assert "SourceError: " in post["message"]
+    assert "missing.csv" in post["message"]
+    assert "Traceback" not in post["message"]
+
+
+@pytest.mark.long
+def test_publishing_alone_what_the_gate_blocked_is_told_as_a_block(
+    project: Project, instance: dg.DagsterInstance, listener: Listener
+) -> None:
+    project.run(instance, f"{GATE}=0.99")
+    project.look(instance)
+    listener.taken()
+
+    project.run(instance, f"{GATE}=0.99", assets=["published_awards"])
+    project.look(instance)
+
+    [post] = listener.taken()
+    assert post["title"] == "enrich_dist blocked: published_awards"
+    assert "the quality gate blocked this result" in post["message"]
+
+
+@pytest.mark.long
+def test_runs_before_the_first_look_are_no_news_and_later_ones_are_told_in_their_order(
+    project: Project, instance: dg.DagsterInstance, listener: Listener
+) -> None:
+    project.run(instance, f"{GATE}=0.99")
+    project.cursor = None
+
+    assert project.look(instance).startswith("Begins with")
+    for gate in (0.99, 0.5, 0.99):
+        project.run(instance, f"{GATE}={gate}")
+    assert project.look(instance) == "Runs that have ended since the last look: 3."
+
+    assert len(listener.taken()) == 2
+
+
+def test_a_run_of_another_project_in_the_same_instance_is_left_alone(
+    project: Project, instance: dg.DagsterInstance, listener: Listener
+) -> None:
+    @dg.op
+    def fails() -> None:
+        raise ValueError("not ours")
+
+    @dg.job
+    def theirs() -> None:
+        fails()
+
+    theirs.execute_in_process(instance=instance, raise_on_error=False)
+
+    assert project.look(instance) == "Runs that have ended since the last look: 1."
+    assert listener.taken() == []
+
+
+@pytest.mark.long
+def test_an_address_that_nobody_answers_harms_neither_run_nor_sensor(
+    project: Project, instance: dg.DagsterInstance, listener: Listener
+) -> None:
+    write_urls(project.folder / "secret" / "urls", f"json://127.0.0.1:{free_port()}/{CANARY}")
+    project.run(instance, f"{GATE}=0.99")
+    project.look(instance)
+    write_urls(project.folder / "secret" / "urls", listener.url())
+
+    run_id = project.run(instance, f"{GATE}=0.99")
+    project.look(instance)
+
+    [post] = listener.taken()
+    assert run_id in post["message"]
+
+
+def checks_of(instance: dg.DagsterInstance, run_id: str) -> dict[str, dg.AssetCheckEvaluation]:
+    found = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    evaluations = [entry.dagster_event.asset_check_evaluation_data for entry in found if entry.dagster_event]
+    return {evaluation.check_name: evaluation for evaluation in evaluations}
+
+
+def test_every_check_of_the_verdict_is_an_asset_check_that_blocks(
+    project: Project, instance: dg.DagsterInstance
+) -> None:
+    run_id = project.run(instance, f"{GATE}=0.99")
+    verdict = next(
+        document
+        for path in (project.work_dir / "results").glob("*/verdict.json")
+        for document in [read_json(path)]
+        if document["status"] == "blocked"
+    )
+
+    found = checks_of(instance, run_id)
+
+    assert {check["name"] for check in verdict["checks"]} == {spec.name for spec in VERDICT_SPECS}
+    assert all(spec.blocking for spec in VERDICT_SPECS)
+    for check in verdict["checks"]:
+        assert found[check["name"]].passed == check["passed"]
+        assert check["reason"] in str(found[check["name"]].description)
+        assert found[check["name"]].metadata["threshold"].value == check["threshold"]
+
+
+def test_the_blocked_asset_itself_bears_the_reason(project: Project, instance: dg.DagsterInstance) -> None:
+    run_id = project.run(instance, f"{GATE}=0.99")
+
+    [entry] = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION)
+    skipped = [entry.user_message for entry in instance.all_logs(run_id) if entry.step_key == "published_awards"]
+
+    assert entry.dagster_event is not None
+    observation: Any = entry.dagster_event.event_specific_data
+    assert observation.asset_observation.asset_key == dg.AssetKey("published_awards")
+    assert "threshold 0.9900" in observation.asset_observation.metadata["blocked_because"].value
+    assert "Dependencies for step published_awards failed: ['checks']. Not executing." in skipped
+    assert not (project.work_dir / "published" / CURRENT).exists()
+
+
+@pytest.mark.long
+def test_a_first_run_has_nothing_to_compare_with_and_passes(project: Project, instance: dg.DagsterInstance) -> None:
+    found = checks_of(instance, project.run(instance))
+
+    drift = {spec.name: found[spec.name] for spec in DRIFT_SPECS}
+    assert all(evaluation.passed for evaluation in drift.values())
+    assert not drift["match_rate_drift"].metadata["compared"].value
+    assert "nothing to compare with yet" in str(drift["match_rate_drift"].description)
+
+
+def quicker(record: RunRecord, number: int, by: float) -> RunRecord:
+    """A record of a run some hours before, so many times quicker, with a higher match rate and less memory."""
+    at = datetime.fromisoformat(record.timestamp) - timedelta(hours=number)
+    return replace(
+        record,
+        id=f"planted{number:05d}",
+        timestamp=at.isoformat(timespec="seconds"),
+        stages={name: replace(stage, seconds=stage.seconds / by) for name, stage in record.stages.items()},
+        records_per_second=record.records_per_second * by,
+        match_rate=min(record.match_rate + 0.02, 1.0),
+        workers=tuple(
+            replace(worker, peak_memory_bytes=int(worker.peak_memory_bytes / 1.35)) for worker in record.workers
+        ),
+    )
+
+
+@pytest.mark.long
+def test_a_run_worse_than_the_recent_ones_fails_its_checks_by_how_far_and_is_told_once(
+    tmp_path: Path, listener: Listener
+) -> None:
+    project = Project(tmp_path, listener.url())
+    with open_instance(project.home) as instance:
+        project.look(instance)
+        project.run(instance)
+        [record] = read_archive(project.work_dir / "benchmarks").records
+        assert record.computed_everything
+        told = []
+        for by in (1.0, 100.0, 100.0):
+            # From nothing but the records of six runs of before.
+            shutil.rmtree(project.work_dir / "benchmarks")
+            for folder in ("awards", "companies", "index", "chunks", "checkpoints", "results", "published"):
+                shutil.rmtree(project.work_dir / folder, ignore_errors=True)
+            for number in range(6):
+                planted = quicker(record, number, by)
+                if by == 1.0:
+                    planted = replace(planted, match_rate=record.match_rate, workers=record.workers)
+                write_record(project.work_dir / "benchmarks", planted)
+            run_id = project.run(instance, "checks.warn_slower_share=4", "checks.fail_slower_share=5")
+            project.look(instance)
+            told.append((run_id, checks_of(instance, run_id), listener.taken()))
+
+    (_, equal, none), (run_id, worse, [post]), (_, again, nothing) = told
+    assert none == nothing == []
+    assert {name: equal[name].passed for name in equal} == dict.fromkeys(equal, True)
+    assert equal["run_seconds"].metadata["compared"].value is True
+    for found in (worse, again):
+        assert {name for name in found if not found[name].passed} == {spec.name for spec in DRIFT_SPECS}
+    assert worse["run_seconds"].severity is dg.AssetCheckSeverity.ERROR
+    assert worse["records_per_second"].severity is dg.AssetCheckSeverity.ERROR
+    assert worse["worker_peak_memory"].severity is dg.AssetCheckSeverity.WARN
+    assert worse["match_rate_drift"].severity is dg.AssetCheckSeverity.WARN
+    assert worse["match_rate_drift"].metadata["worse_by_points"].value == pytest.approx(2.0)
+    assert worse["run_seconds"].metadata["recent_runs"].value == 6
+    assert (project.work_dir / "published" / CURRENT).exists(), "a regression does not block"
+    assert post["title"].startswith("enrich_dist regression: ")
+    assert run_id in post["message"]
+    for evaluation in (worse[spec.name] for spec in DRIFT_SPECS):
+        assert str(evaluation.description) in post["message"]
+
+
+@pytest.mark.long
+def test_the_command_line_tells_at_its_end_and_the_sensor_does_not_tell_again(
+    tmp_path: Path, listener: Listener
+) -> None:
+    project = Project(tmp_path, listener.url(CANARY), f"json://user:{CANARY}@127.0.0.1:{free_port()}/{CANARY}")
+    arguments = ["run", "--config", project.config, "--verbose"]
+    with open_instance(project.home) as instance:
+        project.look(instance)
+
+    blocked = enrich_dist(*arguments, "--set", f"{GATE}=0.99", DAGSTER_HOME=str(project.home))
+    first = listener.taken()
+    again = enrich_dist(*arguments, "--set", f"{GATE}=0.99", DAGSTER_HOME=str(project.home))
+    second = listener.taken()
+    bad = enrich_dist(*arguments, "--set", "inputs.awards=missing.csv", DAGSTER_HOME=str(project.home))
+    third = listener.taken()
+    with open_instance(project.home) as instance:
+        runs = [run.run_id for run in instance.get_runs()]
+        looked = project.look(instance)
+
+    assert (blocked.returncode, again.returncode, bad.returncode) == (3, 3, 2)
+    assert [len(first), len(second), len(third)] == [1, 0, 1]
+    assert runs[-1] in first[0]["message"]
+    assert third[0]["title"] == "enrich_dist failed: start"
+    assert looked == "Runs that have ended since the last look: 2."
+    assert listener.taken() == []
+    for told in (blocked, bad):
+        assert "line 2 (json): nobody answers there, or it was refused" in told.stderr
+    printed = "".join(done.stdout + done.stderr for done in (blocked, again, bad))
+    assert CANARY not in printed
+    assert files_with([CANARY.encode()], project.work_dir, project.home) == {}
+
+
+def test_the_schedule_is_an_example_that_is_stopped() -> None:
+    assert nightly.default_status is dg.DefaultScheduleStatus.STOPPED
+    assert nightly.cron_schedule == "0 3 * * *"
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_schedule_context(instance=instance, scheduled_execution_time=datetime(2026, 11, 26, 3))
+        evaluation = nightly.evaluate_tick(context)
+    assert evaluation.run_requests is not None
+    assert len(evaluation.run_requests) == 1

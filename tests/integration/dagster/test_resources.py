@@ -1,0 +1,37 @@
+"""The settings as a resource of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+import yaml
+
+from dagster_defs.assets import award_companies, sbir_awards
+from dagster_defs.resources import EnrichSettings
+from enrich_dist.events import Event, StepFinished, listening
+from enrich_dist.store.run_directory import RunDirectory
+from tests.support.known_case import settings
+
+
+def test_a_settings_file_edited_during_a_run_is_for_the_next(tmp_path: Path) -> None:
+    config = tmp_path / "run.yaml"
+
+    def write(work_dir: Path) -> None:
+        config.write_text(yaml.safe_dump({**known, "paths": {"work_dir": str(work_dir)}}))
+
+    known = settings(tmp_path).model_dump(mode="json", include={"inputs", "chunk_size"})
+    resource = EnrichSettings(config=str(config))
+    write(tmp_path / "one")
+
+    def edit(event: Event) -> None:
+        if isinstance(event, StepFinished) and event.step == "sbir_awards":
+            write(tmp_path / "other")
+
+    with listening(edit):
+        result = dg.materialize([sbir_awards, award_companies], resources={"settings": resource})
+
+    assert result.success
+    assert set(RunDirectory(tmp_path / "one").all_latest()) == {"sbir_awards", "award_companies"}
+    assert not (tmp_path / "other").exists()
+    assert resource.load().settings.paths.work_dir == tmp_path / "other"

@@ -1,0 +1,217 @@
+"""The smoke test: all assets materialised in order on the real sample by two real workers, checked and judged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from enrich_dist.core.files import file_digest
+from enrich_dist.settings import flatten
+from enrich_dist.store.run_directory import STEPS
+from tests.conftest import REPOSITORY, SampleRuns, enrich_dist
+from tests.support.known_case import injected_faults
+
+pytestmark = pytest.mark.cluster
+SAMPLE_AWARDS, SAMPLE_RECIPIENTS = 11_446, 96_666
+
+
+def events(instance: dg.DagsterInstance, run_id: str) -> list[dg.DagsterEvent]:
+    return [entry.dagster_event for entry in instance.all_logs(run_id) if entry.dagster_event is not None]
+
+
+def run_ids(instance: dg.DagsterInstance) -> list[str]:
+    """Ids of the runs, the oldest first."""
+    return [run.run_id for run in reversed(instance.get_runs())]
+
+
+def materialized(instance: dg.DagsterInstance, run_id: str) -> dict[str, dict[str, object]]:
+    """Metadata values by asset, in the order of materialization."""
+    found = {}
+    for event in events(instance, run_id):
+        if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
+            materialization = event.step_materialization_data.materialization
+            name = materialization.asset_key.to_user_string()
+            found[name] = {key: value.value for key, value in materialization.metadata.items()}
+    return found
+
+
+def test_the_sample_is_published_with_exit_code_0(sample_runs: SampleRuns) -> None:
+    assert sample_runs.passed.returncode == 0, sample_runs.passed.stderr
+    assert "published" in sample_runs.passed.stdout
+    assert f"of {SAMPLE_AWARDS:,} awards have an accepted match" in sample_runs.passed.stdout
+    for label in ("Result", "Database", "Report", "Charts"):
+        [line] = [line for line in sample_runs.passed.stdout.splitlines() if line.startswith(label)]
+        assert Path(line.split(maxsplit=1)[1]).is_file()
+
+
+def test_all_assets_are_materialised_in_order(sample_runs: SampleRuns, instance: dg.DagsterInstance) -> None:
+    order = list(materialized(instance, run_ids(instance)[0]))
+
+    assert sorted(order) == sorted(STEPS)
+    for earlier, later in [
+        ("sbir_awards", "award_companies"),
+        ("award_companies", "chunk_matches"),
+        ("recipient_chunks", "chunk_matches"),
+        ("chunk_matches", "enriched_awards"),
+        ("enriched_awards", "published_awards"),
+    ]:
+        assert order.index(earlier) < order.index(later)
+
+
+def test_every_asset_tells_time_memory_and_rate(instance: dg.DagsterInstance, sample_runs: SampleRuns) -> None:
+    found = materialized(instance, run_ids(instance)[0])
+
+    for name, metadata in found.items():
+        for key in ("rows", "seconds", "rows_per_second", "peak_memory_mb"):
+            assert isinstance(metadata[key], int | float), (name, key)
+        assert metadata["rows"] > 0  # type: ignore[operator]
+        assert metadata["peak_memory_mb"] > 50  # type: ignore[operator]
+    total = found["published_awards"]
+    assert total["run_steps"] == len(STEPS)
+    assert total["run_seconds"] == pytest.approx(sum(float(str(item["seconds"])) for item in found.values()), abs=0.1)
+
+
+def test_the_report_with_charts_is_linked(instance: dg.DagsterInstance, sample_runs: SampleRuns) -> None:
+    found = materialized(instance, run_ids(instance)[0])
+
+    for name in ("enriched_awards", "published_awards"):
+        assert str(found[name]["html_report_path"]) == str(sample_runs.work_dir / "report.html")
+
+
+def test_the_farm_tells_memory_per_worker_and_quality_its_breakdown(
+    instance: dg.DagsterInstance, sample_runs: SampleRuns
+) -> None:
+    found = materialized(instance, run_ids(instance)[0])
+
+    farm, enriched = found["chunk_matches"], found["enriched_awards"]
+    assert (farm["chunks_computed"], farm["rows"]) == (10, SAMPLE_RECIPIENTS)
+    # A worker that a fault ended comes back as another process.
+    assert int(str(farm["workers"])) >= 2 if injected_faults() else farm["workers"] == 2
+    assert 50 < float(str(farm["worker_peak_memory_mb"])) < int(str(farm["worker_memory_threshold_mb"]))
+    assert 50 < float(str(farm["worker_projected_peak_memory_mb"])) < int(str(farm["worker_memory_threshold_mb"]))
+    assert (farm["degradations"], farm["batch_rows"]) == (0, farm["batch_rows_least"])
+    assert "| 0 |" in str(farm["memory_per_worker"])
+    assert "| 1 |" in str(farm["memory_per_worker"])
+    assert enriched["match_rate"] == pytest.approx(int(str(enriched["awards_matched"])) / SAMPLE_AWARDS, abs=1e-6)
+    assert "exact_name_place" in str(enriched["matches_by_method"])
+    assert "file config/sample.yaml" in str(enriched["overridden_settings"])
+    assert "DUNS only" in str(enriched["match_rate_by_identifier_type"])
+    assert "0.95 to 1.00" in str(enriched["companies_by_match_probability"])
+
+
+def test_progress_is_in_the_dagster_log(instance: dg.DagsterInstance, sample_runs: SampleRuns) -> None:
+    messages = [entry.user_message for entry in instance.all_logs(run_ids(instance)[0])]
+
+    assert [text for text in messages if f"{SAMPLE_RECIPIENTS:,} of {SAMPLE_RECIPIENTS:,} recipients (100 %)" in text]
+    audit = [text for text in messages if text.startswith("setting ")]
+    assert len([text for text in audit if text.startswith("setting paths.work_dir = ")]) == 1
+    assert "setting chunk_size = 10000 (file config/sample.yaml)" in audit
+
+
+def test_published_rows_are_the_awards_each_once(sample_runs: SampleRuns) -> None:
+    current = sample_runs.work_dir / "published" / "current"
+    awards = pq.read_table(current / "enriched_awards.parquet")
+    metrics = json.loads((current / "metrics.json").read_text("utf-8"))
+
+    assert len(awards) == SAMPLE_AWARDS
+    assert awards["source_row"].to_pylist() == list(range(2, SAMPLE_AWARDS + 2))
+    assert set(awards["match_status"].to_pylist()) == {"matched", "review", "unmatched"}
+    matched = [
+        row for row in awards.select(["match_status", "recipient_id"]).to_pylist() if row["match_status"] == "matched"
+    ]
+    assert all(row["recipient_id"] for row in matched)
+    assert metrics["awards"]["matched"] == len(matched)
+    assert metrics["reconciliation"]["balanced"]
+    assert metrics["reconciliation"]["recipients"]["read"] == SAMPLE_RECIPIENTS
+    with duckdb.connect(str(current / "enrich_dist.duckdb"), read_only=True) as connection:
+        [(count,)] = connection.execute("select count(*) from enriched_awards").fetchall()
+    assert count == SAMPLE_AWARDS
+
+
+def test_with_base_yaml_the_same_run_is_blocked_and_says_why(sample_runs: SampleRuns) -> None:
+    blocked = sample_runs.blocked
+
+    assert blocked.returncode == 3
+    [line] = [line for line in blocked.stderr.splitlines() if line.startswith("Error:")]
+    assert "The quality gate blocked the result, nothing was published" in line
+    assert "threshold 0.7000" in line
+    published = sorted(path.name for path in (sample_runs.work_dir / "published").iterdir())
+    assert published == sample_runs.published_before_blocked
+
+
+def test_the_blocked_run_shows_its_reason_in_dagster_and_keeps_its_chunks(
+    sample_runs: SampleRuns, instance: dg.DagsterInstance
+) -> None:
+    run_id = run_ids(instance)[1]
+    checks = {
+        event.event_specific_data.check_name: event.event_specific_data
+        for event in events(instance, run_id)
+        if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    }
+    errors = [entry.user_message for entry in instance.all_logs(run_id) if entry.level == 40]
+
+    assert list(materialized(instance, run_id))[-1] == "enriched_awards"
+    assert materialized(instance, run_id)["chunk_matches"]["chunks_computed"] == 0
+    assert not checks["match_rate"].passed
+    assert checks["match_rate"].metadata["threshold"].value == 0.70
+    assert checks["reconciliation"].passed
+    assert checks["completeness"].passed
+    assert [text for text in errors if text.startswith("published_awards is blocked: ") and "0.7000" in text]
+    [run] = [run for run in instance.get_runs() if run.run_id == run_id]
+    assert run.status == dg.DagsterRunStatus.FAILURE
+
+
+def test_publishing_launched_alone_in_a_new_run_is_refused_too(sample_runs: SampleRuns) -> None:
+    from dagster_defs.definitions import defs
+    from enrich_dist.errors import PublicationBlockedError
+
+    job = defs.resolve_job_def("enrich")
+    overrides = [f"paths.work_dir={sample_runs.work_dir}"]
+
+    with pytest.raises(PublicationBlockedError, match=r"the quality gate blocked this result: .*threshold 0\.7000"):
+        job.execute_in_process(
+            asset_selection=[dg.AssetKey("published_awards")],
+            run_config={
+                "resources": {
+                    "settings": {"config": {"config": str(REPOSITORY / "config/sample.yaml"), "overrides": overrides}}
+                },
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
+        )
+
+
+def test_status_tells_the_run_from_files_alone(sample_runs: SampleRuns) -> None:
+    status = enrich_dist("status", "--set", f"paths.work_dir={sample_runs.work_dir}")
+
+    assert status.returncode == 0, status.stderr
+    assert f"10 of 10 finished, {SAMPLE_RECIPIENTS:,} of {SAMPLE_RECIPIENTS:,} recipients" in status.stdout
+    assert "blocked" in status.stdout
+    assert f"{sample_runs.work_dir}/published/" in status.stdout
+
+
+def test_both_runs_are_in_the_history_with_what_changed(sample_runs: SampleRuns, instance: dg.DagsterInstance) -> None:
+    listed = enrich_dist("runs", "ls", "--json", "--work-dir", sample_runs.work_dir)
+    shown = enrich_dist("runs", "diff", "--json", "--work-dir", sample_runs.work_dir)
+
+    assert (listed.returncode, shown.returncode) == (0, 0), listed.stderr + shown.stderr
+    runs, found = json.loads(listed.stdout), json.loads(shown.stdout)
+    assert [run["run_id"] for run in reversed(runs)] == run_ids(instance)[: len(runs)]
+    assert [run["status"] for run in runs] == ["blocked", "published"]
+    assert [run["reused"] for run in runs] == ["all chunks", ""]
+    assert runs[0]["recipients"]["blake3"] == file_digest(REPOSITORY / "data/sample/recipients.parquet")
+    assert {"match_rate_threshold", "inputs.awards"} <= {item["key"] for item in runs[1]["changed_settings"]}
+    # The blocked run is that of a user who sets nothing: of faults on purpose only the first knows.
+    assert {item["key"] for item in found["settings"]} == {"match_rate_threshold", *flatten(injected_faults())}
+    assert {item["same_bytes"] for item in found["inputs"].values()} == {True}
+    counts = found["awards"]["counts"]
+    assert counts["kept"] + counts["open"] == found["awards"]["in_both"] == SAMPLE_AWARDS
+
+
+def test_the_instance_sends_no_telemetry(sample_runs: SampleRuns, instance: dg.DagsterInstance) -> None:
+    assert not instance.telemetry_enabled
+    assert "enabled: false" in (REPOSITORY / "dagster.yaml").read_text("utf-8")

@@ -1,0 +1,88 @@
+"""The compose file: its schema, and what every container must have. That it works is shown by ``test_rehearsal``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from enrich_dist.settings import load_settings
+from scripts.rehearsal import compose
+from scripts.rehearsal.errors import RehearsalError
+from tests.support.deploy_tools import DEPLOY, Tools
+
+FOLDER = DEPLOY / "compose"
+VALUES = {**compose.read_environment_file(FOLDER / ".env.example"), "INPUTS": "/srv", "DAGSTER_POSTGRES_PASSWORD": "x"}
+DOCUMENT: dict[str, Any] = yaml.safe_load(compose.interpolated((FOLDER / "compose.yaml").read_text("utf-8"), VALUES))
+SERVICES: dict[str, dict[str, Any]] = DOCUMENT["services"]
+ONCE = ("certificates", "run")
+
+
+def test_it_is_valid_by_the_schema_of_compose(tools: Tools) -> None:
+    assert [
+        f"{e.json_path}: {e.message}" for e in jsonschema.Draft7Validator(tools.compose).iter_errors(DOCUMENT)
+    ] == []
+
+
+def test_the_schema_sees_a_slip(tools: Tools) -> None:
+    service = {**SERVICES["scheduler"], "comand": ["scheduler"]}
+    broken = {**DOCUMENT, "services": {**SERVICES, "scheduler": service}}
+
+    assert list(jsonschema.Draft7Validator(tools.compose).iter_errors(broken))
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_container_has_no_rights_and_a_limit(name: str) -> None:
+    service = SERVICES[name]
+
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", service["user"])
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
+    assert service["pids_limit"] <= 512
+    assert name in ONCE or service["healthcheck"]["test"]
+    assert "privileged" not in service
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_image_is_pinned(name: str) -> None:
+    tag = SERVICES[name]["image"].rpartition(":")[2]
+
+    assert re.match(r"v?\d", tag), tag
+    if "build" in SERVICES[name]:
+        assert (FOLDER / SERVICES[name]["build"]["context"] / SERVICES[name]["build"]["dockerfile"]).exists()
+
+
+def test_it_is_a_trial_that_tells_nobody_until_the_file_of_values_says_otherwise() -> None:
+    own = {name: value for name, value in SERVICES["run"]["environment"].items() if name.startswith("ENRICH_DIST_")}
+    settings = load_settings(FOLDER / "enrich-dist.yaml", (), own).settings
+
+    assert (settings.environment, settings.notifications.urls_file) == ("development", None)
+    assert all(value is not None for service in SERVICES.values() for value in service.get("environment", {}).values())
+
+
+def test_only_pages_for_people_are_published_and_on_this_machine_alone() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+
+    assert published == {"webserver": ["127.0.0.1:3000:3000"], "prometheus": ["127.0.0.1:9090:9090"]}
+
+
+def test_a_missing_password_is_told_before_anything_starts() -> None:
+    text = (FOLDER / "compose.yaml").read_text("utf-8")
+
+    with pytest.raises(RehearsalError, match="DAGSTER_POSTGRES_PASSWORD: set it in"):
+        compose.interpolated(text, {**VALUES, "DAGSTER_POSTGRES_PASSWORD": ""})
+
+
+def test_what_cannot_be_rehearsed_is_no_part_of_it(tmp_path: Path) -> None:
+    """A key that the rehearsal does not know ends it, instead of being passed over."""
+    for slip in ({"cap_add": ["NET_ADMIN"]}, {"network_mode": "host"}, {"cap_drop": []}):
+        service = {**SERVICES["scheduler"], **slip, "volumes": []}
+        (tmp_path / "compose.yaml").write_text(yaml.safe_dump({"services": {"scheduler": service}}), "utf-8")
+        with pytest.raises(RehearsalError, match="scheduler"):
+            compose.read_compose(tmp_path / "compose.yaml", VALUES, tmp_path / "volumes")

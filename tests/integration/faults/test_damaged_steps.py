@@ -1,0 +1,144 @@
+"""Outputs of the steps that are damaged after they were made: the next run makes them anew, computes no chunk again
+that is not concerned, and publishes the bytes of an undisturbed run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from distributed import Client
+
+from enrich_dist.errors import CorruptionError, EnrichError
+from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.store.run_directory import RunDirectory
+from tests.conftest import run_steps
+from tests.support.in_process import run_in_process
+from tests.support.known_case import settings
+from tests.support.published import published_bytes
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    pipeline = run_in_process(settings(tmp_path_factory.mktemp("undisturbed")))
+    pipeline.publish_awards()
+    return published_bytes(pipeline.settings.paths.work_dir)
+
+
+def flipped(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def torn(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def largest(folder: Path, pattern: str) -> Path:
+    return max(folder.glob(pattern), key=lambda path: path.stat().st_size)
+
+
+OUTPUTS = {
+    "awards": ("sbir_awards", "awards", "awards.parquet"),
+    "companies": ("award_companies", "companies", "companies.parquet"),
+    "index": ("award_companies", "index", "*.npy"),
+    "chunks": ("recipient_chunks", "chunks", "0*.parquet"),
+    "result": ("enriched_awards", "result", "enriched_awards.parquet"),
+}
+
+
+@pytest.mark.parametrize(
+    ("output", "file", "damage"),
+    [
+        ("index", "data", flipped),
+        ("chunks", "manifest", torn),
+        *(
+            pytest.param(*case, marks=pytest.mark.long)
+            for case in [
+                ("awards", "manifest", torn),
+                ("awards", "data", flipped),
+                ("companies", "manifest", flipped),
+                ("companies", "data", torn),
+                ("index", "manifest", torn),
+                ("index", "data", Path.unlink),
+                ("chunks", "manifest", flipped),
+                ("chunks", "manifest", Path.unlink),
+                ("chunks", "data", torn),
+                ("result", "manifest", torn),
+                ("result", "data", flipped),
+            ]
+        ),
+    ],
+)
+def test_what_is_damaged_is_made_anew(
+    tmp_path: Path, undisturbed: dict[str, str], output: str, file: str, damage: Callable[[Path], None]
+) -> None:
+    run = settings(tmp_path)
+    pipeline = run_in_process(run)
+    pipeline.publish_awards()
+    step, name, pattern = OUTPUTS[output]
+    folder = pipeline.directory.output(step, name)
+    damage(folder / "manifest.json" if file == "manifest" else largest(folder, pattern))
+
+    again = run_steps(run, no_cluster)  # no chunk is computed again: what is made anew is what it was
+
+    assert not again.directory.latest(step).reused
+    assert published_bytes(run.paths.work_dir) == undisturbed
+
+
+def no_cluster() -> Client:
+    raise AssertionError("a chunk has no checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("output", "pattern", "damage"),
+    [
+        ("index", "*.npy", flipped),
+        *(
+            pytest.param(*case, marks=pytest.mark.long)
+            for case in [
+                ("index", "*.npy", Path.unlink),
+                ("index", "manifest.json", torn),
+                ("chunks", "manifest.json", torn),
+                ("chunks", "manifest.json", flipped),
+            ]
+        ),
+    ],
+)
+def test_damage_between_two_steps_stops_the_run_with_a_clear_error(
+    tmp_path: Path, undisturbed: dict[str, str], output: str, pattern: str, damage: Callable[[Path], None]
+) -> None:
+    """Before the driver opens them for the farm; the same command mends it."""
+    run = settings(tmp_path)
+    pipeline = Pipeline(run, "damaged")
+    pipeline.ingest_awards()
+    pipeline.join_companies()
+    pipeline.partition_recipients()
+    step, name, _ = OUTPUTS[output]
+    damage(largest(pipeline.directory.output(step, name), pattern))
+
+    with pytest.raises(CorruptionError, match=r"Run again: it is made anew|Delete it and run again: it is made anew"):
+        pipeline.farm_chunks(no_cluster)
+    mended = run_in_process(run)
+    mended.publish_awards()
+
+    assert published_bytes(run.paths.work_dir) == undisturbed
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["farm_plan", "award_companies", "recipient_chunks", "chunk_matches"])
+@pytest.mark.parametrize("content", ["", "[]", '{"chunks": 7}'])
+def test_a_damaged_record_of_a_step_is_told_and_written_anew(
+    tmp_path: Path, undisturbed: dict[str, str], name: str, content: str
+) -> None:
+    run = settings(tmp_path)
+    pipeline = run_in_process(run)
+    (pipeline.directory.steps / f"{name}.json").write_text(content, "utf-8")
+
+    reader = RunDirectory(run.paths.work_dir)
+    with pytest.raises(EnrichError, match=f"{name}.json"):
+        reader.latest_farm() if name == "farm_plan" else reader.latest(name)
+    run_steps(run, no_cluster)
+
+    assert published_bytes(run.paths.work_dir) == undisturbed

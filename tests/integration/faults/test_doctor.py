@@ -1,0 +1,131 @@
+"""What ``doctor`` and ``checkpoints`` tell of a run that failed, with real lost workers, and of damaged files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import Client
+
+from enrich_dist.cluster.client import open_client
+from enrich_dist.errors import FarmError
+from enrich_dist.farm.attempts import AttemptLedger, FailureKind
+from enrich_dist.farm.diagnosis import ADVICE, ChunkState, examine
+from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.settings import Settings
+from enrich_dist.store.checkpoints import CheckpointStore
+from enrich_dist.store.lock import locked
+from tests.conftest import REPOSITORY, enrich_dist, run_steps
+from tests.integration.faults.test_farm_failures import HarmedPipeline, prepare
+from tests.support.known_case import settings
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory: pytest.TempPathFactory) -> HarmedPipeline:
+    """A run that was given up: chunk 2 loses its worker every time."""
+    directory = tmp_path_factory.mktemp("failed")
+    pipeline = prepare(directory, "kill", times=99)
+    with open_client(Settings(), directory / "dask") as client, pytest.raises(FarmError):
+        pipeline.farm_chunks(lambda: client)
+    return pipeline
+
+
+def told(pipeline: Pipeline, *command: str) -> tuple[int, str]:
+    """(exit code, output) of a command on the run's directory."""
+    done = enrich_dist(*command, "--set", f"paths.work_dir={pipeline.settings.paths.work_dir}", COLUMNS="200")
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_failed_chunk_is_named_with_its_reason_and_what_helps(failed: HarmedPipeline) -> None:
+    findings = examine(failed.directory)
+    assert [chunk.chunk_id for chunk in findings.chunks if chunk.state is ChunkState.FAILED] == [2]
+    assert findings.holder is None
+
+    code, output = told(failed, "doctor")
+    assert code == 0
+    assert "1 failed" in output
+    assert "Something ended the worker" in output
+    assert "enrich-dist doctor 2" in output
+    assert "run the same `enrich-dist run` again" in output
+
+    code, output = told(failed, "doctor", "2")
+    assert code == 0
+    assert output.count("(crash, counted)") == 3
+    assert "It is given up" in output
+    assert "KilledWorker" in output
+
+
+def test_a_chunk_that_is_not_planned_is_refused(failed: HarmedPipeline) -> None:
+    code, output = told(failed, "doctor", "99")
+    assert code == 1
+    assert "no chunk 99; it has 6 chunks" in output
+
+
+def test_a_chunk_under_way_is_running_only_while_somebody_works(failed: HarmedPipeline) -> None:
+    ledger = AttemptLedger(failed.directory.attempts)
+    key = next(chunk.checkpoint_key for chunk in examine(failed.directory).chunks if chunk.chunk_id == 2)
+    with ledger.attempt(key, 9, "tcp://worker"):
+        assert examine(failed.directory).chunks[2].state is ChunkState.FAILED
+        with locked(failed.directory.root, run_id="x", what="a run"):
+            findings = examine(failed.directory)
+    assert findings.chunks[2].state is ChunkState.RUNNING
+    assert findings.holder is not None
+    assert findings.holder["what"] == "a run"
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "empty", "missing"])
+def test_damage_is_found_and_told(tmp_path: Path, client: Client, harm: str) -> None:
+    pipeline = run_steps(settings(tmp_path), lambda: client)
+    store = CheckpointStore(pipeline.directory.checkpoints)
+    path = store.data_path(pipeline.tasks()[3].checkpoint_key)
+    data = bytearray(path.read_bytes())
+    match harm:
+        case "flip":
+            data[len(data) // 2] ^= 1
+            path.write_bytes(data)
+        case "cut":
+            path.write_bytes(data[: len(data) // 2])
+        case "empty":
+            path.write_bytes(b"")
+        case "missing":
+            path.unlink()
+
+    code, output = told(pipeline, "checkpoints", "verify")
+
+    assert code == 1
+    assert "Chunk 3: " in output
+    assert "5 valid, 1 damaged, 0 not there" in output
+
+
+def test_only_what_belongs_to_no_chunk_is_removed(tmp_path: Path, client: Client) -> None:
+    pipeline = run_steps(settings(tmp_path), lambda: client)
+    before = {path.name for path in pipeline.directory.checkpoints.iterdir()}
+    for name in ("0123.json", "0123.parquet", ".tmp-0123.parquet"):
+        (pipeline.directory.checkpoints / name).write_text("left behind", "utf-8")
+
+    assert "3 files (0.0 MB) would be removed" in told(pipeline, "checkpoints", "gc", "--dry-run")[1]
+    assert "3 files (0.0 MB) removed" in told(pipeline, "checkpoints", "gc")[1]
+
+    assert {path.name for path in pipeline.directory.checkpoints.iterdir()} == before
+    code, output = told(pipeline, "checkpoints", "verify")
+    assert (code, "6 valid, 0 damaged, 0 not there" in output) == (0, True)
+    _, output = told(pipeline, "checkpoints", "ls")
+    assert output.count("finished") == 6
+
+
+def test_an_untouched_directory_says_how_to_start(tmp_path: Path) -> None:
+    run: dict[str, Any] = {"paths": {"work_dir": tmp_path / "work"}}
+    code, output = told(Pipeline(Settings(**run), "none"), "doctor")
+    assert code == 0
+    assert "Start with: enrich-dist run" in output
+
+
+def test_the_handbook_knows_every_kind_of_failure_and_its_remedy() -> None:
+    handbook = (REPOSITORY / "docs" / "failure-handbook.md").read_text("utf-8")
+    assert set(ADVICE) == set(FailureKind)
+    for kind, advice in ADVICE.items():
+        assert f"| {kind} |" in handbook
+        assert advice in handbook

@@ -1,0 +1,107 @@
+"""The documents are true: links lead somewhere, named tests exist, shown commands and settings are real."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from enrich_dist.cli.main import app
+from enrich_dist.settings import load_settings
+from scripts.reliability import FAULTS
+from tests.conftest import REPOSITORY
+from tests.support.documents import blocks, exchanges
+
+DOCUMENTS = sorted(
+    [
+        *(
+            REPOSITORY / name
+            for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "data/sample/README.md", "deploy/README.md")
+        ),
+        *REPOSITORY.glob("docs/**/*.md"),
+    ]
+)
+ids = [str(path.relative_to(REPOSITORY)) for path in DOCUMENTS]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=ids)
+def test_every_link_leads_to_a_file(document: Path) -> None:
+    targets = [target for target in re.findall(r"\]\(([^)#]+)", document.read_text("utf-8")) if "://" not in target]
+
+    assert [target for target in targets if not (document.parent / target).exists()] == []
+
+
+def test_every_test_named_in_the_requirements_exists() -> None:
+    named = re.findall(r"`(tests/[^`]+?\.py)::([^`]+)`", (REPOSITORY / "docs/requirements.md").read_text("utf-8"))
+
+    assert len(named) > 30
+    missing = [
+        f"{file}::{name}"
+        for file, name in named
+        if not (REPOSITORY / file).exists() or f"def {name}(" not in (REPOSITORY / file).read_text("utf-8")
+    ]
+    assert missing == []
+
+
+def test_every_fault_of_the_reliability_document_has_its_test() -> None:
+    written = "".join(path.read_text("utf-8") for path in (REPOSITORY / "tests").rglob("test_*.py"))
+
+    assert [name for name in FAULTS if f"def {name}(" not in written] == []
+
+
+def commands() -> Iterator[list[str]]:
+    """Arguments of every ``enrich-dist`` line that a document shows as code; the command line tells itself."""
+    for document in DOCUMENTS:
+        if document.name == "cli.md":
+            continue
+        for block in blocks(document, indented=True):
+            lines = [command for command, _ in exchanges(block.text)] if block.console else _lines(block.text)
+            for line in lines:
+                words = shlex.split(line, comments=True)
+                # Also behind variables or another command; a namespace or a user of this name is none.
+                if "enrich-dist" in words[:-1]:
+                    arguments = words[words.index("enrich-dist") + 1 :]
+                    yield list(itertools.takewhile(lambda word: word not in {"&", "&&", "|", ">"}, arguments))
+
+
+def _lines(text: str) -> list[str]:
+    without_files = re.sub(r"<<'END'\n.*?^END$", "", text, flags=re.MULTILINE | re.DOTALL)
+    return without_files.replace("\\\n", " ").splitlines()
+
+
+def test_the_documents_show_commands() -> None:
+    assert len(list(commands())) >= 60
+
+
+@pytest.mark.parametrize("arguments", list(commands()), ids=" ".join)
+def test_every_command_shown_is_understood(arguments: list[str]) -> None:
+    command = typer.main.get_command(app)
+    while (commands := getattr(command, "commands", None)) and arguments[0] in commands:
+        command, arguments = commands[arguments[0]], arguments[1:]
+
+    context = command.make_context("enrich-dist", list(arguments))
+
+    if context.params.get("config") == Path("own.yaml"):  # of the tutorial, which is run as a whole
+        return
+    load_settings(context.params.get("config"), context.params.get("overrides") or [], {})
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "ui", "docs"])
+def test_every_make_target_the_readme_names_exists(target: str) -> None:
+    assert f"make {target}" in (REPOSITORY / "README.md").read_text("utf-8")
+    assert re.search(rf"^{target}:", (REPOSITORY / "Makefile").read_text("utf-8"), flags=re.MULTILINE)
+
+
+def test_requirements_are_pinned_with_hashes_and_without_addresses() -> None:
+    for name in ("run.txt", "dev.txt", "deploy.txt", "deploy-tools.txt"):
+        text = (REPOSITORY / "requirements" / name).read_text("utf-8")
+        assert "://" not in text
+        assert "--index" not in text
+        for block in re.split(r"\n(?=[a-z0-9])", text)[1:]:
+            assert re.match(r"[\w.-]+(\[[\w, -]+\])?==", block), block[:80]
+            assert "--hash=sha256:" in block

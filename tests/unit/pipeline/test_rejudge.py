@@ -1,0 +1,265 @@
+"""Rejudge: other thresholds, gates and decisions act on a finished run, and touch none of its chunks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from distributed import Client
+
+from enrich_dist.core.files import file_digest, read_json, write_json
+from enrich_dist.runs.journal import read_runs
+from enrich_dist.settings import load_settings
+from enrich_dist.store.run_directory import RunDirectory
+from tests.conftest import REPOSITORY
+from tests.support.preflight_case import make_ready
+from tests.support.review_case import CommandLine, Reviewed, finished_run
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, client: Client) -> Reviewed:
+    return finished_run(tmp_path_factory.mktemp("rejudge"), lambda: client)
+
+
+@pytest.fixture
+def run(finished: Reviewed) -> Iterator[Reviewed]:
+    """The run with its first result published; afterwards whatever a test broke is whole again."""
+    finished.begin_anew()
+    spoiled = [finished.pipeline.directory.checkpoints, finished.pipeline.directory.steps]
+    saved = {path: path.read_bytes() for folder in spoiled for path in folder.iterdir()}
+    yield finished
+    for path, content in saved.items():
+        path.write_bytes(content)
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    return CommandLine(monkeypatch, capsys)
+
+
+def chunk_files(directory: RunDirectory) -> dict[str, tuple[int, str]]:
+    """Time of the last change and digest of all that the farm read and wrote."""
+    folders = (directory.chunks, directory.checkpoints, directory.index, directory.companies, directory.awards)
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 30
+    return {str(path): (path.stat().st_mtime_ns, file_digest(path)) for path in [*files, directory.farm_plan]}
+
+
+def test_another_threshold_acts_and_touches_no_chunk(
+    run: Reviewed, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_farm(*_: object, **__: object) -> None:
+        raise AssertionError("a chunk was farmed out")
+
+    monkeypatch.setattr("enrich_dist.pipeline.steps.Farm", no_farm)
+    monkeypatch.setattr("enrich_dist.cluster.client.open_client", no_farm)
+    before = chunk_files(run.pipeline.directory)
+    assert run.matches()["Ambiguous Optics"]["match_status"] == "review"
+
+    code, out, err = cli("rejudge", "--config", run.config, "--set", "matching.accept_probability=0.45")
+
+    assert code == 0
+    assert run.matches()["Ambiguous Optics"]["match_status"] == "matched"
+    assert run.matches()["Quartet Gyroscopes"]["match_status"] == "review"
+    assert chunk_files(run.pipeline.directory) == before
+    assert "setting matching.accept_probability = 0.45 (command line)" in err
+    told = {" ".join(line.split()[:-3]): line.split()[-3:] for line in out.splitlines() if "→" in line}
+    assert told["awards matched"] == ["9", "→", "18"]
+    assert told["awards review"] == ["18", "→", "9"]
+    assert told["verdict"] == ["passed", "→", "passed"]
+    rates = {" ".join(line.split()[:-5]): line for line in out.splitlines() if "%" in line}
+    assert rates["match rate"].split()[-5:] == ["32.1", "%", "→", "64.3", "%"]
+    assert set(rates) == {"match rate", "estimated precision", "estimated recall"}
+    assert "no chunk was touched" in out
+    # What is published stays until it is asked for.
+    assert run.published()["Ambiguous Optics"]["match_status"] == "review"
+
+
+def test_each_rejudge_is_a_run_of_its_own_with_its_report(run: Reviewed, cli: CommandLine) -> None:
+    directory = run.pipeline.directory
+    before = len(read_runs(directory))
+
+    for accept, publish in (("0.45", []), ("0.6", ["--publish"])):
+        directory.html_report.unlink(missing_ok=True)
+        cli("rejudge", *publish, "--config", run.config, "--set", f"matching.accept_probability={accept}")
+        assert directory.html_report.exists()
+
+    *_, first, second = read_runs(directory)
+    assert len(read_runs(directory)) == before + 2
+    assert first.run_id != second.run_id
+    assert (first.status, second.status) == ("passed", "published")
+    assert "all chunks (judged anew)" in (first.reused, second.reused)
+    values = [{item.key: item.value for item in kept.settings} for kept in (first, second)]
+    assert [value["matching.accept_probability"] for value in values] == ["0.45", "0.6"]
+
+
+def test_the_settings_of_before_find_their_result_again(run: Reviewed, cli: CommandLine) -> None:
+    first = run.pipeline.directory.output("enriched_awards", "result")
+    cli("rejudge", "--config", run.config, "--set", "matching.accept_probability=0.45")
+
+    code, out, _ = cli("rejudge", "--config", run.config)
+
+    assert code == 0
+    assert "the same result was there already" in out
+    assert run.pipeline.directory.output("enriched_awards", "result") == first
+
+
+def test_in_production_it_publishes_only_with_a_readiness_file_for_these_settings(
+    run: Reviewed, cli: CommandLine
+) -> None:
+    arguments = ["--config", run.config, "--set", "environment=production", "--set", "matching.accept_probability=0.45"]
+
+    refused, _, err = cli("rejudge", "--publish", *arguments)
+    judged, _, _ = cli("rejudge", *arguments)  # publishes nothing
+
+    assert (refused, judged) == (5, 0)
+    assert "Not ready: there is no" in err
+    assert run.published()["Ambiguous Optics"]["match_status"] == "review"
+
+    ready = make_ready(load_settings(run.config, arguments[3::2], {}).settings)
+    published, _, _ = cli("rejudge", "--publish", *arguments)
+    other, _, err = cli("rejudge", "--publish", *arguments, "--set", "matching.accept_probability=0.6")
+    ready.unlink()
+
+    assert (published, other) == (0, 5)
+    assert "matching.accept_probability was 0.45, is 0.6" in err
+    assert run.published()["Ambiguous Optics"]["match_status"] == "matched"
+
+
+def test_a_passed_result_is_published_on_request(run: Reviewed, cli: CommandLine) -> None:
+    code, out, _ = cli("rejudge", "--publish", "--config", run.config, "--set", "matching.accept_probability=0.45")
+
+    assert code == 0
+    assert run.published()["Ambiguous Optics"]["match_status"] == "matched"
+    assert "published/current" in out
+
+
+@pytest.mark.parametrize("publish", [[], ["--publish"]])
+def test_a_blocked_result_ends_with_code_3_and_its_reason(run: Reviewed, cli: CommandLine, publish: list[str]) -> None:
+    published = (run.pipeline.directory.published / "current").resolve()
+
+    code, out, err = cli("rejudge", *publish, "--config", run.config, "--set", "match_rate_threshold=0.9")
+
+    assert code == 3
+    assert "Blocked: 9 of 28 valid awards have an accepted match: match rate 0.3214, threshold 0.9000" in out
+    assert ("Not published: the quality gate blocked this result" in err) == bool(publish)
+    assert (run.pipeline.directory.published / "current").resolve() == published
+    assert run.pipeline.verdict()["status"] == "blocked"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "chunk_size=7",
+        "matching.min_name_overlap=0.9",
+        "matching.max_candidates_per_name=1",
+        "matching.max_block_size=1",
+        "inputs.awards=other.csv",
+        "inputs.recipients=null",
+        "inputs.award_columns.company=Firm",
+    ],
+)
+def test_a_setting_that_would_change_chunks_is_refused(run: Reviewed, cli: CommandLine, setting: str) -> None:
+    before = run.pipeline.directory.latest("enriched_awards")
+
+    code, _, err = cli("rejudge", "--config", run.config, "--set", setting, "--set", "matching.accept_probability=0.45")
+
+    assert code == 1
+    assert f"Error: {setting.split('=')[0]} would change chunks" in err
+    assert "run `enrich-dist run` with it" in err
+    assert run.pipeline.directory.latest("enriched_awards") == before
+
+
+def test_the_values_of_the_run_itself_change_nothing(run: Reviewed, cli: CommandLine) -> None:
+    inputs = run.settings.inputs
+    own = [
+        f"inputs.awards={os.path.relpath(inputs.awards or '')}", f"inputs.recipients={inputs.recipients}",
+        "chunk_size=10", f"matching.min_name_overlap={run.settings.matching.min_name_overlap}", "matching.batch_rows=5",
+    ]  # fmt: skip
+
+    assert cli("rejudge", "--config", run.config, *(word for text in own for word in ("--set", text)))[0] == 0
+
+
+def test_matching_settings_that_changed_in_the_file_are_named(run: Reviewed, cli: CommandLine, tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(run.config.read_text("utf-8") + "matching: {min_name_overlap: 0.9}\n", "utf-8")
+
+    code, _, err = cli("rejudge", "--config", other)
+
+    assert code == 1
+    assert "not those of the latest plan and the settings of now" in err
+    assert f"matching.min_name_overlap (file {other})" in err
+
+
+def test_an_unfinished_run_is_refused(run: Reviewed, cli: CommandLine) -> None:
+    directory = run.pipeline.directory
+    first, second, *_ = sorted(directory.checkpoints.glob("*.json"))
+    first.unlink()
+    second.with_suffix(".parquet").write_bytes(b"torn")
+
+    missing = cli("rejudge", "--config", run.config)
+    exported = cli("review", "export", "--config", run.config, "--out", run.config.with_name("none.csv"))
+    directory.farm_plan.unlink()
+    nothing = cli("rejudge", "--config", run.config)
+
+    assert (missing[0], exported[0], nothing[0]) == (1, 1, 1)
+    planned = len(read_json(directory.output("recipient_chunks", "chunks") / "manifest.json")["facts"]["chunks"])
+    assert f"2 of {planned} chunks have no valid checkpoint" in missing[2]
+    assert "Run `enrich-dist run`" in missing[2]
+    assert "no valid checkpoint" in exported[2]
+    assert "no chunk is matched" in nothing[2]
+
+
+def test_a_directory_in_which_nothing_ran_is_refused(cli: CommandLine, tmp_path: Path) -> None:
+    code, _, err = cli("rejudge", "--set", f"paths.work_dir={tmp_path}")
+
+    assert code == 1
+    assert "has no output of the step 'recipient_chunks'" in err
+
+
+def test_a_plan_that_was_made_anew_since_is_refused(run: Reviewed, cli: CommandLine) -> None:
+    plan = read_json(run.pipeline.directory.farm_plan)
+    plan["chunks"] = plan["chunks"][1:]
+    write_json(run.pipeline.directory.farm_plan, plan)
+
+    code, _, err = cli("rejudge", "--config", run.config)
+
+    assert code == 1
+    assert "the run is not finished, or its settings were others" in err
+
+
+def test_results_that_were_cleared_are_made_anew(run: Reviewed, cli: CommandLine) -> None:
+    shutil.rmtree(run.pipeline.directory.results)
+
+    code, out, _ = cli("rejudge", "--config", run.config)
+
+    assert code == 0
+    assert "no result" in out
+    assert run.matches()["Kitware & Sons, Inc."]["match_status"] == "matched"
+
+
+def test_neither_dagster_nor_a_cluster_is_started(run: Reviewed) -> None:
+    code = (
+        "import sys, contextlib\n"
+        "from enrich_dist.cli.main import main\n"
+        f"sys.argv = ['enrich-dist', 'rejudge', '--config', {str(run.config)!r}]\n"
+        "with contextlib.suppress(SystemExit): main()\n"
+        "from distributed import Client, LocalCluster\n"
+        "print('imported:', sorted({'dagster', 'dagster_dask', 'enrich_dist.cluster.client'} & set(sys.modules)))\n"
+        "print('clients:', len(Client._instances), 'clusters:', len(LocalCluster._instances))\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True, cwd=REPOSITORY,
+        env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
+
+    assert "no chunk was touched" in finished.stdout
+    assert "imported: []" in finished.stdout
+    assert "clients: 0 clusters: 0" in finished.stdout

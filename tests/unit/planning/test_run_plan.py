@@ -1,0 +1,276 @@
+"""Plans of hand-made cases: the largest blocks, what a cap leaves out, and the same numbers in a run and its report."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from enrich_dist.core.files import read_json
+from enrich_dist.errors import SourceError
+from enrich_dist.matching.blocking import candidate_pairs, prepare
+from enrich_dist.matching.blocks import BlockCounts
+from enrich_dist.matching.config import CandidateConfig
+from enrich_dist.matching.index import open_index
+from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.planning.machine import MachineSpeed
+from enrich_dist.planning.run_plan import RunPlan
+from enrich_dist.planning.run_plan import make_plan as make_plan_here
+from enrich_dist.reporting.plan import print_plan
+from enrich_dist.results.report import model_text
+from enrich_dist.settings import Settings
+from enrich_dist.sources.kinds import open_source
+from enrich_dist.sources.recipients import read_recipients
+from tests.conftest import enrich_dist
+from tests.support import known_case as known
+from tests.support.in_process import run_in_process
+from tests.support.known_case import AWARD_HEADER, RECIPIENT_NAMES
+
+STATES = ["AL", "AK", "AZ", "AR", "CO", "CT", "DE", "FL", "GA", "HI", "ID", "IL"]
+SYLLABLES = ["BA", "KO", "LU", "MI", "NE", "RU", "SA", "TO", "VI", "ZE"]
+# Companies of one name in as many states, and of one common word in one state.
+NAMESAKES = [("Twinned Wombats", state) for state in STATES]
+SYSTEMS = [(f"{first}{second}{third} Systems", "OH") for first in SYLLABLES for second, third in ("QU", "XO", "PY")]
+STATELESS = [(f"{first}WYCH Systems", "") for first in SYLLABLES[:3]]
+COMPANIES = [*NAMESAKES, *SYSTEMS, *STATELESS, ("Advanced Digital Zymurgy", "OH")]
+RECIPIENTS = [
+    *[("TWINNED WOMBATS LLC", "AL")] * 3,
+    *[("ADVANCED SYSTEMS", "OH"), ("DIGITAL SYSTEMS", "OH")] * 2,
+    ("ADVANCED SYSTEMS", "TX"),
+    ("ADVANCED DIGITAL ZYMURGY", "OH"),
+    *((f"FORGOTTEN VENDOR {first}{second}", "NE") for first in SYLLABLES for second in SYLLABLES),
+]
+
+
+MACHINE = MachineSpeed(yardstick_seconds=0.1, scatter=0.05, cores=2, contention=1.5, disk_bytes_per_second=500_000_000)
+
+
+def make_plan(settings: Settings, sample_rows: int = 100_000) -> RunPlan:
+    """A plan of a machine that is known, so that none needs to be measured."""
+    return make_plan_here(settings, sample_rows, machine=MACHINE)
+
+
+def write_inputs(folder: Path) -> tuple[Path, Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    awards, recipients = folder / "awards.csv", folder / "recipients.parquet"
+    with awards.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.DictWriter(handle, AWARD_HEADER, restval="")
+        writer.writeheader()
+        for number, (name, state) in enumerate(COMPANIES):
+            writer.writerow({"Company": name, "State": state, "Award Title": f"Award {number}", "Award Year": "2020"})
+    columns = {
+        "recipient_hash": [f"r-{number}" for number in range(len(RECIPIENTS))],
+        "legal_business_name": [name for name, _ in RECIPIENTS],
+        "state": [state for _, state in RECIPIENTS],
+    }
+    absent = pa.nulls(len(RECIPIENTS), pa.string())
+    pq.write_table(pa.table({name: columns.get(name, absent) for name in RECIPIENT_NAMES}), recipients)
+    return awards, recipients
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return write_inputs(tmp_path_factory.mktemp("plan"))
+
+
+@pytest.fixture
+def settings(tmp_path: Path, inputs: tuple[Path, Path]) -> Settings:
+    return made(tmp_path, inputs)
+
+
+def made(folder: Path, inputs: tuple[Path, Path], **matching: Any) -> Settings:
+    return known.settings(folder, inputs=inputs, matching=matching, chunk_size=1000)
+
+
+def as_text(plan: RunPlan) -> str:
+    console = Console(file=io.StringIO(), width=80, highlight=False)
+    print_plan(console, plan)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_counts_are_those_of_the_blocking_itself(settings: Settings, inputs: tuple[Path, Path]) -> None:
+    plan = make_plan(settings)
+
+    pipeline = Pipeline(settings, "test")
+    index = open_index(pipeline.directory.output("award_companies", "index"))
+    [batch] = read_recipients(inputs[1], {}, batch_rows=10_000)
+    pairs = candidate_pairs(index, prepare(index, batch.recipients), settings.matching.candidates())
+    assert (plan.awards, plan.companies) == (len(COMPANIES), len(COMPANIES))
+    assert (plan.source_rows, plan.sampled_rows, plan.recipients) == (len(RECIPIENTS),) * 3
+    assert plan.pairs == len(pairs.rows) >= 3 * len(STATES)
+    assert plan.with_candidate == len(set(pairs.rows.tolist()))
+    assert plan.distinct_names == len(SYSTEMS) + len(STATELESS) + 2
+    assert plan.seconds > 0
+    assert plan.chunks == 1
+
+
+def test_the_largest_blocks_are_found(settings: Settings) -> None:
+    plan = make_plan(settings)
+
+    word, name = plan.words[0], plan.names[0]
+    assert "SYSTEM" in word.text
+    # Four recipients of Ohio ask, by two names: ADVANCED SYSTEMS and DIGITAL SYSTEMS.
+    assert (word.state, word.size, word.looks, word.pairs) == ("OH", len(SYSTEMS), 4, 4 * len(SYSTEMS))
+    assert word.capped
+    assert (name.text, name.size, name.looks, name.pairs) == ("TWINNED WOMBATS", 12, 3, 36)
+    assert (plan.large_blocks, plan.lookups_left_out, plan.pairs_left_out) == (0, 0, 0)
+    assert "nothing is left out" in as_text(plan)
+
+
+@pytest.mark.parametrize("limit", [2, 11, 12, 29, 30])
+def test_what_a_cap_leaves_out_is_what_a_run_counts_and_reports(
+    tmp_path: Path, inputs: tuple[Path, Path], limit: int
+) -> None:
+    capped = made(tmp_path, inputs, max_block_size=limit)
+    plan = make_plan(capped)
+
+    pipeline = run_in_process(capped)
+    model = read_json(pipeline.directory.output("enriched_awards", "result") / "metrics.json")["model"]
+    report = (pipeline.directory.output("enriched_awards", "result") / "report.md").read_text("utf-8")
+
+    assert (plan.lookups_left_out, plan.pairs_left_out) == (model["blocks_left_out"], model["pairs_left_out"])
+    assert (plan.large_blocks > 0) == (limit < 30)
+    if limit == 2:
+        # Also the three companies that may be in any state.
+        assert (plan.large_blocks, plan.pairs_left_out) == (3, 3 * 12 + 4 * 30 + 4 * 3)
+    if limit == 11:
+        # The name of twelve companies that three bear, and the word of thirty that four look into.
+        assert (plan.large_blocks, plan.lookups_left_out, plan.pairs_left_out) == (2, 7, 3 * 12 + 4 * 30)
+        assert "7 lookups into blocks larger than matching.max_block_size were left out, of 156 pairs in all" in report
+        text = as_text(plan)
+        assert "2 blocks are larger than matching.max_block_size (11) and left out: 7 lookups" in " ".join(text.split())
+        assert sum(line.endswith("left out") for line in text.splitlines()) == 2
+    if limit == 30:
+        assert "No block was larger than matching.max_block_size" in report
+    assert model_text(model) in report
+
+
+@pytest.mark.parametrize("limit", [1, 3, 10, 50])
+def test_lookups_are_chosen_as_the_search_chooses_them(tmp_path: Path, limit: int) -> None:
+    settings = known.settings(tmp_path)
+    pipeline = Pipeline(settings, "test")
+    pipeline.ingest_awards()
+    index = open_index(Path(pipeline.join_companies().paths["index"]))
+    config = CandidateConfig(max_block_size=limit)
+    blocks, lookups, left_out = BlockCounts(index, config), 0, 0
+    for batch in read_recipients(settings.inputs.recipients or Path(), {}, batch_rows=20):
+        prepared = prepare(index, batch.recipients)
+        blocks.add(prepared)
+        pairs = candidate_pairs(index, prepared, config)
+        lookups, left_out = lookups + pairs.blocks_left_out, left_out + pairs.pairs_left_out
+
+    assert blocks.left_out(limit)[1:] == (lookups, left_out)
+
+
+def test_a_sample_is_scaled_to_the_whole_file(settings: Settings) -> None:
+    plan = make_plan(settings, sample_rows=9)
+
+    assert (plan.sampled_rows, plan.source_rows, plan.source_rows_exact) == (9, len(RECIPIENTS), True)
+    assert plan.scaled(18) == round(18 * len(RECIPIENTS) / 9)
+    text = as_text(plan)
+    assert f"{len(RECIPIENTS)} recipient rows, the first 9 of which were matched" in text
+    assert "all, expected" in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_the_memory_is_that_which_a_run_would_plan_with(settings: Settings) -> None:
+    plan = make_plan(settings)
+    pipeline = Pipeline(settings, "test")
+    pipeline.partition_recipients()
+
+    [task] = pipeline.tasks()
+    assert plan.projection.peak_bytes == task.projected_peak_bytes
+    text = " ".join(as_text(plan).split())
+    assert f"A worker needs {plan.projection.peak_bytes / 1e6:,.0f} MB = " in text
+    assert f"the least it would fit is {plan.projection.least_threshold_mb:,}" in text
+
+
+def test_a_plan_tells_that_a_run_would_be_refused(settings: Settings) -> None:
+    least = make_plan(settings).projection.least_threshold_mb
+
+    plan = make_plan(settings.model_copy(update={"memory_threshold_mb": least - 1}))
+
+    assert f"Raise it to {least:,} or more" in " ".join(as_text(plan).split())
+
+
+def test_batches_change_no_number(tmp_path: Path, inputs: tuple[Path, Path]) -> None:
+    whole, cut = (make_plan(made(tmp_path / str(rows), inputs, batch_rows=rows)) for rows in (65_536, 7))
+
+    assert (whole.pairs, whole.with_candidate, whole.names) == (cut.pairs, cut.with_candidate, cut.names)
+
+
+@pytest.mark.parametrize("kind", ["csv", "csv.gz", "zip"])
+def test_rows_of_a_csv_file_are_estimated(tmp_path: Path, kind: str) -> None:
+    text = "id,name\n" + "".join(f"{number},VENDOR NUMBER {number}\n" for number in range(200_000))
+    path = tmp_path / f"recipients.{kind}"
+    if kind == "csv":
+        path.write_text(text, "utf-8")
+    elif kind == "csv.gz":
+        path.write_bytes(gzip.compress(text.encode(), 1))
+    else:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("recipients.csv", text)
+
+    rows, exact = open_source(path).row_count()
+
+    assert rows == pytest.approx(200_000, rel=0.01)
+    assert not exact
+
+
+def test_a_long_csv_file_is_estimated_from_its_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("enrich_dist.sources.length._SAMPLE_BYTES", 100_000)
+    text = "id,name\n" + "".join(f"{number:09d},VENDOR NUMBER {number:09d}\n" for number in range(100_000))
+    plain, packed = tmp_path / "r.csv", tmp_path / "r.csv.gz"
+    plain.write_text(text, "utf-8")
+    packed.write_bytes(gzip.compress(text.encode(), 1))
+
+    assert open_source(plain).row_count()[0] == pytest.approx(100_000, rel=0.02)
+    assert open_source(packed).row_count()[0] == pytest.approx(100_000, rel=0.35)
+
+
+def test_an_estimate_says_so(tmp_path: Path, inputs: tuple[Path, Path]) -> None:
+    recipients = tmp_path / "recipients.csv"
+    table = pq.read_table(inputs[1])
+    pa.csv.write_csv(table, recipients)
+
+    plan = make_plan(made(tmp_path, (inputs[0], recipients)), sample_rows=50)
+
+    assert not plan.source_rows_exact
+    assert plan.source_rows == pytest.approx(len(RECIPIENTS), abs=2)
+    assert "About " in as_text(plan)
+
+
+def test_a_sample_without_a_valid_recipient_is_refused(tmp_path: Path, inputs: tuple[Path, Path]) -> None:
+    nobody = tmp_path / "nobody.parquet"
+    pq.write_table(pa.table({name: pa.nulls(5, pa.string()) for name in RECIPIENT_NAMES}), nobody)
+
+    with pytest.raises(SourceError, match="no valid recipient"):
+        make_plan(made(tmp_path, (inputs[0], nobody)))
+
+
+def test_the_command_prints_the_plan_and_keeps_its_work(tmp_path: Path, inputs: tuple[Path, Path]) -> None:
+    work = tmp_path / "work"
+    where = ("--set", f"paths.work_dir={work}", "--set", f"inputs.awards={inputs[0]}")
+
+    told = enrich_dist("plan", *where, "--set", f"inputs.recipients={inputs[1]}", COLUMNS="80")
+    refused = enrich_dist("plan", *where)
+
+    assert told.returncode == 0
+    assert "TWINNED WOMBATS" in told.stdout
+    assert max(len(line) for line in told.stdout.splitlines()) <= 80
+    assert refused.returncode == 2
+    assert "inputs.recipients is not set" in refused.stderr
+    pipeline = Pipeline(known.settings(tmp_path, inputs=inputs), "test")
+    assert pipeline.ingest_awards().reused
+    assert pipeline.join_companies().reused
+    assert not list(work.glob("chunks/*"))

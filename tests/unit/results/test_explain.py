@@ -1,0 +1,495 @@
+"""Explanations of a real small run: numbers that agree with the result, reasons, lookups, refusals, and 80 columns."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from enrich_dist import schema
+from enrich_dist.core.files import read_json, write_json
+from enrich_dist.errors import SettingsError, StateError
+from enrich_dist.matching.decisions import IDENTIFIED_METHODS, DecisionConfig
+from enrich_dist.matching.index import build_index, open_index
+from enrich_dist.matching.shared_words import (
+    MISSING,
+    MISTYPED,
+    WRITTEN_OTHERWISE,
+    ComparedNames,
+    shared_words,
+    word_information,
+)
+from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.reporting.explanation import bar, print_appearances, print_explanation
+from enrich_dist.results import overrides
+from enrich_dist.results.explain import Explanation, explain_company, explain_recipient
+from enrich_dist.results.lookup import find_awards, find_company
+from enrich_dist.results.reopen import ScoredResult, open_scored
+from tests.conftest import enrich_dist
+from tests.support import known_case as known
+from tests.support.in_process import run_in_process
+
+DECISION = DecisionConfig(accept_probability=0.65, review_probability=0.05)
+# Two firms of one name, which no identifier joins, and one that has part of its name in common with a recipient.
+FURTHER = [
+    ("Doppelganger Instruments", "", "WA", "98101"),
+    ("Doppelganger Instruments Inc", "", "RI", "02903"),
+    ("Spectral Dynamics Zymurgy", "Boulder", "CO", "80301"),
+]
+
+
+def write_awards(plain: Path, path: Path) -> Path:
+    """The known awards with numbers of their own; the last two share a contract number with the first."""
+    with plain.open(encoding="utf-8", newline="") as handle:
+        header, *rows = list(csv.reader(handle))
+    for further in FURTHER:
+        values = dict(zip(("Company", "City", "State", "Zip"), further, strict=True))
+        rows.append(
+            [values.get(name, "" if name == "UEI" else cell) for name, cell in zip(header, rows[0], strict=True)]
+        )
+    with path.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow([*header, "Agency Tracking Number", "Contract"])
+        for number, row in enumerate(rows):
+            shared = number == 0 or number >= len(rows) - 2
+            writer.writerow([*row, f"T-{number}", "SHARED-1" if shared else f"C-{number}"] if any(row) else row)
+    return path
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("explain")
+    awards, recipients = known.write_inputs(folder / "inputs")
+    awards = write_awards(awards, folder / "inputs" / "numbered.csv")
+    return known.settings(folder, inputs=(awards, recipients), matching=DECISION.__dict__)
+
+
+@pytest.fixture(scope="module")
+def pipeline(settings: Any) -> Pipeline:
+    return run_in_process(settings)
+
+
+@pytest.fixture(scope="module")
+def result(pipeline: Pipeline) -> Iterator[ScoredResult]:
+    with open_scored(pipeline.directory) as opened:
+        yield opened
+
+
+def matches(pipeline: Pipeline) -> list[dict[str, Any]]:
+    path = pipeline.directory.output("enriched_awards", "result") / "company_matches.parquet"
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    return rows
+
+
+def explained(pipeline: Pipeline, result: ScoredResult, name: str, candidates: int = 5) -> Explanation:
+    company_id = find_company(result, name)
+    return explain_company(pipeline.directory, result, DECISION, company_id, candidates=candidates)
+
+
+def as_text(explanation: Explanation) -> str:
+    console = Console(file=io.StringIO(), width=80)
+    print_explanation(console, explanation, [])
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_all_numbers_of_every_company_are_those_of_the_result(pipeline: Pipeline, result: ScoredResult) -> None:
+    rows = matches(pipeline)
+    assert len(rows) == len({item.company for item in known.AWARDS}) - 1 + len(FURTHER)  # two awards are one company
+    for row in rows:
+        told = explain_company(pipeline.directory, result, DECISION, row["company_id"], candidates=100)
+
+        assert told.status == row["match_status"]
+        assert told.none_probability == pytest.approx(1 - (row["partner_probability"] or 0), abs=2e-6)
+        assert told.organisations == len(told.candidates)
+        for candidate in told.candidates:
+            waterfall = candidate.prior + sum(comparison.weight for comparison in candidate.comparisons)
+            assert waterfall == pytest.approx(candidate.prior + candidate.match_weight, abs=1e-9)
+            assert candidate.total == pytest.approx(waterfall)
+            assert candidate.alone >= candidate.probability - 1e-6
+            assert candidate.most_alone == (
+                1.0 if candidate.method in IDENTIFIED_METHODS else pytest.approx(0.985, abs=5e-4)
+            )
+            if told.organisations == 1:
+                assert candidate.alone == pytest.approx(candidate.probability, abs=2e-6)
+            if candidate.words is not None:
+                words = sum(word.bits for word in candidate.words.words)
+                assert words == pytest.approx(candidate.name_bits[0], abs=1e-6)
+        if not told.candidates:
+            assert row["match_probability"] is None
+            continue
+        best, *others = told.candidates
+        assert best.recipient.recipient_id == row["recipient_id"]
+        assert best.match_weight == pytest.approx(row["match_weight"])
+        assert best.method == row["match_method"]
+        assert best.probability == pytest.approx(row["match_probability"], abs=1e-6)
+        assert (others[0].probability if others else 0.0) == pytest.approx(row["runner_up_probability"], abs=1e-6)
+        for comparison in best.comparisons:
+            assert comparison.weight == pytest.approx(row[f"{comparison.name}_weight"])
+
+
+def test_the_prior_is_that_of_the_metrics(pipeline: Pipeline, result: ScoredResult) -> None:
+    model = read_json(pipeline.directory.output("enriched_awards", "result") / "metrics.json")["model"]
+
+    candidate = explained(pipeline, result, "Common Name Labs").candidates[0]
+
+    odds = model["partner_share"] / (1 - model["partner_share"]) / model["recipients"]
+    assert 2**candidate.prior == pytest.approx(odds)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Kitware & Sons", "accepted: probability 0.985"),
+        ("Ambiguous Optics", "review: two organisations of one name in one place share the probability; best"),
+        ("Wandering Robotics", "review: two organisations of one name in different places share the probability; best"),
+        ("Contrary Propulsion", "review: the UEI speaks most against it (conflict: QQQQQQQQQQQ6 and TTTTTTTTTTT9)"),
+        ("Nobody Knows Us Corporation", "unmatched: no candidate"),
+        ("Quixotic Biomedical", "unmatched"),
+    ],
+)
+def test_one_sentence_tells_why(pipeline: Pipeline, result: ScoredResult, name: str, reason: str) -> None:
+    told = explained(pipeline, result, name)
+
+    assert told.reason.startswith(reason)
+    if told.status == "review":
+        assert told.reason.endswith(" < 0.65")
+    if told.status == "matched":
+        assert told.reason.endswith(" ≥ 0.65")
+
+
+def test_each_word_of_a_name_says_how_rare_it_is(pipeline: Pipeline, result: ScoredResult) -> None:
+    words = explained(pipeline, result, "Spectral Dynamics Researh").candidates[0].words
+
+    assert words is not None
+    assert (words.company_name, words.recipient_name) == ("SPECTRAL DYNAMICS RESEARH", "SPECTRAL DYNAMICS RESEARCH")
+    assert [(word.text, word.agreement) for word in words.words] == [
+        ("SPECTRAL", "agrees"), ("DYNAMICS", "agrees"), ("RESEARH", "mistyped"),
+    ]  # fmt: skip
+    assert words.further == ()
+
+
+def test_words_on_one_side_only_are_told(pipeline: Pipeline, result: ScoredResult) -> None:
+    words = explained(pipeline, result, "Spectral Dynamics Zymurgy").candidates[0].words
+
+    assert words is not None
+    assert {word.text: word.agreement for word in words.words} == {
+        "SPECTRAL": "agrees", "DYNAMICS": "agrees", "ZYMURGY": "missing",
+    }  # fmt: skip
+    assert words.further == ("RESEARCH",)
+    bits = {word.text: word.bits for word in words.words}
+    assert bits["ZYMURGY"] > bits["DYNAMICS"] > 0
+
+
+@pytest.mark.parametrize(
+    ("level", "agreement"),
+    [
+        ("a typing error", MISTYPED),
+        ("spacing, word order, abbreviation or cut short", WRITTEN_OTHERWISE),
+        ("other words on both sides", MISSING),
+    ],
+)
+def test_words_that_only_the_whole_name_explains(tmp_path: Path, level: str, agreement: str) -> None:
+    company = dict.fromkeys(schema.COMPANY.names, None) | {
+        "company_id": 0, "company_key": "k", "name": "Placeless Analytics", "names": [], "ueis": [], "duns": [],
+        "locations": [], "award_count": 1,
+    }  # fmt: skip
+    build_index(pa.Table.from_pylist([company], schema=schema.COMPANY), tmp_path)
+    index = open_index(tmp_path)
+    rows = [{"source_row": 1, "recipient_id": "r", "name": "PLACELESSANALITICS"}]
+    recipients = pa.Table.from_pylist(rows, schema=schema.RECIPIENT)
+    first = int(index.vocabulary.arrays["name_tokens"][0])
+    pair = ComparedNames(row=0, name_code=0, name_kind=0, name_level=schema.NAME_LEVELS.index(level))
+
+    nameless = ComparedNames(row=0, name_code=-1, name_kind=0, name_level=0)
+    found = shared_words(
+        index, recipients, [pair, nameless], word_information({}, 1000, index.vocabulary), {first: 7}
+    )  # fmt: skip
+
+    assert found[1] is None
+    assert found[0] is not None
+    assert [word.agreement for word in found[0].words] == [agreement, agreement]
+    assert sorted(word.bearers for word in found[0].words) == [0, 7]
+
+
+def test_an_alternate_name_is_shown_as_it_stands(pipeline: Pipeline, result: ScoredResult) -> None:
+    candidate = explained(pipeline, result, "Old Name Robotics").candidates[0]
+
+    assert candidate.name_kind == "alternate"
+    assert candidate.comparisons[0].outcome == "equal (alternate name)"
+    assert candidate.words is not None
+    assert candidate.words.recipient_name == "OLD NAME ROBOTICS"
+
+
+def test_without_chunk_files_only_the_alternate_name_is_missing(settings: Any, tmp_path: Path) -> None:
+    moved = settings.model_copy(update={"paths": settings.paths.model_copy(update={"work_dir": tmp_path / "work"})})
+    pipeline = run_in_process(moved)
+    for path in pipeline.directory.output("recipient_chunks", "chunks").glob("0*.parquet"):
+        path.unlink()
+
+    with open_scored(pipeline.directory) as opened:
+        assert explained(pipeline, opened, "Old Name Robotics").candidates[0].words is None
+        assert explained(pipeline, opened, "Ambiguous Optics").candidates[0].words is not None
+
+
+def test_a_company_is_found_by_key_and_by_any_spelling_of_its_name(result: ScoredResult) -> None:
+    keys = {"NAME:KITWARE AND SONS|NY", "name:KITWARE AND SONS|NY", "kitware & sons inc", "The Kitware and Sons, LLC"}
+
+    assert len({find_company(result, asked) for asked in keys}) == 1
+
+
+def test_several_companies_of_one_name_are_listed(result: ScoredResult) -> None:
+    with pytest.raises(SettingsError, match="2 companies bear the name 'doppelganger instruments'") as refused:
+        find_company(result, "doppelganger instruments")
+
+    lines = str(refused.value).splitlines()
+    assert "--company KEY" in lines[0]
+    assert sorted(line.split("  ")[1] for line in lines[1:]) == [
+        "name:DOPPELGANGER INSTRUMENTS|RI", "name:DOPPELGANGER INSTRUMENTS|WA",
+    ]  # fmt: skip
+    assert find_company(result, "name:DOPPELGANGER INSTRUMENTS|RI") >= 0
+
+
+def test_part_of_a_name_lists_whose_it_is(result: ScoredResult) -> None:
+    with pytest.raises(SettingsError, match="in the names of 1 it occurs") as refused:
+        find_company(result, "measure")
+
+    assert "Omni Measurement Systems, Milton VT, awards: 1" in str(refused.value)
+
+
+def test_an_award_is_found_by_each_of_its_numbers(pipeline: Pipeline, result: ScoredResult) -> None:
+    awards = pq.read_table(pipeline.directory.output("sbir_awards", "awards") / "awards.parquet").to_pylist()
+    award = next(row for row in awards if row["contract"] == "C-3")
+
+    found = [find_awards(result, asked) for asked in (award["award_id"], "c-3", " T-3 ")]
+
+    assert {(item.award_id, item.company_key) for [item] in found} == {(award["award_id"], "duns:045678901")}
+
+
+def test_a_number_of_several_companies_asks_for_the_award(result: ScoredResult) -> None:
+    with pytest.raises(SettingsError, match="'SHARED-1' names 3 awards of several companies") as refused:
+        find_awards(result, "SHARED-1")
+
+    assert "--award AWARD_ID" in str(refused.value)
+    assert "DOPPELGANGER INSTRUMENTS|RI" in str(refused.value)
+
+
+def test_a_recipient_tells_where_it_won_and_where_it_lost(pipeline: Pipeline, result: ScoredResult) -> None:
+    [won] = explain_recipient(pipeline.directory, result, "r-franchise-b")
+    [lost] = explain_recipient(pipeline.directory, result, "hhhhhhhhhhh8")
+
+    assert (won.company_name, won.outcome) == ("Common Name Labs", "won: accepted")
+    assert lost.recipient.recipient_id == "r-franchise-a"
+    assert lost.outcome.startswith("behind COMMON NAME LABS (")
+    assert lost.outcome.endswith("matched)")
+    assert lost.probability is not None
+    assert won.probability is not None
+    assert lost.probability < 0.01 < won.probability
+
+
+@pytest.mark.parametrize(
+    ("find", "asked", "message"),
+    [
+        (find_awards, "no-such-award", "No valid award has"),
+        (find_company, "Completely Unheard Of", "No company has the key or name"),
+        (find_company, "", "No company has the key or name"),
+    ],
+)
+def test_what_is_not_there_is_told(result: ScoredResult, find: Any, asked: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as refused:
+        find(result, asked)
+
+    assert refused.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ("r-unheard-of", "The run knows no recipient with the id or UEI 'r-unheard-of'"),
+        (
+            "r-noise-3",
+            "The recipient 'r-noise-3' .UNRELATED VENDOR NUMBER 3 DDD, OMAHA NE. is a candidate of no",
+        ),
+    ],
+)
+def test_a_recipient_that_is_no_candidate(pipeline: Pipeline, result: ScoredResult, asked: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        explain_recipient(pipeline.directory, result, asked)
+
+
+def test_other_thresholds_than_the_result_was_judged_with_are_noted(pipeline: Pipeline, result: ScoredResult) -> None:
+    company = find_company(result, "Ambiguous Optics")
+
+    told = explain_company(
+        pipeline.directory, result, DecisionConfig(accept_probability=0.3), company, candidates=1
+    )  # fmt: skip
+
+    assert told.status == "review"
+    assert "judged with other thresholds" in told.notes[0]
+    assert "0.3" not in told.reason
+
+
+def test_everything_fits_80_columns(pipeline: Pipeline, result: ScoredResult) -> None:
+    for row in matches(pipeline):
+        told = explain_company(pipeline.directory, result, DECISION, row["company_id"], candidates=3)
+        text = as_text(told)
+        assert max(len(line) for line in text.splitlines()) <= 80
+        assert "\x1b" not in text
+        for candidate in told.candidates:
+            assert candidate.recipient.recipient_id in text
+            assert f"{candidate.total:+.1f} bits" in text
+    console = Console(file=io.StringIO(), width=80)
+    print_appearances(console, explain_recipient(pipeline.directory, result, "r-franchise-a"))
+    assert isinstance(console.file, io.StringIO)
+    assert max(len(line) for line in console.file.getvalue().splitlines()) <= 80
+
+
+def test_the_picture_shows_names_words_and_the_competition(pipeline: Pipeline, result: ScoredResult) -> None:
+    text = as_text(explained(pipeline, result, "Ambiguous Optics"))
+
+    assert "Review: two organisations of one name in one place" in " ".join(text.split())
+    assert "shares the probability with 1 other" in " ".join(text.split())
+    assert "no partner, or none of these" in text
+    [line] = [line for line in text.splitlines() if line.split()[:1] == ["prior"]][:1]
+    assert "▒" in line
+    assert "█" not in line
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "drawn"),
+    [(0.0, -10.0, "▒▒▒▒▒▒▒▒▒▒▒▒▒"), (-10.0, 10.0, "█" * 25), (0.0, 0.01, "            ·"), (0.0, 500.0, "█" * 13)],
+)
+def test_a_bar_goes_from_the_total_before_to_the_total_after(before: float, after: float, drawn: str) -> None:
+    text = bar(before, after, -10.0, 10.0).plain
+
+    assert text.rstrip() == drawn or text.strip() == drawn
+
+
+def decide(pipeline: Pipeline, *decisions: tuple[str, str, str]) -> None:
+    rows = [dict(zip(schema.OVERRIDE.names, row, strict=True)) for row in decisions]
+    overrides.store(pa.Table.from_pylist(rows, schema=schema.OVERRIDE), pipeline.directory.overrides)
+    pipeline.enrich_awards()
+
+
+@pytest.fixture
+def decided(pipeline: Pipeline, settings: Any, tmp_path: Path) -> Pipeline:
+    """A copy of the run, for decisions of its own."""
+    moved = settings.model_copy(update={"paths": settings.paths.model_copy(update={"work_dir": tmp_path / "work"})})
+    shutil.copytree(pipeline.directory.root, moved.paths.work_dir)
+    copy = Pipeline(moved, run_id="test")
+    copy.ingest_awards()
+    copy.join_companies()
+    copy.partition_recipients()
+    copy.farm_chunks(lambda: pytest.fail("a chunk has no checkpoint"))
+    copy.enrich_awards()
+    return copy
+
+
+OPTICS, NOBODY = "name:AMBIGUOUS OPTICS|FL", "name:NOBODY KNOWS US|AK"
+
+
+def test_a_confirmed_pair_says_that_a_person_decided(decided: Pipeline) -> None:
+    decide(decided, (OPTICS, "r-ambiguous-b", "confirm"))
+
+    with open_scored(decided.directory) as opened:
+        told = explained(decided, opened, OPTICS)
+
+    assert told.reason == "accepted: decided by a person, who confirmed this pair"
+    best = told.candidates[0]
+    assert best.recipient.recipient_id == "r-ambiguous-b"
+    assert best.comparisons[-1].name == "person"
+    assert sum(comparison.weight for comparison in best.comparisons) == pytest.approx(best.match_weight)
+    assert max(len(line) for line in as_text(told).splitlines()) <= 80
+
+
+def test_a_confirmed_pair_that_no_search_found_is_a_candidate(decided: Pipeline) -> None:
+    decide(decided, (NOBODY, "r-noise-3", "confirm"))
+
+    with open_scored(decided.directory) as opened:
+        told = explained(decided, opened, NOBODY)
+
+    assert [candidate.recipient.recipient_id for candidate in told.candidates] == ["r-noise-3"]
+    assert told.candidates[0].words is None
+    assert told.reason.startswith("accepted: decided by a person")
+
+
+def test_rejected_candidates_are_named(decided: Pipeline) -> None:
+    decide(decided, (OPTICS, "r-ambiguous-a", "reject"), (OPTICS, "r-ambiguous-b", "reject"))
+
+    with open_scored(decided.directory) as opened:
+        told = explained(decided, opened, OPTICS)
+        [appearance] = explain_recipient(decided.directory, opened, "r-ambiguous-a")
+
+    assert told.reason == "unmatched: decided by a person, who rejected all 2 candidates"
+    assert {recipient.recipient_id for recipient in told.ruled_out} == {"r-ambiguous-a", "r-ambiguous-b"}
+    assert "Rejected by a person: r-ambiguous-a" in as_text(told)
+    assert appearance.outcome == "rejected by a person"
+
+
+def test_decisions_that_wait_for_a_new_result_change_no_explanation(decided: Pipeline) -> None:
+    row = dict(zip(schema.OVERRIDE.names, (OPTICS, "r-ambiguous-b", "confirm"), strict=True))
+    overrides.store(pa.Table.from_pylist([row], schema=schema.OVERRIDE), decided.directory.overrides)
+
+    with open_scored(decided.directory) as opened:
+        assert explained(decided, opened, OPTICS).status == "review"
+
+
+def test_checkpoints_of_another_run_are_refused(decided: Pipeline) -> None:
+    plan = read_json(decided.directory.farm_plan)
+    write_json(decided.directory.farm_plan, {"chunks": plan["chunks"][1:]})
+
+    with pytest.raises(StateError, match="The checkpoints of now are not those"), open_scored(decided.directory):
+        pass
+
+
+def test_companies_joined_anew_are_refused(decided: Pipeline, tmp_path: Path) -> None:
+    awards, recipients = known.write_inputs(tmp_path / "inputs")
+    other = known.settings(tmp_path, inputs=(awards, recipients))
+    again = Pipeline(other, run_id="other")
+    again.ingest_awards()
+    again.join_companies()
+
+    with pytest.raises(StateError, match="The companies were joined anew"), open_scored(decided.directory):
+        pass
+
+
+def test_the_command_explains_and_refuses(pipeline: Pipeline) -> None:
+    where = ("--set", f"paths.work_dir={pipeline.directory.root}", "--set", "matching.accept_probability=0.65")
+
+    told = enrich_dist("explain", "--award", "C-4", "--candidates", "1", *where, COLUMNS="80")
+    unknown = enrich_dist("explain", "--company", "Completely Unheard Of", *where)
+    unclear = enrich_dist("explain", *where)
+    both = enrich_dist("explain", "--award", "C-4", "--company", "Kitware", *where)
+
+    assert told.returncode == 0
+    assert "Accepted: probability" in told.stdout
+    assert "KITWARE" in told.stdout
+    assert "r-exact" in told.stdout
+    assert max(len(line) for line in told.stdout.splitlines()) <= 80
+    assert told.stderr == ""
+    assert (unknown.returncode, unclear.returncode, both.returncode) == (2, 2, 2)
+    assert "No company has the key or name" in unknown.stderr
+    assert "one of --award, --company and --recipient" in unclear.stderr
+
+
+def test_files_of_another_version_are_refused(decided: Pipeline) -> None:
+    index = decided.directory.output("award_companies", "index")
+    (index / "vocabulary_weights.npy").unlink()
+
+    with pytest.raises(StateError, match="not those of a whole one of this version"), open_scored(decided.directory):
+        pass
+
+
+def test_without_a_result_the_command_says_what_to_run(tmp_path: Path) -> None:
+    finished = enrich_dist("explain", "--company", "Anything", "--set", f"paths.work_dir={tmp_path / 'work'}")
+
+    assert finished.returncode == 1
+    assert "has no output of the step 'enriched_awards'" in finished.stderr

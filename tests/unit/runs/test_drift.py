@@ -1,0 +1,227 @@
+"""A run beside the recent ones: what is told, how severely, and what is not told as it is noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enrich_dist.runs.archive import newest_first, write_record
+from enrich_dist.runs.drift import LEAST_RUNS, Drift, Severity, judge_drift, judged_seconds
+from enrich_dist.runs.records import RunRecord
+from enrich_dist.settings.tree import CheckSettings
+from tests.support.histories import BEGIN, a_run
+
+LIMITS = CheckSettings()
+NAMES = ("run_seconds", "worker_peak_memory", "records_per_second", "match_rate_drift")
+
+
+def past(number: int = 10, noise: float = 0.02, seed: int = 1) -> list[RunRecord]:
+    """Runs of their own, the newest first, whose times and memory scatter log-normally by ``noise``."""
+    random = np.random.default_rng(seed)
+    return [
+        a_run(
+            f"past{place:04d}",
+            slower=float(random.lognormal(0, noise)),
+            memory=float(random.lognormal(0, noise / 4)),
+            session=None,
+            at=BEGIN - timedelta(hours=place),
+        )
+        for place in range(1, number + 1)
+    ]
+
+
+def judged(current: RunRecord, before: Sequence[RunRecord], limits: CheckSettings = LIMITS) -> dict[str, Drift]:
+    return {drift.name: drift for drift in judge_drift(current, before, limits)}
+
+
+def now(**values: object) -> RunRecord:
+    return a_run("now", session=None, **values)  # type: ignore[arg-type]
+
+
+def test_a_run_like_the_others_passes_each_check_with_its_reference() -> None:
+    found = judged(now(), past())
+
+    assert tuple(found) == NAMES
+    assert {drift.severity for drift in found.values()} == {Severity.PASSED}
+    assert all(drift.runs == 10 for drift in found.values())
+    assert found["run_seconds"].reference == pytest.approx(judged_seconds(now()), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "severity"),
+    [
+        ({"slower": 1.15}, "run_seconds", Severity.WARN),
+        ({"slower": 1.4}, "run_seconds", Severity.ERROR),
+        ({"slower": 1.15}, "records_per_second", Severity.WARN),
+        ({"slower": 1.4}, "records_per_second", Severity.ERROR),
+        ({"memory": 1.25}, "worker_peak_memory", Severity.WARN),
+        ({"memory": 1.6}, "worker_peak_memory", Severity.ERROR),
+        ({"slower": 0.5}, "run_seconds", Severity.PASSED),
+        ({"memory": 0.5}, "worker_peak_memory", Severity.PASSED),
+        ({"memory": 1.15}, "worker_peak_memory", Severity.PASSED),
+    ],
+)
+def test_severity_tells_by_how_far_a_limit_is_exceeded(
+    changes: dict[str, float], name: str, severity: Severity
+) -> None:
+    drift = judged(now(**changes), past())[name]
+
+    assert drift.severity is severity
+    assert drift.worse_by == pytest.approx(next(iter(changes.values())) - 1, abs=0.05)
+    assert ("is a warning" in drift.reason, "is an error" in drift.reason) == (
+        severity is Severity.WARN,
+        severity is Severity.ERROR,
+    )
+
+
+@pytest.mark.parametrize(
+    ("rate", "severity", "points"),
+    [
+        (0.5, Severity.PASSED, 0.0),
+        (0.6, Severity.PASSED, -10.0),
+        (0.495, Severity.PASSED, 0.5),
+        (0.49, Severity.WARN, 1.0),
+        (0.45, Severity.ERROR, 5.0),
+        (0.0, Severity.ERROR, 50.0),
+    ],
+)
+def test_a_lower_match_rate_is_told_in_points(rate: float, severity: Severity, points: float) -> None:
+    drift = judged(replace(now(), match_rate=rate), past(1))["match_rate_drift"]
+
+    assert (drift.severity, drift.worse_by) == (severity, pytest.approx(points))
+
+
+def test_the_limits_are_the_settings() -> None:
+    strict = CheckSettings(warn_slower_share=0.05, fail_slower_share=0.06, warn_memory_share=0.02)
+
+    found = judged(now(slower=1.2, memory=1.1), past(noise=0.005), strict)
+
+    assert found["run_seconds"].severity is Severity.ERROR
+    assert found["worker_peak_memory"].severity is Severity.WARN
+    assert (found["run_seconds"].warn_from, found["run_seconds"].fail_from) == (0.05, 0.06)
+
+
+def test_a_warning_above_its_error_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"warn_memory_share 0\.6 lies above fail_memory_share 0\.5"):
+        CheckSettings(warn_memory_share=0.6)
+
+
+def test_the_step_that_grew_most_is_named() -> None:
+    drift = judged(now(by_stage={"enriched_awards": 2.5}), past())["run_seconds"]
+
+    assert drift.severity is Severity.WARN
+    assert "most of it in enriched_awards (+2." in drift.reason
+
+
+def test_too_few_runs_are_nothing_to_compare_with() -> None:
+    found = judged(now(slower=9), past(LEAST_RUNS - 1))
+
+    assert found["run_seconds"].severity is Severity.UNKNOWN
+    assert "nothing to compare with yet (5 comparable runs, 6 are the least)" in found["run_seconds"].reason
+    assert found["match_rate_drift"].severity is Severity.PASSED
+    assert judged(now(), [])["match_rate_drift"].severity is Severity.UNKNOWN
+
+
+def test_only_comparable_runs_count() -> None:
+    others = [
+        *(replace(run, id=f"m{run.id}", machine=replace(run.machine, cores=64)) for run in past()),
+        *(replace(run, id=f"s{run.id}", settings={"chunk_size": 1}) for run in past()),
+        *(replace(run, id=f"d{run.id}", dataset=replace(run.dataset, recipients=3_000_000)) for run in past()),
+        *(replace(run, id=f"r{run.id}", chunks_resumed=3) for run in past()),
+        now(slower=0.1),  # the run itself, as when a check is launched again
+    ]
+
+    found = judged(now(slower=2.0), others)
+
+    assert {found[name].severity for name in NAMES[:3]} == {Severity.UNKNOWN}
+    assert {found[name].runs for name in NAMES[:3]} == {0}
+    assert found["match_rate_drift"].runs == 10
+
+
+def test_a_run_that_resumed_is_not_judged_by_its_time_but_by_its_match_rate() -> None:
+    found = judged(replace(now(slower=0.1), chunks_resumed=5, match_rate=0.2), past())
+
+    assert {found[name].severity for name in NAMES[:3]} == {Severity.UNKNOWN}
+    assert "took over work" in found["run_seconds"].reason
+    assert found["match_rate_drift"].severity is Severity.ERROR
+
+
+def test_the_repeats_of_a_session_are_one_run() -> None:
+    session = [a_run(f"s{number}", session="one", slower=3.0) for number in range(30)]
+
+    drift = judged(now(slower=1.3), [*session, *past()])["run_seconds"]
+
+    assert drift.runs == 10
+    assert drift.severity is not Severity.PASSED
+
+
+def test_a_wild_run_among_the_recent_ones_moves_nothing() -> None:
+    wild = [replace(a_run("wild", slower=20.0), session=None), *past()]
+
+    assert judged(now(), wild)["run_seconds"].severity is Severity.PASSED
+    assert judged(now(slower=1.4), wild)["run_seconds"].severity is Severity.ERROR
+
+
+@pytest.mark.parametrize("noise", [0.03, 0.1, 0.3])
+def test_noise_is_hardly_ever_told(noise: float) -> None:
+    """Of 400 runs that are no slower than the others, whatever the noise of the machine."""
+    random = np.random.default_rng(7)
+    alarms = sum(
+        judged(now(slower=float(random.lognormal(0, noise))), past(noise=noise, seed=seed))["run_seconds"].severity
+        is not Severity.PASSED
+        for seed in range(400)
+    )
+
+    assert alarms <= 0.03 * 400
+
+
+def test_a_large_change_is_seen_through_usual_noise() -> None:
+    random = np.random.default_rng(8)
+    seen = sum(
+        judged(now(slower=1.4 * float(random.lognormal(0, 0.03))), past(noise=0.03, seed=seed))["run_seconds"].severity
+        in (Severity.WARN, Severity.ERROR)
+        for seed in range(200)
+    )
+
+    assert seen >= 0.99 * 200
+
+
+@given(st.floats(0.2, 5), st.floats(0.2, 5))
+def test_severity_never_falls_as_a_run_gets_slower(one: float, other: float) -> None:
+    order = list(Severity)
+    less, more = sorted((one, other))
+    before = past()
+
+    quick, slow = (order.index(judged(now(slower=factor), before)["run_seconds"].severity) for factor in (less, more))
+
+    assert quick <= slow
+
+
+def test_the_newest_records_come_first_and_damaged_ones_are_left_out(tmp_path: Path) -> None:
+    for run in past(3):
+        write_record(tmp_path, run)
+    (tmp_path / "run-99999999T000000Z-damaged.json").write_text("{}", "utf-8")
+
+    found = newest_first(tmp_path)
+
+    assert [record.id for record in found] == ["past0001", "past0002", "past0003"]
+    assert list(newest_first(tmp_path / "nowhere")) == []
+
+
+def test_every_reason_tells_value_and_reference() -> None:
+    drift = judged(now(slower=1.5), past())["records_per_second"]
+
+    assert drift.value is not None
+    assert drift.reference is not None
+    assert f"{drift.value:,.0f}/s" in drift.reason
+    assert f"{drift.reference:,.0f}/s" in drift.reason
+    assert "less than the median of the last 10 comparable runs" in drift.reason
+    assert not math.isnan(drift.value)

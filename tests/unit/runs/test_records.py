@@ -1,0 +1,342 @@
+"""The record of a run and the archive: made from a real run directory, whole or told, and found again."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enrich_dist import __version__
+from enrich_dist.core.files import document_digest, file_digest
+from enrich_dist.errors import BenchmarkError, CorruptionError, StateError
+from enrich_dist.events import Event, Notice, listening
+from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.runs.archive import (
+    BASELINE,
+    append_run,
+    archive_path,
+    baseline_for,
+    latest_session,
+    read_archive,
+    sessions_of,
+    set_baseline,
+    write_record,
+)
+from enrich_dist.runs.calibration import CpuYardstick, yardstick_seconds
+from enrich_dist.runs.machine import this_machine
+from enrich_dist.runs.records import from_document, record_of_run, to_document
+from enrich_dist.runs.revision import this_code
+from enrich_dist.runs.session import Command, Finished, command_of, run_session
+from enrich_dist.settings import PathSettings, Settings
+from tests.support import known_case as known
+from tests.support.histories import BEGIN, a_run
+from tests.support.in_process import run_in_process
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    """A run of the known case; its chunks were matched before the farm looked, so it counts them as resumed."""
+    pipeline = run_in_process(known.settings(tmp_path_factory.mktemp("run")))
+    pipeline.publish_awards()
+    return pipeline
+
+
+def test_a_record_tells_what_the_run_took_and_worked_on(finished: Pipeline) -> None:
+    now = datetime(2026, 11, 26, 12, tzinfo=UTC)
+
+    record = record_of_run(finished.directory, finished.settings, "test", now=now)
+
+    assert record is not None
+    assert record.timestamp == "2026-11-26T12:00:00+00:00"
+    assert record.outcome == "published"
+    assert list(record.stages) == list(finished.directory.all_latest())
+    assert record.stages["sbir_awards"].seconds == finished.directory.latest("sbir_awards").seconds
+    awards = finished.settings.inputs.awards
+    assert awards is not None
+    assert record.dataset.awards_blake3 == file_digest(Path(awards))
+    assert record.dataset.awards == finished.directory.latest("sbir_awards").rows
+    assert record.settings["chunk_size"] == 10
+    assert sum(worker.records for worker in record.workers) == record.dataset.recipients
+    assert all(worker.peak_memory_bytes > 0 for worker in record.workers)
+    assert record.machine == this_machine()
+
+
+def test_a_run_that_found_chunks_done_is_told_apart(finished: Pipeline) -> None:
+    record = record_of_run(finished.directory, finished.settings, "test", now=BEGIN)
+
+    assert record is not None
+    assert record.chunks_resumed == record.chunks > 0
+    assert not record.computed_everything
+
+
+def test_a_record_holds_no_path_and_no_host(finished: Pipeline) -> None:
+    record = record_of_run(finished.directory, finished.settings, "test", now=BEGIN)
+    assert record is not None
+
+    text = json.dumps(to_document(record))
+
+    assert "/" not in text.replace(record.machine.cpu_model, "").replace(record.timestamp, "")
+    assert not re.search(rf"\b{re.escape(socket.gethostname())}\b", text)
+
+
+def test_a_run_that_did_not_get_to_a_result_leaves_no_record(finished: Pipeline) -> None:
+    assert record_of_run(finished.directory, finished.settings, "another run", now=BEGIN) is None
+
+
+def test_a_record_is_appended_once_where_the_settings_say(finished: Pipeline, tmp_path: Path) -> None:
+    paths = finished.settings.paths.model_copy(update={"benchmarks": tmp_path / "archive"})
+    settings = finished.settings.model_copy(update={"paths": paths})
+
+    first = append_run(finished.directory, settings, "test")
+    second = append_run(finished.directory, settings, "test")
+
+    assert first is not None
+    assert second == first
+    assert [record.id for record in read_archive(tmp_path / "archive").records] == ["test"]
+
+
+def test_a_record_that_cannot_be_written_warns_and_harms_nothing(finished: Pipeline, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", "utf-8")
+    paths = finished.settings.paths.model_copy(update={"benchmarks": tmp_path / "file" / "archive"})
+    told: list[Event] = []
+
+    with listening(told.append):
+        path = append_run(finished.directory, finished.settings.model_copy(update={"paths": paths}), "test")
+
+    assert path is None
+    [notice] = told
+    assert isinstance(notice, Notice)
+    assert notice.warning
+    assert "benchmark record could not be written (NotADirectoryError" in notice.message
+
+
+def test_the_archive_is_the_projects_only_for_work_within_it(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    (project / "reports" / "benchmarks").mkdir(parents=True)
+
+    def settings(work_dir: Path, benchmarks: Path | None = None) -> Settings:
+        return Settings(paths=PathSettings(work_dir=work_dir, benchmarks=benchmarks))
+
+    assert archive_path(settings(Path("work")), project) == project / "reports" / "benchmarks"
+    assert archive_path(settings(tmp_path / "else"), project) == tmp_path / "else" / "benchmarks"
+    assert archive_path(settings(Path("work")), tmp_path) == tmp_path / "work" / "benchmarks"
+    assert archive_path(settings(Path("work"), tmp_path / "given"), project) == tmp_path / "given"
+
+
+@given(
+    st.floats(0.1, 10),
+    st.floats(0.1, 10),
+    st.none() | st.text("abcdef0123456789", min_size=1, max_size=12),
+    st.none() | st.floats(0, 1e3),
+)
+def test_a_record_is_read_as_it_was_written(slower: float, memory: float, session: str | None, speed: float) -> None:
+    record = a_run(slower=slower, memory=memory, session=session, yardstick_seconds=speed)
+
+    assert from_document(json.loads(json.dumps(to_document(record))), "here") == record
+
+
+def test_damaged_files_are_told_and_left_out(tmp_path: Path) -> None:
+    whole = write_record(tmp_path, a_run("aaaa"))
+    document = json.loads(whole.read_text("utf-8"))
+    (tmp_path / "run-1-torn.json").write_bytes(whole.read_bytes()[:100])
+    (tmp_path / "run-2-altered.json").write_text(json.dumps({**document, "farm_seconds": 0.1}), "utf-8")
+    (tmp_path / "run-3-other.json").write_text(json.dumps({"format": 99}), "utf-8")
+    (tmp_path / "run-4-list.json").write_text("[]", "utf-8")
+    (tmp_path / "another-report.json").write_text("{}", "utf-8")
+
+    found = read_archive(tmp_path)
+
+    assert [record.id for record in found.records] == ["aaaa"]
+    assert [problem.split(":")[0].split(" ")[0] for problem in found.problems] == [
+        f"run-{name}.json" for name in ("1-torn", "2-altered", "3-other", "4-list")
+    ]
+    assert "its digest does not fit" in found.problems[1]
+    assert str(tmp_path) not in found.problems[1]
+
+
+@pytest.mark.parametrize(("field", "value"), [("match_rate", 1.5), ("chunks", -1), ("farm_seconds", "fast")])
+def test_a_record_with_an_impossible_value_names_the_field(field: str, value: object) -> None:
+    document = {**to_document(a_run()), field: value}
+    del document["record_blake3"]
+    document["record_blake3"] = document_digest(document)
+
+    with pytest.raises(CorruptionError, match=f"is not the record of a run: {field}"):
+        from_document(document, "here")
+
+
+def test_a_failed_write_leaves_no_part_of_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise OSError("no space")
+
+    monkeypatch.setattr("enrich_dist.core.files.sync_file", fails)
+
+    with pytest.raises(OSError, match="no space"):
+        write_record(tmp_path, a_run())
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_latest_session_leaves_out_runs_that_resumed(tmp_path: Path) -> None:
+    later = BEGIN + timedelta(days=1)
+    runs = [a_run("a1", session="one"), a_run("b1", session="two", at=later), a_run("c1", session=None, at=later)]
+    runs.append(replace(a_run("b2", session="two", at=later), chunks_resumed=1))
+
+    assert [record.id for record in latest_session(runs)] == ["b1"]
+    assert len(sessions_of(runs)) == 2
+    with pytest.raises(StateError, match="no repeated runs"):
+        latest_session(runs[2:])
+
+
+def test_baselines_of_several_workloads_stand_side_by_side(tmp_path: Path) -> None:
+    one = a_run("a1")
+    other = replace(a_run("b1"), settings={"chunk_size": 5})
+    set_baseline(tmp_path, [one])
+    set_baseline(tmp_path, [other])
+
+    assert baseline_for(tmp_path, [a_run("a2")], [one, other]) == (one,)
+    assert baseline_for(tmp_path, [replace(a_run("b2"), settings={"chunk_size": 5})], [one, other]) == (other,)
+
+
+def test_a_baseline_that_is_missing_gone_or_damaged_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match="There is no baseline"):
+        baseline_for(tmp_path, [a_run("a2")], [])
+    set_baseline(tmp_path, [a_run("a1")])
+    with pytest.raises(StateError, match="gone or damaged: a1"):
+        baseline_for(tmp_path, [a_run("a2")], [])
+    (tmp_path / BASELINE).write_text('{"baselines": {"x": 3}}', "utf-8")
+    with pytest.raises(CorruptionError, match="does not hold baselines"):
+        baseline_for(tmp_path, [a_run("a2")], [])
+
+
+def test_an_equal_machine_has_an_equal_digest_and_another_has_not() -> None:
+    machine = this_machine()
+
+    assert machine.digest == this_machine().digest
+    assert machine.digest != replace(machine, cores=machine.cores + 1).digest
+
+
+def test_the_revision_is_that_of_the_checkout_the_package_belongs_to(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        names = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+        return subprocess.run(
+            ["git", *names, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    package = tmp_path / "enrich_dist"
+    package.mkdir()
+    (package / "__init__.py").write_text("", "utf-8")
+    git("init", "-q")
+    (tmp_path / "other").write_text("", "utf-8")
+    git("add", "other")
+    git("commit", "-qm", "a checkout of something else")
+    installed = this_code(package)
+    git("add", ".")
+    git("commit", "-qm", "the package")
+    clean = this_code(package)
+    (package / "__init__.py").write_text("changed", "utf-8")
+
+    assert (installed.revision, installed.label) == (None, __version__)
+    assert (clean.revision, clean.modified) == (git("rev-parse", "HEAD"), False)
+    assert this_code(package).label == f"{clean.label}+"
+
+
+def test_the_yardstick_is_short_and_positive() -> None:
+    assert 0 < yardstick_seconds() < 60
+
+
+def test_a_session_runs_each_time_from_nothing_and_shares_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    work_dirs: set[str] = set()
+
+    def command(arguments: Sequence[str], environment: dict[str, str]) -> Finished:
+        texts = dict(text.split("=", 1) for text in arguments if "=" in text)
+        assert "DAGSTER_HOME" not in environment
+        assert texts["paths.checkpoints"] == "null"
+        assert texts["chunk_size"] == "5"
+        assert texts["environment"] == "development"  # the gate of production is for what is published
+        work_dirs.add(texts["paths.work_dir"])
+        write_record(Path(texts["paths.benchmarks"]), a_run(f"run{len(work_dirs)}", session=None))
+        return Finished(0, "", 2.0, 3.0)
+
+    made = list(
+        run_session(
+            config=None,
+            overrides=["chunk_size=5", "environment=production"],
+            scratch=tmp_path / "scratch",
+            archive=tmp_path / "archive",
+            repeats=3,
+            command=command,
+        )
+    )
+
+    kept = read_archive(tmp_path / "archive").records
+    assert sorted(record.id for record in kept) == sorted(record.id for record in made) == ["run1", "run2", "run3"]
+    assert len({record.session for record in kept}) == 1
+    assert kept[0].session is not None
+    assert all((record.wall_seconds, record.cpu_seconds) == (2.0, 3.0) for record in kept)
+    assert all(record.yardstick_seconds and record.yardstick_cpu_seconds for record in kept)
+    assert len(work_dirs) == 3
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_session_stops_at_a_run_that_fails_with_its_last_words(tmp_path: Path) -> None:
+    places = {"scratch": tmp_path / "scratch", "archive": tmp_path / "archive"}
+
+    def ended(code: int) -> Command:
+        return lambda *_: Finished(code, "the last words", 1.0, None)
+
+    with pytest.raises(BenchmarkError, match=r"exit code 1(.|\n)*the last words"):
+        list(run_session(config=None, overrides=[], repeats=2, command=ended(1), **places))
+    with pytest.raises(BenchmarkError, match="left no record"):
+        list(run_session(config=None, overrides=[], repeats=2, command=ended(0), **places))
+
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_the_job_appends_its_record_when_it_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The hook stands where a run lets go of its work directory, whoever launched it."""
+    from dagster import build_init_resource_context
+
+    from dagster_defs import resources
+    from enrich_dist.pipeline import steps as pipeline
+
+    appended: list[str] = []
+    monkeypatch.setattr(pipeline, "append_run", lambda directory, settings, run_id: appended.append(run_id))
+    held = resources.EnrichSettings(overrides=[f"paths.work_dir={tmp_path}"])
+
+    with held.yield_for_execution(build_init_resource_context()):
+        assert appended == []
+
+    assert len(appended) == 1
+
+
+def test_cpu_seconds_are_those_of_all_that_a_command_started_also_of_what_outlived_it() -> None:
+    burn = "import time\nwhile time.process_time() < 0.5: pass"
+    both = (
+        "import subprocess, sys; print('told', flush=True)\n"
+        f"subprocess.Popen([sys.executable, '-c', {burn!r}], start_new_session=True)\n"
+        f"subprocess.run([sys.executable, '-c', {burn!r}])\nsys.exit(3)"
+    )
+
+    done = command_of([sys.executable, "-c"])([both], dict(os.environ))
+
+    assert (done.code, done.output) == (3, "told\n")
+    assert done.cpu_seconds is not None
+    assert 1.0 <= done.cpu_seconds < 3.0
+
+
+def test_the_cpu_yardstick_is_short_and_positive() -> None:
+    assert 0 < CpuYardstick().seconds() < 30

@@ -1,0 +1,305 @@
+"""``enrich-dist runs``: what is kept of real runs, and what changed between two of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from enrich_dist.cli.main import app
+from enrich_dist.core.files import file_digest
+from enrich_dist.errors import EnrichError, SettingsError, StateError
+from enrich_dist.events import Event, Notice, listening
+from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.run import finish_run, report_run
+from enrich_dist.runs.entry import latest_entry
+from enrich_dist.runs.journal import find_run, keep_run, read_runs
+from enrich_dist.settings import flatten
+from enrich_dist.store.run_directory import RunDirectory
+from tests.support import known_case as known
+from tests.support.in_process import run_in_process
+
+FIRST, SECOND, THIRD = "1aaa-first", "1bbb-second", "2ccc-third"
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """Three runs: the known case, published; judged more strictly; other files, published."""
+    folder = tmp_path_factory.mktemp("runs")
+    settings = known.settings(folder)
+    directory = RunDirectory(settings.paths.work_dir)
+
+    def record(run_id: str, run: Any, **origins: str) -> None:
+        directory.record_settings(run_id, flatten(run.model_dump(mode="json")), origins)
+
+    record(FIRST, settings, chunk_size="file some.yaml")
+    first = run_in_process(settings, FIRST)
+    first.publish_awards()
+    finish_run(first)
+    stricter = settings.model_copy(
+        update={"matching": settings.matching.model_copy(update={"accept_probability": 0.98})}
+    )
+    record(SECOND, stricter)
+    second = Pipeline(stricter, SECOND)
+    second.enrich_awards()
+    report_run(second)
+    other = known.settings(folder, inputs=_other_inputs(folder / "inputs", folder / "other"))
+    record(THIRD, other)
+    third = run_in_process(other, THIRD)
+    third.publish_awards()
+    finish_run(third)
+    return directory
+
+
+def _other_inputs(old: Path, new: Path) -> tuple[Path, Path]:
+    """Files of a later month: one award less, one more, a typing error mended in a third; Kitware is another recipient,
+    the UEI of Renamed Photonics is gone, and Nobody has become known."""
+    new.mkdir()
+    lines = (old / "awards.csv").read_text("utf-8").splitlines()
+    assert sum("Placeless Analytics" in line for line in lines) == 1
+    lines = [line for line in lines if "Placeless Analytics" not in line]
+    lines = [line.replace("Spectral Dynamics Researh LLC", "Spectral Dynamics Research LLC") for line in lines]
+    lines = [line.replace("77 Hill Road", "77 Hill Rd") for line in lines]
+    newcomer = lines[-1].split(",")
+    newcomer[0], newcomer[1] = "Newcomer Networks", "=a new one"
+    lines.append(",".join(newcomer))
+    (new / "awards.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    table = pq.read_table(old / "recipients.parquet")
+    rows = table.to_pylist()
+    for row in rows:
+        if row["recipient_hash"] == "r-exact":
+            row["recipient_hash"], row["uei"] = "r-exact-later", "WWWWWWWWWWW1"
+    rows = [row for row in rows if row["recipient_hash"] != "r-uei"]
+    rows.append({**dict.fromkeys(table.column_names), "recipient_hash": "r-known-now", "city": "NOME", "state": "AK",
+                 "legal_business_name": "NOBODY KNOWS US CORPORATION", "zip5": "99762"})  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), new / "recipients.parquet")
+    return new / "awards.csv", new / "recipients.parquet"
+
+
+Runs = Callable[..., str]
+
+
+@pytest.fixture
+def runs(work: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> Runs:
+    """The command on that directory; gives what it prints, and raises errors of the project."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: str | Path, directory: RunDirectory = work) -> str:
+        result = CliRunner().invoke(app, ["runs", *map(str, arguments), "--work-dir", str(directory.root)])
+        if isinstance(result.exception, EnrichError):
+            raise result.exception
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    return call
+
+
+def test_ls_lists_the_newest_first_with_what_was_reused_and_published(runs: Runs, work: RunDirectory) -> None:
+    lines = runs("ls").splitlines()[1:]
+    documents = json.loads(runs("ls", "--json"))
+
+    assert [line.split()[2] for line in lines] == [THIRD[:8], SECOND[:8], FIRST[:8]]
+    assert [line.split()[3] for line in lines] == ["published", "passed", "published"]
+    assert "all chunks (judged anew)" in lines[1]
+    assert [line.split()[-1] for line in lines] == ["now", "anew)", "earlier"]
+    assert [item["run_id"] for item in documents] == [THIRD, SECOND, FIRST]
+    for item in documents:
+        result = json.loads((work.results / item["result"] / "metrics.json").read_text("utf-8"))
+        assert item["numbers"]["match_rate"] == result["match_rate"]
+        assert item["numbers"]["awards_matched"] == result["awards"]["matched"]
+        assert item["matched_by_method"] == {entry["method"]: entry["awards"] for entry in result["by_method"]}
+    assert [item["is_published_now"] for item in documents] == [True, False, False]
+
+
+def test_a_run_keeps_its_inputs_with_rows_and_digest(runs: Runs) -> None:
+    shown = json.loads(runs("show", "1aaa", "--json"))
+
+    assert shown["awards"]["rows"] == known.AWARD_ROWS
+    assert shown["awards"]["valid_rows"] == known.AWARD_ROWS - known.REJECTED_AWARD_ROWS
+    assert shown["recipients"]["rows"] == known.RECIPIENT_ROWS
+    for name in ("awards", "recipients"):
+        assert shown[name]["blake3"] == file_digest(Path(shown[name]["path"]))
+
+
+def test_show_tells_settings_that_are_not_the_default_with_their_origin(runs: Runs) -> None:
+    first, latest = runs("show", FIRST), runs("show")
+
+    assert "chunk_size            10" in first
+    assert next(line for line in first.splitlines() if line.startswith("chunk_size")).endswith("file some.yaml")
+    assert "timeout_seconds" not in first
+    assert f"Run {THIRD}" in latest
+    for told in ("estimated precision", "Matching", "peak MB", "Failures: none", "awards matched by exact name and pl"):
+        assert told in latest
+    assert "it had no farm of its own" in runs("show", "previous")
+    assert "of an earlier run" in runs("show", "previous")
+
+
+def test_diff_tells_the_setting_and_the_awards_that_lost_their_match_by_it(runs: Runs, tmp_path: Path) -> None:
+    out = tmp_path / "changes.csv"
+
+    text = runs("diff", FIRST, SECOND, "--awards", out)
+    found = json.loads(runs("diff", FIRST, SECOND, "--json"))
+
+    assert [item["key"] for item in found["settings"]] == ["matching.accept_probability"]
+    assert [item["same_bytes"] for item in found["inputs"].values()] == [True, True]
+    assert "Awards: the same file" in text
+    lost = found["awards"]["counts"]["lost"]
+    figures = found["figures"]["awards_matched"]
+    assert lost == figures["before"] - figures["now"] > 0
+    assert found["awards"]["counts"]["kept"] == figures["now"]
+    assert {(item["before"], item["now"]) for item in found["awards"]["moves"] if item["before"] != item["now"]} == {
+        ("matched", "review")
+    }
+    assert sum(item["awards"] for item in found["awards"]["by_method"]) == lost
+    assert "lost their match" in text
+    assert "Moved Materials Inc" in text
+    written = pyarrow.csv.read_csv(out)
+    assert Counter(written["change"].to_pylist()) == {"lost": lost}
+    assert set(written["old_status"].to_pylist()) == {"matched"}
+
+
+def test_a_title_that_a_spreadsheet_would_compute_is_a_text_in_the_csv_file(runs: Runs, tmp_path: Path) -> None:
+    out = tmp_path / "changes.csv"
+
+    runs("diff", FIRST, THIRD, "--awards", out)
+
+    titles = {row["company"]: row["award_title"] for row in pyarrow.csv.read_csv(out).to_pylist()}
+    assert titles["Newcomer Networks"] == "'=a new one"
+
+
+def test_diff_of_other_files_finds_awards_again_and_tells_each_kind(runs: Runs, tmp_path: Path) -> None:
+    out = tmp_path / "changes.parquet"
+
+    text = runs("diff", FIRST, THIRD, "--awards", out)
+    rows = {row["company"]: row for row in pq.read_table(out).to_pylist()}
+
+    assert {company: row["change"] for company, row in rows.items()} == {
+        "Nobody Knows Us Corporation": "gained",
+        "Renamed Photonics Inc": "lost",
+        "Kitware & Sons, Inc.": "changed",
+        "Placeless Analytics": "only in the older",
+        "Newcomer Networks": "only in the newer",
+        # Its name was mended, so that neither row, nor company and title, are what they were.
+        **{name: row["change"] for name, row in rows.items() if name.startswith("Spectral")},
+    }
+    kitware = rows["Kitware & Sons, Inc."]
+    assert (kitware["old_recipient_id"], kitware["new_recipient_id"]) == ("r-exact", "r-exact-later")
+    assert rows["Nobody Knows Us Corporation"]["new_recipient_id"] == "r-known-now"
+    assert "Awards: other content" in text
+    assert "found again by contract, tracking number or title" in text  # Quixotic: its street is spelled otherwise
+    assert "changed to another recipient" in text
+
+
+def test_diff_compares_the_latest_with_the_one_before_by_default(runs: Runs) -> None:
+    found = json.loads(runs("diff", "--json"))
+
+    assert (found["before"]["run_id"], found["now"]["run_id"]) == (SECOND, THIRD)
+
+
+def test_a_run_beside_itself_changed_nothing(runs: Runs) -> None:
+    found = json.loads(runs("diff", FIRST, FIRST, "--json"))
+
+    assert found["settings"] == []
+    counts = found["awards"]["counts"]
+    assert counts["kept"] + counts["open"] == found["awards"]["in_both"] == found["figures"]["awards_matched"][
+        "now"] + found["figures"]["awards_review"]["now"] + found["figures"]["awards_unmatched"]["now"]  # fmt: skip
+
+
+def test_an_id_that_is_unknown_or_of_several_runs_is_told(runs: Runs, work: RunDirectory, tmp_path: Path) -> None:
+    with pytest.raises(StateError, match=r"No run's id begins with 'x'.*runs ls"):
+        runs("show", "x")
+    with pytest.raises(SettingsError, match="'1' begins the ids of 2 runs"):
+        runs("show", "1")
+    with pytest.raises(StateError, match="keeps no judged run"):
+        runs("diff", directory=RunDirectory(tmp_path))
+    assert "No run was judged here yet" in runs("ls", directory=RunDirectory(tmp_path))
+    assert find_run(work, "latest").run_id == THIRD
+
+
+def test_a_result_that_is_gone_is_told_and_the_rest_all_the_same(
+    runs: Runs, work: RunDirectory, tmp_path: Path
+) -> None:
+    copy = RunDirectory(tmp_path / "work")
+    shutil.copytree(work.root, copy.root, symlinks=True)
+    shutil.rmtree(copy.results / find_run(copy, SECOND).result)
+    # That of the first is gone, too, but it was published.
+    shutil.rmtree(copy.results / find_run(copy, FIRST).result)
+
+    text = runs("diff", FIRST, SECOND, directory=copy)
+
+    assert "The result of run 1bbb-sec (results/" in text
+    assert "is no longer on disk" in text
+    assert "matching.accept_probability" in text
+    assert "awards matched" in text
+    with pytest.raises(StateError, match="no longer on disk"):
+        runs("diff", FIRST, SECOND, "--awards", tmp_path / "x.csv", directory=copy)
+    assert "gained a match" in runs("diff", FIRST, THIRD, directory=copy)
+    with pytest.raises(SettingsError, match=r"neither \.csv nor \.parquet"):
+        runs("diff", FIRST, THIRD, "--awards", tmp_path / "x.txt")
+
+
+def test_a_run_that_only_publishes_takes_nothing_from_what_is_kept(work: RunDirectory, tmp_path: Path) -> None:
+    run = known.settings(tmp_path)
+    directory = RunDirectory(run.paths.work_dir)
+    directory.record_settings("judging", flatten(run.model_dump(mode="json")), {"chunk_size": "command line"})
+    finish_run(run_in_process(run, "judging"))
+    [judged] = read_runs(directory)
+    directory.record_settings("publishing", {"chunk_size": 3}, {})
+
+    publishing = Pipeline(run, "publishing")
+    publishing.publish_awards()
+    finish_run(publishing)
+
+    [published] = read_runs(directory)
+    assert (judged.status, published.status) == ("passed", "published")
+    assert published.settings == judged.settings != ()
+    assert published.own_steps.keys() == judged.own_steps.keys()
+
+
+def test_a_torn_or_foreign_line_hides_no_run(work: RunDirectory, tmp_path: Path) -> None:
+    copy = RunDirectory(tmp_path)
+    copy.steps.mkdir()
+    lines = work.run_history.read_text("utf-8").splitlines()
+    torn = lines[-1][: len(lines[-1]) // 2]
+    copy.run_history.write_text("\n".join(['{"run_id": "old"}', *lines, "[]", torn]), "utf-8")
+
+    assert [run.run_id for run in read_runs(copy)] == [FIRST, SECOND, THIRD]
+    assert read_runs(copy)[-1] == latest_entry(work)
+
+
+def test_what_cannot_be_kept_warns_and_harms_nothing(tmp_path: Path) -> None:
+    told: list[Event] = []
+
+    with listening(told.append):
+        keep_run(RunDirectory(tmp_path))  # nothing was judged here
+
+    [notice] = told
+    assert isinstance(notice, Notice)
+    assert notice.warning
+    assert "could not be added to runs.jsonl" in notice.message
+
+
+def test_every_award_of_both_results_is_in_the_comparison(runs: Runs, work: RunDirectory) -> None:
+    found = json.loads(runs("diff", FIRST, THIRD, "--json"))["awards"]
+    rows = [
+        pq.read_metadata(work.results / find_run(work, name).result / "enriched_awards.parquet").num_rows
+        for name in (FIRST, THIRD)
+    ]
+
+    counts = found["counts"]
+    assert rows == [
+        found["in_both"] + counts["only in the older"],
+        found["in_both"] + counts["only in the newer"],
+    ]
+    assert sum(found["found_by"].values()) == found["in_both"]
+    assert pc.sum(pa.array([item["awards"] for item in found["moves"]])).as_py() == found["in_both"]

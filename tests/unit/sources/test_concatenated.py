@@ -1,0 +1,183 @@
+"""Several sources as one: differing columns, rows found again in their own source, keys, and what the settings take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from enrich_dist.errors import SettingsError, SourceError
+from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.settings import InputSettings, Settings, load_settings
+from enrich_dist.sources import chunks
+from enrich_dist.sources.inputs import recipient_source
+from enrich_dist.sources.raw import Part, Reading, find_rows
+from enrich_dist.sources.recipients import check_recipients, read_recipients
+from enrich_dist.store.artifacts import open_verified
+from tests.conftest import enrich_dist
+from tests.support import known_case as known
+from tests.unit.sources.test_pg_dump import made
+
+UEI = "D7SRYQVNKMV3"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """Three of one kind of content and no two of one shape."""
+    parquet, csv = tmp_path / "one.parquet", tmp_path / "two.csv"
+    pq.write_table(
+        pa.table(
+            {
+                "recipient_hash": ["h1", "h2", "h3"],
+                "legal_business_name": ["ONE", None, "THREE"],
+                "alternate_names": [["UNO"], [], None],
+                "uei": [UEI, None, None],
+                "city": ["Troy", None, "Reno"],
+                "state": ["MI", None, "NV"],
+                "zip5": pa.array([48083, None, 89501], pa.int32()),
+            }
+        ),
+        parquet,
+    )
+    csv.write_text(
+        "Vendor Name,Alternate Name,City,State,ZIP Code\n"
+        'FOUR,"QUATTRO; VIER",Ames,Iowa,50010-1234\n,,,,\nSIX,,Boise,ID,83702\n',
+        "utf-8",
+    )
+    dump = made(tmp_path / "dump", b"SEVEN\tNome\n\\N\tNome\n\\.\n\n\n")
+    return {"parquet": parquet, "csv": csv, "dump": dump}
+
+
+def listed(files: dict[str, Path]) -> list[Any]:
+    return [
+        str(files["parquet"]),
+        {"location": str(files["csv"]), "columns": {"uei": None}},
+        {"location": str(files["dump"]), "columns": {"uei": None, "state": None, "zip5": None}},
+    ]
+
+
+def read(inputs: InputSettings, batch_rows: int = 2) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    batches = list(read_recipients(recipient_source(inputs), inputs.recipient_columns, batch_rows=batch_rows))
+    assert all(batch.rows_read <= batch_rows for batch in batches)
+    return (
+        pa.concat_tables(batch.recipients for batch in batches).to_pylist(),
+        [row for batch in batches for row in batch.rejects.to_pylist()],
+    )
+
+
+def test_what_differs_is_reconciled(files: dict[str, Path]) -> None:
+    check_recipients(recipient_source(InputSettings(recipients=listed(files))), {})
+    recipients, _ = read(InputSettings(recipients=listed(files)))
+
+    found = {row["name"]: row for row in recipients}
+    assert list(found) == ["ONE", "THREE", "FOUR", "SIX", "SEVEN"]
+    assert (found["ONE"]["zip5"], found["ONE"]["alternate_names"], found["ONE"]["uei"]) == ("48083", ["UNO"], UEI)
+    assert (found["FOUR"]["zip5"], found["FOUR"]["alternate_names"]) == ("50010", ["QUATTRO", "VIER"])
+    assert (found["FOUR"]["state"], found["FOUR"]["uei"]) == ("IA", None)
+    assert (found["SEVEN"]["city"], found["SEVEN"]["state"]) == ("Nome", None)
+    assert len({row["recipient_id"] for row in recipients}) == 5
+    assert [row["source_row"] for row in recipients] == sorted({row["source_row"] for row in recipients})
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2, 100])
+def test_rejects_tell_the_source_and_its_own_row(files: dict[str, Path], batch_rows: int) -> None:
+    _, rejects = read(InputSettings(recipients=listed(files)), batch_rows)
+
+    assert [(row["source_file"], row["source_row"]) for row in rejects] == [
+        ("one.parquet", 2),
+        ("two.csv", 3),
+        ("dump", 2),
+    ]
+
+
+def test_sources_of_one_name_are_told_apart(files: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "copy").mkdir()
+    copy = tmp_path / "copy" / "one.parquet"
+    copy.write_bytes(files["parquet"].read_bytes())
+
+    _, rejects = read(InputSettings(recipients=[str(files["parquet"]), str(copy)]))
+
+    assert [row["source_file"] for row in rejects] == ["one.parquet (input 1)", "one.parquet (input 2)"]
+
+
+def test_a_source_that_lacks_a_column_says_which(files: dict[str, Path]) -> None:
+    with pytest.raises(SourceError, match=r"two\.csv, column 'uei'"):
+        check_recipients(recipient_source(InputSettings(recipients=[str(files["parquet"]), str(files["csv"])])), {})
+
+
+def test_the_digest_is_of_all_in_their_order(files: dict[str, Path], tmp_path: Path) -> None:
+    reading = Reading({}, 1, tmp_path)
+    one, two, _ = listed(files)
+
+    def digest(*recipients: Any) -> str:
+        return recipient_source(InputSettings(recipients=list(recipients))).digest(reading)
+
+    assert digest(one, two) == digest(one, two)
+    assert len({digest(one, two), digest(two, one), digest(one), digest(one, one)}) == 4
+    # A list of one is that one.
+    assert digest(one) == recipient_source(InputSettings(recipients=one)).digest(reading)
+
+
+def test_a_run_finds_rejected_and_quarantined_rows_again(files: dict[str, Path], tmp_path: Path) -> None:
+    awards, _ = known.write_inputs(tmp_path / "known")
+    settings = Settings(
+        inputs={"awards": awards, "recipients": listed(files)}, paths={"work_dir": tmp_path / "work"}, chunk_size=2
+    )
+    pipeline = Pipeline(settings, run_id="test")
+
+    step = pipeline.partition_recipients()
+    stored = open_verified(Path(step.paths["chunks"]))
+
+    assert step.numbers["source_rows"] == 8
+    assert chunks.parts_of(stored, "") == [
+        Part(1, "one.parquet", 1),
+        Part(4, "two.csv", 1),  # its header is its row 1, and row 4 here
+        Part(8, "dump", 1),
+    ]
+    [chunk] = [chunk for chunk in chunks.chunks_of(stored) if "SEVEN" in pq.read_table(chunk.path)["name"].to_pylist()]
+    numbers = pq.read_table(chunk.path)["source_row"].to_numpy()
+    names, own = find_rows(chunks.parts_of(stored, ""), numbers)
+    assert (names.to_pylist(), own.tolist()) == (["dump"], [1])
+    assert pipeline.partition_recipients().reused
+
+
+def test_settings_take_one_or_a_list(files: dict[str, Path]) -> None:
+    one = load_settings(None, ["inputs.recipients=a.parquet"], {}).settings.inputs
+    several = load_settings(None, ["inputs.recipients=[a.parquet, {location: b.zip, member: x.y}]"], {}).settings.inputs
+    environment = load_settings(None, [], {"ENRICH_DIST_INPUTS__RECIPIENTS": '["a.csv", "b.csv"]'}).settings.inputs
+
+    assert [item.location for item in one.recipient_inputs] == ["a.parquet"]
+    assert [(item.location, item.member) for item in several.recipient_inputs] == [
+        ("a.parquet", None),
+        ("b.zip", "x.y"),
+    ]
+    assert [item.location for item in environment.recipient_inputs] == ["a.csv", "b.csv"]
+    for wrong in ("inputs.recipients=[{location: a, colour: b}]", "inputs.recipients=[]", "inputs.recipients=5"):
+        if wrong.endswith("[]"):
+            with pytest.raises(SettingsError, match=r"inputs\.recipients is not set"):
+                recipient_source(load_settings(None, [wrong], {}).settings.inputs)
+        else:
+            with pytest.raises(SettingsError, match=r"inputs\.recipients"):
+                load_settings(None, [wrong], {})
+
+
+@pytest.mark.long
+def test_plan_reads_several_and_a_member(files: dict[str, Path], tmp_path: Path) -> None:
+    awards, recipients = known.write_inputs(tmp_path / "known")
+    where = ["--set", f"paths.work_dir={tmp_path / 'work'}", "--set", f"inputs.awards={awards}"]
+
+    told = enrich_dist("plan", *where, "--recipients", recipients, "--recipients", files["parquet"])
+    assert told.returncode == 0, told.stderr
+    assert f"{known.RECIPIENT_ROWS + 3} recipient rows" in told.stdout
+
+    columns = [part for name in ("uei", "state", "zip5") for part in ("--set", f"inputs.recipient_columns.{name}=null")]
+    told = enrich_dist("plan", *where, *columns, "--recipients", files["dump"], "--member", "7.dat")
+    assert told.returncode == 0, told.stderr
+    refused = enrich_dist("run", *where, *columns, "--recipients", files["dump"], "--member", "nowhere")
+    assert refused.returncode == 2
+    assert "no rows of a table or file nowhere; it holds those of rpt.recipient_lookup" in refused.stderr
+    refused = enrich_dist("run", *where, "--recipients", recipients, "--member", "x")
+    assert "is a Parquet file, which has no member 'x'" in refused.stderr
