@@ -9,7 +9,7 @@ import dagster as dg
 
 from dagster_defs.assets import ASSETS
 from dagster_defs.job import enrich
-from dagster_defs.run_outcome import settings_of, tell_run
+from dagster_defs.run_outcome import notify_run_outcome, settings_of
 from enrich_dist.errors import EnrichError
 from enrich_dist.events import Event, Notice, listening
 
@@ -59,7 +59,7 @@ def notify_operators(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         for record in sorted(records, key=lambda record: record.end_time or 0.0):
             if _is_ours(record.dagster_run):
                 try:
-                    tell_run(context.instance, record.dagster_run.run_id, settings_of(record.dagster_run))
+                    notify_run_outcome(context.instance, record.dagster_run.run_id, settings_of(record.dagster_run))
                 except EnrichError as error:
                     context.log.warning(f"Run {record.dagster_run.run_id}: nobody could be notified: {error}")
     if records:

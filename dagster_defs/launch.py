@@ -11,7 +11,7 @@ import dagster as dg
 
 from dagster_defs.definitions import defs
 from dagster_defs.job import enrich
-from dagster_defs.run_outcome import tell_run
+from dagster_defs.run_outcome import notify_run_outcome
 from enrich_dist.errors import EnrichError, PublicationBlockedError, ReconciliationError, RunInterruptedError
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.results.quality import judged_by
@@ -54,9 +54,9 @@ def launch(settings: Settings, *, config: Path | None, overrides: list[str], log
         except RunInterruptedError:
             raise
         except Exception:
-            tell_run(instance, run_id, settings)
+            notify_run_outcome(instance, run_id, settings)
             raise
-        tell_run(instance, run_id, settings)
+        notify_run_outcome(instance, run_id, settings)
     return run_id
 
 

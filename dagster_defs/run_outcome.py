@@ -14,7 +14,7 @@ from dagster_defs.checks import BLOCKED, DRIFT_SPECS
 from enrich_dist import errors
 from enrich_dist.errors import PublicationBlockedError, RunInterruptedError
 from enrich_dist.events import Notice, emit
-from enrich_dist.monitoring.incidents import PUBLISHED, START, Cause, Grade, Kind, RunStory
+from enrich_dist.monitoring.incidents import PUBLISHED, START, Cause, Kind, RunOutcome, Severity
 from enrich_dist.monitoring.notify import tell
 from enrich_dist.settings import Settings, load_settings
 
@@ -27,13 +27,13 @@ _OURS = frozenset(
 _STOPPED = frozenset({RunInterruptedError.__name__, "DagsterExecutionInterruptedError", "KeyboardInterrupt"})
 
 
-def tell_run(instance: dg.DagsterInstance, run_id: str, settings: Settings) -> None:
+def notify_run_outcome(instance: dg.DagsterInstance, run_id: str, settings: Settings) -> None:
     """Tell what is new in the run, once it has ended; never raises."""
     if settings.notifications.urls_file is None:
         return
     try:
         record = instance.get_run_record_by_id(run_id)
-        story = None if record is None else story_of(instance, record)
+        story = None if record is None else run_outcome(instance, record)
     except Exception as error:  # noqa: BLE001  # see above
         emit(Notice(f"Nobody could be notified: {type(error).__name__} in the history of runs.", warning=True))
         return
@@ -50,7 +50,7 @@ def settings_of(run: dg.DagsterRun) -> Settings:
     return load_settings(Path(named) if named else None, config.get("overrides", [])).settings
 
 
-def story_of(instance: dg.DagsterInstance, record: dg.RunRecord) -> RunStory | None:
+def run_outcome(instance: dg.DagsterInstance, record: dg.RunRecord) -> RunOutcome | None:
     """The story of a run that succeeded or failed; None of one that goes on, or that somebody stopped."""
     run = record.dagster_run
     if run.status not in _ENDED or record.end_time is None:
@@ -78,14 +78,14 @@ def story_of(instance: dg.DagsterInstance, record: dg.RunRecord) -> RunStory | N
     if any(cause.error in _STOPPED for cause in failures):
         return None
     causes += [cause for cause in failures if cause.error != _BY_CHECK]
-    return RunStory(run.run_id, record.end_time, tuple(causes), frozenset(passed), frozenset(finished))
+    return RunOutcome(run.run_id, record.end_time, tuple(causes), frozenset(passed), frozenset(finished))
 
 
 def _failed_check(evaluation: dg.AssetCheckEvaluation) -> Cause:
     reason = (evaluation.description or "failed").removeprefix(BLOCKED)
     if evaluation.check_name not in _DRIFT:
         return Cause(Kind.BLOCKED, evaluation.check_name, reason)
-    grade = Grade.WARN if evaluation.severity is dg.AssetCheckSeverity.WARN else Grade.ERROR
+    grade = Severity.WARN if evaluation.severity is dg.AssetCheckSeverity.WARN else Severity.ERROR
     return Cause(Kind.REGRESSION, evaluation.check_name, reason, grade)
 
 

@@ -34,7 +34,7 @@ from enrich_dist.errors import EXIT_PUBLISHED, EXIT_REGRESSION, BenchmarkError
 from enrich_dist.farm.worker import run_chunk
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.runs.baseline import Shift, shift
-from enrich_dist.runs.calibration import CpuYardstick
+from enrich_dist.runs.calibration import CalibrationWorkload
 from enrich_dist.runs.machine import Machine, this_machine, usable_cores
 from enrich_dist.runs.metrics import cpu_yardsticks, driver_peak_bytes, worker_peak_bytes
 from enrich_dist.runs.revision import this_code
@@ -53,7 +53,7 @@ FALSE_ALARM: Final = 0.01
 """Chance, at most, that repeats of the same code on a machine of one mood differ so."""
 _STEPS = ("awards", "companies", "chunks", "matching", "reduce")
 _MEMORY = ("peak per worker", "peak of the driver")
-_MOST_PROCESSES = 2
+_MAX_PROCESSES = 2
 
 Session = dict[str, list[float]]
 """Values of one measurement by figure: ratios to the yardstick, and bytes."""
@@ -90,7 +90,7 @@ def main() -> None:
 def measure_steps(repeats: int, *, plant: float = 1.0) -> Session:
     """The sample through every step in this process, ``repeats`` times and once before to warm up: CPU seconds of each
     step over those of the yardstick around it. ``plant``: matching takes so many times the CPU it needs."""
-    yardstick = CpuYardstick()
+    yardstick = CalibrationWorkload()
     found: Session = {name: [] for name in (*_STEPS, "all steps")}
     for number in range(repeats + 1):
         with tempfile.TemporaryDirectory(prefix="ci-benchmark-") as folder:
@@ -224,7 +224,7 @@ def _measure(console: Console, options: argparse.Namespace, number: int) -> Sess
         subprocess.Popen(
             [sys.executable, "-m", "scripts.ci_benchmark", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True
         )
-        for _ in range(min(usable_cores(), _MOST_PROCESSES))
+        for _ in range(min(usable_cores(), _MAX_PROCESSES))
     ]
     outputs = [process.communicate()[0] for process in processes]
     if any(process.returncode for process in processes):

@@ -1,6 +1,6 @@
 """Makes the picture of the terminal from a real run of the bundled sample: ``python scripts/screenshots.py``.
 
-The pictures of the Dagster UI are made by its test (``tests/integration/browser/test_dagster_ui.py``); ``make screenshots`` runs
+``tests/integration/browser/test_dagster_ui.py`` makes those of the Dagster UI; ``make screenshots`` runs
 both. What would name the machine is taken out: the directory the run was started in, so that paths read ``work/...``,
 and the host's name.
 """

@@ -45,7 +45,7 @@ from enrich_dist.farm.chunk_log import read_chunk_log
 from enrich_dist.farm.delegating import DelegatingMatcher
 from enrich_dist.farm.worker import run_chunk
 from enrich_dist.pipeline.steps import Pipeline
-from enrich_dist.runs.calibration import CpuYardstick
+from enrich_dist.runs.calibration import CalibrationWorkload
 from enrich_dist.runs.machine import this_machine
 from enrich_dist.settings import Settings
 from enrich_dist.store.run_directory import StepReport
@@ -57,7 +57,7 @@ SAMPLE = ROOT / "data" / "sample" / "recipients.parquet"
 COMPANIES = 500
 SEED = 1
 _WORKERS_PER_PROCESS = 250
-_LEAST_ROWS = 2_000  # awards are drawn from them
+_MIN_ROWS = 2_000  # awards are drawn from them
 _PATIENCE_SECONDS = 300.0
 # (workers, chunks, seconds of a chunk)
 CASES = (
@@ -222,7 +222,7 @@ def simulate(workers: int, chunks: int, seconds: float, folder: Path, *, profile
         cpu = _cpu(driver) - before[0], _cpu(scheduler) - before[1], sum(map(_cpu, hosts)) - before[2]
         memory = driver.memory_info().rss, scheduler.memory_info().rss
     wall, chunks = float(report.numbers["farm_seconds"]), int(report.numbers["chunks_computed"])
-    yardstick = CpuYardstick()
+    yardstick = CalibrationWorkload()
     ideal = -(-chunks // workers) * seconds
     busy = busy_seconds(pipeline)
     return {
@@ -287,7 +287,7 @@ def _settings(folder: Path, chunks: int) -> Settings:
     folder.mkdir(parents=True, exist_ok=True)
     recipients, awards = folder / "recipients.parquet", folder / "awards.csv"
     # A row or a few in a chunk: what a chunk holds is not what is simulated.
-    chunk_rows = -(-_LEAST_ROWS // chunks)
+    chunk_rows = -(-_MIN_ROWS // chunks)
     write_recipients(recipients, rows=chunks * chunk_rows, seed=SEED, sample=SAMPLE)
     write_awards(awards, companies=COMPANIES, recipients=recipients, seed=SEED)
     return Settings(

@@ -23,7 +23,7 @@ from distributed import Client
 
 from enrich_dist.cluster import forkserver
 from enrich_dist.cluster.kinds import check_cluster, dask_config, register_kinds, resource_config
-from enrich_dist.cluster.scaling import ScalingDesk, following_the_work, remove_note
+from enrich_dist.cluster.scaling import ScaleRequestServer, following_the_work, remove_note
 from enrich_dist.errors import FarmError
 from enrich_dist.events import Notice, emit
 from enrich_dist.farm.worker import run_aside
@@ -158,7 +158,7 @@ class ClusterStart:
 
     def _serve(self, opened: OpenCluster) -> None:
         try:
-            with ScalingDesk(self._work_dir, self._settings.cluster, opened.client, opened.cluster) as desk:
+            with ScaleRequestServer(self._work_dir, self._settings.cluster, opened.client, opened.cluster) as desk:
                 desk.serve(self._leave)
         except OSError as error:  # a full disk, say: whoever works on the cluster will tell
             emit(Notice(f"The workers of this run cannot be scaled: {error}.", warning=True))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 NOTE_FILE = "cluster.json"
 WISH_FILE = "cluster.wish.json"
-MOST_WORKERS = 10_000
+MAX_WORKERS = 10_000
 _POLL_SECONDS = 0.5
 
 
@@ -48,7 +48,7 @@ class ClusterNote:
     wish: str | None = None
 
 
-class ScalingDesk:
+class ScaleRequestServer:
     """The run's side: keeps the note and sees to wishes. A context manager; leaving it removes both files."""
 
     def __init__(self, work_dir: Path, settings: ClusterSettings, client: Client, cluster: Any | None) -> None:
@@ -65,7 +65,7 @@ class ScalingDesk:
             refusal=_refusal(settings, address),
         )
 
-    def __enter__(self) -> ScalingDesk:
+    def __enter__(self) -> ScaleRequestServer:
         remove_note(self._work_dir)
         _write_private(self._work_dir / NOTE_FILE, asdict(self._note))
         return self
@@ -90,7 +90,7 @@ class ScalingDesk:
             (self._work_dir / WISH_FILE).unlink(missing_ok=True)
             note = replace(note, wish=str(wish["id"]))
             n_workers = int(wish["n_workers"])
-            if note.refusal is None and self._cluster is not None and 1 <= n_workers <= MOST_WORKERS:
+            if note.refusal is None and self._cluster is not None and 1 <= n_workers <= MAX_WORKERS:
                 emit(Notice(f"The cluster is asked for {n_workers} workers; it had {len(note.workers)}."))
                 _scale(self._cluster, self._client, n_workers)
         if note != self._note:

@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def map_ahead(
+def ordered_map(
     function: Callable[[int, Item], Result], items: Iterable[Item], *, threads: int, ahead: int
 ) -> Generator[Result, None, None]:
     """``function(number, item)`` for the items, numbered from 0, with up to ``ahead`` of them under way at a time.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pyarrow.fs import S3FileSystem
 
 # By the standard strategy of the AWS client: waits that double, tens of seconds in all.
-_MOST_ATTEMPTS = 5
+_MAX_ATTEMPTS = 5
 _CONNECT_SECONDS = 5.0
 _REQUEST_SECONDS = 10.0
 _URI_PARAMETERS = ("endpoint_override", "region", "scheme", "tls_ca_file_path")
@@ -223,7 +223,7 @@ class ObjectStorage(Storage):
             tls_ca_file_path=self._options.get("tls_ca_file_path"),
             connect_timeout=_CONNECT_SECONDS,
             request_timeout=_REQUEST_SECONDS,
-            retry_strategy=AwsStandardS3RetryStrategy(max_attempts=_MOST_ATTEMPTS),
+            retry_strategy=AwsStandardS3RetryStrategy(max_attempts=_MAX_ATTEMPTS),
             allow_delayed_open=True,  # a small file in one request instead of three
             background_writes=False,
         )

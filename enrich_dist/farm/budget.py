@@ -40,13 +40,13 @@ class Projection:
         return self.process_bytes + self.index_bytes + self.batch_bytes + self.chunk_bytes + self.output_bytes
 
     @property
-    def least_threshold_mb(self) -> int:
+    def min_threshold_mb(self) -> int:
         """The least ``memory_threshold_mb`` that it fits."""
         return -int(-self.peak_bytes // (USABLE_SHARE * MB))
 
     def fits(self, threshold_mb: int) -> bool:
         """Whether a worker may have it within ``memory_threshold_mb``."""
-        return self.least_threshold_mb <= threshold_mb
+        return self.min_threshold_mb <= threshold_mb
 
     def arithmetic(self) -> str:
         """Its sum in words."""
@@ -74,14 +74,12 @@ def project(memory: MatchMemory, *, chunk_rows: int, chunk_bytes: int, batch_row
     )
 
 
-def fitted(
-    projection: Callable[[int], Projection], *, batch_rows: int, least_rows: int, threshold_mb: int
-) -> Projection:
+def fitted(projection: Callable[[int], Projection], *, batch_rows: int, min_rows: int, threshold_mb: int) -> Projection:
     """The projection in the largest batches, of ``batch_rows`` or halves of it, that fits ``threshold_mb``; that of
-    ``least_rows`` where none does."""
+    ``min_rows`` where none does."""
     rows = batch_rows
-    while rows > least_rows and not projection(rows).fits(threshold_mb):
-        rows = max(least_rows, -(-rows // 2))
+    while rows > min_rows and not projection(rows).fits(threshold_mb):
+        rows = max(min_rows, -(-rows // 2))
     return projection(rows)
 
 
@@ -95,12 +93,12 @@ def require_fit(least: Projection, threshold_mb: int) -> None:
         f"The chunks do not fit into the memory of a worker, not even in the smallest batches. A worker needs "
         f"{least.arithmetic()}; memory_threshold_mb is {threshold_mb:,}, of which {USABLE_SHARE:.0%} "
         f"({USABLE_SHARE * threshold_mb:,.0f} MB) may be used.",
-        remedy=f"Raise memory_threshold_mb to {least.least_threshold_mb:,} or more"
+        remedy=f"Raise memory_threshold_mb to {least.min_threshold_mb:,} or more"
         + (", or lower chunk_size." if smaller else "."),
     )
 
 
-class BatchCost:
+class BatchMemoryEstimator:
     """What a batch takes over what the process held before it: as projected, until it was measured here."""
 
     def __init__(self, row_bytes: float) -> None:
@@ -122,7 +120,7 @@ class BatchCost:
             self._measured_rows, self._measured_bytes = rows, taken_bytes
 
 
-class BatchPace:
+class AdaptiveBatcher:
     """How many rows of a chunk to match at a time: fewer, where more would bring the process near its limit.
 
     ``resident`` tells what the process holds now, ``release`` gives back what it holds and does not use. A limit of 0
@@ -133,9 +131,9 @@ class BatchPace:
         self,
         *,
         rows: int,
-        least_rows: int,
+        min_rows: int,
         limit_bytes: int,
-        cost: BatchCost,
+        cost: BatchMemoryEstimator,
         resident: Callable[[], int],
         release: Callable[[], None],
     ) -> None:
@@ -143,7 +141,7 @@ class BatchPace:
         """Rows of a batch, as they are now."""
         self.degradations = 0
         """How often they were halved."""
-        self._least_rows = least_rows
+        self._min_rows = min_rows
         self._usable_bytes = USABLE_SHARE * limit_bytes
         self._cost = cost
         self._resident = resident
@@ -158,8 +156,8 @@ class BatchPace:
         if self._usable_bytes and not self._fits(rows):
             self._release()
             self._before_bytes = self._resident() + further_bytes
-            while rows > self._least_rows and not self._fits(rows):
-                rows = self.rows = max(self._least_rows, -(-rows // 2))
+            while rows > self._min_rows and not self._fits(rows):
+                rows = self.rows = max(self._min_rows, -(-rows // 2))
                 self.degradations += 1
         # What is only expected to come besides may be less: then it must not make the batch look cheap.
         self._least_taken_bytes = self._cost.of(rows) if further_bytes else 0

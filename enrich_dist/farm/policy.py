@@ -14,7 +14,7 @@ from enrich_dist.farm.worker import ChunkTask
 RESUME = "Run the same command again: finished chunks are kept and only the rest is computed."
 _GIVEN_UP = "It is given up; chunks in flight are waited for."
 # What a chunk is not to blame for costs it nothing, so often: that it never ends would be worse.
-_MOST_BLAMELESS = 20
+_MAX_UNCOUNTED = 20
 _BLAMELESS = {
     FailureKind.BYSTANDER: "It had not begun, and is tried again at no cost.",
     FailureKind.SCHEDULER: "It is computed again, unless its worker finished it.",
@@ -78,7 +78,7 @@ def decide(task: ChunkTask, kind: FailureKind, why: str, story: ChunkStory, poli
 
 def _decide(task: ChunkTask, kind: FailureKind, why: str, story: ChunkStory, policy: FarmPolicy) -> Decision:
     match kind:
-        case _ if kind in _BLAMELESS and story.blameless < _MOST_BLAMELESS:
+        case _ if kind in _BLAMELESS and story.blameless < _MAX_UNCOUNTED:
             return Decision(_BLAMELESS[kind], task, counted=False)
         case FailureKind.OUT_OF_MEMORY:
             remedy = f"Raise memory_threshold_mb. {RESUME}"

@@ -3,7 +3,7 @@
 Receives the matching function and knows nothing of names or identifiers. A worker may join at any time: the task
 itself opens and verifies the index if this process has not yet. A task says how carefully to go about its chunk: how
 many rows to match at a time, and whether rows that raise errors are to be found and set aside; near its memory limit
-the worker takes fewer rows by itself (``budget.BatchPace``). Does not cover failures of a task (``driver``).
+the worker takes fewer rows by itself (``budget.AdaptiveBatcher``). Does not cover failures of a task (``driver``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from enrich_dist.core.matcher import Matcher, MatchMemory
 from enrich_dist.core.resource_usage import Meter, release_unused_memory, resident_bytes
 from enrich_dist.errors import CorruptionError, EnrichError, IndexMismatchError
 from enrich_dist.farm.attempts import AttemptLedger
-from enrich_dist.farm.budget import BatchCost, BatchPace
+from enrich_dist.farm.budget import AdaptiveBatcher, BatchMemoryEstimator
 from enrich_dist.farm.fault_injection import Faults
 from enrich_dist.store.artifacts import open_verified
 from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore
@@ -52,7 +52,7 @@ class ChunkTask:
     """Parts that each batch is cut into, so that less is in memory at a time."""
     batch_rows: int = 65_536
     """Rows matched at a time, at most."""
-    least_batch_rows: int = 1_000
+    min_batch_rows: int = 1_000
     """A worker that is short of memory does not go below it."""
     chunk_bytes: int = 0
     """Of the chunk's file."""
@@ -74,7 +74,7 @@ _REASON_CHARACTERS = 300
 
 
 _open_indexes: dict[str, Any] = {}
-_batch_costs: dict[str, BatchCost] = {}  # by index
+_batch_costs: dict[str, BatchMemoryEstimator] = {}  # by index
 
 
 def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
@@ -157,20 +157,20 @@ def _require_planned(task: ChunkTask) -> None:
         raise CorruptionError(f"{task.chunk_path} {what}.", remedy="Run again: the chunks are made anew.")
 
 
-def _pace(task: ChunkTask) -> BatchPace:
+def _pace(task: ChunkTask) -> AdaptiveBatcher:
     """How this worker goes through the chunk."""
     rows = max(1, -(-min(task.batch_rows, task.chunk_rows) // task.parts))  # of a chunk all of whose rows were rejected
-    return BatchPace(
+    return AdaptiveBatcher(
         rows=rows,
-        least_rows=min(rows, task.least_batch_rows),
+        min_rows=min(rows, task.min_batch_rows),
         limit_bytes=_usable_limit_bytes(task),
-        cost=_batch_costs.setdefault(task.index_digest, BatchCost(task.memory.batch_row_bytes)),
+        cost=_batch_costs.setdefault(task.index_digest, BatchMemoryEstimator(task.memory.batch_row_bytes)),
         resident=resident_bytes,
         release=release_unused_memory,
     )
 
 
-def _batches(task: ChunkTask, pace: BatchPace, meter: Meter, *, index_comes: bool) -> Iterator[pa.Table]:
+def _batches(task: ChunkTask, pace: AdaptiveBatcher, meter: Meter, *, index_comes: bool) -> Iterator[pa.Table]:
     """The rows of the chunk, in tables of as many rows as the pace allows; each is read when it is asked for.
 
     ``index_comes``: whether this process has not matched against the index before.

@@ -225,7 +225,7 @@ def similar_keys(index: CompanyIndex, batch: Prepared, config: CandidateConfig, 
     at, entry = by_query.expand(name_of_query)
     on, companies = index.names.companies.expand(code[at])
     rows, overlap = batch.name_rows[entry[on]], overlap[at][on]
-    least = _least_overlap(index, batch, rows, companies, config)
+    least = _min_overlap(index, batch, rows, companies, config)
     keys = _join(rows, companies, index)
     kept = (overlap >= least) & ~_contains(certain, keys)
     return _best_per_row(keys[kept], overlap[kept], index, config.max_candidates_per_name)
@@ -241,7 +241,7 @@ def likely_states(index: CompanyIndex, batch: Prepared) -> Ints:
     return found
 
 
-def _least_overlap(index: CompanyIndex, batch: Prepared, rows: Ints, companies: Ints, config: CandidateConfig) -> Ints:
+def _min_overlap(index: CompanyIndex, batch: Prepared, rows: Ints, companies: Ints, config: CandidateConfig) -> Ints:
     state = batch.states.agreement(index.states, rows, companies)
     town = (batch.cities.agreement(index.cities, rows, companies) == 1) | (
         batch.zips.agreement(index.zips, rows, companies) == 1

@@ -105,7 +105,7 @@ class MCounts:
 class Weights:
     """What each outcome weighs (bits), and what that was estimated from.
 
-    ``name``: by level, ``log2(m)``, to which the agreeing information is added, ``most_name_bits`` (by level) at most;
+    ``name``: by level, ``log2(m)``, to which the agreeing information is added, ``max_name_bits`` (by level) at most;
     ``name_bits``: information of each name of the index, float64; ``place``: by level; ``street``: by level, where the
     town agrees; ``uei``, ``duns``: (conflict, agree).
     """
@@ -113,7 +113,7 @@ class Weights:
     recipients: int
     name: Floats
     name_bits: Floats
-    most_name_bits: Floats
+    max_name_bits: Floats
     place: Floats
     street: Floats
     uei: tuple[float, float]
@@ -148,7 +148,7 @@ def estimate(counts: Mapping[str, Mapping[int, int]], pairs: MCounts, vocabulary
     return Weights(
         recipients=recipients,
         name=np.log2(name_m),
-        most_name_bits=_most_name_bits(recipients),
+        max_name_bits=_max_name_bits(recipients),
         name_bits=name_information(counts.get("concept", {}), recipients, vocabulary),
         place=_place_weights(
             _shares(np.array(pairs.place)[_KNOWN_PLACES], DEFAULT_PLACE_M),
@@ -178,7 +178,7 @@ def name_information(concepts: Mapping[int, int], recipients: int, vocabulary: V
     return np.asarray(INFORMATION_SCALE * information)
 
 
-def _most_name_bits(recipients: int) -> Floats:
+def _max_name_bits(recipients: int) -> Floats:
     """Most that the agreeing words say, by name level: however rare, there may be others so named."""
     bearers = np.full(len(schema.NAME_LEVELS), COINCIDENT_BEARERS)
     counted, most = SPREAD_RECIPIENTS
@@ -250,7 +250,7 @@ def weight_row(weights: Weights) -> dict[str, Any]:
         "level": list(LEVEL_BITS),
         "scale": list(LEVEL_SCALE),
         "partial_town": list(PARTIAL_TOWN_BITS),
-        "most_name_bits": weights.most_name_bits.tolist(),
+        "most_name_bits": weights.max_name_bits.tolist(),
         "place": weights.place.tolist(),
         "street": weights.street.tolist(),
         "uei_conflict": weights.uei[0],

@@ -25,7 +25,7 @@ class Kind(StrEnum):
     REGRESSION = "regression"
 
 
-class Grade(IntEnum):
+class Severity(IntEnum):
     """How grave a cause is."""
 
     WARN = 1
@@ -41,7 +41,7 @@ class Cause:
     """The check, or the step, it is about."""
     reason: str
     """A sentence with its figures."""
-    grade: Grade = Grade.ERROR
+    grade: Severity = Severity.ERROR
     error: str = ""
     """Of a failure: the class of the error."""
 
@@ -52,7 +52,7 @@ class Cause:
 
 
 @dataclass(frozen=True)
-class RunStory:
+class RunOutcome:
     """What a run that has ended did."""
 
     run_id: str | None
@@ -70,12 +70,12 @@ class Message:
     """A notification as plain text."""
 
     kind: Kind | None
-    grade: Grade
+    grade: Severity
     title: str
     body: str
 
 
-def news(story: RunStory, active: Mapping[str, int]) -> tuple[tuple[Cause, ...], dict[str, int]]:
+def new_incidents(story: RunOutcome, active: Mapping[str, int]) -> tuple[tuple[Cause, ...], dict[str, int]]:
     """Causes of the story that are new or worse than told, and the causes active from now on, with their grades.
 
     ``active``: by key, the grade of causes that were told and have not gone since.
@@ -85,7 +85,7 @@ def news(story: RunStory, active: Mapping[str, int]) -> tuple[tuple[Cause, ...],
     return fresh, {**still, **{cause.key: int(cause.grade) for cause in story.causes}}
 
 
-def _gone(key: str, story: RunStory) -> bool:
+def _gone(key: str, story: RunOutcome) -> bool:
     """Whether the run shows that the cause is there no more. A run that does not tell leaves it standing."""
     kind, where, *_ = key.split("/")
     if kind == Kind.BLOCKED:
@@ -117,7 +117,7 @@ _NEXT = {
 }
 
 
-def compose(story: RunStory, fresh: tuple[Cause, ...], *, where: str, report: str | None) -> Message:
+def compose(story: RunOutcome, fresh: tuple[Cause, ...], *, where: str, report: str | None) -> Message:
     """The message for the new causes (at least one): what happened, why, what to do next, and where.
 
     ``where``: the work directory; ``report``: path of the report, None where the run made none.
@@ -140,6 +140,6 @@ def compose(story: RunStory, fresh: tuple[Cause, ...], *, where: str, report: st
 
 
 def _line(cause: Cause) -> str:
-    severity = " (warning)" if cause.grade is Grade.WARN else ""
+    severity = " (warning)" if cause.grade is Severity.WARN else ""
     error = f" {cause.error}:" if cause.error else ""
     return f"- {cause.where}{severity}:{error} {cause.reason}"

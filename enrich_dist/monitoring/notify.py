@@ -23,7 +23,7 @@ from filelock import FileLock
 from enrich_dist.core.files import read_json, write_json
 from enrich_dist.errors import CorruptionError, EnrichError, SettingsError
 from enrich_dist.events import Notice, emit
-from enrich_dist.monitoring.incidents import START, Cause, Grade, Kind, Message, RunStory, compose, news
+from enrich_dist.monitoring.incidents import START, Cause, Kind, Message, RunOutcome, Severity, compose, new_incidents
 from enrich_dist.settings import Settings
 from enrich_dist.store.run_directory import RunDirectory
 
@@ -96,7 +96,7 @@ def send(addresses: list[Address], message: Message) -> list[Delivery]:
     return [Delivery(address, _send(address, message)) for address in addresses]
 
 
-def tell(settings: Settings, story: RunStory) -> Message | None:
+def tell(settings: Settings, story: RunOutcome) -> Message | None:
     """Send what is new in the story, and remember it as told when any address has taken it.
 
     Nothing is done without ``notifications.urls_file``, nor for a story that is older than the last one told: both the
@@ -114,13 +114,13 @@ def tell(settings: Settings, story: RunStory) -> Message | None:
 
 
 @contextmanager
-def failures_told(settings: Settings) -> Iterator[None]:
+def notifying_failures(settings: Settings) -> Iterator[None]:
     """Tell a failure of the body, in which a run has not got as far as to begin."""
     try:
         yield
     except Exception as error:
         cause = Cause(Kind.FAILED, START, str(error), error=type(error).__name__)
-        tell(settings, RunStory(None, time.time(), (cause,)))
+        tell(settings, RunOutcome(None, time.time(), (cause,)))
         raise
 
 
@@ -136,17 +136,17 @@ def trial(settings: Settings) -> list[Delivery]:
         )
     body = "This is a test: a blocked result, a failed run or a regression would be told here."
     addresses = read_addresses(settings.notifications.urls_file)
-    return send(addresses, Message(None, Grade.WARN, "enrich_dist test", body))
+    return send(addresses, Message(None, Severity.WARN, "enrich_dist test", body))
 
 
-def _tell(settings: Settings, urls_file: Path, story: RunStory) -> Message | None:
+def _tell(settings: Settings, urls_file: Path, story: RunOutcome) -> Message | None:
     directory = RunDirectory(settings.paths.work_dir)
     directory.root.mkdir(parents=True, exist_ok=True)
     with FileLock(directory.notified.with_suffix(".lock"), timeout=_LOCK_SECONDS):
         active, told_until_seconds = _read_state(directory.notified)
         if story.ended_seconds <= told_until_seconds:
             return None
-        fresh, now_active = news(story, active)
+        fresh, now_active = new_incidents(story, active)
         message = None
         if fresh:
             has_report = (
@@ -190,7 +190,7 @@ def _send(address: Address, message: Message) -> str | None:
         try:
             import apprise  # a third of a second, which only a run with something to tell pays
 
-            kind = apprise.NotifyType.WARNING if message.grade is Grade.WARN else apprise.NotifyType.FAILURE
+            kind = apprise.NotifyType.WARNING if message.grade is Severity.WARN else apprise.NotifyType.FAILURE
             if message.kind is None:
                 kind = apprise.NotifyType.INFO
             sender = apprise.Apprise()

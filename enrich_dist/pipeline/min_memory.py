@@ -12,7 +12,7 @@ from enrich_dist.matching.memory import match_memory
 from enrich_dist.settings import Settings
 
 
-def require_least_memory(settings: Settings) -> None:
+def require_min_memory(settings: Settings) -> None:
     """Raise ``BudgetError``, with the arithmetic, where not even the smallest batch fits without an index."""
     rows = min(settings.chunk_size, settings.farm.min_part_rows)
     memory = as_started(match_memory(index_bytes=0), local=settings.cluster.kind == "local")

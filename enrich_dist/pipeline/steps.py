@@ -45,11 +45,11 @@ from enrich_dist.results.quality import Gate
 from enrich_dist.settings import Settings
 from enrich_dist.sources import chunks, companies
 from enrich_dist.sources.inputs import check_inputs
-from enrich_dist.sources.raw import Reading
+from enrich_dist.sources.raw import ReadOptions
 from enrich_dist.sources.recipients import read_recipients
 from enrich_dist.sources.rejects import in_files
 from enrich_dist.sources.sbir import read_awards
-from enrich_dist.store.artifacts import open_or_build, open_unverified, open_verified
+from enrich_dist.store.artifacts import get_or_build, open_unverified, open_verified
 from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore, drop_copies
 from enrich_dist.store.run_directory import RunDirectory, StepReport
 
@@ -88,7 +88,7 @@ class Pipeline:
                     "bytes_repaired": table.bytes_repaired,
                 }
 
-            stored = open_or_build(self.directory.awards / key, build)
+            stored = get_or_build(self.directory.awards / key, build)
             return done(
                 rows=stored.facts["rows"],
                 reused=stored.reused,
@@ -113,13 +113,13 @@ class Pipeline:
                 pq.write_table(tables.award_companies, directory / "award_companies.parquet", compression="zstd")
                 return {"rows": len(tables.companies), "names_kept_apart": tables.names_kept_apart}
 
-            stored = open_or_build(self.directory.companies / key, build)
+            stored = get_or_build(self.directory.companies / key, build)
 
             def build_files(directory: Path) -> dict[str, Any]:
                 build_index(pq.read_table(stored.path / "companies.parquet"), directory)
                 return {"companies": stored.facts["rows"]}
 
-            index = open_or_build(
+            index = get_or_build(
                 self.directory.index / directory_name("index", MATCHING_VERSION, stored.content_digest), build_files
             )
             return done(
@@ -138,7 +138,7 @@ class Pipeline:
             _, source = check_inputs(self.settings.inputs, self.directory.scratch)
             column_map, chunk_size = self.settings.inputs.recipient_columns, self.settings.chunk_size
             digest = opened.enter_context(closing(source)).digest(
-                Reading(column_map, chunk_size, self.directory.scratch)
+                ReadOptions(column_map, chunk_size, self.directory.scratch)
             )
             key = directory_name(
                 "chunks",
@@ -156,7 +156,7 @@ class Pipeline:
                     raise SourceError("holds no valid recipient.", path=source.where, remedy="Check inputs.recipients.")
                 return facts
 
-            stored = open_or_build(self.directory.chunks / key, build)
+            stored = get_or_build(self.directory.chunks / key, build)
             plan = chunks.chunks_of(stored)
             return done(
                 rows=stored.facts["rows"],
@@ -255,7 +255,7 @@ class Pipeline:
             def build(directory: Path) -> dict[str, Any]:
                 return build_result(directory, inputs, decision, gate, scratch=self.directory.scratch)
 
-            stored = open_or_build(self.directory.results / key, build)
+            stored = get_or_build(self.directory.results / key, build)
             metrics, verdict = stored.facts["metrics"], stored.facts["verdict"]
             return done(
                 rows=metrics["awards"]["valid"],

@@ -49,7 +49,7 @@ def plan_tasks(
             checkpoint_key=checkpoint_key(
                 chunk_digest=chunk.blake3, index_digest=index.content_digest, matcher_key=matcher_key
             ),
-            least_batch_rows=settings.farm.min_part_rows,
+            min_batch_rows=settings.farm.min_part_rows,
             chunk_bytes=chunk.bytes,
             memory=memory,
             memory_limit_bytes=settings.memory_threshold_mb * budget.MB,
@@ -73,7 +73,7 @@ def within_budget(tasks: Sequence[ChunkTask], settings: Settings) -> list[ChunkT
     fitted = budget.fitted(
         largest,
         batch_rows=wanted.batch_rows,
-        least_rows=settings.farm.min_part_rows,
+        min_rows=settings.farm.min_part_rows,
         threshold_mb=threshold_mb,
     )
     budget.require_fit(fitted, threshold_mb)

@@ -17,11 +17,11 @@ from typing import Final
 
 import numpy as np
 
-from enrich_dist.runs.calibration import CpuYardstick
+from enrich_dist.runs.calibration import CalibrationWorkload
 from enrich_dist.runs.machine import usable_cores
 
 _SHOTS: Final = 7
-_MOST_CORES: Final = 8
+_MAX_CORES: Final = 8
 _VALUES: Final = 400_000
 _SORTS: Final = 4
 _DISK_BYTES: Final = 32_000_000
@@ -31,7 +31,7 @@ _DISK_BYTES: Final = 32_000_000
 class MachineSpeed:
     """How fast a machine is.
 
-    ``yardstick_seconds``: wall seconds of ``history.yardstick.CpuYardstick``, median, waiting for a core included;
+    ``yardstick_seconds``: wall seconds of ``runs.calibration.CalibrationWorkload``, median;
     ``scatter``: half the middle of them over it; ``contention``: how much longer a core takes when all are busy.
     """
 
@@ -44,7 +44,7 @@ class MachineSpeed:
 
 def measure_machine(scratch: Path) -> MachineSpeed:
     """Measure; ``scratch``: a directory on the disk that the run will use."""
-    yardstick = CpuYardstick()
+    yardstick = CalibrationWorkload()
     yardstick.seconds()  # the first one waits for memory
     shots = sorted(_seconds(yardstick.seconds) for _ in range(_SHOTS))
     median = statistics.median(shots)
@@ -59,7 +59,7 @@ def measure_machine(scratch: Path) -> MachineSpeed:
 
 def yardstick_wall_seconds() -> float:
     """Median wall seconds of the yardstick, now."""
-    yardstick = CpuYardstick()
+    yardstick = CalibrationWorkload()
     yardstick.seconds()
     return statistics.median(_seconds(yardstick.seconds) for _ in range(_SHOTS))
 
@@ -67,7 +67,7 @@ def yardstick_wall_seconds() -> float:
 def contention(cores: int) -> float:
     """CPU seconds of the same work with all cores at it, over those of one alone: hyper-threads of one core, shared
     caches and memory tell here. Time spent waiting for neighbours does not count: it is in the yardstick."""
-    cores = min(cores, _MOST_CORES)
+    cores = min(cores, _MAX_CORES)
     if cores == 1:
         return 1.0
     values = [np.random.default_rng(core).random(_VALUES) for core in range(cores)]

@@ -24,7 +24,7 @@ DRIVER_BYTES: Final = 1_000_000_000
 _HEADROOM: Final = 1.1
 _STEP_MB: Final = 50
 _TIMEOUT_SHARE: Final = 0.1
-_LEAST_CHUNK_SECONDS: Final = 0.05
+_MIN_CHUNK_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def recommend(
         least = min(choices, key=lambda item: (item.projection.peak_bytes, item.workers))
         return _advice(least, fits=False, reasons=(_too_little(least, machine_bytes or 0),))
     sensible = [
-        item for item in held if _LEAST_CHUNK_SECONDS <= item.chunk_seconds <= _TIMEOUT_SHARE * timeout_seconds
+        item for item in held if _MIN_CHUNK_SECONDS <= item.chunk_seconds <= _TIMEOUT_SHARE * timeout_seconds
     ] or held
     best = min(item.wall_seconds for item in sensible)
     near = [item for item in sensible if item.wall_seconds <= _NEAR * best]
@@ -90,7 +90,7 @@ def recommend(
 def _threshold_mb(item: Choice) -> int:
     """What a worker should have: never less than the budget asks for."""
     wanted = item.projection.peak_bytes * _HEADROOM / 0.8 / MB
-    return max(item.projection.least_threshold_mb, int(-(-wanted // _STEP_MB) * _STEP_MB))
+    return max(item.projection.min_threshold_mb, int(-(-wanted // _STEP_MB) * _STEP_MB))
 
 
 def _each_mb(item: Choice, machine_bytes: int) -> float:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from enrich_dist.planning.model import StageTime, Workload
 from enrich_dist.runs.records import Dataset, RunRecord
 
-MOST_RUNS: Final = 5
+MAX_RUNS: Final = 5
 
 
 def alike(records: Iterable[RunRecord], work: Workload, machine_digest: str) -> list[RunRecord]:
@@ -30,7 +30,7 @@ def alike(records: Iterable[RunRecord], work: Workload, machine_digest: str) -> 
         and not (record.failed_attempts or record.worker_restarts or record.chunks_resumed)
         and not record.settings.get("testing.fault_probability")
     ]
-    return found[-MOST_RUNS:]
+    return found[-MAX_RUNS:]
 
 
 def factors(

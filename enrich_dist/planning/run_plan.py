@@ -202,7 +202,7 @@ class _Sizes:
         return fitted(
             in_batches,
             batch_rows=min(chunk_rows, settings.matching.batch_rows),
-            least_rows=settings.farm.min_part_rows,
+            min_rows=settings.farm.min_part_rows,
             threshold_mb=threshold_mb,
         )
 

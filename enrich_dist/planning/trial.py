@@ -23,7 +23,7 @@ from enrich_dist.farm.worker import ChunkTask, run_chunk
 from enrich_dist.sources.chunks import write_chunks
 from enrich_dist.sources.raw import Source
 from enrich_dist.sources.recipients import RecipientBatch, read_recipients
-from enrich_dist.store.artifacts import Stored
+from enrich_dist.store.artifacts import Artifact
 from enrich_dist.store.checkpoints import CheckpointRecord
 
 _LARGE_ROWS: Final = 25_000
@@ -60,7 +60,7 @@ def run_trial(
     *,
     sample_rows: int,
     chunk_size: int,
-    index: Stored,
+    index: Artifact,
     matcher: Matcher,
     scratch: Path,
 ) -> Trial:
@@ -78,7 +78,7 @@ def _run(
     column_map: Mapping[str, str | None],
     sample_rows: int,
     chunk_size: int,
-    index: Stored,
+    index: Artifact,
     matcher: Matcher,
     directory: Path,
 ) -> Trial:
@@ -139,7 +139,7 @@ def _batches(
         yield from itertools.islice(batches, count)
 
 
-def _match(chunks: Path, index: Stored, matcher: Matcher, directory: Path) -> list[CheckpointRecord]:
+def _match(chunks: Path, index: Artifact, matcher: Matcher, directory: Path) -> list[CheckpointRecord]:
     """Match the chunk files as a worker does."""
     import pyarrow.parquet as pq
 

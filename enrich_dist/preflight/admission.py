@@ -30,10 +30,10 @@ class Finding:
 
 def admit(settings: Settings) -> None:
     """Raise the first thing that stands against a run with these settings; operators are told of it."""
-    from enrich_dist.monitoring.notify import failures_told
+    from enrich_dist.monitoring.notify import notifying_failures
 
     _check_addresses(settings)  # else nobody could be told of what follows
-    with failures_told(settings):
+    with notifying_failures(settings):
         _check_ready(settings)
         for check in _REFUSED_AT_ONCE:
             check(settings)
@@ -77,9 +77,9 @@ def _check_inputs(settings: Settings) -> None:
 
 
 def _check_memory(settings: Settings) -> None:
-    from enrich_dist.pipeline.min_memory import require_least_memory
+    from enrich_dist.pipeline.min_memory import require_min_memory
 
-    require_least_memory(settings)
+    require_min_memory(settings)
 
 
 def _check_cluster(settings: Settings) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from enrich_dist.core.markdown import percent
 from enrich_dist.errors import ProjectedToFailError
 from enrich_dist.events import Notice, emit
-from enrich_dist.progress.projection import LEAST_CHUNKS, Projection
+from enrich_dist.progress.projection import MIN_CHUNKS, Projection
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class EarlyWarning:
         Raises ``ProjectedToFailError`` where the rate is going to be too low and the run is to ``fail_fast``.
         """
         started = time.monotonic()
-        due = self._looks and share_done >= self._looks[0] and LEAST_CHUNKS <= len(keys) < self._chunks_total
+        due = self._looks and share_done >= self._looks[0] and MIN_CHUNKS <= len(keys) < self._chunks_total
         worked_seconds = started - self._began_seconds
         if not due or self._chunk_seconds * len(keys) > _COST_SHARE * worked_seconds:
             return

@@ -13,7 +13,7 @@ from enrich_dist.farm.worker import ChunkTask
 from enrich_dist.progress.early_warning import EarlyWarning
 from enrich_dist.progress.partial_results import RunProjector
 from enrich_dist.progress.tracker import FarmObserver
-from enrich_dist.results.reduce import MatchedSoFar
+from enrich_dist.results.reduce import MatchedAwardCounter
 from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import Checkpoint, CheckpointStore
 from enrich_dist.store.run_directory import RunDirectory
@@ -35,7 +35,7 @@ def observe_farm(
         tasks,
         finished,
         lambda key: store.candidates_file(key, directory.checkpoint_copies),
-        matched=MatchedSoFar(award_counts),
+        matched=MatchedAwardCounter(award_counts),
         awards_total=directory.latest("sbir_awards").rows,
         early=EarlyWarning(
             RunProjector(directory, store, decision, award_counts, chunks_total=len(tasks)),

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-LEAST_CHUNKS = 5
+MIN_CHUNKS = 5
 """Fewer do not tell how much chunks differ."""
 CONFIDENCE = 0.95
 
@@ -58,7 +58,7 @@ class FoundIn:
 
 
 def project(found: FoundIn, award_counts: npt.NDArray[np.int32], *, chunks_total: int) -> Projection:
-    """The projection from ``LEAST_CHUNKS`` finished chunks or more. ``award_counts``: awards by company id."""
+    """The projection from ``MIN_CHUNKS`` finished chunks or more. ``award_counts``: awards by company id."""
     n, awards_total = found.chunks, float(award_counts.sum())
     once, twice, seen = _awards_by_times_seen(found, award_counts)
     if n >= chunks_total:

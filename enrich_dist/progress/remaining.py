@@ -23,7 +23,7 @@ from itertools import chain
 _DECAY = 1.0
 # Once so many chunks, and so many for each slot, are behind, what lies further back is forgotten: a machine that got
 # slower in a long night is told by its last hour.
-_LEAST_CHUNKS = 30
+_MIN_CHUNKS = 30
 _WAVES = 4
 # A chunk that takes longer than expected is expected to take this share of its time again.
 _OVERDUE_SHARE = 0.1
@@ -106,6 +106,6 @@ class RemainingTime:
             self._first_only, self._seen = False, 0
         self._seen += 1
         slots = sum(map(len, self._free.values()))
-        step = max((1 + _DECAY) / (self._seen + _DECAY), 1 / max(_LEAST_CHUNKS, _WAVES * slots))
+        step = max((1 + _DECAY) / (self._seen + _DECAY), 1 / max(_MIN_CHUNKS, _WAVES * slots))
         self._cost_rows += step * (rows - self._cost_rows)
         self._cost_seconds += step * (seconds - self._cost_seconds)

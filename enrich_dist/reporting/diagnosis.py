@@ -13,8 +13,8 @@ from enrich_dist.farm.diagnosis import ADVICE, ChunkFinding, ChunkState, Finding
 from enrich_dist.farm.worker_log import WorkerHistory
 from enrich_dist.reporting.summary import shown_path
 
-_MOST_CHUNKS = 20
-_MOST_WORKERS = 40
+_MAX_CHUNKS = 20
+_MAX_WORKERS = 40
 _MB = 1e6
 
 
@@ -38,9 +38,9 @@ def print_findings(console: Console, findings: Findings) -> None:
     console.print(f"{len(findings.chunks):,} chunks: {told}", highlight=False)
     troubled = [chunk for chunk in findings.chunks if chunk.state in (ChunkState.FAILED, ChunkState.DAMAGED)]
     if troubled:
-        console.print(_troubled_table(troubled[:_MOST_CHUNKS]))
-        if len(troubled) > _MOST_CHUNKS:
-            console.print(f"… and {len(troubled) - _MOST_CHUNKS:,} more", highlight=False)
+        console.print(_troubled_table(troubled[:_MAX_CHUNKS]))
+        if len(troubled) > _MAX_CHUNKS:
+            console.print(f"… and {len(troubled) - _MAX_CHUNKS:,} more", highlight=False)
         console.print(f"The whole story of a chunk: enrich-dist doctor {troubled[0].chunk_id}", highlight=False)
     if findings.workers:
         console.print(_workers_table(findings.workers))
@@ -141,7 +141,7 @@ def _workers_table(workers: list[WorkerHistory]) -> Table:
     for column in ("last MB", "most MB seen", "limit MB", "restarts"):
         table.add_column(column, justify="right")
     table.add_column("")
-    for worker in workers[:_MOST_WORKERS]:
+    for worker in workers[:_MAX_WORKERS]:
         table.add_row(
             escape(worker.worker),
             f"{worker.samples[-1][1] / _MB:,.0f}",
@@ -150,8 +150,8 @@ def _workers_table(workers: list[WorkerHistory]) -> Table:
             str(worker.restarts or ""),
             "paused" if worker.paused else "",
         )
-    if len(workers) > _MOST_WORKERS:
-        table.add_row(f"… and {len(workers) - _MOST_WORKERS:,} more")
+    if len(workers) > _MAX_WORKERS:
+        table.add_row(f"… and {len(workers) - _MAX_WORKERS:,} more")
     return table
 
 

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from enrich_dist.events import FarmProgress, WorkerSample, format_duration
 
-MOST_WORKERS = 8
+MAX_WORKERS = 8
 """Workers with a line of their own; of more, the paused ones and those with most memory."""
 _WIDTH = 78
 _LABEL_WIDTH = 12
@@ -94,7 +94,7 @@ def _workers(workers: Sequence[WorkerSample]) -> list[RenderableType]:
     """A bar of memory for each worker, in the order of their names; of many those that are worth a look."""
     if not workers:
         return [Text("\nno worker is there", "yellow")]
-    most = sorted(workers, key=lambda worker: (not worker.paused, -_fill(worker), worker.worker))[:MOST_WORKERS]
+    most = sorted(workers, key=lambda worker: (not worker.paused, -_fill(worker), worker.worker))[:MAX_WORKERS]
     table = Table.grid(padding=(0, 2), expand=True)
     table.add_column(width=_LABEL_WIDTH, no_wrap=True, overflow="ellipsis")
     table.add_column(ratio=1)

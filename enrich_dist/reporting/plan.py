@@ -76,7 +76,7 @@ def print_plan(console: Console, plan: RunPlan) -> None:
 def memory_sentence(plan: RunPlan) -> str:
     """What a worker will need, and whether it may have it."""
     projection, threshold = plan.projection, f"memory_threshold_mb ({plan.memory_threshold_mb:,})"
-    least = f"{projection.least_threshold_mb:,}"
+    least = f"{projection.min_threshold_mb:,}"
     if projection.fits(plan.memory_threshold_mb):
         verdict = f"That fits {threshold}; the least it would fit is {least}."
     else:

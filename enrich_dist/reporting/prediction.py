@@ -107,7 +107,7 @@ def plan_document(plan: RunPlan) -> dict[str, Any]:
             "expected_peak_bytes": prediction.expected_peak_bytes,
             "projected_peak_bytes": prediction.projected_peak_bytes,
             "fits": plan.projection.fits(plan.memory_threshold_mb),
-            "least_memory_threshold_mb": plan.projection.least_threshold_mb,
+            "least_memory_threshold_mb": plan.projection.min_threshold_mb,
             "memory_threshold_mb": plan.memory_threshold_mb,
         },
         "seconds": {

@@ -24,7 +24,7 @@ from enrich_dist.matching.weights import Weights, estimate
 from enrich_dist.results import overrides, quality, reduce
 from enrich_dist.results.report import render
 from enrich_dist.sources import chunks
-from enrich_dist.store.artifacts import Stored
+from enrich_dist.store.artifacts import Artifact
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class ResultInputs:
     were set aside.
     """
 
-    awards: Stored
-    company: Stored
-    plan: Stored
+    awards: Artifact
+    company: Artifact
+    plan: Artifact
     checkpoints: list[Path]
     counts: list[Path]
     checkpoint_digests: list[str]

@@ -172,7 +172,7 @@ def explain_company(
             name_bits=(
                 row["name_bits"],
                 row["name_agreement"] * row["name_bits"],
-                float(result.weights.most_name_bits[row["name_level"]]),
+                float(result.weights.max_name_bits[row["name_level"]]),
             ),
             match_weight=row["match_weight"],
             alone=lone_probability(prior + row["match_weight"], row["match_method"]),

@@ -19,7 +19,7 @@ from enrich_dist import schema
 from enrich_dist.core.files import atomic_path, file_digest
 from enrich_dist.errors import CorruptionError
 from enrich_dist.sources import chunks
-from enrich_dist.store.artifacts import Stored
+from enrich_dist.store.artifacts import Artifact
 
 _SHOWN = 20
 
@@ -74,7 +74,7 @@ def store(table: pa.Table, path: Path) -> None:
         pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd")
 
 
-def confirmed_candidates(connection: duckdb.DuckDBPyConnection, plan: Stored) -> pa.Table:
+def confirmed_candidates(connection: duckdb.DuckDBPyConnection, plan: Artifact) -> pa.Table:
     """Confirmed pairs that are not among the candidates, as candidates (``schema.CANDIDATE``) of which nothing was
     compared; one row each, that of the recipient's first row in the source.
 
@@ -104,7 +104,7 @@ def confirmed_candidates(connection: duckdb.DuckDBPyConnection, plan: Stored) ->
     return found.select(schema.CANDIDATE.names).cast(schema.CANDIDATE)
 
 
-def find_recipients(connection: duckdb.DuckDBPyConnection, plan: Stored, recipient_ids: pa.ChunkedArray) -> pa.Table:
+def find_recipients(connection: duckdb.DuckDBPyConnection, plan: Artifact, recipient_ids: pa.ChunkedArray) -> pa.Table:
     """Rows (``schema.RECIPIENT``) of these recipients in the chunk files: the first one of each that is there.
 
     Raises ``CorruptionError`` when a chunk file is missing or not the one that was planned.

@@ -16,12 +16,12 @@ from typing import Any
 from enrich_dist.core.files import TEMPORARY_PREFIX, read_json, sync_directory
 from enrich_dist.errors import CorruptionError, PublicationBlockedError
 from enrich_dist.results.quality import Gate, judged_by
-from enrich_dist.store.artifacts import Stored, open_or_build, open_verified
+from enrich_dist.store.artifacts import Artifact, get_or_build, open_verified
 
 CURRENT = "current"
 
 
-def publish(result: Path, published: Path, gate: Gate) -> Stored:
+def publish(result: Path, published: Path, gate: Gate) -> Artifact:
     """Publish the result directory as ``published/current``; return the release.
 
     Raises ``PublicationBlockedError`` when the result has no passed verdict, was changed since it was judged, or was
@@ -35,12 +35,12 @@ def publish(result: Path, published: Path, gate: Gate) -> Stored:
         return judged.facts
 
     # Named by its content, not by the result: one that is made anew has a database file of other bytes.
-    release = open_or_build(published / judged.content_digest[:24], copy)
+    release = get_or_build(published / judged.content_digest[:24], copy)
     _point(published / CURRENT, release.path)
     return release
 
 
-def require_passed(result: Path, gate: Gate) -> Stored:
+def require_passed(result: Path, gate: Gate) -> Artifact:
     """The result, where it may be published.
 
     Raises ``PublicationBlockedError`` as ``publish`` does.

@@ -342,7 +342,7 @@ def _write_regular(reader: pa.RecordBatchReader, path: Path) -> int:
     return written + len(rest)
 
 
-class MatchedSoFar:
+class MatchedAwardCounter:
     """Counts awards whose company has a likely match in the checkpoints seen so far.
 
     An estimate for progress, quick enough to be made after every chunk: a shared identifier, or the same name in a

@@ -17,7 +17,7 @@ from enrich_dist.store.run_directory import RunDirectory
 
 BINS = 10
 # Enough for intervals of two per cent; a run of any size then takes a second for it.
-MOST_COMPANIES = 5_000
+MAX_COMPANIES = 5_000
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def _measure(result: ScoredResult) -> Reliability:
         f"""
         select company_id, count(*) over () as identified
         from companies where company_id in (select company_id from ({known}))
-        order by hash(company_key), company_key limit {MOST_COMPANIES}
+        order by hash(company_key), company_key limit {MAX_COMPANIES}
         """
     ).to_arrow_table()
     if not len(companies):

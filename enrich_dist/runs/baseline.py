@@ -28,7 +28,7 @@ from enrich_dist.runs.records import RunRecord
 FALSE_ALARM: Final = 0.01
 """Chance, at most, that a comparison of the same code holds any growth for real; all judged figures share it."""
 _MACHINE_FALSE_ALARM = 0.05
-_LEAST_SHARE = 0.10  # of the run's time: a part below it cannot move the run by as much as its own limit
+_MIN_SHARE = 0.10  # of the run's time: a part below it cannot move the run by as much as its own limit
 # A change as large as half the width of the interval is found every other time. Half as much again is found nine times
 # in ten: 1 + z(0.90) / z(1 - FALSE_ALARM / 2).
 _WIDTHS_TO_BE_SEEN = 1.5
@@ -139,7 +139,7 @@ def shift(baseline: Sequence[float], candidate: Sequence[float], false_alarm: fl
     return Shift(ratio, math.exp(low), math.exp(high), math.expm1(_WIDTHS_TO_BE_SEEN * width))
 
 
-def least_repeats(false_alarm: float) -> int:
+def min_repeats(false_alarm: float) -> int:
     """Repeats of either side without which nothing can be held for real: two samples that do not overlap at all must be
     rarer by chance than ``false_alarm``."""
     repeats = 1
@@ -206,7 +206,7 @@ def _is_judged(
         return True
     total = statistics.median(total_seconds(record) for record in baseline)
     total_after = statistics.median(total_seconds(record) for record in candidate)
-    return max(statistics.median(before) / total, statistics.median(after) / total_after) >= _LEAST_SHARE
+    return max(statistics.median(before) / total, statistics.median(after) / total_after) >= _MIN_SHARE
 
 
 def _machine_shift(baseline: Sequence[RunRecord], candidate: Sequence[RunRecord]) -> Shift | None:
@@ -239,7 +239,7 @@ def _judge(metric: Metric, limit: float, found: Shift, machine_ratio: float, fal
     """The verdict on one figure and the sentence that says why. ``machine_ratio``: how much slower the machine was."""
     change, allowed = f"{100 * (found.ratio - 1):+.1f} %", f"{100 * (limit - 1):.0f} %"
     if math.isinf(found.smallest_visible):
-        least = least_repeats(false_alarm)
+        least = min_repeats(false_alarm)
         return Verdict.CANNOT_TELL, f"{metric.title}: too few repeats to tell chance apart, {least} of each are needed"
     visible = f"a change of {100 * found.smallest_visible:.1f} % or more would have been seen"
     if found.low > 1 and found.ratio >= limit:

@@ -16,7 +16,7 @@ from enrich_dist.runs.machine import usable_cores
 
 _VALUES = 1_000_000
 _SHOTS = 7
-_MOST_CORES = 8
+_MAX_CORES = 8
 _SORTED, _COUNTED, _GATHERED = 1_500_000, 120_000, 1_500_000
 _SPREAD = 4_000_000  # values of 8 bytes: more than a core's own cache holds
 
@@ -26,7 +26,7 @@ def yardstick_seconds() -> float:
 
     On all cores at once, as a run works: a neighbour on one of them shows.
     """
-    cores = min(usable_cores(), _MOST_CORES)
+    cores = min(usable_cores(), _MAX_CORES)
     values = np.random.default_rng(0).random(_VALUES)
     with ThreadPoolExecutor(cores) as pool:
 
@@ -39,7 +39,7 @@ def yardstick_seconds() -> float:
         return round(statistics.median(shot() for _ in range(_SHOTS)), 6)
 
 
-class CpuYardstick:
+class CalibrationWorkload:
     """A fixed piece of work of the kinds that a run is made of: sorting numbers, reading memory here and there, and
     Python's own counting. Some 0.3 CPU seconds a time."""
 

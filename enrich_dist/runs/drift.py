@@ -30,7 +30,7 @@ from enrich_dist.settings import Settings
 from enrich_dist.settings.tree import CheckSettings
 from enrich_dist.store.run_directory import STEPS, RunDirectory
 
-LEAST_RUNS: Final = 6
+MIN_RUNS: Final = 6
 """Recent runs below which the scatter of a time or a memory is not known."""
 Z_SCORE: Final = 3.5
 """Scaled median deviations from the median beyond which a value is not chance."""
@@ -136,9 +136,9 @@ def _growth(
     if not value:
         why = "the run took over work of an earlier one or did some twice" if item.value(current) else "it has none"
         return found(Severity.UNKNOWN, f"{item.title}: nothing to compare, as {why}", known=False)
-    if len(values) < LEAST_RUNS:
+    if len(values) < MIN_RUNS:
         return found(
-            Severity.UNKNOWN, f"{item.title} {item.text(value)}: {_too_few(len(values), LEAST_RUNS)}", known=False
+            Severity.UNKNOWN, f"{item.title} {item.text(value)}: {_too_few(len(values), MIN_RUNS)}", known=False
         )
     logarithms = np.log(values) if item.larger_is_worse else -np.log(values)
     middle = float(np.median(logarithms))

@@ -24,7 +24,7 @@ _PATIENCE_SECONDS = 30.0  # with processes that stay behind
 _POLL_SECONDS = 0.02
 
 
-def run_tree(command: Sequence[str]) -> tuple[int, float, float | None]:
+def measure_process_tree(command: Sequence[str]) -> tuple[int, float, float | None]:
     """Exit code, wall seconds and CPU seconds; these are None where orphans cannot be waited for."""
     counted = sys.platform == "linux" and ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
     started = time.perf_counter()
@@ -51,7 +51,7 @@ def _all_ended() -> bool:
 def main() -> None:
     """Run the command, write its figures, and end with its exit code."""
     figures, *command = sys.argv[1:]
-    code, wall_seconds, cpu_seconds = run_tree(command)
+    code, wall_seconds, cpu_seconds = measure_process_tree(command)
     Path(figures).write_text(json.dumps({"wall_seconds": wall_seconds, "cpu_seconds": cpu_seconds}), "utf-8")
     sys.exit(code if code >= 0 else 128 - code)
 

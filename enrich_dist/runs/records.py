@@ -136,7 +136,7 @@ class RunRecord:
     cpu_seconds: Measure | None = None
     """Of all processes of the whole command (``tree``); only from ``bench run``."""
     yardstick_cpu_seconds: Measure | None = None
-    """CPU seconds of ``yardstick.CpuYardstick``, mean of before and after the run; only from ``bench run``."""
+    """CPU seconds of ``yardstick.CalibrationWorkload``, mean of before and after the run; only from ``bench run``."""
 
     @property
     def computed_everything(self) -> bool:

@@ -19,11 +19,11 @@ from pathlib import Path
 from enrich_dist.core.files import read_json
 from enrich_dist.errors import EXIT_BLOCKED, EXIT_PUBLISHED, BenchmarkError
 from enrich_dist.runs.archive import read_archive, write_record
-from enrich_dist.runs.calibration import CpuYardstick, yardstick_seconds
+from enrich_dist.runs.calibration import CalibrationWorkload, yardstick_seconds
 from enrich_dist.runs.records import RunRecord
 
 DEFAULT_REPEATS = 7
-"""As many as all figures of a comparison need to be told from chance (``compare.least_repeats``), and one to spare."""
+"""As many as all figures of a comparison need to be told from chance (``compare.min_repeats``), and one to spare."""
 _COMMAND = (sys.executable, "-c", "from enrich_dist.cli.command import command; command()")
 _TOLD_LINES = 12
 _SHOTS = 8  # of the CPU yardstick, on either side of a run; they scatter more than the run itself
@@ -60,7 +60,7 @@ def run_session(
     """
     session = uuid.uuid4().hex[:12]
     scratch.mkdir(parents=True, exist_ok=True)
-    cpu = CpuYardstick()
+    cpu = CalibrationWorkload()
     for _ in range(repeats):
         with tempfile.TemporaryDirectory(prefix="bench-", dir=scratch) as directory:
             speed = yardstick_seconds()

@@ -26,7 +26,7 @@ from enrich_dist.errors import SettingsError
 from enrich_dist.runs.metrics import METRICS, Metric
 from enrich_dist.runs.records import RunRecord
 
-LEAST_RUNS: Final = 6
+MIN_RUNS: Final = 6
 """Runs or sessions below which a slope says nothing."""
 STEADY_SHARE: Final = 0.05
 """A change over the whole window below this share of the median is none that matters."""
@@ -162,7 +162,7 @@ def trends(records: Sequence[RunRecord], begin: datetime | None, end: datetime |
 def trend(metric: Metric, days: Sequence[float], values: Sequence[float], median: float) -> Trend:
     """The slope of one figure (``scipy.stats.theilslopes``: Sen 1968, with his interval) and what it means."""
     nothing = Trend(metric, tuple(days), tuple(values), median, 0.0, 0.0, 0.0, 0.0, Direction.TOO_FEW)
-    if len(set(days)) < LEAST_RUNS:
+    if len(set(days)) < MIN_RUNS:
         return nothing
     fitted = stats.theilslopes(np.asarray(values), np.asarray(days), alpha=CONFIDENCE)
     span = days[-1] - days[0]

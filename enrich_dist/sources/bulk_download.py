@@ -28,7 +28,7 @@ from enrich_dist.sources.columns import RECIPIENT_LAYOUT, plain_header, resolve_
 from enrich_dist.sources.delimited import BadRecord, Block, open_delimited
 from enrich_dist.sources.files import SourceFile, as_file
 from enrich_dist.sources.length import count_lines
-from enrich_dist.sources.raw import Part, RawBatch, Reading, Source
+from enrich_dist.sources.raw import RawBatch, ReadOptions, RowRange, Source
 from enrich_dist.sources.recipient_files import exact_batches, reading_file
 
 _RECIPIENT: Final = plain_header("recipient_name")
@@ -105,7 +105,7 @@ class BulkDownload(Source):
         self.name = file.name
         self.where = file.location
 
-    def check(self, reading: Reading) -> None:
+    def check(self, reading: ReadOptions) -> None:
         """As ``Source.check``."""
         rows = False
         for member in self._members:
@@ -115,12 +115,12 @@ class BulkDownload(Source):
         if not rows:
             raise self._no_rows()
 
-    def digest(self, reading: Reading) -> str:  # noqa: ARG002
+    def digest(self, reading: ReadOptions) -> str:  # noqa: ARG002
         """Of the file's bytes, and which of its members are read."""
         with reading_file(self._file):
             return text_digest("bulk download", self._file.digest(), *(member or "" for member in self._members))
 
-    def stream(self, reading: Reading) -> Generator[RawBatch, None, None]:
+    def stream(self, reading: ReadOptions) -> Generator[RawBatch, None, None]:
         """As ``Source.stream``: batches of ``batch_rows`` recipients. All awards are read before the first."""
         awards = _Awards(self, reading)
         with ExitStack() as stack:
@@ -157,10 +157,10 @@ class BulkDownload(Source):
 class _Awards:
     """The awards of all files, once, with rows numbered through; and what could not be read of them."""
 
-    def __init__(self, source: BulkDownload, reading: Reading) -> None:
+    def __init__(self, source: BulkDownload, reading: ReadOptions) -> None:
         self._source = source
         self._reading = reading
-        self.parts: list[Part] = []
+        self.parts: list[RowRange] = []
         self.bad_records: list[BadRecord] = []
         self.failure: SourceError | None = None
 
@@ -168,7 +168,7 @@ class _Awards:
         before = 0
         try:
             for member in self._source._members:
-                self.parts.append(Part(before + 1, self._source.part_name(member), 1))
+                self.parts.append(RowRange(before + 1, self._source.part_name(member), 1))
                 last = 0
                 with open_delimited(self._source._file, member) as opened:
                     positions = resolve_columns(

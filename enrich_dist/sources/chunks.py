@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from enrich_dist import schema
-from enrich_dist.core.ordered_map import map_ahead
-from enrich_dist.sources.raw import Part, whole
+from enrich_dist.core.ordered_map import ordered_map
+from enrich_dist.sources.raw import RowRange, whole
 from enrich_dist.sources.recipients import RecipientBatch
-from enrich_dist.store.artifacts import Stored
+from enrich_dist.store.artifacts import Artifact
 
 ENGINE_VERSION = "3"
 REJECTS_FILE = "rejects.parquet"
@@ -65,7 +65,7 @@ class Chunk:
 def write_chunks(batches: Iterable[RecipientBatch], directory: Path) -> dict[str, Any]:
     """Write every batch as one chunk file and the rejects of all as one more; return the plan's facts.
 
-    ``parts``: by what files rows are found again (``sources.raw.Part``); ``merged_rows``: rows that tell of a recipient
+    ``parts``: the files that rows come from (``sources.raw.RowRange``); ``merged_rows``: rows that repeat a recipient
     of another row.
 
     Some batches are written in threads while the next is made; the files do not depend on their timing.
@@ -82,10 +82,10 @@ def write_chunks(batches: Iterable[RecipientBatch], directory: Path) -> dict[str
         return entry, batch._replace(recipients=schema.RECIPIENT.empty_table())  # it is not kept in memory
 
     plan: list[dict[str, int | str]] = []
-    parts: dict[Part, None] = {}
+    parts: dict[RowRange, None] = {}
     merged_rows = 0
     with pq.ParquetWriter(directory / REJECTS_FILE, schema.REJECT, compression="zstd") as rejects:
-        for entry, written in map_ahead(write, batches, threads=_THREADS, ahead=_AHEAD):
+        for entry, written in ordered_map(write, batches, threads=_THREADS, ahead=_AHEAD):
             if len(written.rejects):
                 rejects.write_table(written.rejects)
             plan.append(entry)
@@ -109,7 +109,7 @@ def file_bytes(recipients: pa.Table) -> int:
     return int(sink.tell())
 
 
-def chunks_of(stored: Stored) -> list[Chunk]:
+def chunks_of(stored: Artifact) -> list[Chunk]:
     """The chunks of a plan that ``write_chunks`` made, in source order."""
     return [
         Chunk(
@@ -123,12 +123,12 @@ def chunks_of(stored: Stored) -> list[Chunk]:
     ]
 
 
-def parts_of(stored: Stored, source: str) -> Sequence[Part]:
+def parts_of(stored: Artifact, source: str) -> Sequence[RowRange]:
     """By what files the rows of the plan's source are found again; ``source``: its name, where a plan of an older
     version tells none."""
-    return [Part(**part) for part in stored.facts.get("parts", ())] or whole(source)
+    return [RowRange(**part) for part in stored.facts.get("parts", ())] or whole(source)
 
 
-def read_rejects(stored: Stored) -> pa.Table:
+def read_rejects(stored: Artifact) -> pa.Table:
     """The rejected and repaired rows of the plan's source (schema.REJECT)."""
     return pq.read_table(stored.path / REJECTS_FILE)

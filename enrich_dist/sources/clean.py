@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist.sources.states import STATE_CODES
-from enrich_dist.sources.string_bytes import Letters, Mask, replace_cells
+from enrich_dist.sources.string_bytes import Mask, StringBytes, replace_cells
 from enrich_dist.sources.text import clean_text, compact, null_words_as_null
 
 # As SAM.gov assigns them: no I and O, and no leading zero.
@@ -45,7 +45,7 @@ class Cleaned(NamedTuple):
 
 def clean_uei(values: pa.Array) -> Cleaned:
     """Unique Entity Identifiers: 12 capitals and digits, or null."""
-    letters = Letters(values)
+    letters = StringBytes(values)
     outside = ~(letters.between("A", "Z") | letters.between("0", "9")) | letters.equal("I") | letters.equal("O")
     plain = (letters.lengths == _UEI_LENGTH) & ~letters.cells_with(outside)
     plain[plain] = letters.bytes[letters.starts[:-1][plain]] != ord("0")
@@ -59,7 +59,7 @@ def _clean_any_uei(values: pa.Array) -> Cleaned:
 
 def clean_duns(values: pa.Array) -> Cleaned:
     """DUNS numbers: nine digits, or null. DUNS+4 is cut to its first nine; lost leading zeros come back."""
-    plain = Letters(values).cells_of_digits(9) & ~_among(values, _DUNS_PLACEHOLDERS)
+    plain = StringBytes(values).cells_of_digits(9) & ~_among(values, _DUNS_PLACEHOLDERS)
     return Cleaned(*_clean_others(values, plain, _clean_any_duns))
 
 
@@ -79,7 +79,7 @@ def _clean_any_duns(values: pa.Array) -> Cleaned:
 
 def clean_zip(values: pa.Array) -> tuple[Cleaned, pa.Array]:
     """ZIP codes: the five digits (``Cleaned``) and the four digits after them (string array), each or null."""
-    plain = Letters(values).cells_of_digits(5) & ~_among(values, (_NO_ZIP,))
+    plain = StringBytes(values).cells_of_digits(5) & ~_among(values, (_NO_ZIP,))
     zip5, reasons, zip4 = _clean_others(values, plain, _clean_any_zip)
     return Cleaned(zip5, reasons), zip4
 
@@ -103,7 +103,7 @@ def _clean_any_zip(values: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]:
 
 def clean_zip4(values: pa.Array) -> Cleaned:
     """The last four digits of a ZIP code, from a column of their own, or null."""
-    return Cleaned(*_clean_others(values, Letters(values).cells_of_digits(4), _clean_any_zip4))
+    return Cleaned(*_clean_others(values, StringBytes(values).cells_of_digits(4), _clean_any_zip4))
 
 
 def _clean_any_zip4(values: pa.Array) -> Cleaned:

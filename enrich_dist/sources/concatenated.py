@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist.core.files import document_digest, text_digest
-from enrich_dist.sources.raw import RawBatch, Reading, Source
+from enrich_dist.sources.raw import RawBatch, ReadOptions, Source
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Entry:
     source: Source
     columns: Mapping[str, str | None]
 
-    def reading(self, reading: Reading) -> Reading:
+    def reading(self, reading: ReadOptions) -> ReadOptions:
         """How this one is read."""
         return replace(reading, column_map={**reading.column_map, **self.columns})
 
 
-class ManySources(Source):
+class ConcatenatedSources(Source):
     """Several sources, in the order given."""
 
     def __init__(self, entries: Sequence[Entry]) -> None:
@@ -44,12 +44,12 @@ class ManySources(Source):
             f" (input {number})" if times[entry.source.name] > 1 else "" for number, entry in enumerate(entries, 1)
         ]
 
-    def check(self, reading: Reading) -> None:
+    def check(self, reading: ReadOptions) -> None:
         """As ``Source.check``, of each."""
         for entry in self._entries:
             entry.source.check(entry.reading(reading))
 
-    def digest(self, reading: Reading) -> str:
+    def digest(self, reading: ReadOptions) -> str:
         """Of the digests of all, in their order, with their column maps."""
         return text_digest(
             "many",
@@ -60,13 +60,13 @@ class ManySources(Source):
             ),
         )
 
-    def stream(self, reading: Reading) -> Generator[RawBatch, None, None]:
+    def stream(self, reading: ReadOptions) -> Generator[RawBatch, None, None]:
         """As ``Source.stream``. The last batch of each source may be shorter."""
         # The first is opened at once; the others when it is their turn, as one may hold a file or a connection.
         first = self._entries[0]
         return self._stream(first.source.stream(first.reading(reading)), reading)
 
-    def _stream(self, batches: Iterator[RawBatch], reading: Reading) -> Generator[RawBatch, None, None]:
+    def _stream(self, batches: Iterator[RawBatch], reading: ReadOptions) -> Generator[RawBatch, None, None]:
         before = 0
         for number, (entry, suffix) in enumerate(zip(self._entries, self._suffixes, strict=True)):
             if number:

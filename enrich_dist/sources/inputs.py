@@ -6,7 +6,7 @@ from pathlib import Path
 
 from enrich_dist.errors import SettingsError
 from enrich_dist.settings import InputSettings
-from enrich_dist.sources.concatenated import Entry, ManySources
+from enrich_dist.sources.concatenated import ConcatenatedSources, Entry
 from enrich_dist.sources.files import SourceFile, as_file
 from enrich_dist.sources.kinds import open_source
 from enrich_dist.sources.raw import Source
@@ -41,7 +41,7 @@ def recipient_source(inputs: InputSettings) -> Source:
     ]
     if len(entries) == 1 and not entries[0].columns:
         return entries[0].source
-    return ManySources(entries)
+    return ConcatenatedSources(entries)
 
 
 def _not_set(key: str) -> SettingsError:

@@ -23,7 +23,7 @@ import pyarrow as pa
 from enrich_dist.core.files import text_digest
 from enrich_dist.errors import SettingsError, SourceError
 from enrich_dist.sources.columns import resolve_columns
-from enrich_dist.sources.raw import RawBatch, Reading, Source, whole
+from enrich_dist.sources.raw import RawBatch, ReadOptions, Source, whole
 from enrich_dist.sources.recipient_files import require_utf8
 
 SCHEMES: Final = ("postgresql", "postgres")
@@ -61,7 +61,7 @@ class PostgresSource(Source):
         self.name = self._table
         self.where = f"{public_uri(uri)}, table {self._table}"
 
-    def check(self, reading: Reading) -> None:
+    def check(self, reading: ReadOptions) -> None:
         """As ``Source.check``. Leaves no connection open."""
         with self._told(), self._connected() as connection:
             table, columns = self._columns(connection, reading)
@@ -69,7 +69,7 @@ class PostgresSource(Source):
                 raise SourceError("the table has no rows.", path=self.where, remedy="Name another table.")
             self._expressions(columns)
 
-    def digest(self, reading: Reading) -> str:
+    def digest(self, reading: ReadOptions) -> str:
         """Of the rows that are read, whatever their order. Opens the transaction in which they are read."""
         with self._told():
             table, columns = self._columns(self._opened(), reading)
@@ -84,7 +84,7 @@ class PostgresSource(Source):
         return text_digest("postgresql", *(f"{name}={header}" for name, (header, _) in columns.items()), count, first,
                            second)  # fmt: skip
 
-    def stream(self, reading: Reading) -> Generator[RawBatch, None, None]:
+    def stream(self, reading: ReadOptions) -> Generator[RawBatch, None, None]:
         """As ``Source.stream``. The connection ends with the stream."""
         with self._told():
             connection = self._opened()
@@ -176,7 +176,7 @@ class PostgresSource(Source):
             )
         return f"{_quoted(found[0][0])}.{_quoted(table)}", int(found[0][1])
 
-    def _columns(self, connection: Any, reading: Reading) -> tuple[str, dict[str, tuple[str, str]]]:
+    def _columns(self, connection: Any, reading: ReadOptions) -> tuple[str, dict[str, tuple[str, str]]]:
         """The table, and for every canonical column that it has its name and its type there."""
         table, number = self._found(connection)
         listed = _rows(

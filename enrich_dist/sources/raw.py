@@ -20,7 +20,7 @@ from enrich_dist.sources.columns import RECIPIENT_LAYOUT, Layout
 from enrich_dist.sources.delimited import BadRecord
 
 
-class Part(NamedTuple):
+class RowRange(NamedTuple):
     """Rows from number ``first_row`` on, until the next part begins, are those of ``name`` from ``own_first`` on."""
 
     first_row: int
@@ -28,12 +28,12 @@ class Part(NamedTuple):
     own_first: int
 
 
-def whole(name: str) -> tuple[Part, ...]:
+def whole(name: str) -> tuple[RowRange, ...]:
     """The parts of a source that is one file, and whose rows have its own numbers."""
-    return (Part(1, name, 1),)
+    return (RowRange(1, name, 1),)
 
 
-def find_rows(parts: Sequence[Part], rows: npt.NDArray[np.int64]) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+def find_rows(parts: Sequence[RowRange], rows: npt.NDArray[np.int64]) -> tuple[pa.Array, npt.NDArray[np.int64]]:
     """The file of each row (string), and its number there."""
     firsts = np.array([part.first_row for part in parts], dtype=np.int64)
     owns = np.array([part.own_first for part in parts], dtype=np.int64)
@@ -57,7 +57,7 @@ class RawBatch:
     source_rows: pa.Array
     unusable: pa.Array
     bad_records: list[BadRecord]
-    parts: tuple[Part, ...]
+    parts: tuple[RowRange, ...]
     rows_merged: int = 0
 
     @property
@@ -74,7 +74,7 @@ class RawBatch:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadOptions:
     """How a source is to be read.
 
     ``column_map``: canonical column -> the source's, or None where it has none. ``batch_rows``: rows of each batch, of
@@ -97,21 +97,21 @@ class Source(ABC):
     """What messages, logs and records call it: without secrets."""
 
     @abstractmethod
-    def check(self, reading: Reading) -> None:
+    def check(self, reading: ReadOptions) -> None:
         """Open it, find its columns, and see that it has rows.
 
         Raises ``SourceError`` where it cannot be used.
         """
 
     @abstractmethod
-    def digest(self, reading: Reading) -> str:
+    def digest(self, reading: ReadOptions) -> str:
         """A digest of all that ``stream`` would give: equal content, equal digest.
 
         What is read afterwards, until ``close``, is what was digested.
         """
 
     @abstractmethod
-    def stream(self, reading: Reading) -> Iterator[RawBatch]:
+    def stream(self, reading: ReadOptions) -> Iterator[RawBatch]:
         """Open it at once, and read it in batches. Raises ``SourceError`` at once, or when damage shows."""
 
     @abstractmethod

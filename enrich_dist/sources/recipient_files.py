@@ -23,8 +23,8 @@ from enrich_dist.sources.columns import resolve_columns
 from enrich_dist.sources.delimited import BadRecord, Block, open_delimited
 from enrich_dist.sources.files import LocalFile, SourceFile, as_file
 from enrich_dist.sources.length import count_lines
-from enrich_dist.sources.raw import Part, RawBatch, Reading, Source, whole
-from enrich_dist.sources.string_bytes import Letters
+from enrich_dist.sources.raw import RawBatch, ReadOptions, RowRange, Source, whole
+from enrich_dist.sources.string_bytes import StringBytes
 
 _STREAM_BUFFER_BYTES: Final = 1 << 20  # per column; without it a whole column chunk is read at once
 
@@ -40,26 +40,26 @@ class FileSource(Source):
         self.name = file.name
         self.where = file.location
 
-    def digest(self, reading: Reading) -> str:  # noqa: ARG002
+    def digest(self, reading: ReadOptions) -> str:  # noqa: ARG002
         """BLAKE3 of the file's bytes (``b3sum``)."""
         with reading_file(self.file):
             return self.file.digest()
 
-    def check(self, reading: Reading) -> None:
+    def check(self, reading: ReadOptions) -> None:
         """As ``Source.check``."""
         batches = self.stream(replace(reading, batch_rows=1))
         with closing(batches):
             next(batches)
 
     @abstractmethod
-    def stream(self, reading: Reading) -> Generator[RawBatch, None, None]:
+    def stream(self, reading: ReadOptions) -> Generator[RawBatch, None, None]:
         """As ``Source.stream``."""
 
 
 class ParquetSource(FileSource):
     """A Parquet file."""
 
-    def stream(self, reading: Reading) -> Generator[RawBatch, None, None]:
+    def stream(self, reading: ReadOptions) -> Generator[RawBatch, None, None]:
         """As ``Source.stream``."""
         with ExitStack() as opening:
             file = opening.enter_context(_open_parquet(self.file))
@@ -84,14 +84,14 @@ class CsvSource(FileSource):
         super().__init__(file)
         self._member = member
 
-    def stream(self, reading: Reading) -> Generator[RawBatch, None, None]:
+    def stream(self, reading: ReadOptions) -> Generator[RawBatch, None, None]:
         """As ``Source.stream``."""
         with ExitStack() as opening:
             file = opening.enter_context(open_delimited(self.file, self._member))
             positions = resolve_columns(file.header, reading.column_map, reading.layout, self.file)
             return cut_records(file, positions, reading.batch_rows, self.file, whole(self.name), opening.pop_all())
 
-    def digest(self, reading: Reading) -> str:
+    def digest(self, reading: ReadOptions) -> str:
         """Of the file's bytes, and which member of it is read, where one is named."""
         digest = super().digest(reading)
         return digest if self._member is None else text_digest("member", digest, self._member)
@@ -138,7 +138,7 @@ def _open_parquet(file: SourceFile) -> Iterator[pq.ParquetFile]:
         yield opened
 
 
-def _choose_columns(file: pq.ParquetFile, reading: Reading, path: object) -> dict[str, str]:
+def _choose_columns(file: pq.ParquetFile, reading: ReadOptions, path: object) -> dict[str, str]:
     """The file's column for every canonical column that it has."""
     if not file.metadata.num_rows:
         raise SourceError("the file has no rows.", path=path, remedy="Export it again.")
@@ -183,7 +183,7 @@ def require_utf8(batch: pa.RecordBatch, first_row: int, path: object) -> None:
     """Raise ``SourceError`` unless all text is UTF-8, which neither Parquet nor every database promises."""
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         # ASCII is UTF-8, and told in a fraction of the time.
-        if (pa.types.is_string(column.type) and Letters(column).are_ascii()) or _is_valid(column):
+        if (pa.types.is_string(column.type) and StringBytes(column).are_ascii()) or _is_valid(column):
             continue
         start, end = 0, len(column)
         while end - start > 1:
@@ -241,7 +241,7 @@ def cut_records(
     positions: Mapping[str, int],
     batch_rows: int,
     path: object,
-    parts: tuple[Part, ...],
+    parts: tuple[RowRange, ...],
     opened: ExitStack,
 ) -> Generator[RawBatch, None, None]:
     """The records as batches of ``batch_rows`` rows; ``positions``: of each canonical column in the blocks' cells.
@@ -283,7 +283,7 @@ def _csv_table(positions: Mapping[str, int]) -> pa.Schema:
 
 
 def _cut(
-    pending: pa.Table, bad_records: list[BadRecord], given: int, end_row: int, parts: tuple[Part, ...]
+    pending: pa.Table, bad_records: list[BadRecord], given: int, end_row: int, parts: tuple[RowRange, ...]
 ) -> tuple[RawBatch, pa.Table, int]:
     """The rows before ``end_row`` as a batch, the rows that are left, and the bad records given so far."""
     count = int(np.searchsorted(pending.column("source_row").to_numpy(), end_row))

@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist import schema
-from enrich_dist.core.ordered_map import map_ahead
+from enrich_dist.core.ordered_map import ordered_map
 from enrich_dist.sources.clean import clean_duns, clean_state, clean_uei, clean_zip, clean_zip4
 from enrich_dist.sources.columns import RECIPIENT_LAYOUT, Layout
 from enrich_dist.sources.lists import as_lists
-from enrich_dist.sources.raw import Part, RawBatch, Reading, Source
+from enrich_dist.sources.raw import RawBatch, ReadOptions, RowRange, Source
 from enrich_dist.sources.recipient_files import reading_file
 from enrich_dist.sources.rejects import REJECTED, REPAIRED, RejectLog
 from enrich_dist.sources.string_bytes import per_distinct
@@ -43,7 +43,7 @@ class RecipientBatch(NamedTuple):
     rejects: pa.Table
     rows_read: int
     rows_merged: int = 0
-    parts: tuple[Part, ...] = ()
+    parts: tuple[RowRange, ...] = ()
 
     @property
     def rows_rejected(self) -> int:
@@ -88,7 +88,7 @@ def read_recipients(
             return _clean_batch(raw)
 
     raw = opened.stream(_reading(column_map, batch_rows, layout, scratch))
-    return map_ahead(clean, raw, threads=1, ahead=_AHEAD)
+    return ordered_map(clean, raw, threads=1, ahead=_AHEAD)
 
 
 def _opened(source: str | Path | Source) -> Source:
@@ -99,8 +99,10 @@ def _opened(source: str | Path | Source) -> Source:
     return open_source(source)
 
 
-def _reading(column_map: Mapping[str, str | None], batch_rows: int, layout: Layout, scratch: Path | None) -> Reading:
-    return Reading(column_map, batch_rows, scratch or Path(gettempdir()), layout)
+def _reading(
+    column_map: Mapping[str, str | None], batch_rows: int, layout: Layout, scratch: Path | None
+) -> ReadOptions:
+    return ReadOptions(column_map, batch_rows, scratch or Path(gettempdir()), layout)
 
 
 def _clean_batch(batch: RawBatch) -> RecipientBatch:

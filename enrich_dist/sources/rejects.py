@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist import schema
-from enrich_dist.sources.raw import Part, find_rows
+from enrich_dist.sources.raw import RowRange, find_rows
 
 REJECTED: Final = "rejected"
 REPAIRED: Final = "repaired"
@@ -22,7 +22,7 @@ _SHOWN_CHARACTERS: Final = 500
 class RejectLog:
     """Reject rows of one source, added in any order. ``parts``: the file of each row, and its number there."""
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, parts: Sequence[RowRange]) -> None:
         self._parts = parts
         self._tables: list[pa.Table] = []
 
@@ -64,7 +64,7 @@ class RejectLog:
         return in_files(table, self._parts)
 
 
-def in_files(rejects: pa.Table, parts: Sequence[Part]) -> pa.Table:
+def in_files(rejects: pa.Table, parts: Sequence[RowRange]) -> pa.Table:
     """``schema.REJECT`` whose rows are those of the whole source, as rows of its files."""
     files, rows = find_rows(parts, rejects["source_row"].to_numpy())
     return rejects.set_column(0, schema.REJECT.field("source_file"), files).set_column(

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist import schema
-from enrich_dist.core.ordered_map import map_ahead
+from enrich_dist.core.ordered_map import ordered_map
 from enrich_dist.errors import SourceError
 from enrich_dist.sources.clean import (
     Cleaned,
@@ -108,7 +108,7 @@ def read_awards(location: str | Path | SourceFile, column_map: Mapping[str, str 
             found = RejectLog(whole(path.name))
             return _clean_block(block, positions, extras, awards_schema, found), found, len(block.source_rows)
 
-        for table, found, count in map_ahead(clean, file.blocks(), threads=_THREADS, ahead=_AHEAD):
+        for table, found, count in ordered_map(clean, file.blocks(), threads=_THREADS, ahead=_AHEAD):
             tables.append(table)
             log.extend(found)
             rows_read += count

@@ -18,7 +18,7 @@ Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.int64]
 
 
-class Letters:
+class StringBytes:
     """The bytes of all cells of an array, one cell after another.
 
     ``starts``: where each cell begins in ``bytes``, and at last where the last one ends. A null cell may hold bytes

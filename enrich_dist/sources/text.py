@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from enrich_dist.sources.string_bytes import Letters, Mask, change_where
+from enrich_dist.sources.string_bytes import Mask, StringBytes, change_where
 
 # All that shows as a blank or not at all: white space of any script, control characters (a NUL among them), zero-width
 # characters, marks of the writing direction. Each run becomes one space, so that no two pieces of text grow together.
@@ -106,7 +106,7 @@ def _may_be_untidy(values: pa.Array) -> Mask:
 
     These are few, so that only they are looked at by regular expressions. Cells beyond ASCII are among them.
     """
-    letters = Letters(values)
+    letters = StringBytes(values)
     blank = letters.equal(" ")
     odd = ~letters.between(" ", "~")
     odd |= letters.equal(";")  # every entity ends with one; ampersands are frequent in names
@@ -121,7 +121,7 @@ def _empty_as_null(values: pa.Array) -> pa.Array:
 def _words_as_null(values: pa.Array, words: Sequence[str]) -> pa.Array:
     """Null where the whole text is one of these ASCII words."""
     # A look at the lengths is cheaper than one at the texts, and leaves none or few of them.
-    short = np.flatnonzero(Letters(values).lengths <= max(map(len, words)))
+    short = np.flatnonzero(StringBytes(values).lengths <= max(map(len, words)))
     found = pc.is_in(values.take(pa.array(short)), value_set=pa.array(words)).to_numpy(zero_copy_only=False)
     if not found.any():
         return values

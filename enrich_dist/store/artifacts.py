@@ -1,7 +1,7 @@
 """Directories made once and found again: each holds files and a manifest with their digests.
 
 Covers the outputs of the steps (awards, companies, index, chunks, results): a directory under its final name
-is whole, and ``open_or_build`` re-makes one whose files are not what the manifest says. Does not cover
+is whole, and ``get_or_build`` re-makes one whose files are not what the manifest says. Does not cover
 checkpoints, which many workers write at once (``checkpoints``).
 """
 
@@ -30,7 +30,7 @@ _REMEDY = "Run again: it is made anew."
 
 
 @dataclass(frozen=True)
-class Stored:
+class Artifact:
     """A directory of the store: its path, the manifest's facts, and the digest of its files' content."""
 
     path: Path
@@ -44,7 +44,7 @@ class Stored:
         return document_digest({name: entry["blake3"] for name, entry in self.files.items()})
 
 
-def open_or_build(final: Path, build: Callable[[Path], dict[str, Any]]) -> Stored:
+def get_or_build(final: Path, build: Callable[[Path], dict[str, Any]]) -> Artifact:
     """Open the directory ``final``, or make it by ``build(temporary directory) -> facts``.
 
     A directory that fails verification is made anew. Raises ``EnvironmentFailureError`` when a file could not be
@@ -76,10 +76,10 @@ def open_or_build(final: Path, build: Callable[[Path], dict[str, Any]]) -> Store
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return Stored(final, facts, files, reused=False)
+    return Artifact(final, facts, files, reused=False)
 
 
-def open_unverified(path: Path) -> Stored:
+def open_unverified(path: Path) -> Artifact:
     """Open a directory of the store by its manifest alone; whoever reads a file checks it.
 
     Raises ``CorruptionError`` when there is no usable manifest.
@@ -91,7 +91,7 @@ def open_unverified(path: Path) -> Stored:
     facts, files = manifest.get("facts"), manifest.get("files")
     if manifest != _manifest(facts, files):
         raise CorruptionError(f"{path / MANIFEST} is not the file that was written.", remedy=_REMEDY)
-    return Stored(path, dict(manifest["facts"]), dict(manifest["files"]), reused=True)
+    return Artifact(path, dict(manifest["facts"]), dict(manifest["files"]), reused=True)
 
 
 def _manifest(facts: Any, files: Any) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def _manifest(facts: Any, files: Any) -> dict[str, Any]:
     return {**told, "blake3": document_digest(told)}
 
 
-def open_verified(path: Path) -> Stored:
+def open_verified(path: Path) -> Artifact:
     """Open a directory of the store and check every file against the manifest.
 
     Raises ``CorruptionError`` for a missing, altered or further file.

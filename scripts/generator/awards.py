@@ -35,7 +35,7 @@ from scripts.generator.recipients import Models
 from scripts.generator.truth import write_truth
 
 _BATCH_ROWS: Final = 50_000
-_MOST_AWARDS: Final = 4
+_MAX_AWARDS: Final = 4
 _YEARS: Final = (2005, 2025)
 _AGENCIES: Final = (
     ("Department of Defense", "Air Force", 0.30),
@@ -75,7 +75,7 @@ def write_awards(
     company = company.take(pa.array(np.argsort(keys_of(np.arange(companies), seed, "order"), kind="stable")))
     company = company.set_column(company.column_names.index("company"), "company", _sorted(company["company"]))
     keys = keys_of(np.arange(companies), seed, "awards of company")
-    bearer = np.repeat(np.arange(companies), below(keys, "awards", _MOST_AWARDS) + 1)
+    bearer = np.repeat(np.arange(companies), below(keys, "awards", _MAX_AWARDS) + 1)
     first = np.concatenate([[True], bearer[1:] != bearer[:-1]])
     shuffled = np.argsort(keys_of(np.arange(len(bearer)), seed, "order of awards"), kind="stable")
     bearer, first = bearer[shuffled], first[shuffled]

@@ -35,7 +35,7 @@ from scripts.generator.recipients import Models
 
 NAMES: Final = 700
 LEFT: Final = 1_000
-MOST_PLACES: Final = 50
+MAX_PLACES: Final = 50
 DECIDED_SHARE: Final = 0.7
 CROWDED_SHARE: Final = 0.10
 """Of the organisations those that stand in the town of one of their name."""
@@ -59,7 +59,7 @@ def _right(seed: int, models: Models) -> tuple[pa.Table, Ints]:
     """The organisations, and the number of the name of each."""
     group_keys = keys_of(np.arange(NAMES), seed, "common name")
     # Pareto with exponent 1: twice as many of half the size.
-    sizes = np.minimum(2 / (1 - uniform(group_keys, "size")), MOST_PLACES).astype(np.int64)
+    sizes = np.minimum(2 / (1 - uniform(group_keys, "size")), MAX_PLACES).astype(np.int64)
     group = np.repeat(np.arange(NAMES), sizes)
     inside = np.arange(len(group)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     keys = keys_of(np.arange(len(group)), seed, "bearer of common name")

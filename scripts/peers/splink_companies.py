@@ -38,7 +38,7 @@ RARE_BEARERS: Final = 200
 """Words that at most so many recipients bear are reason enough to compare two names."""
 RANDOM_PAIRS: Final = 5_000_000
 TRAINING_PAIRS: Final = 2_000_000
-LEAST_WEIGHT: Final = -10.0
+MIN_WEIGHT: Final = -10.0
 """Pairs below this match weight are no candidates."""
 SEED: Final = 1
 
@@ -77,7 +77,7 @@ def prepare(left: pa.Table, right: pa.Table) -> Callable[[pa.Table], tuple[Ints,
 
 def _best(linker: Any, connection: duckdb.DuckDBPyConnection, count: int) -> tuple[Ints, Floats]:
     """Row of the best recipient of each company, or ``NONE``, and its match weight."""
-    pairs = linker.inference.predict(threshold_match_weight=LEAST_WEIGHT).physical_name
+    pairs = linker.inference.predict(threshold_match_weight=MIN_WEIGHT).physical_name
     rows = connection.execute(
         f"SELECT unique_id_l, arg_max(unique_id_r, (match_weight, -unique_id_r)), max(match_weight) FROM {pairs} "
         f"WHERE source_dataset_l = '{_LEFT}' GROUP BY unique_id_l"

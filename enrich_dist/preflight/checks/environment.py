@@ -23,12 +23,12 @@ def settings_valid(situation: Situation) -> Finding:
     """What loading the settings could not see: files, columns, packages."""
     from enrich_dist.cluster.kinds import check_cluster
     from enrich_dist.errors import EnrichError
-    from enrich_dist.pipeline.min_memory import require_least_memory
+    from enrich_dist.pipeline.min_memory import require_min_memory
     from enrich_dist.sources.inputs import check_inputs
 
     settings = situation.settings
     problems: list[str] = []
-    for check in (lambda: check_inputs(settings.inputs), lambda: require_least_memory(settings),
+    for check in (lambda: check_inputs(settings.inputs), lambda: require_min_memory(settings),
                   lambda: check_cluster(settings)):  # fmt: skip
         try:
             check()

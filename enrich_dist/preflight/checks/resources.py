@@ -39,15 +39,13 @@ def storage(situation: Situation) -> Finding:
             return failed(error.message, remedy=error.remedy)
         if "://" not in location:
             places["checkpoints"] = Path(location).absolute()
-    least_gb = situation.settings.readiness.min_free_gb
+    min_gb = situation.settings.readiness.min_free_gb
     free_gb = {name: round(shutil.disk_usage(path).free / _GB, 1) for name, path in places.items()}
-    facts: dict[str, Fact] = {"min_free_gb": least_gb, **{f"{name}_free_gb": free for name, free in free_gb.items()}}
+    facts: dict[str, Fact] = {"min_free_gb": min_gb, **{f"{name}_free_gb": free for name, free in free_gb.items()}}
     told = ", ".join(f"{free:,.1f} GB where {name} lies" for name, free in free_gb.items())
-    if short := [name for name, free in free_gb.items() if free < least_gb]:
-        return failed(
-            f"Too little is free for {' and '.join(short)}: {told}; {least_gb:g} GB is the least.", facts=facts
-        )
-    return passed(f"All can be written to, and is free: {told}; {least_gb:g} GB is the least.", facts=facts)
+    if short := [name for name, free in free_gb.items() if free < min_gb]:
+        return failed(f"Too little is free for {' and '.join(short)}: {told}; {min_gb:g} GB is the least.", facts=facts)
+    return passed(f"All can be written to, and is free: {told}; {min_gb:g} GB is the least.", facts=facts)
 
 
 def memory_fits(situation: Situation) -> Finding:
@@ -57,12 +55,12 @@ def memory_fits(situation: Situation) -> Finding:
     facts: dict[str, Fact] = {
         "projected_peak_mb": round(projection.peak_bytes / 1e6),
         "memory_threshold_mb": threshold_mb,
-        "least_threshold_mb": projection.least_threshold_mb,
+        "least_threshold_mb": projection.min_threshold_mb,
         "batch_rows": projection.batch_rows,
     }
     told = f"A worker needs {projection.arithmetic()}; memory_threshold_mb is {threshold_mb:,}"
     if not projection.fits(threshold_mb):
-        return failed(f"{told}, and {projection.least_threshold_mb:,} is the least.", facts=facts)
+        return failed(f"{told}, and {projection.min_threshold_mb:,} is the least.", facts=facts)
     if projection.batch_rows < min(wished, situation.planned().plan.chunk_size, situation.planned().plan.source_rows):
         return warning(f"{told}: it fits in batches smaller than the wished-for {wished:,} rows.", facts=facts)
     return passed(f"{told}.", facts=facts)

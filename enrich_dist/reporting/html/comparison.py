@@ -11,7 +11,7 @@ from enrich_dist.reporting.run_figures import FIGURES, change
 from enrich_dist.reporting.run_figures import text as figure_text
 from enrich_dist.runs.entry import RunEntry
 
-_MOST_RUNS = 30
+_MAX_RUNS = 30
 
 
 def compared(facts: RunFacts) -> Section:
@@ -40,7 +40,7 @@ def compared(facts: RunFacts) -> Section:
 
 
 def _trend(facts: RunFacts) -> tuple[tuple[Chart, Table | None], ...]:
-    runs = [*facts.history[-_MOST_RUNS + 1 :], facts.summary]
+    runs = [*facts.history[-_MAX_RUNS + 1 :], facts.summary]
     if len(runs) < 3:  # two are in the table
         return ()
     names = ("match_rate", "estimated_precision", "estimated_recall")

@@ -9,7 +9,7 @@ from enrich_dist.reporting.html.sections import all_sections, headline
 from enrich_dist.results import report
 
 _SECTIONS = ("comparison", "steps", "planned", "memory", "trouble")
-_MOST_ROWS = 20
+_MAX_ROWS = 20
 
 
 def render_markdown(facts: RunFacts) -> str:
@@ -38,7 +38,7 @@ def _section(section: Section) -> str:
 
 
 def _table(table: Table) -> str:
-    rows = table.rows[:_MOST_ROWS]
+    rows = table.rows[:_MAX_ROWS]
     more = (
         f"\n\n{len(table.rows) - len(rows):,} more rows are in the HTML report." if len(rows) < len(table.rows) else ""
     )

@@ -12,8 +12,8 @@ from typing import Literal
 from enrich_dist.reporting.html.charts import Chart
 
 # A page stays one that a browser likes.
-MOST_ROWS = 500
-MOST_WORKERS = 40
+MAX_ROWS = 500
+MAX_WORKERS = 40
 
 
 @dataclass(frozen=True)

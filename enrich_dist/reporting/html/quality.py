@@ -16,7 +16,7 @@ from enrich_dist.reporting.html.parts import Section, Table, captioned, table
 from enrich_dist.results import report
 from enrich_dist.results.unresolved import Undecided
 
-_LEAST_LABELS = 5
+_MIN_LABELS = 5
 _FEW_AWARDS = 20
 _GROUPS = ("agency", "state", "award_year", "identifier_type", "phase", "program")
 
@@ -170,7 +170,7 @@ def reliability(facts: RunFacts) -> Section:
     estimated = report.accuracy_sentence(facts.metrics)
     if isinstance(found, str):
         return Section("reliability", title, (estimated, found))
-    if sum(item.companies for item in found.bins) < _LEAST_LABELS:
+    if sum(item.companies for item in found.bins) < _MIN_LABELS:
         few = f"{found.identified:,} companies share an identifier with a recipient: too few to measure it in this run."
         return Section("reliability", title, (estimated, few))
     points = [

@@ -10,11 +10,11 @@ from enrich_dist.events import AttemptTimes
 from enrich_dist.reporting.html import charts
 from enrich_dist.reporting.html.charts import Bar, Chart, Share
 from enrich_dist.reporting.html.facts import RunFacts
-from enrich_dist.reporting.html.parts import MOST_ROWS, MOST_WORKERS, Section, Table, captioned, megabytes, table
+from enrich_dist.reporting.html.parts import MAX_ROWS, MAX_WORKERS, Section, Table, captioned, megabytes, table
 from enrich_dist.reporting.terminal import TITLES
 from enrich_dist.store.run_directory import STEPS
 
-_MOST_BARS = 5_000
+_MAX_BARS = 5_000
 
 
 def steps(facts: RunFacts) -> Section:
@@ -56,7 +56,7 @@ def timeline(facts: RunFacts) -> Section:
     if not numbers.get("chunks_computed"):
         text.append("The timeline is that of the latest farm that computed any.")
     began = [attempt for attempt in facts.attempts if attempt.started_seconds is not None]
-    longest = sorted(began, key=_busy_seconds, reverse=True)[:_MOST_BARS]
+    longest = sorted(began, key=_busy_seconds, reverse=True)[:_MAX_BARS]
     if len(longest) < len(began):
         text.append(f"The longest {len(longest):,} of {len(began):,} attempts are drawn.")
     drawn = sorted(longest, key=lambda attempt: (attempt.chunk_id, attempt.attempt))
@@ -80,7 +80,7 @@ def timeline(facts: RunFacts) -> Section:
             f"{a.finished_seconds:.2f}",
             f"{a.received_seconds:.2f}",
         )
-        for a in ordered[:MOST_ROWS]
+        for a in ordered[:MAX_ROWS]
     ]
     head = ("chunk", "attempt", "worker", "outcome", "submitted", "started", "finished", "received")
     caption = captioned("When each attempt did what, in seconds since the farm began", rows, len(ordered))
@@ -120,7 +120,7 @@ def memory(facts: RunFacts) -> Section:
         for worker in facts.workers
     ]
     highest = sorted(zip(facts.workers, rows, strict=True), key=lambda item: item[0].peak_memory_bytes, reverse=True)[
-        :MOST_WORKERS
+        :MAX_WORKERS
     ]
     chart = charts.memory(
         "memory",
@@ -147,7 +147,7 @@ def memory(facts: RunFacts) -> Section:
 
 
 def _memory_over_time(facts: RunFacts) -> tuple[Chart, Table]:
-    highest = sorted(facts.histories, key=lambda history: history.peak_memory_bytes, reverse=True)[:MOST_WORKERS]
+    highest = sorted(facts.histories, key=lambda history: history.peak_memory_bytes, reverse=True)[:MAX_WORKERS]
     limits = {history.memory_limit_bytes for history in highest if history.memory_limit_bytes}
     chart = charts.lines(
         "memory-over-time",
@@ -179,7 +179,7 @@ def trouble(facts: RunFacts) -> Section:
     if facts.failures:
         rows = [
             (str(f.chunk_id), str(f.attempt), str(f.kind), f.worker or "", f.message, f.next_step)
-            for f in facts.failures[:MOST_ROWS]
+            for f in facts.failures[:MAX_ROWS]
         ]
         failed_head = ("chunk", "attempt", "kind", "worker", "what happened", "what followed")
         tables.append(table(captioned("Failed attempts", rows, len(facts.failures)), failed_head, rows, folded=False))
@@ -190,7 +190,7 @@ def trouble(facts: RunFacts) -> Section:
     if degraded:
         smaller = [
             (str(chunk), r.worker, f"{r.batch_rows:,}", f"{r.batch_rows_least:,}", megabytes(r.peak_memory_bytes))
-            for chunk, r in degraded[:MOST_ROWS]
+            for chunk, r in degraded[:MAX_ROWS]
         ]
         head = ("chunk", "worker", "rows at a time", "in the end", "peak MB")
         caption = captioned(
@@ -200,7 +200,7 @@ def trouble(facts: RunFacts) -> Section:
     else:
         text.append("No worker came near its memory limit.")
     if set_aside:
-        aside = [(str(row["source_row"]), str(row["reason"])) for row in set_aside[:MOST_ROWS]]
+        aside = [(str(row["source_row"]), str(row["reason"])) for row in set_aside[:MAX_ROWS]]
         caption = captioned("Recipients that were set aside", aside, len(set_aside))
         tables.append(table(caption, ("row", "reason"), aside, folded=False))
     else:

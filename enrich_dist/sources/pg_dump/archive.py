@@ -24,7 +24,7 @@ from enrich_dist.sources.files import SourceFile, as_file
 
 TOC: Final = "toc.dat"
 # That of USAspending has a few MB; it is read into memory.
-_MOST_TOC_BYTES: Final = 256_000_000
+_MAX_TOC_BYTES: Final = 256_000_000
 _LZ4_MAGIC: Final = b"\x04\x22\x4d\x18"
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -61,10 +61,10 @@ class DumpArchive(ABC):
     def read_toc(self) -> bytes:
         """The table of contents. Raises ``SourceError``."""
         with self._opened(TOC) as (handle, _):
-            data = handle.read(_MOST_TOC_BYTES + 1)
-        if len(data) > _MOST_TOC_BYTES:
+            data = handle.read(_MAX_TOC_BYTES + 1)
+        if len(data) > _MAX_TOC_BYTES:
             raise SourceError(
-                f"its {TOC} has more than {_MOST_TOC_BYTES / 1e6:.0f} MB.", path=self, remedy="Dump the database again."
+                f"its {TOC} has more than {_MAX_TOC_BYTES / 1e6:.0f} MB.", path=self, remedy="Dump the database again."
             )
         return data
 

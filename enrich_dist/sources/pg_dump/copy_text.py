@@ -20,7 +20,7 @@ import pyarrow.csv
 from enrich_dist.errors import SourceError
 from enrich_dist.sources.bytes import Utf8Stream
 from enrich_dist.sources.delimited import BLOCK_BYTES, BadRecord, Block, numbered
-from enrich_dist.sources.string_bytes import Bytes, Letters, Mask, replace_cells
+from enrich_dist.sources.string_bytes import Bytes, Mask, StringBytes, replace_cells
 
 _END: Final = b"\\.\n"
 _SHOWN_CHARACTERS: Final = 500
@@ -184,7 +184,7 @@ def unescape(values: pa.Array) -> tuple[pa.Array, Mask]:
 
     Such a cell ends with a lone backslash, or its escapes make bytes that are not UTF-8; it is given as null.
     """
-    letters = Letters(values)
+    letters = StringBytes(values)
     escaped = letters.cells_with(letters.equal("\\"))
     if values.null_count:
         escaped &= pc.is_valid(values).to_numpy(zero_copy_only=False)
@@ -198,7 +198,7 @@ def unescape(values: pa.Array) -> tuple[pa.Array, Mask]:
 
 
 def _unescape_all(values: pa.Array) -> tuple[pa.Array, Mask]:
-    letters = Letters(values)
+    letters = StringBytes(values)
     data, starts = letters.bytes, letters.starts.astype(np.int64)
     ends_of_byte = np.repeat(starts[1:], np.diff(starts))  # where the cell of each byte ends
     begins = _escapes(data, starts)

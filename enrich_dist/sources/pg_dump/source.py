@@ -22,7 +22,7 @@ from enrich_dist.sources.length import count_packed_lines
 from enrich_dist.sources.pg_dump.archive import SUFFIXES, DumpArchive, find_archive
 from enrich_dist.sources.pg_dump.copy_text import CopyText
 from enrich_dist.sources.pg_dump.toc import Contents, TableData, TocError, parse_toc
-from enrich_dist.sources.raw import RawBatch, Reading, Source, whole
+from enrich_dist.sources.raw import RawBatch, ReadOptions, Source, whole
 from enrich_dist.sources.recipient_files import cut_records
 
 DEFAULT_TABLE: Final = "recipient_lookup"
@@ -105,12 +105,12 @@ class DumpSource(Source):
             remedy="Name the table with its schema, or its file: inputs.recipients_member, or --member.",
         )
 
-    def check(self, reading: Reading) -> None:
+    def check(self, reading: ReadOptions) -> None:
         """As ``Source.check``."""
         with closing(self.stream(replace(reading, batch_rows=1))) as batches:
             next(batches)
 
-    def digest(self, reading: Reading) -> str:  # noqa: ARG002
+    def digest(self, reading: ReadOptions) -> str:  # noqa: ARG002
         """Of the table's columns and the bytes of its file, as they lie there: nothing else of the dump is read."""
         rows = self._rows
         try:
@@ -119,7 +119,7 @@ class DumpSource(Source):
         except READ_ERRORS as error:
             raise unreadable(self._called, error) from error
 
-    def stream(self, reading: Reading) -> Generator[RawBatch, None, None]:
+    def stream(self, reading: ReadOptions) -> Generator[RawBatch, None, None]:
         """As ``Source.stream``."""
         rows = self._rows
         positions = resolve_columns(rows.table.columns, reading.column_map, reading.layout, self._called)

@@ -19,7 +19,7 @@ _COMPRESSION_ALGORITHM: Final = (1, 15)
 _RELATION_KIND: Final = (1, 16)
 # pg_dump calls the contents of a directory "tar": both have the same.
 _FORMATS: Final = {1: "custom", 3: "directory", 4: "plain", 5: "directory"}
-_MOST_INT_BYTES: Final = 8
+_MAX_INT_BYTES: Final = 8
 _TIME_FIELDS: Final = 7  # seconds to daylight saving
 # Of the fields after the tag and its kind; a table's rows have no other.
 _ENCODING: Final = re.compile(r"SET client_encoding = '([^']*)'")
@@ -71,7 +71,7 @@ def parse_toc(data: bytes) -> Contents:
     if not _FIRST_VERSION <= version <= _LAST_VERSION:
         raise TocError(f"its version is {version[0]}.{version[1]}; 1.12 to 1.16 can be read")
     reader.int_bytes = reader.byte()
-    if not 1 <= reader.int_bytes <= _MOST_INT_BYTES:
+    if not 1 <= reader.int_bytes <= _MAX_INT_BYTES:
         raise TocError(f"its numbers have {reader.int_bytes} bytes")
     reader.byte()  # bytes of an offset
     format_number = reader.byte()

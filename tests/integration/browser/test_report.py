@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, ElementHandle, Page, Route
 
 from enrich_dist.reporting.html.facts import gather
 from enrich_dist.reporting.html.page import render_page
-from enrich_dist.reporting.html.parts import MOST_ROWS
+from enrich_dist.reporting.html.parts import MAX_ROWS
 from enrich_dist.reporting.html.sections import all_sections
 from enrich_dist.store.run_directory import RunDirectory
 from tests.conftest import run_steps
@@ -115,7 +115,7 @@ def test_the_report_of_thousands_of_chunks_loads_at_once_and_draws_all(
 
     assert {"timeline", "memory", "memory-over-time"} <= set(keys)
     assert bars == 4_500
-    assert rows <= MOST_ROWS
+    assert rows <= MAX_ROWS
     assert loaded_seconds < 10
     assert drawn_seconds < 60
 

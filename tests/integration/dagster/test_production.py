@@ -21,7 +21,7 @@ import yaml
 from dagster_defs.definitions import defs
 from dagster_defs.job import enrich
 from dagster_defs.launch import launch, open_instance
-from dagster_defs.run_outcome import story_of
+from dagster_defs.run_outcome import run_outcome
 from enrich_dist.core.files import read_json
 from enrich_dist.errors import EXIT_NOT_READY, ReadinessError
 from enrich_dist.runs.archive import set_baseline, write_record
@@ -68,7 +68,7 @@ def test_the_job_is_refused_before_it_works_and_passes_with_the_file(tmp_path: P
     assert begun(tmp_path / "work") == set()
     with open_instance(tmp_path / "work" / "dagster") as instance:
         [record] = instance.get_run_records()
-        story = story_of(instance, record)
+        story = run_outcome(instance, record)
     assert story is not None
     assert [(cause.where, cause.error) for cause in story.causes] == [("start", "ReadinessError")]
     assert "Not ready: there is no" in story.causes[0].reason

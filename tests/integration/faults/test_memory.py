@@ -142,7 +142,7 @@ def test_a_limit_too_small_for_the_index_is_refused_before_any_work(
     task = pipeline.tasks()[0]
     assert task.memory.index_bytes > 4 * MB
     without_index = project(task.memory, chunk_rows=20_000, chunk_bytes=task.chunk_bytes, batch_rows=1_000)
-    least = without_index.least_threshold_mb
+    least = without_index.min_threshold_mb
     too_little = least - round(task.memory.index_bytes / MB)
     tight = pipeline.settings.model_copy(update={"memory_threshold_mb": too_little})
 
@@ -165,7 +165,7 @@ def test_what_fits_in_smaller_batches_only_is_matched_in_these(
     whole = planned(settings(tmp_path, inputs=generated, chunk_size=20_000, match_rate_threshold=0.0))
     task = whole.tasks()[0]
     half = project(task.memory, chunk_rows=20_000, chunk_bytes=task.chunk_bytes, batch_rows=10_000)
-    tight = whole.settings.model_copy(update={"memory_threshold_mb": half.least_threshold_mb})
+    tight = whole.settings.model_copy(update={"memory_threshold_mb": half.min_threshold_mb})
     pipeline = Pipeline(tight, "tight")
     notices: list[str] = []
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from enrich_dist.core.ordered_map import map_ahead
+from enrich_dist.core.ordered_map import ordered_map
 
 
 class Stream:
@@ -44,7 +44,7 @@ def test_results_are_in_order_whichever_is_done_first(threads: int, ahead: int) 
 
     stream = Stream(25)
 
-    assert list(map_ahead(late_if_early, stream.items(), threads=threads, ahead=ahead)) == [
+    assert list(ordered_map(late_if_early, stream.items(), threads=threads, ahead=ahead)) == [
         (number, number * number) for number in range(25)
     ]
     assert stream.threads == {threading.get_ident()}  # the stream is read by the caller's thread only
@@ -53,12 +53,12 @@ def test_results_are_in_order_whichever_is_done_first(threads: int, ahead: int) 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 3])
 def test_streams_shorter_than_the_window(length: int) -> None:
-    assert list(map_ahead(lambda _, item: item, range(length), threads=2, ahead=3)) == list(range(length))
+    assert list(ordered_map(lambda _, item: item, range(length), threads=2, ahead=3)) == list(range(length))
 
 
 def test_no_more_items_are_taken_than_allowed() -> None:
     stream = Stream(50)
-    results = map_ahead(lambda _, item: item, stream.items(), threads=2, ahead=3)
+    results = ordered_map(lambda _, item: item, stream.items(), threads=2, ahead=3)
 
     assert stream.taken == 0
     for given, _ in enumerate(results):
@@ -69,7 +69,7 @@ def test_no_more_items_are_taken_than_allowed() -> None:
 def test_the_function_runs_in_threads_at_the_same_time() -> None:
     both = threading.Barrier(2, timeout=20)  # breaks if one waits alone
 
-    assert len(list(map_ahead(lambda *_: both.wait(), range(4), threads=2, ahead=2))) == 4
+    assert len(list(ordered_map(lambda *_: both.wait(), range(4), threads=2, ahead=2))) == 4
 
 
 def test_an_error_of_the_function_comes_in_its_turn() -> None:
@@ -83,7 +83,7 @@ def test_an_error_of_the_function_comes_in_its_turn() -> None:
 
     given: list[int] = []
     with pytest.raises(ValueError, match="result 5"):
-        given.extend(map_ahead(fails_at_five, stream.items(), threads=3, ahead=4))
+        given.extend(ordered_map(fails_at_five, stream.items(), threads=3, ahead=4))
 
     assert given == [0, 1, 2, 3, 4]
     assert stream.taken <= 5 + 4
@@ -96,7 +96,7 @@ def test_an_error_of_the_stream_comes_after_the_results_before_it() -> None:
     given: list[int] = []
 
     with pytest.raises(LookupError, match="item 6"):
-        given.extend(map_ahead(lambda _, item: item, stream.items(), threads=2, ahead=4))
+        given.extend(ordered_map(lambda _, item: item, stream.items(), threads=2, ahead=4))
 
     assert given == [0, 1, 2, 3, 4, 5]
     assert not threads_left()
@@ -110,13 +110,13 @@ def test_of_two_errors_the_first_in_the_order_of_the_items_is_raised() -> None:
         return item
 
     with pytest.raises(ValueError, match="result 5"):
-        list(map_ahead(fails_at_five, Stream(50, fails_at=6).items(), threads=2, ahead=4))
+        list(ordered_map(fails_at_five, Stream(50, fails_at=6).items(), threads=2, ahead=4))
     assert not threads_left()
 
 
 def test_closed_before_its_end_it_leaves_no_thread_and_closes_the_stream() -> None:
     stream = Stream(50)
-    results = map_ahead(lambda _, item: item, stream.items(), threads=2, ahead=3)
+    results = ordered_map(lambda _, item: item, stream.items(), threads=2, ahead=3)
     next(results)
 
     results.close()
@@ -129,4 +129,4 @@ def test_closed_before_its_end_it_leaves_no_thread_and_closes_the_stream() -> No
 @pytest.mark.parametrize(("threads", "ahead"), [(0, 1), (1, 0)])
 def test_there_must_be_a_thread_and_an_item(threads: int, ahead: int) -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        map_ahead(lambda _, item: item, [1], threads=threads, ahead=ahead)
+        ordered_map(lambda _, item: item, [1], threads=threads, ahead=ahead)

@@ -6,7 +6,7 @@ import pytest
 
 from enrich_dist.core.matcher import MatchMemory
 from enrich_dist.errors import BudgetError
-from enrich_dist.farm.budget import MB, BatchCost, BatchPace, Projection, fitted, project, require_fit
+from enrich_dist.farm.budget import MB, AdaptiveBatcher, BatchMemoryEstimator, Projection, fitted, project, require_fit
 
 MEMORY = MatchMemory(
     process_bytes=300 * MB, index_bytes=100 * MB, batch_row_bytes=0.01 * MB, output_row_bytes=0.001 * MB
@@ -31,7 +31,7 @@ def test_a_batch_is_no_larger_than_its_chunk() -> None:
 
 
 def test_a_threshold_that_is_asked_for_suffices_and_one_less_does_not() -> None:
-    least = at(20_000).least_threshold_mb
+    least = at(20_000).min_threshold_mb
 
     assert at(20_000).fits(least)
     assert not at(20_000).fits(least - 1)
@@ -39,20 +39,20 @@ def test_a_threshold_that_is_asked_for_suffices_and_one_less_does_not() -> None:
 
 def test_the_batch_is_halved_until_it_fits() -> None:
     def batch(threshold_mb: int) -> int:
-        return fitted(at, batch_rows=40_000, least_rows=1_000, threshold_mb=threshold_mb).batch_rows
+        return fitted(at, batch_rows=40_000, min_rows=1_000, threshold_mb=threshold_mb).batch_rows
 
-    assert batch(at(40_000).least_threshold_mb) == 40_000
-    assert batch(at(40_000).least_threshold_mb - 1) == 20_000
-    assert batch(at(1_000).least_threshold_mb) == 1_000
-    assert batch(at(1_000).least_threshold_mb - 1) == 1_000
+    assert batch(at(40_000).min_threshold_mb) == 40_000
+    assert batch(at(40_000).min_threshold_mb - 1) == 20_000
+    assert batch(at(1_000).min_threshold_mb) == 1_000
+    assert batch(at(1_000).min_threshold_mb - 1) == 1_000
 
 
 def test_what_does_not_fit_in_the_smallest_batch_is_refused_with_the_arithmetic() -> None:
     least = at(1_000)
-    require_fit(least, least.least_threshold_mb)
+    require_fit(least, least.min_threshold_mb)
 
     with pytest.raises(BudgetError) as refused:
-        require_fit(least, least.least_threshold_mb - 1)
+        require_fit(least, least.min_threshold_mb - 1)
 
     assert refused.value.exit_code == 2
     for part in ("460 MB = 300.0 for the worker itself + 100.0 for the index", "1,000 rows", "is 574, of which 80%"):
@@ -77,10 +77,10 @@ class Process:
         self.resident_mb, self.free_mb = self.resident_mb - self.free_mb, 0
 
 
-def pace_of(process: Process, cost: BatchCost, rows: int = 1_000, limit_mb: int = 1_000) -> BatchPace:
-    return BatchPace(
+def pace_of(process: Process, cost: BatchMemoryEstimator, rows: int = 1_000, limit_mb: int = 1_000) -> AdaptiveBatcher:
+    return AdaptiveBatcher(
         rows=rows,
-        least_rows=100,
+        min_rows=100,
         limit_bytes=limit_mb * MB,
         cost=cost,
         resident=lambda: process.resident_mb * MB,
@@ -89,14 +89,14 @@ def pace_of(process: Process, cost: BatchCost, rows: int = 1_000, limit_mb: int 
 
 
 def test_a_batch_that_would_come_near_the_limit_is_halved() -> None:
-    pace = pace_of(Process(500), BatchCost(0.5 * MB))
+    pace = pace_of(Process(500), BatchMemoryEstimator(0.5 * MB))
 
     assert pace.next_rows(10_000) == 500  # 500 + 500 of 800 MB do not fit, 500 + 250 do
     assert (pace.rows, pace.degradations) == (500, 1)
 
 
 def test_what_is_about_to_come_counts() -> None:
-    cost = BatchCost(0.5 * MB)
+    cost = BatchMemoryEstimator(0.5 * MB)
 
     assert pace_of(Process(300), cost).next_rows(10_000) == 1_000
     assert pace_of(Process(300), cost).next_rows(10_000, further_bytes=200 * MB) == 500
@@ -104,32 +104,32 @@ def test_what_is_about_to_come_counts() -> None:
 
 def test_memory_that_is_free_is_given_back_before_a_batch_is_halved() -> None:
     process = Process(500, free_mb=250)
-    pace = pace_of(process, BatchCost(0.5 * MB))
+    pace = pace_of(process, BatchMemoryEstimator(0.5 * MB))
 
     assert pace.next_rows(10_000) == 1_000
     assert (process.resident_mb, pace.degradations) == (250, 0)
 
 
 def test_there_is_a_floor() -> None:
-    pace = pace_of(Process(790), BatchCost(0.5 * MB))
+    pace = pace_of(Process(790), BatchMemoryEstimator(0.5 * MB))
 
     assert pace.next_rows(10_000) == 100
     assert pace.next_rows(10_000) == 100
 
 
 def test_without_a_limit_nothing_is_halved() -> None:
-    assert pace_of(Process(5_000), BatchCost(0.5 * MB), limit_mb=0).next_rows(10_000) == 1_000
+    assert pace_of(Process(5_000), BatchMemoryEstimator(0.5 * MB), limit_mb=0).next_rows(10_000) == 1_000
 
 
 def test_the_rows_that_are_left_are_a_batch_and_no_degradation() -> None:
-    pace = pace_of(Process(100), BatchCost(0.1 * MB))
+    pace = pace_of(Process(100), BatchMemoryEstimator(0.1 * MB))
 
     assert pace.next_rows(7) == 7
     assert (pace.rows, pace.degradations) == (1_000, 0)
 
 
 def test_a_batch_that_took_more_than_projected_is_followed_by_a_smaller_one_in_this_chunk_and_the_next() -> None:
-    process, cost = Process(400), BatchCost(0.1 * MB)
+    process, cost = Process(400), BatchMemoryEstimator(0.1 * MB)
     pace = pace_of(process, cost)
 
     assert pace.next_rows(10_000) == 1_000
@@ -141,7 +141,7 @@ def test_a_batch_that_took_more_than_projected_is_followed_by_a_smaller_one_in_t
 
 
 def test_batches_that_take_ever_more_are_halved_again() -> None:
-    pace = pace_of(Process(400), BatchCost(0.1 * MB))
+    pace = pace_of(Process(400), BatchMemoryEstimator(0.1 * MB))
     taken = []
     for number in range(1, 20):
         rows = pace.next_rows(10_000)
@@ -153,7 +153,7 @@ def test_batches_that_take_ever_more_are_halved_again() -> None:
 
 
 def test_a_small_batch_says_nothing_about_a_large_one() -> None:
-    process, cost = Process(400), BatchCost(0.1 * MB)
+    process, cost = Process(400), BatchMemoryEstimator(0.1 * MB)
     pace = pace_of(process, cost)
 
     assert pace.next_rows(10) == 10
@@ -162,7 +162,7 @@ def test_a_small_batch_says_nothing_about_a_large_one() -> None:
 
 
 def test_a_first_batch_does_not_look_cheap_because_less_came_with_it_than_expected() -> None:
-    process, cost = Process(300), BatchCost(0.2 * MB)
+    process, cost = Process(300), BatchMemoryEstimator(0.2 * MB)
     pace = pace_of(process, cost)
 
     assert pace.next_rows(10_000, further_bytes=200 * MB) == 1_000
@@ -173,6 +173,6 @@ def test_a_first_batch_does_not_look_cheap_because_less_came_with_it_than_expect
 def test_a_finished_chunk_leaves_no_free_memory_above_what_is_usable() -> None:
     process = Process(900, free_mb=500)
 
-    pace_of(process, BatchCost(1.0)).finish()
+    pace_of(process, BatchMemoryEstimator(1.0)).finish()
 
     assert process.resident_mb == 400

@@ -263,19 +263,19 @@ def test_a_rarer_name_weighs_more_and_none_more_than_its_bearers_allow(index: Co
     assert max(by_name) > common > commoner
     # However many rare words: there may be others of the same name.
     assert by_name[NAMES.index("KITWARE ZYMERGEN")] == pytest.approx(
-        weights.name[EQUAL] + module.LEVEL_BITS[EQUAL] + weights.most_name_bits[EQUAL]
+        weights.name[EQUAL] + module.LEVEL_BITS[EQUAL] + weights.max_name_bits[EQUAL]
     )
     doubled = estimated(index, recipients=2 * RECIPIENTS)
-    assert doubled.most_name_bits == pytest.approx(weights.most_name_bits + 1)
+    assert doubled.max_name_bits == pytest.approx(weights.max_name_bits + 1)
 
 
 def test_namesakes_are_fewer_among_fewer_recipients_and_similar_names_are_not(index: CompanyIndex) -> None:
     few, more = (estimated(index, recipients=module.SPREAD_RECIPIENTS[1] // times) for times in (16, 8))
     # Against the prior odds, which halve with twice the recipients: the very name says as much less, a similar one not.
-    assert more.most_name_bits[EQUAL] == pytest.approx(few.most_name_bits[EQUAL])
-    assert more.most_name_bits[SPELLING] == pytest.approx(few.most_name_bits[SPELLING])
-    assert more.most_name_bits[TYPO] == pytest.approx(few.most_name_bits[TYPO] + 1)
-    assert more.most_name_bits[MORE_WORDS] == pytest.approx(few.most_name_bits[MORE_WORDS] + 1)
+    assert more.max_name_bits[EQUAL] == pytest.approx(few.max_name_bits[EQUAL])
+    assert more.max_name_bits[SPELLING] == pytest.approx(few.max_name_bits[SPELLING])
+    assert more.max_name_bits[TYPO] == pytest.approx(few.max_name_bits[TYPO] + 1)
+    assert more.max_name_bits[MORE_WORDS] == pytest.approx(few.max_name_bits[MORE_WORDS] + 1)
 
 
 @pytest.mark.parametrize("recipients", [50, 20_000, RECIPIENTS])

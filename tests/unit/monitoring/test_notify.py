@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from enrich_dist.errors import SettingsError, SourceError
 from enrich_dist.events import Event, Notice, listening
-from enrich_dist.monitoring.incidents import START, Cause, Grade, Kind, RunStory, compose, news
-from enrich_dist.monitoring.notify import failures_told, read_addresses, tell, trial
+from enrich_dist.monitoring.incidents import START, Cause, Kind, RunOutcome, Severity, compose, new_incidents
+from enrich_dist.monitoring.notify import notifying_failures, read_addresses, tell, trial
 from enrich_dist.settings import Settings, load_settings
 from tests.conftest import enrich_dist, free_port
 from tests.support.listener import Listener, listening_for_mail, listening_for_posts, write_urls
@@ -24,8 +24,8 @@ from tests.support.listener import Listener, listening_for_mail, listening_for_p
 CANARY = "canary5d1c2"
 BLOCKED = Cause(Kind.BLOCKED, "match_rate", "match rate 0.5126, threshold 0.7000")
 FAILED = Cause(Kind.FAILED, "chunk_matches", "no worker came", error="FarmError")
-SLOW = Cause(Kind.REGRESSION, "run_seconds", "15 % longer", Grade.WARN)
-VERY_SLOW = Cause(Kind.REGRESSION, "run_seconds", "80 % longer", Grade.ERROR)
+SLOW = Cause(Kind.REGRESSION, "run_seconds", "15 % longer", Severity.WARN)
+VERY_SLOW = Cause(Kind.REGRESSION, "run_seconds", "80 % longer", Severity.ERROR)
 GOOD = frozenset({"match_rate", "run_seconds"})
 STEPS = frozenset({"chunk_matches", "enriched_awards", "published_awards"})
 
@@ -45,16 +45,16 @@ def listener(server: Listener) -> Listener:
 
 
 def story(*causes: Cause, at: float = 1.0, passed: frozenset[str] = frozenset(), done: frozenset[str] = frozenset(),
-          run_id: str | None = "run-1") -> RunStory:  # fmt: skip
-    return RunStory(run_id, at, causes, passed, done)
+          run_id: str | None = "run-1") -> RunOutcome:  # fmt: skip
+    return RunOutcome(run_id, at, causes, passed, done)
 
 
-def told(*stories: RunStory) -> list[list[Cause]]:
+def told(*stories: RunOutcome) -> list[list[Cause]]:
     """What each of the stories, one after the other, gives to tell."""
     active: dict[str, int] = {}
     found = []
     for item in stories:
-        fresh, active = news(item, active)
+        fresh, active = new_incidents(item, active)
         found.append(list(fresh))
     return found
 
@@ -78,7 +78,7 @@ def told(*stories: RunStory) -> list[list[Cause]]:
         pytest.param([story(BLOCKED), story(BLOCKED, SLOW)], [[BLOCKED], [SLOW]], id="another-joins"),
     ],
 )  # fmt: skip
-def test_a_cause_is_told_once_until_it_is_gone_or_worse(stories: list[RunStory], expected: list[list[Cause]]) -> None:
+def test_a_cause_is_told_once_until_it_is_gone_or_worse(stories: list[RunOutcome], expected: list[list[Cause]]) -> None:
     assert told(*stories) == expected
 
 
@@ -119,7 +119,7 @@ def test_the_message_says_what_why_what_next_and_where() -> None:
     message = compose(item, (BLOCKED, SLOW), where="/data/work", report="/data/work/report.html")
 
     assert message.title == "enrich_dist blocked: match_rate and 1 more"
-    assert message.grade is Grade.ERROR
+    assert message.grade is Severity.ERROR
     lines = message.body.splitlines()
     assert "nothing was published, and what was published before stays" in lines[0]
     assert "- match_rate: match rate 0.5126, threshold 0.7000" in lines
@@ -201,7 +201,7 @@ def test_without_an_address_file_nothing_is_done(tmp_path: Path) -> None:
     assert not (tmp_path / "work").exists()
 
 
-def warnings_of(chosen: Settings, item: RunStory) -> list[str]:
+def warnings_of(chosen: Settings, item: RunOutcome) -> list[str]:
     seen: list[Event] = []
     with listening(seen.append):
         tell(chosen, item)
@@ -277,7 +277,7 @@ def test_a_failure_before_a_run_begins_is_told_and_raised(tmp_path: Path, listen
     chosen = settings(tmp_path, listener.url())
 
     for _ in range(2):
-        with pytest.raises(SourceError), failures_told(chosen):
+        with pytest.raises(SourceError), notifying_failures(chosen):
             raise SourceError("is not there.", path="awards.csv", remedy="Check inputs.awards.")
 
     [post] = listener.taken()

@@ -271,7 +271,7 @@ def test_runs_of_other_machines_or_sizes_and_disturbed_ones_have_none() -> None:
     assert refine.alike([a_run()], work, "another") == []
     assert refine.alike([a_run()], replace(work, recipients=1_000_000), MACHINE.digest) == []
     assert refine.alike([replace(a_run(), worker_restarts=1)], work, MACHINE.digest) == []
-    assert len(refine.alike([a_run()] * 9, work, MACHINE.digest)) == refine.MOST_RUNS
+    assert len(refine.alike([a_run()] * 9, work, MACHINE.digest)) == refine.MAX_RUNS
 
 
 def test_a_farm_is_refined_by_equal_settings_only() -> None:

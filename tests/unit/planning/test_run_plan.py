@@ -192,11 +192,11 @@ def test_the_memory_is_that_which_a_run_would_plan_with(settings: Settings) -> N
     assert plan.projection.peak_bytes == task.projected_peak_bytes
     text = " ".join(as_text(plan).split())
     assert f"A worker needs {plan.projection.peak_bytes / 1e6:,.0f} MB = " in text
-    assert f"the least it would fit is {plan.projection.least_threshold_mb:,}" in text
+    assert f"the least it would fit is {plan.projection.min_threshold_mb:,}" in text
 
 
 def test_a_plan_tells_that_a_run_would_be_refused(settings: Settings) -> None:
-    least = make_plan(settings).projection.least_threshold_mb
+    least = make_plan(settings).projection.min_threshold_mb
 
     plan = make_plan(settings.model_copy(update={"memory_threshold_mb": least - 1}))
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.spinner import Spinner
 
 from enrich_dist.events import Event, FarmProgress, Notice, StepFinished, StepStarted, WorkerSample, WorkersSeen
-from enrich_dist.reporting.panel import MOST_WORKERS, farm_panel
+from enrich_dist.reporting.panel import MAX_WORKERS, farm_panel
 from enrich_dist.reporting.terminal import TerminalListener
 
 MB = 1_000_000
@@ -89,7 +89,7 @@ def test_of_many_workers_those_worth_a_look_are_shown_in_order() -> None:
     lines = [line.split() for line in shown(farm(), *workers) if line.startswith(("worker", "and"))]
 
     assert [line[1] for line in lines[:-1]] == ["3", *map(str, range(33, 40))]
-    assert len(lines[:-1]) == MOST_WORKERS
+    assert len(lines[:-1]) == MAX_WORKERS
     assert " ".join(lines[-1]) == "and 32 more that hold less"
 
 
@@ -118,7 +118,7 @@ def test_no_line_is_wider_than_the_terminal_nor_broken(columns: int) -> None:
     lines = console.export_text().splitlines()
     assert {len(line) for line in lines} == {min(columns, 78)}
     if columns >= 80:
-        assert len(lines) == 1 + 1 + 5 + 1 + MOST_WORKERS + 1 + 1
+        assert len(lines) == 1 + 1 + 5 + 1 + MAX_WORKERS + 1 + 1
 
 
 def heard(console: Console, *events: Event) -> str:

@@ -23,7 +23,7 @@ from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.reporting.html import make_report, write_run_report
 from enrich_dist.reporting.html.facts import RunFacts, gather
 from enrich_dist.reporting.html.page import render_page
-from enrich_dist.reporting.html.parts import MOST_ROWS, Section
+from enrich_dist.reporting.html.parts import MAX_ROWS, Section
 from enrich_dist.reporting.html.sections import all_sections
 from enrich_dist.results import report
 from enrich_dist.results.reliability import Reliability, ReliabilityBin, measure_reliability
@@ -405,7 +405,7 @@ def test_the_page_of_thousands_of_chunks_stays_small_and_says_what_it_leaves_out
     assert len(page.encode("utf-8")) < 8_000_000
     for section in all_sections(many):
         for table in [*section.tables, *(table for _, table in section.charts if table is not None)]:
-            assert len(table.rows) <= MOST_ROWS, (section.key, table.caption)
+            assert len(table.rows) <= MAX_ROWS, (section.key, table.caption)
     captions = [table.caption for table in sections_of(many)["trouble"].tables]
     assert captions == [
         "Failed attempts (the first 500 of 1,500)",

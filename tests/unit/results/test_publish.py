@@ -12,7 +12,7 @@ from enrich_dist.core.files import write_json
 from enrich_dist.errors import PublicationBlockedError
 from enrich_dist.results.publish import CURRENT, publish
 from enrich_dist.results.quality import Gate, judge
-from enrich_dist.store.artifacts import open_or_build
+from enrich_dist.store.artifacts import get_or_build
 
 GATE = Gate(match_rate_threshold=0.7, min_estimated_precision=0.95, max_quarantined_share=0.001)
 
@@ -47,7 +47,7 @@ def make_result(
         write_json(directory / "verdict.json", verdict)
         return {}
 
-    return open_or_build(path, build).path
+    return get_or_build(path, build).path
 
 
 def test_a_passed_result_is_published_and_again_without_change(tmp_path: Path) -> None:

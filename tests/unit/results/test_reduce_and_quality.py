@@ -26,7 +26,7 @@ from enrich_dist.matching.weights import MCounts, Weights, estimate
 from enrich_dist.results import quality
 from enrich_dist.results.quality import Gate
 from enrich_dist.results.reduce import (
-    MatchedSoFar,
+    MatchedAwardCounter,
     count_identified_pairs,
     create_candidates,
     create_matches,
@@ -429,7 +429,7 @@ def test_awards_matched_so_far_count_each_company_once(tmp_path: Path) -> None:
         [candidate(0, "a", **good), candidate(1, "b", **EXACT_NAME, **OTHER_STATE)],
         [candidate(0, "c", **good), candidate(2, "d", uei_agreement=1)],
     )
-    counter = MatchedSoFar(np.array([1, 2, 3], dtype=np.int32))
+    counter = MatchedAwardCounter(np.array([1, 2, 3], dtype=np.int32))
 
     counts = [counter.awards()]
     for path in (first, second, second):

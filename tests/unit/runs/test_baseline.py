@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from enrich_dist.errors import StateError
-from enrich_dist.runs.baseline import FALSE_ALARM, Verdict, _arrangements, compare, least_repeats, shift
+from enrich_dist.runs.baseline import FALSE_ALARM, Verdict, _arrangements, compare, min_repeats, shift
 from enrich_dist.runs.records import RunRecord
 from enrich_dist.runs.session import DEFAULT_REPEATS
 from tests.support.histories import a_run, a_session
@@ -130,7 +130,7 @@ def test_too_few_repeats_cannot_tell_and_say_how_many_are_needed() -> None:
 
 
 def test_the_default_repeats_are_enough_for_all_figures() -> None:
-    assert least_repeats(FALSE_ALARM / 10) <= DEFAULT_REPEATS
+    assert min_repeats(FALSE_ALARM / 10) <= DEFAULT_REPEATS
 
 
 @settings(max_examples=40)

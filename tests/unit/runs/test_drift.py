@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enrich_dist.runs.archive import newest_first, write_record
-from enrich_dist.runs.drift import LEAST_RUNS, Drift, Severity, judge_drift, judged_seconds
+from enrich_dist.runs.drift import MIN_RUNS, Drift, Severity, judge_drift, judged_seconds
 from enrich_dist.runs.records import RunRecord
 from enrich_dist.settings.tree import CheckSettings
 from tests.support.histories import BEGIN, a_run
@@ -122,7 +122,7 @@ def test_the_step_that_grew_most_is_named() -> None:
 
 
 def test_too_few_runs_are_nothing_to_compare_with() -> None:
-    found = judged(now(slower=9), past(LEAST_RUNS - 1))
+    found = judged(now(slower=9), past(MIN_RUNS - 1))
 
     assert found["run_seconds"].severity is Severity.UNKNOWN
     assert "nothing to compare with yet (5 comparable runs, 6 are the least)" in found["run_seconds"].reason

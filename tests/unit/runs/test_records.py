@@ -33,7 +33,7 @@ from enrich_dist.runs.archive import (
     set_baseline,
     write_record,
 )
-from enrich_dist.runs.calibration import CpuYardstick, yardstick_seconds
+from enrich_dist.runs.calibration import CalibrationWorkload, yardstick_seconds
 from enrich_dist.runs.machine import this_machine
 from enrich_dist.runs.records import from_document, record_of_run, to_document
 from enrich_dist.runs.revision import this_code
@@ -339,4 +339,4 @@ def test_cpu_seconds_are_those_of_all_that_a_command_started_also_of_what_outliv
 
 
 def test_the_cpu_yardstick_is_short_and_positive() -> None:
-    assert 0 < CpuYardstick().seconds() < 30
+    assert 0 < CalibrationWorkload().seconds() < 30

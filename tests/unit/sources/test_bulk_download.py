@@ -19,10 +19,10 @@ from enrich_dist.errors import SourceError
 from enrich_dist.sources import chunks
 from enrich_dist.sources.bulk_download import BulkDownload
 from enrich_dist.sources.kinds import open_source
-from enrich_dist.sources.raw import Reading
+from enrich_dist.sources.raw import ReadOptions
 from enrich_dist.sources.recipient_files import CsvSource
 from enrich_dist.sources.recipients import RecipientBatch, check_recipients, read_recipients
-from enrich_dist.store.artifacts import open_or_build
+from enrich_dist.store.artifacts import get_or_build
 
 # Headers as USAspending writes them, of the many those that are read and some beside them.
 CONTRACTS = [
@@ -160,7 +160,7 @@ def test_a_table_of_recipients_is_no_bulk_download(tmp_path: Path) -> None:
 
 
 def test_the_digest_tells_which_files_are_read(download: Path, tmp_path: Path) -> None:
-    reading = Reading({}, 1, tmp_path)
+    reading = ReadOptions({}, 1, tmp_path)
     whole, one = open_source(download), open_source(download, "Assistance_PrimeTransactions_1.csv")
 
     assert isinstance(whole, BulkDownload)
@@ -168,7 +168,7 @@ def test_the_digest_tells_which_files_are_read(download: Path, tmp_path: Path) -
 
 
 def test_the_plan_of_chunks_tells_merged_rows_and_files(download: Path, tmp_path: Path) -> None:
-    stored = open_or_build(tmp_path / "chunks", lambda folder: chunks.write_chunks(iter(read(download, 2)), folder))
+    stored = get_or_build(tmp_path / "chunks", lambda folder: chunks.write_chunks(iter(read(download, 2)), folder))
 
     assert stored.facts["source_rows"] == 12
     assert stored.facts["rows"] + stored.facts["rejected_rows"] + stored.facts["merged_rows"] == 12

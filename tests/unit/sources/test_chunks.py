@@ -19,7 +19,7 @@ from enrich_dist import schema
 from enrich_dist.errors import EnvironmentFailureError, SourceError
 from enrich_dist.sources import chunks, recipients
 from enrich_dist.sources.recipients import RecipientBatch, read_recipients
-from enrich_dist.store.artifacts import open_or_build
+from enrich_dist.store.artifacts import get_or_build
 from tests.conftest import REPOSITORY
 
 SAMPLE = REPOSITORY / "data" / "sample" / "recipients.parquet"
@@ -87,7 +87,7 @@ def test_threads_write_the_bytes_that_one_thread_would(
 
 def test_every_row_is_in_a_chunk_or_rejected_and_in_order(tmp_path: Path) -> None:
     source = odd_source(tmp_path / "r.parquet")
-    stored = open_or_build(
+    stored = get_or_build(
         tmp_path / "chunks",
         lambda directory: chunks.write_chunks(read_recipients(source, {}, batch_rows=90), directory),
     )
@@ -181,7 +181,7 @@ def test_a_full_disk_ends_all_threads(tmp_path: Path, monkeypatch: pytest.Monkey
     source = odd_source(tmp_path / "r.parquet")
 
     with pytest.raises(EnvironmentFailureError, match=r"no space left.*Make space"):
-        open_or_build(
+        get_or_build(
             tmp_path / "chunks",
             lambda directory: chunks.write_chunks(read_recipients(source, {}, batch_rows=10), directory),
         )

@@ -14,7 +14,7 @@ from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import InputSettings, Settings, load_settings
 from enrich_dist.sources import chunks
 from enrich_dist.sources.inputs import recipient_source
-from enrich_dist.sources.raw import Part, Reading, find_rows
+from enrich_dist.sources.raw import ReadOptions, RowRange, find_rows
 from enrich_dist.sources.recipients import check_recipients, read_recipients
 from enrich_dist.store.artifacts import open_verified
 from tests.conftest import enrich_dist
@@ -109,7 +109,7 @@ def test_a_source_that_lacks_a_column_says_which(files: dict[str, Path]) -> None
 
 
 def test_the_digest_is_of_all_in_their_order(files: dict[str, Path], tmp_path: Path) -> None:
-    reading = Reading({}, 1, tmp_path)
+    reading = ReadOptions({}, 1, tmp_path)
     one, two, _ = listed(files)
 
     def digest(*recipients: Any) -> str:
@@ -133,9 +133,9 @@ def test_a_run_finds_rejected_and_quarantined_rows_again(files: dict[str, Path],
 
     assert step.numbers["source_rows"] == 8
     assert chunks.parts_of(stored, "") == [
-        Part(1, "one.parquet", 1),
-        Part(4, "two.csv", 1),  # its header is its row 1, and row 4 here
-        Part(8, "dump", 1),
+        RowRange(1, "one.parquet", 1),
+        RowRange(4, "two.csv", 1),  # its header is its row 1, and row 4 here
+        RowRange(8, "dump", 1),
     ]
     [chunk] = [chunk for chunk in chunks.chunks_of(stored) if "SEVEN" in pq.read_table(chunk.path)["name"].to_pylist()]
     numbers = pq.read_table(chunk.path)["source_row"].to_numpy()

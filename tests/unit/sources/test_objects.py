@@ -16,7 +16,7 @@ from enrich_dist.errors import SourceError
 from enrich_dist.sources import check_awards, objects, read_awards
 from enrich_dist.sources.files import as_file
 from enrich_dist.sources.kinds import open_source
-from enrich_dist.sources.raw import Reading
+from enrich_dist.sources.raw import ReadOptions
 from enrich_dist.sources.recipients import check_recipients, read_recipients
 from tests.support import dumps
 from tests.support.object_store import ACCESS_KEY, BUCKET, SECRET_KEY, ObjectStore, faulty
@@ -55,7 +55,7 @@ def read(location: str | Path, batch_rows: int = 700) -> pa.Table:
 def test_an_object_is_read_as_the_file_is(
     store: ObjectStore, files: dict[str, Path], name: str, tmp_path: Path
 ) -> None:
-    uri, reading = store.uri(f"inputs/{name}"), Reading({}, 10, tmp_path)
+    uri, reading = store.uri(f"inputs/{name}"), ReadOptions({}, 10, tmp_path)
 
     assert read(uri).equals(read(files[name]))
     remote, local = open_source(uri), open_source(files[name])

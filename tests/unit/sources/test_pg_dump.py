@@ -21,7 +21,7 @@ from enrich_dist.sources import bytes as sources_bytes
 from enrich_dist.sources.kinds import open_source
 from enrich_dist.sources.pg_dump import DumpSource
 from enrich_dist.sources.pg_dump.toc import TocError, copied_columns, parse_toc
-from enrich_dist.sources.raw import Reading
+from enrich_dist.sources.raw import ReadOptions
 from enrich_dist.sources.recipients import check_recipients, read_recipients
 from tests.support import dumps
 from tests.support.postgres_server import PostgresServer
@@ -116,7 +116,7 @@ def test_a_real_dump_is_read_out_of_a_zip_without_the_rest(
     monkeypatch.setattr(io, "open", watched)
 
     require_the_rows(recipients(path))
-    open_source(path).digest(Reading({}, 1, tmp_path))
+    open_source(path).digest(ReadOptions({}, 1, tmp_path))
     assert set(opened) == {"toc.dat", file_of(dump, "recipient_lookup") + ".gz"}
     assert written == []
     assert sorted(file.name for file in tmp_path.iterdir()) == ["usaspending-db.zip"]
@@ -169,7 +169,7 @@ def test_batches_do_not_change_a_row(dump: Path) -> None:
 
 
 def test_the_digest_is_of_the_table_alone(database: PostgresServer, dump: Path, tmp_path: Path) -> None:
-    reading = Reading({}, 1, tmp_path)
+    reading = ReadOptions({}, 1, tmp_path)
     digest = open_source(dump).digest(reading)
 
     database.execute("insert into rpt.big_one values ('more')")

@@ -15,7 +15,7 @@ from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings, load_settings
 from enrich_dist.sources import postgres as sources_postgres
 from enrich_dist.sources.kinds import open_source
-from enrich_dist.sources.raw import Reading
+from enrich_dist.sources.raw import ReadOptions
 from enrich_dist.sources.recipients import check_recipients, read_recipients
 from tests.conftest import enrich_dist
 from tests.support.known_case import write_inputs
@@ -80,7 +80,7 @@ def test_order_and_digest_do_not_depend_on_how_the_rows_lie(postgres: PostgresSe
     create += "alternate_names text[], city text, state text, zip5 text"
     one.execute(f"{create}); {fill} {rows} i")
     other.execute(f"{create}, source text default now()::text); {fill} {rows} md5(i::text)")
-    reading = Reading({}, 10, tmp_path)
+    reading = ReadOptions({}, 10, tmp_path)
 
     digests = [open_source(server.uri, None).digest(reading) for server in (one, other)]
     found = [recipients(server.uri, batch_rows=70) for server in (one, other)]
@@ -101,7 +101,7 @@ def test_what_is_read_is_what_was_digested(postgres: PostgresServer, tmp_path: P
                null::text zip5
         from generate_series(1, 100) i
     """)
-    source, reading = open_source(made.uri, None), Reading({}, 10, tmp_path)
+    source, reading = open_source(made.uri, None), ReadOptions({}, 10, tmp_path)
 
     digest = source.digest(reading)
     made.execute("delete from recipient_lookup where name <> 'N1'")

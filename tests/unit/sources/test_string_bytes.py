@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enrich_dist.sources.string_bytes import Letters, change_where, per_distinct, replace_cells
+from enrich_dist.sources.string_bytes import StringBytes, change_where, per_distinct, replace_cells
 
 cells = st.lists(st.none() | st.text(alphabet="aB0 9~\x1f\x7fé日;", max_size=5), max_size=12)
 
@@ -18,7 +18,7 @@ cells = st.lists(st.none() | st.text(alphabet="aB0 9~\x1f\x7fé日;", max_size=5
 def test_cells_are_told_by_their_bytes_also_in_slices(values: list[str | None], start: int) -> None:
     array = pa.array(values, pa.string()).slice(start)
     texts = [(text or "").encode() for text in values[start:]]
-    letters = Letters(array)
+    letters = StringBytes(array)
 
     assert letters.lengths.tolist() == [len(text) for text in texts]
     assert letters.are_ascii() == all(text.isascii() for text in texts)
@@ -33,7 +33,7 @@ def test_cells_are_told_by_their_bytes_also_in_slices(values: list[str | None], 
 
 @pytest.mark.parametrize("array", [pa.array([], pa.string()), pa.nulls(3, pa.string()), pa.array(["", ""])])
 def test_arrays_without_any_byte(array: pa.Array) -> None:
-    letters = Letters(array)
+    letters = StringBytes(array)
 
     assert not letters.bytes.size
     assert letters.lengths.tolist() == [0] * len(array)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from enrich_dist.core.files import atomic_path, read_json, write_json
 from enrich_dist.errors import CorruptionError
-from enrich_dist.store.artifacts import open_or_build, open_unverified, open_verified
+from enrich_dist.store.artifacts import get_or_build, open_unverified, open_verified
 
 
 class Builder:
@@ -29,8 +29,8 @@ class Builder:
 def test_what_is_valid_is_not_built_again(tmp_path: Path) -> None:
     build = Builder()
 
-    first = open_or_build(tmp_path / "out", build)
-    second = open_or_build(tmp_path / "out", build)
+    first = get_or_build(tmp_path / "out", build)
+    second = get_or_build(tmp_path / "out", build)
 
     assert build.calls == 1
     assert (first.reused, second.reused) == (False, True)
@@ -52,12 +52,12 @@ def test_what_is_valid_is_not_built_again(tmp_path: Path) -> None:
 )
 def test_what_is_damaged_is_found_and_built_again(tmp_path: Path, damage: Any) -> None:
     build = Builder()
-    open_or_build(tmp_path / "out", build)
+    get_or_build(tmp_path / "out", build)
     damage(tmp_path / "out")
 
     with pytest.raises(CorruptionError):
         open_verified(tmp_path / "out")
-    rebuilt = open_or_build(tmp_path / "out", build)
+    rebuilt = get_or_build(tmp_path / "out", build)
 
     assert build.calls == 2
     assert not rebuilt.reused
@@ -67,7 +67,7 @@ def test_what_is_damaged_is_found_and_built_again(tmp_path: Path, damage: Any) -
 @given(position=st.integers(min_value=0, max_value=1 << 20), bit=st.integers(0, 7))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_bit_flipped_anywhere_in_a_manifest_is_found(tmp_path: Path, position: int, bit: int) -> None:
-    written = open_or_build(tmp_path / "out", Builder())
+    written = get_or_build(tmp_path / "out", Builder())
     manifest = tmp_path / "out" / "manifest.json"
     data = bytearray(manifest.read_bytes())
     data[position % len(data)] ^= 1 << bit
@@ -75,7 +75,7 @@ def test_a_bit_flipped_anywhere_in_a_manifest_is_found(tmp_path: Path, position:
 
     with pytest.raises(CorruptionError):
         open_unverified(tmp_path / "out")
-    assert open_or_build(tmp_path / "out", Builder()).facts == written.facts
+    assert get_or_build(tmp_path / "out", Builder()).facts == written.facts
 
 
 def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
         raise RuntimeError("disk gone")
 
     with pytest.raises(RuntimeError):
-        open_or_build(tmp_path / "out", build)
+        get_or_build(tmp_path / "out", build)
 
     assert list(tmp_path.iterdir()) == []
 
