@@ -1,6 +1,6 @@
 """Measure what a worker takes to match chunks, beside what is projected (``enrich_dist/farm/budget.py``).
 
-    python scripts/measure_memory.py            the grid of docs/memory.md (some 10 minutes)
+    python scripts/measure_memory.py            the grid of docs/explanation/memory.md (some 10 minutes)
     python scripts/measure_memory.py --quick    its corners, on fewer rows
 
 Every case is a farm of its own with one new worker process, warmed up as a run does, on generated data of known size.

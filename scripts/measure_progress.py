@@ -1,6 +1,6 @@
 """Measure how right progress is: the time remaining, and the projected match rate with its interval.
 
-    python -m scripts.measure_progress            the figures of docs/progress.md (some 10 minutes)
+    python -m scripts.measure_progress            the figures of docs/explanation/progress.md (some 10 minutes)
     python -m scripts.measure_progress --quick    a trial
     python -m scripts.measure_progress --run work --config FILE    steady farms, and a finished run from its files alone
 

@@ -4,7 +4,7 @@
 
 Makes a table of ROWS (3,000,000) recipients in a PostgreSQL of its own, dumps it with its pg_dump, zips the dump,
 writes it as Parquet and as CSV of awards (three a recipient), and reads each in a process of its own, in batches of
-50,000 rows. The figures stand in docs/sources.md. Needs PostgreSQL, as the tests do.
+50,000 rows. The figures stand in docs/how-to/sources.md. Needs PostgreSQL, as the tests do.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ FIGURES: Final[Mapping[str, Mapping[str, str]]] = {
         "candidates": "Candidate pairs found.",
         "checkpoints_damaged": "Checkpoints that were found, and not valid.",
         "failed_attempts": "Attempts at chunks that failed.",
-        "failed_attempts_<kind>": "Of those, the ones of a kind ([failure handbook](../failure-handbook.md)).",
+        "failed_attempts_<kind>": "Of those, the ones of a kind ([failure handbook](../how-to/handle-failures.md)).",
         "rows_quarantined": "Recipients set aside, as matching them raises an error.",
         "farm_seconds": "Wall time in which chunks were out.",
         "farm_records_per_second": "Recipients matched per second of these.",
@@ -232,7 +232,7 @@ def metrics() -> str:
 
     lines = [
         "# Metrics\n",
-        _MADE_BY + "How to turn on those for Prometheus, alerts and dashboard: [monitoring](../monitoring.md).\n",
+        _MADE_BY + "How to turn on those for Prometheus, alerts and dashboard: [monitoring](../how-to/monitor.md).\n",
         "## Metrics of a run at work\n",
         "At the endpoint alone, beside `process_*` of the driver.\n",
         *listed([metric for metric in METRICS if metric.live]),

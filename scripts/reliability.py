@@ -1,10 +1,10 @@
-"""Measures what a run withstands and at what cost, and writes ``docs/reliability.md`` from the figures.
+"""Measures what a run withstands and at what cost, and writes ``docs/explanation/reliability.md`` from the figures.
 
     python -m scripts.reliability measure   recovery, resume, overhead, many chunks -> reports/reliability/measured.json
     python -m scripts.reliability suite     runs the fault suite, or reads it from JUnit files of make test and
                                             make test-long -> reports/reliability/suite.json
     python -m scripts.soak                  -> reports/reliability/soak.json
-    python -m scripts.reliability render    the three -> docs/reliability.md
+    python -m scripts.reliability render    the three -> docs/explanation/reliability.md
 
 Everything is measured on real processes. Files hold no path and no host name. Does not judge: a figure that falls short
 of its aim is told as it is.
@@ -47,7 +47,7 @@ from tests.support.processes import CommandLineCluster
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORTS = ROOT / "reports" / "reliability"
-DOCUMENT = ROOT / "docs" / "reliability.md"
+DOCUMENT = ROOT / "docs" / "explanation" / "reliability.md"
 SAMPLE = ROOT / "data" / "sample"
 SEED = 20_261_126
 # Rows of a chunk: a fifth of the default, so that a farm costs less than that of as many default chunks would.
@@ -350,7 +350,7 @@ def render(_options: argparse.Namespace) -> None:
 
 
 def document(measured: dict[str, Any], soak: dict[str, Any], cases: dict[str, dict[str, int]]) -> str:
-    """The text of ``docs/reliability.md``. Raises ``KeyError`` when a test of ``FAULTS`` did not run."""
+    """The text of ``docs/explanation/reliability.md``. Raises ``KeyError`` when a test of ``FAULTS`` did not run."""
     recovered, resumed = measured["recovery"], measured["resume"]
     cost, many, machine_ = measured["overhead"], measured["many_chunks"], measured["machine"]
     redone = soak["matcher_calls"] - soak["schedules"] * soak["chunks_per_schedule"]

@@ -1,4 +1,4 @@
-"""Writes ``docs/scaling.md`` from what was measured: constants, plans beside runs, and the simulated cluster.
+"""Writes ``docs/explanation/scaling.md`` from what was measured: constants, plans beside runs, and the simulated cluster.
 
     python -m scripts.scaling_document
 
@@ -23,7 +23,7 @@ from enrich_dist.planning.model import Cluster, Speed, Workload, disk, farm, sta
 from scripts.measure_plan import IDLE_YARDSTICK_SECONDS, REPORTS, errors
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENT = ROOT / "docs" / "scaling.md"
+DOCUMENT = ROOT / "docs" / "explanation" / "scaling.md"
 
 # Per row as 3,300,000 generated recipients x 40,000 companies took on the idle benchmark machine
 # (docs/performance/enrichment-benchmarks.md and its reports).

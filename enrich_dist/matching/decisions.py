@@ -30,7 +30,7 @@ _ROUNDS = 50
 
 # Of companies whose best candidate could not agree better, those whose partner is another one all the same: 3 of 105
 # labelled ones (later owners), 1 in 100 planted ones. Between the two, and chosen among five by the calibration error
-# on the labelled companies, which is therefore no independent test of it (docs/matching.md).
+# on the labelled companies, which is therefore no independent test of it (docs/explanation/matching.md).
 UNSEEN_PARTNER_SHARE = 0.015
 IDENTIFIED_METHODS = ("review", "uei", "duns")
 

@@ -20,7 +20,7 @@ _NEAR: Final = 1.05
 MACHINE_SHARE: Final = 0.8
 # The driver's own peak: DuckDB's limit and what it has imported (docs/performance/enrichment-benchmarks.md).
 DRIVER_BYTES: Final = 1_000_000_000
-# Over what is projected: measured peaks were at most 2 % above it (docs/memory.md), and Dask counts what caches keep.
+# Over what is projected: measured peaks were at most 2 % above it (docs/explanation/memory.md), and Dask counts what caches keep.
 _HEADROOM: Final = 1.1
 _STEP_MB: Final = 50
 _TIMEOUT_SHARE: Final = 0.1

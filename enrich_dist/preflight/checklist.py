@@ -9,7 +9,7 @@ _HEAD = """\
 
 Written from the items of the preflight by `enrich-dist preflight --checklist`: change `enrich_dist/preflight/items.py`,
 not this file. `enrich-dist preflight --env production` checks all of it, tells what does not hold, and leaves the
-readiness file without which nothing begins in production ([how](readiness.md)).
+readiness file without which nothing begins in production ([how](how-to/preflight.md)).
 """
 
 

@@ -30,7 +30,7 @@ _CLOCKS_DIFFER_HOURS: Final = 0.1
 _SHOWN: Final = 4
 _REMEDY = (
     "Run `enrich-dist preflight --env production` with the same --config and --set, and mend what it tells "
-    "(docs/readiness.md)."
+    "(docs/how-to/preflight.md)."
 )
 
 

@@ -13,7 +13,7 @@ from enrich_dist.settings.tree import ENV_PREFIX, Settings, flatten
 _HEAD = """# Settings
 
 Made by `enrich-dist config reference` from `config/base.yaml` and the types of the settings; do not edit it. How a
-value is chosen, files that extend others, and checks: [configuration](../configuration.md).
+value is chosen, files that extend others, and checks: [configuration](../how-to/configure.md).
 """
 _TYPES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false", "null": "null"}
 _BOUNDS = (

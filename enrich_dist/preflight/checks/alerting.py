@@ -21,7 +21,7 @@ def monitoring(situation: Situation) -> Finding:
     if not ways.given:
         return warning(
             "Nothing is monitored: none of monitoring.port, textfile and pushgateway is set.",
-            remedy="See docs/monitoring.md.",
+            remedy="See docs/how-to/monitor.md.",
         )
     tried: dict[str, str | None] = {}
     if ways.port is not None:

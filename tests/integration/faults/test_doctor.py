@@ -124,7 +124,7 @@ def test_an_untouched_directory_says_how_to_start(tmp_path: Path) -> None:
 
 
 def test_the_handbook_knows_every_kind_of_failure_and_its_remedy() -> None:
-    handbook = (REPOSITORY / "docs" / "failure-handbook.md").read_text("utf-8")
+    handbook = (REPOSITORY / "docs" / "how-to" / "handle-failures.md").read_text("utf-8")
     assert set(ADVICE) == set(FailureKind)
     for kind, advice in ADVICE.items():
         assert f"| {kind} |" in handbook

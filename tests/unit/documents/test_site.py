@@ -51,7 +51,7 @@ def test_it_builds_and_files_outside_of_the_documents_are_in_it(project: Path) -
     ],
 )
 def test_a_link_that_leads_nowhere_fails(project: Path, change: str, told: str) -> None:
-    with (project / "docs/memory.md").open("a", encoding="utf-8") as document:
+    with (project / "docs/explanation/memory.md").open("a", encoding="utf-8") as document:
         document.write(f"\n{change}\n")
 
     built = build(project)
@@ -61,7 +61,7 @@ def test_a_link_that_leads_nowhere_fails(project: Path, change: str, told: str) 
 
 
 def test_the_navigation_leads_to_every_page_and_to_no_other(project: Path) -> None:
-    (project / "docs/memory.md").rename(project / "docs/forgotten.md")
+    (project / "docs/explanation/memory.md").rename(project / "docs/forgotten.md")
     for path in project.glob("docs/**/*.md"):
         path.write_text(path.read_text("utf-8").replace("memory.md", "forgotten.md"), "utf-8")
 

@@ -17,7 +17,7 @@ from tests.conftest import REPOSITORY
 from tests.support.prometheus_server import MONITORING, promtool
 
 RULES = MONITORING / "rules"
-DOCUMENT = (REPOSITORY / "docs" / "monitoring.md").read_text("utf-8")
+DOCUMENT = (REPOSITORY / "docs" / "how-to" / "monitor.md").read_text("utf-8")
 METRICS_DOCUMENT = (REPOSITORY / "docs" / "reference" / "metrics.md").read_text("utf-8")
 DASHBOARD = json.loads((MONITORING / "grafana" / "enrich-dist.json").read_text("utf-8"))
 
@@ -77,7 +77,7 @@ def test_every_alert_is_tested_firing_and_not_and_says_what_to_do(rule: dict[str
     assert {bool(case["exp_alerts"]) for case in cases} == {True, False}
     assert set(rule["annotations"]) == {"summary", "description", "runbook"}
     assert rule["labels"]["severity"] in ("warning", "critical")
-    assert rule["annotations"]["runbook"] == f"docs/monitoring.md#{rule['alert'].lower()}"
+    assert rule["annotations"]["runbook"] == f"docs/how-to/monitor.md#{rule['alert'].lower()}"
     assert re.search(rf"^### {rule['alert']}\n\S", DOCUMENT, flags=re.MULTILINE)
 
 
