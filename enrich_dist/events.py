@@ -61,7 +61,7 @@ class FarmProgress:
     """Share of the valid awards that will have an accepted match if the chunks that are left are like those that are
     finished (``result.projection``); None until a tenth of the work is done, and when all of it is."""
     projected_match_rate_low: float | None = None
-    """Lower end of its 95 % interval."""
+    """Lower end of its 95% interval."""
     projected_match_rate_high: float | None = None
     """Upper end."""
     match_rate_threshold: float | None = None
@@ -73,7 +73,7 @@ class FarmProgress:
         rate = f"{self.records_per_second:,.0f} records/s" if self.records_per_second else "rate unknown yet"
         remaining = "" if self.remaining_seconds is None else f", {format_duration(self.remaining_seconds)} left"
         return (
-            f"{self.records_done:,} of {self.records_total:,} recipients ({share:.0f} %), "
+            f"{self.records_done:,} of {self.records_total:,} recipients ({share:.0f}%), "
             f"chunk {self.chunks_done} of {self.chunks_total}, {rate}{remaining}, "
             f"{self.awards_matched:,} of {self.awards_total:,} awards matched so far, {self.projected()}"
             + ", ".join([f"{self.workers} workers", *self.mishaps()])
@@ -84,7 +84,7 @@ class FarmProgress:
         rate, low, high = self.projected_match_rate, self.projected_match_rate_low, self.projected_match_rate_high
         if rate is None or low is None or high is None:
             return ""
-        return f"projected match rate {100 * rate:.1f} % ({100 * low:.1f} to {100 * high:.1f} %), "
+        return f"projected match rate {100 * rate:.1f}% ({100 * low:.1f} to {100 * high:.1f}%), "
 
     def mishaps(self) -> list[str]:
         """What went wrong and was mended, in words."""

@@ -248,7 +248,7 @@ def _print(console: Console, baseline: Mapping[str, Any], found: Mapping[str, Ma
             else [f"{item[side]:.2f}" for side in ("baseline", "now")]
         )
         shares = (item["ratio"] - 1, item["limit"] - 1)
-        cells = [*values, *(f"{100 * share:+.1f} %" for share in shares), f"{100 * item['baseline_spread']:.1f} %"]
+        cells = [*values, *(f"{100 * share:+.1f}%" for share in shares), f"{100 * item['baseline_spread']:.1f}%"]
         table.add_row(name, *cells, "[bold red]regression[/]" if item["regression"] else "")
     console.print(table)
     console.print("Times are CPU seconds over those of a fixed piece of work, medians.")

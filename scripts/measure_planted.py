@@ -2,8 +2,8 @@
 
     python -m scripts.measure_planted        -> reports/benchmarks/TIMESTAMP-planted.json
 
-After a baseline of seven runs of the bundled sample, in turn: a run of the same code, and one whose matcher burns 15 %
-of the CPU seconds more and holds 25 % more memory (``tests.support.planted``). Every seven in a row
+After a baseline of seven runs of the bundled sample, in turn: a run of the same code, and one whose matcher burns 15%
+of the CPU seconds more and holds 25% more memory (``tests.support.planted``). Every seven in a row
 of either kind are then held against the baseline, as ``enrich-dist bench compare`` does; so a run takes part in several
 of these sessions. Files hold no path and no host name. Does not judge.
 """

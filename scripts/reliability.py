@@ -375,9 +375,9 @@ def document(measured: dict[str, Any], soak: dict[str, Any], cases: dict[str, di
         ),
         (
             f"farm of {cost['chunks']:,} chunks of {cost['chunk_rows']:,} rows against the same in one process",
-            "at most 5 % more",
-            f"{100 * cost['overhead_share']:+.1f} %, {cost['overhead_ms_per_chunk']:.1f} ms per chunk (walls of "
-            f"{cost['rounds']} pairs: {', '.join(f'{100 * share:+.0f} %' for share in cost['wall_shares'])})",
+            "at most 5% more",
+            f"{100 * cost['overhead_share']:+.1f}%, {cost['overhead_ms_per_chunk']:.1f} ms per chunk (walls of "
+            f"{cost['rounds']} pairs: {', '.join(f'{100 * share:+.0f}%' for share in cost['wall_shares'])})",
         ),
         (
             f"driver's memory over {many['chunks']:,} chunks of one row, from a tenth of them to the end",

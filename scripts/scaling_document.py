@@ -1,4 +1,5 @@
-"""Writes ``docs/explanation/scaling.md`` from what was measured: constants, plans beside runs, and the simulated cluster.
+"""Writes ``docs/explanation/scaling.md`` from what was measured: constants, plans beside runs, and the simulated
+cluster.
 
     python -m scripts.scaling_document
 
@@ -99,7 +100,8 @@ A worker's peak: {k["peak_process"].value:.2f} of what the budget holds for the 
 ## Its constants
 
 {document()["measured"]["runs"]} runs of 60,000 to 800,000 recipients, and the
-[benchmark's](performance/enrichment-benchmarks.md) with up to 3,300,000, all when little else was at work; memory also
+[benchmark's](../performance/enrichment-benchmarks.md) with up to 3,300,000, all when little else was at work; memory
+also
 from the cases of [its measurement](memory.md);
 fitted by `python -m scripts.measure_plan calibrate`, then `fit`, {document()["measured"]["timestamp"][:10]}. A
 yardstick
@@ -118,8 +120,8 @@ the run instead of when the plan was made. Medians of each case:
 
 {_errors_table(seen["cases"])}
 
-Of {seen["runs"]} runs the wall lay within 25 % in {seen["wall_within_25"]} as predicted, and in \
-{seen["wall_at_speed_within_25"]} at the speed of the run; the memory of a worker within 15 % in
+Of {seen["runs"]} runs the wall lay within 25% in {seen["wall_within_25"]} as predicted, and in \
+{seen["wall_at_speed_within_25"]} at the speed of the run; the memory of a worker within 15% in
 {seen["memory_within_15"]}, by the constants of now. The same plans made and run at a load of 15 to 40 told
 the wall of long farms too short, by up to half: a run of several processes suffers more from neighbours than
 the yardstick, which is one.

@@ -89,7 +89,7 @@ def compare(
 ) -> None:
     """Hold the latest session of `bench run` against the baseline. Ends with exit code 4 on a regression.
 
-    A regression is +10 % of time or +20 % of memory, and more than chance allows.
+    A regression is +10% of time or +20% of memory, and more than chance allows.
     """
     from enrich_dist.errors import StateError
     from enrich_dist.reporting import benchmark_tables as tables

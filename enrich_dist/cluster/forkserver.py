@@ -21,7 +21,8 @@ from enrich_dist.core.matcher import MatchMemory
 # One thread per worker; libraries must not start more behind its back. They read this when they are imported.
 WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ARROW_IO_THREADS": "2"}
 # What a forked worker holds less than one that was started from nothing: pages of libraries that it never touches, and
-# memory that was only needed to load them. Measured by scripts/measure_memory.py; docs/explanation/memory.md has the table.
+# memory that was only needed to load them. Measured by scripts/measure_memory.py; docs/explanation/memory.md has the
+# table.
 UNTOUCHED_BYTES: Final = 104_000_000
 _METHOD = "forkserver"
 _PRELOAD = "enrich_dist.cluster.preload"

@@ -15,7 +15,7 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str
 
 def percent(share: float) -> str:
     """A share as a percentage with one decimal."""
-    return "< 0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
+    return "< 0.1%" if 0 < share < 0.0005 else f"{100 * share:.1f}%"
 
 
 def _line(cells: Sequence[object]) -> str:
@@ -29,4 +29,4 @@ def _cell(value: object) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return text.removeprefix("< ").lstrip("+-").removesuffix(" %").replace(",", "").replace(".", "", 1).isdigit()
+    return text.removeprefix("< ").lstrip("+-").removesuffix("%").replace(",", "").replace(".", "", 1).isdigit()

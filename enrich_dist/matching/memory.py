@@ -1,6 +1,7 @@
 """What matching takes of a worker's memory: figures fitted to measured peaks (``scripts/measure_memory.py``).
 
-They are of real processes on generated data, and lie above nearly all that was measured: docs/explanation/memory.md has the table.
+They are of real processes on generated data, and lie above nearly all that was measured: docs/explanation/memory.md
+has the table.
 Neither ``min_name_overlap`` nor ``max_candidates_per_name`` makes a difference that can be measured. Names and places
 far longer than real ones take more: of these a worker learns while it works (``budget.AdaptiveBatcher``).
 """

@@ -51,7 +51,8 @@ INFORMATION_SCALE = 0.87
 # Of names that agree in part: the words that agree could be chosen among many.
 LEVEL_SCALE = (1.0, 0.78, 0.78, 0.78, 0.78, 0.78, 1.0, 1.0)
 # What a level says beyond the words that agree (bits): how seldom two names that share these words are otherwise built
-# so. Fitted together with the scales by maximum likelihood on planted truth (``bench``); see docs/explanation/matching.md.
+# so. Fitted together with the scales by maximum likelihood on planted truth (``bench``); see
+# docs/explanation/matching.md.
 LEVEL_BITS = (0.0, 0.0, 4.5, 4.7, 8.0, 11.5, 7.5, 5.0)
 # Names of one town that agree in part are alike for a reason more often than chance says (offshoots, trades, streets
 # and places in names): name and place depend on each other there, unless the street agrees, too.

@@ -2,7 +2,7 @@
 
 Chosen by the model among sizes from 5,000 to 200,000: the least wall time whose chunks fit the memory there is, with
 enough chunks that the last ones keep no worker waiting, and few enough that the driver keeps up. Among choices within
-5 % of the best the one nearest to what is set already wins, then the one that takes the least. Never recommends what
+5% of the best the one nearest to what is set already wins, then the one that takes the least. Never recommends what
 the budget refuses (``farm.budget``). Does not change a setting.
 """
 
@@ -20,7 +20,8 @@ _NEAR: Final = 1.05
 MACHINE_SHARE: Final = 0.8
 # The driver's own peak: DuckDB's limit and what it has imported (docs/performance/enrichment-benchmarks.md).
 DRIVER_BYTES: Final = 1_000_000_000
-# Over what is projected: measured peaks were at most 2 % above it (docs/explanation/memory.md), and Dask counts what caches keep.
+# Over what is projected: measured peaks were at most 2% above it (docs/explanation/memory.md), and Dask counts what
+# caches keep.
 _HEADROOM: Final = 1.1
 _STEP_MB: Final = 50
 _TIMEOUT_SHARE: Final = 0.1
@@ -109,7 +110,7 @@ def _reasons(
     now = next((item for item in same if item.chunk_size == chunk_size), None)
     told = []
     if chosen.chunk_size == chunk_size:
-        told.append(f"chunk_size {chunk_size:,} stays: no other is more than 5 % faster.")
+        told.append(f"chunk_size {chunk_size:,} stays: no other is more than 5% faster.")
     elif now is not None:
         told.append(
             f"chunk_size {chosen.chunk_size:,}: {chosen.wall_seconds:,.0f} s in all, {now.wall_seconds:,.0f} s with "
@@ -127,7 +128,7 @@ def _reasons(
         told.append(f"{many}: {chosen.wall_seconds:,.0f} s ({compared}).")
     told.append(
         f"memory_threshold_mb {_threshold_mb(chosen):,}: a worker will need at most "
-        f"{chosen.projection.peak_bytes / MB:,.0f} MB, of the threshold 80 % are used, and a tenth is to spare."
+        f"{chosen.projection.peak_bytes / MB:,.0f} MB, of the threshold 80% are used, and a tenth is to spare."
     )
     if machine_bytes is not None and len(held) < len(choices):
         told.append(f"Left out: what does not fit {machine_bytes / 1e9:,.0f} GB of memory beside the driver.")
@@ -137,5 +138,5 @@ def _reasons(
 def _too_little(least: Choice, machine_bytes: int) -> str:
     return (
         f"This machine's {machine_bytes / 1e9:,.1f} GB do not hold the driver (1 GB) and one worker of "
-        f"{_threshold_mb(least):,} MB within 80 %: use a larger one, or a cluster."
+        f"{_threshold_mb(least):,} MB within 80%: use a larger one, or a cluster."
     )

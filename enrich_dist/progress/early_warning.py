@@ -72,7 +72,7 @@ class EarlyWarning:
     def _warn(self, found: Projection, share_done: float) -> None:
         what = (
             f"after {percent(share_done)} of the recipients the match rate is projected to end at "
-            f"{percent(found.rate)} (95 % interval {percent(found.low)} to {percent(found.high)}), under "
+            f"{percent(found.rate)} (95% interval {percent(found.low)} to {percent(found.high)}), under "
             f"match_rate_threshold ({percent(self.threshold)})"
         )
         if self._fail_fast:

@@ -1,4 +1,4 @@
-"""The match rate a run will end with, from the chunks that are finished: an estimate with its 95 % interval.
+"""The match rate a run will end with, from the chunks that are finished: an estimate with its 95% interval.
 
 Chunks are farmed out in random order (``tasks.in_random_order``), so those that are finished are a simple random sample
 of clusters (Cochran 1977, *Sampling Techniques*, chapter 9). A source lists some firms several times: a company whose
@@ -37,7 +37,7 @@ Ints = npt.NDArray[np.int64]
 @dataclass(frozen=True)
 class Projection:
     """The final match rate as it is expected, as shares of the valid awards; ``low`` and ``high`` are the ends of its
-    95 % interval. ``chunks``: how many it rests on."""
+    95% interval. ``chunks``: how many it rests on."""
 
     rate: float
     low: float

@@ -94,7 +94,7 @@ def surroundings(comparison: Comparison) -> list[str]:
         lines.append("The machine's own speed was not measured beside these runs.")
     else:
         change = 100 * (comparison.machine.ratio - 1)
-        lines.append(f"The machine itself took {change:+.1f} % of time for a fixed piece of work.")
+        lines.append(f"The machine itself took {change:+.1f}% of time for a fixed piece of work.")
     return lines
 
 
@@ -119,8 +119,8 @@ def trend_table(history: History) -> Table:
             item.metric.title,
             item.metric.text(item.median),
             item.metric.text(item.values[-1]),
-            f"{100 * item.change:+.1f} %" if known else "",
-            f"{100 * item.change_low:+.1f} to {100 * item.change_high:+.1f} %" if known else "",
+            f"{100 * item.change:+.1f}%" if known else "",
+            f"{100 * item.change_low:+.1f} to {100 * item.change_high:+.1f}%" if known else "",
             Text(str(item.direction), style=_STYLES[item.direction]),
             sparkline(item.values),
         )
@@ -197,9 +197,9 @@ def _cells(item: MetricComparison) -> tuple[str, ...]:
         metric.text(item.baseline),
         metric.text(item.candidate),
         _delta(metric, item.delta),
-        f"{item.percent:+.1f} %",
-        f"{100 * (found.low - 1):+.1f} to {100 * (found.high - 1):+.1f} %" if known else "anything",
-        f"{100 * found.smallest_visible:.1f} %" if known else "none",
+        f"{item.percent:+.1f}%",
+        f"{100 * (found.low - 1):+.1f} to {100 * (found.high - 1):+.1f}%" if known else "anything",
+        f"{100 * found.smallest_visible:.1f}%" if known else "none",
         "told only" if item.verdict is None else str(item.verdict),
     )
 

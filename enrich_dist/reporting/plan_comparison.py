@@ -37,5 +37,5 @@ def _row(item: Compared, scale: float, digits: int) -> tuple[str, ...]:
         return "" if value is None else f"{scale * value:,.{digits}f}"
 
     interval = "" if item.low is None or item.high is None else f"{number(item.low)} – {number(item.high)}"
-    error = "reused" if item.reused else "" if item.error is None else f"{100 * item.error:+.0f} %"
+    error = "reused" if item.reused else "" if item.error is None else f"{100 * item.error:+.0f}%"
     return name_of(item.name), number(item.predicted), interval, number(item.actual), error

@@ -59,4 +59,4 @@ def change(figure: Figure, now: float | None, before: float | None) -> str:
         return "none" if abs(difference) < 0.0005 else f"{100 * difference:+.1f} points"
     if figure.text(now) == figure.text(before):
         return "none"
-    return f"{difference:+,.{figure.decimals}f}" + (f" ({100 * difference / before:+.0f} %)" if before else "")
+    return f"{difference:+,.{figure.decimals}f}" + (f" ({100 * difference / before:+.0f}%)" if before else "")

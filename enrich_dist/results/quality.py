@@ -58,7 +58,7 @@ def measure(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
 
 
 def estimate_accuracy(connection: duckdb.DuckDBPyConnection, *, unreachable_share: float) -> dict[str, Any]:
-    """Estimated precision and recall of the accepted matches, by company, with 95 % intervals.
+    """Estimated precision and recall of the accepted matches, by company, with 95% intervals.
 
     Precision: expected right matches (the sum of the match probabilities) over matches. Recall: expected right matches
     over companies expected to have a partner. Those without a common identifier whose names have nothing in common

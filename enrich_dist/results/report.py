@@ -71,7 +71,7 @@ def accuracy_sentence(metrics: Mapping[str, Any]) -> str:
         share = metrics["accuracy"][name]
         if share["estimate"] is not None:
             low, high = percent(share["low"]), percent(share["high"])
-            parts.append(f"{name} {percent(share['estimate'])} (95 % interval {low} to {high})")
+            parts.append(f"{name} {percent(share['estimate'])} (95% interval {low} to {high})")
     return f"Estimated {' and '.join(parts)}." if parts else "Nothing is accepted."
 
 

@@ -53,7 +53,7 @@ class Shift:
     high: float
     """The largest one; infinite where there are too few repeats."""
     smallest_visible: float
-    """The least growth (0.08: 8 %) that would be held for real nine times in ten; infinite with too few repeats."""
+    """The least growth (0.08: 8%) that would be held for real nine times in ten; infinite with too few repeats."""
 
 
 @dataclass(frozen=True)
@@ -237,20 +237,20 @@ def _compared(
 
 def _judge(metric: Metric, limit: float, found: Shift, machine_ratio: float, false_alarm: float) -> tuple[Verdict, str]:
     """The verdict on one figure and the sentence that says why. ``machine_ratio``: how much slower the machine was."""
-    change, allowed = f"{100 * (found.ratio - 1):+.1f} %", f"{100 * (limit - 1):.0f} %"
+    change, allowed = f"{100 * (found.ratio - 1):+.1f}%", f"{100 * (limit - 1):.0f}%"
     if math.isinf(found.smallest_visible):
         least = min_repeats(false_alarm)
         return Verdict.CANNOT_TELL, f"{metric.title}: too few repeats to tell chance apart, {least} of each are needed"
-    visible = f"a change of {100 * found.smallest_visible:.1f} % or more would have been seen"
+    visible = f"a change of {100 * found.smallest_visible:.1f}% or more would have been seen"
     if found.low > 1 and found.ratio >= limit:
         if found.ratio / machine_ratio < limit:
             return Verdict.CANNOT_TELL, (
-                f"{metric.title}: {change}, but the machine itself was {100 * (machine_ratio - 1):.1f} % slower than "
+                f"{metric.title}: {change}, but the machine itself was {100 * (machine_ratio - 1):.1f}% slower than "
                 "for the baseline"
             )
         return Verdict.REGRESSION, f"{metric.title}: {change}, more than {allowed}, and not by chance ({visible})"
     if found.high < limit:
-        worst = f"even the worst that chance allows ({100 * (found.high - 1):+.1f} %) is less than {allowed}"
+        worst = f"even the worst that chance allows ({100 * (found.high - 1):+.1f}%) is less than {allowed}"
         return Verdict.NO_REGRESSION, f"{metric.title}: {change}; {worst}; {visible}"
     if found.ratio < limit and found.smallest_visible <= limit - 1:
         return Verdict.NO_REGRESSION, f"{metric.title}: {change}, less than {allowed}; {visible}"

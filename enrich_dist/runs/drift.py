@@ -66,7 +66,7 @@ class Drift:
     reference: float | None
     """Median of the recent runs; None where there are too few."""
     unit: str
-    """Of the next three: ``share`` of the reference (0.1: 10 %), or percentage ``points``."""
+    """Of the next three: ``share`` of the reference (0.1: 10%), or percentage ``points``."""
     worse_by: float | None
     """Negative where it is better; None where it is not known."""
     warn_from: float
@@ -151,8 +151,8 @@ def _growth(
     severity = _severity(math.expm1(change), limits)
     if severity is not Severity.PASSED and change <= Z_SCORE * scatter:
         allowed = math.expm1(Z_SCORE * scatter)
-        return found(Severity.PASSED, f"{text}, which is within their scatter (up to {100 * allowed:.0f} % is)")
-    return found(severity, text + _limit_text(severity, [f"{100 * limit:g} %" for limit in limits]))
+        return found(Severity.PASSED, f"{text}, which is within their scatter (up to {100 * allowed:.0f}% is)")
+    return found(severity, text + _limit_text(severity, [f"{100 * limit:g}%" for limit in limits]))
 
 
 def _match_rate(current: RunRecord, past: Sequence[RunRecord], recent: int, limits: tuple[float, float]) -> Drift:
@@ -209,7 +209,7 @@ def _changed(item: Metric, change: float) -> str:
     """The change as a reader of the figure would put it."""
     share = math.expm1(change if item.larger_is_worse else -change)
     more, less = ("longer", "shorter") if item.unit == SECONDS else ("more", "less")
-    return f"{100 * abs(share):.1f} % {more if share >= 0 else less}"
+    return f"{100 * abs(share):.1f}% {more if share >= 0 else less}"
 
 
 def _limit_text(severity: Severity, limits: Sequence[str]) -> str:

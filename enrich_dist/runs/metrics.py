@@ -44,7 +44,7 @@ class Metric:
             return f"{value:,.2f} s"
         if self.unit == YARDSTICKS:
             return f"{value:,.1f}"
-        return f"{value:,.0f}/s" if self.unit == "records/s" else f"{100 * value:.2f} %"
+        return f"{value:,.0f}/s" if self.unit == "records/s" else f"{100 * value:.2f}%"
 
 
 def total_seconds(record: RunRecord) -> float:

@@ -69,7 +69,7 @@ class Trend:
     slope_per_day: float
     """In the metric's unit; 0 with too few runs."""
     change: float
-    """By the slope, from the first run to the last one, as a share of the median (0.08: 8 % up)."""
+    """By the slope, from the first run to the last one, as a share of the median (0.08: 8% up)."""
     change_low: float
     change_high: float
     """Interval of ``change`` (``CONFIDENCE``)."""

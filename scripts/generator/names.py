@@ -21,9 +21,9 @@ from scripts.generator.words import RareWords, Speller
 _RARE: Final = 2
 """A word is rare that the sample has at most so often in its place (beginning or rest)."""
 
-# How fast new words come, fitted to the sample: of the first words of its 81,751 distinct names, 41 % occur once or
+# How fast new words come, fitted to the sample: of the first words of its 81,751 distinct names, 41% occur once or
 # twice, and 10,000, 30,000 and all of the names have 7,074, 17,593 and 38,615 different ones (growth with the 0.78th
-# power); of the other words 7 % are rare, and 26,660, 79,985 and 217,803 of them make 4,857, 10,130 and 19,312
+# power); of the other words 7% are rare, and 26,660, 79,985 and 217,803 of them make 4,857, 10,130 and 19,312
 # different ones (the 0.64th power). A tail of exponent t makes the number of different words grow with the power
 # 1 / (1 + t).
 _FIRST_SCALE, _FIRST_TAIL = 700.0, 0.282

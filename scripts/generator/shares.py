@@ -44,7 +44,7 @@ ALTERNATE_KINDS: Final = {"style": 244.0, "variant": 25.0, "initials": 20.0, "fo
 
 # --- companies ----------------------------------------------------------------------------------------------------
 PARTNER_SHARE: Final = 0.70
-"""Share of the companies that have a recipient. Chosen: of the sample's awards 45 % have one in a partial table."""
+"""Share of the companies that have a recipient. Chosen: of the sample's awards 45% have one in a partial table."""
 # Of 127 companies whose recipient was found by identifier or judged by hand, 103 bear the recipient's name up to case,
 # legal form and punctuation, 9 a variant, 15 another name (renamed, bought, initials alone).
 SAME_NAME_SHARE: Final = 0.81
@@ -87,8 +87,8 @@ NEAR_SHARE: Final = 0.5
 OTHER_ZIP_SHARE: Final = 0.12
 OTHER_STREET_SHARE: Final = 0.24
 
-# 1,507 DUNS numbers with several awards: 24 % in several streets, 10 % in several towns, 2.4 % in several states, 1.4 %
-# under several normalised names; and of 1,612 names with several awards, 19 % in several spellings.
+# 1,507 DUNS numbers with several awards: 24% in several streets, 10% in several towns, 2.4% in several states, 1.4%
+# under several normalised names; and of 1,612 names with several awards, 19% in several spellings.
 AWARDS_OTHER_STREET_SHARE: Final = 0.14
 AWARDS_OTHER_CITY_SHARE: Final = 0.080
 AWARDS_OTHER_STATE_SHARE: Final = 0.024

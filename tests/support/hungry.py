@@ -19,7 +19,7 @@ _RESIDENT_AT_FIRST: list[int] = []
 @dataclass(frozen=True)
 class Hungry(DelegatingMatcher):
     """Delegates to ``inner``, and holds memory while it matches: at first so much that a batch of ``full_rows`` rows
-    brings its worker to 70 % of the limit, with fewer rows in proportion, and a fifth more from call to call.
+    brings its worker to 70% of the limit, with fewer rows in proportion, and a fifth more from call to call.
 
     Every call leaves a file in ``ledger``, named by the number of rows.
     """

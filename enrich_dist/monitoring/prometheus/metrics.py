@@ -86,7 +86,7 @@ METRICS: Final = (
     Metric("progress_awards_matched", "Awards that would be accepted by the chunks finished so far.", live=True),
     Metric(
         "progress_projected_match_rate",
-        "Match rate to be expected at the end, with the ends of its 95 % interval; absent before a tenth of the work.",
+        "Match rate to be expected at the end, with the ends of its 95% interval; absent before a tenth of the work.",
         ("bound",),
         live=True,
     ),

@@ -157,7 +157,7 @@ def reliability(key: str, title: str, summary: str, points: Sequence[tuple[float
         {
             "type": "scatter",
             "mode": "markers",
-            "name": "this run, with 95 % interval",
+            "name": "this run, with 95% interval",
             "x": [mean for mean, *_ in points],
             "y": [right for _, right, *_ in points],
             "error_y": {
@@ -232,7 +232,7 @@ def memory(key: str, title: str, summary: str, rows: Sequence[tuple[str, float, 
             "x": [row[column] for row in rows],
             "y": places,
             "customdata": labels,
-            "hovertemplate": f"%{{customdata}}: {name} %{{x:,.0f}} MB<extra></extra>",
+            "hovertemplate": f"%{{customdata}}: {name}%{{x:,.0f}} MB<extra></extra>",
             "marker": {"color": colour},
         }
         for name, column, colour in (("measured peak", 2, "var:matched"), ("projected", 1, "var:unmatched"))

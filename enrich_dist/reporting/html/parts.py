@@ -74,5 +74,5 @@ def _cell(value: object) -> str:
 
 def _measured(value: object) -> bool:
     """Whether a text is a number, or the lack of one."""
-    text = str(value).removeprefix("< ").removesuffix(" %").replace(",", "").lstrip("+-")
+    text = str(value).removeprefix("< ").removesuffix("%").replace(",", "").lstrip("+-")
     return text in ("", "none", "–") or text.replace(".", "", 1).isdigit()

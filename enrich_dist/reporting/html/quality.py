@@ -188,7 +188,7 @@ def reliability(facts: RunFacts) -> Section:
          item.right, percent(right), f"{percent(low)} to {percent(high)}")
         for item, (_, right, low, high, _) in zip(found.bins, points, strict=True)
     ]  # fmt: skip
-    head = ("probability", "companies", "mean probability", "right", "share right", "95 % interval")
+    head = ("probability", "companies", "mean probability", "right", "share right", "95% interval")
     of_all = "" if found.companies == found.identified else f" of the {found.identified:,}"
     return Section(
         "reliability",
@@ -281,7 +281,7 @@ def model(facts: RunFacts) -> Section:
 
 
 def _wilson(part: int, whole: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927)."""
+    """95% interval of a share (Wilson 1927)."""
     z2 = 1.96**2
     centre = (part + z2 / 2) / (whole + z2)
     spread = (1.96 * (part * (whole - part) / whole + z2 / 4) ** 0.5) / (whole + z2)

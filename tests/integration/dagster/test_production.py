@@ -134,7 +134,8 @@ class Way:
 
 @pytest.fixture(scope="module")
 def way(tmp_path_factory: pytest.TempPathFactory) -> Way:
-    """As docs/how-to/preflight.md tells it: a preflight that says what is missing, a rehearsal, a baseline, and again."""
+    """As docs/how-to/preflight.md tells it: a preflight that says what is missing, a rehearsal, a baseline, and
+    again."""
     folder = tmp_path_factory.mktemp("production")
     smoke = folder / "smoke"
     smoke.mkdir()

@@ -107,7 +107,7 @@ def test_the_farm_tells_memory_per_worker_and_quality_its_breakdown(
 def test_progress_is_in_the_dagster_log(instance: dg.DagsterInstance, sample_runs: SampleRuns) -> None:
     messages = [entry.user_message for entry in instance.all_logs(run_ids(instance)[0])]
 
-    assert [text for text in messages if f"{SAMPLE_RECIPIENTS:,} of {SAMPLE_RECIPIENTS:,} recipients (100 %)" in text]
+    assert [text for text in messages if f"{SAMPLE_RECIPIENTS:,} of {SAMPLE_RECIPIENTS:,} recipients (100%)" in text]
     audit = [text for text in messages if text.startswith("setting ")]
     assert len([text for text in audit if text.startswith("setting paths.work_dir = ")]) == 1
     assert "setting chunk_size = 10000 (file config/sample.yaml)" in audit

@@ -24,8 +24,8 @@ from tests.support.listener import Listener, listening_for_mail, listening_for_p
 CANARY = "canary5d1c2"
 BLOCKED = Cause(Kind.BLOCKED, "match_rate", "match rate 0.5126, threshold 0.7000")
 FAILED = Cause(Kind.FAILED, "chunk_matches", "no worker came", error="FarmError")
-SLOW = Cause(Kind.REGRESSION, "run_seconds", "15 % longer", Severity.WARN)
-VERY_SLOW = Cause(Kind.REGRESSION, "run_seconds", "80 % longer", Severity.ERROR)
+SLOW = Cause(Kind.REGRESSION, "run_seconds", "15% longer", Severity.WARN)
+VERY_SLOW = Cause(Kind.REGRESSION, "run_seconds", "80% longer", Severity.ERROR)
 GOOD = frozenset({"match_rate", "run_seconds"})
 STEPS = frozenset({"chunk_matches", "enriched_awards", "published_awards"})
 
@@ -123,7 +123,7 @@ def test_the_message_says_what_why_what_next_and_where() -> None:
     lines = message.body.splitlines()
     assert "nothing was published, and what was published before stays" in lines[0]
     assert "- match_rate: match rate 0.5126, threshold 0.7000" in lines
-    assert "- run_seconds (warning): 15 % longer" in lines
+    assert "- run_seconds (warning): 15% longer" in lines
     assert len([line for line in lines if line.startswith("Next: ")]) == 2
     assert lines[-3:] == ["Run: 0a1b", "Work directory: /data/work", "Report: /data/work/report.html"]
 

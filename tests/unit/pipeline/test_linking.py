@@ -101,7 +101,7 @@ def test_the_command_links_two_tables(tmp_path: Path, kind: str) -> None:
 
     assert done.returncode == 0, done.stderr
     assert "4 left rows: 2 matched, 1 for review, 1 unmatched, 0 invalid. 24 right rows, 0 invalid." in done.stdout
-    assert "Estimated precision 98.5 % (95 % interval " in done.stdout
+    assert "Estimated precision 98.5% (95% interval " in done.stdout
     assert f"Links  {tmp_path / 'made' / f'links.{kind}'}" in done.stdout
     links = read(tmp_path / "made" / f"links.{kind}")
     assert [(row["left_id"], row["right_id"], row["method"], row["status"]) for row in links] == [

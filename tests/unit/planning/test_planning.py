@@ -400,13 +400,13 @@ def test_the_comparison_is_shown_with_its_percentages(tmp_path: Path, inputs: tu
 
     rows = {row[0]: row[1:] for row in comparison_rows(comparison)}
 
-    assert rows["Wall time"] == ("30.0", "20.0 – 40.0", "24.0", "+25 %")
-    assert rows["Peak of a worker (MB)"] == ("300", "", "310", "-3 %")
+    assert rows["Wall time"] == ("30.0", "20.0 – 40.0", "24.0", "+25%")
+    assert rows["Peak of a worker (MB)"] == ("300", "", "310", "-3%")
     assert rows["Reading awards"][-1] == "reused"
     console = Console(file=io.StringIO(), width=100)
     print_comparison(console, comparison)
     assert isinstance(console.file, io.StringIO)
-    assert "+25 %" in console.file.getvalue()
+    assert "+25%" in console.file.getvalue()
     figures = {item["name"]: item for item in comparison_document(comparison)["figures"]}
     assert figures["wall"] == {**asdict(comparison.wall), "error": pytest.approx(0.25)}
 

@@ -57,8 +57,8 @@ def test_it_is_said_after_a_tenth_and_once() -> None:
 
     assert project.asked == [(5, 0.1), (10, 0.2), (20, 0.4)]
     assert told == Notice(
-        "After 10.0 % of the recipients the match rate is projected to end at 51.3 % (95 % interval 45.0 % to 57.1 %), "
-        "under match_rate_threshold (70.0 %): the result will be blocked. fail_fast: true stops a run here.",
+        "After 10.0% of the recipients the match rate is projected to end at 51.3% (95% interval 45.0% to 57.1%), "
+        "under match_rate_threshold (70.0%): the result will be blocked. fail_fast: true stops a run here.",
         warning=True,
     )
 
@@ -67,7 +67,7 @@ def test_nothing_is_said_while_the_end_is_open_and_later_when_it_is_not() -> Non
     assert farm(warning(_Projector(OPEN, OPEN, OPEN))) == []
     (told,) = farm(warning(_Projector(OPEN, TOO_LOW, TOO_LOW)))
     assert isinstance(told, Notice)
-    assert told.message.startswith("After 20.0 %")
+    assert told.message.startswith("After 20.0%")
 
 
 def test_fail_fast_stops_there_and_says_what_to_do() -> None:

@@ -305,7 +305,7 @@ def test_reliability_is_drawn_where_enough_is_known(facts: RunFacts) -> None:
     assert few.charts == ()
     assert "too few" in few.text[-1]
     assert table is not None
-    assert [row[4] for row in table.rows] == ["30.0 %", "100.0 %"]
+    assert [row[4] for row in table.rows] == ["30.0%", "100.0%"]
     assert chart.figure["data"][1]["y"] == [0.3, 1.0]
 
 

@@ -31,7 +31,7 @@ HOSTILE = [
     "select",
     "*",
     "a.b",
-    "{braces} %s ?",
+    "{braces}%s ?",
     "$1",
     "\\",
     "/* comment",
@@ -64,7 +64,7 @@ def write_hostile(folder: Path) -> tuple[Path, Path]:
 
 def test_hostile_columns_column_maps_and_directories_change_nothing(tmp_path: Path) -> None:
     plain = run_in_process(settings(tmp_path / "plain"))
-    folder = tmp_path / "it's; drop -- {x} $1 %s"
+    folder = tmp_path / "it's; drop -- {x} $1%s"
     run = settings(folder, inputs=write_hostile(folder / "inputs"))
     inputs = run.inputs.model_copy(
         update={

@@ -40,7 +40,7 @@ def test_a_planted_slowdown_of_15_percent_is_caught_in_twenty_sessions(noise: fl
     found = [compare(a_session(random, noise), a_session(random, noise, slower=1.15)) for _ in range(SESSIONS)]
 
     assert [item.verdict for item in found] == [Verdict.REGRESSION] * SESSIONS
-    assert all("more than 10 %" in item.reasons[0] for item in found)
+    assert all("more than 10%" in item.reasons[0] for item in found)
 
 
 @pytest.mark.parametrize("noise", [*QUIET, 0.3])
@@ -78,7 +78,7 @@ def test_noise_too_large_to_tell_is_said_with_the_smallest_change_that_could_be_
         assert found.verdict is Verdict.CANNOT_TELL
         wall = next(item for item in found.metrics if item.metric.name == "wall_seconds")
         assert wall.shift.smallest_visible > 0.10
-        told = f"a change of {100 * wall.shift.smallest_visible:.1f} % or more would have been seen"
+        told = f"a change of {100 * wall.shift.smallest_visible:.1f}% or more would have been seen"
         assert any(told in reason for reason in found.reasons)
 
 
