@@ -50,7 +50,7 @@ import sys
 from pathlib import Path
 from enrich_dist.core.resource_usage import Meter
 from enrich_dist.sources import read_recipients
-from enrich_dist.sources.kinds import open_source
+from enrich_dist.sources.formats import open_source
 with Meter() as meter:
     source = open_source(sys.argv[1])
     rows = sum(batch.rows_read for batch in read_recipients(source, {}, batch_rows=50_000, scratch=Path(sys.argv[2])))

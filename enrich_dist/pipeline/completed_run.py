@@ -16,8 +16,8 @@ from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.results.build import ResultInputs
 from enrich_dist.settings import LoadedSettings, flatten
-from enrich_dist.sources.files import as_file
 from enrich_dist.sources.inputs import recipient_source
+from enrich_dist.sources.source_file import as_file
 from enrich_dist.store.run_directory import RunDirectory
 
 _REMEDY = "Run `enrich-dist run`: chunks that are finished are kept."

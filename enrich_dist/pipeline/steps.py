@@ -44,11 +44,11 @@ from enrich_dist.results.publish import CURRENT, publish
 from enrich_dist.results.quality import Gate
 from enrich_dist.settings import Settings
 from enrich_dist.sources import chunks, companies
+from enrich_dist.sources.awards import read_awards
 from enrich_dist.sources.inputs import check_inputs
-from enrich_dist.sources.raw import ReadOptions
+from enrich_dist.sources.protocol import ReadOptions
 from enrich_dist.sources.recipients import read_recipients
 from enrich_dist.sources.rejects import in_files
-from enrich_dist.sources.sbir import read_awards
 from enrich_dist.store.artifacts import get_or_build, open_unverified, open_verified
 from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore, drop_copies
 from enrich_dist.store.run_directory import RunDirectory, StepReport

@@ -44,7 +44,7 @@ from enrich_dist.runs.records import SETTINGS_THAT_MATTER
 from enrich_dist.settings import Settings, flatten
 from enrich_dist.sources.chunks import file_bytes
 from enrich_dist.sources.inputs import check_inputs
-from enrich_dist.sources.raw import Source
+from enrich_dist.sources.protocol import Source
 from enrich_dist.sources.recipients import RecipientBatch, read_recipients
 from enrich_dist.store.artifacts import open_unverified
 from enrich_dist.store.run_directory import StepReport

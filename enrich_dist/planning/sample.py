@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from enrich_dist.sources.files import LocalFile
-from enrich_dist.sources.raw import Source
+from enrich_dist.sources.protocol import Source
 from enrich_dist.sources.recipient_files import ParquetSource, reading_file
+from enrich_dist.sources.source_file import LocalFile
 
 _GROUPS: Final = 8
 _BUFFER_BYTES: Final = 1 << 20

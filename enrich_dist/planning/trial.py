@@ -21,7 +21,7 @@ from enrich_dist.core.files import file_digest, text_digest
 from enrich_dist.core.matcher import Matcher
 from enrich_dist.farm.worker import ChunkTask, run_chunk
 from enrich_dist.sources.chunks import write_chunks
-from enrich_dist.sources.raw import Source
+from enrich_dist.sources.protocol import Source
 from enrich_dist.sources.recipients import RecipientBatch, read_recipients
 from enrich_dist.store.artifacts import Artifact
 from enrich_dist.store.checkpoints import CheckpointRecord

@@ -22,7 +22,7 @@ import pyarrow.csv
 
 from enrich_dist import schema
 from enrich_dist.errors import SourceError
-from enrich_dist.sources.bytes import open_utf8
+from enrich_dist.sources.text_file import open_utf8
 
 FILLED_IN = ("decision", "other_recipient_id", "company_key", "recipient_id")
 """The columns that are read; ``other_recipient_id`` may be missing."""

@@ -6,7 +6,7 @@ databases or matching, and knows no settings: callers hand over a path and a col
 
 from __future__ import annotations
 
+from enrich_dist.sources.awards import AwardTable, check_awards, read_awards
 from enrich_dist.sources.recipients import RecipientBatch, check_recipients, read_recipients
-from enrich_dist.sources.sbir import AwardTable, check_awards, read_awards
 
 __all__ = ["AwardTable", "RecipientBatch", "check_awards", "check_recipients", "read_awards", "read_recipients"]

@@ -23,13 +23,13 @@ import pyarrow.compute as pc
 from enrich_dist.core.database import DRIVER_MEMORY_MB, connect
 from enrich_dist.core.files import text_digest
 from enrich_dist.errors import SourceError
-from enrich_dist.sources.bytes import csv_members
 from enrich_dist.sources.columns import RECIPIENT_LAYOUT, plain_header, resolve_columns
 from enrich_dist.sources.delimited import BadRecord, Block, open_delimited
-from enrich_dist.sources.files import SourceFile, as_file
 from enrich_dist.sources.length import count_lines
-from enrich_dist.sources.raw import RawBatch, ReadOptions, RowRange, Source
+from enrich_dist.sources.protocol import RawBatch, ReadOptions, RowRange, Source
 from enrich_dist.sources.recipient_files import exact_batches, reading_file
+from enrich_dist.sources.source_file import SourceFile, as_file
+from enrich_dist.sources.text_file import csv_members
 
 _RECIPIENT: Final = plain_header("recipient_name")
 _AWARD_KEYS: Final = frozenset(

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from enrich_dist import schema
 from enrich_dist.core.ordered_map import ordered_map
-from enrich_dist.sources.raw import RowRange, whole
+from enrich_dist.sources.protocol import RowRange, whole
 from enrich_dist.sources.recipients import RecipientBatch
 from enrich_dist.store.artifacts import Artifact
 

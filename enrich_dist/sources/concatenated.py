@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist.core.files import document_digest, text_digest
-from enrich_dist.sources.raw import RawBatch, ReadOptions, Source
+from enrich_dist.sources.protocol import RawBatch, ReadOptions, Source
 
 
 @dataclass(frozen=True)

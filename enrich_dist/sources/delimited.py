@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from enrich_dist.errors import SourceError
-from enrich_dist.sources.bytes import Utf8Stream, open_utf8
-from enrich_dist.sources.files import SourceFile
+from enrich_dist.sources.source_file import SourceFile
+from enrich_dist.sources.text_file import Utf8Stream, open_utf8
 
 BLOCK_BYTES: Final = 4 << 20  # also the longest record that can be read
 _HEADER_BYTES: Final = 1 << 18  # where the header must end

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from enrich_dist.errors import SettingsError
 from enrich_dist.settings import InputSettings
+from enrich_dist.sources.awards import check_awards
 from enrich_dist.sources.concatenated import ConcatenatedSources, Entry
-from enrich_dist.sources.files import SourceFile, as_file
-from enrich_dist.sources.kinds import open_source
-from enrich_dist.sources.raw import Source
+from enrich_dist.sources.formats import open_source
+from enrich_dist.sources.protocol import Source
 from enrich_dist.sources.recipients import check_recipients
-from enrich_dist.sources.sbir import check_awards
+from enrich_dist.sources.source_file import SourceFile, as_file
 
 
 def check_inputs(inputs: InputSettings, scratch: Path | None = None) -> tuple[SourceFile, Source]:

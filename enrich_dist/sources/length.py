@@ -7,8 +7,8 @@ import zipfile
 from collections.abc import Callable
 from typing import Final
 
-from enrich_dist.sources.bytes import GZIP_MAGIC, ZIP_MAGICS, Readable
-from enrich_dist.sources.files import SourceFile
+from enrich_dist.sources.source_file import SourceFile
+from enrich_dist.sources.text_file import GZIP_MAGIC, ZIP_MAGICS, Readable
 
 _SAMPLE_BYTES: Final = 16 << 20
 

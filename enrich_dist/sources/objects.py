@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Final, cast
 
 from enrich_dist.core.storage import ObjectStorage, uri_options
 from enrich_dist.errors import SourceError
-from enrich_dist.sources.files import SourceFile
+from enrich_dist.sources.source_file import SourceFile
 
 # Readers ask for pieces of some kilobytes; each request is one of this size at least.
 _BUFFER_BYTES: Final = 4 << 20

@@ -23,7 +23,7 @@ import pyarrow as pa
 from enrich_dist.core.files import text_digest
 from enrich_dist.errors import SettingsError, SourceError
 from enrich_dist.sources.columns import resolve_columns
-from enrich_dist.sources.raw import RawBatch, ReadOptions, Source, whole
+from enrich_dist.sources.protocol import RawBatch, ReadOptions, Source, whole
 from enrich_dist.sources.recipient_files import require_utf8
 
 SCHEMES: Final = ("postgresql", "postgres")

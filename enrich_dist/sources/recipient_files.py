@@ -21,9 +21,9 @@ from enrich_dist.core.files import text_digest
 from enrich_dist.errors import SourceError
 from enrich_dist.sources.columns import resolve_columns
 from enrich_dist.sources.delimited import BadRecord, Block, open_delimited
-from enrich_dist.sources.files import LocalFile, SourceFile, as_file
 from enrich_dist.sources.length import count_lines
-from enrich_dist.sources.raw import RawBatch, ReadOptions, RowRange, Source, whole
+from enrich_dist.sources.protocol import RawBatch, ReadOptions, RowRange, Source, whole
+from enrich_dist.sources.source_file import LocalFile, SourceFile, as_file
 from enrich_dist.sources.string_bytes import StringBytes
 
 _STREAM_BUFFER_BYTES: Final = 1 << 20  # per column; without it a whole column chunk is read at once

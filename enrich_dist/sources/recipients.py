@@ -17,14 +17,14 @@ import pyarrow.compute as pc
 
 from enrich_dist import schema
 from enrich_dist.core.ordered_map import ordered_map
-from enrich_dist.sources.clean import clean_duns, clean_state, clean_uei, clean_zip, clean_zip4
+from enrich_dist.sources.alternate_names import as_lists
+from enrich_dist.sources.clean_fields import clean_duns, clean_state, clean_uei, clean_zip, clean_zip4
+from enrich_dist.sources.clean_text import clean_text, null_words_as_null
 from enrich_dist.sources.columns import RECIPIENT_LAYOUT, Layout
-from enrich_dist.sources.lists import as_lists
-from enrich_dist.sources.raw import RawBatch, ReadOptions, RowRange, Source
+from enrich_dist.sources.protocol import RawBatch, ReadOptions, RowRange, Source
 from enrich_dist.sources.recipient_files import reading_file
 from enrich_dist.sources.rejects import REJECTED, REPAIRED, RejectLog
 from enrich_dist.sources.string_bytes import per_distinct
-from enrich_dist.sources.text import clean_text, null_words_as_null
 
 _AHEAD: Final = 2  # batches: one that is cleaned, one that is read
 _TEXT_NULL: Final = pa.scalar(None, pa.string())
@@ -94,7 +94,7 @@ def read_recipients(
 def _opened(source: str | Path | Source) -> Source:
     if isinstance(source, Source):
         return source
-    from enrich_dist.sources.kinds import open_source  # it knows all kinds, and some of them know this module
+    from enrich_dist.sources.formats import open_source  # it knows all kinds, and some of them know this module
 
     return open_source(source)
 

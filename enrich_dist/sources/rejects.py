@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist import schema
-from enrich_dist.sources.raw import RowRange, find_rows
+from enrich_dist.sources.protocol import RowRange, find_rows
 
 REJECTED: Final = "rejected"
 REPAIRED: Final = "repaired"

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enrich_dist.sources import clean, read_awards, read_recipients
-from enrich_dist.sources.clean import (
+from enrich_dist.sources import clean_fields as clean
+from enrich_dist.sources import read_awards, read_recipients
+from enrich_dist.sources.clean_fields import (
     clean_amount,
     clean_date,
     clean_duns,
@@ -26,7 +27,7 @@ from enrich_dist.sources.clean import (
     clean_zip,
     clean_zip4,
 )
-from enrich_dist.sources.text import clean_long_text, clean_text, collapse_blanks, resolve_entities
+from enrich_dist.sources.clean_text import clean_long_text, clean_text, collapse_blanks, resolve_entities
 
 PIECES = [
     "&",

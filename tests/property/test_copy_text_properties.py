@@ -11,11 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from enrich_dist.errors import SourceError
-from enrich_dist.sources.bytes import Utf8Stream
-from enrich_dist.sources.lists import postgres_arrays
+from enrich_dist.sources.alternate_names import postgres_arrays
 from enrich_dist.sources.pg_dump import copy_text
 from enrich_dist.sources.pg_dump.copy_text import CopyText, unescape
 from enrich_dist.sources.pg_dump.toc import TocError, parse_toc
+from enrich_dist.sources.text_file import Utf8Stream
 from tests.support import dumps
 
 # PostgreSQL stores no NUL. Characters that mean something in COPY text or arrays come often.

@@ -19,8 +19,8 @@ from typing import BinaryIO, Final, cast
 import pyarrow as pa
 
 from enrich_dist.errors import SourceError
-from enrich_dist.sources.bytes import READ_ERRORS, ZIP_MAGICS, Readable, Unpacked, unreadable, zip_members
-from enrich_dist.sources.files import SourceFile, as_file
+from enrich_dist.sources.source_file import SourceFile, as_file
+from enrich_dist.sources.text_file import READ_ERRORS, ZIP_MAGICS, Readable, Unpacked, unreadable, zip_members
 
 TOC: Final = "toc.dat"
 # That of USAspending has a few MB; it is read into memory.

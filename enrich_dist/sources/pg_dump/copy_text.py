@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from enrich_dist.errors import SourceError
-from enrich_dist.sources.bytes import Utf8Stream
 from enrich_dist.sources.delimited import BLOCK_BYTES, BadRecord, Block, numbered
 from enrich_dist.sources.string_bytes import Bytes, Mask, StringBytes, replace_cells
+from enrich_dist.sources.text_file import Utf8Stream
 
 _END: Final = b"\\.\n"
 _SHOWN_CHARACTERS: Final = 500

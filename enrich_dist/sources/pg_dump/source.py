@@ -16,14 +16,14 @@ from typing import Final
 
 from enrich_dist.core.files import stream_digest, text_digest
 from enrich_dist.errors import SourceError
-from enrich_dist.sources.bytes import READ_ERRORS, Utf8Stream, unreadable
 from enrich_dist.sources.columns import resolve_columns
 from enrich_dist.sources.length import count_packed_lines
 from enrich_dist.sources.pg_dump.archive import SUFFIXES, DumpArchive, find_archive
 from enrich_dist.sources.pg_dump.copy_text import CopyText
 from enrich_dist.sources.pg_dump.toc import Contents, TableData, TocError, parse_toc
-from enrich_dist.sources.raw import RawBatch, ReadOptions, Source, whole
+from enrich_dist.sources.protocol import RawBatch, ReadOptions, Source, whole
 from enrich_dist.sources.recipient_files import cut_records
+from enrich_dist.sources.text_file import READ_ERRORS, Utf8Stream, unreadable
 
 DEFAULT_TABLE: Final = "recipient_lookup"
 # SQL_ASCII is PostgreSQL's word for "not known": read as any text is, with what is not UTF-8 as Windows-1252.

@@ -31,7 +31,7 @@ from enrich_dist.reporting.plan_comparison import comparison_rows
 from enrich_dist.reporting.prediction import comparison_document, plan_document, print_comparison
 from enrich_dist.run import finish_run
 from enrich_dist.runs.journal import keep_run
-from enrich_dist.sources.kinds import open_source
+from enrich_dist.sources.formats import open_source
 from enrich_dist.sources.recipient_files import ParquetSource
 from enrich_dist.store.run_directory import RunDirectory
 from scripts.scaling_document import DOCUMENT, render

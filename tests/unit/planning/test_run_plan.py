@@ -28,7 +28,7 @@ from enrich_dist.planning.run_plan import make_plan as make_plan_here
 from enrich_dist.reporting.plan import print_plan
 from enrich_dist.results.report import model_text
 from enrich_dist.settings import Settings
-from enrich_dist.sources.kinds import open_source
+from enrich_dist.sources.formats import open_source
 from enrich_dist.sources.recipients import read_recipients
 from tests.conftest import enrich_dist
 from tests.support import known_case as known

@@ -18,8 +18,8 @@ import pytest
 from enrich_dist.errors import SourceError
 from enrich_dist.sources import chunks
 from enrich_dist.sources.bulk_download import BulkDownload
-from enrich_dist.sources.kinds import open_source
-from enrich_dist.sources.raw import ReadOptions
+from enrich_dist.sources.formats import open_source
+from enrich_dist.sources.protocol import ReadOptions
 from enrich_dist.sources.recipient_files import CsvSource
 from enrich_dist.sources.recipients import RecipientBatch, check_recipients, read_recipients
 from enrich_dist.store.artifacts import get_or_build

@@ -14,7 +14,7 @@ from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import InputSettings, Settings, load_settings
 from enrich_dist.sources import chunks
 from enrich_dist.sources.inputs import recipient_source
-from enrich_dist.sources.raw import ReadOptions, RowRange, find_rows
+from enrich_dist.sources.protocol import ReadOptions, RowRange, find_rows
 from enrich_dist.sources.recipients import check_recipients, read_recipients
 from enrich_dist.store.artifacts import open_verified
 from tests.conftest import enrich_dist

@@ -14,10 +14,10 @@ import pytest
 
 from enrich_dist.errors import SourceError
 from enrich_dist.sources import check_awards, objects, read_awards
-from enrich_dist.sources.files import as_file
-from enrich_dist.sources.kinds import open_source
-from enrich_dist.sources.raw import ReadOptions
+from enrich_dist.sources.formats import open_source
+from enrich_dist.sources.protocol import ReadOptions
 from enrich_dist.sources.recipients import check_recipients, read_recipients
+from enrich_dist.sources.source_file import as_file
 from tests.support import dumps
 from tests.support.object_store import ACCESS_KEY, BUCKET, SECRET_KEY, ObjectStore, faulty
 from tests.unit.sources.test_pg_dump import made

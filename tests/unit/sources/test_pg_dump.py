@@ -17,11 +17,11 @@ import pyarrow as pa
 import pytest
 
 from enrich_dist.errors import SourceError
-from enrich_dist.sources import bytes as sources_bytes
-from enrich_dist.sources.kinds import open_source
+from enrich_dist.sources import text_file as sources_bytes
+from enrich_dist.sources.formats import open_source
 from enrich_dist.sources.pg_dump import DumpSource
 from enrich_dist.sources.pg_dump.toc import TocError, copied_columns, parse_toc
-from enrich_dist.sources.raw import ReadOptions
+from enrich_dist.sources.protocol import ReadOptions
 from enrich_dist.sources.recipients import check_recipients, read_recipients
 from tests.support import dumps
 from tests.support.postgres_server import PostgresServer

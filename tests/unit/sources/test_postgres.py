@@ -14,8 +14,8 @@ from enrich_dist.errors import EnrichError, SettingsError, SourceError
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings, load_settings
 from enrich_dist.sources import postgres as sources_postgres
-from enrich_dist.sources.kinds import open_source
-from enrich_dist.sources.raw import ReadOptions
+from enrich_dist.sources.formats import open_source
+from enrich_dist.sources.protocol import ReadOptions
 from enrich_dist.sources.recipients import check_recipients, read_recipients
 from tests.conftest import enrich_dist
 from tests.support.known_case import write_inputs

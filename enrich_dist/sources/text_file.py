@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, Protocol, cast
 
 from enrich_dist.errors import SourceError
-from enrich_dist.sources.files import SourceFile, as_file
+from enrich_dist.sources.source_file import SourceFile, as_file
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
 ZIP_MAGICS: Final = (b"PK\x03\x04", b"PK\x05\x06")

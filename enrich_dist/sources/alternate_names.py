@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from enrich_dist.sources.clean_text import clean_text, null_words_as_null
 from enrich_dist.sources.engine import evaluate
 from enrich_dist.sources.string_bytes import replace_cells
-from enrich_dist.sources.text import clean_text, null_words_as_null
 
 _LIST: Final = pa.list_(pa.string())
 _TEXT_NULL: Final = pa.scalar(None, pa.string())

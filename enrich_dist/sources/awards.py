@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from enrich_dist import schema
 from enrich_dist.core.ordered_map import ordered_map
 from enrich_dist.errors import SourceError
-from enrich_dist.sources.clean import (
+from enrich_dist.sources.clean_fields import (
     Cleaned,
     clean_amount,
     clean_date,
@@ -29,13 +29,13 @@ from enrich_dist.sources.clean import (
     clean_year,
     clean_zip,
 )
+from enrich_dist.sources.clean_text import clean_long_text, clean_text
 from enrich_dist.sources.columns import AWARD_LAYOUT, extra_names, resolve_columns
 from enrich_dist.sources.delimited import Block, open_delimited
 from enrich_dist.sources.engine import evaluate
-from enrich_dist.sources.files import SourceFile, as_file
-from enrich_dist.sources.raw import whole
+from enrich_dist.sources.protocol import whole
 from enrich_dist.sources.rejects import REJECTED, REPAIRED, RejectLog
-from enrich_dist.sources.text import clean_long_text, clean_text
+from enrich_dist.sources.source_file import SourceFile, as_file
 
 _CELL_SEPARATOR: Final = "\x1f"
 _NO_TEXT: Final = r"^[\s\pZ\x00-\x1f\x7f]*$"

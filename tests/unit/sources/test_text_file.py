@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from enrich_dist.errors import SourceError
-from enrich_dist.sources import bytes as sources_bytes
 from enrich_dist.sources import check_awards, read_awards
-from enrich_dist.sources.bytes import open_utf8
+from enrich_dist.sources import text_file as sources_bytes
+from enrich_dist.sources.text_file import open_utf8
 
 HEADER = b"Company,Agency,Phase,Award Year,DUNS,City,State,Zip\n"
 ROWS = b"Acme Inc,DOD,Phase I,2018,153865951,Troy,MI,48083\nBeta LLC,DOE,Phase II,2019,080394069,Ames,IA,50010\n"

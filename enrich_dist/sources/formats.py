@@ -12,7 +12,7 @@ from typing import Final
 
 from enrich_dist.errors import SourceError
 from enrich_dist.sources import bulk_download, pg_dump, postgres, recipient_files
-from enrich_dist.sources.raw import Source
+from enrich_dist.sources.protocol import Source
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from enrich_dist.sources.clean_text import clean_text, compact, null_words_as_null
 from enrich_dist.sources.states import STATE_CODES
 from enrich_dist.sources.string_bytes import Mask, StringBytes, replace_cells
-from enrich_dist.sources.text import clean_text, compact, null_words_as_null
 
 # As SAM.gov assigns them: no I and O, and no leading zero.
 _UEI_FORM: Final = "^[A-HJ-NP-Z1-9][A-HJ-NP-Z0-9]{11}$"
