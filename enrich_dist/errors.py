@@ -1,31 +1,37 @@
-"""The project's exceptions: one small hierarchy, each with the exit code the CLI ends with.
+"""The exceptions of the project: one hierarchy, each class with the exit code of the command line.
 
-Covers errors that a user can act on: every message names what is wrong, where, and a remedy. Does not cover
-programming errors, which stay what Python raises and end a run with exit code 1 and a traceback.
+Covers errors that users can act on. The message says what happened and where, the remedy says what to do. Does not
+cover programming errors: they stay Python's own exceptions, and end the command with exit code 1.
 """
 
 from __future__ import annotations
 
-EXIT_PUBLISHED = 0  # the result is published, or what was asked for is done
-EXIT_FAILED = 1  # something failed; what was finished is kept, and the same command goes on from there
-EXIT_BAD_INPUT = 2  # an input, a setting or an argument cannot be used; no work was begun
-EXIT_BLOCKED = 3  # the quality gate blocked the result, or `fail_fast` stopped a run that was going to be blocked
+from typing import ClassVar
+
+from enrich_dist.remedies import PREFLIGHT, RESUME
+
+EXIT_PUBLISHED = 0  # the result is published, or the command did what it was asked to do
+EXIT_FAILED = 1  # the command failed; finished chunks are kept, and the same command resumes
+EXIT_BAD_INPUT = 2  # an input, a setting or an argument is not usable; no work was started
+EXIT_BLOCKED = 3  # the quality gate blocked the result, or `fail_fast` stopped a run that was projected to be blocked
 EXIT_REGRESSION = 4  # `enrich-dist bench compare` found the code slower, or larger in memory, than the baseline
-EXIT_NOT_READY = 5  # in production: no fresh, passed readiness file of this code with these settings
+EXIT_NOT_READY = 5  # in production: no readiness file that is recent, passed, and of this code and these settings
 
 
 class EnrichError(Exception):
-    """Base of every error this project raises.
+    """Base class of the project's errors.
 
-    ``remedy`` is a sentence that says what to do next; it is shown after the message.
+    ``remedy`` is a sentence that says what to do next; ``str()`` of an error shows it after the message. A class can
+    set ``default_remedy`` for errors that are raised without one.
     """
 
-    exit_code = EXIT_FAILED
+    exit_code: ClassVar[int] = EXIT_FAILED
+    default_remedy: ClassVar[str | None] = None
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.remedy = remedy
+        self.remedy = remedy or self.default_remedy
 
     def __str__(self) -> str:
         return f"{self.message} {self.remedy}" if self.remedy else self.message
@@ -45,7 +51,7 @@ def _restore(kind: type[EnrichError], args: tuple[object, ...], state: dict[str,
 class SettingsError(EnrichError):
     """A setting is unknown, malformed or out of range.
 
-    ``parts`` are the single errors where several things are wrong, else the error itself.
+    ``parts``: the single errors where several settings are wrong, else the error itself.
     """
 
     exit_code = EXIT_BAD_INPUT
@@ -56,7 +62,7 @@ class SettingsError(EnrichError):
 
     @property
     def parts(self) -> tuple[SettingsError, ...]:
-        """Each thing that is wrong."""
+        """The single errors."""
         return self._parts or (self,)
 
 
@@ -67,9 +73,9 @@ class BudgetError(EnrichError):
 
 
 class SourceError(EnrichError):
-    """An input cannot be used; names file, and column and row where they are known.
+    """An input is not usable. The message names the file, and the column and row where they are known.
 
-    ``row`` counts as a spreadsheet does for CSV (the header is row 1) and from 1 for all else.
+    ``row`` counts as a spreadsheet does for CSV (the header is row 1), and from 1 for all other sources.
     """
 
     exit_code = EXIT_BAD_INPUT
@@ -95,21 +101,21 @@ class SourceError(EnrichError):
 
 
 class StateError(EnrichError):
-    """A step found no usable output of the step before it in the work directory."""
+    """The work directory does not contain what the command needs, for example no finished run."""
 
 
 class CorruptionError(EnrichError):
-    """A file of the run directory is not what was written: torn, altered, or of another schema."""
+    """A file of the run directory is torn, altered, or of another schema."""
 
 
 class StorageError(EnrichError):
-    """The place where checkpoints are to lie cannot be used: there is no such bucket, or no right to write there."""
+    """The checkpoint location is not usable: the bucket or directory is missing, or it is not writable."""
 
     exit_code = EXIT_BAD_INPUT
 
 
 class IndexMismatchError(EnrichError):
-    """The index a worker finds is not the one the driver built; retrying there cannot help. ``worker``: its address."""
+    """A worker found another index than the driver built; a retry there does not help. ``worker``: its address."""
 
     def __init__(self, message: str, *, remedy: str | None = None, worker: str | None = None) -> None:
         super().__init__(message, remedy=remedy)
@@ -117,44 +123,48 @@ class IndexMismatchError(EnrichError):
 
 
 class FarmError(EnrichError):
-    """The cluster could not finish the chunks; finished checkpoints stay and a re-run resumes from them."""
+    """The cluster did not finish the chunks. Finished checkpoints are kept, and a new run resumes from them."""
+
+    default_remedy = RESUME
 
 
 class EnvironmentFailureError(EnrichError):
-    """A disk is full, or cannot be written to: trying again cannot help before somebody mends it."""
+    """A disk is full or not writable; a retry does not help until an operator fixes it."""
 
 
 class BenchmarkError(EnrichError):
-    """A run that was to be measured failed, or left nothing to measure."""
+    """A measured run failed, or left nothing to measure."""
 
 
 class BusyError(EnrichError):
-    """Another run works in the same directory."""
+    """Another run is active in the same work directory."""
 
 
 class RunInterruptedError(EnrichError):
     """The user stopped the run."""
 
+    default_remedy = RESUME
+
     def __init__(self) -> None:
-        super().__init__("Interrupted.", remedy="Finished chunks are kept: the same command resumes.")
+        super().__init__("Interrupted.")
 
 
 class ReconciliationError(EnrichError):
-    """Rows in do not equal rows accounted for: the run stops before anything is judged."""
+    """Rows in do not equal rows accounted for; the run stops before the result is judged."""
 
 
 class PublicationBlockedError(EnrichError):
-    """The result has no passed verdict, or is not the result that the verdict judged."""
+    """The result has no passed verdict, or differs from the result that the verdict judged."""
 
     exit_code = EXIT_BLOCKED
 
 
 class ProjectedToFailError(PublicationBlockedError):
-    """The match rate is going to be too low, and ``fail_fast`` stops such a run: there is no result."""
+    """The projected match rate is below the threshold, and ``fail_fast`` stopped the run; there is no result."""
 
 
 class ReadinessError(EnrichError):
-    """With ``environment: production`` there is no readiness file that is fresh, passed, and of this code and these
-    settings."""
+    """With ``environment: production``, no readiness file is recent, passed, and of this code and these settings."""
 
     exit_code = EXIT_NOT_READY
+    default_remedy = PREFLIGHT

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from enrich_dist.cli.options import Config, Overrides
 from enrich_dist.errors import EXIT_FAILED, EXIT_REGRESSION
+from enrich_dist.remedies import MEASURE_AGAIN
 from enrich_dist.settings import load_settings
 
 if TYPE_CHECKING:
@@ -101,9 +102,7 @@ def compare(
     latest = latest_session(records)
     before = baseline_for(place, latest, records)
     if {record.id for record in latest} <= {record.id for record in before}:
-        raise StateError(
-            "The latest session is the baseline itself.", remedy="Measure again by `enrich-dist bench run`."
-        )
+        raise StateError("The latest session is the baseline itself.", remedy=MEASURE_AGAIN)
     comparison = hold_against(before, latest)
     if markdown is not None:
         from enrich_dist.core.files import atomic_path

@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 
 from enrich_dist.errors import EnvironmentFailureError
+from enrich_dist.remedies import FREE_SPACE
 
 # Nothing is fetched at run time: an extension that is not built in is an error.
 OFFLINE: dict[str, str | bool | int | float | list[str]] = {
@@ -52,7 +53,7 @@ def connect(
         if any(reason in str(error) for reason in _NO_PLACE):
             raise EnvironmentFailureError(
                 str(error).splitlines()[0],
-                remedy="Make space, or see that the disk can be written to, and run the same command again.",
+                remedy=FREE_SPACE,
             ) from error
         raise
     finally:

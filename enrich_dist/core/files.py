@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Final
 from blake3 import blake3
 
 from enrich_dist.errors import CorruptionError
+from enrich_dist.remedies import REBUILD
 
 TEMPORARY_PREFIX = ".tmp-"
 BLOCK_BYTES: Final = 1 << 20
@@ -82,11 +83,9 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
     try:
         document = json.loads(data.decode("utf-8"))
     except ValueError as error:  # neither UTF-8 nor JSON
-        raise CorruptionError(
-            f"{where} is not valid JSON ({error}).", remedy="Delete it and run again: it is made anew."
-        ) from error
+        raise CorruptionError(f"{where} is not valid JSON ({error}).", remedy=REBUILD) from error
     if not isinstance(document, dict):
-        raise CorruptionError(f"{where} holds no JSON object.", remedy="Delete it and run again: it is made anew.")
+        raise CorruptionError(f"{where} holds no JSON object.", remedy=REBUILD)
     return document
 
 

@@ -32,11 +32,12 @@ from enrich_dist.events import Notice, emit
 from enrich_dist.farm.attempts import AttemptLedger, FailedAttempt, FailureKind, Marker
 from enrich_dist.farm.failures import classify
 from enrich_dist.farm.in_flight import Flight, fetch_records
-from enrich_dist.farm.policy import RESUME, ChunkStory, Decision, FarmPolicy, decide
+from enrich_dist.farm.policy import ChunkStory, Decision, FarmPolicy, decide
 from enrich_dist.farm.worker import ChunkTask, run_chunk
 from enrich_dist.farm.worker_monitor import WorkerWatch
 from enrich_dist.farm.worker_recovery import StuckWorkers
 from enrich_dist.farm.worker_retirement import Dismissals
+from enrich_dist.remedies import RESUME
 from enrich_dist.store.checkpoints import CheckpointRecord
 
 _IN_FLIGHT_PER_THREAD = 2

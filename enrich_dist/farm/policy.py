@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from enrich_dist.farm.attempts import FailureKind
 from enrich_dist.farm.worker import ChunkTask
+from enrich_dist.remedies import FREE_SPACE, RESUME
 
-RESUME = "Run the same command again: finished chunks are kept and only the rest is computed."
 _GIVEN_UP = "It is given up; chunks in flight are waited for."
 # What a chunk is not to blame for costs it nothing, so often: that it never ends would be worse.
 _MAX_UNCOUNTED = 20
@@ -87,7 +87,7 @@ def _decide(task: ChunkTask, kind: FailureKind, why: str, story: ChunkStory, pol
                 return Decision(_GIVEN_UP, None, counted=False, remedy=remedy)
             return Decision(f"It is matched in {parts} parts.", replace(task, parts=parts), counted=False)
         case FailureKind.ENVIRONMENT:
-            remedy = f"Make space, or see that the disk can be written to. {RESUME}"
+            remedy = FREE_SPACE
             return Decision("The run stops.", None, remedy=remedy)
         case FailureKind.DATA if task.isolate:  # not a matter of single rows
             return Decision(_GIVEN_UP, None)

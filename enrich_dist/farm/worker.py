@@ -29,6 +29,7 @@ from enrich_dist.errors import CorruptionError, EnrichError, IndexMismatchError
 from enrich_dist.farm.attempts import AttemptLedger
 from enrich_dist.farm.budget import AdaptiveBatcher, BatchMemoryEstimator
 from enrich_dist.farm.fault_injection import Faults
+from enrich_dist.remedies import CHUNKS_REBUILT_BY_RUN
 from enrich_dist.store.artifacts import open_verified
 from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore
 
@@ -154,7 +155,7 @@ def _require_planned(task: ChunkTask) -> None:
         found = "missing"
     if found != task.chunk_digest:
         what = "is missing" if found == "missing" else "is not the file that was planned"
-        raise CorruptionError(f"{task.chunk_path} {what}.", remedy="Run again: the chunks are made anew.")
+        raise CorruptionError(f"{task.chunk_path} {what}.", remedy=CHUNKS_REBUILT_BY_RUN)
 
 
 def _pace(task: ChunkTask) -> AdaptiveBatcher:

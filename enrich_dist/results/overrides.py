@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from enrich_dist import schema
 from enrich_dist.core.files import atomic_path, file_digest
 from enrich_dist.errors import CorruptionError
+from enrich_dist.remedies import CHUNKS_REBUILT_BY_RUN
 from enrich_dist.sources import chunks
 from enrich_dist.store.artifacts import Artifact
 
@@ -112,7 +113,7 @@ def find_recipients(connection: duckdb.DuckDBPyConnection, plan: Artifact, recip
     planned = {str(chunk.path): chunk for chunk in chunks.chunks_of(plan)}
     absent = [chunk.path for chunk in planned.values() if not chunk.path.exists()]
     if absent:
-        raise CorruptionError(f"{absent[0]} is missing.", remedy="Run `enrich-dist run`: the chunks are made anew.")
+        raise CorruptionError(f"{absent[0]} is missing.", remedy=CHUNKS_REBUILT_BY_RUN)
     connection.register("wanted", pa.table({"recipient_id": recipient_ids}))
     # Identifiers first, over all files; whole rows only of the few files that hold one.
     places = connection.sql(
@@ -129,9 +130,7 @@ def find_recipients(connection: duckdb.DuckDBPyConnection, plan: Artifact, recip
     files = sorted(set(places["filename"].to_pylist()))
     for name in files:
         if file_digest(Path(name)) != planned[name].blake3:
-            raise CorruptionError(
-                f"{name} is not the file that was planned.", remedy="Run `enrich-dist run`: the chunks are made anew."
-            )
+            raise CorruptionError(f"{name} is not the file that was planned.", remedy=CHUNKS_REBUILT_BY_RUN)
     tables = [
         pq.read_table(name, filters=[("source_row", "in", places["source_row"].to_pylist())], partitioning=None)
         for name in files

@@ -15,6 +15,7 @@ from typing import Any
 
 from enrich_dist.core.files import read_json
 from enrich_dist.errors import CorruptionError, StateError
+from enrich_dist.remedies import RUN_AGAIN, RUN_FIRST
 from enrich_dist.results.publish import CURRENT
 from enrich_dist.runs.revision import this_code
 from enrich_dist.settings import UsedSetting, used_settings
@@ -139,13 +140,13 @@ def latest_entry(directory: RunDirectory) -> RunEntry:
     """
     steps = directory.all_latest()
     if "enriched_awards" not in steps:
-        raise StateError(f"{directory.root} holds no judged result.", remedy="Run the job first: enrich-dist run")
+        raise StateError(f"{directory.root} holds no judged result.", remedy=RUN_FIRST)
     judged = steps["enriched_awards"]
     result = Path(judged.paths["result"])
     try:
         content = open_unverified(result).content_digest
     except CorruptionError as error:
-        raise StateError(f"{result} is not there any more.", remedy="Run `enrich-dist run` again.") from error
+        raise StateError(f"{result} is not there any more.", remedy=RUN_AGAIN) from error
     release = content[:24]
     passed = bool(judged.numbers["verdict_passed"])
     status = "published" if published_release(directory) == release else "passed" if passed else "blocked"

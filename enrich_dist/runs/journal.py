@@ -12,6 +12,7 @@ from dataclasses import replace
 from enrich_dist.core.json_lines import read_json_lines
 from enrich_dist.errors import SettingsError, StateError
 from enrich_dist.events import Notice, emit
+from enrich_dist.remedies import RUN_FIRST
 from enrich_dist.runs.entry import RunEntry, from_document, latest_entry, to_document
 from enrich_dist.store.run_directory import RunDirectory
 
@@ -63,7 +64,7 @@ def find_run(directory: RunDirectory, name: str) -> RunEntry:
     """
     runs = read_runs(directory)
     if not runs:
-        raise StateError(f"{directory.root} keeps no judged run.", remedy="Run the job first: enrich-dist run")
+        raise StateError(f"{directory.root} keeps no judged run.", remedy=RUN_FIRST)
     if name in (LATEST, PREVIOUS):
         place = 1 if name == LATEST else 2
         if len(runs) < place:

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from enrich_dist import schema
 from enrich_dist.core.ordered_map import ordered_map
 from enrich_dist.errors import SourceError
+from enrich_dist.remedies import DOWNLOAD_AGAIN
 from enrich_dist.sources.clean_fields import (
     Cleaned,
     clean_amount,
@@ -204,4 +205,4 @@ def _without_duplicates(awards: pa.Table, log: RejectLog) -> pa.Table:
 
 
 def _no_rows(path: SourceFile) -> SourceError:
-    return SourceError("the file has a header but no rows.", path=path, remedy="Download it again.")
+    return SourceError("the file has a header but no rows.", path=path, remedy=DOWNLOAD_AGAIN)

@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from enrich_dist.core.database import DRIVER_MEMORY_MB, connect
 from enrich_dist.core.files import text_digest
 from enrich_dist.errors import SourceError
+from enrich_dist.remedies import DOWNLOAD_AGAIN
 from enrich_dist.sources.columns import RECIPIENT_LAYOUT, plain_header, resolve_columns
 from enrich_dist.sources.delimited import BadRecord, Block, open_delimited
 from enrich_dist.sources.length import count_lines
@@ -151,7 +152,7 @@ class BulkDownload(Source):
         return f"{self.name}/{PurePosixPath(member).name}" if member and len(self._members) > 1 else self.name
 
     def _no_rows(self) -> SourceError:
-        return SourceError("holds no award.", path=self.where, remedy="Download it again.")
+        return SourceError("holds no award.", path=self.where, remedy=DOWNLOAD_AGAIN)
 
 
 class _Awards:

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from enrich_dist.errors import SourceError
+from enrich_dist.remedies import DOWNLOAD_AGAIN
 from enrich_dist.sources.source_file import SourceFile
 from enrich_dist.sources.text_file import Utf8Stream, open_utf8
 
@@ -196,4 +197,4 @@ def _read_header(stream: Utf8Stream, path: object) -> tuple[tuple[str, ...], int
                 return tuple(cell.strip() for cell in cells), row
     except csv.Error as error:
         raise SourceError(f"the header cannot be read ({error}).", path=path, row=1) from error
-    raise SourceError("the file has no header.", path=path, remedy="Download it again.")
+    raise SourceError("the file has no header.", path=path, remedy=DOWNLOAD_AGAIN)

@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, Protocol, cast
 
 from enrich_dist.errors import SourceError
+from enrich_dist.remedies import DOWNLOAD_AGAIN
 from enrich_dist.sources.source_file import SourceFile, as_file
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -164,7 +165,7 @@ def open_utf8(path: Path | SourceFile, member: str | None = None) -> Iterator[Ut
         except READ_ERRORS as error:
             raise unreadable(path, error) from error
         if not stream.peek(1):
-            raise SourceError("the file is empty.", path=path, remedy="Download it again.")
+            raise SourceError("the file is empty.", path=path, remedy=DOWNLOAD_AGAIN)
         yield stream
 
 

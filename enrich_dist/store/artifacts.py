@@ -24,9 +24,10 @@ from enrich_dist.core.files import (
     write_json,
 )
 from enrich_dist.errors import CorruptionError, EnvironmentFailureError
+from enrich_dist.remedies import FREE_SPACE, REBUILT_BY_RUN
 
 MANIFEST = "manifest.json"
-_REMEDY = "Run again: it is made anew."
+_REMEDY = REBUILT_BY_RUN
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def get_or_build(final: Path, build: Callable[[Path], dict[str, Any]]) -> Artifa
         if error.errno is None:  # numpy's own, of a write that fell short
             raise EnvironmentFailureError(
                 f"A file of {final} could not be written whole ({error}).",
-                remedy="Make space on the disk, and run the same command again.",
+                remedy=FREE_SPACE,
             ) from error
         raise
     finally:

@@ -21,6 +21,7 @@ from enrich_dist.core.files import TEMPORARY_PREFIX, read_json, write_json
 from enrich_dist.core.resource_usage import Meter
 from enrich_dist.errors import CorruptionError, StateError
 from enrich_dist.events import StepFinished, StepStarted, emit
+from enrich_dist.remedies import REBUILD
 
 STEPS = (
     "sbir_awards",
@@ -159,9 +160,7 @@ class RunDirectory:
         except FileNotFoundError:
             return [], str(self.checkpoints)
         except (KeyError, TypeError) as error:
-            raise CorruptionError(
-                f"{self.farm_plan} is not the plan of a farm.", remedy="Delete it and run again: it is made anew."
-            ) from error
+            raise CorruptionError(f"{self.farm_plan} is not the plan of a farm.", remedy=REBUILD) from error
 
     def latest_basis(self) -> dict[str, Any] | None:
         """What the keys of the latest farm were made of; None where there was none, or nobody can tell."""

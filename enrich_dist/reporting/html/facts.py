@@ -21,6 +21,7 @@ from enrich_dist.farm.chunk_log import read_chunk_log
 from enrich_dist.farm.worker_log import WorkerHistory
 from enrich_dist.farm.worker_memory import WorkerMemory, memory_per_worker
 from enrich_dist.planning.compare import Comparison, read_comparison
+from enrich_dist.remedies import RUN_AGAIN, RUN_FIRST
 from enrich_dist.results.reliability import Reliability, ReliabilityBin, measure_reliability
 from enrich_dist.results.unresolved import Candidates, read_candidates
 from enrich_dist.runs.entry import RunEntry
@@ -85,16 +86,14 @@ def gather(directory: RunDirectory, *, against: str | None = None) -> RunFacts:
     """
     steps = directory.all_latest()
     if "enriched_awards" not in steps:
-        raise StateError(
-            f"{directory.root} holds no judged result to report.", remedy="Run the job first: enrich-dist run"
-        )
+        raise StateError(f"{directory.root} holds no judged result to report.", remedy=RUN_FIRST)
     result = Path(steps["enriched_awards"].paths["result"])
     try:
         metrics, verdict = read_json(result / "metrics.json"), read_json(result / "verdict.json")
         candidates = read_candidates(result, directory.scratch, limit=COMPANIES_SHOWN)
         content = open_unverified(result).content_digest
     except FileNotFoundError as error:
-        raise StateError(f"{result} is not there any more.", remedy="Run `enrich-dist run` again.") from error
+        raise StateError(f"{result} is not there any more.", remedy=RUN_AGAIN) from error
     findings = doctor.examine(directory)
     records = {chunk.chunk_id: chunk.record for chunk in findings.chunks if chunk.record is not None}
     summary = latest_run(directory)

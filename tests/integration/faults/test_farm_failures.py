@@ -221,7 +221,7 @@ def test_a_chunk_that_takes_too_much_memory_in_the_smallest_parts_stops_the_run(
 def test_a_full_disk_stops_the_run_at_once(tmp_path: Path, own_client: Client, undisturbed: dict[str, str]) -> None:
     pipeline = prepare(tmp_path, "full disk", times=99)
 
-    with pytest.raises(EnvironmentFailureError, match=r"Chunk 2, attempt 1.*No space left.*Make space"):
+    with pytest.raises(EnvironmentFailureError, match=r"Chunk 2, attempt 1.*No space left.*Free disk space"):
         pipeline.farm_chunks(lambda: own_client)
     assert calls(tmp_path)["21"] == 1
 

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from enrich_dist.errors import RunInterruptedError
 from tests.conftest import REPOSITORY, SampleRuns, enrich_dist
 from tests.support.published import published_bytes
 
@@ -58,7 +59,7 @@ def test_ctrl_c_stops_cleanly_and_says_that_it_resumes(tmp_path: Path) -> None:
     _, printed = driver.communicate(timeout=60)
 
     assert driver.returncode == 1
-    assert "Interrupted. Finished chunks are kept: the same command resumes." in printed
+    assert str(RunInterruptedError()) in printed
     assert "Traceback" not in printed
     assert psutil.wait_procs(workers, timeout=60)[1] == []
 

@@ -10,6 +10,7 @@ import pytest
 from enrich_dist.farm.attempts import FailureKind
 from enrich_dist.farm.policy import ChunkStory, FarmPolicy, decide
 from enrich_dist.farm.worker import ChunkTask
+from enrich_dist.remedies import FREE_SPACE
 
 TASK = ChunkTask(7, Path("c"), 1_000, "", Path("i"), "", Path("s"), "key", Path("l"))
 POLICY = FarmPolicy(
@@ -83,7 +84,7 @@ def test_a_full_disk_is_not_tried_again() -> None:
     decision = decide(TASK, FailureKind.ENVIRONMENT, "no space", ChunkStory(), POLICY)
 
     assert decision.following is None
-    assert "Make space" in decision.remedy
+    assert decision.remedy == FREE_SPACE
 
 
 def test_attempts_have_numbers_of_their_own_also_beside_a_double() -> None:

@@ -180,7 +180,7 @@ def test_a_full_disk_ends_all_threads(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(pq, "write_table", fails_at_third)
     source = odd_source(tmp_path / "r.parquet")
 
-    with pytest.raises(EnvironmentFailureError, match=r"no space left.*Make space"):
+    with pytest.raises(EnvironmentFailureError, match=r"no space left.*Free disk space"):
         get_or_build(
             tmp_path / "chunks",
             lambda directory: chunks.write_chunks(read_recipients(source, {}, batch_rows=10), directory),
