@@ -40,7 +40,7 @@ from enrich_dist.core.markdown import markdown_table
 from enrich_dist.core.matcher import Matcher
 from enrich_dist.events import Event, FarmProgress, listening
 from enrich_dist.farm.chunk_log import read_chunk_log
-from enrich_dist.farm.delegating import DelegatingMatcher
+from enrich_dist.farm.fault_injection import DelegatingMatcher
 from enrich_dist.farm.worker import run_aside
 from enrich_dist.matching.warm import warm_up
 from enrich_dist.pipeline.steps import Pipeline

@@ -33,7 +33,7 @@ class FailureKind(StrEnum):
     OUT_OF_MEMORY = "out of memory"
     CRASH = "crash"
     """The worker was lost while it worked on the chunk: killed, preempted, or crashed."""
-    BYSTANDER = "bystander"
+    NOT_STARTED = "not started"
     """The worker was lost before it began with the chunk."""
     HANG = "hang"
     """It ran over its time, or its worker gave no sign of life."""

@@ -26,7 +26,7 @@ ADVICE = {
     FailureKind.OUT_OF_MEMORY: "Raise memory_threshold_mb, or lower chunk_size or matching.batch_rows.",
     FailureKind.CRASH: "Something ended the worker from outside, or it crashed: look at its log, and at the machine's "
     "(dmesg).",
-    FailureKind.BYSTANDER: "Nothing: the chunk only waited on a worker that was lost.",
+    FailureKind.NOT_STARTED: "Nothing: the chunk only waited on a worker that was lost.",
     FailureKind.HANG: "Raise timeout_seconds if the chunk is only slow; else look at what its worker waited for (disk, "
     "network).",
     FailureKind.SCHEDULER: "Look why the scheduler or the network went away. Run again if the run was stopped.",
@@ -151,5 +151,5 @@ def _state(
         return ChunkState.RUNNING
     if problem is not None:
         return ChunkState.DAMAGED
-    # A bystander only waits again.
-    return ChunkState.FAILED if failed and failed[-1].kind is not FailureKind.BYSTANDER else ChunkState.WAITING
+    # A chunk that was not started only waits again.
+    return ChunkState.FAILED if failed and failed[-1].kind is not FailureKind.NOT_STARTED else ChunkState.WAITING

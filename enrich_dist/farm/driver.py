@@ -32,9 +32,9 @@ from enrich_dist.events import Notice, emit
 from enrich_dist.farm.attempts import AttemptLedger, FailedAttempt, FailureKind, Marker
 from enrich_dist.farm.failures import classify
 from enrich_dist.farm.in_flight import Flight, fetch_records
-from enrich_dist.farm.policy import ChunkStory, Decision, FarmPolicy, decide
+from enrich_dist.farm.policy import ChunkHistory, Decision, FarmPolicy, decide
 from enrich_dist.farm.worker import ChunkTask, run_chunk
-from enrich_dist.farm.worker_monitor import WorkerWatch
+from enrich_dist.farm.worker_monitor import WorkerMonitor
 from enrich_dist.farm.worker_recovery import StuckWorkers
 from enrich_dist.farm.worker_retirement import Dismissals
 from enrich_dist.remedies import RESUME
@@ -71,7 +71,7 @@ class Farm:
         self._matcher = matcher
         self._policy = policy
         self._ledger = ledger
-        self._watch = WorkerWatch(client)
+        self._watch = WorkerMonitor(client)
         self._dismissals = Dismissals(client)
         self._in_flight: dict[Future[Any], Flight] = {}
         self._landed: dict[Future[Any], Flight] = {}  # done, their records not fetched yet
@@ -81,7 +81,7 @@ class Farm:
         )
         self._done: SimpleQueue[Future[Any]] = SimpleQueue()
         self._pending: deque[ChunkTask] = deque()
-        self._stories: dict[int, ChunkStory] = {}
+        self._stories: dict[int, ChunkHistory] = {}
         self._outcome = FarmOutcome()
         self._given_up: FarmError | None = None
         self._chunk_seconds: list[float] = []
@@ -303,14 +303,14 @@ class Farm:
             self._given_up = FarmError(f"{what}.", remedy=decision.remedy)
             self._given_up.__cause__ = error
 
-    def _story(self, task: ChunkTask) -> ChunkStory:
-        return self._stories.setdefault(task.chunk_id, ChunkStory())
+    def _story(self, task: ChunkTask) -> ChunkHistory:
+        return self._stories.setdefault(task.chunk_id, ChunkHistory())
 
     def _why(self, kind: FailureKind, error: BaseException | None, marker: Marker | None) -> str:
         match kind:
             case FailureKind.SCHEDULER:
                 return "the connection to the scheduler was lost"
-            case FailureKind.BYSTANDER:
+            case FailureKind.NOT_STARTED:
                 return "its worker was lost"
             case FailureKind.CRASH | FailureKind.OUT_OF_MEMORY if marker is not None:
                 seen = self._watch.last_seen(marker.worker)

@@ -25,7 +25,7 @@ def classify(error: BaseException | None, *, begun: bool, short_of_memory: bool)
     """
     if error is None or isinstance(error, KilledWorker):
         if not begun:
-            return FailureKind.BYSTANDER
+            return FailureKind.NOT_STARTED
         return FailureKind.OUT_OF_MEMORY if short_of_memory else FailureKind.CRASH
     if isinstance(error, IndexMismatchError):
         return FailureKind.CONFIGURATION

@@ -1,8 +1,8 @@
-"""Faults on purpose: a run that is told to may lose workers, fail and wait at random, to show that its result stays.
+"""Fault injection: lose workers, raise errors and delay attempts at random, to show that the result stays the same.
 
-``Faults`` is put around the matcher on the worker, once per attempt. What strikes is drawn from seed, chunk and attempt
-alone: the same run meets the same faults, and a retry draws anew. Covers faults within a worker process that matches.
-Does not cover what is done from outside (``scripts/soak.py``), nor faults of the driver.
+``FaultInjection`` wraps the matcher on the worker, once per attempt. Seed, chunk and attempt alone decide which fault
+an attempt meets: a run with the same seed meets the same faults, and each retry is drawn again. Covers faults within a
+worker process that matches. Does not cover faults from outside (``scripts/soak.py``) or of the driver.
 """
 
 from __future__ import annotations
@@ -12,26 +12,24 @@ import os
 import random
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from enrich_dist.core.files import text_digest
-from enrich_dist.farm.delegating import DelegatingMatcher
+from enrich_dist.core.matcher import Matcher, MatchMemory
 
-if TYPE_CHECKING:
-    from enrich_dist.core.matcher import Matcher
-
-# A worker that waits, waits up to so long.
-_LONGEST_WAIT_SECONDS = 0.5
+_MAX_DELAY_SECONDS = 0.5
 _EXIT_CODE = 3
 
 
 class InjectedFaultError(Exception):
-    """Raised on purpose, as an error of the matcher would be. Names the attempt: no two are the same, so that rows are
-    not taken for its cause."""
+    """An injected error of the matcher. The message names the attempt, so that no two are equal and the farm does not
+    search for rows that cause it."""
 
 
 class FaultKind(StrEnum):
@@ -40,72 +38,104 @@ class FaultKind(StrEnum):
     KILL = "kill"
     """The worker process kills itself (SIGKILL)."""
     EXIT = "exit"
-    """The worker process exits without a word."""
+    """The worker process exits."""
     RAISE = "raise"
-    LACK_MEMORY = "lack memory"
-    """``MemoryError``, without memory being taken."""
-    FAIL_TO_READ = "fail to read"
-    """``OSError``, as a disk that cannot be read raises it."""
-    WAIT = "wait"
-    """Half a second at most; then the attempt goes on."""
+    MEMORY_ERROR = "memory error"
+    """``MemoryError``, without any allocation."""
+    READ_ERROR = "read error"
+    """``OSError``, as from a disk that cannot be read."""
+    DELAY = "delay"
+    """Up to half a second; then the attempt continues."""
 
 
 @dataclass(frozen=True)
-class Strike:
-    """One fault: what it is, and whether it comes after the matching rather than before it."""
+class InjectedFault:
+    """One fault. ``late``: after the chunk is matched, not before."""
 
     kind: FaultKind
     late: bool
-    wait_seconds: float
+    delay_seconds: float
 
 
 @dataclass(frozen=True)
-class Faults:
-    """Strikes a share of all attempts: ``probability`` (0 to 1) of each, drawn from ``seed``."""
+class DelegatingMatcher:
+    """Delegate everything to ``inner``, under the same key: the base of matchers that add a side effect.
+
+    Workers unpickle it, so it lives in a module that they can import.
+    """
+
+    inner: Matcher
+
+    def key(self) -> str:
+        """As ``inner``."""
+        return self.inner.key()
+
+    def memory(self, index_bytes: int) -> MatchMemory:
+        """As ``inner``."""
+        return self.inner.memory(index_bytes)
+
+    def open_index(self, directory: Path) -> Any:
+        """As ``inner``."""
+        return self.inner.open_index(directory)
+
+    def match(self, index: Any, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:
+        """As ``inner``."""
+        return self.inner.match(index, recipients)
+
+    def join(self, parts: Sequence[tuple[pa.Table, pa.Table]]) -> tuple[pa.Table, pa.Table]:
+        """As ``inner``."""
+        return self.inner.join(parts)
+
+
+@dataclass(frozen=True)
+class FaultInjection:
+    """Inject a fault into a share of all attempts: ``probability`` (0 to 1) of each, drawn from ``seed``."""
 
     probability: float
     seed: int
 
-    def strike(self, key: str, attempt: int) -> Strike | None:
-        """What attempt ``attempt`` at the chunk of checkpoint ``key`` meets; None where nothing does."""
-        draw = random.Random(text_digest("fault", str(self.seed), key, str(attempt)))
-        if draw.random() >= self.probability:
+    def fault(self, key: str, attempt: int) -> InjectedFault | None:
+        """Return the fault of attempt ``attempt`` at the chunk of checkpoint ``key``, or None."""
+        generator = random.Random(text_digest("fault", str(self.seed), key, str(attempt)))
+        if generator.random() >= self.probability:
             return None
-        return Strike(draw.choice(list(FaultKind)), draw.random() < 0.5, draw.uniform(0, _LONGEST_WAIT_SECONDS))
+        kind = generator.choice(list(FaultKind))
+        return InjectedFault(kind, generator.random() < 0.5, generator.uniform(0, _MAX_DELAY_SECONDS))
 
-    def around(self, matcher: Matcher, key: str, attempt: int) -> Matcher:
-        """The matcher for one attempt, which does what was drawn for it."""
-        strike = self.strike(key, attempt)
-        return matcher if strike is None else _StruckMatcher(matcher, [strike], attempt)
+    def wrap(self, matcher: Matcher, key: str, attempt: int) -> Matcher:
+        """Return the matcher for one attempt, with the fault that was drawn for it."""
+        fault = self.fault(key, attempt)
+        return matcher if fault is None else _FaultyMatcher(matcher, [fault], attempt)
 
 
 @dataclass(frozen=True)
-class _StruckMatcher(DelegatingMatcher):
-    """Matches as ``inner`` does, and is struck once: before or after its first ``match``."""
+class _FaultyMatcher(DelegatingMatcher):
+    """Injects one fault, before or after the first ``match``."""
 
-    pending: list[Strike]
+    pending: list[InjectedFault]
     attempt: int
 
     def match(self, index: Any, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:
-        strike = self.pending.pop() if self.pending else None
-        if strike and not strike.late:
-            self._suffer(strike)
-        found = self.inner.match(index, recipients)
-        if strike and strike.late:
-            self._suffer(strike)
-        return found
+        fault = self.pending.pop() if self.pending else None
+        if fault and not fault.late:
+            self._inject(fault)
+        result = self.inner.match(index, recipients)
+        if fault and fault.late:
+            self._inject(fault)
+        return result
 
-    def _suffer(self, strike: Strike) -> None:
-        match strike.kind:
+    def _inject(self, fault: InjectedFault) -> None:
+        message = f"injected into attempt {self.attempt}"
+        match fault.kind:
             case FaultKind.KILL:
                 os.kill(os.getpid(), signal.SIGKILL)
             case FaultKind.EXIT:
                 os._exit(_EXIT_CODE)
             case FaultKind.RAISE:
-                raise InjectedFaultError(f"injected into attempt {self.attempt}")
-            case FaultKind.LACK_MEMORY:
-                raise MemoryError(f"injected into attempt {self.attempt}")
-            case FaultKind.FAIL_TO_READ:
-                raise OSError(errno.EIO, f"injected into attempt {self.attempt}")
-            case FaultKind.WAIT:
-                time.sleep(strike.wait_seconds)
+                raise InjectedFaultError(message)
+            case FaultKind.MEMORY_ERROR:
+                raise MemoryError(message)
+            case FaultKind.READ_ERROR:
+                raise OSError(errno.EIO, message)
+            case FaultKind.DELAY:
+                time.sleep(fault.delay_seconds)

@@ -16,7 +16,7 @@ _GIVEN_UP = "It is given up; chunks in flight are waited for."
 # What a chunk is not to blame for costs it nothing, so often: that it never ends would be worse.
 _MAX_UNCOUNTED = 20
 _BLAMELESS = {
-    FailureKind.BYSTANDER: "It had not begun, and is tried again at no cost.",
+    FailureKind.NOT_STARTED: "It had not begun, and is tried again at no cost.",
     FailureKind.SCHEDULER: "It is computed again, unless its worker finished it.",
     FailureKind.CONFIGURATION: "It goes to another worker at no cost.",
 }
@@ -40,7 +40,7 @@ class FarmPolicy:
 
 
 @dataclass
-class ChunkStory:
+class ChunkHistory:
     """What became of a chunk so far."""
 
     attempts: int = 1
@@ -64,7 +64,7 @@ class Decision:
     remedy: str = RESUME
 
 
-def decide(task: ChunkTask, kind: FailureKind, why: str, story: ChunkStory, policy: FarmPolicy) -> Decision:
+def decide(task: ChunkTask, kind: FailureKind, why: str, story: ChunkHistory, policy: FarmPolicy) -> Decision:
     """What follows the failure of ``task``; ``why``: what it says of itself. Changes the story."""
     decision = _decide(task, kind, why, story, policy)
     story.tries += decision.counted
@@ -76,7 +76,7 @@ def decide(task: ChunkTask, kind: FailureKind, why: str, story: ChunkStory, poli
     return replace(decision, following=replace(decision.following, attempt=story.next_attempt()))
 
 
-def _decide(task: ChunkTask, kind: FailureKind, why: str, story: ChunkStory, policy: FarmPolicy) -> Decision:
+def _decide(task: ChunkTask, kind: FailureKind, why: str, story: ChunkHistory, policy: FarmPolicy) -> Decision:
     match kind:
         case _ if kind in _BLAMELESS and story.blameless < _MAX_UNCOUNTED:
             return Decision(_BLAMELESS[kind], task, counted=False)

@@ -28,7 +28,7 @@ from enrich_dist.core.resource_usage import Meter, release_unused_memory, reside
 from enrich_dist.errors import CorruptionError, EnrichError, IndexMismatchError
 from enrich_dist.farm.attempts import AttemptLedger
 from enrich_dist.farm.budget import AdaptiveBatcher, BatchMemoryEstimator
-from enrich_dist.farm.fault_injection import Faults
+from enrich_dist.farm.fault_injection import FaultInjection
 from enrich_dist.remedies import CHUNKS_REBUILT_BY_RUN
 from enrich_dist.store.artifacts import open_verified
 from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore
@@ -65,8 +65,8 @@ class ChunkTask:
     """The budget of a worker; the smaller one holds where it has another limit. 0: none."""
     isolate: bool = False
     """Whether rows that raise errors are found and set aside."""
-    faults: Faults | None = None
-    """What may strike the attempt on purpose."""
+    faults: FaultInjection | None = None
+    """Faults to inject, for tests."""
 
 
 # Rows of one chunk that may be set aside. More are no poison among good rows: the fault lies elsewhere.
@@ -89,7 +89,7 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
     with suppress(FileNotFoundError, CorruptionError):
         return store.read_record(task.checkpoint_key)
     if task.faults is not None:
-        matcher = task.faults.around(matcher, task.checkpoint_key, task.attempt)
+        matcher = task.faults.wrap(matcher, task.checkpoint_key, task.attempt)
     worker = _worker_facts()
     ledger = AttemptLedger(task.ledger_directory)
     with ledger.attempt(task.checkpoint_key, task.attempt, _worker_address()), Meter() as meter:

@@ -53,7 +53,7 @@ class SeenWorker:
         )
 
 
-class WorkerWatch:
+class WorkerMonitor:
     """The workers of one client."""
 
     def __init__(self, client: Client) -> None:

@@ -16,7 +16,7 @@ from enrich_dist.events import Notice, emit
 from enrich_dist.farm.attempts import AttemptLedger, FailureKind
 from enrich_dist.farm.in_flight import Flight
 from enrich_dist.farm.policy import FarmPolicy
-from enrich_dist.farm.worker_monitor import WorkerWatch
+from enrich_dist.farm.worker_monitor import WorkerMonitor
 from enrich_dist.farm.worker_retirement import Dismissals
 
 _LOOK_SECONDS = 1.0
@@ -34,7 +34,7 @@ class StuckWorkers:
         client: Client,
         policy: FarmPolicy,
         ledger: AttemptLedger,
-        watch: WorkerWatch,
+        watch: WorkerMonitor,
         dismissals: Dismissals,
         in_flight: Mapping[Future[Any], Flight],
         abandon: Abandon,
@@ -84,7 +84,7 @@ class StuckWorkers:
             flight, address = self._in_flight[future], worker_of.get(future.key)
             # Without a nanny a worker that is being restarted stays as it is: what waits there would wait for good.
             if flight.begun is None and address in ending:
-                self._abandon(future, FailureKind.BYSTANDER, f"worker {address}, behind whose chunk it waited, hangs")
+                self._abandon(future, FailureKind.NOT_STARTED, f"worker {address}, behind whose chunk it waited, hangs")
                 continue
             # Finished just now, waiting for a worker, or behind another chunk on one: its time has not begun.
             if address is None or (flight.begun is None and address in busy | self._dismissals.ending):

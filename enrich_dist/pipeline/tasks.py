@@ -12,7 +12,7 @@ from enrich_dist.cluster.forkserver import as_started
 from enrich_dist.core.matcher import Matcher
 from enrich_dist.events import Notice, emit
 from enrich_dist.farm import budget
-from enrich_dist.farm.fault_injection import Faults
+from enrich_dist.farm.fault_injection import FaultInjection
 from enrich_dist.farm.worker import ChunkTask
 from enrich_dist.settings import Settings
 from enrich_dist.sources import chunks
@@ -34,7 +34,7 @@ def plan_tasks(
         local=settings.cluster.kind == "local",
     )
     testing = settings.testing
-    faults = Faults(testing.fault_probability, testing.fault_seed) if testing.fault_probability else None
+    faults = FaultInjection(testing.fault_probability, testing.fault_seed) if testing.fault_probability else None
     tasks = [
         ChunkTask(
             chunk_id=chunk.chunk_id,

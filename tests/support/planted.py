@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from enrich_dist.farm.delegating import DelegatingMatcher
+from enrich_dist.farm.fault_injection import DelegatingMatcher
 
 
 @dataclass(frozen=True)

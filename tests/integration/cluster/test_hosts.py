@@ -100,8 +100,8 @@ def test_a_cable_that_stays_pulled_loses_a_worker_and_nothing_else(bed: Bed, und
 
     assert published_bytes(run.work_dir) == undisturbed
     assert farm["chunks_computed"] == CHUNKS
-    # The chunk that waited behind the one under way is a bystander.
-    assert farm["failed_attempts"] == 1 + farm["failed_attempts_bystander"]
+    # The chunk that waited behind the one under way was not started.
+    assert farm["failed_attempts"] == 1 + farm["failed_attempts_not_started"]
     assert farm["failed_attempts_crash"] == 1
     # The cut-off worker may have finished its chunk, and another takes the checkpoint that is there; or it is repeated.
     assert len(calls(run.ledger)) - CALLED in (0, 1)

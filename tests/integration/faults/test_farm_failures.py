@@ -215,7 +215,7 @@ def test_a_chunk_that_takes_too_much_memory_in_the_smallest_parts_stops_the_run(
 
     assert "Raise memory_threshold_mb" in str(stopped.value)
     kinds = [failure.kind for failure in AttemptLedger(pipeline.directory.attempts).failures()]
-    assert [kind for kind in kinds if kind != "bystander"] == ["out of memory"]
+    assert [kind for kind in kinds if kind != "not started"] == ["out of memory"]
 
 
 def test_a_full_disk_stops_the_run_at_once(tmp_path: Path, own_client: Client, undisturbed: dict[str, str]) -> None:

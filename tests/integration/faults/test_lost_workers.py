@@ -83,7 +83,7 @@ def kinds(pipeline: Pipeline) -> list[tuple[int, str, bool]]:
 
 def blamed(pipeline: Pipeline) -> list[tuple[int, str, bool]]:
     """As ``kinds``, without the chunks that only waited behind the one that failed."""
-    return [failure for failure in kinds(pipeline) if failure[1] != "bystander"]
+    return [failure for failure in kinds(pipeline) if failure[1] != "not started"]
 
 
 @pytest.mark.parametrize(

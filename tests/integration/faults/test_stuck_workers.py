@@ -23,7 +23,7 @@ from distributed import Client, LocalCluster
 from enrich_dist.cluster.client import open_client
 from enrich_dist.errors import FarmError
 from enrich_dist.events import Event, FarmProgress, Notice, WorkersSeen, listening
-from enrich_dist.farm.worker_monitor import WorkerWatch
+from enrich_dist.farm.worker_monitor import WorkerMonitor
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings
 from tests.conftest import REPOSITORY, free_port, run_steps
@@ -123,7 +123,7 @@ def test_a_paused_worker_is_named_with_what_fills_it(tmp_path: Path) -> None:
     with open_client(Settings(memory_threshold_mb=700), tmp_path) as own, listening(heard):
         victim = sorted(own.scheduler_info(n_workers=-1)["workers"])[0]
         own.run(stuff, 0.86, workers=[victim])
-        watch = WorkerWatch(own)
+        watch = WorkerMonitor(own)
         deadline = time.monotonic() + 60
         while not heard.notices("is paused"):
             assert time.monotonic() < deadline

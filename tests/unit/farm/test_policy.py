@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from enrich_dist.farm.attempts import FailureKind
-from enrich_dist.farm.policy import ChunkStory, FarmPolicy, decide
+from enrich_dist.farm.policy import ChunkHistory, FarmPolicy, decide
 from enrich_dist.farm.worker import ChunkTask
 from enrich_dist.remedies import FREE_SPACE
 
@@ -26,7 +26,7 @@ POLICY = FarmPolicy(
 
 @pytest.mark.parametrize("kind", [FailureKind.CRASH, FailureKind.HANG, FailureKind.CORRUPTION])
 def test_a_counted_failure_is_tried_again_until_the_tries_are_used_up(kind: FailureKind) -> None:
-    story = ChunkStory()
+    story = ChunkHistory()
 
     decisions = [decide(TASK, kind, "why", story, POLICY) for _ in range(3)]
 
@@ -34,9 +34,9 @@ def test_a_counted_failure_is_tried_again_until_the_tries_are_used_up(kind: Fail
     assert all(decision.counted for decision in decisions)
 
 
-@pytest.mark.parametrize("kind", [FailureKind.BYSTANDER, FailureKind.SCHEDULER, FailureKind.CONFIGURATION])
+@pytest.mark.parametrize("kind", [FailureKind.NOT_STARTED, FailureKind.SCHEDULER, FailureKind.CONFIGURATION])
 def test_what_the_chunk_is_not_to_blame_for_costs_nothing(kind: FailureKind) -> None:
-    story = ChunkStory()
+    story = ChunkHistory()
 
     decisions = [decide(TASK, kind, "why", story, POLICY) for _ in range(10)]
 
@@ -44,9 +44,9 @@ def test_what_the_chunk_is_not_to_blame_for_costs_nothing(kind: FailureKind) -> 
     assert story.tries == 0
 
 
-@pytest.mark.parametrize("kind", [FailureKind.BYSTANDER, FailureKind.SCHEDULER, FailureKind.CONFIGURATION])
+@pytest.mark.parametrize("kind", [FailureKind.NOT_STARTED, FailureKind.SCHEDULER, FailureKind.CONFIGURATION])
 def test_what_never_ends_is_counted_in_the_end(kind: FailureKind) -> None:
-    story = ChunkStory()
+    story = ChunkHistory()
     decisions = [decide(TASK, kind, "why", story, POLICY) for _ in range(23)]
 
     assert [decision.counted for decision in decisions] == [False] * 20 + [True] * 3
@@ -54,7 +54,7 @@ def test_what_never_ends_is_counted_in_the_end(kind: FailureKind) -> None:
 
 
 def test_too_much_memory_doubles_the_parts_down_to_the_floor() -> None:
-    story = ChunkStory()
+    story = ChunkHistory()
 
     first = decide(TASK, FailureKind.OUT_OF_MEMORY, "why", story, POLICY)
     assert first.following is not None
@@ -66,7 +66,7 @@ def test_too_much_memory_doubles_the_parts_down_to_the_floor() -> None:
 
 
 def test_the_same_error_twice_isolates_and_another_does_not() -> None:
-    story = ChunkStory()
+    story = ChunkHistory()
 
     first = decide(TASK, FailureKind.DATA, "row 1", story, POLICY)
     other = decide(TASK, FailureKind.DATA, "row 2", story, POLICY)
@@ -81,14 +81,14 @@ def test_the_same_error_twice_isolates_and_another_does_not() -> None:
 
 
 def test_a_full_disk_is_not_tried_again() -> None:
-    decision = decide(TASK, FailureKind.ENVIRONMENT, "no space", ChunkStory(), POLICY)
+    decision = decide(TASK, FailureKind.ENVIRONMENT, "no space", ChunkHistory(), POLICY)
 
     assert decision.following is None
     assert decision.remedy == FREE_SPACE
 
 
 def test_attempts_have_numbers_of_their_own_also_beside_a_double() -> None:
-    story = ChunkStory()
+    story = ChunkHistory()
     double = story.next_attempt()
     after = decide(TASK, FailureKind.CRASH, "why", story, POLICY).following
 
