@@ -12,7 +12,7 @@ import dagster as dg
 from dagster_defs.assets import chunk_matches, enriched_awards, published_awards
 from dagster_defs.resources import EnrichSettings
 from enrich_dist.pipeline.steps import Pipeline
-from enrich_dist.results.quality import judged_by
+from enrich_dist.results.quality import get_check
 from enrich_dist.runs.drift import Drift, Severity, drift_of_latest
 
 BLOCKED: Final = "published_awards is blocked: "
@@ -46,7 +46,7 @@ def run_checks(context: dg.AssetCheckExecutionContext, settings: EnrichSettings)
     if drift_specs:
         yield from _drift_results(context, pipeline, drift_specs)
     verdict = pipeline.verdict()
-    results = [_verdict_result(spec, judged_by(verdict, spec.name)) for spec in VERDICT_SPECS if spec.key in selected]
+    results = [_verdict_result(spec, get_check(verdict, spec.name)) for spec in VERDICT_SPECS if spec.key in selected]
     reasons = [str(result.description).removeprefix(BLOCKED) for result in results if not result.passed]
     if reasons:
         _tell_blocked(context, "; ".join(reasons))

@@ -14,7 +14,7 @@ from dagster_defs.job import enrich
 from dagster_defs.run_outcome import notify_run_outcome
 from enrich_dist.errors import EnrichError, PublicationBlockedError, ReconciliationError, RunInterruptedError
 from enrich_dist.pipeline.steps import Pipeline
-from enrich_dist.results.quality import judged_by
+from enrich_dist.results.quality import get_check
 from enrich_dist.settings import Settings
 from enrich_dist.store.lock import locked
 
@@ -89,7 +89,7 @@ def _blocked(pipeline: Pipeline) -> EnrichError | None:
     if verdict["status"] == "passed":
         return None
     reasons = "; ".join(verdict["reasons"])
-    if not judged_by(verdict, "reconciliation")["passed"]:
+    if not get_check(verdict, "reconciliation")["passed"]:
         return ReconciliationError(
             f"Rows are missing from the result, so nothing is published: {reasons}.",
             remedy="Delete the checkpoints of the chunks named and run again.",

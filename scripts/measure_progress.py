@@ -44,7 +44,7 @@ from enrich_dist.farm.fault_injection import DelegatingMatcher
 from enrich_dist.farm.worker import run_aside
 from enrich_dist.matching.warm import warm_up
 from enrich_dist.pipeline.steps import Pipeline
-from enrich_dist.progress.partial_results import RunProjector
+from enrich_dist.progress.partial_results import MatchRateProjector
 from enrich_dist.progress.remaining import RemainingTime
 from enrich_dist.settings import Settings, load_settings
 from enrich_dist.store.checkpoints import CheckpointStore
@@ -180,7 +180,7 @@ def projections(pipeline: Pipeline, draws: int) -> dict[str, Any]:
     tasks = pipeline.tasks()
     table = pq.read_table(directory.output("award_companies", "companies") / "companies.parquet")
     counts = table.sort_by("company_id")["award_count"].to_numpy()
-    projector = RunProjector(
+    projector = MatchRateProjector(
         directory,
         CheckpointStore(pipeline.checkpoint_location),
         pipeline.settings.matching.decision(),

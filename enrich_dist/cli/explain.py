@@ -35,12 +35,12 @@ def explain(
     from enrich_dist.reporting.explanation import print_appearances, print_explanation
     from enrich_dist.results.explain import explain_company, explain_recipient
     from enrich_dist.results.lookup import find_awards, find_company
-    from enrich_dist.results.reopen import open_scored
+    from enrich_dist.results.reopen import reopen_result
     from enrich_dist.store.run_directory import RunDirectory
 
     directory = RunDirectory(settings.paths.work_dir)
     console = Console(highlight=False)
-    with open_scored(directory) as result:
+    with reopen_result(directory) as result:
         if recipient is not None:
             print_appearances(console, explain_recipient(directory, result, recipient))
             return

@@ -16,7 +16,7 @@ from enrich_dist.errors import EXIT_BLOCKED
 from enrich_dist.settings import load_settings
 
 if TYPE_CHECKING:
-    from enrich_dist.pipeline.rejudge import Rejudged
+    from enrich_dist.pipeline.rejudge import RejudgedResult
 
 
 def rejudge(
@@ -51,7 +51,7 @@ def rejudge(
         console.print("To publish it: the same command with --publish")
 
 
-def _print_outcome(console: Console, done: Rejudged) -> None:
+def _print_outcome(console: Console, done: RejudgedResult) -> None:
     """Rates before and after, decisions of persons, and the verdict with its reasons."""
     from enrich_dist.core.markdown import percent
     from enrich_dist.results.report import decisions_text

@@ -27,12 +27,12 @@ def export(
     To decide, fill in the column decision: confirm or reject; or name another recipient in other_recipient_id.
     """
     loaded = load_settings(config, overrides or [])
-    from enrich_dist.pipeline.completed_run import finished_inputs
+    from enrich_dist.pipeline.completed_run import read_completed_run
     from enrich_dist.pipeline.steps import Pipeline
     from enrich_dist.results.review import export_sheet
 
     pipeline = Pipeline(loaded.settings, "review")
-    done = export_sheet(pipeline.directory, finished_inputs(pipeline, loaded), out, limit=limit)
+    done = export_sheet(pipeline.directory, read_completed_run(pipeline, loaded), out, limit=limit)
     console = Console(soft_wrap=True, highlight=False)
     of_all = f" of {done.waiting:,}" if done.companies < done.waiting else ""
     console.print(
@@ -54,12 +54,12 @@ def import_(
 ) -> None:
     """Check a sheet that was filled in, and store its decisions: all of them, or none."""
     loaded = load_settings(config, overrides or [])
-    from enrich_dist.pipeline.completed_run import finished_inputs
+    from enrich_dist.pipeline.completed_run import read_completed_run
     from enrich_dist.pipeline.steps import Pipeline
     from enrich_dist.results.review import import_sheet
 
     pipeline = Pipeline(loaded.settings, "review")
-    done = import_sheet(pipeline.directory, finished_inputs(pipeline, loaded), sheet)
+    done = import_sheet(pipeline.directory, read_completed_run(pipeline, loaded), sheet)
     console = Console(soft_wrap=True, highlight=False)
     replaced = f", {done.replaced:,} earlier replaced" if done.replaced else ""
     console.print(

@@ -26,7 +26,7 @@ _COMMAND_LINE = "command line"
 _CANDIDATE_KEYS = tuple(f"matching.{field.name}" for field in fields(CandidateConfig) if field.name != "batch_rows")
 
 
-def finished_inputs(pipeline: Pipeline, loaded: LoadedSettings) -> ResultInputs:
+def read_completed_run(pipeline: Pipeline, loaded: LoadedSettings) -> ResultInputs:
     """What the reduce of the finished run reads.
 
     Raises ``StateError`` when the command line names a setting that would change chunks, when the chunks were matched

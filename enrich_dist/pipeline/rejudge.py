@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from enrich_dist.core.files import read_json
-from enrich_dist.pipeline.completed_run import finished_inputs
+from enrich_dist.pipeline.completed_run import read_completed_run
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import LoadedSettings, flatten
 from enrich_dist.store.lock import locked
@@ -28,7 +28,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Rejudged:
+class RejudgedResult:
     """The result that was the latest (None where there was none) and the one that is now."""
 
     pipeline: Pipeline
@@ -42,7 +42,7 @@ class Rejudged:
         return bool(self.after.verdict["status"] == "passed")
 
 
-def rejudge(loaded: LoadedSettings) -> Rejudged:
+def rejudge(loaded: LoadedSettings) -> RejudgedResult:
     """Reduce and judge the finished run with these settings and the decisions that are stored.
 
     Raises ``StateError`` when the run is not finished, or a setting would change its chunks.
@@ -50,13 +50,13 @@ def rejudge(loaded: LoadedSettings) -> Rejudged:
     run_id = str(uuid.uuid4())
     pipeline = Pipeline(loaded.settings, run_id)
     with locked(pipeline.directory.root, run_id=run_id, what="enrich-dist rejudge"):
-        finished_inputs(pipeline, loaded)
+        read_completed_run(pipeline, loaded)
         before = _latest(pipeline.directory)
         values = flatten(loaded.settings.model_dump(mode="json"))
         pipeline.directory.record_settings(run_id, values, loaded.origins)
         step = pipeline.enrich_awards()
     after = _read(Path(step.paths["result"]))
-    return Rejudged(pipeline, before, after, step)
+    return RejudgedResult(pipeline, before, after, step)
 
 
 def _latest(directory: RunDirectory) -> Judged | None:

@@ -36,8 +36,8 @@ from enrich_dist.matching import weights
 from enrich_dist.matching.config import ENGINE_VERSION as MATCHING_VERSION
 from enrich_dist.matching.index import build_index, open_index
 from enrich_dist.matching.matcher import OrganisationMatcher
-from enrich_dist.pipeline.tasks import in_random_order, plan_tasks, within_budget
-from enrich_dist.progress.farm_observer import observe_farm
+from enrich_dist.pipeline.tasks import fit_tasks_to_memory, plan_tasks, randomize_order
+from enrich_dist.progress.farm_observer import create_tracker
 from enrich_dist.results import reduce, report
 from enrich_dist.results.build import ResultInputs, build_result
 from enrich_dist.results.publish import CURRENT, publish
@@ -197,9 +197,9 @@ class Pipeline:
                 emit(Notice(_faults_are_on(self.settings.testing.fault_probability), warning=True))
             outcome = FarmOutcome()
             if waiting:
-                waiting = in_random_order(within_budget(waiting, self.settings))
+                waiting = randomize_order(fit_tasks_to_memory(waiting, self.settings))
                 cluster = client()
-                observer = observe_farm(self.directory, self.settings, tasks, finished, store)
+                observer = create_tracker(self.directory, self.settings, tasks, finished, store)
                 farm = Farm(cluster, self.matcher(), self._policy(), ledger)
 
                 def finished_one(task: ChunkTask, record: CheckpointRecord) -> None:

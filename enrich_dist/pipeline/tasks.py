@@ -59,7 +59,7 @@ def plan_tasks(
     return _in_batches(tasks, settings.matching.batch_rows)
 
 
-def within_budget(tasks: Sequence[ChunkTask], settings: Settings) -> list[ChunkTask]:
+def fit_tasks_to_memory(tasks: Sequence[ChunkTask], settings: Settings) -> list[ChunkTask]:
     """The tasks in the largest batches with which they fit ``memory_threshold_mb``.
 
     Raises ``BudgetError`` when none do.
@@ -89,7 +89,7 @@ def within_budget(tasks: Sequence[ChunkTask], settings: Settings) -> list[ChunkT
     return _in_batches(tasks, fitted.batch_rows)
 
 
-def in_random_order(tasks: Sequence[ChunkTask]) -> list[ChunkTask]:
+def randomize_order(tasks: Sequence[ChunkTask]) -> list[ChunkTask]:
     """The tasks in the order of their checkpoint keys: digests, so that those first finished are a random sample of
     the recipients, in whatever order these come, and a run that resumes goes on in the same order."""
     return sorted(tasks, key=lambda task: task.checkpoint_key)

@@ -11,34 +11,34 @@ import pyarrow.parquet as pq
 
 from enrich_dist.farm.worker import ChunkTask
 from enrich_dist.progress.early_warning import EarlyWarning
-from enrich_dist.progress.partial_results import RunProjector
-from enrich_dist.progress.tracker import FarmObserver
+from enrich_dist.progress.partial_results import MatchRateProjector
+from enrich_dist.progress.tracker import ProgressTracker
 from enrich_dist.results.reduce import MatchedAwardCounter
 from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import Checkpoint, CheckpointStore
 from enrich_dist.store.run_directory import RunDirectory
 
 
-def observe_farm(
+def create_tracker(
     directory: RunDirectory,
     settings: Settings,
     tasks: Sequence[ChunkTask],
     finished: Mapping[str, Checkpoint],
     store: CheckpointStore,
-) -> FarmObserver:
+) -> ProgressTracker:
     """The observer. ``tasks``: all of the plan; ``finished``: the checkpoints there were before, by key."""
     companies = directory.output("award_companies", "companies") / "companies.parquet"
     table = pq.read_table(companies, columns=["company_id", "award_count"]).sort_by("company_id")
     award_counts = table["award_count"].to_numpy()
     decision = settings.matching.decision()
-    return FarmObserver(
+    return ProgressTracker(
         tasks,
         finished,
         lambda key: store.candidates_file(key, directory.checkpoint_copies),
         matched=MatchedAwardCounter(award_counts),
         awards_total=directory.latest("sbir_awards").rows,
         early=EarlyWarning(
-            RunProjector(directory, store, decision, award_counts, chunks_total=len(tasks)),
+            MatchRateProjector(directory, store, decision, award_counts, chunks_total=len(tasks)),
             threshold=settings.match_rate_threshold,
             chunks_total=len(tasks),
             fail_fast=settings.fail_fast,

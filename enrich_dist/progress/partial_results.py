@@ -22,13 +22,13 @@ from enrich_dist.matching.decisions import MAX_PARTNER_SHARE, DecisionConfig, pr
 from enrich_dist.matching.index import open_index
 from enrich_dist.matching.vocabulary import Vocabulary
 from enrich_dist.matching.weights import estimate
-from enrich_dist.progress.projection import FoundIn, Projection, project
+from enrich_dist.progress.projection import AcceptedByChunk, Projection, project
 from enrich_dist.results import reduce
 from enrich_dist.store.checkpoints import CheckpointStore
 from enrich_dist.store.run_directory import RunDirectory
 
 
-class RunProjector:
+class MatchRateProjector:
     """Projects the final match rate of the run whose plan is the latest in the directory."""
 
     def __init__(
@@ -78,7 +78,7 @@ def find_accepted(
     decision: DecisionConfig,
     share_done: float,
     scratch: Path,
-) -> FoundIn:
+) -> AcceptedByChunk:
     """Judge the finished chunks.
 
     ``checkpoints``, ``counts``: their tables, in any order; ``companies``: the table of all (``schema.COMPANY``);
@@ -116,7 +116,7 @@ def find_accepted(
     first = sorted(row for path in checkpoints if (row := _first_row(path)) is not None)
     chunk = np.searchsorted(np.array(first, dtype=np.int64), np.asarray(rows["source_row"]), side="right") - 1
     pairs = np.unique(np.column_stack([np.asarray(rows["company_id"], dtype=np.int64), chunk]), axis=0)
-    return FoundIn(company=pairs[:, 0], chunk=pairs[:, 1], chunks=len(checkpoints))
+    return AcceptedByChunk(company=pairs[:, 0], chunk=pairs[:, 1], chunks=len(checkpoints))
 
 
 def _first_row(checkpoint: Path) -> int | None:

@@ -1,6 +1,6 @@
 """The match rate a run will end with, from the chunks that are finished: an estimate with its 95% interval.
 
-Chunks are farmed out in random order (``tasks.in_random_order``), so those that are finished are a simple random sample
+Chunks are farmed out in random order (``tasks.randomize_order``), so those that are finished are a simple random sample
 of clusters (Cochran 1977, *Sampling Techniques*, chapter 9). A source lists some firms several times: a company whose
 partner lies in several chunks is found early, and what is still to come is less than proportion says. How much less
 follows from how many companies were found in exactly one and in exactly two of the finished chunks, as the number of
@@ -46,7 +46,7 @@ class Projection:
 
 
 @dataclass(frozen=True)
-class FoundIn:
+class AcceptedByChunk:
     """Which accepted companies were found in which finished chunk: pairs, each once.
 
     ``company``, ``chunk``: int64, of equal length; chunks are numbered from 0 to ``chunks`` - 1.
@@ -57,7 +57,7 @@ class FoundIn:
     chunks: int
 
 
-def project(found: FoundIn, award_counts: npt.NDArray[np.int32], *, chunks_total: int) -> Projection:
+def project(found: AcceptedByChunk, award_counts: npt.NDArray[np.int32], *, chunks_total: int) -> Projection:
     """The projection from ``MIN_CHUNKS`` finished chunks or more. ``award_counts``: awards by company id."""
     n, awards_total = found.chunks, float(award_counts.sum())
     once, twice, seen = _awards_by_times_seen(found, award_counts)
@@ -87,7 +87,7 @@ def _standard_error(without: Floats, share: float) -> float:
     return float(((1 - share) * (n - 1) / n * np.square(without - without.mean()).sum()) ** 0.5)
 
 
-def _awards_by_times_seen(found: FoundIn, award_counts: npt.NDArray[np.int32]) -> tuple[Floats, Floats, Floats]:
+def _awards_by_times_seen(found: AcceptedByChunk, award_counts: npt.NDArray[np.int32]) -> tuple[Floats, Floats, Floats]:
     """Awards of companies found in exactly one, in exactly two, and in any of the finished chunks: first of all of
     them, then of all but the first, all but the second, …"""
     times = np.bincount(found.company, minlength=len(award_counts))

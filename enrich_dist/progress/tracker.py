@@ -31,7 +31,7 @@ class MatchCounter(Protocol):
         """Awards matched so far."""
 
 
-class FarmObserver:
+class ProgressTracker:
     """Emits ``FarmProgress`` after every chunk and on every tick of the farm.
 
     Also a listener: it learns from ``AttemptTimes`` and ``WorkersSeen`` how fast the work goes.

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from enrich_dist.matching.shared_words import AGREES, MISSING, SharedWords
-from enrich_dist.results.explain import Appearance, Candidate, Explanation, Recipient, probability_text
+from enrich_dist.results.explain import Appearance, Candidate, Explanation, Recipient, format_probability
 from enrich_dist.results.lookup import Award
 
 _CHART_WIDTH = 25
@@ -44,10 +44,10 @@ def print_explanation(console: Console, explanation: Explanation, awards: Sequen
     if explanation.organisations > 1:
         console.print(_shares(explanation))
         console.print()
-    for recipient in explanation.ruled_out[:_LISTED]:
+    for recipient in explanation.rejected_recipients[:_LISTED]:
         console.print(Text(f"Rejected by a person: {recipient.recipient_id}  {recipient.name or 'no name'}"))
-    if len(explanation.ruled_out) > _LISTED:
-        console.print(Text(f"  and {len(explanation.ruled_out) - _LISTED} more"))
+    if len(explanation.rejected_recipients) > _LISTED:
+        console.print(Text(f"  and {len(explanation.rejected_recipients) - _LISTED} more"))
 
 
 def print_appearances(console: Console, appearances: Sequence[Appearance]) -> None:
@@ -70,7 +70,7 @@ def print_appearances(console: Console, appearances: Sequence[Appearance]) -> No
             Text(f"{item.company_name or 'without a name'}\n{item.company_key}{which}"),
             f"{item.award_count:,}",
             f"{item.match_weight:+.1f}",
-            "" if item.probability is None else probability_text(item.probability),
+            "" if item.probability is None else format_probability(item.probability),
             Text(item.outcome),
         )
     console.print(table)
@@ -112,7 +112,7 @@ def _heading(number: int, candidate: Candidate) -> Table:
     table.add_column(overflow="fold", ratio=1)
     table.add_column(justify="right", no_wrap=True)
     name = Text(candidate.recipient.name or "without a name", style="bold")
-    table.add_row(str(number), name, Text(f"probability {probability_text(candidate.probability)}", style="bold"))
+    table.add_row(str(number), name, Text(f"probability {format_probability(candidate.probability)}", style="bold"))
     return table
 
 
@@ -204,14 +204,14 @@ def _words(candidate: Candidate, words: SharedWords) -> RenderableType:
 
 
 def _competition(candidate: Candidate, explanation: Explanation) -> Text:
-    text = Text(f"{candidate.total:+.1f} bits: probability {probability_text(candidate.alone)} alone")
-    if candidate.most_alone < 1:
-        text.append(f" (names and places prove {probability_text(candidate.most_alone)} at most)")
+    text = Text(f"{candidate.total:+.1f} bits: probability {format_probability(candidate.alone)} alone")
+    if candidate.max_lone_probability < 1:
+        text.append(f" (names and places prove {format_probability(candidate.max_lone_probability)} at most)")
     others = explanation.organisations - 1
     if others:
         text.append(
             f"; it shares the probability with {others:,} {'other' if others == 1 else 'others'}: "
-            f"{probability_text(candidate.probability)}"
+            f"{format_probability(candidate.probability)}"
         )
     text.append(".")
     if candidate.also:
@@ -229,10 +229,10 @@ def _shares(explanation: Explanation) -> Table:
     table.add_column("", justify="right", no_wrap=True)
     for number, candidate in enumerate(explanation.candidates, start=1):
         name = Text(candidate.recipient.name or candidate.recipient.recipient_id)
-        table.add_row(str(number), name, probability_text(candidate.probability))
+        table.add_row(str(number), name, format_probability(candidate.probability))
     others = explanation.organisations - len(explanation.candidates)
     if others:
-        rest = max(0.0, 1.0 - explanation.none_probability - explanation.shown_probability)
-        table.add_row("", f"{others:,} {'other' if others == 1 else 'others'}", probability_text(rest))
-    table.add_row("", "no partner, or none of these", probability_text(explanation.none_probability))
+        rest = max(0.0, 1.0 - explanation.no_match_probability - explanation.shown_probability)
+        table.add_row("", f"{others:,} {'other' if others == 1 else 'others'}", format_probability(rest))
+    table.add_row("", "no partner, or none of these", format_probability(explanation.no_match_probability))
     return table

@@ -22,9 +22,9 @@ from enrich_dist.matching.blocking import LEGAL_NAME
 from enrich_dist.matching.decisions import DecisionConfig, lone_probability
 from enrich_dist.matching.shared_words import ComparedNames, SharedWords, shared_words, word_information
 from enrich_dist.matching.weights import weight_sql
-from enrich_dist.results.lookup import companies_with_candidate, fetch_rows, place_text
+from enrich_dist.results.lookup import companies_with_candidate, fetch_rows, format_place
 from enrich_dist.results.overrides import find_recipients
-from enrich_dist.results.reopen import ScoredResult
+from enrich_dist.results.reopen import ReopenedResult
 from enrich_dist.store.artifacts import open_unverified
 from enrich_dist.store.run_directory import RunDirectory
 
@@ -61,10 +61,9 @@ class Comparison:
 class Candidate:
     """An organisation among a company's candidates, by its best row.
 
-    ``prior`` + the weights of the ``comparisons`` = ``prior`` + ``match_weight`` = ``total`` (bits). ``alone`` is the
-    probability if there were no rivals (without an identifier ``most_alone`` at most). ``name_bits``: what the
-    company's name says, how much of that agrees, and what any name can say at most. ``also``: other rows
-    that count as the same organisation.
+    ``prior`` + the weights of the ``comparisons`` = ``prior`` + ``match_weight`` = ``total`` (bits).
+    ``alone``: probability without rivals, at most ``max_lone_probability``. ``name_bits``: bits of the company's name,
+    bits of it that agree, and the maximum for any name. ``also``: other rows of the same organisation.
     """
 
     recipient: Recipient
@@ -81,7 +80,7 @@ class Candidate:
     also: tuple[Recipient, ...]
 
     @property
-    def most_alone(self) -> float:
+    def max_lone_probability(self) -> float:
         """What ``alone`` would be if all that can agree did."""
         return lone_probability(math.inf, self.method)
 
@@ -109,9 +108,9 @@ class Company:
 class Explanation:
     """A company's candidates and what became of them.
 
-    ``candidates`` are the best of ``organisations`` ones; ``none_probability`` is that of none of them:
+    ``candidates`` are the best of ``organisations`` ones; ``no_match_probability`` is that of none of them:
     the company has no partner, or one that is no candidate;
-    ``ruled_out``: candidates that a person rejected. ``notes`` tell what a reader should know besides.
+    ``rejected_recipients``: candidates that a person rejected. ``notes`` tell what a reader should know besides.
     """
 
     company: Company
@@ -122,9 +121,9 @@ class Explanation:
     candidates: tuple[Candidate, ...]
     organisations: int
     shown_probability: float
-    none_probability: float
+    no_match_probability: float
     recipients: int
-    ruled_out: tuple[Recipient, ...]
+    rejected_recipients: tuple[Recipient, ...]
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ class Appearance:
 
 
 def explain_company(
-    directory: RunDirectory, result: ScoredResult, decision: DecisionConfig, company_id: int, *, candidates: int
+    directory: RunDirectory, result: ReopenedResult, decision: DecisionConfig, company_id: int, *, candidates: int
 ) -> Explanation:
     """All that the decision on a company was made from; at most so many candidates in full.
 
@@ -188,23 +187,23 @@ def explain_company(
         )
         for row, shared in zip(told, words, strict=True)
     )
-    ruled_out = tuple(_recipient(row) for row in rows if row["organisation"] is None)
+    rejected_recipients = tuple(_recipient(row) for row in rows if row["organisation"] is None)
     return Explanation(
         company=own,
         status=match["match_status"],
         method=match["match_method"],
-        reason=_reason(match, decision, best, shown, len(ruled_out)),
+        reason=_reason(match, decision, best, shown, len(rejected_recipients)),
         notes=_notes(match, decision),
         candidates=shown,
         organisations=len(best),
         shown_probability=sum(candidate.probability for candidate in shown),
-        none_probability=1.0 - min(1.0, sum(row["probability"] for row in best)),
+        no_match_probability=1.0 - min(1.0, sum(row["probability"] for row in best)),
         recipients=result.weights.recipients,
-        ruled_out=ruled_out,
+        rejected_recipients=rejected_recipients,
     )
 
 
-def explain_recipient(directory: RunDirectory, result: ScoredResult, asked: str) -> list[Appearance]:
+def explain_recipient(directory: RunDirectory, result: ReopenedResult, asked: str) -> list[Appearance]:
     """Every company that had the recipient, or one with this UEI, as a candidate; the most probable first.
 
     Raises ``SettingsError`` when there is none.
@@ -250,7 +249,7 @@ def _outcome(row: Mapping[str, Any], match: Mapping[str, Any], winner: str | Non
         return f"same organisation as {match['recipient_id']} ({status[match['match_status']]})"
     return (
         f"behind {match['recipient_name'] or match['recipient_id']} "
-        f"({probability_text(match['match_probability'])}, {match['match_status']})"
+        f"({format_probability(match['match_probability'])}, {match['match_status']})"
     )
 
 
@@ -279,7 +278,7 @@ def _require_same(match: Mapping[str, Any], best: Sequence[Mapping[str, Any]]) -
 
 
 def _company(row: Mapping[str, Any]) -> Company:
-    places = dict.fromkeys(place_text(at["city"], at["state"], at["zip5"]) for at in row["locations"])
+    places = dict.fromkeys(format_place(at["city"], at["state"], at["zip5"]) for at in row["locations"])
     return Company(
         company_id=row["company_id"],
         key=row["company_key"],
@@ -301,7 +300,7 @@ def _recipient(row: Mapping[str, Any]) -> Recipient:
         uei=row["uei"],
         duns=row["duns"],
         street=street or None,
-        place=place_text(row["city"], row["state"], row["zip5"]),
+        place=format_place(row["city"], row["state"], row["zip5"]),
     )
 
 
@@ -331,7 +330,7 @@ def _identifier(agreement: int, theirs: str | None, ours: Sequence[str]) -> str:
 
 
 def _words(
-    directory: RunDirectory, result: ScoredResult, rows: Sequence[Mapping[str, Any]]
+    directory: RunDirectory, result: ReopenedResult, rows: Sequence[Mapping[str, Any]]
 ) -> list[SharedWords | None]:
     """What the names of the candidates share, in their order."""
     recipients = pa.Table.from_pylist([{**row, "alternate_names": None} for row in rows], schema=schema.RECIPIENT)
@@ -345,7 +344,7 @@ def _words(
     return shared_words(result.index, recipients, pairs, information, concepts)
 
 
-def _with_alternate_names(directory: RunDirectory, result: ScoredResult, recipients: pa.Table) -> pa.Table:
+def _with_alternate_names(directory: RunDirectory, result: ReopenedResult, recipients: pa.Table) -> pa.Table:
     """Candidates do not keep alternate names: they are fetched from the chunks, if these are there."""
     try:
         plan = open_unverified(directory.output("recipient_chunks", "chunks"))
@@ -377,12 +376,12 @@ def _reason(
     decision: DecisionConfig,
     best: Sequence[Mapping[str, Any]],
     shown: Sequence[Candidate],
-    ruled_out: int,
+    rejected_recipients: int,
 ) -> str:
     """One sentence on why the winner won, or none did."""
     if not best:
-        if ruled_out:
-            return f"unmatched: decided by a person, who rejected all {ruled_out} candidates"
+        if rejected_recipients:
+            return f"unmatched: decided by a person, who rejected all {rejected_recipients} candidates"
         return "unmatched: no candidate; no recipient shares an identifier or enough of the name"
     first, probability = best[0], _exact_text(match["match_probability"])
     status = match["match_status"]
@@ -402,10 +401,10 @@ def _rivals(best: Sequence[Mapping[str, Any]]) -> str:
     if len(near) == 1:
         return f"{len(best) - 1} other organisations take a share each"
     alike = "one name" if all(row["name_level"] == _EQUAL_NAME for row in near) else "similar names"
-    places = {place_text(row["city"], row["state"]).upper() for row in near}
+    places = {format_place(row["city"], row["state"]).upper() for row in near}
     where = "in different places"
     if len(places) == 1:
-        where = "without a known place" if places == {place_text(None, None).upper()} else "in one place"
+        where = "without a known place" if places == {format_place(None, None).upper()} else "in one place"
     return f"{'two' if len(near) == 2 else len(near)} organisations of {alike} {where} share the probability"
 
 
@@ -427,7 +426,7 @@ def _exact_text(probability: float) -> str:
     return f"{probability:.3f}" if 0.0005 <= probability < 0.9995 or probability == 1 else f"{probability:.6f}"
 
 
-def probability_text(probability: float) -> str:
+def format_probability(probability: float) -> str:
     """A probability with three decimals that is never rounded to 0 or 1."""
     if 0 < probability < 0.0005:
         return "< 0.001"

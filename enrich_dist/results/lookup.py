@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from enrich_dist.errors import SettingsError
 from enrich_dist.matching.normalise import normalise_names
-from enrich_dist.results.reopen import ScoredResult
+from enrich_dist.results.reopen import ReopenedResult
 from enrich_dist.store.run_directory import RunDirectory
 
 _LISTED = 10
@@ -33,7 +33,7 @@ class Award:
     company_key: str
 
 
-def find_awards(result: ScoredResult, asked: str) -> list[Award]:
+def find_awards(result: ReopenedResult, asked: str) -> list[Award]:
     """The awards with this award_id, agency tracking number or contract number: all of one company.
 
     Raises ``SettingsError`` when there is none, or when they belong to several companies.
@@ -64,7 +64,7 @@ def find_awards(result: ScoredResult, asked: str) -> list[Award]:
     return awards
 
 
-def find_company(result: ScoredResult, asked: str) -> int:
+def find_company(result: ReopenedResult, asked: str) -> int:
     """The id of the company with this key or name.
 
     Raises ``SettingsError`` when there is none, or several of that name.
@@ -104,7 +104,7 @@ def find_company(result: ScoredResult, asked: str) -> int:
     )
 
 
-def _described(result: ScoredResult, company_ids: Sequence[int]) -> list[str]:
+def _described(result: ReopenedResult, company_ids: Sequence[int]) -> list[str]:
     rows = fetch_rows(
         result.connection,
         """
@@ -114,7 +114,7 @@ def _described(result: ScoredResult, company_ids: Sequence[int]) -> list[str]:
         {"ids": [int(number) for number in company_ids]},
     )
     return [
-        f"{row['company_key']}  {row['name']}, {place_text(row['city'], row['state'])}, awards: {row['award_count']}"
+        f"{row['company_key']}  {row['name']}, {format_place(row['city'], row['state'])}, awards: {row['award_count']}"
         for row in rows
     ]
 
@@ -124,7 +124,7 @@ def _lines(texts: Sequence[str]) -> str:
     return "\n".join([*(f"  {text}" for text in texts[:_LISTED]), *rest])
 
 
-def companies_with_candidate(directory: RunDirectory, result: ScoredResult, asked: str) -> list[int]:
+def companies_with_candidate(directory: RunDirectory, result: ReopenedResult, asked: str) -> list[int]:
     """Ids of the companies that have the recipient with this id, or one with this UEI, among their candidates.
 
     Raises ``SettingsError`` when there is none.
@@ -138,7 +138,7 @@ def companies_with_candidate(directory: RunDirectory, result: ScoredResult, aske
     return sorted(int(row[0]) for row in rows)
 
 
-def _unknown_recipient(directory: RunDirectory, result: ScoredResult, asked: str) -> SettingsError:
+def _unknown_recipient(directory: RunDirectory, result: ReopenedResult, asked: str) -> SettingsError:
     """What to say of a recipient that is no candidate: does the run know it at all?"""
     chunks = directory.output("recipient_chunks", "chunks")
     files = [str(file) for file in sorted(chunks.glob("[0-9]*.parquet"))]
@@ -159,12 +159,12 @@ def _unknown_recipient(directory: RunDirectory, result: ScoredResult, asked: str
         )
     name, city, state = known[0]
     return SettingsError(
-        f"The recipient '{asked}' ({name or 'no name'}, {place_text(city, state)}) is a candidate of no company.",
+        f"The recipient '{asked}' ({name or 'no name'}, {format_place(city, state)}) is a candidate of no company.",
         remedy="No company shares an identifier or enough of its name; explain a company instead: --company NAME.",
     )
 
 
-def place_text(city: str | None, state: str | None, zip5: str | None = None) -> str:
+def format_place(city: str | None, state: str | None, zip5: str | None = None) -> str:
     """A place in one line."""
     return " ".join(part for part in (city, state, zip5) if part) or "place unknown"
 

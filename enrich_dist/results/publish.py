@@ -15,7 +15,7 @@ from typing import Any
 
 from enrich_dist.core.files import TEMPORARY_PREFIX, read_json, sync_directory
 from enrich_dist.errors import CorruptionError, PublicationBlockedError
-from enrich_dist.results.quality import Gate, judged_by
+from enrich_dist.results.quality import Gate, get_check
 from enrich_dist.store.artifacts import Artifact, get_or_build, open_verified
 
 CURRENT = "current"
@@ -64,7 +64,7 @@ def require_passed(result: Path, gate: Gate) -> Artifact:
         ("estimated_precision", "min_estimated_precision", gate.min_estimated_precision, 1),
         ("quarantined_share", "max_quarantined_share", gate.max_quarantined_share, -1),
     ):
-        judged_at = judged_by(verdict, check)["threshold"]
+        judged_at = get_check(verdict, check)["threshold"]
         if strictness * judged_at < strictness * threshold:
             raise PublicationBlockedError(
                 f"Not published: the verdict was passed at {setting} {judged_at:g}, now it is {threshold:g}.",

@@ -236,7 +236,7 @@ def judge(metrics: dict[str, Any], gate: Gate) -> dict[str, Any]:
     }
 
 
-def judged_by(verdict: dict[str, Any], name: str) -> dict[str, Any]:
+def get_check(verdict: dict[str, Any], name: str) -> dict[str, Any]:
     """The verdict's check of that name."""
     return next(dict(check) for check in verdict["checks"] if check["name"] == name)
 

@@ -33,7 +33,7 @@ _REMEDY = "Run `enrich-dist run` again; then explain its result."
 
 
 @dataclass(frozen=True)
-class ScoredResult:
+class ReopenedResult:
     """The latest result with its candidates.
 
     ``connection`` has the views ``candidates`` and ``scored``, and the result's ``companies``, ``company_matches``,
@@ -76,7 +76,7 @@ class ScoredResult:
 
 
 @contextmanager
-def open_scored(directory: RunDirectory) -> Iterator[ScoredResult]:
+def reopen_result(directory: RunDirectory) -> Iterator[ReopenedResult]:
     """Open the latest result of the run directory with its candidates.
 
     Raises ``StateError`` when there is no result, or when the files of now are not those it was made from.
@@ -93,7 +93,7 @@ def open_scored(directory: RunDirectory) -> Iterator[ScoredResult]:
         yield result
 
 
-def _open(connection: duckdb.DuckDBPyConnection, directory: RunDirectory, path: Path) -> ScoredResult:
+def _open(connection: duckdb.DuckDBPyConnection, directory: RunDirectory, path: Path) -> ReopenedResult:
     index = open_index(directory.output("award_companies", "index"))
     finished = _finished(directory)
     database = str(path / "enrich_dist.duckdb").replace("'", "''")
@@ -110,7 +110,7 @@ def _open(connection: duckdb.DuckDBPyConnection, directory: RunDirectory, path: 
     metrics = read_json(path / "metrics.json")
     _require_same_model(weights, metrics["model"], path)
     reduce.create_scored(connection, weights)
-    return ScoredResult(
+    return ReopenedResult(
         connection=connection,
         path=path,
         scratch=directory.scratch,

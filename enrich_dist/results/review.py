@@ -29,7 +29,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # by which Excel knows UTF-8
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedSheet:
     """Companies in the sheet with their candidates (rows), and companies that wait for a decision in all."""
 
     companies: int
@@ -37,7 +37,9 @@ class Exported:
     waiting: int
 
 
-def export_sheet(directory: RunDirectory, inputs: ResultInputs, out: Path, *, limit: int | None = None) -> Exported:
+def export_sheet(
+    directory: RunDirectory, inputs: ResultInputs, out: Path, *, limit: int | None = None
+) -> ExportedSheet:
     """Write the best candidates of every company in status review: the most to be gained first.
 
     What may be gained by a decision: the awards that get a match, times the probability that they do. What was decided
@@ -82,7 +84,7 @@ def export_sheet(directory: RunDirectory, inputs: ResultInputs, out: Path, *, li
     with atomic_path(out) as temporary, temporary.open("wb") as handle:
         handle.write(_BYTE_ORDER_MARK)
         pa.csv.write_csv(sheet, handle)
-    return Exported(min(waiting, limit or waiting), len(sheet), int(waiting))
+    return ExportedSheet(min(waiting, limit or waiting), len(sheet), int(waiting))
 
 
 def import_sheet(directory: RunDirectory, inputs: ResultInputs, path: Path) -> overrides.Merged:

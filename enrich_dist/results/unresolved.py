@@ -21,7 +21,7 @@ BIN_BITS = 2
 
 
 @dataclass(frozen=True)
-class Undecided:
+class UnresolvedCompany:
     """A company without an accepted match; the candidate's fields are None where the search found none."""
 
     company_key: str
@@ -46,23 +46,24 @@ class WeightBin:
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """``undecided``: the companies with a candidate that was not accepted, by expected gain (awards times probability);
-    ``undecided_total`` of them there are; ``nothing_found``: companies without any candidate, those of the most awards
-    first, ``nothing_found_total`` in all."""
+class UnresolvedCompanies:
+    """Companies without an accepted match, at most ``limit`` of each kind; ``*_total`` counts all.
 
-    undecided: tuple[Undecided, ...]
-    undecided_total: int
-    nothing_found: tuple[Undecided, ...]
-    nothing_found_total: int
+    ``with_candidate``: by expected gain (awards times probability); ``without_candidate``: by number of awards.
+    """
+
+    with_candidate: tuple[UnresolvedCompany, ...]
+    with_candidate_total: int
+    without_candidate: tuple[UnresolvedCompany, ...]
+    without_candidate_total: int
     weights: tuple[WeightBin, ...]
 
 
-def read_candidates(result: Path, scratch: Path, *, limit: int) -> Candidates:
+def read_unresolved(result: Path, scratch: Path, *, limit: int) -> UnresolvedCompanies:
     """Read a result directory; at most ``limit`` companies of either kind."""
     with connect(memory_mb=DRIVER_MEMORY_MB, scratch=scratch) as connection:
         connection.read_parquet(str(result / "company_matches.parquet")).create_view("m")
-        undecided, undecided_total = _companies(
+        undecided, with_candidate_total = _companies(
             connection, "recipient_id is not null", "award_count * match_probability desc", limit
         )
         nothing, nothing_total = _companies(connection, "recipient_id is null", "award_count desc", limit)
@@ -74,9 +75,9 @@ def read_candidates(result: Path, scratch: Path, *, limit: int) -> Candidates:
             from m where match_weight < {CONFIRMED_BITS} group by 1 order by 1
             """
         ).fetchall()
-    return Candidates(
+    return UnresolvedCompanies(
         undecided,
-        undecided_total,
+        with_candidate_total,
         nothing,
         nothing_total,
         tuple(WeightBin(low, low + BIN_BITS, *counts) for low, *counts in weights),
@@ -85,7 +86,7 @@ def read_candidates(result: Path, scratch: Path, *, limit: int) -> Candidates:
 
 def _companies(
     connection: duckdb.DuckDBPyConnection, condition: str, order: str, limit: int
-) -> tuple[tuple[Undecided, ...], int]:
+) -> tuple[tuple[UnresolvedCompany, ...], int]:
     rows: list[tuple[Any, ...]] = connection.execute(
         f"""
         select company_key, company_name, award_count, match_status, recipient_name,
@@ -96,6 +97,6 @@ def _companies(
         """
     ).fetchall()
     return tuple(
-        Undecided(key, name or "", awards, status, candidate, place, probability, evidence)
+        UnresolvedCompany(key, name or "", awards, status, candidate, place, probability, evidence)
         for key, name, awards, status, candidate, place, probability, evidence, _ in rows
     ), (int(rows[0][-1]) if rows else 0)

@@ -22,8 +22,8 @@ from enrich_dist.farm.worker_log import WorkerHistory
 from enrich_dist.farm.worker_memory import WorkerMemory, memory_per_worker
 from enrich_dist.planning.compare import Comparison, read_comparison
 from enrich_dist.remedies import RUN_AGAIN, RUN_FIRST
-from enrich_dist.results.reliability import Reliability, ReliabilityBin, measure_reliability
-from enrich_dist.results.unresolved import Candidates, read_candidates
+from enrich_dist.results.calibration import Calibration, CalibrationBin, measure_calibration
+from enrich_dist.results.unresolved import UnresolvedCompanies, read_unresolved
 from enrich_dist.runs.entry import RunEntry
 from enrich_dist.runs.journal import find_run, latest_run, read_runs
 from enrich_dist.settings import UsedSetting
@@ -53,8 +53,8 @@ class RunFacts:
     histories: tuple[WorkerHistory, ...]
     attempts: tuple[AttemptTimes, ...]
     failures: tuple[FailedAttempt, ...]
-    candidates: Candidates
-    reliability: Reliability | str
+    candidates: UnresolvedCompanies
+    reliability: Calibration | str
     settings: tuple[UsedSetting, ...]
     summary: RunEntry
     history: tuple[RunEntry, ...]
@@ -90,7 +90,7 @@ def gather(directory: RunDirectory, *, against: str | None = None) -> RunFacts:
     result = Path(steps["enriched_awards"].paths["result"])
     try:
         metrics, verdict = read_json(result / "metrics.json"), read_json(result / "verdict.json")
-        candidates = read_candidates(result, directory.scratch, limit=COMPANIES_SHOWN)
+        candidates = read_unresolved(result, directory.scratch, limit=COMPANIES_SHOWN)
         content = open_unverified(result).content_digest
     except FileNotFoundError as error:
         raise StateError(f"{result} is not there any more.", remedy=RUN_AGAIN) from error
@@ -126,16 +126,16 @@ def _planned(directory: RunDirectory, run_id: str) -> Comparison | None:
     return None
 
 
-def _reliability(directory: RunDirectory, content: str) -> Reliability | str:
+def _reliability(directory: RunDirectory, content: str) -> Calibration | str:
     """Measured once for a result and kept: the report is made when it is judged, and again when it is published."""
     kept = directory.steps / "reliability.json"
     with suppress(OSError, CorruptionError, KeyError, TypeError):
         document = read_json(kept)
         if document["result"] == content:
-            bins = tuple(ReliabilityBin(**item) for item in document["reliability"].pop("bins"))
-            return Reliability(**document["reliability"], bins=bins)
+            bins = tuple(CalibrationBin(**item) for item in document["reliability"].pop("bins"))
+            return Calibration(**document["reliability"], bins=bins)
     try:
-        measured = measure_reliability(directory)
+        measured = measure_calibration(directory)
     except EnrichError as error:
         return f"It could not be measured: {error.message}"
     with suppress(OSError):  # a report of a directory that cannot be written to

@@ -14,7 +14,7 @@ from enrich_dist.reporting.html.charts import Chart, Share
 from enrich_dist.reporting.html.facts import RunFacts
 from enrich_dist.reporting.html.parts import Section, Table, captioned, table
 from enrich_dist.results import report
-from enrich_dist.results.unresolved import Undecided
+from enrich_dist.results.unresolved import UnresolvedCompany
 
 _MIN_LABELS = 5
 _FEW_AWARDS = 20
@@ -138,7 +138,7 @@ def distributions(facts: RunFacts) -> Section:
         (
             "A score is the sum of what the comparisons weigh, in bits: each doubles the odds. The probability also "
             "knows how many recipients there are, and the company's other candidates. Companies without any candidate "
-            f"({facts.candidates.nothing_found_total:,}) are in neither chart.",
+            f"({facts.candidates.without_candidate_total:,}) are in neither chart.",
         ),
         charts=(
             (
@@ -174,7 +174,7 @@ def reliability(facts: RunFacts) -> Section:
         few = f"{found.identified:,} companies share an identifier with a recipient: too few to measure it in this run."
         return Section("reliability", title, (estimated, few))
     points = [
-        (item.mean_probability, item.right / item.companies, *_wilson(item.right, item.companies), item.companies)
+        (item.mean_probability, item.correct / item.companies, *_wilson(item.correct, item.companies), item.companies)
         for item in found.bins
     ]
     chart = charts.reliability(
@@ -185,7 +185,7 @@ def reliability(facts: RunFacts) -> Section:
     )
     rows = [
         (f"{item.from_probability:.1f} to {item.to_probability:.1f}", item.companies, f"{item.mean_probability:.3f}",
-         item.right, percent(right), f"{percent(low)} to {percent(high)}")
+         item.correct, percent(right), f"{percent(low)} to {percent(high)}")
         for item, (_, right, low, high, _) in zip(found.bins, points, strict=True)
     ]  # fmt: skip
     head = ("probability", "companies", "mean probability", "right", "share right", "95% interval")
@@ -208,11 +208,11 @@ def undecided(facts: RunFacts) -> Section:
     """Companies without an accepted match, with their best candidates."""
     found = facts.candidates
     text = [
-        f"{found.undecided_total:,} companies have a candidate that was not accepted; for "
-        f"{found.nothing_found_total:,} the search found none."
+        f"{found.with_candidate_total:,} companies have a candidate that was not accepted; for "
+        f"{found.without_candidate_total:,} the search found none."
     ]
     tables = []
-    if found.undecided:
+    if found.with_candidate:
         text.append(
             "First come those where a decision gains most: awards times probability. All candidates of one: "
             "enrich-dist explain --company KEY. To decide: enrich-dist review export."
@@ -220,16 +220,18 @@ def undecided(facts: RunFacts) -> Section:
         head = ("company", "awards", "status", "best candidate", "probability", "why", "key")
         tables.append(
             table(
-                captioned("Unmatched companies with their best candidate", found.undecided, found.undecided_total),
+                captioned(
+                    "Unmatched companies with their best candidate", found.with_candidate, found.with_candidate_total
+                ),
                 head,
-                [_undecided_row(item) for item in found.undecided],
+                [_undecided_row(item) for item in found.with_candidate],
                 folded=False,
             )
         )
-    if found.nothing_found:
-        rows = [(item.company, item.awards, item.company_key) for item in found.nothing_found]
+    if found.without_candidate:
+        rows = [(item.company, item.awards, item.company_key) for item in found.without_candidate]
         caption = captioned(
-            "Companies without any candidate, by their awards", found.nothing_found, found.nothing_found_total
+            "Companies without any candidate, by their awards", found.without_candidate, found.without_candidate_total
         )
         tables.append(table(caption, ("company", "awards", "key"), rows))
     if not tables:
@@ -237,7 +239,7 @@ def undecided(facts: RunFacts) -> Section:
     return Section("undecided", "Unmatched awards and their best candidates", tuple(text), tables=tuple(tables))
 
 
-def _undecided_row(item: Undecided) -> tuple[object, ...]:
+def _undecided_row(item: UnresolvedCompany) -> tuple[object, ...]:
     place = f" ({item.candidate_place})" if item.candidate_place else ""
     probability = "" if item.probability is None else f"{item.probability:.3f}"
     candidate = f"{item.candidate or ''}{place}"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enrich_dist.progress.projection import FoundIn, Projection, project
+from enrich_dist.progress.projection import AcceptedByChunk, Projection, project
 
 CHUNKS = 60
 # Shares of companies whose partner lies in 1, 2, 3, … chunks.
@@ -40,7 +40,7 @@ class Population:
         number = np.full(CHUNKS, -1)
         number[drawn] = np.arange(chunks)
         seen = number[self.chunk] >= 0
-        found = FoundIn(self.company[seen], number[self.chunk[seen]], chunks)
+        found = AcceptedByChunk(self.company[seen], number[self.chunk[seen]], chunks)
         self.last_seen = float(self.award_counts[np.unique(found.company)].sum() / self.award_counts.sum())
         return project(found, self.award_counts, chunks_total=CHUNKS)
 
@@ -79,7 +79,7 @@ def test_the_ends_are_in_order_and_possible(counts: list[int], pairs: set[tuple[
     awards = np.array(counts, dtype=np.int32)
     found_in = np.array(sorted({(company, chunk % chunks) for company, chunk in pairs}), dtype=np.int64).reshape(-1, 2)
 
-    found = project(FoundIn(found_in[:, 0], found_in[:, 1], chunks), awards, chunks_total=CHUNKS)
+    found = project(AcceptedByChunk(found_in[:, 0], found_in[:, 1], chunks), awards, chunks_total=CHUNKS)
 
     seen = awards[np.unique(found_in[:, 0])].sum() / awards.sum()
     assert seen - 1e-9 <= found.low <= found.rate + 1e-9

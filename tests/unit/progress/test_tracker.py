@@ -23,7 +23,7 @@ from enrich_dist.farm.worker import ChunkTask
 from enrich_dist.progress.early_warning import EarlyWarning
 from enrich_dist.progress.intervals import ProgressIntervals
 from enrich_dist.progress.projection import Projection
-from enrich_dist.progress.tracker import FarmObserver
+from enrich_dist.progress.tracker import ProgressTracker
 from enrich_dist.store.checkpoints import Checkpoint, CheckpointRecord
 
 
@@ -97,7 +97,7 @@ def test_progress_counts_what_was_there_apart(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr("enrich_dist.progress.tracker.time.monotonic", lambda: now)
     tasks = [_task(number) for number in range(10)]
     heard: list[FarmProgress] = []
-    observer = FarmObserver(
+    observer = ProgressTracker(
         tasks,
         {f"key{n}": Checkpoint(_record(n), tmp_path, tmp_path) for n in range(4)},
         lambda key: tmp_path / key,

@@ -26,8 +26,8 @@ from enrich_dist.reporting.html.page import render_page
 from enrich_dist.reporting.html.parts import MAX_ROWS, Section
 from enrich_dist.reporting.html.sections import all_sections
 from enrich_dist.results import report
-from enrich_dist.results.reliability import Reliability, ReliabilityBin, measure_reliability
-from enrich_dist.results.unresolved import read_candidates
+from enrich_dist.results.calibration import Calibration, CalibrationBin, measure_calibration
+from enrich_dist.results.unresolved import read_unresolved
 from enrich_dist.run import finish_run
 from enrich_dist.runs.journal import read_runs
 from enrich_dist.settings import flatten
@@ -288,16 +288,16 @@ def test_a_report_that_fails_warns_and_leaves_no_old_one(
 
 
 def test_reliability_hides_identifiers_and_knows_who_was_right(known: Pipeline) -> None:
-    found = measure_reliability(known.directory)
+    found = measure_calibration(known.directory)
 
     # Renamed Photonics has nothing but its UEI in common with its partner; the twin and the one by DUNS have the name.
     assert (found.identified, found.companies) == (3, 3)
-    assert sum(item.right for item in found.bins) == 2
+    assert sum(item.correct for item in found.bins) == 2
     assert sum(item.companies for item in found.bins) + found.without_candidate == 3
 
 
 def test_reliability_is_drawn_where_enough_is_known(facts: RunFacts) -> None:
-    measured = Reliability(40, 40, 0, (ReliabilityBin(0.2, 0.3, 20, 0.25, 6), ReliabilityBin(0.9, 1.0, 20, 0.97, 20)))
+    measured = Calibration(40, 40, 0, (CalibrationBin(0.2, 0.3, 20, 0.25, 6), CalibrationBin(0.9, 1.0, 20, 0.97, 20)))
 
     few = sections_of(facts)["reliability"]
     ((chart, table),) = sections_of(replace(facts, reliability=measured))["reliability"].charts
@@ -313,11 +313,11 @@ def test_candidates_of_a_result_add_up(known: Pipeline, facts: RunFacts) -> None
     result = known.directory.output("enriched_awards", "result")
     matches = pq.read_table(result / "company_matches.parquet")
 
-    found = read_candidates(result, known.directory.scratch, limit=1)
+    found = read_unresolved(result, known.directory.scratch, limit=1)
 
     companies = facts.metrics["companies"]
-    assert found.undecided_total + found.nothing_found_total == companies["review"] + companies["unmatched"]
-    assert (len(found.undecided), len(found.nothing_found)) == (1, 1)
+    assert found.with_candidate_total + found.without_candidate_total == companies["review"] + companies["unmatched"]
+    assert (len(found.with_candidate), len(found.without_candidate)) == (1, 1)
     with_candidate = matches.num_rows - matches["recipient_id"].null_count
     assert sum(item.matched + item.review + item.unmatched for item in found.weights) == with_candidate
 

@@ -32,7 +32,7 @@ from enrich_dist.reporting.explanation import bar, print_appearances, print_expl
 from enrich_dist.results import overrides
 from enrich_dist.results.explain import Explanation, explain_company, explain_recipient
 from enrich_dist.results.lookup import find_awards, find_company
-from enrich_dist.results.reopen import ScoredResult, open_scored
+from enrich_dist.results.reopen import ReopenedResult, reopen_result
 from tests.conftest import enrich_dist
 from tests.support import known_case as known
 from tests.support.in_process import run_in_process
@@ -78,8 +78,8 @@ def pipeline(settings: Any) -> Pipeline:
 
 
 @pytest.fixture(scope="module")
-def result(pipeline: Pipeline) -> Iterator[ScoredResult]:
-    with open_scored(pipeline.directory) as opened:
+def result(pipeline: Pipeline) -> Iterator[ReopenedResult]:
+    with reopen_result(pipeline.directory) as opened:
         yield opened
 
 
@@ -89,7 +89,7 @@ def matches(pipeline: Pipeline) -> list[dict[str, Any]]:
     return rows
 
 
-def explained(pipeline: Pipeline, result: ScoredResult, name: str, candidates: int = 5) -> Explanation:
+def explained(pipeline: Pipeline, result: ReopenedResult, name: str, candidates: int = 5) -> Explanation:
     company_id = find_company(result, name)
     return explain_company(pipeline.directory, result, DECISION, company_id, candidates=candidates)
 
@@ -101,21 +101,21 @@ def as_text(explanation: Explanation) -> str:
     return console.file.getvalue()
 
 
-def test_all_numbers_of_every_company_are_those_of_the_result(pipeline: Pipeline, result: ScoredResult) -> None:
+def test_all_numbers_of_every_company_are_those_of_the_result(pipeline: Pipeline, result: ReopenedResult) -> None:
     rows = matches(pipeline)
     assert len(rows) == len({item.company for item in known.AWARDS}) - 1 + len(FURTHER)  # two awards are one company
     for row in rows:
         told = explain_company(pipeline.directory, result, DECISION, row["company_id"], candidates=100)
 
         assert told.status == row["match_status"]
-        assert told.none_probability == pytest.approx(1 - (row["partner_probability"] or 0), abs=2e-6)
+        assert told.no_match_probability == pytest.approx(1 - (row["partner_probability"] or 0), abs=2e-6)
         assert told.organisations == len(told.candidates)
         for candidate in told.candidates:
             waterfall = candidate.prior + sum(comparison.weight for comparison in candidate.comparisons)
             assert waterfall == pytest.approx(candidate.prior + candidate.match_weight, abs=1e-9)
             assert candidate.total == pytest.approx(waterfall)
             assert candidate.alone >= candidate.probability - 1e-6
-            assert candidate.most_alone == (
+            assert candidate.max_lone_probability == (
                 1.0 if candidate.method in IDENTIFIED_METHODS else pytest.approx(0.985, abs=5e-4)
             )
             if told.organisations == 1:
@@ -136,7 +136,7 @@ def test_all_numbers_of_every_company_are_those_of_the_result(pipeline: Pipeline
             assert comparison.weight == pytest.approx(row[f"{comparison.name}_weight"])
 
 
-def test_the_prior_is_that_of_the_metrics(pipeline: Pipeline, result: ScoredResult) -> None:
+def test_the_prior_is_that_of_the_metrics(pipeline: Pipeline, result: ReopenedResult) -> None:
     model = read_json(pipeline.directory.output("enriched_awards", "result") / "metrics.json")["model"]
 
     candidate = explained(pipeline, result, "Common Name Labs").candidates[0]
@@ -156,7 +156,7 @@ def test_the_prior_is_that_of_the_metrics(pipeline: Pipeline, result: ScoredResu
         ("Quixotic Biomedical", "unmatched"),
     ],
 )
-def test_one_sentence_tells_why(pipeline: Pipeline, result: ScoredResult, name: str, reason: str) -> None:
+def test_one_sentence_tells_why(pipeline: Pipeline, result: ReopenedResult, name: str, reason: str) -> None:
     told = explained(pipeline, result, name)
 
     assert told.reason.startswith(reason)
@@ -166,7 +166,7 @@ def test_one_sentence_tells_why(pipeline: Pipeline, result: ScoredResult, name: 
         assert told.reason.endswith(" ≥ 0.65")
 
 
-def test_each_word_of_a_name_says_how_rare_it_is(pipeline: Pipeline, result: ScoredResult) -> None:
+def test_each_word_of_a_name_says_how_rare_it_is(pipeline: Pipeline, result: ReopenedResult) -> None:
     words = explained(pipeline, result, "Spectral Dynamics Researh").candidates[0].words
 
     assert words is not None
@@ -177,7 +177,7 @@ def test_each_word_of_a_name_says_how_rare_it_is(pipeline: Pipeline, result: Sco
     assert words.further == ()
 
 
-def test_words_on_one_side_only_are_told(pipeline: Pipeline, result: ScoredResult) -> None:
+def test_words_on_one_side_only_are_told(pipeline: Pipeline, result: ReopenedResult) -> None:
     words = explained(pipeline, result, "Spectral Dynamics Zymurgy").candidates[0].words
 
     assert words is not None
@@ -220,7 +220,7 @@ def test_words_that_only_the_whole_name_explains(tmp_path: Path, level: str, agr
     assert sorted(word.bearers for word in found[0].words) == [0, 7]
 
 
-def test_an_alternate_name_is_shown_as_it_stands(pipeline: Pipeline, result: ScoredResult) -> None:
+def test_an_alternate_name_is_shown_as_it_stands(pipeline: Pipeline, result: ReopenedResult) -> None:
     candidate = explained(pipeline, result, "Old Name Robotics").candidates[0]
 
     assert candidate.name_kind == "alternate"
@@ -235,18 +235,18 @@ def test_without_chunk_files_only_the_alternate_name_is_missing(settings: Any, t
     for path in pipeline.directory.output("recipient_chunks", "chunks").glob("0*.parquet"):
         path.unlink()
 
-    with open_scored(pipeline.directory) as opened:
+    with reopen_result(pipeline.directory) as opened:
         assert explained(pipeline, opened, "Old Name Robotics").candidates[0].words is None
         assert explained(pipeline, opened, "Ambiguous Optics").candidates[0].words is not None
 
 
-def test_a_company_is_found_by_key_and_by_any_spelling_of_its_name(result: ScoredResult) -> None:
+def test_a_company_is_found_by_key_and_by_any_spelling_of_its_name(result: ReopenedResult) -> None:
     keys = {"NAME:KITWARE AND SONS|NY", "name:KITWARE AND SONS|NY", "kitware & sons inc", "The Kitware and Sons, LLC"}
 
     assert len({find_company(result, asked) for asked in keys}) == 1
 
 
-def test_several_companies_of_one_name_are_listed(result: ScoredResult) -> None:
+def test_several_companies_of_one_name_are_listed(result: ReopenedResult) -> None:
     with pytest.raises(SettingsError, match="2 companies bear the name 'doppelganger instruments'") as refused:
         find_company(result, "doppelganger instruments")
 
@@ -258,14 +258,14 @@ def test_several_companies_of_one_name_are_listed(result: ScoredResult) -> None:
     assert find_company(result, "name:DOPPELGANGER INSTRUMENTS|RI") >= 0
 
 
-def test_part_of_a_name_lists_whose_it_is(result: ScoredResult) -> None:
+def test_part_of_a_name_lists_whose_it_is(result: ReopenedResult) -> None:
     with pytest.raises(SettingsError, match="in the names of 1 it occurs") as refused:
         find_company(result, "measure")
 
     assert "Omni Measurement Systems, Milton VT, awards: 1" in str(refused.value)
 
 
-def test_an_award_is_found_by_each_of_its_numbers(pipeline: Pipeline, result: ScoredResult) -> None:
+def test_an_award_is_found_by_each_of_its_numbers(pipeline: Pipeline, result: ReopenedResult) -> None:
     awards = pq.read_table(pipeline.directory.output("sbir_awards", "awards") / "awards.parquet").to_pylist()
     award = next(row for row in awards if row["contract"] == "C-3")
 
@@ -274,7 +274,7 @@ def test_an_award_is_found_by_each_of_its_numbers(pipeline: Pipeline, result: Sc
     assert {(item.award_id, item.company_key) for [item] in found} == {(award["award_id"], "duns:045678901")}
 
 
-def test_a_number_of_several_companies_asks_for_the_award(result: ScoredResult) -> None:
+def test_a_number_of_several_companies_asks_for_the_award(result: ReopenedResult) -> None:
     with pytest.raises(SettingsError, match="'SHARED-1' names 3 awards of several companies") as refused:
         find_awards(result, "SHARED-1")
 
@@ -282,7 +282,7 @@ def test_a_number_of_several_companies_asks_for_the_award(result: ScoredResult) 
     assert "DOPPELGANGER INSTRUMENTS|RI" in str(refused.value)
 
 
-def test_a_recipient_tells_where_it_won_and_where_it_lost(pipeline: Pipeline, result: ScoredResult) -> None:
+def test_a_recipient_tells_where_it_won_and_where_it_lost(pipeline: Pipeline, result: ReopenedResult) -> None:
     [won] = explain_recipient(pipeline.directory, result, "r-franchise-b")
     [lost] = explain_recipient(pipeline.directory, result, "hhhhhhhhhhh8")
 
@@ -303,7 +303,7 @@ def test_a_recipient_tells_where_it_won_and_where_it_lost(pipeline: Pipeline, re
         (find_company, "", "No company has the key or name"),
     ],
 )
-def test_what_is_not_there_is_told(result: ScoredResult, find: Any, asked: str, message: str) -> None:
+def test_what_is_not_there_is_told(result: ReopenedResult, find: Any, asked: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message) as refused:
         find(result, asked)
 
@@ -320,12 +320,12 @@ def test_what_is_not_there_is_told(result: ScoredResult, find: Any, asked: str, 
         ),
     ],
 )
-def test_a_recipient_that_is_no_candidate(pipeline: Pipeline, result: ScoredResult, asked: str, message: str) -> None:
+def test_a_recipient_that_is_no_candidate(pipeline: Pipeline, result: ReopenedResult, asked: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         explain_recipient(pipeline.directory, result, asked)
 
 
-def test_other_thresholds_than_the_result_was_judged_with_are_noted(pipeline: Pipeline, result: ScoredResult) -> None:
+def test_other_thresholds_than_the_result_was_judged_with_are_noted(pipeline: Pipeline, result: ReopenedResult) -> None:
     company = find_company(result, "Ambiguous Optics")
 
     told = explain_company(
@@ -337,7 +337,7 @@ def test_other_thresholds_than_the_result_was_judged_with_are_noted(pipeline: Pi
     assert "0.3" not in told.reason
 
 
-def test_everything_fits_80_columns(pipeline: Pipeline, result: ScoredResult) -> None:
+def test_everything_fits_80_columns(pipeline: Pipeline, result: ReopenedResult) -> None:
     for row in matches(pipeline):
         told = explain_company(pipeline.directory, result, DECISION, row["company_id"], candidates=3)
         text = as_text(told)
@@ -352,7 +352,7 @@ def test_everything_fits_80_columns(pipeline: Pipeline, result: ScoredResult) ->
     assert max(len(line) for line in console.file.getvalue().splitlines()) <= 80
 
 
-def test_the_picture_shows_names_words_and_the_competition(pipeline: Pipeline, result: ScoredResult) -> None:
+def test_the_picture_shows_names_words_and_the_competition(pipeline: Pipeline, result: ReopenedResult) -> None:
     text = as_text(explained(pipeline, result, "Ambiguous Optics"))
 
     assert "Review: two organisations of one name in one place" in " ".join(text.split())
@@ -399,7 +399,7 @@ OPTICS, NOBODY = "name:AMBIGUOUS OPTICS|FL", "name:NOBODY KNOWS US|AK"
 def test_a_confirmed_pair_says_that_a_person_decided(decided: Pipeline) -> None:
     decide(decided, (OPTICS, "r-ambiguous-b", "confirm"))
 
-    with open_scored(decided.directory) as opened:
+    with reopen_result(decided.directory) as opened:
         told = explained(decided, opened, OPTICS)
 
     assert told.reason == "accepted: decided by a person, who confirmed this pair"
@@ -413,7 +413,7 @@ def test_a_confirmed_pair_says_that_a_person_decided(decided: Pipeline) -> None:
 def test_a_confirmed_pair_that_no_search_found_is_a_candidate(decided: Pipeline) -> None:
     decide(decided, (NOBODY, "r-noise-3", "confirm"))
 
-    with open_scored(decided.directory) as opened:
+    with reopen_result(decided.directory) as opened:
         told = explained(decided, opened, NOBODY)
 
     assert [candidate.recipient.recipient_id for candidate in told.candidates] == ["r-noise-3"]
@@ -424,12 +424,12 @@ def test_a_confirmed_pair_that_no_search_found_is_a_candidate(decided: Pipeline)
 def test_rejected_candidates_are_named(decided: Pipeline) -> None:
     decide(decided, (OPTICS, "r-ambiguous-a", "reject"), (OPTICS, "r-ambiguous-b", "reject"))
 
-    with open_scored(decided.directory) as opened:
+    with reopen_result(decided.directory) as opened:
         told = explained(decided, opened, OPTICS)
         [appearance] = explain_recipient(decided.directory, opened, "r-ambiguous-a")
 
     assert told.reason == "unmatched: decided by a person, who rejected all 2 candidates"
-    assert {recipient.recipient_id for recipient in told.ruled_out} == {"r-ambiguous-a", "r-ambiguous-b"}
+    assert {recipient.recipient_id for recipient in told.rejected_recipients} == {"r-ambiguous-a", "r-ambiguous-b"}
     assert "Rejected by a person: r-ambiguous-a" in as_text(told)
     assert appearance.outcome == "rejected by a person"
 
@@ -438,7 +438,7 @@ def test_decisions_that_wait_for_a_new_result_change_no_explanation(decided: Pip
     row = dict(zip(schema.OVERRIDE.names, (OPTICS, "r-ambiguous-b", "confirm"), strict=True))
     overrides.store(pa.Table.from_pylist([row], schema=schema.OVERRIDE), decided.directory.overrides)
 
-    with open_scored(decided.directory) as opened:
+    with reopen_result(decided.directory) as opened:
         assert explained(decided, opened, OPTICS).status == "review"
 
 
@@ -446,7 +446,7 @@ def test_checkpoints_of_another_run_are_refused(decided: Pipeline) -> None:
     plan = read_json(decided.directory.farm_plan)
     write_json(decided.directory.farm_plan, {"chunks": plan["chunks"][1:]})
 
-    with pytest.raises(StateError, match="The checkpoints of now are not those"), open_scored(decided.directory):
+    with pytest.raises(StateError, match="The checkpoints of now are not those"), reopen_result(decided.directory):
         pass
 
 
@@ -457,7 +457,7 @@ def test_companies_joined_anew_are_refused(decided: Pipeline, tmp_path: Path) ->
     again.ingest_awards()
     again.join_companies()
 
-    with pytest.raises(StateError, match="The companies were joined anew"), open_scored(decided.directory):
+    with pytest.raises(StateError, match="The companies were joined anew"), reopen_result(decided.directory):
         pass
 
 
@@ -484,7 +484,7 @@ def test_files_of_another_version_are_refused(decided: Pipeline) -> None:
     index = decided.directory.output("award_companies", "index")
     (index / "vocabulary_weights.npy").unlink()
 
-    with pytest.raises(StateError, match="not those of a whole one of this version"), open_scored(decided.directory):
+    with pytest.raises(StateError, match="not those of a whole one of this version"), reopen_result(decided.directory):
         pass
 
 

@@ -18,7 +18,7 @@ from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.matching.decisions import DecisionConfig
 from enrich_dist.pipeline.linking import link
 from enrich_dist.results.lookup import find_company
-from enrich_dist.results.reopen import open_scored
+from enrich_dist.results.reopen import reopen_result
 from tests.conftest import REPOSITORY
 from tests.support.in_process import run_in_process
 from tests.support.known_case import AWARDS, settings, write_inputs
@@ -90,7 +90,7 @@ def test_hostile_columns_column_maps_and_directories_change_nothing(tmp_path: Pa
         str(hostile.directory.output("enriched_awards", "result") / "enrich_dist.duckdb"), read_only=True
     ) as database:
         assert database.sql("from enriched_awards").to_arrow_table().equals(found)
-    with open_scored(hostile.directory) as scored:
+    with reopen_result(hostile.directory) as scored:
         assert find_company(scored, "Kitware & Sons, Inc.") is not None
 
 

@@ -133,9 +133,9 @@ def test_anything_else_is_refused_and_what_is_published_stays(
     ids=["match-rate", "precision", "good-enough-but-not-judged-so", "quarantine"],
 )
 def test_a_verdict_by_a_laxer_threshold_is_refused(
-    tmp_path: Path, shares: dict[str, float], judged_by: Gate, message: str
+    tmp_path: Path, shares: dict[str, float], get_check: Gate, message: str
 ) -> None:
-    result = make_result(tmp_path / "results" / "one", gate=judged_by, **shares)
+    result = make_result(tmp_path / "results" / "one", gate=get_check, **shares)
 
     with pytest.raises(PublicationBlockedError, match=message):
         publish(result, tmp_path / "published", GATE)

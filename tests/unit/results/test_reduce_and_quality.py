@@ -587,7 +587,7 @@ def test_matches_that_are_too_often_wrong_block_whatever_the_match_rate() -> Non
     assert verdict["reasons"] == [
         "of the accepted matches 0.9499 are right by their own probabilities, at least 0.9500 must be"
     ]
-    check = quality.judged_by(verdict, "estimated_precision")
+    check = quality.get_check(verdict, "estimated_precision")
     assert (check["passed"], check["value"], check["threshold"]) == (False, 0.9499, 0.95)
 
 

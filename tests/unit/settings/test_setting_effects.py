@@ -184,7 +184,7 @@ def test_a_run_that_cannot_keep_to_its_memory_is_refused_and_one_that_nearly_can
     with pytest.raises(BudgetError, match="memory_threshold_mb is 256"):
         admit(settings(tmp_path, inputs=inputs, memory_threshold_mb=256))
 
-    from enrich_dist.pipeline.tasks import within_budget
+    from enrich_dist.pipeline.tasks import fit_tasks_to_memory
 
     pipeline = Pipeline(settings(tmp_path, inputs=inputs, chunk_size=1_000_000), "test")
     pipeline.ingest_awards()
@@ -194,7 +194,7 @@ def test_a_run_that_cannot_keep_to_its_memory_is_refused_and_one_that_nearly_can
 
     def batch_rows(threshold_mb: int) -> int:
         run = settings(tmp_path, inputs=inputs, memory_threshold_mb=threshold_mb)
-        return within_budget(large, run)[0].batch_rows
+        return fit_tasks_to_memory(large, run)[0].batch_rows
 
     assert batch_rows(1_500) == 65_536
     assert batch_rows(400) < 65_536

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from enrich_dist.core.database import DRIVER_MEMORY_MB, connect
 from enrich_dist.results import reduce
-from enrich_dist.results.reopen import ScoredResult, open_scored
+from enrich_dist.results.reopen import ReopenedResult, reopen_result
 from enrich_dist.store.run_directory import RunDirectory
 
 BINS = 10
@@ -21,37 +21,37 @@ MAX_COMPANIES = 5_000
 
 
 @dataclass(frozen=True)
-class ReliabilityBin:
-    """Companies whose best candidate has a probability within a tenth: the mean of these, and how many were right."""
+class CalibrationBin:
+    """Companies whose best candidate has a probability within a tenth: the mean of these, and how many were correct."""
 
     from_probability: float
     to_probability: float
     companies: int
     mean_probability: float
-    right: int
+    correct: int
 
 
 @dataclass(frozen=True)
-class Reliability:
+class Calibration:
     """``identified``: companies that share an identifier with a recipient; ``companies``: those of them that were
     judged (all, or a fixed sample); ``without_candidate``: with nothing left once the identifiers are hidden."""
 
     identified: int
     companies: int
     without_candidate: int
-    bins: tuple[ReliabilityBin, ...]
+    bins: tuple[CalibrationBin, ...]
 
 
-def measure_reliability(directory: RunDirectory) -> Reliability:
+def measure_calibration(directory: RunDirectory) -> Calibration:
     """Judge the latest result's companies of known partner with their identifiers hidden.
 
     Raises ``StateError`` when the result's checkpoints are not there any more.
     """
-    with open_scored(directory) as result:
+    with reopen_result(directory) as result:
         return _measure(result)
 
 
-def _measure(result: ScoredResult) -> Reliability:
+def _measure(result: ReopenedResult) -> Calibration:
     known = """
         select company_id, source_row from candidates
         where uei_agreement = 1 or duns_agreement = 1
@@ -65,7 +65,7 @@ def _measure(result: ScoredResult) -> Reliability:
         """
     ).to_arrow_table()
     if not len(companies):
-        return Reliability(0, 0, 0, ())
+        return Calibration(0, 0, 0, ())
     identified = int(companies["identified"][0].as_py())
     result.connection.register("chosen", companies)
     tables = {
@@ -91,19 +91,19 @@ def _measure(result: ScoredResult) -> Reliability:
             ), known_organisations as (
                 select distinct company_id, organisation from rivals semi join known using (company_id, source_row)
             ), answered as (
-                select probability, k.organisation is not null as is_right
+                select probability, k.organisation is not null as is_correct
                 from best join rivals using (company_id, source_row)
                 left join known_organisations k using (company_id, organisation)
             )
             select least(floor(probability * {BINS} + 1e-9), {BINS - 1})::integer as bin, count(*), avg(probability),
-                   count(*) filter (is_right)
+                   count(*) filter (is_correct)
             from answered group by all order by bin
             """,
             {"prior": result.prior_odds, "recipients": result.weights.recipients},
         ).fetchall()
     bins = tuple(
-        ReliabilityBin(number / BINS, (number + 1) / BINS, int(count), round(float(mean), 4), int(right))
+        CalibrationBin(number / BINS, (number + 1) / BINS, int(count), round(float(mean), 4), int(right))
         for number, count, mean, right in rows
     )
     judged = sum(item.companies for item in bins)
-    return Reliability(identified, len(companies), len(companies) - judged, bins)
+    return Calibration(identified, len(companies), len(companies) - judged, bins)
