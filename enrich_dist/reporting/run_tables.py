@@ -16,7 +16,6 @@ from enrich_dist.core.markdown import percent
 from enrich_dist.reporting.run_figures import FIGURES, change, text
 from enrich_dist.reporting.summary import shown_path, table_from_markdown
 from enrich_dist.reporting.terminal import TITLES
-from enrich_dist.results.report import METHOD_NAMES
 from enrich_dist.runs.award_changes import CHANGES, KINDS, AwardChanges
 from enrich_dist.runs.diff import InputChange, RunDifference
 from enrich_dist.runs.entry import RunEntry, to_document
@@ -97,7 +96,7 @@ def print_run(console: Console, run: RunEntry, current: str | None) -> None:
         if figure.name in numbers:
             figures.add_row(figure.title, text(figure, numbers[figure.name]))
     for method, count in run.matched_by_method.items():
-        figures.add_row(f"awards matched by {METHOD_NAMES.get(method, method)}", f"{count:,}")
+        figures.add_row(f"awards matched by {method}", f"{count:,}")
     console.print(figures, "")
     steps = _table("step", ("rows", "seconds", "peak MB"), "")
     for name in STEPS:
@@ -143,7 +142,7 @@ def print_difference(console: Console, found: RunDifference) -> None:
     for method in methods:
         counts = before.matched_by_method.get(method, 0), now.matched_by_method.get(method, 0)
         moved = f"{counts[1] - counts[0]:+,}" if counts[0] != counts[1] else "none"
-        figures.add_row(f"matched by {METHOD_NAMES.get(method, method)}", *(f"{count:,}" for count in counts), moved)
+        figures.add_row(f"matched by {method}", *(f"{count:,}" for count in counts), moved)
     console.print("", figures, "")
     if isinstance(found.awards, str):
         console.print(found.awards)
@@ -195,9 +194,7 @@ def _print_awards(console: Console, found: AwardChanges) -> None:
     counts = _table("awards", ("count",), "by method")
     for kind in KINDS:
         methods = ", ".join(
-            f"{METHOD_NAMES.get(method, method)} {count:,}"
-            for (of_kind, method), count in found.by_method.items()
-            if of_kind == kind
+            f"{method} {count:,}" for (of_kind, method), count in found.by_method.items() if of_kind == kind
         )
         counts.add_row(Text(_TITLES[kind], style=_STYLES.get(kind, "")), f"{found.counts[kind]:,}", methods)
     console.print(counts)
@@ -232,7 +229,7 @@ def _match(row: dict[str, Any], side: str) -> str:
     status, probability = row[f"{side}_status"], row[f"{side}_probability"]
     words = [row[f"{side}_recipient_name"] or row[f"{side}_recipient_id"] or status]
     if row[f"{side}_method"]:
-        words.append(METHOD_NAMES.get(row[f"{side}_method"], row[f"{side}_method"]))
+        words.append(row[f"{side}_method"])
     if probability is not None:
         words.append(f"{probability:.3f}")
     return ", ".join(words)

@@ -12,7 +12,6 @@ from rich.table import Table
 from enrich_dist.core.files import read_json
 from enrich_dist.core.markdown import percent
 from enrich_dist.reporting.terminal import TITLES
-from enrich_dist.results.report import METHOD_NAMES
 from enrich_dist.store.run_directory import STEPS, RunDirectory, StepReport
 from enrich_dist.store.status import RunStatus
 
@@ -51,9 +50,7 @@ def print_summary(console: Console, directory: RunDirectory, *, published: bool)
         methods.add_column(column, justify="right")
     for item in metrics["by_method"]:
         share = percent(item["awards"] / awards["valid"])
-        methods.add_row(
-            METHOD_NAMES.get(item["method"], item["method"]), f"{item['awards']:,}", f"{item['companies']:,}", share
-        )
+        methods.add_row(item["method"], f"{item['awards']:,}", f"{item['companies']:,}", share)
     console.print(methods, "")
     console.print(_steps_table(reports), "")
     memory = reports["chunk_matches"].tables.get("memory per worker")

@@ -9,16 +9,6 @@ from enrich_dist import schema
 from enrich_dist.core.markdown import markdown_table, percent
 
 LONGEST_GROUP = 15
-METHOD_NAMES = {
-    "review": "decided by a person",
-    "uei": "UEI",
-    "duns": "DUNS",
-    "exact_name_place": "exact name and place",
-    "fuzzy_name_place": "similar name and place",
-    "exact_name": "exact name",
-    "fuzzy_name": "similar name",
-}
-"""The methods in words."""
 _IDENTIFIER_LEVELS = ("conflict", "agree")
 
 

@@ -41,10 +41,7 @@ def verdict(facts: RunFacts) -> Section:
 
 def methods(facts: RunFacts) -> Section:
     """Accepted matches by method."""
-    rows = [
-        (report.METHOD_NAMES.get(name, name), awards, companies, share)
-        for name, awards, companies, share in report.method_rows(facts.metrics)
-    ]
+    rows = [(name, awards, companies, share) for name, awards, companies, share in report.method_rows(facts.metrics)]
     if not rows:
         return Section("methods", "Accepted matches by method", ("Nothing is accepted.",))
     chart = charts.shares(

@@ -138,7 +138,7 @@ def test_show_tells_settings_that_are_not_the_default_with_their_origin(runs: Ru
     assert next(line for line in first.splitlines() if line.startswith("chunk_size")).endswith("file some.yaml")
     assert "timeout_seconds" not in first
     assert f"Run {THIRD}" in latest
-    for told in ("estimated precision", "Matching", "peak MB", "Failures: none", "awards matched by exact name and pl"):
+    for told in ("estimated precision", "Matching", "peak MB", "Failures: none", "awards matched by exact_name_place"):
         assert told in latest
     assert "it had no farm of its own" in runs("show", "previous")
     assert "of an earlier run" in runs("show", "previous")
