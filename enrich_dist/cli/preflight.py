@@ -53,7 +53,7 @@ def preflight(
 
 
 def _verify(loaded: LoadedSettings, *, asked_for: bool) -> None:
-    from enrich_dist.preflight.gate import verify
+    from enrich_dist.preflight.readiness_file import verify
 
     if loaded.settings.environment != "production" and not asked_for:
         # What starts runs asks whatever its settings are.
@@ -64,14 +64,14 @@ def _verify(loaded: LoadedSettings, *, asked_for: bool) -> None:
 
 
 def _preflight(loaded: LoadedSettings, output_dir: Path | None, *, smoke: bool, send: bool, as_json: bool) -> bool:
-    from enrich_dist.preflight.context import Situation
-    from enrich_dist.preflight.examine import examine
-    from enrich_dist.preflight.gate import READINESS_FILE, readiness_folder, write_readiness
+    from enrich_dist.preflight.context import PreflightContext
+    from enrich_dist.preflight.readiness_file import READINESS_FILE, readiness_folder, write_readiness
     from enrich_dist.preflight.report import markdown, print_report, to_document
+    from enrich_dist.preflight.runner import run_checks
 
     told = Console(stderr=True)
-    with Situation(loaded, smoke_anew=smoke, send_test_notification=send) as situation, told.status("") as line:
-        report = examine(situation, lambda item: line.update(f"{item.title} …"))
+    with PreflightContext(loaded, smoke_anew=smoke, send_test_notification=send) as context, told.status("") as line:
+        report = run_checks(context, lambda item: line.update(f"{item.title} …"))
     document = to_document(report)
     if as_json:
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False))

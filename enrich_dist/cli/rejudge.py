@@ -28,7 +28,7 @@ def rejudge(
     loaded = load_settings(config, overrides or [])
     print_overrides(Console(stderr=True, soft_wrap=True), loaded)
     from enrich_dist.pipeline.rejudge import rejudge as judge_anew
-    from enrich_dist.preflight.gate import require_ready
+    from enrich_dist.preflight.readiness_file import require_ready
     from enrich_dist.reporting.summary import shown_path
     from enrich_dist.run import report_run
 

@@ -19,7 +19,7 @@ from enrich_dist.settings.files import with_line
 
 
 @dataclass(frozen=True)
-class Finding:
+class Outcome:
     """Something wrong with the settings, with its remedy; ``places``: which settings it is about, and where they
     stand. A run is refused unless it is a ``warning``."""
 
@@ -49,7 +49,7 @@ def begin_workers(settings: Settings) -> None:
         forkserver.begin()
 
 
-def examine(loaded: LoadedSettings) -> list[Finding]:
+def examine(loaded: LoadedSettings) -> list[Outcome]:
     """All that stands against a run with these settings, and what is worth a second look."""
     settings = loaded.settings
     found = []
@@ -59,12 +59,12 @@ def examine(loaded: LoadedSettings) -> list[Finding]:
         except EnrichError as error:
             # A file of settings may leave the inputs to the command line.
             warning = check is _check_inputs and isinstance(error, SettingsError)
-            found.append(Finding(str(error), tuple(_places(loaded, error)), warning))
-    return found + [Finding(text, tuple(_places_of(loaded, [key])), warning=True) for key, text in _risks(settings)]
+            found.append(Outcome(str(error), tuple(_places(loaded, error)), warning))
+    return found + [Outcome(text, tuple(_places_of(loaded, [key])), warning=True) for key, text in _risks(settings)]
 
 
 def _check_ready(settings: Settings) -> None:
-    from enrich_dist.preflight.gate import require_ready
+    from enrich_dist.preflight.readiness_file import require_ready
 
     require_ready(settings)
 

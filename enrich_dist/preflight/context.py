@@ -1,7 +1,7 @@
 """What the checks look at: settings, code, the work directory; and what several of them share and is dear to make.
 
 The plan of the run (with the index that its workers would open) is made in a directory of its own, and the cluster is
-started or reached once; both are made when the first check asks for them, and gone when the situation is left. No step
+started or reached once; both are made when the first check asks for them, and gone when the context is left. No step
 record of the work directory is touched, so that a run may be under way there.
 """
 
@@ -56,7 +56,7 @@ class _Once(Generic[Made]):
         return self._made
 
 
-class Situation:
+class PreflightContext:
     """A context manager: leaving it closes the cluster and removes what was made."""
 
     def __init__(
@@ -82,7 +82,7 @@ class Situation:
         self.cluster: Callable[[], OpenCluster] = _Once(self._open_cluster)
         """Raises what ``open_cluster`` raises."""
 
-    def __enter__(self) -> Situation:
+    def __enter__(self) -> PreflightContext:
         return self
 
     def __exit__(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from enrich_dist.preflight.context import Situation
+from enrich_dist.preflight.context import PreflightContext
 from enrich_dist.runs.archive import archive_path, newest_first
 from enrich_dist.runs.machine import this_machine
 from enrich_dist.runs.metrics import total_seconds
@@ -30,16 +30,16 @@ class ProjectedTime:
     basis: str
 
 
-def projected_time(situation: Situation) -> ProjectedTime:
+def projected_time(context: PreflightContext) -> ProjectedTime:
     """The median of the latest runs that computed everything on an equal machine with the same settings, scaled to
     the recipients of now; where there is none, the sum of the stages as the plan predicts them. Raises what
     ``make_plan`` raises."""
-    plan = situation.planned().plan
+    plan = context.planned().plan
     rows = plan.source_rows
-    machine, settings = this_machine().digest, settings_that_matter(situation.settings)
+    machine, settings = this_machine().digest, settings_that_matter(context.settings)
     alike = (
         record
-        for record in islice(newest_first(archive_path(situation.settings)), _LOOKED_AT)
+        for record in islice(newest_first(archive_path(context.settings)), _LOOKED_AT)
         if record.computed_everything
         and record.machine.digest == machine
         and record.settings == settings

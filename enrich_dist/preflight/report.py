@@ -12,7 +12,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from enrich_dist.preflight.findings import Finding, Status
+from enrich_dist.preflight.outcome import Outcome, Status
 
 _STYLES: Final = {
     Status.PASSED: "green",
@@ -29,7 +29,7 @@ class Result:
     id: str
     title: str
     critical: bool
-    finding: Finding
+    finding: Outcome
     remedy: str | None
     seconds: float
 

@@ -12,12 +12,12 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from enrich_dist.preflight.context import Situation
-from enrich_dist.preflight.examine import examine
-from enrich_dist.preflight.findings import Finding, passed
-from enrich_dist.preflight.gate import readiness_folder, write_readiness
-from enrich_dist.preflight.items import ITEMS
+from enrich_dist.preflight.catalog import CHECKS
+from enrich_dist.preflight.context import PreflightContext
+from enrich_dist.preflight.outcome import Outcome, passed
+from enrich_dist.preflight.readiness_file import readiness_folder, write_readiness
 from enrich_dist.preflight.report import Report, markdown, to_document
+from enrich_dist.preflight.runner import run_checks
 from enrich_dist.settings import LoadedSettings, Settings
 
 
@@ -26,20 +26,20 @@ def loaded_of(settings: Settings) -> LoadedSettings:
     return LoadedSettings(settings, {})
 
 
-def _finding(finding: Finding, _: Situation) -> Finding:
+def _finding(finding: Outcome, _: PreflightContext) -> Outcome:
     return finding
 
 
-def a_report(settings: Settings, *, now: datetime | None = None, **findings: Finding) -> Report:
+def a_report(settings: Settings, *, now: datetime | None = None, **findings: Outcome) -> Report:
     """The report on this code and the settings: all items have passed, but for those given by their ids."""
-    assert set(findings) <= {item.id for item in ITEMS}
+    assert set(findings) <= {item.id for item in CHECKS}
     usual = passed("As it should be.")
-    items = [replace(item, check=partial(_finding, findings.get(item.id, usual))) for item in ITEMS]
-    with Situation(loaded_of(settings), now=now) as situation:
-        return examine(situation, items=items)
+    items = [replace(item, check=partial(_finding, findings.get(item.id, usual))) for item in CHECKS]
+    with PreflightContext(loaded_of(settings), now=now) as context:
+        return run_checks(context, items=items)
 
 
-def make_ready(settings: Settings, *, now: datetime | None = None, **findings: Finding) -> Path:
+def make_ready(settings: Settings, *, now: datetime | None = None, **findings: Outcome) -> Path:
     """Leave the readiness file of ``a_report`` where the gate looks for it."""
     report = a_report(settings, now=now, **findings)
     return write_readiness(readiness_folder(settings.paths.work_dir), to_document(report), markdown(report))

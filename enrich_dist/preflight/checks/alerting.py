@@ -9,15 +9,15 @@ import urllib.request
 from pathlib import Path
 from typing import Final
 
-from enrich_dist.preflight.context import Situation
-from enrich_dist.preflight.findings import Fact, Finding, failed, passed, warning
+from enrich_dist.preflight.context import PreflightContext
+from enrich_dist.preflight.outcome import Fact, Outcome, failed, passed, warning
 
 _SECONDS: Final = 5.0
 
 
-def monitoring(situation: Situation) -> Finding:
+def monitoring(context: PreflightContext) -> Outcome:
     """Try every way that ``monitoring`` names."""
-    ways = situation.settings.monitoring
+    ways = context.settings.monitoring
     if not ways.given:
         return warning(
             "Nothing is monitored: none of monitoring.port, textfile and pushgateway is set.",
@@ -63,13 +63,13 @@ def _pushgateway_problem(address: str) -> str | None:
         return str(getattr(error, "reason", error))
 
 
-def alert_destination(situation: Situation) -> Finding:
+def alert_destination(context: PreflightContext) -> Outcome:
     """Whether there are addresses, of services that are known; with ``send_test_notification`` whether each takes a
     message."""
     from enrich_dist.errors import SettingsError
     from enrich_dist.monitoring.notify import read_addresses, trial, unknown_addresses
 
-    urls_file = situation.settings.notifications.urls_file
+    urls_file = context.settings.notifications.urls_file
     if urls_file is None:
         return failed("notifications.urls_file is not set, so nobody is told of a run that fails or is blocked.")
     try:
@@ -80,14 +80,14 @@ def alert_destination(situation: Situation) -> Finding:
     if strange := unknown_addresses(addresses):
         shown = ", ".join(address.shown for address in strange)
         return failed(f"{urls_file}: {shown} is no address that apprise knows.", facts)
-    if not situation.send_test_notification:
+    if not context.send_test_notification:
         return warning(
             f"{len(addresses)} address{'es' if len(addresses) > 1 else ''} in {urls_file}; whether anybody answers was "
             "not tried.",
             remedy="Try them: --send-test-notification",
             facts=facts | {"tried": False},
         )
-    refused = [item for item in trial(situation.settings) if item.problem]
+    refused = [item for item in trial(context.settings) if item.problem]
     if refused:
         told = "; ".join(f"{item.address.shown}: {item.problem}" for item in refused)
         return failed(f"{urls_file}: {told}.", facts | {"tried": True, "refused": len(refused)})

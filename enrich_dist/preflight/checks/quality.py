@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from enrich_dist.preflight.context import Situation
-from enrich_dist.preflight.findings import Fact, Finding, failed, passed, unknown, warning
-from enrich_dist.preflight.gate import readiness_folder
+from enrich_dist.preflight.context import PreflightContext
+from enrich_dist.preflight.outcome import Fact, Outcome, failed, passed, unknown, warning
+from enrich_dist.preflight.readiness_file import readiness_folder
 
 
-def smoke_test(situation: Situation) -> Finding:
+def smoke_test(context: PreflightContext) -> Outcome:
     """Take the latest smoke test for an answer where it counts, else run one."""
-    from enrich_dist.preflight.smoke import read_smoke_test, run_smoke_test
+    from enrich_dist.preflight.smoke_run import read_smoke_test, run_smoke_test
 
-    readiness = situation.settings.readiness
+    readiness = context.settings.readiness
     config = readiness.smoke_config
     if not config.is_file():
         return failed(
             f"There is no settings file {config} to run it with.",
             remedy="Start the preflight in the project's folder, or name a small run in readiness.smoke_config.",
         )
-    folder = readiness_folder(situation.directory.root)
-    done = None if situation.smoke_anew else read_smoke_test(folder)
+    folder = readiness_folder(context.directory.root)
+    done = None if context.smoke_anew else read_smoke_test(folder)
     if done is None or not done.counts(
-        situation.code, situation.source_digest, config, now=situation.now, max_age_hours=readiness.max_age_hours
+        context.code, context.source_digest, config, now=context.now, max_age_hours=readiness.max_age_hours
     ):
-        scratch = situation.scratch("smoke-")
-        code, digest = situation.code, situation.source_digest
+        scratch = context.scratch("smoke-")
+        code, digest = context.code, context.source_digest
         done = run_smoke_test(config, scratch, folder, code=code, source_digest=digest)
     facts: dict[str, Fact] = {
         "config": done.config,
@@ -43,18 +43,18 @@ def smoke_test(situation: Situation) -> Finding:
     )
 
 
-def last_verdict(situation: Situation) -> Finding:
+def last_verdict(context: PreflightContext) -> Outcome:
     """Whether the latest result of the work directory might be published by the thresholds of now."""
     from enrich_dist.errors import PublicationBlockedError
     from enrich_dist.results.publish import require_passed
     from enrich_dist.results.quality import Gate
 
-    judged = situation.directory.all_latest().get("enriched_awards")
+    judged = context.directory.all_latest().get("enriched_awards")
     if judged is None:
-        return unknown(f"No result was judged in {situation.directory.root} yet.")
+        return unknown(f"No result was judged in {context.directory.root} yet.")
     facts: dict[str, Fact] = {"run_id": judged.run_id, "match_rate": judged.numbers.get("match_rate")}
     try:
-        require_passed(Path(judged.paths["result"]), Gate.of(situation.settings))
+        require_passed(Path(judged.paths["result"]), Gate.of(context.settings))
     except PublicationBlockedError as error:
         return failed(error.message.removeprefix("Not published: "), facts=facts)
     return passed(
@@ -63,7 +63,7 @@ def last_verdict(situation: Situation) -> Finding:
     )
 
 
-def baseline(situation: Situation) -> Finding:
+def baseline(context: PreflightContext) -> Outcome:
     """Hold the latest measurement of this machine against its baseline, where it is of this code."""
     from enrich_dist.errors import StateError
     from enrich_dist.runs.archive import archive_path, baseline_for, latest_session, read_archive
@@ -71,10 +71,10 @@ def baseline(situation: Situation) -> Finding:
     from enrich_dist.runs.machine import this_machine
 
     machine = this_machine().digest
-    records = read_archive(archive_path(situation.settings)).records
+    records = read_archive(archive_path(context.settings)).records
     try:
         latest = latest_session(record for record in records if record.machine.digest == machine)
-        before = baseline_for(archive_path(situation.settings), latest, records)
+        before = baseline_for(archive_path(context.settings), latest, records)
     except StateError as error:
         return failed(f"This machine has no baseline: {error.message}")
     of_baseline, measured = before[-1].code.label, latest[-1].code.label
@@ -86,9 +86,9 @@ def baseline(situation: Situation) -> Finding:
     }
     here = f"the baseline ({of_baseline}, {latest[-1].dataset.size_class})"
     # What was measured with changes on top of a commit is no measurement of any revision.
-    if measured != situation.code.label or situation.code.modified:
+    if measured != context.code.label or context.code.modified:
         return warning(
-            f"There is {here}, but the latest measurement is of {measured} and not of {situation.code.label}, so that "
+            f"There is {here}, but the latest measurement is of {measured} and not of {context.code.label}, so that "
             "nobody knows whether this code is slower.",
             remedy="Commit, then measure this revision by `enrich-dist bench run`.",
             facts=facts,

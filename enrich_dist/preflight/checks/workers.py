@@ -9,10 +9,10 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any, Final, cast
 
-from enrich_dist.preflight.context import Situation
-from enrich_dist.preflight.findings import Fact, Finding, failed, passed, unknown, warning
-from enrich_dist.preflight.gate import readiness_folder
-from enrich_dist.preflight.probe import DRIVER_FILE, look, versions
+from enrich_dist.preflight.context import PreflightContext
+from enrich_dist.preflight.outcome import Fact, Outcome, failed, passed, unknown, warning
+from enrich_dist.preflight.readiness_file import readiness_folder
+from enrich_dist.preflight.worker_probe import DRIVER_FILE, look, versions
 
 _EXPIRES_SOON_DAYS: Final = 14
 _SEEN_SECONDS: Final = 10.0  # a shared file system may show a new file only after some seconds
@@ -21,13 +21,13 @@ _SHOWN: Final = 3
 _OF_SCHEDULER: Final = ("python", "dask", "distributed", "cloudpickle", "msgpack")
 
 
-def cluster_reachable(situation: Situation) -> Finding:
+def cluster_reachable(context: PreflightContext) -> Outcome:
     """Open the cluster as a run would (with one worker, where the run starts them) and look at its address."""
     from enrich_dist.errors import EnrichError
 
-    kind = situation.settings.cluster.kind
+    kind = context.settings.cluster.kind
     try:
-        client = situation.cluster().client
+        client = context.cluster().client
     except EnrichError as error:
         return failed(error.message, remedy=error.remedy)
     known = client.scheduler_info(n_workers=-1)
@@ -39,7 +39,7 @@ def cluster_reachable(situation: Situation) -> Finding:
         return passed(f"{here}, all on this machine's loopback.", facts=facts)
     if not encrypted:
         return failed(f"{here}, but without TLS.", facts=facts)
-    days = _days_left(situation.settings.cluster.tls.cert_file, situation)
+    days = _days_left(context.settings.cluster.tls.cert_file, context)
     if days is not None and days < _EXPIRES_SOON_DAYS:
         return warning(
             f"{here}, over TLS, but the certificate here ends in {days:.0f} days.",
@@ -49,28 +49,28 @@ def cluster_reachable(situation: Situation) -> Finding:
     return passed(f"{here}, over TLS.", facts=facts)
 
 
-def _days_left(certificate: Path | None, situation: Situation) -> float | None:
+def _days_left(certificate: Path | None, context: PreflightContext) -> float | None:
     from cryptography import x509
 
     if certificate is None:
         return None
     ends = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
-    return (ends - situation.now.astimezone(UTC)).total_seconds() / 86_400
+    return (ends - context.now.astimezone(UTC)).total_seconds() / 86_400
 
 
-def workers_alike(situation: Situation) -> Finding:
+def workers_alike(context: PreflightContext) -> Outcome:
     """Have each worker tell its versions, write beside a file of the driver's, and open the index of the run's plan."""
     from enrich_dist.errors import EnrichError
 
     try:
-        client = situation.cluster().client
+        client = context.cluster().client
     except EnrichError:
         return unknown("There is no cluster to ask.")
     try:
-        index = situation.planned().index
+        index = context.planned().index
     except EnrichError as error:
         return unknown(f"There is no index to be read: {error.message}")
-    folder = readiness_folder(situation.directory.root) / f"probe-{uuid.uuid4().hex[:12]}"
+    folder = readiness_folder(context.directory.root) / f"probe-{uuid.uuid4().hex[:12]}"
     token = uuid.uuid4().hex
     folder.mkdir(parents=True)
     folder.chmod(0o777)  # workers may be another user
@@ -93,7 +93,7 @@ def workers_alike(situation: Situation) -> Finding:
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         return failed("; ".join(problems[:_SHOWN]) + more + ".", facts=facts)
     return passed(
-        f"All {len(answers)} have the driver's versions, see {situation.directory.root} and read the index.",
+        f"All {len(answers)} have the driver's versions, see {context.directory.root} and read the index.",
         facts=facts,
     )
 

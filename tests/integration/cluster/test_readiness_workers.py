@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from enrich_dist.preflight.context import Situation
-from enrich_dist.preflight.findings import Finding, Status
-from enrich_dist.preflight.items import ITEMS
+from enrich_dist.preflight.catalog import CHECKS
+from enrich_dist.preflight.context import PreflightContext
+from enrich_dist.preflight.outcome import Outcome, Status
 from enrich_dist.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.support.hosts import Certificates, DaskProcesses, Host, no_mounts
@@ -20,7 +20,7 @@ from tests.support.known_case import settings
 from tests.support.preflight_case import loaded_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
-CHECKS = {item.id: item.check for item in ITEMS}
+RUN = {item.id: item.check for item in CHECKS}
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +50,10 @@ def on(folder: Path, processes: DaskProcesses) -> Settings:
     )
 
 
-def asked(run: Settings, *, now: datetime | None = None) -> tuple[Finding, Finding]:
+def asked(run: Settings, *, now: datetime | None = None) -> tuple[Outcome, Outcome]:
     """What both items say, of one connection."""
-    with Situation(loaded_of(run), now=now) as situation:
-        return CHECKS["cluster_reachable"](situation), CHECKS["workers"](situation)
+    with PreflightContext(loaded_of(run), now=now) as context:
+        return RUN["cluster_reachable"](context), RUN["workers"](context)
 
 
 def test_workers_over_tls_that_see_all(tmp_path: Path, cluster: DaskProcesses) -> None:
@@ -96,8 +96,8 @@ def test_a_cluster_without_tls_fails(tmp_path: Path) -> None:
         processes.start_worker("only")
         run = on(tmp_path, processes)
         reachable, workers = asked(run)
-        with Situation(loaded_of(run)) as situation:
-            insecure = CHECKS["no_insecure_override"](situation)
+        with PreflightContext(loaded_of(run)) as context:
+            insecure = RUN["no_insecure_override"](context)
 
     assert (reachable.status, "without TLS" in reachable.summary) == (Status.FAILED, True)
     assert workers.status is Status.PASSED
@@ -124,7 +124,7 @@ def test_a_worker_without_this_code_is_named(tmp_path: Path, certificates: Certi
     other = tmp_path / "old code"
     shutil.copytree(REPOSITORY / "enrich_dist", other / "enrich_dist", ignore=shutil.ignore_patterns("__pycache__"))
     # Not removed: where this code is installed to be edited, Python would find the room there.
-    (other / "enrich_dist" / "readiness" / "__init__.py").write_text(
+    (other / "enrich_dist" / "preflight" / "__init__.py").write_text(
         "raise ModuleNotFoundError('No module named ' + repr(__name__))\n", "utf-8"
     )
     with DaskProcesses(tmp_path / "dask", Host(), certificates, PYTHONPATH=str(other)) as processes:

@@ -1,7 +1,7 @@
 """In production a run begins only with a readiness file, however it is launched; and the whole way to one.
 
 Launched through the web server's GraphQL: tests/integration/dagster/test_dagster_dev.py. The command line: also
-tests/unit/preflight/test_gate.py.
+tests/unit/preflight/test_readiness_file.py.
 """
 
 from __future__ import annotations

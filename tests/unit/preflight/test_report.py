@@ -12,12 +12,12 @@ import pytest
 from rich.console import Console
 
 from enrich_dist.errors import StateError
+from enrich_dist.preflight.catalog import CHECKS
 from enrich_dist.preflight.checklist import checklist
-from enrich_dist.preflight.context import Situation
-from enrich_dist.preflight.examine import examine
-from enrich_dist.preflight.findings import Finding, Status, failed, passed, unknown, warning
-from enrich_dist.preflight.items import ITEMS
+from enrich_dist.preflight.context import PreflightContext
+from enrich_dist.preflight.outcome import Outcome, Status, failed, passed, unknown, warning
 from enrich_dist.preflight.report import Report, markdown, print_report, to_document
+from enrich_dist.preflight.runner import run_checks
 from enrich_dist.settings import Settings
 from tests.conftest import REPOSITORY, enrich_dist
 from tests.support.preflight_case import a_report, loaded_of
@@ -47,8 +47,8 @@ def test_all_forms_say_the_same_of_every_item(report: Report) -> None:
     lines = markdown(report).splitlines()
     shown = terminal(report)
 
-    assert [item["id"] for item in document["items"]] == [item.id for item in ITEMS]
-    table = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines if line.startswith("| ")][1 : len(ITEMS) + 1]
+    assert [item["id"] for item in document["items"]] == [item.id for item in CHECKS]
+    table = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines if line.startswith("| ")][1 : len(CHECKS) + 1]
     for item, result, cells in zip(document["items"], report.results, table, strict=True):
         title, critical, status, summary, remedy = (cell.strip() for cell in cells)
         assert (title, critical == "yes", status) == (item["title"], item["critical"], item["status"])
@@ -68,7 +68,7 @@ def test_ready_is_when_critical_items_hold_and_nothing_else(report: Report) -> N
     assert [item.id for item in report.open_items] == ["baseline", "storage"]
     assert report.verdict().startswith("Not ready for production: baseline, storage (9 passed, 1 warning, 2 failed")
     assert a_report(Settings(), monitoring=failed("x"), vulnerabilities=unknown("x"), storage=warning("x")).ready
-    for item in (item for item in ITEMS if item.critical):
+    for item in (item for item in CHECKS if item.critical):
         for finding in (failed("x"), unknown("x")):
             assert not a_report(Settings(), **{item.id: finding}).ready
     assert not replace(report, results=()).ready
@@ -78,7 +78,7 @@ def test_what_helps_is_the_findings_own_or_the_items_and_none_where_all_is_well(
     told = {result.id: result.remedy for result in report.results}
 
     assert told["storage"] == "Make space."
-    assert told["baseline"] == next(item.remedy for item in ITEMS if item.id == "baseline")
+    assert told["baseline"] == next(item.remedy for item in CHECKS if item.id == "baseline")
     assert told["smoke_test"] is None
 
 
@@ -93,12 +93,12 @@ def test_what_helps_is_the_findings_own_or_the_items_and_none_where_all_is_well(
 def test_a_check_that_breaks_is_told_and_the_others_go_on(
     tmp_path: Path, error: Exception, status: Status, told: str
 ) -> None:
-    def breaks(_: Situation) -> Finding:
+    def breaks(_: PreflightContext) -> Outcome:
         raise error
 
-    items = [replace(ITEMS[0], check=breaks), replace(ITEMS[1], check=lambda _: passed("Good."))]
-    with Situation(loaded_of(Settings(paths={"work_dir": tmp_path}))) as situation:  # type: ignore[arg-type]
-        first, second = examine(situation, items=items).results
+    items = [replace(CHECKS[0], check=breaks), replace(CHECKS[1], check=lambda _: passed("Good."))]
+    with PreflightContext(loaded_of(Settings(paths={"work_dir": tmp_path}))) as context:  # type: ignore[arg-type]
+        first, second = run_checks(context, items=items).results
 
     assert (first.finding.status, first.finding.summary.startswith(told)) == (status, True)
     assert second.finding.status is Status.PASSED
@@ -108,11 +108,11 @@ def test_the_checklist_is_written_from_the_items() -> None:
     text = CHECKLIST.read_text("utf-8")
 
     assert text == checklist(), "write it anew: enrich-dist preflight --checklist > docs/DEPLOYMENT_CHECKLIST.md"
-    for item in ITEMS:
+    for item in CHECKS:
         assert f"**{item.title}** (`{item.id}`)" in text
     critical, others = text.split("## To be looked at")
-    assert all((f"`{item.id}`" in critical) == item.critical for item in ITEMS)
-    assert all((f"`{item.id}`" in others) != item.critical for item in ITEMS)
+    assert all((f"`{item.id}`" in critical) == item.critical for item in CHECKS)
+    assert all((f"`{item.id}`" in others) != item.critical for item in CHECKS)
 
 
 def test_the_command_prints_it() -> None:
@@ -121,8 +121,8 @@ def test_the_command_prints_it() -> None:
 
 def test_the_issue_is_covered() -> None:
     """The items that the specification names."""
-    assert {item.id for item in ITEMS} >= {
+    assert {item.id for item in CHECKS} >= {
         "smoke_test", "last_verdict", "baseline", "settings_valid", "no_insecure_override", "cluster_reachable",
         "workers", "storage", "time_fits", "memory_fits", "monitoring", "alert_destination", "vulnerabilities",
     }  # fmt: skip
-    assert len({item.id for item in ITEMS}) == len(ITEMS)
+    assert len({item.id for item in CHECKS}) == len(CHECKS)

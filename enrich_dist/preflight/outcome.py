@@ -27,7 +27,7 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class Outcome:
     """``summary`` is a sentence with its figures. ``remedy``: what helps, where it is not the item's own."""
 
     status: Status
@@ -36,21 +36,21 @@ class Finding:
     remedy: str | None = None
 
 
-def passed(summary: str, facts: Facts | None = None) -> Finding:
+def passed(summary: str, facts: Facts | None = None) -> Outcome:
     """It holds."""
-    return Finding(Status.PASSED, summary, facts or {})
+    return Outcome(Status.PASSED, summary, facts or {})
 
 
-def warning(summary: str, facts: Facts | None = None, *, remedy: str | None = None) -> Finding:
+def warning(summary: str, facts: Facts | None = None, *, remedy: str | None = None) -> Outcome:
     """It holds, but."""
-    return Finding(Status.WARNING, summary, facts or {}, remedy)
+    return Outcome(Status.WARNING, summary, facts or {}, remedy)
 
 
-def failed(summary: str, facts: Facts | None = None, *, remedy: str | None = None) -> Finding:
+def failed(summary: str, facts: Facts | None = None, *, remedy: str | None = None) -> Outcome:
     """It does not hold."""
-    return Finding(Status.FAILED, summary, facts or {}, remedy)
+    return Outcome(Status.FAILED, summary, facts or {}, remedy)
 
 
-def unknown(summary: str, facts: Facts | None = None, *, remedy: str | None = None) -> Finding:
+def unknown(summary: str, facts: Facts | None = None, *, remedy: str | None = None) -> Outcome:
     """It could not be told."""
-    return Finding(Status.UNKNOWN, summary, facts or {}, remedy)
+    return Outcome(Status.UNKNOWN, summary, facts or {}, remedy)

@@ -22,10 +22,10 @@ import numpy as np
 import pytest
 import yaml
 
-from enrich_dist.preflight.context import Situation
-from enrich_dist.preflight.findings import Finding, Status
-from enrich_dist.preflight.items import ITEMS
-from enrich_dist.preflight.smoke import read_smoke_test
+from enrich_dist.preflight.catalog import CHECKS
+from enrich_dist.preflight.context import PreflightContext
+from enrich_dist.preflight.outcome import Outcome, Status
+from enrich_dist.preflight.smoke_run import read_smoke_test
 from enrich_dist.runs.archive import set_baseline, write_record
 from enrich_dist.runs.machine import Machine, this_machine
 from enrich_dist.runs.records import RunRecord, settings_that_matter
@@ -40,14 +40,14 @@ from tests.support.known_case import AWARDS, settings, write_inputs
 from tests.support.listener import listening_for_posts, write_urls
 from tests.support.preflight_case import loaded_of, vulnerability_database
 
-CHECKS = {item.id: item.check for item in ITEMS}
+RUN = {item.id: item.check for item in CHECKS}
 
 
-def found(name: str, settings: Settings | LoadedSettings, **options: Any) -> Finding:
+def found(name: str, settings: Settings | LoadedSettings, **options: Any) -> Outcome:
     """What the item says."""
     loaded = settings if isinstance(settings, LoadedSettings) else loaded_of(settings)
-    with Situation(loaded, **options) as situation:
-        return CHECKS[name](situation)
+    with PreflightContext(loaded, **options) as context:
+        return RUN[name](context)
 
 
 # smoke_test
@@ -167,9 +167,9 @@ def test_the_baseline(
     run = settings(tmp_path, paths={"work_dir": tmp_path / "work", "benchmarks": tmp_path / "archive"})
     for number, (code, slower) in enumerate(sessions):
         measured(tmp_path / "archive", f"session{number}", code, this_machine(), slower=slower, days=number)
-    with Situation(loaded_of(run)) as situation:
-        situation.code = COMMITTED
-        finding = CHECKS["baseline"](situation)
+    with PreflightContext(loaded_of(run)) as context:
+        context.code = COMMITTED
+        finding = RUN["baseline"](context)
 
     assert (finding.status, told in finding.summary) == (status, True), finding.summary
 
@@ -232,7 +232,7 @@ def test_insecure_and_loosened_settings_are_told_with_their_origin(
 
 @pytest.mark.setting("readiness.min_free_gb")
 def test_storage(tmp_path: Path) -> None:
-    def at(work_dir: Path, checkpoints: Path | None = None, **readiness: Any) -> Finding:
+    def at(work_dir: Path, checkpoints: Path | None = None, **readiness: Any) -> Outcome:
         paths = {"work_dir": work_dir, "checkpoints": None if checkpoints is None else str(checkpoints)}
         return found("storage", Settings(paths=paths, readiness={"min_free_gb": 0.001, **readiness}))  # type: ignore[arg-type]
 
@@ -337,7 +337,7 @@ def pushgateway() -> Iterator[str]:
             process.terminate()
 
 
-def monitored(**ways: Any) -> Finding:
+def monitored(**ways: Any) -> Outcome:
     return found("monitoring", Settings(monitoring=ways))  # type: ignore[arg-type]
 
 
@@ -365,7 +365,7 @@ def test_monitoring_that_cannot_is_named(tmp_path: Path) -> None:
 # alert_destination
 
 
-def alerted(urls_file: Path | None, *, send: bool = False) -> Finding:
+def alerted(urls_file: Path | None, *, send: bool = False) -> Outcome:
     notifications = {"urls_file": urls_file}
     return found("alert_destination", Settings(notifications=notifications), send_test_notification=send)  # type: ignore[arg-type]
 
@@ -394,7 +394,7 @@ def test_alerts_need_an_address_that_takes_them(tmp_path: Path) -> None:
 # vulnerabilities
 
 
-def audited(url: str) -> Finding:
+def audited(url: str) -> Outcome:
     return found("vulnerabilities", Settings(readiness={"osv_url": url}))  # type: ignore[arg-type]
 
 

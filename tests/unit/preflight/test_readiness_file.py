@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from enrich_dist.core.files import document_digest, read_json, write_json
 from enrich_dist.errors import EXIT_NOT_READY, ReadinessError
-from enrich_dist.preflight.findings import failed, unknown, warning
-from enrich_dist.preflight.gate import require_ready, verify
+from enrich_dist.preflight.outcome import failed, unknown, warning
+from enrich_dist.preflight.readiness_file import require_ready, verify
 from enrich_dist.runs.revision import source_digest
 from enrich_dist.settings import Settings, load_settings
 from tests.conftest import REPOSITORY, enrich_dist

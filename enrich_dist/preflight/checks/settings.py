@@ -6,8 +6,8 @@ import ipaddress
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
-from enrich_dist.preflight.context import Situation
-from enrich_dist.preflight.findings import Fact, Finding, failed, passed, unknown, warning
+from enrich_dist.preflight.context import PreflightContext
+from enrich_dist.preflight.outcome import Fact, Outcome, failed, passed, unknown, warning
 from enrich_dist.settings import Settings, flatten
 
 # Settings that decide what is published, and which way is laxer than the default.
@@ -19,14 +19,14 @@ _THRESHOLDS: Final = {
 }
 
 
-def settings_valid(situation: Situation) -> Finding:
+def settings_valid(context: PreflightContext) -> Outcome:
     """What loading the settings could not see: files, columns, packages."""
     from enrich_dist.cluster.kinds import check_cluster
     from enrich_dist.errors import EnrichError
     from enrich_dist.pipeline.min_memory import require_min_memory
     from enrich_dist.sources.inputs import check_inputs
 
-    settings = situation.settings
+    settings = context.settings
     problems: list[str] = []
     for check in (lambda: check_inputs(settings.inputs), lambda: require_min_memory(settings),
                   lambda: check_cluster(settings)):  # fmt: skip
@@ -36,7 +36,7 @@ def settings_valid(situation: Situation) -> Finding:
             problems.append(str(error))
     if problems:
         return failed(" ".join(problems), {"problems": len(problems)})
-    changed = sum(origin != "default" for origin in situation.loaded.origins.values())
+    changed = sum(origin != "default" for origin in context.loaded.origins.values())
     return passed(
         "Both inputs can be read and have their columns, and nothing is missing that cluster.kind "
         f"'{settings.cluster.kind}' needs.",
@@ -44,9 +44,9 @@ def settings_valid(situation: Situation) -> Finding:
     )
 
 
-def no_insecure_override(situation: Situation) -> Finding:
+def no_insecure_override(context: PreflightContext) -> Outcome:
     """Settings that are for tests, and those that loosen what the product promises, each with where it was set."""
-    settings, origins = situation.settings, situation.loaded.origins
+    settings, origins = context.settings, context.loaded.origins
 
     def told(key: str, text: str) -> str:
         return f"{text} ({origins.get(key, 'default')})"
@@ -104,11 +104,11 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def vulnerabilities(situation: Situation) -> Finding:
+def vulnerabilities(context: PreflightContext) -> Outcome:
     """What pip-audit finds in all that is installed here."""
     from enrich_dist.preflight.audit import audit
 
-    found = audit(situation.scratch("audit-"), osv_url=situation.settings.readiness.osv_url)
+    found = audit(context.scratch("audit-"), osv_url=context.settings.readiness.osv_url)
     facts: dict[str, Fact] = {
         "packages": found.packages,
         "audited": found.audited,
