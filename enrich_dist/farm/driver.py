@@ -30,10 +30,11 @@ from enrich_dist.core.matcher import Matcher
 from enrich_dist.errors import EnvironmentFailureError, FarmError, IndexMismatchError
 from enrich_dist.events import Notice, emit
 from enrich_dist.farm.attempts import AttemptLedger, FailedAttempt, FailureKind, Marker
+from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.farm.failures import classify
 from enrich_dist.farm.in_flight import Flight, fetch_records
 from enrich_dist.farm.policy import ChunkHistory, Decision, FarmPolicy, decide
-from enrich_dist.farm.worker import ChunkTask, run_chunk
+from enrich_dist.farm.worker import run_chunk
 from enrich_dist.farm.worker_monitor import WorkerMonitor
 from enrich_dist.farm.worker_recovery import StuckWorkers
 from enrich_dist.farm.worker_retirement import Dismissals

@@ -16,7 +16,7 @@ from distributed import CancelledError, Client, Future, KilledWorker
 
 from enrich_dist.errors import CorruptionError
 from enrich_dist.events import AttemptTimes, emit
-from enrich_dist.farm.worker import ChunkTask
+from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore
 
 # A record is a few hundred bytes: a worker that does not hand it over by then has stopped.

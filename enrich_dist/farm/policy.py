@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from enrich_dist.farm.attempts import FailureKind
-from enrich_dist.farm.worker import ChunkTask
+from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.remedies import FREE_SPACE, RESUME
 
 _GIVEN_UP = "It is given up; chunks in flight are waited for."

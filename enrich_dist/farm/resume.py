@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from enrich_dist.farm.attempts import AttemptLedger
-from enrich_dist.farm.worker import ChunkTask
+from enrich_dist.farm.chunk_task import ChunkTask
 
 _TOLD = {
     "chunks": "the recipients, their columns or chunk_size",

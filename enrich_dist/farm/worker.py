@@ -13,8 +13,6 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,51 +21,15 @@ import pyarrow.parquet as pq
 from distributed import get_worker
 
 from enrich_dist.core.files import file_digest
-from enrich_dist.core.matcher import Matcher, MatchMemory
+from enrich_dist.core.matcher import Matcher
 from enrich_dist.core.resource_usage import Meter, release_unused_memory, resident_bytes
 from enrich_dist.errors import CorruptionError, EnrichError, IndexMismatchError
 from enrich_dist.farm.attempts import AttemptLedger
 from enrich_dist.farm.budget import AdaptiveBatcher, BatchMemoryEstimator
-from enrich_dist.farm.fault_injection import FaultInjection
+from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.remedies import CHUNKS_REBUILT_BY_RUN
 from enrich_dist.store.artifacts import open_verified
 from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore
-
-
-@dataclass(frozen=True)
-class ChunkTask:
-    """One chunk to match; paths are those of the file system that driver and workers share; the
-    location of the checkpoints may be a URI."""
-
-    chunk_id: int
-    chunk_path: Path
-    chunk_rows: int
-    chunk_digest: str
-    index_path: Path
-    index_digest: str
-    checkpoint_location: str
-    checkpoint_key: str
-    ledger_directory: Path
-    attempt: int = 1
-    parts: int = 1
-    """Parts that each batch is cut into, so that less is in memory at a time."""
-    batch_rows: int = 65_536
-    """Rows matched at a time, at most."""
-    min_batch_rows: int = 1_000
-    """A worker that is short of memory does not go below it."""
-    chunk_bytes: int = 0
-    """Of the chunk's file."""
-    memory: MatchMemory = field(default_factory=MatchMemory)
-    """What the matcher is expected to take."""
-    projected_peak_bytes: int = 0
-    """Of a worker that matches the chunk."""
-    memory_limit_bytes: int = 0
-    """The budget of a worker; the smaller one holds where it has another limit. 0: none."""
-    isolate: bool = False
-    """Whether rows that raise errors are found and set aside."""
-    faults: FaultInjection | None = None
-    """Faults to inject, for tests."""
-
 
 # Rows of one chunk that may be set aside. More are no poison among good rows: the fault lies elsewhere.
 MAX_QUARANTINED_ROWS = 1_000

@@ -12,8 +12,8 @@ from enrich_dist.cluster.forkserver import as_started
 from enrich_dist.core.matcher import Matcher
 from enrich_dist.events import Notice, emit
 from enrich_dist.farm import budget
+from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.farm.fault_injection import FaultInjection
-from enrich_dist.farm.worker import ChunkTask
 from enrich_dist.settings import Settings
 from enrich_dist.sources import chunks
 from enrich_dist.store.artifacts import open_unverified, open_verified

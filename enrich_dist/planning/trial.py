@@ -19,7 +19,8 @@ from typing import Final
 
 from enrich_dist.core.files import file_digest, text_digest
 from enrich_dist.core.matcher import Matcher
-from enrich_dist.farm.worker import ChunkTask, run_chunk
+from enrich_dist.farm.chunk_task import ChunkTask
+from enrich_dist.farm.worker import run_chunk
 from enrich_dist.sources.chunks import write_chunks
 from enrich_dist.sources.protocol import Source
 from enrich_dist.sources.recipients import RecipientBatch, read_recipients

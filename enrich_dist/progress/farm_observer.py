@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow.parquet as pq
 
-from enrich_dist.farm.worker import ChunkTask
+from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.progress.early_warning import EarlyWarning
 from enrich_dist.progress.partial_results import MatchRateProjector
 from enrich_dist.progress.tracker import ProgressTracker

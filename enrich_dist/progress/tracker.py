@@ -15,7 +15,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from enrich_dist.events import AttemptTimes, Event, FarmProgress, Notice, WorkersSeen, emit
-from enrich_dist.farm.worker import ChunkTask
+from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.progress.early_warning import EarlyWarning
 from enrich_dist.progress.remaining import RemainingTime
 from enrich_dist.store.checkpoints import Checkpoint, CheckpointRecord

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from enrich_dist.cluster.client import open_client
 from enrich_dist.core.files import read_json
-from enrich_dist.farm.worker import ChunkTask, run_chunk
+from enrich_dist.farm.chunk_task import ChunkTask
+from enrich_dist.farm.worker import run_chunk
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings
 from tests.conftest import run_steps

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from enrich_dist.farm.attempts import FailureKind
+from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.farm.policy import ChunkHistory, FarmPolicy, decide
-from enrich_dist.farm.worker import ChunkTask
 from enrich_dist.remedies import FREE_SPACE
 
 TASK = ChunkTask(7, Path("c"), 1_000, "", Path("i"), "", Path("s"), "key", Path("l"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from enrich_dist.farm.attempts import AttemptLedger, FailedAttempt, FailureKind
+from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.farm.resume import PlanBasis, explain_resume
-from enrich_dist.farm.worker import ChunkTask
 
 BASIS = PlanBasis(chunks="c", index="i", matcher="m")
 TASKS = [

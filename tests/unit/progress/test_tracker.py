@@ -19,7 +19,7 @@ from enrich_dist.events import (
     format_duration,
     listening,
 )
-from enrich_dist.farm.worker import ChunkTask
+from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.progress.early_warning import EarlyWarning
 from enrich_dist.progress.intervals import ProgressIntervals
 from enrich_dist.progress.projection import Projection
