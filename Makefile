@@ -72,10 +72,10 @@ reference: $(DEV_STAMP)
 
 # Records its figures in reports/benchmarks/.
 bench: $(STAMP)
-	$(BIN)/python scripts/benchmark_enrichment.py
+	$(BIN)/python -m scripts.benchmark_enrichment
 
 bench-quick: $(STAMP)
-	$(BIN)/python scripts/benchmark_enrichment.py --quick --output work/benchmarks
+	$(BIN)/python -m scripts.benchmark_enrichment --quick --output work/benchmarks
 
 # Is the code slower, or larger in memory, than the committed baseline? Ends with 4 on a regression.
 bench-ci: $(STAMP)

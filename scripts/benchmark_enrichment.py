@@ -1,246 +1,266 @@
-"""Measure whole runs of ``enrich-dist run`` and keep the figures in ``reports/benchmarks/``.
+"""Measure whole runs of ``enrich-dist run`` and record the figures in ``reports/benchmarks/``.
 
-    python scripts/benchmark_enrichment.py demo     the bundled sample, first run and run again
-    python scripts/benchmark_enrichment.py scale    300,000 and 900,000 generated recipients, memory and speed
-    python scripts/benchmark_enrichment.py full     3,300,000 generated recipients, the size of the real table
-    python scripts/benchmark_enrichment.py growth   ten times the recipients, and four times the companies
-    python scripts/benchmark_enrichment.py huge     33,000,000 recipients beside 3,300,000: memory must be the same
-    python scripts/benchmark_enrichment.py          demo and scale
+    python -m scripts.benchmark_enrichment demo       the bundled sample, first run and repeated run
+    python -m scripts.benchmark_enrichment scale      300,000 and 900,000 generated recipients
+    python -m scripts.benchmark_enrichment full       3,300,000 generated recipients, the size of the real table
+    python -m scripts.benchmark_enrichment growth     10 times the recipients, and 4 times the companies
+    python -m scripts.benchmark_enrichment huge       33,000,000 recipients compared with 3,300,000
+    python -m scripts.benchmark_enrichment settings   settings of chunks, batches and workers, at two sizes
+    python -m scripts.benchmark_enrichment            demo and scale
 
-Runs the installed console script as a user does, in a process of its own and without the caller's ENRICH_DIST_* and
-DAGSTER_HOME variables; reads the figures from the run directory. Reports medians of ``--repeats`` runs. Files hold
-no path and no host name. Beside every run of generated data the floor (scripts/floor.py) is measured, so that figures
-can be compared across machines as multiples of it; not beside ``huge``, which does not fit that one process. Does not
-judge: comparing with a baseline, and failing on a
-regression, is what `enrich-dist bench` does.
+Every run is the installed command in a process of its own; the figures come from its run directory. Before each run of
+generated data except ``huge`` and ``settings``, ``scripts/floor.py`` is measured, so that figures can be compared
+across machines. ``settings`` compares CPU seconds of all processes and requires the same published bytes from all
+profiles. Does not compare with a baseline: use ``enrich-dist bench`` or ``scripts.ci_benchmark``.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import psutil
-from rich.console import Console
-from rich.table import Table
-
-from enrich_dist.core.files import write_json
+from enrich_dist.core.files import file_digest, read_json
+from enrich_dist.core.markdown import markdown_table
 from enrich_dist.farm.worker_memory import memory_per_worker
-from enrich_dist.settings import ENV_PREFIX, Settings
+from enrich_dist.results.publish import CURRENT
+from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import CheckpointStore
 from enrich_dist.store.run_directory import RunDirectory
 from scripts.generator.generate import write_awards, write_recipients
+from scripts.measuring import (
+    COMMAND,
+    MB,
+    ROOT,
+    SAMPLE,
+    benchmark_parser,
+    clean_environment,
+    machine_facts,
+    median,
+    show_progress,
+    write_record,
+)
 
-ROOT = Path(__file__).resolve().parents[1]
-SAMPLE = ROOT / "data" / "sample" / "recipients.parquet"
-COMMAND = Path(sys.executable).parent / "enrich-dist"
-CODE = ("enrich_dist", "dagster_defs", "config", "scripts")
-LIBRARIES = ("dagster", "dask", "distributed", "duckdb", "numba", "numpy", "pyarrow", "rapidfuzz", "scipy")
-
-SCALE_RECIPIENTS = (300_000, 900_000)
-SCALE_COMPANIES = 20_000
-FULL_RECIPIENTS = (3_300_000,)
-FULL_COMPANIES = 40_000
-GROWTH_CASES = ((330_000, 40_000), (3_300_000, 40_000), (3_300_000, 10_000))
-HUGE_CASES = ((3_300_000, 40_000), (33_000_000, 40_000))
-SCALE_WORKERS = 2
-SCALE_SEED = 1
-QUICK_DIVISOR = 30
-
-MB = 1_000_000
+SEED: Final = 1
+WORKERS: Final = 2
+QUICK_DIVISOR: Final = 30
+# Recipients and companies of each case.
+GENERATED: Final = {
+    "scale": ((300_000, 20_000), (900_000, 20_000)),
+    "full": ((3_300_000, 40_000),),
+    "growth": ((330_000, 40_000), (3_300_000, 40_000), (3_300_000, 10_000)),
+    "huge": ((3_300_000, 40_000), (33_000_000, 40_000)),
+}
+SETTINGS_SIZES: Final = {"small": (100_000, 5_000), "medium": (1_000_000, 20_000)}
+SCENARIOS: Final = ("demo", *GENERATED, "settings")
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One run: wall seconds of the whole command, and what its steps recorded."""
+class Profile:
+    """Settings to measure, and their purpose."""
+
+    name: str
+    purpose: str
+    settings: Mapping[str, int]
+
+
+DEFAULT: Final = "default"
+PROFILES: Final = (
+    Profile(DEFAULT, "as config/base.yaml has it", {}),
+    Profile("one worker", "leaves a core to others", {"cluster.n_workers": 1}),
+    Profile("small chunks", "less to repeat after a crash", {"chunk_size": 10_000}),
+    Profile("large chunks", "fewer checkpoints", {"chunk_size": 200_000}),
+    Profile("small batches", "less memory at once", {"matching.batch_rows": 4_096}),
+    Profile(
+        "memory-constrained",
+        "minimum memory",
+        {"cluster.n_workers": 1, "memory_threshold_mb": 400, "chunk_size": 10_000, "matching.batch_rows": 4_096},
+    ),
+    Profile(
+        "performance-optimised",
+        "one worker per core, large chunks and batches",
+        {
+            "cluster.n_workers": os.cpu_count() or 1,
+            "memory_threshold_mb": 3_000,
+            "chunk_size": 100_000,
+            "matching.batch_rows": 100_000,
+        },
+    ),
+)
+
+
+@dataclass(frozen=True)
+class MeasuredRun:
+    """One run: seconds of the whole command, and what its steps recorded."""
 
     wall_seconds: float
+    cpu_seconds: float | None
     steps: Mapping[str, Mapping[str, Any]]
     workers: Sequence[Mapping[str, Any]]
     floor_seconds: float | None = None
 
     @property
     def driver_peak_mb(self) -> float:
-        """Most resident memory of the driver during any step."""
+        """Peak resident memory of the driver during any step."""
         return max(float(step["peak_memory_mb"]) for step in self.steps.values())
 
     @property
-    def worker_peak_mb(self) -> float:
-        """Most resident memory of any worker during a chunk; 0 where no chunk was computed."""
-        return max((float(worker["peak_memory_mb"]) for worker in self.workers), default=0.0)
+    def worker_peaks_mb(self) -> list[float]:
+        """Peak resident memory of each worker; [0] if no chunk was computed."""
+        return [float(worker["peak_memory_mb"]) for worker in self.workers] or [0.0]
 
-    def seconds_of(self, step: str) -> float:
-        """Wall seconds of a step."""
-        return float(self.steps[step]["seconds"])
+    def seconds_of(self, *steps: str) -> float:
+        """Wall seconds of some steps together."""
+        return sum(float(self.steps[step]["seconds"]) for step in steps)
 
 
 def main() -> None:
-    """Run the scenarios asked for, write a file for each and print what it says."""
+    """Run the scenarios, write a record of each and print its medians."""
     options = _options()
-    console = Console()
-    started = datetime.now(UTC)
     scratch = Path(tempfile.mkdtemp(prefix="enrich-bench-", dir=options.scratch))
     try:
-        for scenario in ALL if options.scenario == "all" else [options.scenario]:
-            report = {
-                "scenario": scenario,
-                "quick": options.quick,
-                "timestamp": started.isoformat(timespec="seconds"),
-                **surroundings(),
-                **SCENARIOS[scenario](options, scratch),
-            }
-            final = options.output / f"{started:%Y%m%dT%H%M%SZ}-{scenario}.json"
-            write_json(final, report)
-            _print(console, report)
-            console.print(f"Written to {final}", soft_wrap=True, highlight=False)
+        for scenario in ("demo", "scale") if options.scenario == "all" else [options.scenario]:
+            facts = machine_facts()
+            if scenario == "demo":
+                document = _demo(options, scratch)
+            elif scenario == "settings":
+                document = _settings(options, scratch)
+            else:
+                document = _generated(options, scratch, scenario)
+            write_record(options.output, scenario, {**facts, **document}, quick=options.quick)
+            print(_summary(document))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def demo(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    """The command behind ``make demo`` on the bundled sample: in a fresh run directory, and in the finished one."""
-    repeats = options.repeats or (1 if options.quick else 3)
-    arguments = ["--config", "config/sample.yaml"]
-    fresh: list[Measured] = []
-    again: list[Measured] = []
-    for number in range(repeats):
-        work_dir = scratch / f"demo-{number}"
-        fresh.append(_run(f"demo, fresh {number + 1}/{repeats}", arguments, work_dir))
-        again.append(_run(f"demo, again {number + 1}/{repeats}", arguments, work_dir))
-        shutil.rmtree(work_dir)
-    return {"repeats": repeats, "cases": [_case("fresh", fresh, {}), _case("again", again, {})], "ratios": {}}
-
-
-def scale(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    """Generated recipients of two sizes against the same companies: memory must not grow, time in proportion."""
-    return _generated(options, scratch, [(rows, SCALE_COMPANIES) for rows in SCALE_RECIPIENTS])
-
-
-def full(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    """As many recipients and companies as the real tables have."""
-    return _generated(options, scratch, [(rows, FULL_COMPANIES) for rows in FULL_RECIPIENTS])
-
-
-def growth(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    """What more recipients, and what more companies cost."""
-    report = _generated(options, scratch, GROWTH_CASES)
-    small, large, few = (case["medians"] for case in report["cases"])
-
-    def work(medians: Mapping[str, float]) -> float:
-        return medians["recipient_chunks_seconds"] + medians["farm_seconds"] + medians["enriched_awards_seconds"]
-
-    report["ratios"] = {
-        "recipients": large["recipients"] / small["recipients"],
-        "seconds_by_recipients": round(work(large) / work(small), 3),
-        "worker_peak_memory_by_recipients": round(large["worker_peak_mb"] / small["worker_peak_mb"], 3),
-        "companies": large["companies"] / few["companies"],
-        "seconds_by_companies": round(work(large) / work(few), 3),
-    }
-    return report
-
-
-def huge(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    """Ten times the real table, beside it."""
-    return _generated(options, scratch, HUGE_CASES, floor=False)
-
-
-def _generated(
-    options: argparse.Namespace, scratch: Path, sizes: Sequence[tuple[int, int]], *, floor: bool = True
-) -> dict[str, Any]:
-    repeats = options.repeats or 1
-    divisor = QUICK_DIVISOR if options.quick else 1
-    sizes = [(rows // divisor, companies // divisor) for rows, companies in sizes]
-    chunk_size = Settings().chunk_size // divisor
-    cases = []
-    for rows, companies in sizes:
-        awards = scratch / f"awards-{companies}.csv"
-        recipients = scratch / f"recipients-{rows}.parquet"
-        _say(f"generating {rows:,} recipients")
-        write_recipients(recipients, rows=rows, seed=SCALE_SEED, sample=SAMPLE)
-        if not awards.exists():
-            # From the smallest file, whose rows the larger ones begin with: the same work in all but for their size.
-            write_awards(awards, companies=companies, recipients=recipients, seed=SCALE_SEED)
-        arguments = ["--config", "config/base.yaml", "--awards", str(awards), "--recipients", str(recipients)]
-        arguments += ["--workers", str(SCALE_WORKERS), "--chunk-size", str(chunk_size)]
-        arguments += ["--set", "match_rate_threshold=0"]
-        runs = []
-        for number in range(repeats):
-            work_dir = scratch / f"scale-{rows}-{number}"
-            floor_seconds = _floor(recipients, awards) if floor else None
-            run = _run(f"{rows:,} recipients {number + 1}/{repeats}", arguments, work_dir)
-            runs.append(replace(run, floor_seconds=floor_seconds))
-            shutil.rmtree(work_dir)
-        recipients.unlink()
-        sizes_of_case = {"recipients": rows, "companies": companies, "chunk_size": chunk_size}
-        cases.append(_case(f"{rows:,} x {companies:,}", runs, {**sizes_of_case, "workers": SCALE_WORKERS}))
-    if len(cases) == 1:
-        return {"repeats": repeats, "seed": SCALE_SEED, "cases": cases, "ratios": {}}
-    small, large = cases[0]["medians"], cases[-1]["medians"]
-    ratios = {
-        name: round(large[key] / small[key], 3)
-        for name, key in (
-            ("recipients", "recipients"),
-            ("worker_peak_memory", "worker_peak_mb"),
-            ("driver_peak_memory", "driver_peak_mb"),
-            ("farm_seconds", "farm_seconds"),
-            ("wall_seconds", "wall_seconds"),
-        )
-    }
-    return {"repeats": repeats, "seed": SCALE_SEED, "cases": cases, "ratios": ratios}
-
-
-SCENARIOS = {"demo": demo, "scale": scale, "full": full, "growth": growth, "huge": huge}
-ALL = ("demo", "scale")  # the others take many minutes
-
-
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("scenario", nargs="?", choices=[*SCENARIOS, "all"], default="all", help="[default: all]")
-    parser.add_argument("--quick", action="store_true", help=f"sizes divided by {QUICK_DIVISOR}, demo once: a trial")
-    parser.add_argument("--repeats", type=int, help="runs of each case [default: demo 3, scale 1]")
-    parser.add_argument("--output", type=Path, default=ROOT / "reports" / "benchmarks", help="directory of the files")
-    parser.add_argument("--scratch", type=Path, help="existing directory for inputs and runs; all is removed after")
+    parser = benchmark_parser(__doc__)
+    parser.add_argument("scenario", nargs="?", choices=[*SCENARIOS, "all"], default="all")
+    parser.add_argument("--repeats", type=int, help="runs of each case [demo 3, settings 2, others 1; quick 1]")
     options = parser.parse_args()
     if options.repeats is not None and options.repeats < 1:
         parser.error("--repeats must be at least 1")
+    default = 1 if options.quick else {"demo": 3, "all": 3, "settings": 2}.get(options.scenario, 1)
+    options.repeats = options.repeats or default
     return options
 
 
-def _run(what: str, arguments: Iterable[str], work_dir: Path) -> Measured:
-    """Run the command once. Ends the script with the command's own words when it fails."""
-    environment = {k: v for k, v in os.environ.items() if k != "DAGSTER_HOME" and not k.startswith(ENV_PREFIX)}
-    _say(what)
-    started = time.perf_counter()
+def _demo(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    """The command behind ``make demo``: in a new run directory, and again in the completed one."""
+    fresh: list[MeasuredRun] = []
+    again: list[MeasuredRun] = []
+    for number in range(options.repeats):
+        for what, runs in (("fresh", fresh), ("again", again)):
+            label = f"demo, {what} {number + 1}/{options.repeats}"
+            runs.append(_run(label, ["--config", "config/sample.yaml"], scratch / "demo"))
+        shutil.rmtree(scratch / "demo")
+    return {"repeats": options.repeats, "cases": [_case("fresh", fresh, {}), _case("again", again, {})]}
+
+
+def _generated(options: argparse.Namespace, scratch: Path, scenario: str) -> dict[str, Any]:
+    """Generated recipients and companies of each size of the scenario."""
+    divisor = QUICK_DIVISOR if options.quick else 1
+    chunk_size = Settings().chunk_size // divisor
+    cases = []
+    for rows, companies in GENERATED[scenario]:
+        rows, companies = rows // divisor, companies // divisor
+        # Awards of a size are written once, from the smallest recipients: larger files begin with the same rows.
+        awards, recipients = _inputs(scratch, rows, companies)
+        arguments = [*_input_arguments(awards, recipients), "--workers", str(WORKERS), "--chunk-size", str(chunk_size)]
+        runs = []
+        for number in range(options.repeats):
+            floor_seconds = None if scenario == "huge" else _floor_seconds(recipients, awards)
+            run = _run(f"{rows:,} recipients {number + 1}/{options.repeats}", arguments, scratch / "work")
+            runs.append(replace(run, floor_seconds=floor_seconds))
+            shutil.rmtree(scratch / "work")
+        recipients.unlink()
+        sizes = {"recipients": rows, "companies": companies, "chunk_size": chunk_size, "workers": WORKERS}
+        cases.append(_case(f"{rows:,} x {companies:,}", runs, sizes))
+    return {"repeats": options.repeats, "seed": SEED, "cases": cases}
+
+
+def _settings(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    """All profiles in turn on the same inputs, so that a slow hour of the machine slows all of them."""
+    sizes = {}
+    for size, counts in SETTINGS_SIZES.items():
+        recipients, companies = (count // (10 if options.quick else 1) for count in counts)
+        inputs = _input_arguments(*_inputs(scratch, recipients, companies))
+        runs: dict[str, list[MeasuredRun]] = {profile.name: [] for profile in PROFILES}
+        published = set()
+        for number in range(options.repeats):
+            for profile in PROFILES:
+                arguments = [part for key, value in profile.settings.items() for part in ("--set", f"{key}={value}")]
+                label = f"{recipients:,} recipients, {profile.name} {number + 1}/{options.repeats}"
+                runs[profile.name].append(_run(label, [*inputs, *arguments], scratch / "work"))
+                files = sorted((scratch / "work" / "published" / CURRENT).glob("*.parquet"))
+                published.add(tuple(map(file_digest, files)))
+                shutil.rmtree(scratch / "work")
+        if len(published) != 1:
+            sys.exit("The profiles published different bytes.")
+        medians = {name: _profile_medians(measured) for name, measured in runs.items()}
+        sizes[size] = {
+            "recipients": recipients,
+            "companies": companies,
+            "rounds": options.repeats,
+            "profiles": {
+                name: {
+                    "medians": figures,
+                    "ratios": {
+                        key: round(value / medians[DEFAULT][key], 3)
+                        for key, value in figures.items()
+                        if medians[DEFAULT][key]
+                    },
+                }
+                for name, figures in medians.items()
+            },
+        }
+    profiles = {profile.name: {"purpose": profile.purpose, "settings": dict(profile.settings)} for profile in PROFILES}
+    return {"profiles": profiles, "sizes": sizes}
+
+
+def _inputs(scratch: Path, rows: int, companies: int) -> tuple[Path, Path]:
+    awards, recipients = scratch / f"awards-{companies}.csv", scratch / f"recipients-{rows}.parquet"
+    show_progress(f"generating {rows:,} recipients")
+    write_recipients(recipients, rows=rows, seed=SEED, sample=SAMPLE)
+    if not awards.exists():
+        write_awards(awards, companies=companies, recipients=recipients, seed=SEED)
+    return awards, recipients
+
+
+def _input_arguments(awards: Path, recipients: Path) -> list[str]:
+    files = ["--awards", str(awards), "--recipients", str(recipients)]
+    return ["--config", "config/base.yaml", *files, "--set", "match_rate_threshold=0"]
+
+
+def _run(label: str, arguments: Iterable[str], work_dir: Path) -> MeasuredRun:
+    """Run the command once. Exits with the end of its output if it fails."""
+    show_progress(label)
+    figures = work_dir.with_name("figures.json")
+    measured = [sys.executable, "-m", "enrich_dist.runs.process_tree", str(figures)]
     process = subprocess.run(
-        [COMMAND, "run", *arguments, "--work-dir", work_dir],
+        [*measured, str(COMMAND), "run", *arguments, "--work-dir", str(work_dir)],
         cwd=ROOT,
-        env=environment,
+        env=clean_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
-    wall_seconds = time.perf_counter() - started
     if process.returncode != 0:
-        sys.exit(f"{process.stdout[-4_000:]}\nenrich-dist run ended with code {process.returncode} ({what}).")
-    return measured_run(RunDirectory(work_dir), wall_seconds)
+        sys.exit(f"{process.stdout[-4_000:]}\nenrich-dist run ended with code {process.returncode} ({label}).")
+    taken = read_json(figures)
+    return _recorded_run(RunDirectory(work_dir), taken["wall_seconds"], taken["cpu_seconds"])
 
 
-def measured_run(directory: RunDirectory, wall_seconds: float) -> Measured:
-    """What the run that ended in ``directory`` has recorded."""
+def _recorded_run(directory: RunDirectory, wall_seconds: float, cpu_seconds: float | None) -> MeasuredRun:
     steps = {
         name: {
             "seconds": step.seconds,
@@ -267,41 +287,11 @@ def measured_run(directory: RunDirectory, wall_seconds: float) -> Measured:
             }
             for worker in memory_per_worker(records.values())
         ]
-    return Measured(wall_seconds, steps, workers)
+    return MeasuredRun(wall_seconds, cpu_seconds, steps, workers)
 
 
-def _case(name: str, runs: Sequence[Measured], settings: Mapping[str, int]) -> dict[str, Any]:
-    """Medians over the runs, and the runs themselves."""
-
-    def median(values: Iterable[float]) -> float:
-        return round(statistics.median(values), 3)
-
-    # Without the wait for the cluster, which the step's own seconds hold; 0 where every chunk was done already.
-    farm_seconds = median(run.steps["chunk_matches"]["numbers"]["farm_seconds"] for run in runs)
-    farm_rows = runs[0].steps["chunk_matches"]["rows"]
-    medians = {
-        **settings,
-        "wall_seconds": median(run.wall_seconds for run in runs),
-        "outside_steps_seconds": median(run.wall_seconds - sum(map(run.seconds_of, run.steps)) for run in runs),
-        **{f"{step}_seconds": median(run.seconds_of(step) for run in runs) for step in runs[0].steps},
-        "worker_peak_mb": median(run.worker_peak_mb for run in runs),
-        "driver_peak_mb": median(run.driver_peak_mb for run in runs),
-        "farm_seconds": farm_seconds,
-        "farm_records_per_second": round(farm_rows / farm_seconds, 1) if farm_seconds else 0.0,
-        **_over_floor(runs),
-    }
-    return {
-        "case": name,
-        "settings": dict(settings),
-        "medians": medians,
-        "runs": [
-            {"wall_seconds": round(run.wall_seconds, 3), "steps": run.steps, "workers": run.workers} for run in runs
-        ],
-    }
-
-
-def _floor(recipients: Path, awards: Path) -> float:
-    """Wall seconds of scripts/floor.py, start of the process included."""
+def _floor_seconds(recipients: Path, awards: Path) -> float:
+    """Wall seconds of scripts/floor.py, including the start of its process."""
     started = time.perf_counter()
     subprocess.run(
         [sys.executable, ROOT / "scripts" / "floor.py", recipients, awards], check=True, stdout=subprocess.DEVNULL
@@ -309,72 +299,55 @@ def _floor(recipients: Path, awards: Path) -> float:
     return time.perf_counter() - started
 
 
-def _over_floor(runs: Sequence[Measured]) -> dict[str, float]:
-    """Medians of the floor, and of each run's times as multiples of the floor measured just before it."""
-    measured = [(run, run.floor_seconds) for run in runs if run.floor_seconds is not None]
-    if not measured:
-        return {}
+def _case(name: str, runs: Sequence[MeasuredRun], settings: Mapping[str, int]) -> dict[str, Any]:
+    """Medians over the runs, and the runs themselves."""
+    # Without the wait for the cluster, which the step's own seconds include; 0 where every chunk was done already.
+    farm_seconds = median(run.steps["chunk_matches"]["numbers"]["farm_seconds"] for run in runs)
+    farm_rows = runs[0].steps["chunk_matches"]["rows"]
+    medians = {
+        **settings,
+        "wall_seconds": median(run.wall_seconds for run in runs),
+        "outside_steps_seconds": median(run.wall_seconds - run.seconds_of(*run.steps) for run in runs),
+        **{f"{step}_seconds": median(run.seconds_of(step) for run in runs) for step in runs[0].steps},
+        "worker_peak_mb": median(max(run.worker_peaks_mb) for run in runs),
+        "driver_peak_mb": median(run.driver_peak_mb for run in runs),
+        "farm_seconds": farm_seconds,
+        "farm_records_per_second": round(farm_rows / farm_seconds, 1) if farm_seconds else 0.0,
+    }
+    if measured := [(run, run.floor_seconds) for run in runs if run.floor_seconds is not None]:
+        judged = ("chunk_matches", "enriched_awards")
+        medians |= {
+            "floor_seconds": median(floor for _, floor in measured),
+            "wall_over_floor": median(run.wall_seconds / floor for run, floor in measured),
+            "chunks_to_verdict_over_floor": median(run.seconds_of(*judged) / floor for run, floor in measured),
+        }
+    recorded = [
+        {"wall_seconds": round(run.wall_seconds, 3), "steps": run.steps, "workers": run.workers} for run in runs
+    ]
+    return {"case": name, "settings": dict(settings), "medians": medians, "runs": recorded}
 
-    def median(values: Iterable[float]) -> float:
-        return round(statistics.median(values), 3)
 
+def _profile_medians(runs: Sequence[MeasuredRun]) -> dict[str, float]:
     return {
-        "floor_seconds": median(floor for _, floor in measured),
-        "wall_over_floor": median(run.wall_seconds / floor for run, floor in measured),
-        "chunks_to_verdict_over_floor": median(
-            (run.seconds_of("chunk_matches") + run.seconds_of("enriched_awards")) / floor for run, floor in measured
-        ),
+        "wall_seconds": median(run.wall_seconds for run in runs),
+        "cpu_seconds": median(run.cpu_seconds or 0.0 for run in runs),
+        "chunks": median(float(run.steps["chunk_matches"]["numbers"]["chunks"]) for run in runs),
+        "worker_peak_mb": median(max(run.worker_peaks_mb) for run in runs),
+        "workers_together_peak_mb": median(sum(run.worker_peaks_mb) for run in runs),
+        "driver_peak_mb": median(run.driver_peak_mb for run in runs),
     }
 
 
-def surroundings() -> dict[str, Any]:
-    """What the figures depend on besides the code and the settings."""
-    return {
-        "git_revision": _git("rev-parse", "HEAD"),
-        "git_modified": bool(_git("status", "--porcelain", "--", *CODE)),
-        "cpu_count": os.cpu_count(),
-        "memory_mb": round(psutil.virtual_memory().total / MB),
-        "load_average_at_start": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "libraries": {name: version(name) for name in LIBRARIES},
-    }
-
-
-def _git(*arguments: str) -> str | None:
-    """What git answers, or None without git or outside a repository."""
-    try:
-        process = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return process.stdout.strip()
-
-
-def _print(console: Console, report: Mapping[str, Any]) -> None:
-    cases = report["cases"]
-    table = Table(title=f"{report['scenario']}: medians of {report['repeats']} run(s)", title_justify="left")
-    table.add_column("figure")
-    for case in cases:
-        table.add_column(case["case"], justify="right")
-    figures = list(cases[0]["medians"])
-    for figure in figures:
-        table.add_row(figure.replace("_", " "), *(f"{case['medians'][figure]:,}" for case in cases))
-    console.print(table)
-    for case in cases:
-        for worker in case["runs"][-1]["workers"]:
-            console.print(
-                f"{case['case']}: worker {worker['worker']} matched {worker['records']:,} records in "
-                f"{worker['busy_seconds']} s, peak {worker['peak_memory_mb']} MB ({worker['memory_method']})",
-                highlight=False,
-                soft_wrap=True,
-            )
-    if report["ratios"]:
-        ratios = ", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in report["ratios"].items())
-        console.print(f"Largest over smallest: {ratios}", highlight=False, soft_wrap=True)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def _summary(document: Mapping[str, Any]) -> str:
+    """The medians of all cases, or of all profiles at the larger size, as a table."""
+    if "cases" in document:
+        columns = {case["case"]: case["medians"] for case in document["cases"]}
+    else:
+        size = list(document["sizes"].values())[-1]
+        columns = {name: profile["medians"] for name, profile in size["profiles"].items()}
+    figures = next(iter(columns.values()))
+    rows = [[figure.replace("_", " "), *(medians[figure] for medians in columns.values())] for figure in figures]
+    return markdown_table(["median", *columns], rows)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""Renders the tables of ``docs/performance/enrichment-benchmarks.md`` from the figures in ``reports/benchmarks``.
+"""Render the tables of ``docs/performance/enrichment-benchmarks.md`` from the records in ``reports/benchmarks``.
 
     python -m scripts.benchmarks_document
 
-A part of the document between ``<!-- part: NAME ... -->`` and ``<!-- end -->`` is made here, from the latest file of
-the scenario; the words around it are written by hand. A test compares. Does not measure: that do
-``scripts/benchmark_enrichment.py`` and ``scripts/measure_settings.py``.
+The text between ``<!-- part: NAME ... -->`` and ``<!-- end -->`` is generated from the latest record of the scenario;
+the rest is written by hand. ``scripts.benchmark_enrichment`` measures. A test compares the document with the records.
 """
 
 from __future__ import annotations
@@ -15,131 +14,111 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from enrich_dist.core.files import read_json
+from scripts.benchmark_enrichment import PROFILES
+from scripts.measuring import ROOT, latest_record
 
-ROOT: Final = Path(__file__).resolve().parents[1]
-REPORTS: Final = ROOT / "reports" / "benchmarks"
 DOCUMENT: Final = ROOT / "docs" / "performance" / "enrichment-benchmarks.md"
 _PART = re.compile(r"(<!-- part: (\w+), made by [^\n]* -->\n\n).*?(\n<!-- end -->)", re.DOTALL)
+# Figures of a case: title, and digits after the decimal point.
+_FIGURES: Final = {
+    "wall_seconds": ("whole command (seconds)", 1),
+    "farm_seconds": ("matching (seconds)", 1),
+    "worker_peak_mb": ("peak per worker (MB)", 0),
+    "driver_peak_mb": ("peak of the driver (MB)", 0),
+}
 
 
 def main() -> None:
-    """Put the parts into the document."""
+    """Put the tables into the document."""
     DOCUMENT.write_text(render(DOCUMENT.read_text("utf-8")), "utf-8")
 
 
 def render(text: str) -> str:
-    """The document with its parts made anew. Raises ``KeyError`` for a part that nobody makes."""
+    """Return the document with its tables generated again. Raises ``KeyError`` for an unknown part."""
     return _PART.sub(lambda match: f"{match[1]}{PARTS[match[2]]().strip()}\n{match[3]}", text)
-
-
-def latest(scenario: str) -> tuple[Path, dict[str, Any]]:
-    """The latest recorded file of a scenario, and what it says; trials do not count."""
-    for path in sorted(REPORTS.glob(f"*-{scenario}.json"), reverse=True):
-        document = read_json(path)
-        if not document["quick"]:
-            return path, document
-    raise FileNotFoundError(f"{REPORTS} has no file of scenario {scenario}")
 
 
 def expectations() -> str:
     """What to expect by size, with two workers."""
     rows = []
     for scenario in ("demo", "growth", "scale", "full"):
-        path, document = latest(scenario)
-        cases = document["cases"][:1] if scenario == "demo" else document["cases"]
-        for case in cases:
-            medians = case["medians"]
-            # The sample's case does not name its sizes.
-            steps = case["runs"][0]["steps"]
-            recipients, companies = steps["chunk_matches"]["rows"], steps["award_companies"]["rows"]
-            rows.append((recipients, companies, [
-                f"{recipients:,} × {companies:,}", f"{medians['wall_seconds']:.0f}", f"{medians['farm_seconds']:.1f}",
-                f"{medians['worker_peak_mb']:.0f}", f"{medians['driver_peak_mb']:.0f}", _link(path, document),
-            ]))  # fmt: skip
-    head = ["recipients × companies", "whole command (seconds)", "matching (seconds)", "peak per worker (MB)",
-            "peak of the driver (MB)", "recorded"]  # fmt: skip
-    return _table(head, [cells for *_, cells in sorted(rows, key=lambda row: row[:2])], words=(0, 5))
+        path, document = latest_record(scenario)
+        for case in document["cases"][:1] if scenario == "demo" else document["cases"]:
+            steps = case["runs"][0]["steps"]  # the case of the sample does not have its sizes among the medians
+            sizes = steps["chunk_matches"]["rows"], steps["award_companies"]["rows"]
+            title = f"{sizes[0]:,} × {sizes[1]:,}"
+            rows.append((sizes, [title, *_figures(case["medians"]), _link(path, document)]))
+    head = ["recipients × companies", *(title for title, _ in _FIGURES.values()), "recorded"]
+    return _table(head, [cells for _, cells in sorted(rows)], text_columns=(0, 5))
 
 
 def sample() -> str:
-    """The bundled sample, first run and again."""
-    path, document = latest("demo")
+    """The bundled sample, first run and repeated run."""
+    path, document = latest_record("demo")
     fresh, again = (case["medians"] for case in document["cases"])
-    rows = [
-        ["whole command (seconds)", f"{fresh['wall_seconds']:.1f}", f"{again['wall_seconds']:.1f}"],
-        ["of which matching", f"{fresh['farm_seconds']:.1f}", f"{again['farm_seconds']:.1f}"],
-        ["of which imports, Dagster and cluster start", f"{fresh['outside_steps_seconds']:.1f}",
-         f"{again['outside_steps_seconds']:.1f}"],
-        ["peak per worker (MB)", f"{fresh['worker_peak_mb']:.0f}", ""],
-    ]  # fmt: skip
-    return f"Medians of {document['repeats']} runs, {_link(path, document)}.\n\n" + _table(
-        ["", "first run", "again, nothing changed"], rows
-    )
+    titles = {
+        "wall_seconds": "whole command (seconds)",
+        "farm_seconds": "of which matching",
+        "outside_steps_seconds": "of which imports, Dagster and cluster start",
+    }
+    rows = [[title, f"{fresh[key]:.1f}", f"{again[key]:.1f}"] for key, title in titles.items()]
+    rows.append(["peak per worker (MB)", f"{fresh['worker_peak_mb']:.0f}", ""])
+    head = ["", "first run", "again, nothing changed"]
+    return f"Medians of {document['repeats']} runs, {_link(path, document)}.\n\n{_table(head, rows)}"
 
 
 def scale() -> str:
-    """Memory at two sizes."""
-    path, document = latest("scale")
+    """Memory and time at two sizes."""
+    path, document = latest_record("scale")
     small, large = (case["medians"] for case in document["cases"])
-    figures = {"worker_peak_mb": ("peak per worker (MB)", 0), "driver_peak_mb": ("peak of the driver (MB)", 0),
-               "farm_seconds": ("matching (seconds)", 1), "wall_seconds": ("whole command (seconds)", 1)}  # fmt: skip
-    rows = [
-        [name, f"{small[key]:.{digits}f}", f"{large[key]:.{digits}f}", f"{large[key] / small[key]:.2f}"]
-        for key, (name, digits) in figures.items()
-    ]
     head = ["", *(f"{medians['recipients']:,} recipients" for medians in (small, large)), "ratio"]
+    ratios = [f"{large[key] / small[key]:.2f}" for key in _FIGURES]
     return (
         f"Generated recipients × {small['companies']:,} companies, {small['workers']} workers, `chunk_size` of "
-        f"{small['chunk_size']:,}; {_link(path, document)}.\n\n{_table(head, rows)}"
+        f"{small['chunk_size']:,}; {_link(path, document)}.\n\n{_table(head, _by_figure([small, large], ratios))}"
     )
 
 
 def growth() -> str:
-    """What more recipients, and what more companies cost."""
-    path, document = latest("growth")
+    """What more recipients, and more companies cost."""
+    path, document = latest_record("growth")
     cases = [case["medians"] for case in document["cases"]]
-    figures = {"farm_seconds": ("matching (seconds)", 1), "wall_seconds": ("whole command (seconds)", 1),
-               "worker_peak_mb": ("peak per worker (MB)", 0)}  # fmt: skip
-    rows = [[name, *(f"{medians[key]:.{digits}f}" for medians in cases)] for key, (name, digits) in figures.items()]
     head = ["recipients × companies", *(f"{medians['recipients']:,} × {medians['companies']:,}" for medians in cases)]
-    return f"One run each, two workers, {_link(path, document)}.\n\n{_table(head, rows)}"
+    return f"One run each, two workers, {_link(path, document)}.\n\n{_table(head, _by_figure(cases))}"
 
 
 def settings() -> str:
     """What the settings of chunks, batches and workers cost and save."""
-    path, document = latest("settings")
+    path, document = latest_record("settings")
     text = f"Medians of {next(iter(document['sizes'].values()))['rounds']} rounds, {_link(path, document)}.\n"
+    head = ["profile", "for", "chunks", "peak of a worker (MB)", "of all workers (MB)", "CPU, times the default"]
     for size in document["sizes"].values():
         rows = []
-        for name, profile in document["profiles"].items():
-            figures = size["profiles"][name]
-            medians, ratios = figures["medians"], figures["ratios"]
-            rows.append([
-                name, profile["purpose"], f"{medians['chunks']:.0f}", f"{medians['worker_peak_mb']:.0f}",
-                f"{medians['workers_together_peak_mb']:.0f}", f"{ratios['cpu_seconds']:.2f}",
-            ])  # fmt: skip
-        head = ["profile", "for", "chunks", "peak of a worker (MB)", "of all workers (MB)", "CPU, times the default"]
+        for profile in PROFILES:
+            measured = size["profiles"][profile.name]
+            keys = ("chunks", "worker_peak_mb", "workers_together_peak_mb")
+            figures = [f"{measured['medians'][key]:.0f}" for key in keys]
+            rows.append([profile.name, profile.purpose, *figures, f"{measured['ratios']['cpu_seconds']:.2f}"])
         text += f"\n{size['recipients']:,} recipients × {size['companies']:,} companies:\n\n"
-        text += _table(head, rows, words=(0, 1)) + "\n"
-    return (
-        text
-        + "\nThe settings of each:\n\n"
-        + _table(
-            ["profile", "settings"],
-            [[name, _arguments(profile["settings"]) or "none"] for name, profile in document["profiles"].items()],
-            words=(0, 1),
-        )
-    )
+        text += _table(head, rows, text_columns=(0, 1)) + "\n"
+    measured = {profile.name: document["profiles"][profile.name]["settings"] for profile in PROFILES}
+    rows = [[name, _arguments(values) or "none"] for name, values in measured.items()]
+    return f"{text}\nThe settings of each:\n\n{_table(['profile', 'settings'], rows, text_columns=(0, 1))}"
 
 
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
-    "expectations": expectations,
-    "sample": sample,
-    "scale": scale,
-    "growth": growth,
-    "settings": settings,
+    part.__name__: part for part in (expectations, sample, scale, growth, settings)
 }
+
+
+def _figures(medians: Mapping[str, float]) -> list[str]:
+    return [f"{medians[key]:.{digits}f}" for key, (_, digits) in _FIGURES.items()]
+
+
+def _by_figure(cases: Sequence[Mapping[str, float]], last: Sequence[str] = ()) -> list[list[str]]:
+    """One row per figure, one column per case, and a last column if there is one."""
+    columns = [[title for title, _ in _FIGURES.values()], *map(_figures, cases), *([last] if last else [])]
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def _arguments(settings: Mapping[str, int]) -> str:
@@ -151,10 +130,10 @@ def _link(path: Path, document: Mapping[str, Any]) -> str:
     return f"[{document['timestamp'][:10]}]({target})"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, words: Sequence[int] = (0,)) -> str:
-    """Columns ``words`` to the left, the others, which are numbers, to the right."""
-    line = ["---" if column in words else "---:" for column in range(len(head))]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, line, *rows)) + "\n"
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: Sequence[int] = (0,)) -> str:
+    """Text columns are aligned left, the others right."""
+    rule = ["---" if column in text_columns else "---:" for column in range(len(head))]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *rows)) + "\n"
 
 
 if __name__ == "__main__":

@@ -1,309 +1,398 @@
-"""Ways of finding the pairs of names that are worth comparing, measured on the same names.
+"""Compare ways of generating candidate pairs of names: CPU time, pairs and recall on the same names.
 
     python -m scripts.compare_kernels --case DIRECTORY          a case as ``scripts.peers.cases`` reads it
 
-All companies are the index, random recipients are looked up in it. Every kernel gets the distinct names of both sides
-in the project's normal form (legal, alternate and those behind DBA; made outside the clock) and answers with pairs of
-recipient and company. Each runs in a process of its own on one thread, some times over, of which the least CPU time
-counts: the machine may be busy. Building the index of the companies counts apart, importing and compiling not at all.
-Reported are CPU seconds, the memory taken beyond inputs and libraries (peak of the first time; Linux only), pairs kept,
-and the share of the true partners, of all and of the findable ones, that are among the pairs. A kernel that compares
-too many pairs is asked for a part of the recipients; its times are extrapolated in proportion and marked with a tilde.
+All companies are indexed, then random recipients are looked up. Every kernel receives the distinct names of both sides
+in the project's normal form (legal, alternate and DBA names) and returns pairs of recipient and company. Each runs
+several times on one thread; the minimum CPU time counts, because the machine may be busy. Building the index counts
+separately, importing and compiling not at all. A kernel that compares too many pairs receives part of the recipients;
+its time is extrapolated and marked with a tilde.
 
-Not covered: how pairs are scored and decided (``compare_peers``, ``measure_accuracy``), identifiers, tuning of the
-rivals beyond what ``name_kernels`` tells, more than one thread. A kernel whose library is missing is not measured.
+Does not cover scoring and decisions (``compare_peers``, ``measure_accuracy``), identifiers, tuning of the other
+libraries, or more than one thread. A kernel whose library is missing is skipped.
 """
+
+# mypy: disable-error-code="import-not-found,import-untyped"
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
-from enrich_dist.core.files import write_json
-from scripts.name_kernels import KERNELS, Ints, Kernel, Pairs, Side
-from scripts.peers.answers import COLUMNS
+from enrich_dist import schema
+from enrich_dist.core.database import OFFLINE
+from enrich_dist.core.markdown import markdown_table
+from enrich_dist.matching import CandidateConfig, blocking
+from enrich_dist.matching.arrays import Lists, starts_of
+from enrich_dist.matching.index import build_index, open_index
+from enrich_dist.matching.kernels.tokens import look_up
+from enrich_dist.matching.normalise import split_names
+from enrich_dist.matching.text_arrays import text_buffers, whole
+from enrich_dist.matching.vocabulary import COMMON_SHARE
+from scripts.measuring import BENCHMARKS, machine_facts, show_progress, write_record
 from scripts.peers.cases import Known, read_case
-from scripts.peers.process import measure
 
-ROOT: Final = Path(__file__).resolve().parents[1]
-RECIPIENTS: Final = 50_000
-SAMPLE: Final = 2_000
-REPEATS: Final = 3
-MB: Final = 1_000_000
-FEW: Final = 100
-"""Rows of the warm-up, which imports and compiles what there is."""
+MIN_COSINE: Final = 0.6
+TOP: Final = 5
+MIN_OVERLAP: Final = 0.45
+MIN_TOKEN_SET_RATIO: Final = 90
+UNKNOWN_BITS: Final = 15.0
+"""Weight of a word that no company has, as in ``blocking``."""
+WARM_UP_ROWS: Final = 100
 
+Ints = npt.NDArray[np.int64]
 T = TypeVar("T")
 
 
-def main() -> None:
-    """Measure the kernels one after the other, print and write what came out."""
-    options = _options()
-    if options.child:
-        _child(options)
-        return
-    case = read_case(options.case, companies=None, recipients=None, seed=options.seed)
-    with tempfile.TemporaryDirectory(prefix="enrich-kernels-") as name:
-        scratch = Path(name)
-        right = case.right.slice(0, options.recipients)  # shuffled already
-        pq.write_table(case.left, scratch / "left.parquet")
-        pq.write_table(right, scratch / "right.parquet")
-        rows = []
-        for kernel in options.only or KERNELS:
-            print(f"{kernel} ...", file=sys.stderr, flush=True)
-            rows.append(_measured(kernel, scratch, options, Truth.of(case.known, case.left, right)))
-    report = {
-        "case": options.case.name,
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "seed": options.seed,
-        "companies": len(case.left),
-        "recipients": len(right),
-        "repeats": options.repeats,
-        "kernels": rows,
-        "cpu_count": os.cpu_count(),
-        "load_average_at_end": round(os.getloadavg()[0], 2),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
+@dataclass(frozen=True)
+class Side:
+    """The distinct names of one table, and ``owners``: the rows of the table that have each name."""
+
+    table: pa.Table
+    names: pa.Array
+    owners: Lists
+
+    @classmethod
+    def of(cls, table: pa.Table) -> Side:
+        """Normalise the names of a table in ``scripts.peers.answers.COLUMNS``."""
+        alternates = whole(table["alternate_names"])
+        rows = np.concatenate([np.arange(len(table)), pc.list_parent_indices(alternates).to_numpy()])
+        split = split_names(pa.concat_arrays([whole(table["name"]), pc.list_flatten(alternates)]))
+        encoded = pc.dictionary_encode(whole(split["name"]))
+        names, codes = encoded.dictionary, encoded.indices.to_numpy().astype(np.int64)
+        width = max(len(table), 1)
+        keys = np.unique(codes * width + rows[split["row"].to_numpy()])
+        return cls(table, names, Lists(starts_of(keys // width, len(names)), keys % width))
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """(recipient, company) as rows of their tables, each pair once."""
+
+    recipients: Ints
+    companies: Ints
+
+
+Query = Callable[[], Pairs]
+Index = Callable[[Side], Query]
+"""From recipients to the query that is timed."""
+
+
+def pairs_of_names(companies: Side, recipients: Side, queried: Ints, found: Ints) -> Pairs:
+    """Return the pairs of rows that have these pairs of names."""
+    at, rows = recipients.owners.expand(queried)
+    on, others = companies.owners.expand(found[at])
+    width = max(len(companies.table), 1)
+    keys = np.unique(rows[on].astype(np.int64) * width + others)
+    return Pairs(keys // width, keys % width)
+
+
+def index_ours(companies: Side, scratch: Path) -> Index:
+    """``blocking`` as the workers use it, without identifiers."""
+    build_index(_company_table(companies.table), scratch)
+    index, config = open_index(scratch), CandidateConfig()
+
+    def look_up_side(recipients: Side) -> Query:
+        batch = blocking.prepare(index, _recipient_table(recipients.table))
+
+        def query() -> Pairs:
+            tokens = look_up(*text_buffers(batch.names), index.vocabulary.words, index.vocabulary.joined)
+            looked_up = replace(batch, name_codes=index.names.look_up(batch.names), tokens=tokens)
+            pairs = blocking.candidate_pairs(index, looked_up, config)
+            return Pairs(pairs.rows, pairs.companies)
+
+        return query
+
+    return look_up_side
+
+
+def _company_table(table: pa.Table) -> pa.Table:
+    count = len(table)
+    rows = pa.array(np.arange(count + 1, dtype=np.int32))
+    place = [*(whole(table[name]) for name in ("address", "city", "state")), _zip5(table)]
+    none = pa.array([[]] * count, pa.list_(pa.string()))
+    columns = {
+        "company_id": rows.slice(0, count),
+        "company_key": whole(table["id"]),
+        "name": whole(table["name"]),
+        "names": pc.fill_null(whole(table["alternate_names"]), []),
+        "ueis": none,
+        "duns": none,
+        "locations": pa.ListArray.from_arrays(rows, pa.StructArray.from_arrays(place, fields=list(schema.LOCATION))),
+        "award_count": pa.array(np.ones(count, dtype=np.int32)),
     }
-    if options.output:
-        write_json(options.output, report)
-    print(markdown(report))
+    return pa.table([columns[name] for name in schema.COMPANY.names], schema=schema.COMPANY)
+
+
+def _recipient_table(table: pa.Table) -> pa.Table:
+    columns = {field.name: pa.nulls(len(table), field.type) for field in schema.RECIPIENT}
+    columns |= {name: whole(table[name]) for name in ("name", "alternate_names", "city", "state")}
+    columns |= {"source_row": pa.array(np.arange(1, len(table) + 1)), "recipient_id": whole(table["id"])}
+    columns |= {"address_line_1": whole(table["address"]), "zip5": _zip5(table)}
+    return pa.table([columns[name] for name in schema.RECIPIENT.names], schema=schema.RECIPIENT)
+
+
+def _zip5(table: pa.Table) -> pa.Array:
+    return pc.utf8_slice_codeunits(whole(table["zip"]), 0, 5)
+
+
+def index_grams(companies: Side, scratch: Path) -> Index:
+    """Weigh 3-grams by the companies' names alone, because a worker sees one chunk of the recipients."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sparse_dot_topn import sp_matmul_topn
+
+    def padded(side: Side) -> list[str]:
+        return pc.binary_join_element_wise("", side.names, "", " ").to_pylist()  # type: ignore[no-any-return]
+
+    del scratch
+    vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(3, 3), dtype=np.float32, lowercase=False)
+    grams = vectorizer.fit_transform(padded(companies)).T.tocsr()
+
+    def look_up_side(recipients: Side) -> Query:
+        texts = padded(recipients)
+
+        def query() -> Pairs:
+            best = sp_matmul_topn(vectorizer.transform(texts), grams, top_n=TOP, threshold=MIN_COSINE, n_threads=1)
+            rows = np.repeat(np.arange(len(texts)), np.diff(best.indptr))
+            return pairs_of_names(companies, recipients, rows, best.indices.astype(np.int64))
+
+        return query
+
+    return look_up_side
+
+
+_INDEX_SQL: Final = f"""
+create table word as select id, unnest(list_distinct(string_split(name, ' '))) as word from companies;
+create table weight as
+    select word, log2((select count(*) from companies) / count(*)) as weight,
+           count(*) < {COMMON_SHARE} * (select count(*) from companies) as rare
+    from word group by word;
+create table posting as select id, word, weight, rare from word join weight using (word);
+create table total as select id, sum(weight) as total from posting group by id;
+"""
+_RARE_SQL: Final = """
+    select a.id as queried, b.id as found, sum(b.weight) as shared
+    from queried_word a join posting b on b.word = a.word where a.rare and b.rare group by all
+"""
+_ALL_SQL: Final = f"""
+    select queried, found, sum(b.weight) as shared
+    from (select queried, found from ({_RARE_SQL}))
+    join queried_word a on a.id = queried join posting b on b.id = found and b.word = a.word group by all
+"""
+_QUERY_SQL: Final = f"""
+with queried_word as materialized (
+    select id, word, coalesce(weight, {UNKNOWN_BITS}) as weight, rare
+    from (select id, unnest(list_distinct(string_split(name, ' '))) as word from queried) left join weight using (word)
+),
+queried_total as (select id, sum(weight) as total from queried_word group by id),
+shared as ({{shared}})
+select queried, found from shared join queried_total a on a.id = queried join total t on t.id = found
+where 2 * shared / (a.total + t.total) >= {MIN_OVERLAP}
+union select a.id, c.id from queried a join companies c on c.name = a.name
+"""
+
+
+def index_sql(companies: Side, scratch: Path, *, shared: str) -> Index:
+    """Words of the companies' names as tables in memory."""
+    import duckdb
+
+    connection = duckdb.connect(config={**OFFLINE, "threads": 1, "temp_directory": str(scratch)})
+
+    def numbered(names: pa.Array) -> pa.Table:
+        return pa.table({"id": np.arange(len(names)), "name": names})
+
+    connection.from_arrow(numbered(companies.names)).create("companies")
+    connection.execute(_INDEX_SQL)
+
+    def look_up_side(recipients: Side) -> Query:
+        def query() -> Pairs:
+            connection.register("queried", numbered(recipients.names))
+            found = connection.sql(_QUERY_SQL.format(shared=shared)).to_arrow_table()
+            return pairs_of_names(companies, recipients, found["queried"].to_numpy(), found["found"].to_numpy())
+
+        return query
+
+    return look_up_side
+
+
+def index_prefix_blocks(companies: Side, scratch: Path) -> Index:
+    """The companies' names by their first two letters."""
+    from rapidfuzz import fuzz, process
+
+    del scratch
+    blocks = _by_prefix(companies.names)
+
+    def look_up_side(recipients: Side) -> Query:
+        def query() -> Pairs:
+            queried, found = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+            for prefix, members in _by_prefix(recipients.names).items():
+                choices = blocks.get(prefix, np.zeros(0, dtype=np.int64))
+                ratios = process.cdist(
+                    recipients.names.take(members).to_pylist(),
+                    companies.names.take(choices).to_pylist(),
+                    scorer=fuzz.token_set_ratio,
+                    score_cutoff=MIN_TOKEN_SET_RATIO,
+                    dtype=np.uint8,
+                    workers=1,
+                )
+                rows, columns = np.nonzero(ratios)
+                queried.append(members[rows])
+                found.append(choices[columns])
+            return pairs_of_names(companies, recipients, np.concatenate(queried), np.concatenate(found))
+
+        return query
+
+    return look_up_side
+
+
+def _by_prefix(names: pa.Array) -> dict[str, Ints]:
+    encoded = pc.dictionary_encode(pc.utf8_slice_codeunits(names, 0, 2))
+    codes = encoded.indices.to_numpy().astype(np.int64)
+    members = np.split(np.argsort(codes, kind="stable"), starts_of(codes, len(encoded.dictionary))[1:-1])
+    return dict(zip(encoded.dictionary.to_pylist(), members, strict=True))
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A way of generating pairs. ``sampled``: it compares so many pairs that it receives part of the recipients."""
+
+    title: str
+    build: Callable[[Side, Path], Index]
+    sampled: bool = False
+
+
+KERNELS: Final = {
+    "ours": Kernel("weighted words, block filter, symmetric deletes (numba)", index_ours),
+    "grams": Kernel(f"3-gram TF-IDF cosine ≥ {MIN_COSINE}, top {TOP} (sparse_dot_topn)", index_grams),
+    "sql": Kernel("inverted join on rare words (DuckDB)", partial(index_sql, shared=_RARE_SQL)),
+    "sql-exact": Kernel("the same with the overlap of all words (DuckDB)", partial(index_sql, shared=_ALL_SQL)),
+    "blocks": Kernel(
+        f"token_set_ratio ≥ {MIN_TOKEN_SET_RATIO} among equal first two letters (rapidfuzz cdist)",
+        index_prefix_blocks,
+        sampled=True,
+    ),
+}
+
+
+def main() -> None:
+    """Measure the kernels one after the other, print a table and write a record."""
+    options = _options()
+    pa.set_cpu_count(1)
+    facts = machine_facts()
+    case = read_case(options.case, companies=None, recipients=None, seed=options.seed)
+    companies, rows = Side.of(case.left), []
+    for name in options.only or KERNELS:
+        show_progress(f"{name} ...")
+        count = options.sample if KERNELS[name].sampled else options.recipients
+        right = case.right.slice(0, count)  # shuffled already
+        row: dict[str, Any] = {"name": name, "title": KERNELS[name].title, "recipients": len(right)}
+        try:
+            with tempfile.TemporaryDirectory(prefix="enrich-kernels-") as scratch:
+                pairs, seconds = run(KERNELS[name], companies, Side.of(right), Path(scratch), options.repeats)
+        except ImportError as error:
+            rows.append({**row, "skipped": f"{error.name} is not installed"})
+            continue
+        scale = options.recipients / count
+        row |= {**seconds, "cpu_seconds_all": round(seconds["cpu_seconds"] * scale, 3), "extrapolated": scale != 1}
+        row |= {"pairs_per_recipient": round(len(pairs.recipients) / max(len(right), 1), 3)}
+        rows.append({**row, **recall(pairs, case.known, case.left, right)})
+    sizes = {"case": case.name, "companies": len(case.left), "seed": options.seed, "repeats": options.repeats}
+    write_record(options.output, "kernels", {**facts, **sizes, "kernels": rows})
+    print(markdown(rows))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--case", type=Path, required=True, help="directory with organisations, recipients and truth")
-    parser.add_argument("--recipients", type=int, default=RECIPIENTS, help=f"random recipients [{RECIPIENTS}]")
-    parser.add_argument("--sample", type=int, default=SAMPLE, help=f"of them, where pairs are too many [{SAMPLE}]")
-    parser.add_argument("--repeats", type=int, default=REPEATS, help=f"of which the best counts [{REPEATS}]")
-    parser.add_argument("--seed", type=int, default=1, help="of the choice of recipients [1]")
+    parser.add_argument("--recipients", type=int, default=50_000, help="random recipients [50000]")
+    parser.add_argument("--sample", type=int, default=2_000, help="recipients of a kernel with too many pairs [2000]")
+    parser.add_argument("--repeats", type=int, default=3, help="runs, of which the fastest counts [3]")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the choice of recipients [1]")
     parser.add_argument("--only", nargs="+", choices=list(KERNELS), metavar="NAME", help=", ".join(KERNELS))
-    parser.add_argument("--timeout", type=float, default=600, help="seconds for each kernel [600]")
-    parser.add_argument("--output", type=Path, help="JSON file to write the figures to")
-    parser.add_argument("--child", choices=list(KERNELS), help=argparse.SUPPRESS)
+    parser.add_argument("--output", type=Path, default=BENCHMARKS, help="directory of the record")
     return parser.parse_args()
-
-
-@dataclass(frozen=True)
-class Truth:
-    """Pairs of rows that belong together, as keys ``recipient * companies + company``, and whose partner is findable.
-
-    ``companies``: rows of the companies that have a partner among the recipients.
-    """
-
-    keys: Ints
-    companies: Ints
-    findable: Ints
-    width: int
-
-    @classmethod
-    def of(cls, known: Mapping[str, Known], left: pa.Table, right: pa.Table) -> Truth:
-        """What is known of the companies, as far as it concerns these recipients."""
-        recipient = {identity: row for row, identity in enumerate(right["id"].to_pylist())}
-        keys, findable, width = [], [], max(len(left), 1)
-        for company, identity in enumerate(left["id"].to_pylist()):
-            facts = known[identity]
-            keys += [recipient[other] * width + company for other in facts.acceptable if other in recipient]
-            findable += [company] if facts.findable else []
-        ascending = np.sort(np.array(keys, dtype=np.int64))
-        companies = np.unique(ascending % width)
-        return cls(ascending, companies, np.intersect1d(companies, np.array(findable, dtype=np.int64)), width)
-
-    def among(self, recipients: int) -> Truth:
-        """The part that concerns the first recipients."""
-        keys = self.keys[self.keys < recipients * self.width]
-        companies = np.unique(keys % self.width)
-        return Truth(keys, companies, np.intersect1d(companies, self.findable), self.width)
-
-    def recall(self, pairs: Pairs) -> dict[str, Any]:
-        """Share of the companies with a partner of which one is among the pairs."""
-        hit = np.intersect1d(self.keys, pairs.recipients * self.width + pairs.companies) % self.width
-        return {
-            "partners": len(self.companies),
-            "findable": len(self.findable),
-            "recall": _share(hit, self.companies),
-            "recall_findable": _share(hit, self.findable),
-        }
-
-
-def _share(hit: Ints, wanted: Ints) -> float | None:
-    return round(float(np.isin(wanted, hit).mean()), 4) if len(wanted) else None
-
-
-def _measured(name: str, scratch: Path, options: argparse.Namespace, truth: Truth) -> dict[str, Any]:
-    """The figures of one kernel, as they go into the JSON."""
-    kernel = KERNELS[name]
-    row: dict[str, Any] = {"name": name, "title": kernel.title, "how": kernel.how}
-    try:
-        row["libraries"] = {library: version(library) for library in kernel.libraries}
-    except PackageNotFoundError as error:
-        return {**row, "end": f"not measured: {error.name} is not installed"}
-    count = min(options.recipients, options.sample) if kernel.sampled else options.recipients
-    command: list[str | Path] = [sys.executable, "-m", "scripts.compare_kernels", "--child", name, "--case", scratch]
-    command += ["--recipients", str(count), "--repeats", str(options.repeats)]
-    # One thread, whatever library would take more.
-    alone = {f"{prefix}_NUM_THREADS": "1" for prefix in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
-    measured = measure(command, cwd=ROOT, timeout=options.timeout, environment={**os.environ, **alone})
-    if measured.end != "finished":
-        return {**row, "end": measured.end, "said": measured.tail.strip().splitlines()[-1:]}
-    found = pq.read_table(scratch / f"{name}.parquet")
-    pairs = Pairs(found["recipient"].to_numpy(), found["company"].to_numpy())
-    record = json.loads((scratch / f"{name}.json").read_text("utf-8"))
-    scale = options.recipients / count
-    return {
-        **row,
-        **record,
-        "end": measured.end,
-        "asked": count,
-        "cpu_seconds_all": round(record["cpu_seconds"] * scale, 3),
-        "pairs": len(found),
-        "pairs_per_recipient": round(len(found) / max(count, 1), 3),
-        **truth.among(count).recall(pairs),
-    }
-
-
-def _child(options: argparse.Namespace) -> None:
-    """Run a kernel in this process and leave its pairs and its figures beside the inputs."""
-    scratch: Path = options.case
-    pa.set_cpu_count(1)
-    companies = Side.of(pq.read_table(scratch / "left.parquet", schema=COLUMNS))
-    table = pq.read_table(scratch / "right.parquet", schema=COLUMNS).slice(0, options.recipients)
-    with tempfile.TemporaryDirectory(dir=scratch) as own:
-        pairs, record = run(KERNELS[options.child], companies, Side.of(table), Path(own), options.repeats)
-    pq.write_table(
-        pa.table({"recipient": pairs.recipients, "company": pairs.companies}), scratch / f"{options.child}.parquet"
-    )
-    (scratch / f"{options.child}.json").write_text(json.dumps(record), "utf-8")
 
 
 def run(
     kernel: Kernel, companies: Side, recipients: Side, scratch: Path, repeats: int
-) -> tuple[Pairs, dict[str, float | None]]:
-    """Build the index and ask it, both ``repeats`` times; (pairs, least CPU seconds, memory that the first took)."""
+) -> tuple[Pairs, dict[str, float]]:
+    """Build the index and query it ``repeats`` times; return the pairs and the minimum CPU seconds of both."""
     warm_up = scratch / "warm-up"
     warm_up.mkdir()
-    few = [Side.of(side.table.slice(0, FEW)) for side in (companies, recipients)]
-    kernel.build(few[0], warm_up)(few[1]).ask()
-    builds, asks, wholes = [], [], []
-    before = _forget_peak()
-    peak = None
+    few = [Side.of(side.table.slice(0, WARM_UP_ROWS)) for side in (companies, recipients)]
+    kernel.build(few[0], warm_up)(few[1])()  # imports and compiles
+    index_seconds, query_seconds = [], []
     for number in range(repeats):
         directory = scratch / str(number)
         directory.mkdir()
         seconds, index = _timed(partial(kernel.build, companies, directory))
-        builds.append(seconds)
-        question = index(recipients)
-        seconds, pairs = _timed(question.ask)
-        asks.append(seconds)
-        peak = peak if number else _peak()
-        if question.from_text:
-            wholes.append(_timed(question.from_text)[0])
-    return pairs, {
-        "build_cpu_seconds": round(min(builds), 3),
-        "cpu_seconds": round(min(asks), 3),
-        "cpu_seconds_greatest": round(max(asks), 3),
-        "cpu_seconds_with_normalising": round(min(wholes), 3) if wholes else None,
-        "memory_mb": round((peak - before) / MB) if before is not None and peak is not None else None,
-        "names": len(recipients.names),
-        "company_names": len(companies.names),
-    }
-
-
-def _forget_peak() -> int | None:
-    """Memory of this process now, from which on its peak is counted; None where the system cannot do that."""
-    pa.default_memory_pool().release_unused()
-    try:
-        Path("/proc/self/clear_refs").write_text("5", "ascii")
-    except OSError:
-        return None
-    return _peak()
-
-
-def _peak() -> int | None:
-    """The most memory this process had, in bytes, since its peak was forgotten."""
-    status = Path("/proc/self/status")
-    lines = status.read_text("ascii").splitlines() if status.exists() else []
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), None)
+        index_seconds.append(seconds)
+        seconds, pairs = _timed(index(recipients))
+        query_seconds.append(seconds)
+    return pairs, {"index_cpu_seconds": round(min(index_seconds), 3), "cpu_seconds": round(min(query_seconds), 3)}
 
 
 def _timed(function: Callable[[], T]) -> tuple[float, T]:
-    """CPU seconds of all threads of this process, and what came out."""
+    """CPU seconds of all threads of this process, and the result."""
     started = time.process_time()
     result = function()
     return time.process_time() - started, result
 
 
-HEADERS: Final = (
-    "kernel",
-    "CPU s",
-    "times ours",
-    "index CPU s",
-    "memory MB",
-    "pairs per recipient",
-    "recall, findable",
-    "recall, all",
-)
+def recall(pairs: Pairs, known: Mapping[str, Known], left: pa.Table, right: pa.Table) -> dict[str, Any]:
+    """Return the share of companies with a partner in ``right`` that are paired with one, of all and of findable."""
+    recipients = {identity: row for row, identity in enumerate(right["id"].to_pylist())}
+    found = set(zip(pairs.companies.tolist(), pairs.recipients.tolist(), strict=True))
+    hits: dict[str, list[bool]] = {"all": [], "findable": []}
+    for company, identity in enumerate(left["id"].to_pylist()):
+        partners = [recipients[other] for other in known[identity].acceptable if other in recipients]
+        if not partners:
+            continue
+        hit = any((company, partner) in found for partner in partners)
+        hits["all"].append(hit)
+        if known[identity].findable:
+            hits["findable"].append(hit)
+    return {
+        "partners": len(hits["all"]),
+        "findable": len(hits["findable"]),
+        **{f"recall_{kind}": round(float(np.mean(values)), 4) if values else None for kind, values in hits.items()},
+    }
 
 
-def markdown(report: Mapping[str, Any]) -> str:
-    """The report as a table and what its rows are."""
-    kernels: Sequence[Mapping[str, Any]] = report["kernels"]
-    ours = next((row.get("cpu_seconds_all") for row in kernels if row["name"] == "ours"), None)
-    rows = [HEADERS, ("---", *("---:" for _ in HEADERS[1:])), *(_row(row, ours) for row in kernels)]
-    lines = [
-        f"{report['case']}: {report['recipients']:,} random recipients against {report['companies']:,} companies; one "
-        f"thread, best of {report['repeats']}; {report['cpu_count']} cores, load {report['load_average_at_end']}.",
-        "",
-        *("| " + " | ".join(row) + " |" for row in rows),
-        "",
-    ]
-    for row in kernels:
-        libraries = ", ".join(f"{name} {number}" for name, number in row.get("libraries", {}).items())
-        lines.append(f"- {row['title']} ({libraries or 'library missing'}): {row['how']}.")
-        if row.get("partners"):
-            lines[-1] += (
-                f" Asked: {row['asked']:,} recipients, {row['partners']:,} partners, {row['findable']:,} findable."
-            )
-        if row.get("cpu_seconds_with_normalising"):
-            lines[-1] += f" With normalising and places: {row['cpu_seconds_with_normalising']:.2f} CPU s."
-    if any(row.get("asked", report["recipients"]) < report["recipients"] for row in kernels):
-        lines += [
-            "",
-            "~ extrapolated in proportion from the recipients that were asked; memory, pairs and recall are theirs.",
-        ]
-    return "\n".join(lines)
-
-
-def _row(row: Mapping[str, Any], ours: float | None) -> Sequence[str]:
-    if "cpu_seconds" not in row:
-        return (f"{row['title']}: {row['end']}", *("–" for _ in HEADERS[1:]))
-    mark = "~" if row["cpu_seconds_all"] != row["cpu_seconds"] else ""
-    recalls = [row[name] for name in ("recall_findable", "recall")]
-    return (
-        row["title"],
-        f"{mark}{row['cpu_seconds_all']:.2f}",
-        f"{mark}{row['cpu_seconds_all'] / ours:.1f}" if ours else "–",
-        f"{row['build_cpu_seconds']:.2f}",
-        "–" if row["memory_mb"] is None else f"{row['memory_mb']:,}",
-        f"{row['pairs_per_recipient']:.2f}",
-        *("–" if value is None else f"{value:.3f}" for value in recalls),
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """Return the table of the document; times are multiples of this project's kernel."""
+    ours = next((row["cpu_seconds_all"] for row in rows if row["name"] == "ours" and "skipped" not in row), None)
+    head = (
+        "kernel",
+        "CPU seconds",
+        "times",
+        "index CPU seconds",
+        "pairs per recipient",
+        "recall of findable",
+        "of all",
     )
+    cells: list[list[object]] = []
+    for row in rows:
+        if "skipped" in row:
+            cells.append([f"{row['title']}: {row['skipped']}", *["–"] * (len(head) - 1)])
+            continue
+        mark = "~" if row["extrapolated"] else ""
+        times = f"{mark}{row['cpu_seconds_all'] / ours:.1f}" if ours else "–"
+        recalls = ["–" if row[key] is None else f"{row[key]:.3f}" for key in ("recall_findable", "recall_all")]
+        figures = [f"{mark}{row['cpu_seconds_all']:.2f}", times, f"{row['index_cpu_seconds']:.2f}"]
+        cells.append([row["title"], *figures, f"{row['pairs_per_recipient']:.2f}", *recalls])
+    return markdown_table(head, cells)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Figures and settings in the documents on performance are those that were recorded, and that there are."""
+"""Documents on performance show recorded figures and existing settings."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ import re
 import pytest
 
 from enrich_dist.settings import Settings, flatten
-from scripts.benchmarks_document import DOCUMENT, PARTS, latest, render
-from scripts.measure_settings import PROFILES
+from scripts.benchmark_enrichment import PROFILES
+from scripts.benchmarks_document import DOCUMENT, PARTS, render
+from scripts.measuring import latest_record
 from tests.conftest import REPOSITORY
 
 GUIDE = (REPOSITORY / "docs" / "how-to" / "tune.md").read_text("utf-8")
 
 
-def test_the_tables_are_those_of_the_figures() -> None:
+def test_tables_show_recorded_figures() -> None:
     text = DOCUMENT.read_text("utf-8")
 
     assert set(re.findall(r"<!-- part: (\w+),", text)) == set(PARTS)
-    assert render(text) == text, "renew it: python -m scripts.benchmarks_document"
+    assert render(text) == text, "run: python -m scripts.benchmarks_document"
     assert render(text.replace("peak per worker", "peak")) != text.replace("peak per worker", "peak")
 
 
-def test_every_setting_to_be_tuned_is_one() -> None:
+def test_guide_names_existing_settings() -> None:
     known = set(flatten(Settings().model_dump()))
     table = GUIDE.split("## By setting")[1]
     named = set(re.findall(r"^\| (`.*?`) \|", table, flags=re.MULTILINE))
@@ -33,8 +34,8 @@ def test_every_setting_to_be_tuned_is_one() -> None:
 
 
 @pytest.mark.parametrize("name", ["memory-constrained", "performance-optimised"])
-def test_the_examples_of_the_guide_are_those_that_were_measured(name: str) -> None:
-    _, document = latest("settings")
+def test_guide_examples_were_measured(name: str) -> None:
+    _, document = latest_record("settings")
     measured = document["profiles"][name]["settings"]
     (block,) = re.findall(rf"\*\*{name}\.\*\*.*?```sh\n(.*?)\n```", GUIDE, flags=re.DOTALL | re.IGNORECASE)
 

@@ -1,4 +1,4 @@
-"""The comparison of kernels: hand-made names whose pairs are known, and how truth and table are put together."""
+"""Kernels on names whose pairs are known, recall, and the table."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from scripts.compare_kernels import Truth, markdown, run
-from scripts.name_kernels import KERNELS, Side
+from scripts.compare_kernels import KERNELS, Side, markdown, recall, run
 from scripts.peers.answers import COLUMNS
 from scripts.peers.cases import Known
 
@@ -23,26 +22,28 @@ def table(prefix: str, *names: str | None) -> pa.Table:
 
 LEFT = table("L", "Bantalian Dredging, Inc.", None, "Quorvex Photonics LLC", *(f"Word{n} Systems" for n in range(600)))
 RIGHT = table("R", "QUORVEX PHOTONICS", "BANTALIAN DREDGING CO", "Elsewhere Partners")
-KNOWN = {
+PARTNERS = {
     "L0": Known(frozenset({"R1"}), findable=True, kind="same"),
     "L2": Known(frozenset({"R0"}), findable=False, kind="same"),
     "L3": Known(frozenset({"R9"}), findable=True, kind="same"),
 }
-NOBODY = Known(frozenset(), findable=False, kind="none")
+NO_PARTNER = Known(frozenset(), findable=False, kind="none")
+KNOWN = {identity: PARTNERS.get(identity, NO_PARTNER) for identity in LEFT["id"].to_pylist()}
 
 
-@pytest.mark.parametrize("name", ["ours", "sql", "sql-exact"])
-def test_a_kernel_finds_equal_names(name: str, tmp_path: Path) -> None:
-    companies, recipients = Side.of(LEFT), Side.of(RIGHT)
-    pairs, record = run(KERNELS[name], companies, recipients, tmp_path, repeats=1)
+@pytest.mark.parametrize("name", ["ours", "sql", "sql-exact", "blocks"])
+def test_kernel_finds_equal_names(name: str, tmp_path: Path) -> None:
+    pairs, seconds = run(KERNELS[name], Side.of(LEFT), Side.of(RIGHT), tmp_path, repeats=1)
+
     assert list(zip(pairs.recipients.tolist(), pairs.companies.tolist(), strict=True)) == [(0, 2), (1, 0)]
-    assert record["names"] == 3
-    truth = Truth.of({identity: KNOWN.get(identity, NOBODY) for identity in LEFT["id"].to_pylist()}, LEFT, RIGHT)
-    assert truth.recall(pairs) == {"partners": 2, "findable": 1, "recall": 1.0, "recall_findable": 1.0}
-    assert truth.among(1).recall(pairs) == {"partners": 1, "findable": 0, "recall": 1.0, "recall_findable": None}
+    assert set(seconds) == {"index_cpu_seconds", "cpu_seconds"}
+    whole = {"partners": 2, "findable": 1, "recall_all": 1.0, "recall_findable": 1.0}
+    assert recall(pairs, KNOWN, LEFT, RIGHT) == whole
+    part = {"partners": 1, "findable": 0, "recall_all": 1.0, "recall_findable": None}
+    assert recall(pairs, KNOWN, LEFT, RIGHT.slice(0, 1)) == part
 
 
-def test_what_was_not_measured_stays_in_the_table() -> None:
-    missing = {"title": "grams", "name": "grams", "how": "cosine", "end": "not measured: scipy is not installed"}
-    report = {"case": "c", "recipients": 3, "companies": 2, "repeats": 1, "cpu_count": 1, "load_average_at_end": 0.0}
-    assert "| grams: not measured: scipy is not installed | – |" in markdown({**report, "kernels": [missing]})
+def test_skipped_kernel_stays_in_table() -> None:
+    missing = {"title": "grams", "name": "grams", "skipped": "scipy is not installed"}
+
+    assert "| grams: scipy is not installed | – |" in markdown([missing])
