@@ -10,6 +10,9 @@ Text columns hold cleaned text (HTML entities resolved, outer white space remove
 
 from __future__ import annotations
 
+from enum import IntEnum
+from typing import Self
+
 import pyarrow as pa
 
 # One row of the SBIR.gov bulk file. Further columns of a source are kept after these, as text, under their
@@ -118,51 +121,96 @@ REJECT = pa.schema(
     ]
 )
 
-# How alike two names are, from nothing in common to equal. "Common" words are borne by many (SYSTEMS, HOLDINGS).
-NAME_LEVELS = (
-    "nothing in common",
-    "other words on both sides",
-    "further words on one side",
-    "other common words on both sides",
-    "further common words on one side",
-    "a typing error",
-    "spacing, word order, abbreviation or cut short",
-    "equal",
-)
 
-# Where two organisations are, as one comparison, since city, ZIP code and state depend on each other.
-PLACE_LEVELS = (
-    "unknown",
-    "other state",
-    "other city",
-    "same state, city unknown",
-    "same city, other ZIP code",
-    "same city, ZIP code unknown",
-    "same ZIP code, other city",
-    "same city and ZIP code",
-)
+class Level(IntEnum):
+    """An outcome of a comparison: ``value`` is stored, ``label`` is shown to people."""
 
-STREET_LEVELS = ("unknown", "other street", "similar street", "same street")
+    label: str
 
-# Which name of the recipient agreed best.
-NAME_KINDS = ("legal", "alternate", "parent")
+    def __new__(cls, value: int, label: str = "") -> Self:
+        """Create a member from its value and label."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.label = label
+        return member
 
-# The comparison vector of a candidate pair. Agreement columns: 1 agree, -1 conflict, 0 not comparable
-# (missing on a side). Shares lie in [0, 1], rounded to three decimals.
+    @classmethod
+    def labels(cls) -> tuple[str, ...]:
+        """Return the labels in the order of the values."""
+        return tuple(level.label for level in cls)
+
+
+class Agreement(Level):
+    """Outcome of comparing an identifier, state, city or ZIP code."""
+
+    CONFLICT = -1, "conflict"
+    UNKNOWN = 0, "missing on a side"
+    AGREE = 1, "agree"
+
+
+class NameLevel(Level):
+    """Similarity of two names, from nothing in common to equal. A common word (SYSTEMS, HOLDINGS) is in many names."""
+
+    NOTHING_IN_COMMON = 0, "nothing in common"
+    DIFFERENT_WORDS = 1, "different words on both sides"
+    ADDITIONAL_WORDS = 2, "additional words on one side"
+    DIFFERENT_COMMON_WORDS = 3, "different common words on both sides"
+    ADDITIONAL_COMMON_WORDS = 4, "additional common words on one side"
+    TYPO = 5, "a typing error"
+    SPELLING_VARIANT = 6, "a different spacing, word order, abbreviation or truncation"
+    EQUAL = 7, "equal"
+
+
+class PlaceLevel(Level):
+    """Comparison of two places. It is one comparison, because city, ZIP code and state depend on each other."""
+
+    UNKNOWN = 0, "unknown"
+    DIFFERENT_STATE = 1, "different state"
+    DIFFERENT_CITY = 2, "same state, different city"
+    SAME_STATE = 3, "same state, city unknown"
+    SAME_CITY_DIFFERENT_ZIP = 4, "same city, different ZIP code"
+    SAME_CITY = 5, "same city, ZIP code unknown"
+    SAME_ZIP = 6, "same ZIP code, different city"
+    SAME_CITY_AND_ZIP = 7, "same city and ZIP code"
+
+
+# The lowest level of two places in one state, and of two in one town: city or ZIP code agree.
+MIN_SAME_STATE, MIN_SAME_TOWN = PlaceLevel.DIFFERENT_CITY, PlaceLevel.SAME_CITY_DIFFERENT_ZIP
+
+
+class StreetLevel(Level):
+    """Similarity of two streets."""
+
+    UNKNOWN = 0, "unknown"
+    DIFFERENT = 1, "different street"
+    SIMILAR = 2, "similar street"
+    SAME = 3, "same street"
+
+
+class NameKind(Level):
+    """The name of the recipient that agrees best with a name of the company."""
+
+    LEGAL = 0, "legal"
+    ALTERNATE = 1, "alternate"
+    PARENT = 2, "parent"
+
+
+# The comparison vector of a candidate pair. Columns ``*_agreement`` of int8 hold an ``Agreement``. Shares are in
+# [0, 1], rounded to three decimals.
 COMPARISON = pa.schema(
     [
         pa.field("uei_agreement", pa.int8(), nullable=False),
         pa.field("duns_agreement", pa.int8(), nullable=False),
-        pa.field("name_level", pa.int8(), nullable=False),  # position in NAME_LEVELS
+        pa.field("name_level", pa.int8(), nullable=False),  # NameLevel
         pa.field("name_agreement", pa.float32(), nullable=False),  # weighed share of the company's name that agrees
         pa.field("name_similarity", pa.float32(), nullable=False),  # weighed overlap (Dice) of both names
-        pa.field("name_kind", pa.int8(), nullable=False),  # position in NAME_KINDS
+        pa.field("name_kind", pa.int8(), nullable=False),  # NameKind
         pa.field("name_code", pa.int32(), nullable=False),  # the company's name in the index, -1 for none
         pa.field("state_agreement", pa.int8(), nullable=False),
         pa.field("city_agreement", pa.int8(), nullable=False),  # city within its state
         pa.field("zip_agreement", pa.int8(), nullable=False),
-        pa.field("place_level", pa.int8(), nullable=False),  # position in PLACE_LEVELS
-        pa.field("street_level", pa.int8(), nullable=False),  # position in STREET_LEVELS
+        pa.field("place_level", pa.int8(), nullable=False),  # PlaceLevel
+        pa.field("street_level", pa.int8(), nullable=False),  # StreetLevel
     ]
 )
 

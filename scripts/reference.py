@@ -44,9 +44,14 @@ TABLES: Final = {
     "COUNT": "`checkpoints/<key>.counts.parquet`",
     "AWARD_COMPANY": "`companies/<key>/award_companies.parquet`",
 }
-# Values of a column of ``schema`` that stand for texts, by their position.
-CODES: Final = {"NAME_LEVELS": "name_level", "PLACE_LEVELS": "place_level", "STREET_LEVELS": "street_level",
-                "NAME_KINDS": "name_kind"}  # fmt: skip
+# Columns of ``schema`` that hold the values of an enumeration.
+CODES: Final[Mapping[str, type[schema.Level]]] = {
+    "*_agreement (int8)": schema.Agreement,
+    "name_level": schema.NameLevel,
+    "place_level": schema.PlaceLevel,
+    "street_level": schema.StreetLevel,
+    "name_kind": schema.NameKind,
+}
 
 # Figures of the steps, as Dagster plots them and ``steps/<step>.json`` keeps them. <kind> and <method> stand for names.
 FIGURES: Final[Mapping[str, Mapping[str, str]]] = {
@@ -208,12 +213,12 @@ def tables() -> str:
             "",
         ]
     lines += ["## Codes\n"]
-    for name, column in CODES.items():
-        rows = [(str(code), text) for code, text in enumerate(getattr(schema, name))]
+    for column, levels in CODES.items():
+        values = [(f"`{level.name}`", str(level.value), level.label) for level in levels]
         lines += [
             f"### {column}\n",
-            *([told[name] + "\n"] if name in told else []),
-            *_table(("code", "meaning"), rows),
+            f"{levels.__name__}: {_first_paragraph(levels)}\n",
+            *_table(("name", "value", "meaning"), values),
             "",
         ]
     rows = [(f"`{kind}`", told[f"COUNT_KINDS.{kind}"]) for kind in schema.COUNT_KINDS]

@@ -29,6 +29,7 @@ from enrich_dist.matching.kernels.tokens import look_up
 from enrich_dist.matching.normalise import normalise_cities, normalise_codes, split_names
 from enrich_dist.matching.text_arrays import Ints, text_buffers, whole
 from enrich_dist.matching.vocabulary import WEIGHT_PER_BIT
+from enrich_dist.schema import Agreement, NameKind
 
 # Least overlap (per mille) of similar names by what is known of their places; in the same town the setting holds.
 MIN_OVERLAP_STATE = 600
@@ -36,9 +37,6 @@ MIN_OVERLAP_UNKNOWN = 700
 MIN_OVERLAP_CONFLICT = 800
 # A word that no company bears weighs as much as one in 2**15 names.
 UNKNOWN_WEIGHT = 15 * WEIGHT_PER_BIT
-
-# Where a name of a recipient stands: the lower, the more it says.
-LEGAL_NAME, ALTERNATE_NAME, PARENT_NAME = range(3)
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class Codes:
         return cls(relation.look_up(texts), texts.is_null().to_numpy(zero_copy_only=False))
 
     def agreement(self, relation: Relation, rows: Ints, companies: Ints) -> npt.NDArray[np.int8]:
-        """Agreement 1, -1 or 0 of the pairs (recipient row, company)."""
+        """Return the ``Agreement`` of the pairs (recipient row, company)."""
         return relation.agreement(self.codes[rows], self.missing[rows], companies)
 
 
@@ -68,7 +66,7 @@ class Prepared:
     tokens: tuple[Any, ...]  # of ``names``, by ``kernels.tokens.look_up``
     name_rows: Ints  # one entry per name that a row bears, ordered by row
     name_ids: Ints  # position in ``names``, parallel to ``name_rows``
-    name_kinds: npt.NDArray[np.int8]  # parallel to ``name_rows``: LEGAL_NAME, ...
+    name_kinds: npt.NDArray[np.int8]  # ``NameKind``, parallel to ``name_rows``
     ueis: Codes
     duns: Codes
     states: Codes
@@ -127,15 +125,15 @@ def _names(column: dict[str, pa.Array]) -> tuple[Ints, pa.Array, Ints]:
     bearers = pc.list_parent_indices(alternates).to_numpy(zero_copy_only=False).astype(np.int64)
     parts = []
     for owner, texts, kind in (
-        (own, column["name"], LEGAL_NAME),
-        (bearers, pc.list_flatten(alternates), ALTERNATE_NAME),
-        (own, column["parent_name"], PARENT_NAME),
+        (own, column["name"], NameKind.LEGAL),
+        (bearers, pc.list_flatten(alternates), NameKind.ALTERNATE),
+        (own, column["parent_name"], NameKind.PARENT),
     ):
         if texts.null_count == len(texts):
             continue
         split = split_names(texts)
         further = split["further"].to_numpy()
-        kinds = np.where(further, max(kind, ALTERNATE_NAME), kind).astype(np.int8)
+        kinds = np.where(further, max(kind, NameKind.ALTERNATE), kind).astype(np.int8)
         parts.append((owner[split["row"].to_numpy()], whole(split["name"]), kinds))
     if not parts:
         return np.zeros(0, dtype=np.int64), pa.array([], pa.string()), np.zeros(0, dtype=np.int8)
@@ -243,10 +241,13 @@ def likely_states(index: CompanyIndex, batch: Prepared) -> Ints:
 
 def _min_overlap(index: CompanyIndex, batch: Prepared, rows: Ints, companies: Ints, config: CandidateConfig) -> Ints:
     state = batch.states.agreement(index.states, rows, companies)
-    town = (batch.cities.agreement(index.cities, rows, companies) == 1) | (
-        batch.zips.agreement(index.zips, rows, companies) == 1
+    town = (batch.cities.agreement(index.cities, rows, companies) == Agreement.AGREE) | (
+        batch.zips.agreement(index.zips, rows, companies) == Agreement.AGREE
     )
-    least = np.choose(state + 1, [MIN_OVERLAP_CONFLICT, MIN_OVERLAP_UNKNOWN, MIN_OVERLAP_STATE])
+    least = np.choose(
+        state - Agreement.CONFLICT,  # conflict, unknown, agree
+        [MIN_OVERLAP_CONFLICT, MIN_OVERLAP_UNKNOWN, MIN_OVERLAP_STATE],
+    )
     return np.where(town, round(1000 * config.min_name_overlap), least)
 
 

@@ -1,6 +1,6 @@
 """The comparison vector of a pair: the columns of ``schema.COMPARISON``.
 
-Covers the agreement of identifiers, places and streets, and how alike the names are: a level (``schema.NAME_LEVELS``)
+Covers the agreement of identifiers, places and streets, and how alike the names are: a level (``schema.NameLevel``)
 and the share of the company's name that agrees, weighed by how rare its words are. Does not cover which pairs are
 compared (``blocking``) nor what the vector is worth (``weights``).
 """
@@ -23,12 +23,12 @@ from enrich_dist.matching.kernels.overlap import compare_names
 from enrich_dist.matching.normalise import normalise_streets
 from enrich_dist.matching.text_arrays import Ints, text_buffers
 from enrich_dist.matching.vocabulary import COMMON_SHARE, WEIGHT_PER_BIT
+from enrich_dist.schema import Agreement, NameKind, PlaceLevel, StreetLevel
 
 # Words of at most this weight are common: they tell organisations of one name apart no more than a legal form does.
 COMMON_WEIGHT = round(-WEIGHT_PER_BIT * np.log2(COMMON_SHARE))
 
-STREET_UNKNOWN, STREET_OTHER, STREET_SIMILAR, STREET_EQUAL = range(4)
-_STREET_EQUAL_SIMILARITY, _STREET_SIMILAR_SIMILARITY = 0.9, 0.7
+_SAME_STREET_SIMILARITY, _SIMILAR_STREET_SIMILARITY = 0.9, 0.7
 
 # One in so many recipients is compared with a random company.
 RANDOM_ROWS = 4
@@ -64,20 +64,19 @@ def compare(index: CompanyIndex, batch: Prepared, pairs: Pairs) -> pa.Table:
 
 
 def place_level(state: Ints, city: Ints, zip_code: Ints) -> npt.NDArray[np.int8]:
-    """The place as one comparison (``schema.PLACE_LEVELS``): city, ZIP code and state are not independent."""
-    return np.select(
-        [
-            (city == 1) & (zip_code == 1),
-            zip_code == 1,
-            (city == 1) & (zip_code == 0),
-            city == 1,
-            (state == 1) & (city == 0),
-            state == 1,
-            (state == -1) | (city == -1) | (zip_code == -1),
-        ],
-        [7, 6, 5, 4, 3, 2, 1],
-        0,
-    ).astype(np.int8)
+    """The place as one comparison (``schema.PlaceLevel``): city, ZIP code and state are not independent."""
+    agree, conflict, unknown = Agreement.AGREE, Agreement.CONFLICT, Agreement.UNKNOWN
+    rules = [  # the first that applies
+        (PlaceLevel.SAME_CITY_AND_ZIP, (city == agree) & (zip_code == agree)),
+        (PlaceLevel.SAME_ZIP, zip_code == agree),
+        (PlaceLevel.SAME_CITY, (city == agree) & (zip_code == unknown)),
+        (PlaceLevel.SAME_CITY_DIFFERENT_ZIP, city == agree),
+        (PlaceLevel.SAME_STATE, (state == agree) & (city == unknown)),
+        (PlaceLevel.DIFFERENT_CITY, state == agree),
+        (PlaceLevel.DIFFERENT_STATE, (state == conflict) | (city == conflict) | (zip_code == conflict)),
+    ]
+    chosen = np.select([applies for _, applies in rules], [level for level, _ in rules], PlaceLevel.UNKNOWN)
+    return chosen.astype(np.int8)
 
 
 def random_places(index: CompanyIndex, batch: Prepared, source_rows: Ints) -> Ints:
@@ -87,7 +86,7 @@ def random_places(index: CompanyIndex, batch: Prepared, source_rows: Ints) -> In
     on how recipients are cut into chunks.
     """
     if not index.company_count:
-        return np.zeros(len(schema.PLACE_LEVELS), dtype=np.int64)
+        return np.zeros(len(PlaceLevel), dtype=np.int64)
     mixed = source_rows.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     mixed ^= mixed >> np.uint64(31)
     rows = np.flatnonzero(mixed % np.uint64(RANDOM_ROWS) == 0)
@@ -97,7 +96,7 @@ def random_places(index: CompanyIndex, batch: Prepared, source_rows: Ints) -> In
         batch.cities.agreement(index.cities, rows, companies),
         batch.zips.agreement(index.zips, rows, companies),
     )
-    return np.bincount(levels, minlength=len(schema.PLACE_LEVELS))
+    return np.bincount(levels, minlength=len(PlaceLevel))
 
 
 def _compare_names(index: CompanyIndex, batch: Prepared, pairs: Pairs) -> dict[str, Ints]:
@@ -116,12 +115,12 @@ def _compare_names(index: CompanyIndex, batch: Prepared, pairs: Pairs) -> dict[s
         level, agreed, alike = _name_likeness(index, batch, pairs, keys // width, keys % width)
         # One number that orders by what counts, and holds all of it.
         rank = ((level.astype(np.int64) * 1001 + agreed) * 1001 + alike)[inverse]
-        rank = (rank * 3 + (2 - batch.name_kinds[entry])) * width + (width - 1 - code)
+        rank = (rank * len(NameKind) + (NameKind.PARENT - batch.name_kinds[entry])) * width + (width - 1 - code)
         np.maximum.at(best, pair, rank)
     nameless = best < 0
-    best = np.where(nameless, 2 * width + width - 1, best)  # nothing in common, by no name
+    best = np.where(nameless, NameKind.PARENT * width + width - 1, best)  # nothing in common, by no name
     best, code = best // width, width - 1 - best % width
-    best, kind = best // 3, 2 - best % 3
+    best, kind = best // len(NameKind), NameKind.PARENT - best % len(NameKind)
     best, alike = best // 1001, best % 1001
     return {
         "name_level": best // 1001,
@@ -150,7 +149,7 @@ def _name_likeness(index: CompanyIndex, batch: Prepared, pairs: Pairs, names: In
 
 
 def _compare_streets(index: CompanyIndex, batch: Prepared, rows: Ints, companies: Ints) -> npt.NDArray[np.int8]:
-    """Street level (``schema.STREET_LEVELS``) of the pairs: the best over the company's streets."""
+    """Street level (``schema.StreetLevel``) of the pairs: the best over the company's streets."""
     levels = np.zeros(len(rows), dtype=np.int8)
     first, second = batch.streets
     with_street = first.is_valid().to_numpy(zero_copy_only=False) | second.is_valid().to_numpy(zero_copy_only=False)
@@ -178,11 +177,11 @@ def street_level(left: pa.Array, right: pa.Array) -> npt.NDArray[np.int8]:
     # The number counts more than the name of the street; a street without one is not another.
     other_number = pc.fill_null(pc.not_equal(_number(left), _number(right)), False).to_numpy(zero_copy_only=False)
     level = np.select(
-        [other_number, likeness >= _STREET_EQUAL_SIMILARITY, likeness >= _STREET_SIMILAR_SIMILARITY],
-        [STREET_OTHER, STREET_EQUAL, STREET_SIMILAR],
-        STREET_OTHER,
+        [other_number, likeness >= _SAME_STREET_SIMILARITY, likeness >= _SIMILAR_STREET_SIMILARITY],
+        [StreetLevel.DIFFERENT, StreetLevel.SAME, StreetLevel.SIMILAR],
+        StreetLevel.DIFFERENT,
     )
-    return np.where(comparable.to_numpy(zero_copy_only=False), level, STREET_UNKNOWN).astype(np.int8)
+    return np.where(comparable.to_numpy(zero_copy_only=False), level, StreetLevel.UNKNOWN).astype(np.int8)
 
 
 def _edit_similarity(left: pa.Array, right: pa.Array) -> Floats:

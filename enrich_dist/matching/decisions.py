@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from enrich_dist.errors import SettingsError
+from enrich_dist.schema import MIN_SAME_STATE, Agreement, NameLevel
 
 # In the order of the cascade: the first that applies names the method of a pair.
 METHODS = ("review", "uei", "duns", "exact_name_place", "fuzzy_name_place", "exact_name", "fuzzy_name")
@@ -97,10 +98,10 @@ def method_sql() -> str:
     ``METHODS``."""
     return (
         "CASE WHEN confirmed THEN 'review'"
-        " WHEN uei_agreement = 1 THEN 'uei'"
-        " WHEN duns_agreement = 1 THEN 'duns'"
-        " WHEN name_level = 7 AND place_level >= 2 THEN 'exact_name_place'"
-        " WHEN name_level = 7 THEN 'exact_name'"
-        " WHEN place_level >= 2 THEN 'fuzzy_name_place'"
+        f" WHEN uei_agreement = {Agreement.AGREE} THEN 'uei'"
+        f" WHEN duns_agreement = {Agreement.AGREE} THEN 'duns'"
+        f" WHEN name_level = {NameLevel.EQUAL} AND place_level >= {MIN_SAME_STATE} THEN 'exact_name_place'"
+        f" WHEN name_level = {NameLevel.EQUAL} THEN 'exact_name'"
+        f" WHEN place_level >= {MIN_SAME_STATE} THEN 'fuzzy_name_place'"
         " ELSE 'fuzzy_name' END"
     )

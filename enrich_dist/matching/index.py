@@ -28,6 +28,7 @@ from enrich_dist.matching.normalise import (
 )
 from enrich_dist.matching.text_arrays import Ints, text_buffers, whole
 from enrich_dist.matching.vocabulary import Vocabulary, open_vocabulary, write_vocabulary
+from enrich_dist.schema import Agreement
 
 UEI_PATTERN = "[A-Z0-9]{12}"
 DUNS_PATTERN = "[0-9]{9}"
@@ -64,7 +65,7 @@ class Relation:
         return hash_table(hash_texts(*text_buffers(self.texts), False), np.arange(len(self.texts)))
 
     def agreement(self, codes: Ints, missing: Ints, companies: Ints) -> npt.NDArray[np.int8]:
-        """Whether a company bears the text: 1 yes, -1 no, 0 where ``missing`` or the company bears none.
+        """Return the ``Agreement``: UNKNOWN where ``missing`` or the company has no text.
 
         ``codes``, ``missing`` (bool) and ``companies`` run in parallel, one entry per pair to compare.
         """
@@ -75,7 +76,8 @@ class Relation:
             at = np.minimum(np.searchsorted(self.pairs, keys), len(self.pairs) - 1)
             borne[known] = self.pairs[at] == keys
         comparable = ~missing & (self.codes.counts(companies) > 0)
-        return np.where(comparable, np.where(borne, 1, -1), 0).astype(np.int8)
+        agreement = np.where(borne, Agreement.AGREE, Agreement.CONFLICT)
+        return np.where(comparable, agreement, Agreement.UNKNOWN).astype(np.int8)
 
 
 RELATIONS = ("names", "ueis", "duns", "states", "cities", "zips", "streets")

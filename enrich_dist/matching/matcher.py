@@ -18,14 +18,12 @@ import pyarrow as pa
 from enrich_dist import schema
 from enrich_dist.core.files import text_digest
 from enrich_dist.matching.config import ENGINE_VERSION, CandidateConfig
+from enrich_dist.schema import MIN_SAME_TOWN, Agreement, NameKind, NameLevel
 
 if TYPE_CHECKING:
     from enrich_dist.core.matcher import MatchMemory
     from enrich_dist.matching.blocking import Pairs, Prepared
     from enrich_dist.matching.index import CompanyIndex
-
-# A pair of other words on both sides is worth keeping in the same town only.
-_OTHER_WORDS, _CITY = 1, 4
 
 
 @dataclass(frozen=True)
@@ -100,16 +98,18 @@ def add_counts(counts: pa.Table) -> pa.Table:
 
 def _worth_keeping(comparison: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     column = {name: comparison[name].to_numpy() for name in comparison.column_names}
-    identified = (column["uei_agreement"] == 1) | (column["duns_agreement"] == 1)
-    near = (column["name_level"] == _OTHER_WORDS) & (column["place_level"] >= _CITY)
-    return np.asarray(identified | near | (column["name_level"] > _OTHER_WORDS))
+    identified = (column["uei_agreement"] == Agreement.AGREE) | (column["duns_agreement"] == Agreement.AGREE)
+    # Names with different words on both sides are candidates in the same town only.
+    level = column["name_level"]
+    near = (level == NameLevel.DIFFERENT_WORDS) & (column["place_level"] >= MIN_SAME_TOWN)
+    return np.asarray(identified | near | (level > NameLevel.DIFFERENT_WORDS))
 
 
 def _counts(
     index: CompanyIndex, batch: Prepared, pairs: Pairs, places: np.ndarray[tuple[int], np.dtype[np.int64]]
 ) -> pa.Table:
     token_starts, concepts = batch.tokens[:2]
-    legal = np.bincount(batch.name_ids[batch.name_kinds == 0], minlength=len(batch.names))
+    legal = np.bincount(batch.name_ids[batch.name_kinds == NameKind.LEGAL], minlength=len(batch.names))
     # Those that bear a company's very name are its candidates, not strangers that share a word with it.
     legal[batch.name_codes >= 0] = 0
     bearers = np.repeat(legal, np.diff(token_starts))

@@ -13,18 +13,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from enrich_dist import schema
 from enrich_dist.matching.blocking import Prepared, prepare
 from enrich_dist.matching.index import CompanyIndex
 from enrich_dist.matching.text_arrays import Ints
 from enrich_dist.matching.vocabulary import Vocabulary
 from enrich_dist.matching.weights import Floats, name_information
+from enrich_dist.schema import NameLevel
 
 AGREES, WRITTEN_OTHERWISE, MISTYPED, MISSING = "agrees", "written otherwise", "mistyped", "missing"
-
-_TYPO_LEVEL, _SPELLING_LEVEL = (
-    schema.NAME_LEVELS.index(level) for level in ("a typing error", "spacing, word order, abbreviation or cut short")
-)
 
 
 @dataclass(frozen=True)
@@ -111,7 +107,7 @@ class _Names:
             Word(text, float(self.information[concept]), self.bearers.get(concept, 0), tokens.take(concept, level))
             for text, concept in zip(ours.split(" "), concepts, strict=True)
         ]
-        further = tokens.left() if level < _SPELLING_LEVEL else ()
+        further = tokens.left() if level < NameLevel.SPELLING_VARIANT else ()
         return SharedWords(ours, theirs, tuple(words), further)
 
 
@@ -141,9 +137,9 @@ class _Tokens:
                 for column in (self.texts, self.concepts, self.typos):
                     del column[at]
                 return agreement
-        if level >= _SPELLING_LEVEL:
+        if level >= NameLevel.SPELLING_VARIANT:
             return WRITTEN_OTHERWISE
-        return MISTYPED if level == _TYPO_LEVEL else MISSING
+        return MISTYPED if level == NameLevel.TYPO else MISSING
 
     def left(self) -> tuple[str, ...]:
         return tuple(self.texts)

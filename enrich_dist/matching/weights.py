@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from enrich_dist import schema
 from enrich_dist.matching.vocabulary import Vocabulary, background_shares
+from enrich_dist.schema import MIN_SAME_TOWN, Agreement, NameLevel, PlaceLevel, StreetLevel
 
 # Raised whenever the same candidates would get other weights or probabilities.
 ENGINE_VERSION = "3"
@@ -34,11 +34,16 @@ ENGINE_VERSION = "3"
 PRIOR_PAIRS = 200.0
 
 # Place levels that are told apart where all is known; the others are unknown in part (see ``_place_weights``).
-_KNOWN_PLACES = [1, 2, 4, 6, 7]
-_OTHER_STATE, _CITY_OTHER_ZIP, _CITY_AND_ZIP = 0, 2, 4
+_KNOWN_PLACES = [
+    PlaceLevel.DIFFERENT_STATE,
+    PlaceLevel.DIFFERENT_CITY,
+    PlaceLevel.SAME_CITY_DIFFERENT_ZIP,
+    PlaceLevel.SAME_ZIP,
+    PlaceLevel.SAME_CITY_AND_ZIP,
+]
 
-# Defaults of m, by name level (schema.NAME_LEVELS), known place level, and street level without "unknown": from pairs
-# of real records of one organisation in SBIR.gov and USAspending.
+# Defaults of m, by name level, known place level, and street level without "unknown": from pairs of real records of one
+# organisation in SBIR.gov and USAspending.
 DEFAULT_NAME_M = (0.100, 0.004, 0.022, 0.006, 0.016, 0.009, 0.013, 0.830)
 DEFAULT_PLACE_M = (0.040, 0.115, 0.170, 0.010, 0.665)
 DEFAULT_STREET_M = (0.12, 0.03, 0.85)
@@ -83,9 +88,6 @@ DEFAULT_DUNS_M = (0.100, 0.900)
 
 Floats = npt.NDArray[np.float64]
 
-_TOWN_LEVEL, _SAME_STREET = 4, 3
-_TYPO, _SPELLING = 5, 6
-
 
 @dataclass(frozen=True)
 class MCounts:
@@ -95,9 +97,9 @@ class MCounts:
     ``uei``, ``duns``: (conflict, agree) where the other identifier agrees.
     """
 
-    name: Sequence[int] = (0,) * 8
-    place: Sequence[int] = (0,) * 8
-    street: Sequence[int] = (0,) * 4
+    name: Sequence[int] = (0,) * len(NameLevel)
+    place: Sequence[int] = (0,) * len(PlaceLevel)
+    street: Sequence[int] = (0,) * len(StreetLevel)
     uei: Sequence[int] = (0, 0)
     duns: Sequence[int] = (0, 0)
 
@@ -141,7 +143,7 @@ def estimate(counts: Mapping[str, Mapping[int, int]], pairs: MCounts, vocabulary
     """Weights from the counts of a run: ``counts`` by kind and key (``schema.COUNT``), ``pairs`` that agree on an
     identifier."""
     recipients = max(1, counts.get("recipients", {}).get(0, 0))
-    random_places = np.zeros(len(schema.PLACE_LEVELS))
+    random_places = np.zeros(len(PlaceLevel))
     for level, count in counts.get("random_place", {}).items():
         random_places[level] = count
     name_m = _shares(pairs.name, DEFAULT_NAME_M)
@@ -158,7 +160,7 @@ def estimate(counts: Mapping[str, Mapping[int, int]], pairs: MCounts, vocabulary
         street=_known(_shares(pairs.street[1:], DEFAULT_STREET_M), np.array(DEFAULT_STREET_U)),
         uei=_identifier(uei_m, UEI_ERROR_SHARE / recipients),
         duns=_identifier(duns_m, DUNS_ERROR_SHARE / recipients),
-        unreachable_share=float(name_m[0]),
+        unreachable_share=float(name_m[NameLevel.NOTHING_IN_COMMON]),
         identified_pairs=int(sum(pairs.name)),
     )
 
@@ -181,9 +183,9 @@ def name_information(concepts: Mapping[int, int], recipients: int, vocabulary: V
 
 def _max_name_bits(recipients: int) -> Floats:
     """Most that the agreeing words say, by name level: however rare, there may be others so named."""
-    bearers = np.full(len(schema.NAME_LEVELS), COINCIDENT_BEARERS)
+    bearers = np.full(len(NameLevel), COINCIDENT_BEARERS)
     counted, most = SPREAD_RECIPIENTS
-    bearers[_SPELLING:] *= min(max(recipients, counted), most) / most
+    bearers[NameLevel.SPELLING_VARIANT :] *= min(max(recipients, counted), most) / most
     return np.log2(recipients / bearers)
 
 
@@ -204,11 +206,12 @@ def _place_weights(m: Floats, u: Floats) -> Floats:
     A state with an unknown city weighs what any agreeing state does, a city with an unknown ZIP code what any agreeing
     city does.
     """
-    weights = np.zeros(len(schema.PLACE_LEVELS))
+    weights = np.zeros(len(PlaceLevel))
     weights[_KNOWN_PLACES] = np.log2(m / u)
-    weights[3] = np.log2((1 - m[_OTHER_STATE]) / (1 - u[_OTHER_STATE]))
-    city = [_CITY_OTHER_ZIP, _CITY_AND_ZIP]
-    weights[5] = np.log2(m[city].sum() / u[city].sum())
+    other_state = _KNOWN_PLACES.index(PlaceLevel.DIFFERENT_STATE)
+    weights[PlaceLevel.SAME_STATE] = np.log2((1 - m[other_state]) / (1 - u[other_state]))
+    city = [_KNOWN_PLACES.index(at) for at in (PlaceLevel.SAME_CITY_DIFFERENT_ZIP, PlaceLevel.SAME_CITY_AND_ZIP)]
+    weights[PlaceLevel.SAME_CITY] = np.log2(m[city].sum() / u[city].sum())
     return weights
 
 
@@ -221,26 +224,31 @@ def weight_sql() -> dict[str, str]:
     ``name_bits`` and ``very_name_beside`` (``very_name_beside_sql``); ``w`` is the table of ``weight_row``."""
     return {
         "name": (
-            "CASE WHEN name_level = 0 THEN w.name[1] ELSE w.name[name_level + 1] + w.kind[name_kind + 1]"
+            f"CASE WHEN name_level = {NameLevel.NOTHING_IN_COMMON} THEN w.name[name_level + 1]"
+            " ELSE w.name[name_level + 1] + w.kind[name_kind + 1]"
             " + w.level[name_level + 1]"
             " + least(w.scale[name_level + 1] * CAST(name_agreement AS DOUBLE) * name_bits,"
             " w.most_name_bits[name_level + 1])"
-            f" - CASE WHEN name_level = {_TYPO} AND place_level >= {_TOWN_LEVEL} AND very_name_beside"
+            f" - CASE WHEN name_level = {NameLevel.TYPO} AND place_level >= {MIN_SAME_TOWN} AND very_name_beside"
             f" THEN {BESIDE_VERY_NAME_BITS} ELSE 0.0 END END"
         ),
         "place": (
-            f"w.place[place_level + 1] + CASE WHEN place_level >= {_TOWN_LEVEL} AND street_level < {_SAME_STREET}"
+            f"w.place[place_level + 1] + CASE WHEN place_level >= {MIN_SAME_TOWN} AND street_level < {StreetLevel.SAME}"
             " THEN w.partial_town[name_level + 1] ELSE 0.0 END"
         ),
-        "street": f"CASE WHEN place_level >= {_TOWN_LEVEL} THEN w.street[street_level + 1] ELSE 0.0 END",
-        "uei": "CASE uei_agreement WHEN 1 THEN w.uei_agree WHEN -1 THEN w.uei_conflict ELSE 0.0 END",
-        "duns": "CASE duns_agreement WHEN 1 THEN w.duns_agree WHEN -1 THEN w.duns_conflict ELSE 0.0 END",
+        "street": f"CASE WHEN place_level >= {MIN_SAME_TOWN} THEN w.street[street_level + 1] ELSE 0.0 END",
+        **{
+            name: f"CASE {name}_agreement WHEN {Agreement.AGREE} THEN w.{name}_agree"
+            f" WHEN {Agreement.CONFLICT} THEN w.{name}_conflict ELSE 0.0 END"
+            for name in ("uei", "duns")
+        },
     }
 
 
 def very_name_beside_sql() -> str:
     """SQL expression (BOOLEAN) over all candidates: whether one of the company bears its very name in its town."""
-    return f"bool_or(name_level >= {_SPELLING} AND place_level >= {_TOWN_LEVEL}) OVER (PARTITION BY company_id)"
+    very_name = f"name_level >= {NameLevel.SPELLING_VARIANT} AND place_level >= {MIN_SAME_TOWN}"
+    return f"bool_or({very_name}) OVER (PARTITION BY company_id)"
 
 
 def weight_row(weights: Weights) -> dict[str, Any]:

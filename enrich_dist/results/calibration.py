@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enrich_dist.core.database import DRIVER_MEMORY_MB, connect
 from enrich_dist.results import reduce
 from enrich_dist.results.reopen import ReopenedResult, reopen_result
+from enrich_dist.schema import Agreement, NameLevel
 from enrich_dist.store.run_directory import RunDirectory
 
 BINS = 10
@@ -52,9 +53,9 @@ def measure_calibration(directory: RunDirectory) -> Calibration:
 
 
 def _measure(result: ReopenedResult) -> Calibration:
-    known = """
+    known = f"""
         select company_id, source_row from candidates
-        where uei_agreement = 1 or duns_agreement = 1
+        where uei_agreement = {Agreement.AGREE} or duns_agreement = {Agreement.AGREE}
     """
     # By the hash of their key: the same companies in every run, whatever their order.
     companies = result.connection.sql(
@@ -68,11 +69,12 @@ def _measure(result: ReopenedResult) -> Calibration:
         return Calibration(0, 0, 0, ())
     identified = int(companies["identified"][0].as_py())
     result.connection.register("chosen", companies)
+    unknown = f"{Agreement.UNKNOWN}::tinyint"
     tables = {
         "known": f"from ({known}) semi join chosen using (company_id)",
-        "candidates": "select * replace (0::tinyint as uei_agreement, 0::tinyint as duns_agreement) "
+        "candidates": f"select * replace ({unknown} as uei_agreement, {unknown} as duns_agreement) "
         # Without its identifier, a pair whose names have nothing in common would not have been found.
-        "from candidates semi join chosen using (company_id) where name_level > 0",
+        f"from candidates semi join chosen using (company_id) where name_level <> {NameLevel.NOTHING_IN_COMMON}",
         "companies": "from companies semi join chosen using (company_id)",
         "overrides": "from overrides limit 0",
     }

@@ -18,18 +18,16 @@ import pyarrow as pa
 
 from enrich_dist import schema
 from enrich_dist.errors import CorruptionError, StateError
-from enrich_dist.matching.blocking import LEGAL_NAME
 from enrich_dist.matching.decisions import DecisionConfig, lone_probability
 from enrich_dist.matching.shared_words import ComparedNames, SharedWords, shared_words, word_information
 from enrich_dist.matching.weights import weight_sql
 from enrich_dist.results.lookup import companies_with_candidate, fetch_rows, format_place
 from enrich_dist.results.overrides import find_recipients
 from enrich_dist.results.reopen import ReopenedResult
+from enrich_dist.schema import MIN_SAME_TOWN, NameKind, NameLevel, PlaceLevel, StreetLevel
 from enrich_dist.store.artifacts import open_unverified
 from enrich_dist.store.run_directory import RunDirectory
 
-_TOWN_LEVEL = 4  # from here on the street counts
-_EQUAL_NAME = schema.NAME_LEVELS.index("equal")
 # Organisations of less than this play no part in what is told.
 _WORTH_TELLING = 0.001
 _TOLERANCE = 1.5e-6  # probabilities are rounded to six decimals
@@ -166,7 +164,7 @@ def explain_company(
             method=row["match_method"],
             prior=prior,
             comparisons=_comparisons(row, own),
-            name_kind=schema.NAME_KINDS[row["name_kind"]],
+            name_kind=NameKind(row["name_kind"]).label,
             words=shared,
             name_bits=(
                 row["name_bits"],
@@ -306,13 +304,13 @@ def _recipient(row: Mapping[str, Any]) -> Recipient:
 
 def _comparisons(row: Mapping[str, Any], company: Company) -> tuple[Comparison, ...]:
     """The comparisons in the order of ``weight_sql``, and the word of a person where there is one."""
-    name = schema.NAME_LEVELS[row["name_level"]]
-    kind = schema.NAME_KINDS[row["name_kind"]]
-    street = schema.STREET_LEVELS[row["street_level"]]
+    name, kind = NameLevel(row["name_level"]).label, NameKind(row["name_kind"])
+    place, street = PlaceLevel(row["place_level"]), StreetLevel(row["street_level"])
+    counts = place >= MIN_SAME_TOWN or street == StreetLevel.UNKNOWN
     outcomes = {
-        "name": name if row["name_kind"] == LEGAL_NAME else f"{name} ({kind} name)",
-        "place": schema.PLACE_LEVELS[row["place_level"]],
-        "street": street if row["place_level"] >= _TOWN_LEVEL or not row["street_level"] else f"{street}, not in town",
+        "name": name if kind == NameKind.LEGAL else f"{name} ({kind.label} name)",
+        "place": place.label,
+        "street": street.label if counts else f"{street.label}, not in town",
         "uei": _identifier(row["uei_agreement"], row["uei"], company.ueis),
         "duns": _identifier(row["duns_agreement"], row["duns"], company.duns),
     }
@@ -337,7 +335,7 @@ def _words(
     pairs = [
         ComparedNames(number, row["name_code"], row["name_kind"], row["name_level"]) for number, row in enumerate(rows)
     ]
-    if any(row["name_kind"] != LEGAL_NAME for row in rows):
+    if any(row["name_kind"] != NameKind.LEGAL for row in rows):
         recipients = _with_alternate_names(directory, result, recipients)
     concepts = result.counts["concept"]
     information = word_information(concepts, result.weights.recipients, result.index.vocabulary)
@@ -400,7 +398,7 @@ def _rivals(best: Sequence[Mapping[str, Any]]) -> str:
     near = [row for row in best if row["probability"] >= max(_WORTH_TELLING, best[0]["probability"] / 4)]
     if len(near) == 1:
         return f"{len(best) - 1} other organisations take a share each"
-    alike = "one name" if all(row["name_level"] == _EQUAL_NAME for row in near) else "similar names"
+    alike = "one name" if all(row["name_level"] == NameLevel.EQUAL for row in near) else "similar names"
     places = {format_place(row["city"], row["state"]).upper() for row in near}
     where = "in different places"
     if len(places) == 1:

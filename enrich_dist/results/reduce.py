@@ -31,6 +31,7 @@ from enrich_dist.matching.decisions import (
     prior_odds,
 )
 from enrich_dist.matching.weights import MCounts, Weights, very_name_beside_sql, weight_row, weight_sql
+from enrich_dist.schema import MIN_SAME_STATE, MIN_SAME_TOWN, Agreement, NameLevel, PlaceLevel, StreetLevel
 
 ENGINE_VERSION = "3"
 STATUSES = ("matched", "review", "unmatched")
@@ -106,15 +107,21 @@ def count_identified_pairs(connection: duckdb.DuckDBPyConnection) -> MCounts:
             counts[value - lowest] = int(count)
         return counts
 
-    identified = "(uei_agreement = 1 or duns_agreement = 1)"
+    agree, unknown = Agreement.AGREE, Agreement.UNKNOWN
+    identified = f"(uei_agreement = {agree} or duns_agreement = {agree})"
     conflict_or_agree = {
-        name: counted(f"({name}_agreement = 1)::integer", 0, 2, f"{other}_agreement = 1 and {name}_agreement <> 0")
+        name: counted(
+            f"({name}_agreement = {agree})::integer",
+            0,
+            2,
+            f"{other}_agreement = {agree} and {name}_agreement <> {unknown}",
+        )
         for name, other in (("uei", "duns"), ("duns", "uei"))
     }
     return MCounts(
-        name=counted("name_level", 0, len(schema.NAME_LEVELS), identified),
-        place=counted("place_level", 0, len(schema.PLACE_LEVELS), identified),
-        street=counted("street_level", 0, len(schema.STREET_LEVELS), f"{identified} and place_level >= 4"),
+        name=counted("name_level", 0, len(NameLevel), identified),
+        place=counted("place_level", 0, len(PlaceLevel), identified),
+        street=counted("street_level", 0, len(StreetLevel), f"{identified} and place_level >= {MIN_SAME_TOWN}"),
         **conflict_or_agree,
     )
 
@@ -133,10 +140,10 @@ def read_counts(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) ->
 # one organisation: a row without UEI joins the one of its name with a UEI at its street, one without a street joins the
 # best of its name in its town, one without any place or identifier the best of its name. Rows of other UEIs, towns or
 # streets stay rivals. Rejected pairs take part: who rejects one row of an organisation means all of them.
-_ORGANISATIONS = """
+_ORGANISATIONS = f"""
 with told as (
     select company_id, source_row, recipient_id, uei, match_method, method_rank, match_weight, confirmed, rejected,
-           case when name_level >= 6 then name_code end as same_name,
+           case when name_level >= {NameLevel.SPELLING_VARIANT} then name_code end as same_name,
            coalesce(state, '') || '|' || coalesce(city, '') as town, upper(address_line_1) as street,
            uei is null and duns is null and state is null and city is null and zip5 is null as nowhere
     from weighed
@@ -363,7 +370,9 @@ class MatchedAwardCounter:
             with pq.ParquetFile(path) as file:
                 table = file.read(columns=self._COLUMNS, use_threads=False)
             company, uei, duns, name, place = (table[column].to_numpy() for column in self._COLUMNS)
-            self._seen[company[(uei == 1) | (duns == 1) | ((name >= 6) & (place >= 2))]] = True
+            identified = (uei == Agreement.AGREE) | (duns == Agreement.AGREE)
+            near = (name >= NameLevel.SPELLING_VARIANT) & (place >= MIN_SAME_STATE)
+            self._seen[company[identified | near]] = True
 
     def awards(self) -> int:
         """Awards of the companies seen."""

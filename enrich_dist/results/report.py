@@ -9,7 +9,7 @@ from enrich_dist import schema
 from enrich_dist.core.markdown import markdown_table, percent
 
 LONGEST_GROUP = 15
-_IDENTIFIER_LEVELS = ("conflict", "agree")
+_IDENTIFIER_LEVELS = (schema.Agreement.CONFLICT.label, schema.Agreement.AGREE.label)
 
 
 def method_table(metrics: Mapping[str, Any]) -> str:
@@ -118,8 +118,9 @@ def model_text(model: Mapping[str, Any]) -> str:
 
 def model_rows(model: Mapping[str, Any]) -> list[tuple[str, str, float]]:
     """Comparison, outcome and what it weighs, in bits."""
-    levels = {"name": schema.NAME_LEVELS, "place": schema.PLACE_LEVELS, "street": schema.STREET_LEVELS}
-    outcomes = {**levels, "uei": _IDENTIFIER_LEVELS, "duns": _IDENTIFIER_LEVELS}
+    levels = {"name": schema.NameLevel, "place": schema.PlaceLevel, "street": schema.StreetLevel}
+    outcomes = {name: level.labels() for name, level in levels.items()}
+    outcomes |= {"uei": _IDENTIFIER_LEVELS, "duns": _IDENTIFIER_LEVELS}
     return [
         (comparison.upper() if comparison in ("uei", "duns") else comparison, outcome, float(bits))
         for comparison, names in outcomes.items()

@@ -14,12 +14,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.csv
 
-from enrich_dist import schema
 from enrich_dist.core.database import DRIVER_MEMORY_MB, connect, spreadsheet_text
 from enrich_dist.core.files import atomic_path
 from enrich_dist.errors import SourceError, StateError
 from enrich_dist.results import overrides, reduce, review_sheet
 from enrich_dist.results.build import ResultInputs, open_candidates, weigh_candidates
+from enrich_dist.schema import Agreement, Level, NameLevel, PlaceLevel, StreetLevel
 from enrich_dist.store.run_directory import RunDirectory
 
 ORGANISATIONS = 3
@@ -119,28 +119,28 @@ def import_sheet(directory: RunDirectory, inputs: ResultInputs, path: Path) -> o
 def evidence_sql() -> str:
     """SQL expression over the columns of view ``scored``: what agrees and what does not, in words, with its bits."""
     name_kind = "['', 'alternate ', 'parent''s '][name_kind + 1]"
-    equal = len(schema.NAME_LEVELS) - 1
     name = (
-        f"case when name_level = {equal} then {name_kind} || 'name equal' "
-        f"else {name_kind} || 'names with ' || {_words(schema.NAME_LEVELS)}[name_level + 1] end"
+        f"case when name_level = {NameLevel.EQUAL} then {name_kind} || 'name equal' "
+        f"else {name_kind} || 'names with ' || {_words(NameLevel)}[name_level + 1] end"
     )
     parts = [
         f"{name} || {_bits('name')}",
-        f"case when place_level = 0 then 'place unknown' "
-        f"else {_words(schema.PLACE_LEVELS)}[place_level + 1] || {_bits('place')} end",
-        f"case when street_level > 0 and street_weight <> 0 "
-        f"then {_words(schema.STREET_LEVELS)}[street_level + 1] || {_bits('street')} end",
+        f"case when place_level = {PlaceLevel.UNKNOWN} then 'place unknown' "
+        f"else {_words(PlaceLevel)}[place_level + 1] || {_bits('place')} end",
+        f"case when street_level <> {StreetLevel.UNKNOWN} and street_weight <> 0 "
+        f"then {_words(StreetLevel)}[street_level + 1] || {_bits('street')} end",
         *(
-            f"case {identifier}_agreement when 1 then '{identifier.upper()} agrees' || {_bits(identifier)} "
-            f"when -1 then '{identifier.upper()} differs' || {_bits(identifier)} end"
+            f"case {identifier}_agreement "
+            f"when {Agreement.AGREE} then '{identifier.upper()} agrees' || {_bits(identifier)} "
+            f"when {Agreement.CONFLICT} then '{identifier.upper()} differs' || {_bits(identifier)} end"
             for identifier in ("uei", "duns")
         ),
     ]
     return f"concat_ws(', ', {', '.join(parts)})"
 
 
-def _words(levels: tuple[str, ...]) -> str:
-    return "[" + ", ".join("'" + level.replace("'", "''") + "'" for level in levels) + "]"
+def _words(levels: type[Level]) -> str:
+    return "[" + ", ".join("'" + label.replace("'", "''") + "'" for label in levels.labels()) + "]"
 
 
 def _bits(comparison: str) -> str:

@@ -16,6 +16,7 @@ from enrich_dist.matching import CandidateConfig, OrganisationMatcher, compare
 from enrich_dist.matching.index import CompanyIndex, build_index
 from enrich_dist.matching.matcher import add_counts
 from enrich_dist.matching.normalise import normalise_cities, normalise_names, normalise_streets, split_names
+from enrich_dist.schema import NameLevel
 
 WORDS = ["ACME", "ACNE", "A", "B", "L", "C", "THE", "INC", "LLC", "&", "WIDGETS", "WIDGET", "SYSTEMS", "é", "3", "O"]
 WORDS += ["DBA", "D B A", "FORMERLY", "AKA", "II", "X", "I", "MFG", "TECH", "ACMEWIDGETS", "ADVANCED", "S", "R", "CO"]
@@ -30,7 +31,6 @@ PLACES = st.fixed_dictionaries(
 )
 UEIS = st.sampled_from(["ABCDEFGHJKL1", "ABCDEFGHJKL2", "ABCDEFGHJKL3"])
 DUNS = st.sampled_from(["001234567", "123456789"])
-EQUAL = schema.NAME_LEVELS.index("equal")
 COMPANIES = st.lists(
     st.fixed_dictionaries(
         {
@@ -201,7 +201,7 @@ def test_equal_identifiers_and_names_are_always_found(companies: list[dict[str, 
             if equal or row["uei"] in company["ueis"] or row["duns"] in company["duns"]:
                 assert pair is not None
             if pair is not None:
-                assert (pair["name_level"] == EQUAL) == bool(equal)
+                assert (pair["name_level"] == NameLevel.EQUAL) == bool(equal)
                 assert (pair["uei_agreement"] == 1) == (row["uei"] in company["ueis"])
                 assert (pair["duns_agreement"] == 1) == (row["duns"] in company["duns"])
                 assert 0 <= pair["name_similarity"] <= 1
@@ -233,9 +233,7 @@ def test_word_order_changes_neither_the_level_nor_which_side_it_is_on(words: lis
 
     forth, back = compared(words, other), compared(other, words)
     assert forth == back
-    assert schema.NAME_LEVELS[forth["name_level"]] == (
-        "equal" if words == other else "spacing, word order, abbreviation or cut short"
-    )
+    assert NameLevel(forth["name_level"]) == (NameLevel.EQUAL if words == other else NameLevel.SPELLING_VARIANT)
     assert forth["name_agreement"] == 1
 
 

@@ -14,12 +14,22 @@ import numpy as np
 from numba import njit
 
 from enrich_dist.matching.kernels.text import edit_distance, grown
+from enrich_dist.schema import NameLevel
 
 # Share of its weight that a word within a typo agrees by.
 TYPO_PER_CENT = 80
 
-# How alike two names are, from nothing in common to equal: schema.NAME_LEVELS.
-NOTHING, OTHER_WORDS, MORE_WORDS, OTHER_COMMON_WORDS, MORE_COMMON_WORDS, TYPO, SPELLING, EQUAL = range(8)
+# Plain integers, which numba compiles into the loops.
+(
+    NOTHING_IN_COMMON,
+    DIFFERENT_WORDS,
+    ADDITIONAL_WORDS,
+    DIFFERENT_COMMON_WORDS,
+    ADDITIONAL_COMMON_WORDS,
+    TYPO,
+    SPELLING_VARIANT,
+    EQUAL,
+) = map(int, NameLevel)
 MIN_WHOLE_TYPO_LENGTH = 8
 # Sources cut names at 30 characters; of these a normal form keeps most.
 MIN_CUT_LENGTH = 24
@@ -325,7 +335,7 @@ def compare_names(left, right, tokens, index, left_text, right_text, unknown_wei
     for pair in range(left.size):
         name, other = left[pair], right[pair]
         if exact[pair] or compact[name] == name_compact[other] or cut[pair]:
-            levels[pair] = EQUAL if exact[pair] else SPELLING
+            levels[pair] = EQUAL if exact[pair] else SPELLING_VARIANT
             agreements[pair] = similarities[pair] = 1000
             continue
         first, last = token_starts[name], min(token_starts[name + 1], token_starts[name] + 256)
@@ -368,7 +378,7 @@ def compare_names(left, right, tokens, index, left_text, right_text, unknown_wei
         agreements[pair] = min(1000, 1000 * agreed // max(whole, 1))
         similarities[pair] = min(999, 2000 * agreed // max(whole + total, 1))
         if missing == 0 and more == 0:
-            levels[pair] = TYPO if typo_count else SPELLING
+            levels[pair] = TYPO if typo_count else SPELLING_VARIANT
         elif _is_cut(
             left_data,
             left_starts[name],
@@ -377,10 +387,10 @@ def compare_names(left, right, tokens, index, left_text, right_text, unknown_wei
             right_starts[other],
             right_starts[other + 1],
         ):
-            levels[pair] = SPELLING
+            levels[pair] = SPELLING_VARIANT
             agreements[pair] = 1000
         elif missing_number and more_number:
-            levels[pair] = OTHER_WORDS if agreed else NOTHING
+            levels[pair] = DIFFERENT_WORDS if agreed else NOTHING_IN_COMMON
         elif (
             (last - first) != name_starts[other + 1] - name_starts[other]
             and not (missing_number or more_number)  # a number is no typing error
@@ -396,13 +406,13 @@ def compare_names(left, right, tokens, index, left_text, right_text, unknown_wei
             levels[pair] = TYPO
             agreements[pair] = similarities[pair] = 900
         elif agreed == 0:
-            levels[pair] = NOTHING
+            levels[pair] = NOTHING_IN_COMMON
         elif missing == 0 or more == 0:
-            levels[pair] = MORE_WORDS if missing_distinct or more_distinct else MORE_COMMON_WORDS
+            levels[pair] = ADDITIONAL_WORDS if missing_distinct or more_distinct else ADDITIONAL_COMMON_WORDS
         elif missing_distinct or more_distinct:
-            levels[pair] = OTHER_WORDS
+            levels[pair] = DIFFERENT_WORDS
         else:
-            levels[pair] = OTHER_COMMON_WORDS
+            levels[pair] = DIFFERENT_COMMON_WORDS
     return levels, agreements, similarities
 
 

@@ -20,6 +20,7 @@ from enrich_dist.matching import CandidateConfig, OrganisationMatcher, compare
 from enrich_dist.matching.decisions import method_sql
 from enrich_dist.matching.index import build_index
 from enrich_dist.matching.matcher import add_counts
+from enrich_dist.schema import NameKind, NameLevel, PlaceLevel, StreetLevel
 
 UEI_1, UEI_2 = "ABCDEFGHJKL1", "ABCDEFGHJKL2"
 BOSTON = {"address": "10 Main Street, Suite 4", "city": "Boston", "state": "MA", "zip5": "02110"}
@@ -31,12 +32,6 @@ BACKGROUND = [
     for word in ("APEX", "BOREAL", "CINDER", "DELPHI", "EMBER", "FATHOM", "GROVE", "HELIX", "IGNIS", "JUNO", "KESTREL")
     for kind in ("TECHNOLOGIES", "SYSTEMS GROUP", "ENGINEERING", "MEDICAL SYSTEMS", "MEASUREMENT SYSTEMS", "SCIENCES")
 ]
-(
-    NOTHING, OTHER_WORDS, MORE_WORDS, OTHER_COMMON_WORDS, MORE_COMMON_WORDS, TYPO, SPELLING, EQUAL,
-) = range(len(schema.NAME_LEVELS))  # fmt: skip
-LEGAL, ALTERNATE, PARENT = range(len(schema.NAME_KINDS))
-PLACE = {text: level for level, text in enumerate(schema.PLACE_LEVELS)}
-STREET = {text: level for level, text in enumerate(schema.STREET_LEVELS)}
 
 
 def company(name: str | None, *locations: dict[str, str], **columns: Any) -> dict[str, Any]:
@@ -86,13 +81,13 @@ def only(found: list[dict[str, Any]]) -> dict[str, Any]:
 def test_equal_uei_under_another_name_and_place(tmp_path: Path) -> None:
     pair = only(match(tmp_path, [company("Old Name", BOSTON, ueis=[UEI_2, UEI_1])], located("Zyx", DAYTON, uei=UEI_1)))
     assert (pair["method"], pair["uei_agreement"], pair["state_agreement"]) == ("uei", 1, -1)
-    assert (pair["name_level"], pair["name_agreement"], pair["name_similarity"]) == (NOTHING, 0, 0)
+    assert (pair["name_level"], pair["name_agreement"], pair["name_similarity"]) == (NameLevel.NOTHING_IN_COMMON, 0, 0)
 
 
 def test_equal_duns(tmp_path: Path) -> None:
     pair = only(match(tmp_path, [company("Acme", duns=["001234567"])], {"name": "Acme Foo", "duns": "001234567"}))
     assert (pair["method"], pair["uei_agreement"], pair["duns_agreement"]) == ("duns", 0, 1)
-    assert pair["name_level"] == MORE_WORDS, "found by identifier only, and compared all the same"
+    assert pair["name_level"] == NameLevel.ADDITIONAL_WORDS, "found by identifier only, and compared all the same"
     assert (pair["name_agreement"], 0.5 < pair["name_similarity"] < 1) == (1, True)
 
 
@@ -120,51 +115,51 @@ def test_a_malformed_identifier_of_a_company_is_missing_and_no_conflict(tmp_path
 @pytest.mark.parametrize(
     ("left", "right", "level"),
     [
-        ("K T Widgets, Inc.", "KT WIDGETS LLC", EQUAL),
-        ("Kitware & Sons", "The Kitware and Sons Corporation", EQUAL),
-        ("Kitware Mfg", "KITWARE MANUFACTURING", EQUAL),
-        ("Quark Acquisition II", "QUARK ACQUISITION 2, INC.", EQUAL),
-        ("Physical Sciences Inc.", "PHYSICALSCIENCES", SPELLING),
-        ("Waveguide Labs", "WAVE GUIDE LABS", SPELLING),
-        ("Kitware Robotics", "ROBOTICS, KITWARE", SPELLING),
-        ("Harmonia Holdings Group", "HARMONIA HOLDING GROUP", SPELLING),
-        ("Harmonia Technologies", "HARMONIA TECH", SPELLING),
-        ("Hypersonic Cryogenic Instrumentation Inc", "HYPERSONIC CRYOGENIC INSTRUMEN", SPELLING),
-        ("HYPERSONIC CRYOGENIC INSTRUMEN", "Hypersonic Cryogenic Instrumentation Inc", SPELLING),
-        ("Spectral Dynamics Researh LLC", "SPECTRAL DYNAMICS RESEARCH LLC", TYPO),
-        ("Kitware Systems", "KITWAER SYSTEMS", TYPO),
-        ("Kitware Systems", "KITWARE", MORE_COMMON_WORDS),
-        ("Kitware", "KITWARE SYSTEMS", MORE_COMMON_WORDS),
-        ("Kitware Systems", "KITWARE GROUP", OTHER_COMMON_WORDS),
-        ("Kitware", "KITWARE QUUXLY", MORE_WORDS),
-        ("Kitware Quuxly", "KITWARE", MORE_WORDS),
-        ("Kitware Quuxly", "KITWARE ZYMERGEN", OTHER_WORDS),
-        ("Quark Acquisition II", "QUARK ACQUISITION III", OTHER_WORDS),
-        ("Zymergen Quark Number 12", "ZYMERGEN QUARK NUMBER 13", OTHER_WORDS),
-        ("Omni Measurement Systems", "OMNI MEDICAL SYSTEMS", OTHER_WORDS),
-        ("Science and Technology Applications", "SCIENCE & APPLIED TECHNOLOGY", OTHER_WORDS),
+        ("K T Widgets, Inc.", "KT WIDGETS LLC", NameLevel.EQUAL),
+        ("Kitware & Sons", "The Kitware and Sons Corporation", NameLevel.EQUAL),
+        ("Kitware Mfg", "KITWARE MANUFACTURING", NameLevel.EQUAL),
+        ("Quark Acquisition II", "QUARK ACQUISITION 2, INC.", NameLevel.EQUAL),
+        ("Physical Sciences Inc.", "PHYSICALSCIENCES", NameLevel.SPELLING_VARIANT),
+        ("Waveguide Labs", "WAVE GUIDE LABS", NameLevel.SPELLING_VARIANT),
+        ("Kitware Robotics", "ROBOTICS, KITWARE", NameLevel.SPELLING_VARIANT),
+        ("Harmonia Holdings Group", "HARMONIA HOLDING GROUP", NameLevel.SPELLING_VARIANT),
+        ("Harmonia Technologies", "HARMONIA TECH", NameLevel.SPELLING_VARIANT),
+        ("Hypersonic Cryogenic Instrumentation Inc", "HYPERSONIC CRYOGENIC INSTRUMEN", NameLevel.SPELLING_VARIANT),
+        ("HYPERSONIC CRYOGENIC INSTRUMEN", "Hypersonic Cryogenic Instrumentation Inc", NameLevel.SPELLING_VARIANT),
+        ("Spectral Dynamics Researh LLC", "SPECTRAL DYNAMICS RESEARCH LLC", NameLevel.TYPO),
+        ("Kitware Systems", "KITWAER SYSTEMS", NameLevel.TYPO),
+        ("Kitware Systems", "KITWARE", NameLevel.ADDITIONAL_COMMON_WORDS),
+        ("Kitware", "KITWARE SYSTEMS", NameLevel.ADDITIONAL_COMMON_WORDS),
+        ("Kitware Systems", "KITWARE GROUP", NameLevel.DIFFERENT_COMMON_WORDS),
+        ("Kitware", "KITWARE QUUXLY", NameLevel.ADDITIONAL_WORDS),
+        ("Kitware Quuxly", "KITWARE", NameLevel.ADDITIONAL_WORDS),
+        ("Kitware Quuxly", "KITWARE ZYMERGEN", NameLevel.DIFFERENT_WORDS),
+        ("Quark Acquisition II", "QUARK ACQUISITION III", NameLevel.DIFFERENT_WORDS),
+        ("Zymergen Quark Number 12", "ZYMERGEN QUARK NUMBER 13", NameLevel.DIFFERENT_WORDS),
+        ("Omni Measurement Systems", "OMNI MEDICAL SYSTEMS", NameLevel.DIFFERENT_WORDS),
+        ("Science and Technology Applications", "SCIENCE & APPLIED TECHNOLOGY", NameLevel.DIFFERENT_WORDS),
     ],
 )
 def test_how_alike_names_of_one_town_are(tmp_path: Path, left: str, right: str, level: int) -> None:
     pair = only(match(tmp_path, [company(left, BOSTON)], located(right, BOSTON), min_name_overlap=0.2))
-    assert schema.NAME_LEVELS[pair["name_level"]] == schema.NAME_LEVELS[level]
-    assert pair["method"] == ("exact_name_place" if level == EQUAL else "fuzzy_name_place")
-    assert (pair["name_agreement"] == 1) == (level in {EQUAL, SPELLING} or (left, level) in {
-        ("Kitware", MORE_WORDS), ("Kitware", MORE_COMMON_WORDS),
-    })  # fmt: skip
-    assert (pair["name_similarity"] == 1) <= (level in {EQUAL, SPELLING})
+    assert NameLevel(pair["name_level"]) == level
+    assert pair["method"] == ("exact_name_place" if level == NameLevel.EQUAL else "fuzzy_name_place")
+    variants = {NameLevel.EQUAL, NameLevel.SPELLING_VARIANT}
+    additional = {NameLevel.ADDITIONAL_WORDS, NameLevel.ADDITIONAL_COMMON_WORDS}
+    assert (pair["name_agreement"] == 1) == (level in variants or (left == "Kitware" and level in additional))
+    assert (pair["name_similarity"] == 1) <= (level in variants)
 
 
 def test_a_number_more_is_no_typing_error(tmp_path: Path) -> None:
     pair = only(match(tmp_path, [company("Quark Acquisition 2", BOSTON)], located("QUARK ACQUISITION", BOSTON)))
-    assert pair["name_level"] == MORE_WORDS
+    assert pair["name_level"] == NameLevel.ADDITIONAL_WORDS
 
 
 def test_a_common_word_is_common_where_no_company_bears_it(tmp_path: Path) -> None:
     build_index(company_table([company("Kitware", BOSTON)]), tmp_path)
     matcher = OrganisationMatcher()
     found, _ = matcher.match(matcher.open_index(tmp_path), recipient_table(located("KITWARE SYSTEMS", BOSTON)))
-    assert found["name_level"].to_pylist() == [MORE_COMMON_WORDS]
+    assert found["name_level"].to_pylist() == [NameLevel.ADDITIONAL_COMMON_WORDS]
 
 
 @pytest.mark.parametrize(
@@ -199,39 +194,46 @@ def test_a_rarer_word_is_a_greater_share_of_the_name(tmp_path: Path) -> None:
 def test_equal_alternate_name(tmp_path: Path) -> None:
     recipient = located("Sold To Somebody", BOSTON, alternate_names=["Other", "Acme Widgets LLC"])
     pair = only(match(tmp_path, [company("Acme Widgets", BOSTON)], recipient))
-    assert (pair["method"], pair["name_kind"], pair["name_level"]) == ("exact_name_place", ALTERNATE, EQUAL)
+    assert (pair["method"], pair["name_kind"], pair["name_level"]) == (
+        "exact_name_place",
+        NameKind.ALTERNATE,
+        NameLevel.EQUAL,
+    )
 
 
 def test_legal_name_is_preferred_to_an_equal_alternate(tmp_path: Path) -> None:
     recipient = located("Acme Widgets", BOSTON, alternate_names=["Acme Widgets LLC", None])
-    assert only(match(tmp_path, [company("Acme Widgets", BOSTON)], recipient))["name_kind"] == LEGAL
+    assert only(match(tmp_path, [company("Acme Widgets", BOSTON)], recipient))["name_kind"] == NameKind.LEGAL
 
 
 def test_a_better_alternate_is_preferred_to_the_legal_name(tmp_path: Path) -> None:
     recipient = located("Acme Widget Works", BOSTON, alternate_names=["Acme Widgets LLC"])
     pair = only(match(tmp_path, [company("Acme Widgets", BOSTON)], recipient))
-    assert (pair["name_kind"], pair["name_level"]) == (ALTERNATE, EQUAL)
+    assert (pair["name_kind"], pair["name_level"]) == (NameKind.ALTERNATE, NameLevel.EQUAL)
 
 
 def test_equal_name_of_the_parent(tmp_path: Path) -> None:
     recipient = located("Quuxly Works", BOSTON, parent_name="ACME WIDGETS, INC.")
     pair = only(match(tmp_path, [company("Acme Widgets", BOSTON)], recipient))
-    assert (pair["name_kind"], pair["name_level"]) == (PARENT, EQUAL)
+    assert (pair["name_kind"], pair["name_level"]) == (NameKind.PARENT, NameLevel.EQUAL)
 
 
 @pytest.mark.parametrize("of_company", [True, False], ids=["company", "recipient"])
 @pytest.mark.parametrize("marker", ["dba", "d/b/a", "formerly", "AKA"])
 def test_every_name_of_a_text_that_holds_two(tmp_path: Path, marker: str, of_company: bool) -> None:
     both = f"Zelkova Holdings LLC {marker} Tamarack Imaging Inc"
-    for one, kind in (("ZELKOVA HOLDINGS", LEGAL), ("TAMARACK IMAGING", LEGAL if of_company else ALTERNATE)):
+    for one, kind in (
+        ("ZELKOVA HOLDINGS", NameKind.LEGAL),
+        ("TAMARACK IMAGING", NameKind.LEGAL if of_company else NameKind.ALTERNATE),
+    ):
         left, right = (both, one) if of_company else (one, both)
         pair = only(match(tmp_path / one[:3], [company(left, BOSTON)], located(right, BOSTON)))
-        assert (pair["name_level"], pair["name_kind"]) == (EQUAL, kind)
+        assert (pair["name_level"], pair["name_kind"]) == (NameLevel.EQUAL, kind)
 
 
 def test_any_name_of_the_company(tmp_path: Path) -> None:
     firm = company("New Brand", BOSTON, names=["Acme Widgets", "New Brand"])
-    assert only(match(tmp_path, [firm], located("ACME WIDGETS", BOSTON)))["name_level"] == EQUAL
+    assert only(match(tmp_path, [firm], located("ACME WIDGETS", BOSTON)))["name_level"] == NameLevel.EQUAL
 
 
 def test_the_name_that_agreed_is_told_by_its_number_in_the_index(tmp_path: Path) -> None:
@@ -273,7 +275,7 @@ def test_a_zip_code_without_its_state_is_a_place(tmp_path: Path) -> None:
 def test_any_location_of_the_company_may_agree(tmp_path: Path) -> None:
     pair = only(match(tmp_path, [company("Acme", BOSTON, DAYTON)], located("ACME", DAYTON)))
     assert (pair["state_agreement"], pair["city_agreement"], pair["zip_agreement"]) == (1, 1, 1)
-    assert (pair["place_level"], pair["street_level"]) == (PLACE["same city and ZIP code"], STREET["same street"])
+    assert (pair["place_level"], pair["street_level"]) == (PlaceLevel.SAME_CITY_AND_ZIP, StreetLevel.SAME)
 
 
 def test_a_town_of_the_same_name_in_another_state_conflicts(tmp_path: Path) -> None:
@@ -301,51 +303,51 @@ def test_a_text_no_company_bears_is_not_that_of_the_company_before(tmp_path: Pat
 @pytest.mark.parametrize(
     ("place", "level"),
     [
-        ({}, "unknown"),
-        ({"state": "OH"}, "other state"),
-        ({"zip5": "45402"}, "other state"),
-        ({"state": "MA", "city": "Salem"}, "other city"),
-        ({"state": "MA", "city": "Salem", "zip5": "01970"}, "other city"),
-        ({"state": "MA"}, "same state, city unknown"),
-        ({"state": "MA", "zip5": "01970"}, "same state, city unknown"),
-        ({"state": "MA", "city": "Boston", "zip5": "02111"}, "same city, other ZIP code"),
-        ({"state": "MA", "city": "Boston"}, "same city, ZIP code unknown"),
-        ({"zip5": "02110"}, "same ZIP code, other city"),
-        ({"state": "MA", "city": "Allston", "zip5": "02110"}, "same ZIP code, other city"),
-        ({"state": "MA", "city": "Boston", "zip5": "02110"}, "same city and ZIP code"),
-        ({"state": "ma", "city": "BOSTON", "zip5": "02110"}, "same city and ZIP code"),
+        ({}, PlaceLevel.UNKNOWN),
+        ({"state": "OH"}, PlaceLevel.DIFFERENT_STATE),
+        ({"zip5": "45402"}, PlaceLevel.DIFFERENT_STATE),
+        ({"state": "MA", "city": "Salem"}, PlaceLevel.DIFFERENT_CITY),
+        ({"state": "MA", "city": "Salem", "zip5": "01970"}, PlaceLevel.DIFFERENT_CITY),
+        ({"state": "MA"}, PlaceLevel.SAME_STATE),
+        ({"state": "MA", "zip5": "01970"}, PlaceLevel.SAME_STATE),
+        ({"state": "MA", "city": "Boston", "zip5": "02111"}, PlaceLevel.SAME_CITY_DIFFERENT_ZIP),
+        ({"state": "MA", "city": "Boston"}, PlaceLevel.SAME_CITY),
+        ({"zip5": "02110"}, PlaceLevel.SAME_ZIP),
+        ({"state": "MA", "city": "Allston", "zip5": "02110"}, PlaceLevel.SAME_ZIP),
+        ({"state": "MA", "city": "Boston", "zip5": "02110"}, PlaceLevel.SAME_CITY_AND_ZIP),
+        ({"state": "ma", "city": "BOSTON", "zip5": "02110"}, PlaceLevel.SAME_CITY_AND_ZIP),
     ],
 )
-def test_place_level(tmp_path: Path, place: dict[str, str], level: str) -> None:
+def test_place_level(tmp_path: Path, place: dict[str, str], level: PlaceLevel) -> None:
     pair = only(match(tmp_path, [company("Acme", BOSTON)], {"name": "ACME", **place}))
-    assert schema.PLACE_LEVELS[pair["place_level"]] == level
-    assert pair["method"] == ("exact_name_place" if PLACE[level] >= PLACE["other city"] else "exact_name")
+    assert PlaceLevel(pair["place_level"]) == level
+    assert pair["method"] == ("exact_name_place" if level >= PlaceLevel.DIFFERENT_CITY else "exact_name")
 
 
 @pytest.mark.parametrize(
     ("ours", "theirs", "level"),
     [
-        ("10 Main Street, Suite 4", "10 MAIN ST STE 900", "same street"),
-        ("10525 Vista Sorrento Parkway", "10520 Vista Sorrento Pkwy", "other street"),
-        ("10 Main Street", "12 Main Street", "other street"),
-        ("10 Main Street", "10 Elm Road", "other street"),
-        ("10525 Vista Sorrento Parkway", "10525 Vista Sorento Pky", "same street"),
-        ("10525 Vista Sorrento Parkway", "10525 Vista Sorrento", "similar street"),
-        ("PO Box 12", "P.O. Box 12", "same street"),
-        ("PO Box 12", "PO Box 13", "other street"),
-        ("10 Main Street", "PO Box 10", "unknown"),
-        ("Suite 4", "10 Main Street", "unknown"),
+        ("10 Main Street, Suite 4", "10 MAIN ST STE 900", StreetLevel.SAME),
+        ("10525 Vista Sorrento Parkway", "10520 Vista Sorrento Pkwy", StreetLevel.DIFFERENT),
+        ("10 Main Street", "12 Main Street", StreetLevel.DIFFERENT),
+        ("10 Main Street", "10 Elm Road", StreetLevel.DIFFERENT),
+        ("10525 Vista Sorrento Parkway", "10525 Vista Sorento Pky", StreetLevel.SAME),
+        ("10525 Vista Sorrento Parkway", "10525 Vista Sorrento", StreetLevel.SIMILAR),
+        ("PO Box 12", "P.O. Box 12", StreetLevel.SAME),
+        ("PO Box 12", "PO Box 13", StreetLevel.DIFFERENT),
+        ("10 Main Street", "PO Box 10", StreetLevel.UNKNOWN),
+        ("Suite 4", "10 Main Street", StreetLevel.UNKNOWN),
     ],
 )
-def test_street_level(tmp_path: Path, ours: str, theirs: str, level: str) -> None:
+def test_street_level(tmp_path: Path, ours: str, theirs: str, level: StreetLevel) -> None:
     firm, recipient = ({**BOSTON, "address": address} for address in (ours, theirs))
     pair = only(match(tmp_path, [company("Acme", firm)], located("ACME", recipient)))
-    assert schema.STREET_LEVELS[pair["street_level"]] == level
+    assert StreetLevel(pair["street_level"]) == level
 
 
 def test_both_lines_of_an_address_are_one_street(tmp_path: Path) -> None:
     recipient = {"name": "ACME", "address_line_1": "Suite 900", "address_line_2": "10 Main St"}
-    assert only(match(tmp_path, [company("Acme", BOSTON)], recipient))["street_level"] == STREET["same street"]
+    assert only(match(tmp_path, [company("Acme", BOSTON)], recipient))["street_level"] == StreetLevel.SAME
 
 
 @pytest.mark.parametrize("missing", ["company", "recipient", "both"])
@@ -354,7 +356,7 @@ def test_missing_on_a_side_is_not_comparable(tmp_path: Path, missing: str) -> No
     full = located("ACME", BOSTON, uei=UEI_1, duns="001234567")
     pair = only(match(tmp_path, [firm], full if missing == "company" else {"name": "ACME"}))
     assert [pair[f"{what}_agreement"] for what in ("uei", "duns", "state", "city", "zip")] == [0] * 5
-    assert (pair["place_level"], pair["street_level"]) == (PLACE["unknown"], STREET["unknown"])
+    assert (pair["place_level"], pair["street_level"]) == (PlaceLevel.UNKNOWN, StreetLevel.UNKNOWN)
     assert pair["method"] == "exact_name"
 
 
@@ -398,9 +400,9 @@ def test_one_in_four_recipients_is_compared_with_a_random_company(tmp_path: Path
 
     levels = counted(tmp_path, firms, *recipients)["random_place"]
 
-    assert set(levels) == {PLACE["other state"], PLACE["same city and ZIP code"]}
+    assert set(levels) == {PlaceLevel.DIFFERENT_STATE, PlaceLevel.SAME_CITY_AND_ZIP}
     assert sum(levels.values()) == pytest.approx(1000, rel=0.1)
-    assert levels[PLACE["other state"]] == pytest.approx(500, rel=0.15), "both companies are drawn alike"
+    assert levels[PlaceLevel.DIFFERENT_STATE] == pytest.approx(500, rel=0.15), "both companies are drawn alike"
 
 
 def test_a_name_that_too_many_companies_bear_is_left_out_and_counted(tmp_path: Path) -> None:
@@ -458,7 +460,12 @@ def test_nulls_everywhere(tmp_path: Path) -> None:
 
 def test_a_company_without_a_name_is_found_by_identifier(tmp_path: Path) -> None:
     pair = only(match(tmp_path, [company(None, ueis=[UEI_1])], {"uei": UEI_1}))
-    assert (pair["method"], pair["name_similarity"], pair["name_level"], pair["name_code"]) == ("uei", 0, NOTHING, -1)
+    assert (pair["method"], pair["name_similarity"], pair["name_level"], pair["name_code"]) == (
+        "uei",
+        0,
+        NameLevel.NOTHING_IN_COMMON,
+        -1,
+    )
 
 
 def test_short_names(tmp_path: Path) -> None:
@@ -477,8 +484,8 @@ def test_similar_names_are_limited_and_equal_ones_are_not(tmp_path: Path) -> Non
     firms = [company("Quantum Widgets", BOSTON) for _ in range(4)]
     firms += [company(f"Quantum Widgets {letter}{letter}", BOSTON) for letter in "ABCDEFGH"]
     found = match(tmp_path, firms, located("QUANTUM WIDGETS", BOSTON), max_candidates_per_name=2)
-    assert [row["company_id"] for row in found if row["name_level"] == EQUAL] == [0, 1, 2, 3]
-    assert len([row for row in found if row["name_level"] != EQUAL]) == 2
+    assert [row["company_id"] for row in found if row["name_level"] == NameLevel.EQUAL] == [0, 1, 2, 3]
+    assert len([row for row in found if row["name_level"] != NameLevel.EQUAL]) == 2
 
 
 def test_equally_similar_companies_are_taken_by_their_number(tmp_path: Path) -> None:
@@ -528,7 +535,7 @@ def test_ties_at_the_limit_do_not_depend_on_the_batch(tmp_path: Path) -> None:
 def test_a_name_of_very_many_words_is_matched(tmp_path: Path) -> None:
     long = " ".join(f"WORD{first}{second}" for first in "ABCDEFGHIJKLMNOPQRST" for second in "ABCDEFGHIJKLMNOPQRST")
     found = match(tmp_path, [company(long, BOSTON)], located(long, BOSTON), located(f"{long} MORE", BOSTON))
-    assert next(row["name_level"] for row in found) == EQUAL
+    assert next(row["name_level"] for row in found) == NameLevel.EQUAL
 
 
 # --- index, key, pickle ----------------------------------------------------------------------------------------

@@ -35,11 +35,10 @@ from enrich_dist.matching.weights import (
     weight_row,
     weight_sql,
 )
+from enrich_dist.schema import MIN_SAME_TOWN, Agreement, NameKind, NameLevel, PlaceLevel, StreetLevel
 
 RECIPIENTS = 3_000_000
 NAMES = ["KITWARE", "KITWARE SYSTEMS", "KITWARE ZYMERGEN", "SYSTEMS", "SYSTEMS GROUP", "ZYMERGEN"]
-NOTHING, OTHER_WORDS, MORE_WORDS, OTHER_COMMON, MORE_COMMON, TYPO, SPELLING, EQUAL = range(len(schema.NAME_LEVELS))
-OTHER_STATE, OTHER_CITY, STATE_ONLY, CITY_OTHER_ZIP, CITY_ONLY, ZIP_OTHER_CITY, CITY_AND_ZIP = range(1, 8)
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +77,16 @@ def test_without_identified_pairs_the_defaults_hold(index: CompanyIndex) -> None
     weights = estimated(index)
 
     assert np.allclose(weights.name, np.log2(np.array(module.DEFAULT_NAME_M) / sum(module.DEFAULT_NAME_M)))
-    known = [OTHER_STATE, OTHER_CITY, CITY_OTHER_ZIP, ZIP_OTHER_CITY, CITY_AND_ZIP]
+    known = [
+        PlaceLevel.DIFFERENT_STATE,
+        PlaceLevel.DIFFERENT_CITY,
+        PlaceLevel.SAME_CITY_DIFFERENT_ZIP,
+        PlaceLevel.SAME_ZIP,
+        PlaceLevel.SAME_CITY_AND_ZIP,
+    ]
     for level, m, u in zip(known, module.DEFAULT_PLACE_M, module.DEFAULT_PLACE_U, strict=True):
         assert weights.place[level] == pytest.approx(bits(m, u / sum(module.DEFAULT_PLACE_U)))
-    assert weights.unreachable_share == pytest.approx(module.DEFAULT_NAME_M[NOTHING])
+    assert weights.unreachable_share == pytest.approx(module.DEFAULT_NAME_M[NameLevel.NOTHING_IN_COMMON])
     assert weights.identified_pairs == 0
 
 
@@ -92,9 +97,11 @@ def test_as_many_pairs_as_the_prior_count_half(index: CompanyIndex) -> None:
         uei=[pairs, 0],
     )  # fmt: skip
 
-    assert weights.name[EQUAL] == pytest.approx(np.log2((1 + module.DEFAULT_NAME_M[EQUAL]) / 2), abs=0.01)
+    assert weights.name[NameLevel.EQUAL] == pytest.approx(
+        np.log2((1 + module.DEFAULT_NAME_M[NameLevel.EQUAL]) / 2), abs=0.01
+    )
     m, u = (1 + module.DEFAULT_PLACE_M[0]) / 2, module.DEFAULT_PLACE_U[0]
-    assert weights.place[OTHER_STATE] == pytest.approx(bits(m, u), abs=0.01)
+    assert weights.place[PlaceLevel.DIFFERENT_STATE] == pytest.approx(bits(m, u), abs=0.01)
     m, u = (1 + module.DEFAULT_STREET_M[0]) / 2, module.DEFAULT_STREET_U[0]
     assert weights.street[1] == pytest.approx(bits(m, u), abs=0.01)
     assert weights.uei[0] == pytest.approx(np.log2((1 + module.DEFAULT_UEI_M[0]) / 2), abs=0.01)
@@ -105,12 +112,14 @@ def test_many_pairs_outweigh_the_defaults(index: CompanyIndex) -> None:
     many = 1_000_000
     weights = estimated(
         index, name=[many, 0, 0, 0, 0, 0, 0, many], place=[0, many, 0, 0, 0, 0, 0, many],
-        random_place={OTHER_STATE: many, CITY_AND_ZIP: many},
+        random_place={PlaceLevel.DIFFERENT_STATE: many, PlaceLevel.SAME_CITY_AND_ZIP: many},
     )  # fmt: skip
 
-    assert weights.name[EQUAL] == pytest.approx(-1, abs=0.01)
+    assert weights.name[NameLevel.EQUAL] == pytest.approx(-1, abs=0.01)
     assert weights.unreachable_share == pytest.approx(0.5, abs=0.01)
-    assert weights.place[CITY_AND_ZIP] == pytest.approx(0, abs=0.01), "half of random pairs agree so, too"
+    assert weights.place[PlaceLevel.SAME_CITY_AND_ZIP] == pytest.approx(0, abs=0.01), (
+        "half of random pairs agree so, too"
+    )
 
 
 def test_unknown_places_and_streets_weigh_nothing_and_are_not_counted(index: CompanyIndex) -> None:
@@ -130,18 +139,37 @@ def test_a_place_known_in_part_weighs_between_what_it_can_be(
 ) -> None:
     place = estimated(index, place=of_one, random_place=dict(enumerate(of_two))).place
 
-    in_state = place[[OTHER_CITY, CITY_OTHER_ZIP, ZIP_OTHER_CITY, CITY_AND_ZIP]]
-    in_city = place[[CITY_OTHER_ZIP, CITY_AND_ZIP]]
-    assert in_state.min() - 1e-9 <= place[STATE_ONLY] <= in_state.max() + 1e-9
-    assert in_city.min() - 1e-9 <= place[CITY_ONLY] <= in_city.max() + 1e-9
+    in_state = place[
+        [
+            PlaceLevel.DIFFERENT_CITY,
+            PlaceLevel.SAME_CITY_DIFFERENT_ZIP,
+            PlaceLevel.SAME_ZIP,
+            PlaceLevel.SAME_CITY_AND_ZIP,
+        ]
+    ]
+    in_city = place[[PlaceLevel.SAME_CITY_DIFFERENT_ZIP, PlaceLevel.SAME_CITY_AND_ZIP]]
+    assert in_state.min() - 1e-9 <= place[PlaceLevel.SAME_STATE] <= in_state.max() + 1e-9
+    assert in_city.min() - 1e-9 <= place[PlaceLevel.SAME_CITY] <= in_city.max() + 1e-9
     assert np.isfinite(place).all()
 
 
 def test_the_nearer_the_place_the_more_it_weighs(index: CompanyIndex) -> None:
     place = estimated(index).place
-    nearer = [OTHER_STATE, OTHER_CITY, CITY_OTHER_ZIP, CITY_ONLY, CITY_AND_ZIP]
+    nearer = [
+        PlaceLevel.DIFFERENT_STATE,
+        PlaceLevel.DIFFERENT_CITY,
+        PlaceLevel.SAME_CITY_DIFFERENT_ZIP,
+        PlaceLevel.SAME_CITY,
+        PlaceLevel.SAME_CITY_AND_ZIP,
+    ]
     assert all(place[one] < place[other] for one, other in itertools.pairwise(nearer))
-    assert place[OTHER_STATE] < 0 < place[OTHER_CITY] < place[STATE_ONLY] < place[CITY_ONLY]
+    assert (
+        place[PlaceLevel.DIFFERENT_STATE]
+        < 0
+        < place[PlaceLevel.DIFFERENT_CITY]
+        < place[PlaceLevel.SAME_STATE]
+        < place[PlaceLevel.SAME_CITY]
+    )
 
 
 def test_an_identifier_says_more_the_more_recipients_there_are(index: CompanyIndex) -> None:
@@ -188,9 +216,10 @@ def test_few_recipients_lean_on_the_background(index: CompanyIndex) -> None:
 # --- weights of vectors ----------------------------------------------------------------------------------------
 
 UNKNOWN: dict[str, Any] = {
-    "uei_agreement": 0, "duns_agreement": 0, "name_level": NOTHING, "name_agreement": 0.0, "name_similarity": 0.0,
-    "name_kind": 0, "name_code": 0, "state_agreement": 0, "city_agreement": 0, "zip_agreement": 0, "place_level": 0,
-    "street_level": 0,
+    "uei_agreement": 0, "duns_agreement": 0,
+    "name_level": NameLevel.NOTHING_IN_COMMON, "name_agreement": 0.0, "name_similarity": 0.0,
+    "name_kind": NameKind.LEGAL, "name_code": 0, "state_agreement": 0, "city_agreement": 0, "zip_agreement": 0,
+    "place_level": PlaceLevel.UNKNOWN, "street_level": StreetLevel.UNKNOWN,
 }  # fmt: skip
 
 
@@ -219,51 +248,78 @@ def alike(level: int, agreement: float = 1.0, **vector: Any) -> dict[str, Any]:
 
 def test_each_comparison_weighs_by_itself(index: CompanyIndex) -> None:
     weights = estimated(index)
-    [part] = weigh(weights, [{**alike(EQUAL), "place_level": OTHER_CITY, "uei_agreement": -1, "duns_agreement": 1}])
+    [part] = weigh(
+        weights,
+        [
+            {
+                **alike(NameLevel.EQUAL),
+                "place_level": PlaceLevel.DIFFERENT_CITY,
+                "uei_agreement": -1,
+                "duns_agreement": 1,
+            }
+        ],
+    )
 
-    assert part["place"] == pytest.approx(weights.place[OTHER_CITY])
+    assert part["place"] == pytest.approx(weights.place[PlaceLevel.DIFFERENT_CITY])
     assert (part["uei"], part["duns"]) == (weights.uei[0], weights.duns[1])
     assert part["street"] == 0
     assert part["uei"] < 0 < part["duns"]
-    assert weigh(weights, [{}])[0]["name"] == pytest.approx(weights.name[NOTHING])
+    assert weigh(weights, [{}])[0]["name"] == pytest.approx(weights.name[NameLevel.NOTHING_IN_COMMON])
 
 
 def test_a_conflict_weighs_against_and_agreement_for(index: CompanyIndex) -> None:
     weights = estimated(index)
     for column in ("uei_agreement", "duns_agreement"):
-        conflict, unknown, agree = (total(weights, **alike(EQUAL), **{column: value}) for value in (-1, 0, 1))
+        conflict, unknown, agree = (total(weights, **alike(NameLevel.EQUAL), **{column: level}) for level in Agreement)
         assert conflict < unknown < agree
-    assert total(weights, **alike(EQUAL), place_level=OTHER_STATE) < total(weights, **alike(EQUAL))
-    in_town = {**alike(EQUAL), "place_level": CITY_AND_ZIP}
-    other, unknown, similar, same = (total(weights, **in_town, street_level=level) for level in (1, 0, 2, 3))
-    assert other < unknown < similar < same
+    assert total(weights, **alike(NameLevel.EQUAL), place_level=PlaceLevel.DIFFERENT_STATE) < total(
+        weights, **alike(NameLevel.EQUAL)
+    )
+    in_town = {**alike(NameLevel.EQUAL), "place_level": PlaceLevel.SAME_CITY_AND_ZIP}
+    by_street = {level: total(weights, **in_town, street_level=level) for level in StreetLevel}
+    assert (
+        by_street[StreetLevel.DIFFERENT]
+        < by_street[StreetLevel.UNKNOWN]
+        < by_street[StreetLevel.SIMILAR]
+        < by_street[StreetLevel.SAME]
+    )
 
 
 def test_a_street_counts_in_its_town_only(index: CompanyIndex) -> None:
     weights = estimated(index)
-    for level in range(len(schema.PLACE_LEVELS)):
-        street = weigh(weights, [{**alike(EQUAL), "place_level": level, "street_level": 3}])[0]["street"]
-        assert street == (weights.street[3] if level >= CITY_OTHER_ZIP else 0)
+    for level in PlaceLevel:
+        vector = {**alike(NameLevel.EQUAL), "place_level": level, "street_level": StreetLevel.SAME}
+        street = weigh(weights, [vector])[0]["street"]
+        assert street == (weights.street[StreetLevel.SAME] if level >= MIN_SAME_TOWN else 0)
 
 
 def test_the_more_of_the_name_agrees_the_more_it_weighs(index: CompanyIndex) -> None:
     weights = estimated(index)
-    shares = [total(weights, **alike(MORE_WORDS, share)) for share in (0.25, 0.5, 0.75, 1.0)]
+    shares = [total(weights, **alike(NameLevel.ADDITIONAL_WORDS, share)) for share in (0.25, 0.5, 0.75, 1.0)]
     assert all(one < other for one, other in itertools.pairwise(shares))
-    levels = [total(weights, **alike(level)) for level in (NOTHING, OTHER_WORDS, MORE_WORDS, MORE_COMMON, SPELLING)]
+    levels = [
+        total(weights, **alike(level))
+        for level in (
+            NameLevel.NOTHING_IN_COMMON,
+            NameLevel.DIFFERENT_WORDS,
+            NameLevel.ADDITIONAL_WORDS,
+            NameLevel.ADDITIONAL_COMMON_WORDS,
+            NameLevel.SPELLING_VARIANT,
+        )
+    ]
     assert all(one < other for one, other in itertools.pairwise(levels))
-    assert total(weights, **alike(EQUAL)) > max(levels)
+    assert total(weights, **alike(NameLevel.EQUAL)) > max(levels)
 
 
 def test_a_rarer_name_weighs_more_and_none_more_than_its_bearers_allow(index: CompanyIndex) -> None:
     weights = estimated(index, words={"SYSTEMS": 90_000, "GROUP": 60_000})
-    by_name = [total(weights, **alike(EQUAL), name_code=code) for code in range(len(NAMES))]
+    by_name = [total(weights, **alike(NameLevel.EQUAL), name_code=code) for code in range(len(NAMES))]
     common, commoner = by_name[NAMES.index("SYSTEMS GROUP")], by_name[NAMES.index("SYSTEMS")]
 
     assert max(by_name) > common > commoner
     # However many rare words: there may be others of the same name.
     assert by_name[NAMES.index("KITWARE ZYMERGEN")] == pytest.approx(
-        weights.name[EQUAL] + module.LEVEL_BITS[EQUAL] + weights.max_name_bits[EQUAL]
+        weights.name[NameLevel.EQUAL] + module.LEVEL_BITS[NameLevel.EQUAL] + weights.max_name_bits[NameLevel.EQUAL]
     )
     doubled = estimated(index, recipients=2 * RECIPIENTS)
     assert doubled.max_name_bits == pytest.approx(weights.max_name_bits + 1)
@@ -272,45 +328,52 @@ def test_a_rarer_name_weighs_more_and_none_more_than_its_bearers_allow(index: Co
 def test_namesakes_are_fewer_among_fewer_recipients_and_similar_names_are_not(index: CompanyIndex) -> None:
     few, more = (estimated(index, recipients=module.SPREAD_RECIPIENTS[1] // times) for times in (16, 8))
     # Against the prior odds, which halve with twice the recipients: the very name says as much less, a similar one not.
-    assert more.max_name_bits[EQUAL] == pytest.approx(few.max_name_bits[EQUAL])
-    assert more.max_name_bits[SPELLING] == pytest.approx(few.max_name_bits[SPELLING])
-    assert more.max_name_bits[TYPO] == pytest.approx(few.max_name_bits[TYPO] + 1)
-    assert more.max_name_bits[MORE_WORDS] == pytest.approx(few.max_name_bits[MORE_WORDS] + 1)
+    assert more.max_name_bits[NameLevel.EQUAL] == pytest.approx(few.max_name_bits[NameLevel.EQUAL])
+    assert more.max_name_bits[NameLevel.SPELLING_VARIANT] == pytest.approx(
+        few.max_name_bits[NameLevel.SPELLING_VARIANT]
+    )
+    assert more.max_name_bits[NameLevel.TYPO] == pytest.approx(few.max_name_bits[NameLevel.TYPO] + 1)
+    assert more.max_name_bits[NameLevel.ADDITIONAL_WORDS] == pytest.approx(
+        few.max_name_bits[NameLevel.ADDITIONAL_WORDS] + 1
+    )
 
 
 @pytest.mark.parametrize("recipients", [50, 20_000, RECIPIENTS])
 def test_the_very_name_outweighs_a_typing_error_beside_it(index: CompanyIndex, recipients: int) -> None:
     """Where both are in one town, the company is the one of its very name; alone, a typing error weighs as ever."""
     weights, code = estimated(index, recipients=recipients), NAMES.index("KITWARE ZYMERGEN")
-    very = {**alike(EQUAL), "name_code": code, "place_level": CITY_AND_ZIP}
-    mistyped = {**alike(TYPO, 0.9), "name_code": code, "place_level": CITY_AND_ZIP}
+    very = {**alike(NameLevel.EQUAL), "name_code": code, "place_level": PlaceLevel.SAME_CITY_AND_ZIP}
+    mistyped = {**alike(NameLevel.TYPO, 0.9), "name_code": code, "place_level": PlaceLevel.SAME_CITY_AND_ZIP}
 
     best, beside = weigh(weights, [very, mistyped])
     [alone] = weigh(weights, [mistyped])
 
     assert best["total"] > beside["total"] + 1.5
     assert alone["total"] == pytest.approx(beside["total"] + module.BESIDE_VERY_NAME_BITS)
-    elsewhere = weigh(weights, [{**very, "place_level": OTHER_CITY}, mistyped])[1]
+    elsewhere = weigh(weights, [{**very, "place_level": PlaceLevel.DIFFERENT_CITY}, mistyped])[1]
     assert elsewhere["total"] == pytest.approx(alone["total"])
 
 
 def test_an_alternate_name_says_less_and_that_of_the_parent_least(index: CompanyIndex) -> None:
     weights = estimated(index)
-    legal, alternate, parent = (total(weights, **alike(EQUAL), name_kind=kind) for kind in range(3))
+    legal, alternate, parent = (total(weights, **alike(NameLevel.EQUAL), name_kind=kind) for kind in NameKind)
     assert legal > alternate > parent
 
 
 def test_names_of_one_town_that_agree_in_part_say_less_unless_the_street_agrees(index: CompanyIndex) -> None:
     weights = estimated(index)
-    for level in (OTHER_WORDS, MORE_WORDS, OTHER_COMMON, MORE_COMMON):
-        place = [
-            weigh(weights, [{**alike(level, 0.5), "place_level": CITY_AND_ZIP, "street_level": street}])[0]["place"]
-            for street in (0, 1, 2, 3)
-        ]
-        assert max(place[:3]) < place[3] == pytest.approx(weights.place[CITY_AND_ZIP])
-    for level in (NOTHING, TYPO, SPELLING, EQUAL):
-        [part] = weigh(weights, [{**alike(level), "place_level": CITY_AND_ZIP}])
-        assert part["place"] == pytest.approx(weights.place[CITY_AND_ZIP])
+    for level in (
+        NameLevel.DIFFERENT_WORDS,
+        NameLevel.ADDITIONAL_WORDS,
+        NameLevel.DIFFERENT_COMMON_WORDS,
+        NameLevel.ADDITIONAL_COMMON_WORDS,
+    ):
+        in_town = {**alike(level, 0.5), "place_level": PlaceLevel.SAME_CITY_AND_ZIP}
+        *others, same = (weigh(weights, [{**in_town, "street_level": street}])[0]["place"] for street in StreetLevel)
+        assert max(others) < same == pytest.approx(weights.place[PlaceLevel.SAME_CITY_AND_ZIP])
+    for level in (NameLevel.NOTHING_IN_COMMON, NameLevel.TYPO, NameLevel.SPELLING_VARIANT, NameLevel.EQUAL):
+        [part] = weigh(weights, [{**alike(level), "place_level": PlaceLevel.SAME_CITY_AND_ZIP}])
+        assert part["place"] == pytest.approx(weights.place[PlaceLevel.SAME_CITY_AND_ZIP])
 
 
 # --- methods ---------------------------------------------------------------------------------------------------
@@ -329,17 +392,17 @@ def methods(vectors: list[dict[str, Any]]) -> list[str]:
     ("vector", "method"),
     [
         ({"confirmed": True, "uei_agreement": 1}, "review"),
-        ({"uei_agreement": 1, "duns_agreement": -1, "place_level": OTHER_STATE}, "uei"),
-        ({"uei_agreement": 1, "duns_agreement": 1, "name_level": EQUAL}, "uei"),
+        ({"uei_agreement": 1, "duns_agreement": -1, "place_level": PlaceLevel.DIFFERENT_STATE}, "uei"),
+        ({"uei_agreement": 1, "duns_agreement": 1, "name_level": NameLevel.EQUAL}, "uei"),
         ({"duns_agreement": 1, "uei_agreement": -1}, "duns"),
-        ({"name_level": EQUAL, "place_level": CITY_AND_ZIP}, "exact_name_place"),
-        ({"name_level": EQUAL, "place_level": OTHER_CITY}, "exact_name_place"),
-        ({"name_level": EQUAL, "place_level": OTHER_STATE}, "exact_name"),
-        ({"name_level": EQUAL}, "exact_name"),
-        ({"name_level": SPELLING, "place_level": CITY_AND_ZIP}, "fuzzy_name_place"),
-        ({"name_level": OTHER_WORDS, "place_level": STATE_ONLY}, "fuzzy_name_place"),
-        ({"name_level": SPELLING}, "fuzzy_name"),
-        ({"name_level": SPELLING, "place_level": OTHER_STATE}, "fuzzy_name"),
+        ({"name_level": NameLevel.EQUAL, "place_level": PlaceLevel.SAME_CITY_AND_ZIP}, "exact_name_place"),
+        ({"name_level": NameLevel.EQUAL, "place_level": PlaceLevel.DIFFERENT_CITY}, "exact_name_place"),
+        ({"name_level": NameLevel.EQUAL, "place_level": PlaceLevel.DIFFERENT_STATE}, "exact_name"),
+        ({"name_level": NameLevel.EQUAL}, "exact_name"),
+        ({"name_level": NameLevel.SPELLING_VARIANT, "place_level": PlaceLevel.SAME_CITY_AND_ZIP}, "fuzzy_name_place"),
+        ({"name_level": NameLevel.DIFFERENT_WORDS, "place_level": PlaceLevel.SAME_STATE}, "fuzzy_name_place"),
+        ({"name_level": NameLevel.SPELLING_VARIANT}, "fuzzy_name"),
+        ({"name_level": NameLevel.SPELLING_VARIANT, "place_level": PlaceLevel.DIFFERENT_STATE}, "fuzzy_name"),
     ],
 )
 def test_method(vector: dict[str, Any], method: str) -> None:

@@ -33,6 +33,7 @@ from enrich_dist.results import overrides
 from enrich_dist.results.explain import Explanation, explain_company, explain_recipient
 from enrich_dist.results.lookup import find_awards, find_company
 from enrich_dist.results.reopen import ReopenedResult, reopen_result
+from enrich_dist.schema import NameLevel
 from tests.conftest import enrich_dist
 from tests.support import known_case as known
 from tests.support.in_process import run_in_process
@@ -192,12 +193,12 @@ def test_words_on_one_side_only_are_told(pipeline: Pipeline, result: ReopenedRes
 @pytest.mark.parametrize(
     ("level", "agreement"),
     [
-        ("a typing error", MISTYPED),
-        ("spacing, word order, abbreviation or cut short", WRITTEN_OTHERWISE),
-        ("other words on both sides", MISSING),
+        (NameLevel.TYPO, MISTYPED),
+        (NameLevel.SPELLING_VARIANT, WRITTEN_OTHERWISE),
+        (NameLevel.DIFFERENT_WORDS, MISSING),
     ],
 )
-def test_words_that_only_the_whole_name_explains(tmp_path: Path, level: str, agreement: str) -> None:
+def test_words_that_only_the_whole_name_explains(tmp_path: Path, level: NameLevel, agreement: str) -> None:
     company = dict.fromkeys(schema.COMPANY.names, None) | {
         "company_id": 0, "company_key": "k", "name": "Placeless Analytics", "names": [], "ueis": [], "duns": [],
         "locations": [], "award_count": 1,
@@ -207,9 +208,9 @@ def test_words_that_only_the_whole_name_explains(tmp_path: Path, level: str, agr
     rows = [{"source_row": 1, "recipient_id": "r", "name": "PLACELESSANALITICS"}]
     recipients = pa.Table.from_pylist(rows, schema=schema.RECIPIENT)
     first = int(index.vocabulary.arrays["name_tokens"][0])
-    pair = ComparedNames(row=0, name_code=0, name_kind=0, name_level=schema.NAME_LEVELS.index(level))
+    pair = ComparedNames(row=0, name_code=0, name_kind=0, name_level=level)
 
-    nameless = ComparedNames(row=0, name_code=-1, name_kind=0, name_level=0)
+    nameless = ComparedNames(row=0, name_code=-1, name_kind=0, name_level=NameLevel.NOTHING_IN_COMMON)
     found = shared_words(
         index, recipients, [pair, nameless], word_information({}, 1000, index.vocabulary), {first: 7}
     )  # fmt: skip

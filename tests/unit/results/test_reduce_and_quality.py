@@ -33,13 +33,13 @@ from enrich_dist.results.reduce import (
     create_scored,
     read_counts,
 )
+from enrich_dist.schema import Agreement, NameKind, NameLevel, PlaceLevel, StreetLevel
 
 RECIPIENTS = 100_000
 NAMES = ["KITWARE", "QUUXLY", "ZYMERGEN"]
-OTHER_WORDS, TYPO, SPELLING, EQUAL = 1, 5, 6, 7
-EXACT_NAME = {"name_level": EQUAL, "name_agreement": 1.0, "name_similarity": 1.0}
-OTHER_STATE = {"place_level": 1, "state_agreement": -1}
-SAME_TOWN = {"place_level": 7, "state_agreement": 1, "city_agreement": 1, "zip_agreement": 1}
+EXACT_NAME = {"name_level": NameLevel.EQUAL, "name_agreement": 1.0, "name_similarity": 1.0}
+OTHER_STATE = {"place_level": PlaceLevel.DIFFERENT_STATE, "state_agreement": Agreement.CONFLICT}
+SAME_TOWN = {"place_level": PlaceLevel.SAME_CITY_AND_ZIP, "state_agreement": 1, "city_agreement": 1, "zip_agreement": 1}
 BOSTON = {"city": "BOSTON", "state": "MA", "zip5": "02110"}
 SALEM = {"city": "SALEM", "state": "MA", "zip5": "01970"}
 MAIN, ELM = {"address_line_1": "1 MAIN ST"}, {"address_line_1": "9 ELM RD"}
@@ -48,7 +48,8 @@ MAIN, ELM = {"address_line_1": "1 MAIN ST"}, {"address_line_1": "9 ELM RD"}
 def candidate(company_id: int, recipient_id: str, **values: Any) -> dict[str, Any]:
     """A candidate that agrees in nothing but what is given; the company's name is the one of its number."""
     return {
-        "company_id": company_id, "uei_agreement": 0, "duns_agreement": 0, "name_level": 2, "name_agreement": 0.2,
+        "company_id": company_id, "uei_agreement": 0, "duns_agreement": 0,
+        "name_level": NameLevel.ADDITIONAL_WORDS, "name_agreement": 0.2,
         "name_similarity": 0.2, "name_kind": 0, "name_code": company_id, "state_agreement": 0, "city_agreement": 0,
         "zip_agreement": 0, "place_level": 0, "street_level": 0, "source_row": sum(map(ord, recipient_id)),
         "recipient_id": recipient_id, **values,
@@ -149,7 +150,9 @@ def test_the_best_candidate_wins_and_the_runner_up_is_told(tmp_path: Path, reduc
 
 
 def test_the_weight_is_the_sum_of_what_the_comparisons_weigh(reduced: Reduce, weights: Weights) -> None:
-    first = reduced.rows(candidate(0, "r", **EXACT_NAME, **SAME_TOWN, street_level=3, uei_agreement=-1))[0]
+    first = reduced.rows(candidate(0, "r", **EXACT_NAME, **SAME_TOWN, street_level=StreetLevel.SAME, uei_agreement=-1))[
+        0
+    ]
 
     parts = {name: first[f"{name}_weight"] for name in ("name", "place", "street", "uei", "duns")}
     assert first["match_weight"] == pytest.approx(sum(parts.values()), abs=1e-3)
@@ -229,13 +232,13 @@ ROWS = st.lists(
     st.fixed_dictionaries(
         {
             "company_id": st.integers(0, 2),
-            "name_level": st.integers(0, EQUAL),
+            "name_level": st.sampled_from(NameLevel),
             "name_code": st.integers(0, 2),
-            "name_kind": st.integers(0, 2),
+            "name_kind": st.sampled_from(NameKind),
             "uei": st.sampled_from([None, "X1", "X2"]),
-            "uei_agreement": st.integers(-1, 1),
-            "duns_agreement": st.integers(-1, 1),
-            "street_level": st.integers(0, 3),
+            "uei_agreement": st.sampled_from(Agreement),
+            "duns_agreement": st.sampled_from(Agreement),
+            "street_level": st.sampled_from(StreetLevel),
             "place": st.sampled_from(PLACES),
         }
     ),
@@ -322,18 +325,20 @@ def test_names_that_are_not_the_same_are_rivals_at_one_street(reduced: Reduce) -
     where = {**SAME_TOWN, **BOSTON, **MAIN}
     known = candidate(0, "known", **EXACT_NAME, **where, **UEI_1)
     alike = [
-        candidate(0, "alike", name_level=TYPO, name_agreement=0.9, **where),
+        candidate(0, "alike", name_level=NameLevel.TYPO, name_agreement=0.9, **where),
         candidate(0, "other", **{**EXACT_NAME, "name_code": 1}, **where),
     ]
 
     assert all(reduced.rows(known, row)[0]["runner_up_probability"] > 0 for row in alike)
-    spelling = candidate(0, "spelling", **{**EXACT_NAME, "name_level": SPELLING}, **where)
+    spelling = candidate(0, "spelling", **{**EXACT_NAME, "name_level": NameLevel.SPELLING_VARIANT}, **where)
     assert reduced.rows(known, spelling)[0]["runner_up_probability"] == 0, "the same name, written otherwise"
 
 
 def test_a_row_without_a_street_joins_the_best_of_its_town(reduced: Reduce) -> None:
-    best = candidate(0, "best", **EXACT_NAME, **SAME_TOWN, street_level=3, **BOSTON, **MAIN, **UEI_1)
-    second = candidate(0, "second", **EXACT_NAME, **SAME_TOWN, street_level=1, **BOSTON, **ELM, **UEI_2)
+    best = candidate(0, "best", **EXACT_NAME, **SAME_TOWN, street_level=StreetLevel.SAME, **BOSTON, **MAIN, **UEI_1)
+    second = candidate(
+        0, "second", **EXACT_NAME, **SAME_TOWN, street_level=StreetLevel.DIFFERENT, **BOSTON, **ELM, **UEI_2
+    )
     bare = candidate(0, "bare", **EXACT_NAME, **SAME_TOWN, **BOSTON)
 
     two, three = reduced.rows(best, second)[0], reduced.rows(best, second, bare)[0]
@@ -391,11 +396,19 @@ def test_outcomes_are_counted_among_pairs_that_agree_on_an_identifier(
 ) -> None:
     identified = {"uei_agreement": 1}
     rows = [
-        candidate(0, "a", **EXACT_NAME, **SAME_TOWN, street_level=3, **identified),
-        candidate(0, "b", name_level=0, **OTHER_STATE, street_level=1, uei_agreement=1, duns_agreement=-1),
+        candidate(0, "a", **EXACT_NAME, **SAME_TOWN, street_level=StreetLevel.SAME, **identified),
+        candidate(
+            0,
+            "b",
+            name_level=NameLevel.NOTHING_IN_COMMON,
+            **OTHER_STATE,
+            street_level=StreetLevel.DIFFERENT,
+            uei_agreement=1,
+            duns_agreement=-1,
+        ),
         candidate(1, "c", **EXACT_NAME, duns_agreement=1, uei_agreement=-1),
         candidate(1, "d", **EXACT_NAME, duns_agreement=1, uei_agreement=1),
-        candidate(2, "e", **EXACT_NAME, **SAME_TOWN, street_level=3, uei_agreement=-1),
+        candidate(2, "e", **EXACT_NAME, **SAME_TOWN, street_level=StreetLevel.SAME, uei_agreement=-1),
     ]
     create_candidates(connection, checkpoints(tmp_path / "c", rows[:2], rows[2:]))
 

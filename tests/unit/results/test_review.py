@@ -100,7 +100,7 @@ def test_a_candidate_is_told_in_words_and_numbers_side_by_side(sheet: Path, run:
     assert rows["r-optics-a"]["recipient_place"] == "TAMPA, FL 33601"
     assert (quartet["company_ueis"], quartet["recipient_uei"]) == ("", "PPPPPPPPPPP1")
     assert rows["r-contrary"]["evidence"] == (
-        f"name equal ({match['name_weight']:+.1f}), other state ({match['place_weight']:+.1f}), "
+        f"name equal ({match['name_weight']:+.1f}), different state ({match['place_weight']:+.1f}), "
         f"UEI differs ({match['uei_weight']:+.1f}), DUNS differs ({match['duns_weight']:+.1f})"
     )
     assert rows["r-contrary"]["company_ueis"] == "QQQQQQQQQQQ6"
