@@ -1,5 +1,4 @@
-"""DuckDB as this project uses it: connections that are bounded, private, and silent on the network; texts that are safe
-in a spreadsheet."""
+"""DuckDB connections with bounded memory and no network access; text that is safe in spreadsheets."""
 
 from __future__ import annotations
 
@@ -10,22 +9,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from enrich_dist.errors import EnvironmentFailureError
 from enrich_dist.remedies import FREE_SPACE
 
-# Nothing is fetched at run time: an extension that is not built in is an error.
+# Nothing is downloaded at run time: a missing extension is an error.
 OFFLINE: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "allow_community_extensions": False,
 }
 
-# DuckDB tells the system's own reason, in errors of many classes.
+# DuckDB's errors of many classes contain the operating system's message.
 _NO_PLACE = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)]
 
 DRIVER_MEMORY_MB = 1_000
-"""What the driver's own queries may hold in memory before they spill."""
+"""Memory of the driver's own queries before they spill."""
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def connect(
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a DuckDB database (in memory without ``database``) that spills to ``scratch`` above ``memory_mb``.
 
-    Raises ``EnvironmentFailureError`` when the body could not write for want of space or of the right to.
+    Raises ``EnvironmentFailureError`` when the body fails because a disk is full or read-only.
     """
     scratch.mkdir(parents=True, exist_ok=True)
     connection = duckdb.connect(
@@ -46,7 +46,7 @@ def connect(
             "temp_directory": str(scratch),
         },
     )
-    connection.execute("set enable_progress_bar = false")  # it would be drawn into whatever the terminal shows
+    connection.execute("set enable_progress_bar = false")  # it would be drawn into the terminal
     try:
         yield connection
     except duckdb.Error as error:
@@ -60,7 +60,15 @@ def connect(
         connection.close()
 
 
+def evaluate(expression: str, values: pa.Array) -> pa.Array:
+    """Evaluate the SQL ``expression`` over the column ``x`` (string): an array of the same length and order."""
+    # One thread keeps the order. A connection per call costs milliseconds; a global one is reported as leaked at exit.
+    with duckdb.connect(":memory:", config=OFFLINE | {"threads": 1}) as connection:
+        connection.register("source", pa.table({"x": values}))
+        column = connection.sql(f"SELECT {expression} AS y FROM source").to_arrow_table().column("y").combine_chunks()
+    return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+
+
 def spreadsheet_text(text: str) -> str:
-    """SQL expression of a text for a file that people open in a spreadsheet: what that would take for a formula gets an
-    apostrophe."""
+    """Return a SQL expression that puts an apostrophe before text that a spreadsheet would take for a formula."""
     return f"case when regexp_matches({text}, '^[=+@\\t\\r-]') then '''' || {text} else {text} end"

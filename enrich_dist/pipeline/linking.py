@@ -32,7 +32,7 @@ from enrich_dist.matching.index import build_index
 from enrich_dist.matching.weights import estimate
 from enrich_dist.results import quality, reduce
 from enrich_dist.sources.columns import RECIPIENT_LAYOUT, plain_header
-from enrich_dist.sources.headers import headers_of
+from enrich_dist.sources.formats import read_headers
 from enrich_dist.sources.recipients import RecipientBatch, read_recipients
 
 LINK = pa.schema(
@@ -145,7 +145,7 @@ def column_map(path: Path, given: Mapping[str, str | None]) -> dict[str, str | N
     Raises ``SourceError`` when the file has no column that names the rows.
     """
     wanted = {_COLUMN_NAMES.get(name, name): header for name, header in given.items()}
-    headers = headers_of(path)
+    headers = read_headers(path)
     normal = {plain_header(header): header for header in headers}
     for name, canonical in _COLUMN_NAMES.items():
         if canonical not in wanted and name in normal:

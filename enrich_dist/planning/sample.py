@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from enrich_dist.sources.protocol import Source
-from enrich_dist.sources.recipient_files import ParquetSource, reading_file
-from enrich_dist.sources.source_file import LocalFile
+from enrich_dist.sources.recipient_files import ParquetSource
+from enrich_dist.sources.source_file import SourceFile, translate_read_errors
 
 _GROUPS: Final = 8
 _BUFFER_BYTES: Final = 1 << 20
@@ -41,10 +41,10 @@ class Sample:
 @contextmanager
 def sampled(source: Source, rows: int, scratch: Path) -> Iterator[Sample]:
     """The sample of ``rows`` rows of ``source``; what it needs of ``scratch`` is removed afterwards."""
-    if not isinstance(source, ParquetSource) or not isinstance(source.file, LocalFile):
+    if not isinstance(source, ParquetSource) or source.file.path is None:
         yield Sample(source, 1)
         return
-    with reading_file(source.file):
+    with translate_read_errors(source.file):
         chosen = _row_groups(source.file.path, rows)
     if len(chosen) < 2:
         yield Sample(source, 1)
@@ -52,9 +52,9 @@ def sampled(source: Source, rows: int, scratch: Path) -> Iterator[Sample]:
     scratch.mkdir(parents=True, exist_ok=True)
     copy = scratch / "plan-sample.parquet"
     try:
-        with reading_file(source.file):
+        with translate_read_errors(source.file):
             _copy(source.file.path, copy, chosen)
-        yield Sample(ParquetSource(LocalFile(copy)), len(chosen))
+        yield Sample(ParquetSource(SourceFile(copy)), len(chosen))
     finally:
         copy.unlink(missing_ok=True)
 

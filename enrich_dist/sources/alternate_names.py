@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from enrich_dist.core.database import evaluate
 from enrich_dist.sources.clean_text import clean_text, null_words_as_null
-from enrich_dist.sources.engine import evaluate
 from enrich_dist.sources.string_bytes import replace_cells
 
 _LIST: Final = pa.list_(pa.string())

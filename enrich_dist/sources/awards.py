@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist import schema
+from enrich_dist.core.database import evaluate
 from enrich_dist.core.ordered_map import ordered_map
 from enrich_dist.errors import SourceError
 from enrich_dist.remedies import DOWNLOAD_AGAIN
@@ -33,7 +34,6 @@ from enrich_dist.sources.clean_fields import (
 from enrich_dist.sources.clean_text import clean_long_text, clean_text
 from enrich_dist.sources.columns import AWARD_LAYOUT, extra_names, resolve_columns
 from enrich_dist.sources.delimited import Block, open_delimited
-from enrich_dist.sources.engine import evaluate
 from enrich_dist.sources.protocol import whole
 from enrich_dist.sources.rejects import REJECTED, REPAIRED, RejectLog
 from enrich_dist.sources.source_file import SourceFile, as_file

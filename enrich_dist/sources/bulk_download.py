@@ -26,11 +26,10 @@ from enrich_dist.errors import SourceError
 from enrich_dist.remedies import DOWNLOAD_AGAIN
 from enrich_dist.sources.columns import RECIPIENT_LAYOUT, plain_header, resolve_columns
 from enrich_dist.sources.delimited import BadRecord, Block, open_delimited
-from enrich_dist.sources.length import count_lines
 from enrich_dist.sources.protocol import RawBatch, ReadOptions, RowRange, Source
-from enrich_dist.sources.recipient_files import exact_batches, reading_file
+from enrich_dist.sources.recipient_files import exact_batches
 from enrich_dist.sources.source_file import SourceFile, as_file
-from enrich_dist.sources.text_file import csv_members
+from enrich_dist.sources.text_file import count_lines, csv_members
 
 _RECIPIENT: Final = plain_header("recipient_name")
 _AWARD_KEYS: Final = frozenset(
@@ -118,8 +117,7 @@ class BulkDownload(Source):
 
     def digest(self, reading: ReadOptions) -> str:  # noqa: ARG002
         """Of the file's bytes, and which of its members are read."""
-        with reading_file(self._file):
-            return text_digest("bulk download", self._file.digest(), *(member or "" for member in self._members))
+        return text_digest("bulk download", self._file.digest(), *(member or "" for member in self._members))
 
     def stream(self, reading: ReadOptions) -> Generator[RawBatch, None, None]:
         """As ``Source.stream``: batches of ``batch_rows`` recipients. All awards are read before the first."""
@@ -141,8 +139,7 @@ class BulkDownload(Source):
         """Recipients where all awards were read already, else an estimate of the awards."""
         if self._recipients is not None:
             return self._recipients, True
-        with reading_file(self._file):
-            return count_lines(self._file), False
+        return count_lines(self._file), False
 
     def _called(self, member: str | None) -> str:
         return f"{self.where}, {member}" if member else self.where

@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist.sources.clean_text import clean_text, compact, null_words_as_null
-from enrich_dist.sources.states import STATE_CODES
 from enrich_dist.sources.string_bytes import Mask, StringBytes, replace_cells
 
 # As SAM.gov assigns them: no I and O, and no leading zero.
@@ -34,6 +33,21 @@ _DATE_FORMS: Final = (
 )
 _NUMBER: Final = r"(?:\d+|\d{1,3}(?:,\d{3})+)"  # commas only where they separate thousands: 1.234,56 is not 1.23456
 _TEXT_NULL: Final = pa.scalar(None, pa.string())
+_STATE_NAMES: Final = """
+AL Alabama;AK Alaska;AZ Arizona;AR Arkansas;CA California;CO Colorado;CT Connecticut;DE Delaware;FL Florida;
+GA Georgia;HI Hawaii;ID Idaho;IL Illinois;IN Indiana;IA Iowa;KS Kansas;KY Kentucky;LA Louisiana;ME Maine;MD Maryland;
+MA Massachusetts;MI Michigan;MN Minnesota;MS Mississippi;MO Missouri;MT Montana;NE Nebraska;NV Nevada;
+NH New Hampshire;NJ New Jersey;NM New Mexico;NY New York;NC North Carolina;ND North Dakota;OH Ohio;OK Oklahoma;
+OR Oregon;PA Pennsylvania;RI Rhode Island;SC South Carolina;SD South Dakota;TN Tennessee;TX Texas;UT Utah;VT Vermont;
+VA Virginia;WA Washington;WV West Virginia;WI Wisconsin;WY Wyoming;DC District of Columbia;DC Washington DC;
+DC D.C.;PR Puerto Rico;GU Guam;VI Virgin Islands;VI U.S. Virgin Islands;VI US Virgin Islands;AS American Samoa;
+MP Northern Mariana Islands;FM Federated States of Micronesia;MH Marshall Islands;PW Palau
+"""
+
+# "NEW YORK" -> "NY"
+_STATE_CODES: Final = {
+    entry.strip()[3:].upper(): entry.strip()[:2] for entry in _STATE_NAMES.replace("\n", "").split(";") if entry.strip()
+}
 
 
 class Cleaned(NamedTuple):
@@ -116,8 +130,8 @@ def _clean_any_zip4(values: pa.Array) -> Cleaned:
 def clean_state(values: pa.Array) -> pa.Array:
     """States in capitals; the names of US states and territories as their two letters."""
     state = pc.utf8_upper(clean_text(values))
-    position = pc.index_in(state, value_set=pa.array(list(STATE_CODES)))
-    return pc.coalesce(pa.array(list(STATE_CODES.values())).take(position), state)
+    position = pc.index_in(state, value_set=pa.array(list(_STATE_CODES)))
+    return pc.coalesce(pa.array(list(_STATE_CODES.values())).take(position), state)
 
 
 def clean_date(values: pa.Array) -> Cleaned:

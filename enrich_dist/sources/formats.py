@@ -1,6 +1,6 @@
-"""The kinds of source, told apart by what they are and not by name: each is a module and a row in ``KINDS``.
+"""The formats of recipient sources. The format of a location is detected by its content, not by its name.
 
-Covers the choice of the reader for a location. Does not read a row.
+Covers the choice of the reader. A further format is a module with a subclass of ``Source`` and an entry in ``FORMATS``.
 """
 
 from __future__ import annotations
@@ -16,43 +16,47 @@ from enrich_dist.sources.protocol import Source
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of source.
+class Format:
+    """A format of a source.
 
-    ``open``: the source of a location and a member, or None where the location is of another kind. Raises
-    ``SourceError`` where it is of this kind and cannot be used. ``takes_member``: whether it holds several tables, of
-    which one can be named.
+    ``open``: returns the source of a location and a member, or None for another format; raises ``SourceError`` for a
+    damaged source of this format. ``has_members``: whether a source has several tables, of which one can be named.
     """
 
     name: str
     open: Callable[[str | Path, str | None], Source | None]
-    takes_member: bool = False
+    has_members: bool = False
 
 
-# In this order: a kind that takes what is left comes last.
-KINDS: Final = (
-    Kind("PostgreSQL table", postgres.open_source, takes_member=True),
-    Kind("pg_dump directory", pg_dump.open_source, takes_member=True),
-    Kind("Parquet file", recipient_files.open_parquet),
-    Kind("bulk download of prime awards", bulk_download.open_source, takes_member=True),
-    Kind("CSV file", recipient_files.open_csv, takes_member=True),
+# The first that recognises the location is used; CSV accepts all.
+FORMATS: Final = (
+    Format("PostgreSQL table", postgres.open_source, has_members=True),
+    Format("pg_dump directory", pg_dump.open_source, has_members=True),
+    Format("Parquet file", recipient_files.open_parquet),
+    Format("bulk download of prime awards", bulk_download.open_source, has_members=True),
+    Format("CSV file", recipient_files.open_csv, has_members=True),
 )
 
 
 def open_source(location: str | Path, member: str | None = None) -> Source:
-    """The source of a location. ``member``: which table, where it holds several.
+    """Return the source of a location. ``member`` names the table of a source with several.
 
-    Raises ``SourceError`` where nothing can be read there.
+    Raises ``SourceError`` when the location cannot be read.
     """
-    for kind in KINDS:
-        source = kind.open(location, member)
+    for candidate in FORMATS:
+        source = candidate.open(location, member)
         if source is None:
             continue
-        if member is not None and not kind.takes_member:
+        if member is not None and not candidate.has_members:
             raise SourceError(
-                f"is a {kind.name}, which has no member '{member}'.",
+                f"is a {candidate.name}, which has no member '{member}'.",
                 path=source.where,
-                remedy="Leave inputs.recipients_member out.",
+                remedy="Remove inputs.recipients_member.",
             )
         return source
-    raise AssertionError("the last kind takes what is left")
+    raise AssertionError("CSV accepts every location")
+
+
+def read_headers(path: Path) -> list[str]:
+    """Return the column names of a Parquet or CSV file in their order. Raises ``SourceError``."""
+    return (recipient_files.open_parquet(path) or recipient_files.open_csv(path)).headers()

@@ -21,10 +21,10 @@ from enrich_dist.core.files import text_digest
 from enrich_dist.errors import SourceError
 from enrich_dist.sources.columns import resolve_columns
 from enrich_dist.sources.delimited import BadRecord, Block, open_delimited
-from enrich_dist.sources.length import count_lines
 from enrich_dist.sources.protocol import RawBatch, ReadOptions, RowRange, Source, whole
-from enrich_dist.sources.source_file import LocalFile, SourceFile, as_file
+from enrich_dist.sources.source_file import SourceFile, as_file, translate_read_errors
 from enrich_dist.sources.string_bytes import StringBytes
+from enrich_dist.sources.text_file import count_lines
 
 _STREAM_BUFFER_BYTES: Final = 1 << 20  # per column; without it a whole column chunk is read at once
 
@@ -42,8 +42,7 @@ class FileSource(Source):
 
     def digest(self, reading: ReadOptions) -> str:  # noqa: ARG002
         """BLAKE3 of the file's bytes (``b3sum``)."""
-        with reading_file(self.file):
-            return self.file.digest()
+        return self.file.digest()
 
     def check(self, reading: ReadOptions) -> None:
         """As ``Source.check``."""
@@ -98,8 +97,7 @@ class CsvSource(FileSource):
 
     def row_count(self) -> tuple[int, bool]:
         """An estimate that takes every line for a row."""
-        with reading_file(self.file):
-            return count_lines(self.file), False
+        return count_lines(self.file), False
 
     def headers(self) -> list[str]:
         """The names of its columns."""
@@ -111,7 +109,7 @@ def open_parquet(location: str | Path, _: str | None = None) -> ParquetSource | 
     """The Parquet file of a location."""
     file = as_file(location)
     file.require()
-    with reading_file(file), file.open() as handle:
+    with translate_read_errors(file), file.open() as handle:
         start = handle.read(len(_PARQUET_MAGIC))
     # A damaged Parquet file is told so, and not that it is bad CSV.
     if start == _PARQUET_MAGIC or file.suffix.lower() in _PARQUET_SUFFIXES:
@@ -126,9 +124,9 @@ def open_csv(location: str | Path, member: str | None = None) -> CsvSource:
 
 @contextmanager
 def _open_parquet(file: SourceFile) -> Iterator[pq.ParquetFile]:
-    with reading_file(file):
+    with translate_read_errors(file):
         opened = pq.ParquetFile(
-            file.path if isinstance(file, LocalFile) else file.open(),
+            file.path or file.open(),
             pre_buffer=False,
             buffer_size=_STREAM_BUFFER_BYTES,
             memory_map=False,
@@ -172,7 +170,7 @@ def _parquet_batches(
 ) -> Iterator[pa.RecordBatch]:
     batches = file.iter_batches(batch_size=batch_rows, columns=columns, use_threads=False)
     while True:
-        with reading_file(path):
+        with translate_read_errors(path):
             batch = next(batches, None)
         if batch is None:
             return
@@ -316,18 +314,3 @@ def require_text(canonical: str, field: pa.Field, path: object) -> None:
             column=field.name,
             remedy=f"Set inputs.recipient_columns.{canonical} to a text column.",
         )
-
-
-@contextmanager
-def reading_file(path: object) -> Iterator[None]:
-    """Turn what pyarrow raises about the file's bytes into a ``SourceError``."""
-    try:
-        yield
-    except PermissionError as error:
-        raise SourceError("the file may not be read.", path=path, remedy="Grant this user read permission.") from error
-    except (pa.ArrowException, OSError) as error:
-        raise SourceError(
-            f"is not a Parquet file, or is damaged or incomplete ({error}).",
-            path=path,
-            remedy="Export or copy it again, as Parquet with text in UTF-8.",
-        ) from error

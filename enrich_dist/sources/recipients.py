@@ -22,8 +22,8 @@ from enrich_dist.sources.clean_fields import clean_duns, clean_state, clean_uei,
 from enrich_dist.sources.clean_text import clean_text, null_words_as_null
 from enrich_dist.sources.columns import RECIPIENT_LAYOUT, Layout
 from enrich_dist.sources.protocol import RawBatch, ReadOptions, RowRange, Source
-from enrich_dist.sources.recipient_files import reading_file
 from enrich_dist.sources.rejects import REJECTED, REPAIRED, RejectLog
+from enrich_dist.sources.source_file import translate_read_errors
 from enrich_dist.sources.string_bytes import per_distinct
 
 _AHEAD: Final = 2  # batches: one that is cleaned, one that is read
@@ -84,7 +84,7 @@ def read_recipients(
     opened = _opened(source)
 
     def clean(_: int, raw: RawBatch) -> RecipientBatch:
-        with reading_file(opened.where):
+        with translate_read_errors(opened.where):
             return _clean_batch(raw)
 
     raw = opened.stream(_reading(column_map, batch_rows, layout, scratch))

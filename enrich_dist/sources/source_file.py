@@ -1,112 +1,113 @@
-"""The bytes of a source, wherever they lie: a local file, or an object of a store.
+"""A file that a source reads, local or in an object store, and the errors of reading it.
 
-Covers what readers ask of a file: its name, its size, its digest, and to be opened at any position. A way to reach
-bytes is a class here or beside it, and a row in ``SCHEMES``. Does not cover what the bytes mean.
+Covers name, size, digest and opening at any position. Does not cover what the bytes mean.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
-from enrich_dist.core.files import file_digest, stream_digest
+import pyarrow as pa
+
+from enrich_dist.core.storage import S3Error, locate_file
 from enrich_dist.errors import SourceError
 
+# What a damaged file raises from gzip, zipfile or the operating system. zipfile raises RuntimeError for a password
+# and NotImplementedError for an unknown compression.
+READ_ERRORS: Final = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError)
 
-class SourceFile(ABC):
-    """A file that is read. ``str()`` of it is what messages call it."""
 
-    location: str
+class SourceFile:
+    """A file by its path or URI. ``str()`` is its location.
+
+    Raises ``SourceError``, whose text repeats no secret, for a malformed URI.
+    """
+
+    def __init__(self, location: str | Path) -> None:
+        try:
+            self._storage, self.name = locate_file(location)
+        except ValueError as error:
+            raise SourceError(
+                f"the location is not valid: {error}.",
+                path=f"{str(location).partition('://')[0]}://…",
+                remedy="Use a path, or s3://bucket/path/name.",
+            ) from error
+        self.path = self._storage.local_path(self.name)
+        """The path of a local file; None for an object."""
+        self.location = self._storage.where(self.name) if self.path is None else str(location)
 
     def __str__(self) -> str:
         return self.location
 
     @property
-    def name(self) -> str:
-        """Its name without directory."""
-        return PurePosixPath(self.location).name
-
-    @property
     def suffix(self) -> str:
-        """The end of its name, from the last dot."""
+        """The name's end, from the last dot."""
         return PurePosixPath(self.name).suffix
 
-    @abstractmethod
     def require(self) -> None:
-        """Raise ``SourceError`` unless it is there and is a file."""
-
-    @abstractmethod
-    def open(self) -> BinaryIO:
-        """A handle to read from at any position. Raises ``OSError`` or ``SourceError``."""
-
-    @abstractmethod
-    def size_bytes(self) -> int:
-        """Its size. Raises ``OSError`` or ``SourceError``."""
-
-    def digest(self) -> str:
-        """BLAKE3 of its bytes, read in blocks."""
-        with self.open() as handle:
-            return stream_digest(handle)
-
-
-class LocalFile(SourceFile):
-    """A file of this machine, or of a file system that it sees."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.location = str(path)
-
-    @property
-    def name(self) -> str:
-        """Its name without directory."""
-        return self.path.name
-
-    def require(self) -> None:
-        """As ``SourceFile.require``."""
-        if self.path.is_dir():
+        """Raise ``SourceError`` unless the file exists and is a file."""
+        if self.path is not None and self.path.is_dir():
             raise SourceError("is a directory, not a file.", path=self, remedy="Name the file in it.")
-        if not self.path.exists():
-            raise SourceError("the file does not exist.", path=self, remedy="Check the path under inputs.")
+        self.size_bytes()
 
     def open(self) -> BinaryIO:
-        """As ``SourceFile.open``."""
-        return self.path.open("rb")
+        """Open the file for reading at any position. Raises ``SourceError``; reading raises ``OSError``."""
+        with self._reading():
+            return self._storage.open(self.name)
 
     def size_bytes(self) -> int:
-        """As ``SourceFile.size_bytes``."""
-        return self.path.stat().st_size
+        """Return the file's size. Raises ``SourceError``."""
+        with self._reading():
+            return self._storage.size(self.name)
 
     def digest(self) -> str:
-        """As ``SourceFile.digest``."""
-        return file_digest(self.path)
+        """Return the BLAKE3 digest of the file's bytes, as ``b3sum`` prints it. Raises ``SourceError``."""
+        with self._reading():
+            return self._storage.digest(self.name)
 
-
-def _object_file(uri: str) -> SourceFile:
-    from enrich_dist.sources.objects import ObjectFile
-
-    return ObjectFile(uri)
-
-
-SCHEMES: Final[Mapping[str, Callable[[str], SourceFile]]] = {"s3": _object_file}
-"""Ways to reach bytes, by the scheme of their URI; what has none is a local path."""
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise read_error(self, error) from error
 
 
 def as_file(location: str | Path | SourceFile) -> SourceFile:
-    """The file of a location: a path, or a URI of one of ``SCHEMES``.
+    """Return the file of a path or URI. Raises ``SourceError`` for a malformed URI."""
+    return location if isinstance(location, SourceFile) else SourceFile(location)
 
-    Raises ``SourceError``, which repeats no secret, for a URI that cannot be one of a file.
-    """
-    if isinstance(location, SourceFile):
-        return location
-    scheme, separator, _ = str(location).partition("://")
-    if isinstance(location, Path) or not separator:
-        return LocalFile(Path(location))
-    if scheme not in SCHEMES:
+
+def read_error(path: object, error: BaseException) -> SourceError:
+    """Return the ``SourceError`` for one of ``READ_ERRORS``."""
+    # zipfile hides errors of the file behind its own.
+    store_error = next((found for found in (error, error.__context__) if isinstance(found, S3Error)), None)
+    if store_error is not None:
+        return SourceError(f"cannot be read: {store_error.strerror}.", path=path, remedy=store_error.remedy)
+    if isinstance(error, FileNotFoundError):
+        return SourceError("the file does not exist.", path=path, remedy="Check the path under inputs.")
+    if isinstance(error, PermissionError):
+        return SourceError("permission denied.", path=path, remedy="Grant this user read permission.")
+    if isinstance(error, RuntimeError) and "password" in str(error):
+        return SourceError("the archive is encrypted.", path=path, remedy="Unpack it and name the CSV file.")
+    return SourceError(f"the file is damaged or incomplete ({error}).", path=path, remedy="Download or copy it again.")
+
+
+@contextmanager
+def translate_read_errors(path: object) -> Iterator[None]:
+    """Raise errors of pyarrow and the operating system as ``SourceError``."""
+    try:
+        yield
+    except (FileNotFoundError, PermissionError, S3Error) as error:
+        raise read_error(path, error) from error
+    except (pa.ArrowException, OSError) as error:
         raise SourceError(
-            f"scheme '{scheme}' is not known.",
-            path=f"{scheme}://…",
-            remedy=f"Write a path, or a URI that begins with {' or '.join(f'{known}://' for known in SCHEMES)}.",
-        )
-    return SCHEMES[scheme](str(location))
+            f"is not a Parquet file, or is damaged or incomplete ({error}).",
+            path=path,
+            remedy="Export or copy it again, as Parquet with text in UTF-8.",
+        ) from error

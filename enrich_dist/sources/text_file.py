@@ -13,30 +13,26 @@ import codecs
 import gzip
 import threading
 import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, Protocol, cast
 
 from enrich_dist.errors import SourceError
 from enrich_dist.remedies import DOWNLOAD_AGAIN
-from enrich_dist.sources.source_file import SourceFile, as_file
+from enrich_dist.sources.source_file import READ_ERRORS, SourceFile, as_file, read_error
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
 ZIP_MAGICS: Final = (b"PK\x03\x04", b"PK\x05\x06")
 _PARQUET_MAGIC: Final = b"PAR1"
 _UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
-# What a damaged file raises from inside gzip, zipfile or the operating system; RuntimeError and
-# NotImplementedError are zipfile's words for a password and for an unknown compression.
-READ_ERRORS: Final = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError)
-
 # The bulk file unpacks to less than 1 GB, at a tenth of that packed; CSV rarely shrinks to less than a fortieth.
 MAX_UNPACKED_BYTES: Final = 50_000_000_000
 MAX_RATIO: Final = 200
 # Below this a high ratio harms nobody: a small file of few values has it as well.
 _HARMLESS_BYTES: Final = 100_000_000
+_SAMPLE_BYTES: Final = 16 << 20  # from which lines are estimated
 
 _repairs = threading.local()
 
@@ -134,7 +130,7 @@ class Utf8Stream:
             try:
                 block = self._raw.read(size)
             except READ_ERRORS as error:
-                raise unreadable(self._path, error) from error
+                raise read_error(self._path, error) from error
             self._ended = not block
             data = self._tail + block
             try:
@@ -163,7 +159,7 @@ def open_utf8(path: Path | SourceFile, member: str | None = None) -> Iterator[Ut
         try:
             stream = Utf8Stream(_open_raw(file, member, stack), file)
         except READ_ERRORS as error:
-            raise unreadable(path, error) from error
+            raise read_error(path, error) from error
         if not stream.peek(1):
             raise SourceError("the file is empty.", path=path, remedy=DOWNLOAD_AGAIN)
         yield stream
@@ -215,7 +211,7 @@ def csv_members(path: SourceFile) -> list[str]:
             with zipfile.ZipFile(handle) as archive:
                 return [name for name in zip_members(archive, path) if _is_csv(name)]
     except READ_ERRORS as error:
-        raise unreadable(path, error) from error
+        raise read_error(path, error) from error
 
 
 def _is_csv(name: str) -> bool:
@@ -254,10 +250,39 @@ def _leads_outside(member: str) -> bool:
     return parts[0] == "" or ".." in parts or ":" in parts[0] or "\0" in member
 
 
-def unreadable(path: object, error: BaseException) -> SourceError:
-    """What a damaged or forbidden file raised (``READ_ERRORS``), with what helps."""
-    if isinstance(error, PermissionError):
-        return SourceError("the file may not be read.", path=path, remedy="Grant this user read permission.")
-    if isinstance(error, RuntimeError) and "password" in str(error):
-        return SourceError("the archive is encrypted.", path=path, remedy="Unpack it and name the CSV file.")
-    return SourceError(f"the file is damaged or incomplete ({error}).", path=path, remedy="Download or copy it again.")
+def count_lines(file: SourceFile) -> int:
+    """Estimate the lines of a file from its beginning. Raises ``SourceError`` for a damaged file."""
+    try:
+        with file.open() as handle:
+            magic = handle.read(4)
+            handle.seek(0)
+            if magic in ZIP_MAGICS:
+                with zipfile.ZipFile(handle) as archive:
+                    member = max(archive.infolist(), key=lambda info: info.file_size)
+                    with archive.open(member) as text:
+                        return _scale_lines(text.read(_SAMPLE_BYTES), member.file_size)
+            if magic.startswith(GZIP_MAGIC):
+                with gzip.GzipFile(fileobj=handle) as text:
+                    return count_packed_lines(text, handle.tell, file.size_bytes())
+            return _scale_lines(handle.read(_SAMPLE_BYTES), file.size_bytes())
+    except READ_ERRORS as error:
+        raise read_error(file, error) from error
+
+
+def count_packed_lines(unpacked: Readable, packed_position: Callable[[], int], packed_bytes: int) -> int:
+    """Estimate the lines of a compressed stream; ``packed_position``: compressed bytes read so far."""
+    pieces, length = [], 0
+    while length < _SAMPLE_BYTES:
+        pieces.append(unpacked.read(_SAMPLE_BYTES - length))
+        length += len(pieces[-1])
+        if not pieces[-1]:
+            return _count_lines(b"".join(pieces))
+    return round(_count_lines(b"".join(pieces)) / (packed_position() / max(1, packed_bytes)))
+
+
+def _scale_lines(sample: bytes, size_bytes: int) -> int:
+    return round(_count_lines(sample) * max(1, size_bytes) / max(1, len(sample)))
+
+
+def _count_lines(data: bytes) -> int:
+    return data.count(b"\n") + (not data.endswith(b"\n"))

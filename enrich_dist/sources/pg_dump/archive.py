@@ -19,17 +19,16 @@ from typing import BinaryIO, Final, cast
 import pyarrow as pa
 
 from enrich_dist.errors import SourceError
-from enrich_dist.sources.source_file import SourceFile, as_file
-from enrich_dist.sources.text_file import READ_ERRORS, ZIP_MAGICS, Readable, Unpacked, unreadable, zip_members
+from enrich_dist.sources.source_file import READ_ERRORS, SourceFile, as_file, read_error
+from enrich_dist.sources.text_file import GZIP_MAGIC, ZIP_MAGICS, Readable, Unpacked, zip_members
 
 TOC: Final = "toc.dat"
 # That of USAspending has a few MB; it is read into memory.
 _MAX_TOC_BYTES: Final = 256_000_000
 _LZ4_MAGIC: Final = b"\x04\x22\x4d\x18"
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
-_GZIP_MAGIC: Final = b"\x1f\x8b"
 _UNPACKERS: Final[dict[bytes, Callable[[BinaryIO], Readable]]] = {
-    _GZIP_MAGIC: lambda handle: gzip.GzipFile(fileobj=handle),
+    GZIP_MAGIC: lambda handle: gzip.GzipFile(fileobj=handle),
     _LZ4_MAGIC: lambda handle: pa.CompressedInputStream(pa.PythonFile(handle, mode="r"), "lz4"),
     _ZSTD_MAGIC: lambda handle: pa.CompressedInputStream(pa.PythonFile(handle, mode="r"), "zstd"),
 }
@@ -55,7 +54,7 @@ class DumpArchive(ABC):
         """The files in it."""
 
     @abstractmethod
-    def _open(self, name: str) -> AbstractContextManager[tuple[BinaryIO, int]]:
+    def _open(self, name: str) -> AbstractContextManager[tuple[io.BufferedReader, int]]:
         """A file as it is, and its bytes where it lies."""
 
     def read_toc(self) -> bytes:
@@ -83,59 +82,18 @@ class DumpArchive(ABC):
     def unpacked(self, name: str) -> Iterator[tuple[Readable, Callable[[], int], int]]:
         """A file's content; a function that tells how much of the file has been read; and the bytes it has."""
         with self._opened(name) as (handle, size):
-            counted = _Counted(handle)
-            start = counted.peek(4)
-            unpack = next((made for magic, made in _UNPACKERS.items() if start.startswith(magic)), None)
-            reader = cast(BinaryIO, counted)
-            yield Unpacked(unpack(reader) if unpack else reader, f"{self}, {name}", size), counted.tell, size
+            start = handle.peek(4)
+            unpack = next((unpack for magic, unpack in _UNPACKERS.items() if start.startswith(magic)), None)
+            yield Unpacked(unpack(handle) if unpack else handle, f"{self}, {name}", size), handle.tell, size
 
     @contextmanager
-    def _opened(self, name: str) -> Iterator[tuple[BinaryIO, int]]:
+    def _opened(self, name: str) -> Iterator[tuple[io.BufferedReader, int]]:
         with ExitStack() as stack:
             try:
                 opened = stack.enter_context(self._open(name))
             except READ_ERRORS as error:
-                raise unreadable(self, error) from error
+                raise read_error(self, error) from error
             yield opened
-
-
-class _Counted:
-    """Bytes in a row, and how many of them were read."""
-
-    closed = False
-
-    def __init__(self, handle: BinaryIO) -> None:
-        self._handle = handle
-        self._ahead = b""
-        self._read = 0
-
-    def peek(self, size: int) -> bytes:
-        while len(self._ahead) < size and (piece := self._handle.read(size - len(self._ahead))):
-            self._ahead += piece
-        return self._ahead
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        """Nothing to do: who opened the file closes it."""
-
-    def tell(self) -> int:
-        return self._read
-
-    def read(self, size: int = -1) -> bytes:
-        piece, self._ahead = self._ahead, b""
-        if size < 0:
-            piece += self._handle.read()
-        elif len(piece) > size:
-            piece, self._ahead = piece[:size], piece[size:]
-        else:
-            piece += self._handle.read(size - len(piece))
-        self._read += len(piece)
-        return piece
 
 
 class _Directory(DumpArchive):
@@ -147,7 +105,7 @@ class _Directory(DumpArchive):
         return sorted(path.name for path in self._path.iterdir() if path.is_file())
 
     @contextmanager
-    def _open(self, name: str) -> Iterator[tuple[BinaryIO, int]]:
+    def _open(self, name: str) -> Iterator[tuple[io.BufferedReader, int]]:
         path = self._path / name
         with path.open("rb") as handle:
             yield handle, path.stat().st_size
@@ -165,12 +123,12 @@ class _Zip(DumpArchive):
         return sorted(path.name for path in paths if _folder_of(str(path)) == self._folder)
 
     @contextmanager
-    def _open(self, name: str) -> Iterator[tuple[BinaryIO, int]]:
+    def _open(self, name: str) -> Iterator[tuple[io.BufferedReader, int]]:
         with self._archive() as archive:
             info = archive.getinfo(f"{self._folder}{name}")
             with archive.open(info) as member:
                 # Pieces of a few bytes, as gzip asks for, are dear: each would go through zipfile's own reading.
-                yield cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, member), 1 << 20)), info.compress_size
+                yield io.BufferedReader(cast(io.RawIOBase, member), 1 << 20), info.compress_size
 
     @contextmanager
     def _archive(self) -> Iterator[zipfile.ZipFile]:
@@ -197,7 +155,7 @@ def find_archive(location: str | Path) -> DumpArchive | None:
                 if found:
                     zip_members(archive, file)
     except READ_ERRORS as error:
-        raise unreadable(file, error) from error
+        raise read_error(file, error) from error
     if len(found) > 1:
         raise SourceError(
             f"the archive holds {len(found)} dumps: {', '.join(found[:5])}.",

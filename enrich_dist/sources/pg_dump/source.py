@@ -17,13 +17,13 @@ from typing import Final
 from enrich_dist.core.files import stream_digest, text_digest
 from enrich_dist.errors import SourceError
 from enrich_dist.sources.columns import resolve_columns
-from enrich_dist.sources.length import count_packed_lines
 from enrich_dist.sources.pg_dump.archive import SUFFIXES, DumpArchive, find_archive
 from enrich_dist.sources.pg_dump.copy_text import CopyText
 from enrich_dist.sources.pg_dump.toc import Contents, TableData, TocError, parse_toc
 from enrich_dist.sources.protocol import RawBatch, ReadOptions, Source, whole
 from enrich_dist.sources.recipient_files import cut_records
-from enrich_dist.sources.text_file import READ_ERRORS, Utf8Stream, unreadable
+from enrich_dist.sources.source_file import READ_ERRORS, read_error
+from enrich_dist.sources.text_file import Utf8Stream, count_packed_lines
 
 DEFAULT_TABLE: Final = "recipient_lookup"
 # SQL_ASCII is PostgreSQL's word for "not known": read as any text is, with what is not UTF-8 as Windows-1252.
@@ -117,7 +117,7 @@ class DumpSource(Source):
             with self._archive.raw(rows.file) as handle:
                 return text_digest("pg_dump", *rows.table.columns, stream_digest(handle))
         except READ_ERRORS as error:
-            raise unreadable(self._called, error) from error
+            raise read_error(self._called, error) from error
 
     def stream(self, reading: ReadOptions) -> Generator[RawBatch, None, None]:
         """As ``Source.stream``."""
@@ -128,7 +128,7 @@ class DumpSource(Source):
                 unpacked, _, _ = opening.enter_context(self._archive.unpacked(rows.file))
                 text = Utf8Stream(unpacked, self._called)
             except READ_ERRORS as error:
-                raise unreadable(self._called, error) from error
+                raise read_error(self._called, error) from error
             copy = CopyText(text, len(rows.table.columns), positions, self._called)
             wanted = {canonical: number for number, canonical in enumerate(positions)}
             return cut_records(copy, wanted, reading.batch_rows, self._called, whole(self.name), opening.pop_all())
@@ -139,7 +139,7 @@ class DumpSource(Source):
             try:
                 return count_packed_lines(text, packed_read, size_bytes), False
             except READ_ERRORS as error:
-                raise unreadable(self._called, error) from error
+                raise read_error(self._called, error) from error
 
     @property
     def _called(self) -> str:

@@ -265,7 +265,7 @@ def test_a_location_that_cannot_be_used_is_refused_before_work_starts(tmp_path: 
     finished = enrich_dist("run", *(part for value in values for part in ("--set", value)), COLUMNS="1000")
 
     assert finished.returncode == 2
-    assert "Create the bucket, or name another in paths.checkpoints." in finished.stderr
+    assert "Create the bucket, or correct its name in the URI." in finished.stderr
     assert "Traceback" not in finished.stderr
     assert not (tmp_path / "work").exists()
 

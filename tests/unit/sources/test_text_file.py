@@ -143,7 +143,7 @@ def test_missing_file_and_directory(tmp_path, check):
 def test_file_without_permission(tmp_path):
     path = write(tmp_path, HEADER + ROWS)
     path.chmod(0)
-    with pytest.raises(SourceError, match="may not be read"):
+    with pytest.raises(SourceError, match="permission denied"):
         check_awards(path, {})
 
 
