@@ -13,6 +13,7 @@ from dagster_defs.definitions import defs
 from dagster_defs.job import enrich
 from dagster_defs.run_outcome import notify_run_outcome
 from enrich_dist.errors import EnrichError, PublicationBlockedError, ReconciliationError, RunInterruptedError
+from enrich_dist.events import Step
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.results.quality import get_check
 from enrich_dist.settings import Settings
@@ -82,7 +83,7 @@ def _execute(pipeline: Pipeline, instance: dg.DagsterInstance, run_config: dict[
 
 def _blocked(pipeline: Pipeline) -> EnrichError | None:
     """Why this run's own verdict keeps the result from being published; None where it does not."""
-    judged = pipeline.directory.all_latest().get("enriched_awards")
+    judged = pipeline.directory.all_latest().get(Step.ENRICHED_AWARDS)
     if judged is None or judged.run_id != pipeline.run_id:
         return None
     verdict = pipeline.verdict()

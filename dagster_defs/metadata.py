@@ -12,7 +12,7 @@ import dagster as dg
 
 from dagster_defs.resources import EnrichSettings
 from enrich_dist.core.markdown import markdown_table
-from enrich_dist.events import Event, FarmProgress, Notice, listening
+from enrich_dist.events import Event, FarmProgress, Notice, Step, listening
 from enrich_dist.progress.intervals import ProgressIntervals
 from enrich_dist.store import run_directory as rundir
 from enrich_dist.store.run_directory import StepReport
@@ -60,7 +60,7 @@ def logged(context: dg.AssetExecutionContext, settings: EnrichSettings) -> Itera
         yield
 
 
-def run_totals(reports: Mapping[str, StepReport], run_id: str) -> dict[str, dg.MetadataValue]:
+def run_totals(reports: Mapping[Step, StepReport], run_id: str) -> dict[str, dg.MetadataValue]:
     """Seconds and peak memory of all steps of one run: the pipeline as a whole."""
     totals = rundir.run_totals(reports, run_id)
     return {

@@ -10,22 +10,34 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 
 logger = logging.getLogger(__name__)
+
+
+class Step(StrEnum):
+    """The steps of a run, in order. The values name Dagster's assets and the files of the step records."""
+
+    SBIR_AWARDS = "sbir_awards"
+    AWARD_COMPANIES = "award_companies"
+    RECIPIENT_CHUNKS = "recipient_chunks"
+    CHUNK_MATCHES = "chunk_matches"
+    ENRICHED_AWARDS = "enriched_awards"
+    PUBLISHED_AWARDS = "published_awards"
 
 
 @dataclass(frozen=True)
 class StepStarted:
     """A step of the run begins."""
 
-    step: str
+    step: Step
 
 
 @dataclass(frozen=True)
 class StepFinished:
     """A step of the run has its output."""
 
-    step: str
+    step: Step
     rows: int
     """Rows of the step's output."""
     seconds: float

@@ -6,6 +6,7 @@ where a check blocked the result. The steps themselves (``pipeline``) know nothi
 
 from __future__ import annotations
 
+from enrich_dist.events import Step
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.planning.compare import compare_run
 from enrich_dist.reporting.html import write_run_report
@@ -23,7 +24,7 @@ def finish_run(pipeline: Pipeline) -> None:
 def report_run(pipeline: Pipeline) -> None:
     """Record the run and write its report, if it judged or published a result. Never raises."""
     latest = pipeline.directory.all_latest()
-    judged = ("enriched_awards", "published_awards")
+    judged = (Step.ENRICHED_AWARDS, Step.PUBLISHED_AWARDS)
     if any(step in latest and latest[step].run_id == pipeline.run_id for step in judged):
         keep_run(pipeline.directory)
         write_run_report(pipeline.directory)

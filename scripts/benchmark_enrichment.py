@@ -261,7 +261,7 @@ def _run(label: str, arguments: Iterable[str], work_dir: Path) -> MeasuredRun:
 
 
 def _recorded_run(directory: RunDirectory, wall_seconds: float, cpu_seconds: float | None) -> MeasuredRun:
-    steps = {
+    steps: dict[str, dict[str, object]] = {
         name: {
             "seconds": step.seconds,
             "rows": step.rows,

@@ -24,6 +24,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from enrich_dist.store.run_directory import Number
+
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "data" / "sample" / "recipients.parquet"
 LIBRARIES = ("dask", "distributed", "numba", "numpy", "pyarrow", "rapidfuzz")
@@ -131,7 +133,7 @@ def _measure(scratch: Path, companies: int, chunks: int, chunk_size: int, batch_
         "chunks": chunks,
         "chunk_rows": chunk_size,
         "batch_rows": min(batch_rows, chunk_size),
-        "index_file_mb": round(float(index.numbers["index_bytes"]) / MB, 2),
+        "index_file_mb": round(float(index.numbers[Number.INDEX_BYTES]) / MB, 2),
         "chunk_file_mb": round(max(task.chunk_bytes for task in tasks) / MB, 2),
         "candidates": max(record.candidates for record in records),
         "warm_worker_mb": round(warm_bytes / MB, 1),

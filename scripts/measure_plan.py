@@ -35,6 +35,7 @@ from scipy.optimize import nnls
 
 from enrich_dist.cluster.forkserver import UNTOUCHED_BYTES
 from enrich_dist.core.files import read_json, write_json
+from enrich_dist.events import Step
 from enrich_dist.matching.memory import PROCESS_BYTES
 from enrich_dist.planning.compare import read_comparison
 from enrich_dist.planning.constants import DESCRIPTIONS, FILE, constants
@@ -44,7 +45,7 @@ from enrich_dist.planning.predicted import MADE_BY_PLAN, expected_peak, read
 from enrich_dist.planning.stages import STAGES
 from enrich_dist.runs.machine import this_machine, usable_cores
 from enrich_dist.settings import ENV_PREFIX
-from enrich_dist.store.run_directory import STEPS, RunDirectory
+from enrich_dist.store.run_directory import STEPS, Output, RunDirectory
 from scripts.generator.generate import write_awards, write_recipients
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -138,8 +139,8 @@ def one_run(case: Case, folder: Path, *, fresh: bool) -> dict[str, Any]:
     wall = time.perf_counter() - started
     after = yardstick_wall_seconds()
     comparison = read_comparison(directory)
-    farm = directory.latest("chunk_matches").numbers
-    result = directory.output("enriched_awards", "result")
+    farm = directory.latest(Step.CHUNK_MATCHES).numbers
+    result = directory.output(Output.RESULT)
     return {
         "case": asdict(case),
         "fresh": fresh,

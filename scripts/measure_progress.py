@@ -48,6 +48,7 @@ from enrich_dist.progress.partial_results import MatchRateProjector
 from enrich_dist.progress.remaining import RemainingTime
 from enrich_dist.settings import Settings, load_settings
 from enrich_dist.store.checkpoints import CheckpointStore
+from enrich_dist.store.run_directory import Output
 from scripts.generator.generate import write_awards, write_recipients
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -176,9 +177,9 @@ def _stretched(
 def projections(pipeline: Pipeline, draws: int) -> dict[str, Any]:
     """Of a finished farm: what would have been projected, in so many random orders."""
     directory = pipeline.directory
-    final = read_json(Path(pipeline.enrich_awards().paths["result"]) / "metrics.json")["match_rate"]
+    final = read_json(pipeline.enrich_awards().path(Output.RESULT) / "metrics.json")["match_rate"]
     tasks = pipeline.tasks()
-    table = pq.read_table(directory.output("award_companies", "companies") / "companies.parquet")
+    table = pq.read_table(directory.output(Output.COMPANIES) / "companies.parquet")
     counts = table.sort_by("company_id")["award_count"].to_numpy()
     projector = MatchRateProjector(
         directory,

@@ -24,6 +24,7 @@ from typer.cli import get_docs_for_click
 
 from enrich_dist import errors, events, schema
 from enrich_dist.cli.main import app
+from enrich_dist.events import Step
 from enrich_dist.monitoring.prometheus.metrics import METRICS, Metric
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,24 +63,24 @@ FIGURES: Final[Mapping[str, Mapping[str, str]]] = {
         "peak_memory_mb": "Most resident memory of the driver during the step.",
         "reused": "Whether a valid output was there already and nothing was computed.",
     },
-    "sbir_awards": {
+    Step.SBIR_AWARDS: {
         "rows_read": "Rows of the source.",
         "rows_rejected": "Of those, rows that cannot be used (`rejects.csv`).",
         "cells_repaired": "Values that were lost or changed while their row went on.",
         "bytes_repaired": "Bytes that were no text in the file's encoding.",
     },
-    "award_companies": {
+    Step.AWARD_COMPANIES: {
         "index_bytes": "Files of the index that every worker opens.",
         "names_kept_apart": "Names in a state that companies of different UEIs share.",
     },
-    "recipient_chunks": {
+    Step.RECIPIENT_CHUNKS: {
         "source_rows": "Rows of the source.",
         "rows_rejected": "Of those, rows that cannot be used.",
         "chunks": "Chunks that were cut.",
         "chunk_size_rows": "`chunk_size`.",
         "chunk_bytes": "Files of all chunks.",
     },
-    "chunk_matches": {
+    Step.CHUNK_MATCHES: {
         "chunks": "Chunks of the result.",
         "chunks_computed": "Of those, chunks matched by this run.",
         "chunks_resumed": "Of those, chunks whose checkpoint was there before.",
@@ -102,7 +103,7 @@ FIGURES: Final[Mapping[str, Mapping[str, str]]] = {
         "worker_projected_peak_memory_mb": "What was projected for that before.",
         "worker_memory_threshold_mb": "`memory_threshold_mb`.",
     },
-    "enriched_awards": {
+    Step.ENRICHED_AWARDS: {
         "match_rate": "Awards with an accepted match over valid awards.",
         "match_rate_by_company": "Companies with an accepted match over companies.",
         "match_rate_threshold": "The setting.",
@@ -118,7 +119,7 @@ FIGURES: Final[Mapping[str, Mapping[str, str]]] = {
         "companies_review": "",
         "companies_unmatched": "",
     },
-    "published_awards": {
+    Step.PUBLISHED_AWARDS: {
         "match_rate": "Of what is published.",
         "published_bytes": "Files of the publication.",
     },

@@ -40,6 +40,7 @@ from enrich_dist.farm.worker import run_chunk
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import CheckpointStore
+from enrich_dist.store.run_directory import Number
 from scripts.generator.generate import write_awards, write_recipients
 from scripts.soak import CountedPipeline
 from tests.support.known_case import settings as known_settings
@@ -141,7 +142,7 @@ def recovery(folder: Path) -> dict[str, Any]:
     return {
         **{name: round(seconds, 2) for name, seconds in times.items()},
         "chunks_in_flight": 2,
-        "chunks_redone": computed - int(report.numbers["chunks"]),
+        "chunks_redone": computed - int(report.numbers[Number.CHUNKS]),
     }
 
 
@@ -192,7 +193,7 @@ def overhead(folder: Path, chunks: int, passes: int) -> dict[str, Any]:
             alone = time.monotonic() - started
             alone_within = within_seconds()
             forget(pipeline)
-            farmed = float(pipeline.farm_chunks(lambda: client).numbers["farm_seconds"])
+            farmed = float(pipeline.farm_chunks(lambda: client).numbers[Number.FARM_SECONDS])
             rounds.append((alone, alone_within, farmed, within_seconds()))
     seconds = [farmed - farmed_in - alone + alone_in for alone, alone_in, farmed, farmed_in in rounds]
     shares = [beyond / alone for beyond, (alone, *_) in zip(seconds, rounds, strict=True)]
@@ -234,11 +235,11 @@ def many_chunks(folder: Path, chunks: int) -> dict[str, Any]:
         report = pipeline.farm_chunks(lambda: client)
     early = next(used for done, used in memory_mb if done >= chunks / 10)
     return {
-        "chunks": report.numbers["chunks_computed"],
-        "farm_seconds": report.numbers["farm_seconds"],
+        "chunks": report.numbers[Number.CHUNKS_COMPUTED],
+        "farm_seconds": report.numbers[Number.FARM_SECONDS],
         "driver_memory_mb_after_a_tenth": round(early, 1),
         "driver_memory_mb_at_the_end": round(memory_mb[-1][1], 1),
-        "failed_attempts": report.numbers["failed_attempts"],
+        "failed_attempts": report.numbers[Number.FAILED_ATTEMPTS],
     }
 
 

@@ -48,7 +48,7 @@ from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.runs.calibration import CalibrationWorkload
 from enrich_dist.runs.machine import this_machine
 from enrich_dist.settings import Settings
-from enrich_dist.store.run_directory import StepReport
+from enrich_dist.store.run_directory import Number, StepReport
 from scripts.generator.generate import write_awards, write_recipients
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -221,7 +221,7 @@ def simulate(workers: int, chunks: int, seconds: float, folder: Path, *, profile
         report = _profiled(lambda: pipeline.farm_chunks(lambda: client), profile)
         cpu = _cpu(driver) - before[0], _cpu(scheduler) - before[1], sum(map(_cpu, hosts)) - before[2]
         memory = driver.memory_info().rss, scheduler.memory_info().rss
-    wall, chunks = float(report.numbers["farm_seconds"]), int(report.numbers["chunks_computed"])
+    wall, chunks = float(report.numbers[Number.FARM_SECONDS]), int(report.numbers[Number.CHUNKS_COMPUTED])
     yardstick = CalibrationWorkload()
     ideal = -(-chunks // workers) * seconds
     busy = busy_seconds(pipeline)
@@ -244,7 +244,7 @@ def simulate(workers: int, chunks: int, seconds: float, folder: Path, *, profile
         "driver_memory_mb": round(memory[0] / 1e6, 1),
         "driver_memory_grown_mb": round((memory[0] - memory_before) / 1e6, 1),
         "scheduler_memory_mb": round(memory[1] / 1e6, 1),
-        "failed_attempts": report.numbers["failed_attempts"],
+        "failed_attempts": report.numbers[Number.FAILED_ATTEMPTS],
         "load": round(os.getloadavg()[0], 2),
         "yardstick_cpu_seconds": round(statistics.median(yardstick.seconds() for _ in range(7)), 4),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +13,7 @@ from rich.table import Table
 from enrich_dist.cli.options import Config, Overrides, print_overrides
 from enrich_dist.errors import EXIT_BLOCKED
 from enrich_dist.settings import load_settings
+from enrich_dist.store.run_directory import Output
 
 if TYPE_CHECKING:
     from enrich_dist.pipeline.rejudge import RejudgedResult
@@ -37,7 +37,7 @@ def rejudge(
     done = judge_anew(loaded)
     console = Console(soft_wrap=True, highlight=False)
     _print_outcome(console, done)
-    result = Path(done.step.paths["result"])
+    result = done.step.path(Output.RESULT)
     try:
         if publish:
             done.pipeline.publish_awards()  # refuses a blocked result

@@ -8,6 +8,7 @@ from enrich_dist.farm.attempts import FailureKind
 from enrich_dist.farm.driver import FarmOutcome
 from enrich_dist.farm.worker_memory import memory_per_worker
 from enrich_dist.store.checkpoints import CheckpointRecord
+from enrich_dist.store.run_directory import Number
 
 
 def farm_numbers(
@@ -19,14 +20,14 @@ def farm_numbers(
     rows_now = sum(record.rows_in for record in outcome.records.values())
     batch_rows = max(record.batch_rows for record in records)
     return {
-        "chunks": len(records),
-        "chunks_resumed": len(records) - computed,
-        "chunks_computed": computed,
+        Number.CHUNKS: len(records),
+        Number.CHUNKS_RESUMED: len(records) - computed,
+        Number.CHUNKS_COMPUTED: computed,
         "checkpoints_damaged": damaged,
-        "failed_attempts": outcome.failures.total(),
+        Number.FAILED_ATTEMPTS: outcome.failures.total(),
         **{f"failed_attempts_{kind.name.lower()}": outcome.failures[kind] for kind in FailureKind},
         "chunks_doubled": outcome.doubled,
-        "worker_restarts": sum(outcome.restarts.values()),
+        Number.WORKER_RESTARTS: sum(outcome.restarts.values()),
         "chunks_in_parts": sum(record.parts > 1 for record in records),
         "chunks_degraded": sum(record.degradations > 0 for record in records),
         "degradations": sum(record.degradations for record in records),
@@ -36,11 +37,11 @@ def farm_numbers(
         ),
         "rows_quarantined": sum(record.rows_quarantined for record in records),
         "candidates": sum(record.candidates for record in records),
-        "workers": len(memory_per_worker(outcome.records.values())),
-        "farm_seconds": round(outcome.seconds, 3),
-        "farm_records_per_second": round(rows_now / outcome.seconds, 1) if outcome.seconds > 0 else 0.0,
-        "worker_peak_memory_mb": round(max((i.peak_memory_bytes for i in workers), default=0) / 1e6, 1),
-        "worker_projected_peak_memory_mb": round(
+        Number.WORKERS: len(memory_per_worker(outcome.records.values())),
+        Number.FARM_SECONDS: round(outcome.seconds, 3),
+        Number.FARM_RECORDS_PER_SECOND: round(rows_now / outcome.seconds, 1) if outcome.seconds > 0 else 0.0,
+        Number.WORKER_PEAK_MEMORY_MB: round(max((i.peak_memory_bytes for i in workers), default=0) / 1e6, 1),
+        Number.WORKER_PROJECTED_PEAK_MEMORY_MB: round(
             max((i.projected_peak_memory_bytes for i in workers), default=0) / 1e6, 1
         ),
         "worker_memory_threshold_mb": memory_threshold_mb,

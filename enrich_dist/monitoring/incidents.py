@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Final
 
+from enrich_dist.events import Step
+
 START: Final = "start"
 """In place of a step: the run failed before its first one."""
-PUBLISHED: Final = "published_awards"
+PUBLISHED: Final = Step.PUBLISHED_AWARDS
 
 
 class Kind(StrEnum):

@@ -22,7 +22,7 @@ from filelock import FileLock
 
 from enrich_dist.core.files import read_json, write_json
 from enrich_dist.errors import CorruptionError, EnrichError, SettingsError
-from enrich_dist.events import Notice, emit
+from enrich_dist.events import Notice, Step, emit
 from enrich_dist.monitoring.incidents import START, Cause, Kind, Message, RunOutcome, Severity, compose, new_incidents
 from enrich_dist.settings import Settings
 from enrich_dist.store.run_directory import RunDirectory
@@ -171,7 +171,7 @@ def _tell(settings: Settings, urls_file: Path, story: RunOutcome) -> Message | N
 
 
 def _judged(directory: RunDirectory, run_id: str) -> bool:
-    judged = directory.all_latest().get("enriched_awards")
+    judged = directory.all_latest().get(Step.ENRICHED_AWARDS)
     return judged is not None and judged.run_id == run_id
 
 

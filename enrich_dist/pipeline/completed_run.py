@@ -12,13 +12,14 @@ from dataclasses import fields
 from pathlib import Path
 
 from enrich_dist.errors import EnrichError, StateError
+from enrich_dist.events import Step
 from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.results.build import ResultInputs
 from enrich_dist.settings import LoadedSettings, flatten
 from enrich_dist.sources.inputs import recipient_source
 from enrich_dist.sources.source_file import as_file
-from enrich_dist.store.run_directory import RunDirectory
+from enrich_dist.store.run_directory import Number, RunDirectory
 
 _REMEDY = "Run `enrich-dist run`: chunks that are finished are kept."
 _COMMAND_LINE = "command line"
@@ -84,17 +85,17 @@ def _matched_keys(directory: RunDirectory) -> set[str]:
 def _changed_inputs(directory: RunDirectory, loaded: LoadedSettings, given: Iterable[str]) -> list[str]:
     """Which of the settings given are of inputs or chunks, and not known to be the run's own values."""
     values = flatten(loaded.settings.model_dump())
-    chunks = directory.latest("recipient_chunks")
+    chunks = directory.latest(Step.RECIPIENT_CHUNKS)
     inputs = loaded.settings.inputs
     found = []
     for key in given:
         if key == "inputs.awards":
-            source = directory.latest("sbir_awards").paths["source"]
+            source = directory.latest(Step.SBIR_AWARDS).source
             same = _same_source(inputs.awards, source, lambda: str(as_file(inputs.awards or "")))
         elif key == "inputs.recipients":
-            same = _same_source(inputs.recipients, chunks.paths["source"], lambda: recipient_source(inputs).where)
+            same = _same_source(inputs.recipients, chunks.source, lambda: recipient_source(inputs).where)
         else:
-            same = key == "chunk_size" and values[key] == chunks.numbers["chunk_size_rows"]
+            same = key == "chunk_size" and values[key] == chunks.numbers[Number.CHUNK_SIZE_ROWS]
         if (key == "chunk_size" or key.startswith("inputs.")) and not same:
             found.append(key)
     return found

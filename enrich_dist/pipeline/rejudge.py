@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from enrich_dist.core.files import read_json
+from enrich_dist.events import Step
 from enrich_dist.pipeline.completed_run import read_completed_run
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import LoadedSettings, flatten
 from enrich_dist.store.lock import locked
-from enrich_dist.store.run_directory import RunDirectory, StepReport
+from enrich_dist.store.run_directory import Output, RunDirectory, StepReport
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,14 @@ def rejudge(loaded: LoadedSettings) -> RejudgedResult:
         values = flatten(loaded.settings.model_dump(mode="json"))
         pipeline.directory.record_settings(run_id, values, loaded.origins)
         step = pipeline.enrich_awards()
-    after = _read(Path(step.paths["result"]))
+    after = _read(step.path(Output.RESULT))
     return RejudgedResult(pipeline, before, after, step)
 
 
 def _latest(directory: RunDirectory) -> Judged | None:
-    step = directory.all_latest().get("enriched_awards")
+    step = directory.all_latest().get(Step.ENRICHED_AWARDS)
     try:
-        return None if step is None else _read(Path(step.paths["result"]))
+        return None if step is None else _read(step.path(Output.RESULT))
     except FileNotFoundError:  # somebody cleared the results, which are made anew
         return None
 

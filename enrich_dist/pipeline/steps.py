@@ -22,7 +22,7 @@ from enrich_dist.core.files import directory_name, document_digest, text_digest
 from enrich_dist.core.matcher import Matcher
 from enrich_dist.core.storage import open_storage
 from enrich_dist.errors import SourceError
-from enrich_dist.events import Notice, emit, listening
+from enrich_dist.events import Notice, Step, emit, listening
 from enrich_dist.farm.attempts import AttemptLedger
 from enrich_dist.farm.chunk_log import ChunkLog
 from enrich_dist.farm.chunk_task import ChunkTask
@@ -51,7 +51,7 @@ from enrich_dist.sources.recipients import read_recipients
 from enrich_dist.sources.rejects import in_files
 from enrich_dist.store.artifacts import get_or_build, open_unverified, open_verified
 from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore, drop_copies
-from enrich_dist.store.run_directory import RunDirectory, StepReport
+from enrich_dist.store.run_directory import Number, Output, RunDirectory, StepReport
 
 SOURCES_VERSION = "3"
 
@@ -67,7 +67,7 @@ class Pipeline:
 
     def ingest_awards(self) -> StepReport:
         """Read the awards. Both inputs are checked first, so that a bad one ends the run before work starts."""
-        with self.directory.recording("sbir_awards", self.run_id) as done:
+        with self.directory.recording(Step.SBIR_AWARDS, self.run_id) as done:
             source, _ = check_inputs(self.settings.inputs, self.directory.scratch)
             self._check_checkpoints()
             column_map = self.settings.inputs.award_columns
@@ -99,8 +99,8 @@ class Pipeline:
 
     def join_companies(self) -> StepReport:
         """Join awards to companies and build the index that every worker opens."""
-        with self.directory.recording("award_companies", self.run_id) as done:
-            awards = open_verified(self.directory.output("sbir_awards", "awards"))
+        with self.directory.recording(Step.AWARD_COMPANIES, self.run_id) as done:
+            awards = open_verified(self.directory.output(Output.AWARDS))
             key = directory_name("companies", companies.ENGINE_VERSION, MATCHING_VERSION, awards.content_digest)
 
             def build(directory: Path) -> dict[str, Any]:
@@ -128,13 +128,13 @@ class Pipeline:
                 paths={"companies": stored.path, "index": index.path},
                 numbers={
                     "names_kept_apart": stored.facts["names_kept_apart"],
-                    "index_bytes": sum(entry["bytes"] for entry in index.files.values()),
+                    Number.INDEX_BYTES: sum(entry["bytes"] for entry in index.files.values()),
                 },
             )
 
     def partition_recipients(self) -> StepReport:
         """Cut the recipients into chunk files, one chunk in memory at a time."""
-        with self.directory.recording("recipient_chunks", self.run_id) as done, ExitStack() as opened:
+        with self.directory.recording(Step.RECIPIENT_CHUNKS, self.run_id) as done, ExitStack() as opened:
             _, source = check_inputs(self.settings.inputs, self.directory.scratch)
             column_map, chunk_size = self.settings.inputs.recipient_columns, self.settings.chunk_size
             digest = opened.enter_context(closing(source)).digest(
@@ -163,9 +163,9 @@ class Pipeline:
                 reused=stored.reused,
                 paths={"chunks": stored.path, "source": source.where},
                 numbers={
-                    "chunks": len(plan),
-                    "chunk_size_rows": chunk_size,
-                    "source_rows": stored.facts["source_rows"],
+                    Number.CHUNKS: len(plan),
+                    Number.CHUNK_SIZE_ROWS: chunk_size,
+                    Number.SOURCE_ROWS: stored.facts["source_rows"],
                     "rows_rejected": stored.facts["rejected_rows"],
                     **({"rows_merged": stored.facts["merged_rows"]} if stored.facts["merged_rows"] else {}),
                     "chunk_bytes": sum(chunk.bytes for chunk in plan),
@@ -175,7 +175,7 @@ class Pipeline:
 
     def farm_chunks(self, client: Callable[[], Client]) -> StepReport:
         """Farm out the chunks that have no valid checkpoint. ``client`` is called only if there are any."""
-        with self.directory.recording("chunk_matches", self.run_id) as done:
+        with self.directory.recording(Step.CHUNK_MATCHES, self.run_id) as done:
             self._check_checkpoints()
             tasks = self.tasks()
             store, copies = CheckpointStore(self.checkpoint_location), self.directory.checkpoint_copies
@@ -235,7 +235,7 @@ class Pipeline:
 
     def enrich_awards(self) -> StepReport:
         """Reduce the checkpoints to one recipient per company, give it to the awards, and judge the result."""
-        with self.directory.recording("enriched_awards", self.run_id) as done:
+        with self.directory.recording(Step.ENRICHED_AWARDS, self.run_id) as done:
             inputs = self.result_inputs()
             decision = self.settings.matching.decision()
             gate = Gate.of(self.settings)
@@ -266,13 +266,13 @@ class Pipeline:
                     "html_report": self.directory.html_report,
                 },
                 numbers={
-                    "match_rate": metrics["match_rate"],
+                    Number.MATCH_RATE: metrics["match_rate"],
                     "match_rate_by_company": metrics["companies"]["match_rate"],
-                    "match_rate_threshold": gate.match_rate_threshold,
+                    Number.MATCH_RATE_THRESHOLD: gate.match_rate_threshold,
                     "estimated_precision": metrics["accuracy"]["precision"]["estimate"] or 0.0,
                     "estimated_recall": metrics["accuracy"]["recall"]["estimate"] or 0.0,
                     "min_estimated_precision": gate.min_estimated_precision,
-                    "verdict_passed": int(verdict["status"] == "passed"),
+                    Number.VERDICT_PASSED: int(verdict["status"] == "passed"),
                     **{f"awards_{status}": metrics["awards"][status] for status in reduce.STATUSES},
                     **{f"companies_{status}": metrics["companies"][status] for status in reduce.STATUSES},
                     **{f"awards_matched_by_{i['method']}": i["awards"] for i in metrics["by_method"]},
@@ -293,11 +293,11 @@ class Pipeline:
         finished, _ = store.find_tables((task.checkpoint_key for task in tasks), copies)
         records = {key: checkpoint.record for key, checkpoint in finished.items()}
         present = [task for task in tasks if task.checkpoint_key in records]
-        index = open_verified(self.directory.output("award_companies", "index"))
+        index = open_verified(self.directory.output(Output.INDEX))
         return ResultInputs(
-            awards=open_verified(self.directory.output("sbir_awards", "awards")),
-            company=open_verified(self.directory.output("award_companies", "companies")),
-            plan=open_unverified(self.directory.output("recipient_chunks", "chunks")),
+            awards=open_verified(self.directory.output(Output.AWARDS)),
+            company=open_verified(self.directory.output(Output.COMPANIES)),
+            plan=open_unverified(self.directory.output(Output.CHUNKS)),
             checkpoints=[finished[task.checkpoint_key].candidates for task in present],
             counts=[finished[task.checkpoint_key].counts for task in present],
             checkpoint_digests=[_content_digest(records, task) for task in tasks],
@@ -311,14 +311,14 @@ class Pipeline:
 
     def _quarantined(self, records: Sequence[CheckpointRecord]) -> pa.Table:
         """The recipients that were set aside, as ``schema.REJECT``."""
-        plan = open_unverified(self.directory.output("recipient_chunks", "chunks"))
+        plan = open_unverified(self.directory.output(Output.CHUNKS))
         rows = [
             {"source_file": "", "outcome": "quarantined", "column": None, "value": None, **row}
             for record in records
             for row in record.quarantined
         ]
         table = pa.Table.from_pylist(rows, schema=schema.REJECT).sort_by("source_row")
-        source = Path(self.directory.output("recipient_chunks", "source")).name
+        source = Path(self.directory.latest(Step.RECIPIENT_CHUNKS).source).name
         return in_files(table, chunks.parts_of(plan, source))
 
     def publish_awards(self) -> StepReport:
@@ -326,8 +326,8 @@ class Pipeline:
 
         Raises ``PublicationBlockedError`` without a passed verdict.
         """
-        with self.directory.recording("published_awards", self.run_id) as done:
-            result = self.directory.output("enriched_awards", "result")
+        with self.directory.recording(Step.PUBLISHED_AWARDS, self.run_id) as done:
+            result = self.directory.output(Output.RESULT)
             release = publish(result, self.directory.published, Gate.of(self.settings))
             current = self.directory.published / CURRENT
             return done(
@@ -339,14 +339,14 @@ class Pipeline:
                     "html_report": self.directory.html_report,
                 },
                 numbers={
-                    "match_rate": release.facts["metrics"]["match_rate"],
+                    Number.MATCH_RATE: release.facts["metrics"]["match_rate"],
                     "published_bytes": sum(entry["bytes"] for entry in release.files.values()),
                 },
             )
 
     def verdict(self) -> dict[str, Any]:
         """The verdict on the latest result."""
-        stored = open_verified(self.directory.output("enriched_awards", "result"))
+        stored = open_verified(self.directory.output(Output.RESULT))
         return dict(stored.facts["verdict"])
 
     def matcher(self) -> Matcher:
@@ -370,8 +370,8 @@ class Pipeline:
         )
 
     def _basis(self) -> PlanBasis:
-        plan = open_unverified(self.directory.output("recipient_chunks", "chunks"))
-        index = open_unverified(self.directory.output("award_companies", "index"))
+        plan = open_unverified(self.directory.output(Output.CHUNKS))
+        index = open_unverified(self.directory.output(Output.INDEX))
         return PlanBasis(plan.content_digest, index.content_digest, self.matcher().key())
 
     def tasks(self) -> list[ChunkTask]:

@@ -18,7 +18,7 @@ from enrich_dist.settings import Settings
 from enrich_dist.sources import chunks
 from enrich_dist.store.artifacts import open_unverified, open_verified
 from enrich_dist.store.checkpoints import checkpoint_key
-from enrich_dist.store.run_directory import RunDirectory
+from enrich_dist.store.run_directory import Output, RunDirectory
 
 
 def plan_tasks(
@@ -26,8 +26,8 @@ def plan_tasks(
 ) -> list[ChunkTask]:
     """The chunks of the latest plan against the latest index, in source order."""
     # Workers verify the chunk they read; reading them all here would only say the same earlier.
-    plan = chunks.chunks_of(open_unverified(directory.output("recipient_chunks", "chunks")))
-    index = open_verified(directory.output("award_companies", "index"))
+    plan = chunks.chunks_of(open_unverified(directory.output(Output.CHUNKS)))
+    index = open_verified(directory.output(Output.INDEX))
     matcher_key = matcher.key()
     memory = as_started(
         matcher.memory(sum(entry["bytes"] for entry in index.files.values())),

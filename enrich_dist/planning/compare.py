@@ -18,13 +18,13 @@ import psutil
 
 from enrich_dist.core.files import read_json, write_json
 from enrich_dist.errors import CorruptionError, EnrichError, StateError
-from enrich_dist.events import Notice, emit
+from enrich_dist.events import Notice, Step, emit
 from enrich_dist.planning.model import Cluster
 from enrich_dist.planning.predicted import Prediction, expected_peak, read
 from enrich_dist.settings import Settings
 from enrich_dist.store.artifacts import open_unverified
 from enrich_dist.store.checkpoints import CheckpointStore
-from enrich_dist.store.run_directory import RunDirectory, StepReport
+from enrich_dist.store.run_directory import Number, Output, RunDirectory, StepReport
 
 
 class _Command:
@@ -86,7 +86,7 @@ def compare_run(directory: RunDirectory, settings: Settings, run_id: str) -> Non
         return
     try:
         steps = {name: step for name, step in directory.all_latest().items() if step.run_id == run_id}
-        if not {"recipient_chunks", "chunk_matches", "enriched_awards"} <= steps.keys():
+        if not {Step.RECIPIENT_CHUNKS, Step.CHUNK_MATCHES, Step.ENRICHED_AWARDS} <= steps.keys():
             return
         outside = _outside_seconds(steps)
         keep(directory, compare(directory, prediction, settings, steps, outside_seconds=outside))
@@ -111,36 +111,31 @@ def compare(
     directory: RunDirectory,
     prediction: Prediction,
     settings: Settings,
-    steps: Mapping[str, StepReport],
+    steps: Mapping[Step, StepReport],
     *,
     outside_seconds: float | None,
 ) -> Comparison:
     """Hold the steps of a run against the prediction for its settings; ``outside_seconds``: of the run so far, outside
     of its steps, None where nobody can tell."""
-    farm = steps["chunk_matches"]
-    workers = int(farm.numbers["workers"]) or prediction.cluster.workers
+    farm = steps[Step.CHUNK_MATCHES]
+    workers = int(farm.numbers[Number.WORKERS]) or prediction.cluster.workers
     asked = replace(
         prediction,
-        chunk_size=int(steps["recipient_chunks"].numbers["chunk_size_rows"]),
+        chunk_size=int(steps[Step.RECIPIENT_CHUNKS].numbers[Number.CHUNK_SIZE_ROWS]),
         cluster=Cluster(workers, local=settings.cluster.kind == "local"),
     )
     reused = {name for name, step in steps.items() if step.reused}
+    seconds = {str(name): step.seconds for name, step in steps.items()}
     stages = []
     for stage in asked.stages(reused):
-        actual = (
-            steps[stage.stage].seconds
-            if stage.stage in steps
-            else outside_seconds
-            if stage.stage == "start_up"
-            else None
-        )
+        actual = seconds.get(stage.stage, outside_seconds if stage.stage == "start_up" else None)
         stages.append(
             Compared(
                 stage.stage, stage.seconds, stage.low_seconds, stage.high_seconds, actual, reused=stage.stage in reused
             )
         )
-    peak = float(farm.numbers["worker_peak_memory_mb"]) * 1e6
-    projected = float(farm.numbers["worker_projected_peak_memory_mb"]) * 1e6
+    peak = float(farm.numbers[Number.WORKER_PEAK_MEMORY_MB]) * 1e6
+    projected = float(farm.numbers[Number.WORKER_PROJECTED_PEAK_MEMORY_MB]) * 1e6
     # For the chunks as they were cut; as planned where the plan was for the same size.
     same = asked.chunk_size == prediction.chunk_size
     expected = prediction.expected_peak_bytes if same else expected_peak(round(projected), prediction.process_bytes)
@@ -163,57 +158,56 @@ def _wall(stages: Sequence[Compared]) -> Compared:
     return Compared("wall", predicted, predicted - low, predicted + high, actual)
 
 
-def _outside_seconds(steps: Mapping[str, StepReport]) -> float | None:
+def _outside_seconds(steps: Mapping[Step, StepReport]) -> float | None:
     """From the beginning of the command until now, less the steps; None where this process is no such command."""
     if _Command.began_seconds is None:
         return None
     return max(0.0, time.time() - _Command.began_seconds - sum(step.seconds for step in steps.values()))
 
 
-def _disk(directory: RunDirectory, asked: Prediction, steps: Mapping[str, StepReport]) -> tuple[Compared, ...]:
+def _disk(directory: RunDirectory, asked: Prediction, steps: Mapping[Step, StepReport]) -> tuple[Compared, ...]:
     predicted = asked.disk()
     latest = {**directory.all_latest(), **steps}
     chunks, location = directory.latest_farm()
     store = CheckpointStore(location)
     records = [store.read_record(chunk["checkpoint_key"], verify=False) for chunk in chunks]
     places = (
-        ("inputs", predicted.inputs_bytes, (("sbir_awards", "awards"), ("award_companies", "companies"),
-                                            ("award_companies", "index"))),
-        ("chunks", predicted.chunks_bytes, (("recipient_chunks", "chunks"),)),
-        ("results", predicted.results_bytes, (("enriched_awards", "result"), ("published_awards", "published"))),
+        ("inputs", predicted.inputs_bytes, (Output.AWARDS, Output.COMPANIES, Output.INDEX)),
+        ("chunks", predicted.chunks_bytes, (Output.CHUNKS,)),
+        ("results", predicted.results_bytes, (Output.RESULT, Output.PUBLISHED)),
     )  # fmt: skip
     found = [
-        Compared(name, expected, None, None, sum(stored_bytes(latest, step, path) for step, path in paths))
-        for name, expected, paths in places
+        Compared(name, expected, None, None, sum(stored_bytes(latest, output) for output in outputs))
+        for name, expected, outputs in places
         # A blocked result has no published copy: half of what was reckoned with.
-        if name != "results" or "published_awards" in steps
+        if name != "results" or Step.PUBLISHED_AWARDS in steps
     ]
     held = sum(record.bytes + record.counts_bytes for record in records)
     found.insert(2, Compared("checkpoints", predicted.checkpoints_bytes, None, None, held))
     return tuple(found)
 
 
-def stored_bytes(steps: Mapping[str, StepReport], step: str, path: str) -> int:
-    """Bytes of a step's output directory, by its manifest."""
-    if step not in steps:
+def stored_bytes(steps: Mapping[Step, StepReport], output: Output) -> int:
+    """Bytes of an output directory, by its manifest."""
+    if output.step not in steps:
         return 0
-    return sum(int(entry["bytes"]) for entry in open_unverified(Path(steps[step].paths[path])).files.values())
+    return sum(int(entry["bytes"]) for entry in open_unverified(steps[output.step].path(output)).files.values())
 
 
-def _note(prediction: Prediction, asked: Prediction, steps: Mapping[str, StepReport]) -> str:
+def _note(prediction: Prediction, asked: Prediction, steps: Mapping[Step, StepReport]) -> str:
     told = []
     planned = prediction.basis.inputs
-    recipients = steps["recipient_chunks"]
-    if str(planned.get("recipients")) != recipients.paths["source"]:
+    recipients = steps[Step.RECIPIENT_CHUNKS]
+    if str(planned.get("recipients")) != recipients.source:
         told.append("the plan was for other recipients")
-    elif planned.get("rows_exact") and int(recipients.numbers["source_rows"]) != prediction.basis.work.source_rows:
+    elif planned.get("rows_exact") and int(recipients.numbers[Number.SOURCE_ROWS]) != prediction.basis.work.source_rows:
         told.append(f"the recipients had {prediction.basis.work.source_rows:,} rows when the plan was made")
     if (asked.chunk_size, asked.cluster) != (prediction.chunk_size, prediction.cluster):
         told.append(
             f"planned was chunk_size {prediction.chunk_size:,} with {prediction.cluster.workers} workers; the "
             "prediction is told for what the run had"
         )
-    if steps["chunk_matches"].numbers["chunks_resumed"]:
+    if steps[Step.CHUNK_MATCHES].numbers[Number.CHUNKS_RESUMED]:
         told.append("chunks of an earlier run were kept, which the prediction knows nothing of")
     text = "; ".join(told)
     return f"{text[:1].upper()}{text[1:]}." if text else ""

@@ -28,6 +28,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
+from enrich_dist.events import Step
 from enrich_dist.planning.constants import Constant
 from enrich_dist.planning.stages import STAGES
 
@@ -206,13 +207,13 @@ def stage_times(
     )
     modelled = {
         "start_up": yardsticks(start_up=1),
-        "sbir_awards": yardsticks(awards_fixed=1, awards_row=awards),
-        "award_companies": yardsticks(companies_fixed=1, companies_award=awards),
-        "recipient_chunks": yardsticks(partition_fixed=1) + read,
-        "enriched_awards": yardsticks(
+        Step.SBIR_AWARDS: yardsticks(awards_fixed=1, awards_row=awards),
+        Step.AWARD_COMPANIES: yardsticks(companies_fixed=1, companies_award=awards),
+        Step.RECIPIENT_CHUNKS: yardsticks(partition_fixed=1) + read,
+        Step.ENRICHED_AWARDS: yardsticks(
             reduce_fixed=1, reduce_award=awards, reduce_candidate=work.candidates, reduce_chunk=chunks
         ),
-        "published_awards": yardsticks(publish_fixed=1, publish_award=awards),
+        Step.PUBLISHED_AWARDS: yardsticks(publish_fixed=1, publish_award=awards),
         "report": yardsticks(report_fixed=1),
     }
     seconds = {**modelled, **speed.measured_seconds}
@@ -222,10 +223,10 @@ def stage_times(
             seconds[stage] = min(seconds[stage], there)
         else:
             seconds[stage] *= (factors or {}).get(stage, 1.0)
-    before = sum(seconds[stage] for stage in ("sbir_awards", "award_companies", "recipient_chunks"))
+    before = sum(seconds[stage] for stage in (Step.SBIR_AWARDS, Step.AWARD_COMPANIES, Step.RECIPIENT_CHUNKS))
     out = farm(work, speed, k, cluster, chunk_size).seconds + yardsticks(farm_fixed=1)
-    matched = (max(0.0, yardsticks(cluster_start=1) - before) + out) * (factors or {}).get("chunk_matches", 1.0)
-    seconds["chunk_matches"] = there if "chunk_matches" in reused else matched
+    matched = (max(0.0, yardsticks(cluster_start=1) - before) + out) * (factors or {}).get(Step.CHUNK_MATCHES, 1.0)
+    seconds[Step.CHUNK_MATCHES] = there if Step.CHUNK_MATCHES in reused else matched
     return tuple(_stage(stage, seconds[stage], speed, k) for stage in STAGES)
 
 

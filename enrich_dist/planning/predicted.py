@@ -15,12 +15,13 @@ from typing import Any, Final
 
 from enrich_dist.core.files import document_digest, read_json, write_json
 from enrich_dist.errors import CorruptionError, StateError
+from enrich_dist.events import Step
 from enrich_dist.planning.constants import constants
 from enrich_dist.planning.model import Cluster, Disk, Speed, StageTime, Workload, disk, stage_times
 from enrich_dist.store.run_directory import RunDirectory
 
 FORMAT: Final = 1
-MADE_BY_PLAN: Final = frozenset({"sbir_awards", "award_companies"})
+MADE_BY_PLAN: Final = frozenset({Step.SBIR_AWARDS, Step.AWARD_COMPANIES})
 """Stages that the plan itself does: the run that follows finds their output."""
 
 

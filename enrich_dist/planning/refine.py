@@ -13,6 +13,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from enrich_dist.events import Step
 from enrich_dist.planning.model import StageTime, Workload
 from enrich_dist.runs.records import Dataset, RunRecord
 
@@ -54,7 +55,7 @@ def factors(
 
 def _seconds(stage: str, work: Workload, records: Sequence[RunRecord], settings: Mapping[str, Any]) -> list[float]:
     """Of earlier runs, for the rows of now."""
-    if stage == "chunk_matches":
+    if stage == Step.CHUNK_MATCHES:
         records = [record for record in records if record.settings == dict(settings)]
     found = []
     for record in records:
@@ -62,7 +63,7 @@ def _seconds(stage: str, work: Workload, records: Sequence[RunRecord], settings:
         if done is None or done.reused or done.seconds <= 0:
             continue
         # By what the stage goes through: the recipients, or the awards.
-        of_recipients = stage in ("recipient_chunks", "chunk_matches")
+        of_recipients = stage in (Step.RECIPIENT_CHUNKS, Step.CHUNK_MATCHES)
         then = record.dataset.recipients if of_recipients else record.dataset.awards
         now = work.recipients if of_recipients else work.awards
         found.append(done.seconds * now / max(1, then))

@@ -47,7 +47,7 @@ from enrich_dist.sources.inputs import check_inputs
 from enrich_dist.sources.protocol import Source
 from enrich_dist.sources.recipients import RecipientBatch, read_recipients
 from enrich_dist.store.artifacts import open_unverified
-from enrich_dist.store.run_directory import StepReport
+from enrich_dist.store.run_directory import Number, Output, StepReport
 
 SAMPLE_ROWS: Final = 100_000
 _SHOWN_BLOCKS: Final = 10
@@ -125,7 +125,7 @@ def make_plan(
     _, source = check_inputs(settings.inputs, scratch)
     awards = pipeline.ingest_awards()
     companies = pipeline.join_companies()
-    index = open_index(Path(companies.paths["index"]))
+    index = open_index(companies.path(Output.INDEX))
     config = settings.matching.candidates()
     found = _Found(index, config)
     with closing(source), sampled(source, sample_rows, scratch) as sample:
@@ -140,7 +140,7 @@ def make_plan(
             settings.inputs.recipient_columns,
             sample_rows=found.rows,
             chunk_size=settings.chunk_size,
-            index=open_unverified(Path(companies.paths["index"])),
+            index=open_unverified(companies.path(Output.INDEX)),
             matcher=pipeline.matcher(),
             scratch=scratch,
         )
@@ -148,7 +148,7 @@ def make_plan(
         rows, exact = (found.rows, True) if whole else source.row_count()
     rows = max(rows, found.rows)
     large, lookups, pairs_left_out = found.blocks.left_out(config.max_block_size)
-    sizes = _Sizes(settings, found.row_bytes, int(companies.numbers["index_bytes"]), rows)
+    sizes = _Sizes(settings, found.row_bytes, int(companies.numbers[Number.INDEX_BYTES]), rows)
     speed = machine or measure_machine(scratch)
     basis = _basis(settings, found, trial, awards, companies, speed, (source.where, rows, exact))
     prediction = _prediction(basis, _cluster(settings, workers), settings.chunk_size, sizes)
@@ -218,8 +218,8 @@ def _basis(
 ) -> Basis:
     """What is to be done, and how fast it is done here; ``counted``: the source, its rows, whether that is exact."""
     where, rows, exact = counted
-    made = [open_unverified(Path(step.paths[name])).files.values() for step, name in (
-        (awards, "awards"), (companies, "companies"), (companies, "index"))]  # fmt: skip
+    made = [open_unverified(step.path(output)).files.values() for step, output in (
+        (awards, Output.AWARDS), (companies, Output.COMPANIES), (companies, Output.INDEX))]  # fmt: skip
     work = Workload(
         source_rows=rows,
         recipients=round(found.recipients * rows / found.rows),

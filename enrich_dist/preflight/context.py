@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from enrich_dist.runs.revision import Code, source_digest, this_code
 from enrich_dist.settings import LoadedSettings, Settings
-from enrich_dist.store.run_directory import RunDirectory
+from enrich_dist.store.run_directory import Output, RunDirectory
 
 if TYPE_CHECKING:
     from enrich_dist.cluster.client import OpenCluster
@@ -106,7 +106,7 @@ class PreflightContext:
         own = {"work_dir": work_dir, "checkpoints": None, "benchmarks": archive_path(self.settings)}
         paths = self.settings.paths.model_copy(update=own)
         plan = make_plan(self.settings.model_copy(update={"paths": paths}), _SAMPLE_ROWS)
-        return Planned(plan, RunDirectory(work_dir).output("award_companies", "index"))
+        return Planned(plan, RunDirectory(work_dir).output(Output.INDEX))
 
     def _open_cluster(self) -> OpenCluster:
         from enrich_dist.cluster.client import open_cluster

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow.parquet as pq
 
+from enrich_dist.events import Step
 from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.progress.early_warning import EarlyWarning
 from enrich_dist.progress.partial_results import MatchRateProjector
@@ -16,7 +17,7 @@ from enrich_dist.progress.tracker import ProgressTracker
 from enrich_dist.results.reduce import MatchedAwardCounter
 from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import Checkpoint, CheckpointStore
-from enrich_dist.store.run_directory import RunDirectory
+from enrich_dist.store.run_directory import Output, RunDirectory
 
 
 def create_tracker(
@@ -27,7 +28,7 @@ def create_tracker(
     store: CheckpointStore,
 ) -> ProgressTracker:
     """The observer. ``tasks``: all of the plan; ``finished``: the checkpoints there were before, by key."""
-    companies = directory.output("award_companies", "companies") / "companies.parquet"
+    companies = directory.output(Output.COMPANIES) / "companies.parquet"
     table = pq.read_table(companies, columns=["company_id", "award_count"]).sort_by("company_id")
     award_counts = table["award_count"].to_numpy()
     decision = settings.matching.decision()
@@ -36,7 +37,7 @@ def create_tracker(
         finished,
         lambda key: store.candidates_file(key, directory.checkpoint_copies),
         matched=MatchedAwardCounter(award_counts),
-        awards_total=directory.latest("sbir_awards").rows,
+        awards_total=directory.latest(Step.SBIR_AWARDS).rows,
         early=EarlyWarning(
             MatchRateProjector(directory, store, decision, award_counts, chunks_total=len(tasks)),
             threshold=settings.match_rate_threshold,

@@ -25,7 +25,7 @@ from enrich_dist.matching.weights import estimate
 from enrich_dist.progress.projection import AcceptedByChunk, Projection, project
 from enrich_dist.results import reduce
 from enrich_dist.store.checkpoints import CheckpointStore
-from enrich_dist.store.run_directory import RunDirectory
+from enrich_dist.store.run_directory import Output, RunDirectory
 
 
 class MatchRateProjector:
@@ -54,11 +54,11 @@ class MatchRateProjector:
         """
         directory = self._directory
         finished, _ = self._store.find_tables(keys, directory.checkpoint_copies)
-        index = open_index(directory.output("award_companies", "index"))
+        index = open_index(directory.output(Output.INDEX))
         found = find_accepted(
             [checkpoint.candidates for checkpoint in finished.values()],
             [checkpoint.counts for checkpoint in finished.values()],
-            companies=directory.output("award_companies", "companies") / "companies.parquet",
+            companies=directory.output(Output.COMPANIES) / "companies.parquet",
             overrides=directory.read_overrides(),
             vocabulary=index.vocabulary,
             decision=self._decision,

@@ -7,8 +7,8 @@ from typing import Final
 from enrich_dist.planning.compare import Compared, Comparison
 from enrich_dist.reporting.terminal import TITLES
 
-_NAMES: Final = {
-    **TITLES,
+_NAMES: Final[dict[str, str]] = {
+    **{str(step): title for step, title in TITLES.items()},
     "start_up": "Starting Python, Dagster and the cluster",
     "report": "Report and end",
     "wall": "Wall time",

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from enrich_dist.core.markdown import percent
+from enrich_dist.events import Step
 from enrich_dist.reporting.run_figures import FIGURES, change, text
 from enrich_dist.reporting.summary import shown_path, table_from_markdown
 from enrich_dist.reporting.terminal import TITLES
@@ -20,7 +21,7 @@ from enrich_dist.runs.award_changes import CHANGES, KINDS, AwardChanges
 from enrich_dist.runs.diff import InputChange, RunDifference
 from enrich_dist.runs.entry import RunEntry, to_document
 from enrich_dist.settings import UsedSetting
-from enrich_dist.store.run_directory import STEPS
+from enrich_dist.store.run_directory import STEPS, Number
 
 _STYLES = {"published": "green", "passed": "", "blocked": "red", "gained": "green", "lost": "red", "changed": "yellow"}
 _FAILURES = (
@@ -44,7 +45,7 @@ def runs_table(runs: Sequence[RunEntry], current: str | None) -> Table:
             _time(run),
             run.short_id,
             Text(run.status, style=_STYLES.get(run.status, "")),
-            percent(numbers["match_rate"]),
+            percent(numbers[Number.MATCH_RATE]),
             f"{numbers['awards_matched']:,.0f}",
             f"{numbers['run_seconds']:,.1f}",
             run.reused,
@@ -258,7 +259,7 @@ def _from_to(before: str, now: str) -> str:
 
 
 def _failures(run: RunEntry) -> str:
-    farmed = run.own_steps.get("chunk_matches")
+    farmed = run.own_steps.get(Step.CHUNK_MATCHES)
     if farmed is None:
         return "it had no farm of its own"
     told = [f"{title} {int(farmed.numbers[name]):,}" for name, title in _FAILURES if farmed.numbers.get(name)]

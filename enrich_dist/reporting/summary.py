@@ -11,8 +11,9 @@ from rich.table import Table
 
 from enrich_dist.core.files import read_json
 from enrich_dist.core.markdown import percent
+from enrich_dist.events import Step
 from enrich_dist.reporting.terminal import TITLES
-from enrich_dist.store.run_directory import STEPS, RunDirectory, StepReport
+from enrich_dist.store.run_directory import STEPS, Number, Output, RunDirectory, StepReport
 from enrich_dist.store.status import RunStatus
 
 _SHORT_SECONDS = 0.1  # a rate over less says nothing
@@ -27,16 +28,16 @@ _FILES = (
 def print_summary(console: Console, directory: RunDirectory, *, published: bool) -> None:
     """Outcome, matches, steps, memory per worker, and the paths of result and report."""
     latest = directory.all_latest()
-    run_id = latest["enriched_awards"].run_id
+    run_id = latest[Step.ENRICHED_AWARDS].run_id
     reports = {step: report for step, report in latest.items() if report.run_id == run_id}
-    result = Path(reports["enriched_awards"].paths["result"])
+    result = reports[Step.ENRICHED_AWARDS].path(Output.RESULT)
     metrics = read_json(result / "metrics.json")
     awards = metrics["awards"]
     console.print(
         "",
         Panel(
             f"[bold]{percent(metrics['match_rate'])}[/] of {awards['valid']:,} awards have an accepted match "
-            f"(threshold {percent(reports['enriched_awards'].numbers['match_rate_threshold'])})\n"
+            f"(threshold {percent(reports[Step.ENRICHED_AWARDS].numbers[Number.MATCH_RATE_THRESHOLD])})\n"
             f"{awards['matched']:,} matched · {awards['review']:,} for review · {awards['unmatched']:,} unmatched · "
             f"{metrics['reconciliation']['awards']['invalid']:,} invalid",
             title="[bold green]published[/]" if published else "[bold red]blocked[/]",
@@ -53,7 +54,7 @@ def print_summary(console: Console, directory: RunDirectory, *, published: bool)
         methods.add_row(item["method"], f"{item['awards']:,}", f"{item['companies']:,}", share)
     console.print(methods, "")
     console.print(_steps_table(reports), "")
-    memory = reports["chunk_matches"].tables.get("memory per worker")
+    memory = reports[Step.CHUNK_MATCHES].tables.get("memory per worker")
     if memory:
         console.print("Memory per worker")
         console.print(table_from_markdown(memory), "")
@@ -96,7 +97,7 @@ def print_status(console: Console, root: Path, status: RunStatus) -> None:
         console.print("To go on, run the same `enrich-dist run` again: what is finished is kept.", highlight=False)
 
 
-def _steps_table(reports: dict[str, StepReport]) -> Table:
+def _steps_table(reports: dict[Step, StepReport]) -> Table:
     table = Table("step", box=None, pad_edge=False)
     for column in ("rows", "seconds", "rows/s", "peak MB", ""):
         table.add_column(column, justify="right")

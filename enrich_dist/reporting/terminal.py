@@ -16,25 +16,17 @@ from rich.markup import escape
 from rich.spinner import Spinner
 from rich.text import Text
 
-from enrich_dist.events import (
-    Event,
-    FarmProgress,
-    Notice,
-    StepFinished,
-    StepStarted,
-    WorkerSample,
-    WorkersSeen,
-)
+from enrich_dist.events import Event, FarmProgress, Notice, Step, StepFinished, StepStarted, WorkerSample, WorkersSeen
 from enrich_dist.progress.intervals import ProgressIntervals
 from enrich_dist.reporting.panel import farm_panel
 
 TITLES = {
-    "sbir_awards": "Reading awards",
-    "award_companies": "Joining companies, building the index",
-    "recipient_chunks": "Cutting recipients into chunks",
-    "chunk_matches": "Matching",
-    "enriched_awards": "Reducing and judging",
-    "published_awards": "Publishing",
+    Step.SBIR_AWARDS: "Reading awards",
+    Step.AWARD_COMPANIES: "Joining companies, building the index",
+    Step.RECIPIENT_CHUNKS: "Cutting recipients into chunks",
+    Step.CHUNK_MATCHES: "Matching",
+    Step.ENRICHED_AWARDS: "Reducing and judging",
+    Step.PUBLISHED_AWARDS: "Publishing",
 }
 _REFRESH_PER_SECOND = 5
 

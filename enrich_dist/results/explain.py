@@ -26,7 +26,7 @@ from enrich_dist.results.overrides import find_recipients
 from enrich_dist.results.reopen import ReopenedResult
 from enrich_dist.schema import MIN_SAME_TOWN, NameKind, NameLevel, PlaceLevel, StreetLevel
 from enrich_dist.store.artifacts import open_unverified
-from enrich_dist.store.run_directory import RunDirectory
+from enrich_dist.store.run_directory import Output, RunDirectory
 
 # Organisations of less than this play no part in what is told.
 _WORTH_TELLING = 0.001
@@ -345,7 +345,7 @@ def _words(
 def _with_alternate_names(directory: RunDirectory, result: ReopenedResult, recipients: pa.Table) -> pa.Table:
     """Candidates do not keep alternate names: they are fetched from the chunks, if these are there."""
     try:
-        plan = open_unverified(directory.output("recipient_chunks", "chunks"))
+        plan = open_unverified(directory.output(Output.CHUNKS))
         found = find_recipients(result.connection, plan, recipients["recipient_id"])
     except CorruptionError:
         return recipients

@@ -16,7 +16,7 @@ import pyarrow as pa
 from enrich_dist.errors import SettingsError
 from enrich_dist.matching.normalise import normalise_names
 from enrich_dist.results.reopen import ReopenedResult
-from enrich_dist.store.run_directory import RunDirectory
+from enrich_dist.store.run_directory import Output, RunDirectory
 
 _LISTED = 10
 
@@ -140,7 +140,7 @@ def companies_with_candidate(directory: RunDirectory, result: ReopenedResult, as
 
 def _unknown_recipient(directory: RunDirectory, result: ReopenedResult, asked: str) -> SettingsError:
     """What to say of a recipient that is no candidate: does the run know it at all?"""
-    chunks = directory.output("recipient_chunks", "chunks")
+    chunks = directory.output(Output.CHUNKS)
     files = [str(file) for file in sorted(chunks.glob("[0-9]*.parquet"))]
     known = (
         result.connection.execute(

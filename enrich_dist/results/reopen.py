@@ -27,7 +27,7 @@ from enrich_dist.matching.weights import Weights, estimate
 from enrich_dist.results import overrides, reduce
 from enrich_dist.store.artifacts import open_unverified
 from enrich_dist.store.checkpoints import Checkpoint, CheckpointStore
-from enrich_dist.store.run_directory import RunDirectory
+from enrich_dist.store.run_directory import Output, RunDirectory
 
 _REMEDY = "Run `enrich-dist run` again; then explain its result."
 
@@ -81,7 +81,7 @@ def reopen_result(directory: RunDirectory) -> Iterator[ReopenedResult]:
 
     Raises ``StateError`` when there is no result, or when the files of now are not those it was made from.
     """
-    path = directory.output("enriched_awards", "result")
+    path = directory.output(Output.RESULT)
     with connect(memory_mb=DRIVER_MEMORY_MB, scratch=directory.scratch) as connection:
         try:
             result = _open(connection, directory, path)
@@ -94,7 +94,7 @@ def reopen_result(directory: RunDirectory) -> Iterator[ReopenedResult]:
 
 
 def _open(connection: duckdb.DuckDBPyConnection, directory: RunDirectory, path: Path) -> ReopenedResult:
-    index = open_index(directory.output("award_companies", "index"))
+    index = open_index(directory.output(Output.INDEX))
     finished = _finished(directory)
     database = str(path / "enrich_dist.duckdb").replace("'", "''")
     connection.execute(f"attach '{database}' as result (read_only)")
@@ -136,12 +136,12 @@ def _confirmed(connection: duckdb.DuckDBPyConnection, directory: RunDirectory) -
     [(count,)] = connection.execute("select count(*) from overrides where decision = 'confirm'").fetchall()
     if not count:
         return schema.CANDIDATE.empty_table()
-    return overrides.confirmed_candidates(connection, open_unverified(directory.output("recipient_chunks", "chunks")))
+    return overrides.confirmed_candidates(connection, open_unverified(directory.output(Output.CHUNKS)))
 
 
 def _require_same_companies(connection: duckdb.DuckDBPyConnection, directory: RunDirectory) -> None:
     """The index belongs to the companies of its step: are they the result's?"""
-    file = directory.output("award_companies", "companies") / "companies.parquet"
+    file = directory.output(Output.COMPANIES) / "companies.parquet"
     connection.read_parquet(str(file)).create_view("indexed_companies")
     digest = "select count(*), bit_xor(hash(company_id, company_key, names, ueis, duns, locations)) from"
     [result], [indexed] = (connection.execute(f"{digest} {t}").fetchall() for t in ("companies", "indexed_companies"))

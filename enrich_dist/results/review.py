@@ -20,7 +20,7 @@ from enrich_dist.errors import SourceError, StateError
 from enrich_dist.results import overrides, reduce, review_sheet
 from enrich_dist.results.build import ResultInputs, open_candidates, weigh_candidates
 from enrich_dist.schema import Agreement, Level, NameLevel, PlaceLevel, StreetLevel
-from enrich_dist.store.run_directory import RunDirectory
+from enrich_dist.store.run_directory import Output, RunDirectory
 
 ORGANISATIONS = 3
 """Candidates shown of a company at most: each is another organisation."""
@@ -45,7 +45,7 @@ def export_sheet(
     What may be gained by a decision: the awards that get a match, times the probability that they do. What was decided
     since the latest result is left out. Raises ``StateError`` when ``out`` holds decisions that are not stored.
     """
-    matches = directory.output("enriched_awards", "result") / "company_matches.parquet"
+    matches = directory.output(Output.RESULT) / "company_matches.parquet"
     with connect(memory_mb=DRIVER_MEMORY_MB, scratch=directory.scratch) as connection:
         _require_nothing_lost(connection, out, inputs.overrides)
         open_candidates(connection, inputs)
@@ -93,7 +93,7 @@ def import_sheet(directory: RunDirectory, inputs: ResultInputs, path: Path) -> o
     Raises ``SourceError`` that tells what is wrong with the sheet, and where.
     """
     sheet = review_sheet.read_sheet(path)
-    matches = directory.output("enriched_awards", "result") / "company_matches.parquet"
+    matches = directory.output(Output.RESULT) / "company_matches.parquet"
     with connect(memory_mb=DRIVER_MEMORY_MB, scratch=directory.scratch) as connection:
         review_sheet.create_pairs(connection, sheet)
         open_candidates(connection, inputs)

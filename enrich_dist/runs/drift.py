@@ -23,6 +23,7 @@ from typing import Final
 import numpy as np
 
 from enrich_dist.errors import StateError
+from enrich_dist.events import Step
 from enrich_dist.runs.archive import archive_path, newest_first
 from enrich_dist.runs.metrics import SECONDS, Metric, metric
 from enrich_dist.runs.records import RunRecord, record_of_run
@@ -99,7 +100,7 @@ def drift_of_latest(directory: RunDirectory, settings: Settings) -> tuple[Drift,
 
     Raises ``StateError`` when nothing was judged there yet, and what reading the run directory raises.
     """
-    run_id = directory.latest("enriched_awards").run_id
+    run_id = directory.latest(Step.ENRICHED_AWARDS).run_id
     current = record_of_run(directory, settings, run_id, now=datetime.now(UTC))
     if current is None:
         raise StateError("There is no record of the latest run.", remedy="Run the whole job again.")

@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from enrich_dist.core.files import read_json
 from enrich_dist.errors import CorruptionError, StateError
+from enrich_dist.events import Step
 from enrich_dist.remedies import RUN_AGAIN, RUN_FIRST
 from enrich_dist.results.publish import CURRENT
 from enrich_dist.runs.revision import this_code
 from enrich_dist.settings import UsedSetting, used_settings
 from enrich_dist.store.artifacts import open_unverified
-from enrich_dist.store.run_directory import RunDirectory, StepReport, run_totals
+from enrich_dist.store.run_directory import Number, Output, RunDirectory, StepReport, run_totals
 
 SHORT = 8  # characters of a run's id that are shown
 _QUALITY = (
@@ -33,7 +33,7 @@ _QUALITY = (
     "awards_unmatched",
 )
 _FARM = ("chunks_computed", "farm_seconds", "worker_peak_memory_mb", "failed_attempts", "degradations")
-_FILES = (("sbir_awards", "awards as read"), ("recipient_chunks", "chunk files"))
+_FILES = ((Step.SBIR_AWARDS, "awards as read"), (Step.RECIPIENT_CHUNKS, "chunk files"))
 _METHOD = "awards_matched_by_"
 _MEMORY_TABLE = "memory per worker"
 
@@ -68,7 +68,7 @@ class RunEntry:
     awards: InputFile
     recipients: InputFile
     settings: tuple[UsedSetting, ...]
-    steps: Mapping[str, StepReport]
+    steps: Mapping[Step, StepReport]
 
     @property
     def key(self) -> tuple[str, str]:
@@ -81,18 +81,18 @@ class RunEntry:
         return self.run_id[:SHORT]
 
     @property
-    def own_steps(self) -> dict[str, StepReport]:
+    def own_steps(self) -> dict[Step, StepReport]:
         """The steps that this very run did."""
         return {name: step for name, step in self.steps.items() if step.run_id == self.run_id}
 
     @property
     def numbers(self) -> dict[str, float]:
         """The figures by which runs are compared, by their names in the steps' reports."""
-        judged = self.steps["enriched_awards"].numbers
+        judged = self.steps[Step.ENRICHED_AWARDS].numbers
         numbers: dict[str, float] = {name: judged[name] for name in _QUALITY if name in judged}
         # A run that only judged anew has no farm of its own: another's figures are not its.
-        if "chunk_matches" in self.own_steps:
-            farmed = self.steps["chunk_matches"].numbers
+        if Step.CHUNK_MATCHES in self.own_steps:
+            farmed = self.steps[Step.CHUNK_MATCHES].numbers
             numbers |= {name: farmed[name] for name in _FARM if name in farmed}
         totals = run_totals(self.steps, self.run_id)
         return numbers | {
@@ -103,7 +103,7 @@ class RunEntry:
     @property
     def matched_by_method(self) -> dict[str, int]:
         """Awards with an accepted match, by method."""
-        judged = self.steps["enriched_awards"].numbers
+        judged = self.steps[Step.ENRICHED_AWARDS].numbers
         return {name.removeprefix(_METHOD): int(count) for name, count in judged.items() if name.startswith(_METHOD)}
 
     @property
@@ -114,19 +114,19 @@ class RunEntry:
     @property
     def memory_table(self) -> str | None:
         """Memory per worker as Markdown; of the farm whose chunks the result is made from."""
-        farmed = self.steps.get("chunk_matches")
+        farmed = self.steps.get(Step.CHUNK_MATCHES)
         return None if farmed is None else farmed.tables.get(_MEMORY_TABLE)
 
     @property
     def reused(self) -> str:
         """What was there already and was not made again, in a few words; empty where all was made."""
         own = self.own_steps
-        if "chunk_matches" not in own:
+        if Step.CHUNK_MATCHES not in own:
             return "all chunks (judged anew)"
-        numbers = own["chunk_matches"].numbers
-        resumed, chunks = int(numbers.get("chunks_resumed", 0)), int(numbers.get("chunks", 0))
+        numbers = own[Step.CHUNK_MATCHES].numbers
+        resumed, chunks = int(numbers.get(Number.CHUNKS_RESUMED, 0)), int(numbers.get(Number.CHUNKS, 0))
         if resumed and resumed == chunks:
-            return "all chunks" + (" and the result" if own["enriched_awards"].reused else "")
+            return "all chunks" + (" and the result" if own[Step.ENRICHED_AWARDS].reused else "")
         if resumed:
             return f"{resumed:,} of {chunks:,} chunks"
         files = [name for step, name in _FILES if step in own and own[step].reused]
@@ -139,16 +139,16 @@ def latest_entry(directory: RunDirectory) -> RunEntry:
     Raises ``StateError`` when nothing was judged there yet, or the result is gone.
     """
     steps = directory.all_latest()
-    if "enriched_awards" not in steps:
+    if Step.ENRICHED_AWARDS not in steps:
         raise StateError(f"{directory.root} holds no judged result.", remedy=RUN_FIRST)
-    judged = steps["enriched_awards"]
-    result = Path(judged.paths["result"])
+    judged = steps[Step.ENRICHED_AWARDS]
+    result = judged.path(Output.RESULT)
     try:
         content = open_unverified(result).content_digest
     except CorruptionError as error:
         raise StateError(f"{result} is not there any more.", remedy=RUN_AGAIN) from error
     release = content[:24]
-    passed = bool(judged.numbers["verdict_passed"])
+    passed = bool(judged.numbers[Number.VERDICT_PASSED])
     status = "published" if published_release(directory) == release else "passed" if passed else "blocked"
     return RunEntry(
         run_id=judged.run_id,
@@ -157,8 +157,8 @@ def latest_entry(directory: RunDirectory) -> RunEntry:
         code=_code_label(),
         result=result.name,
         release=release,
-        awards=_input(steps["sbir_awards"], "rows_read"),
-        recipients=_input(steps["recipient_chunks"], "source_rows"),
+        awards=_input(steps[Step.SBIR_AWARDS], "rows_read"),
+        recipients=_input(steps[Step.RECIPIENT_CHUNKS], "source_rows"),
         settings=_settings(directory, judged.run_id),
         # Of the tables only one is not made of the numbers, or of what lies in the result.
         steps={
@@ -195,7 +195,7 @@ def from_document(document: Mapping[str, Any]) -> RunEntry:
 
 def _input(step: StepReport, rows: str) -> InputFile:
     return InputFile(
-        path=step.paths["source"],
+        path=step.source,
         rows=int(step.numbers[rows]),
         valid_rows=step.rows,
         blake3=step.digests.get("source", ""),

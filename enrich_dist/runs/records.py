@@ -18,12 +18,13 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from enrich_dist.core.files import document_digest, file_digest, text_digest
 from enrich_dist.errors import CorruptionError
+from enrich_dist.events import Step
 from enrich_dist.farm.worker_memory import memory_per_worker
 from enrich_dist.runs.machine import Machine, this_machine
 from enrich_dist.runs.revision import Code, this_code
 from enrich_dist.settings import Settings, flatten
 from enrich_dist.store.checkpoints import CheckpointStore
-from enrich_dist.store.run_directory import STEPS, RunDirectory, StepReport
+from enrich_dist.store.run_directory import STEPS, Number, RunDirectory, StepReport
 
 FORMAT: Final = 1
 _SELF = "record_blake3"  # in the document: the digest of all else in it
@@ -180,12 +181,12 @@ def record_of_run(directory: RunDirectory, settings: Settings, run_id: str, *, n
     Raises what reading the run directory and its inputs raises.
     """
     steps = {name: step for name, step in directory.all_latest().items() if step.run_id == run_id}
-    if "enriched_awards" not in steps:
+    if Step.ENRICHED_AWARDS not in steps:
         return None
     # A run may take over steps of an earlier one (Dagster can launch a part of the job); sizes are then those.
     latest = directory.all_latest()
-    farm = latest["chunk_matches"]
-    farmed = "chunk_matches" in steps
+    farm = latest[Step.CHUNK_MATCHES]
+    farmed = Step.CHUNK_MATCHES in steps
     return RunRecord(
         id=run_id.replace("-", "")[:12],
         timestamp=now.astimezone(UTC).isoformat(timespec="seconds"),
@@ -194,17 +195,17 @@ def record_of_run(directory: RunDirectory, settings: Settings, run_id: str, *, n
         machine=this_machine(),
         dataset=_dataset(latest),
         settings=settings_that_matter(settings),
-        outcome="published" if "published_awards" in steps else "blocked",
+        outcome="published" if Step.PUBLISHED_AWARDS in steps else "blocked",
         stages={
             name: Stage(step.seconds, step.rows, step.peak_memory_bytes, step.reused) for name, step in steps.items()
         },
-        farm_seconds=float(farm.numbers["farm_seconds"]) if farmed else 0.0,
-        records_per_second=float(farm.numbers["farm_records_per_second"]) if farmed else 0.0,
-        match_rate=float(steps["enriched_awards"].numbers["match_rate"]),
-        chunks=int(farm.numbers["chunks"]),
-        chunks_resumed=int(farm.numbers["chunks_resumed"]),
-        failed_attempts=int(farm.numbers["failed_attempts"]),
-        worker_restarts=int(farm.numbers["worker_restarts"]),
+        farm_seconds=float(farm.numbers[Number.FARM_SECONDS]) if farmed else 0.0,
+        records_per_second=float(farm.numbers[Number.FARM_RECORDS_PER_SECOND]) if farmed else 0.0,
+        match_rate=float(steps[Step.ENRICHED_AWARDS].numbers[Number.MATCH_RATE]),
+        chunks=int(farm.numbers[Number.CHUNKS]),
+        chunks_resumed=int(farm.numbers[Number.CHUNKS_RESUMED]),
+        failed_attempts=int(farm.numbers[Number.FAILED_ATTEMPTS]),
+        worker_restarts=int(farm.numbers[Number.WORKER_RESTARTS]),
         workers=_workers(directory),
     )
 
@@ -240,8 +241,8 @@ def from_document(document: Mapping[str, Any], where: str) -> RunRecord:
         ) from error
 
 
-def _dataset(latest: Mapping[str, StepReport]) -> Dataset:
-    awards, recipients = latest["sbir_awards"], latest["recipient_chunks"]
+def _dataset(latest: Mapping[Step, StepReport]) -> Dataset:
+    awards, recipients = latest[Step.SBIR_AWARDS], latest[Step.RECIPIENT_CHUNKS]
     return Dataset(
         awards=awards.rows,
         recipients=recipients.rows,
@@ -252,7 +253,7 @@ def _dataset(latest: Mapping[str, StepReport]) -> Dataset:
 
 def _source_digest(step: StepReport) -> str:
     """As the step found it; a step that an older version recorded did not tell it."""
-    return step.digests.get("source") or file_digest(Path(step.paths["source"]))
+    return step.digests.get("source") or file_digest(Path(step.source))
 
 
 def settings_that_matter(settings: Settings) -> dict[str, str | int | float | bool | None]:

@@ -10,8 +10,9 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from enum import Enum, StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,17 +21,48 @@ from enrich_dist import schema
 from enrich_dist.core.files import TEMPORARY_PREFIX, read_json, write_json
 from enrich_dist.core.resource_usage import Meter
 from enrich_dist.errors import CorruptionError, StateError
-from enrich_dist.events import StepFinished, StepStarted, emit
+from enrich_dist.events import Step, StepFinished, StepStarted, emit
 from enrich_dist.remedies import REBUILD
 
-STEPS = (
-    "sbir_awards",
-    "award_companies",
-    "recipient_chunks",
-    "chunk_matches",
-    "enriched_awards",
-    "published_awards",
-)
+STEPS: Final = tuple(Step)
+
+
+class Output(Enum):
+    """Directories that a step writes and others read: the step, and the name in its report's ``paths``."""
+
+    AWARDS = (Step.SBIR_AWARDS, "awards")
+    COMPANIES = (Step.AWARD_COMPANIES, "companies")
+    INDEX = (Step.AWARD_COMPANIES, "index")
+    CHUNKS = (Step.RECIPIENT_CHUNKS, "chunks")
+    RESULT = (Step.ENRICHED_AWARDS, "result")
+    PUBLISHED = (Step.PUBLISHED_AWARDS, "published")
+
+    @property
+    def step(self) -> Step:
+        """The step that makes it."""
+        return self.value[0]
+
+
+class Number(StrEnum):
+    """Numbers of step reports that the code reads; the others are only shown and plotted."""
+
+    ROWS_READ = "rows_read"
+    INDEX_BYTES = "index_bytes"
+    CHUNK_SIZE_ROWS = "chunk_size_rows"
+    SOURCE_ROWS = "source_rows"
+    CHUNKS = "chunks"
+    CHUNKS_COMPUTED = "chunks_computed"
+    CHUNKS_RESUMED = "chunks_resumed"
+    FAILED_ATTEMPTS = "failed_attempts"
+    WORKER_RESTARTS = "worker_restarts"
+    WORKERS = "workers"
+    FARM_SECONDS = "farm_seconds"
+    FARM_RECORDS_PER_SECOND = "farm_records_per_second"
+    WORKER_PEAK_MEMORY_MB = "worker_peak_memory_mb"
+    WORKER_PROJECTED_PEAK_MEMORY_MB = "worker_projected_peak_memory_mb"
+    MATCH_RATE = "match_rate"
+    MATCH_RATE_THRESHOLD = "match_rate_threshold"
+    VERDICT_PASSED = "verdict_passed"
 
 
 @dataclass(frozen=True)
@@ -39,7 +71,7 @@ class StepReport:
     Markdown by title; ``paths`` are absolute; ``digests``: BLAKE3 of files that it read, by their names in ``paths``;
     ``reused`` tells that a valid output was there already."""
 
-    step: str
+    step: Step
     run_id: str
     rows: int
     seconds: float
@@ -54,6 +86,18 @@ class StepReport:
     def rows_per_second(self) -> float:
         """Rows of the output over wall seconds of the step."""
         return self.rows / self.seconds if self.seconds > 0 else 0.0
+
+    def path(self, output: Output) -> Path:
+        """Path of an output of this step."""
+        step, name = output.value
+        if step != self.step:
+            raise ValueError(f"{output.name} is no output of {self.step}")
+        return Path(self.paths[name])
+
+    @property
+    def source(self) -> str:
+        """Path or description of the source that the step read (``SBIR_AWARDS`` and ``RECIPIENT_CHUNKS``)."""
+        return self.paths["source"]
 
 
 class RunDirectory:
@@ -84,7 +128,7 @@ class RunDirectory:
         self.benchmarks = self.root / "benchmarks"  # unless archive_path finds another place
 
     @contextmanager
-    def recording(self, step: str, run_id: str) -> Iterator[StepRecorder]:
+    def recording(self, step: Step, run_id: str) -> Iterator[StepRecorder]:
         """Measure the body as a step; it ends by calling what it is given."""
         emit(StepStarted(step))
         with Meter() as meter:
@@ -94,24 +138,24 @@ class RunDirectory:
         """Keep the report as the step's latest."""
         write_json(self.steps / f"{report.step}.json", asdict(report))
 
-    def latest(self, step: str) -> StepReport:
+    def latest(self, step: Step) -> StepReport:
         """The step's latest report.
 
         Raises ``StateError`` when the step has not run in this directory.
         """
         try:
             document: dict[str, Any] = read_json(self.steps / f"{step}.json")
-            return StepReport(**document)
+            return StepReport(**{**document, "step": Step(document["step"])})
         except FileNotFoundError as error:
             raise StateError(
                 f"{self.root} has no output of the step '{step}'.", remedy=f"Run '{step}' first, or the whole job."
             ) from error
-        except TypeError as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise CorruptionError(
                 f"{self.steps / step}.json is not a step's record.", remedy="Delete it and run the whole job again."
             ) from error
 
-    def all_latest(self) -> dict[str, StepReport]:
+    def all_latest(self) -> dict[Step, StepReport]:
         """The latest report of every step that has run here, in the order of the flow."""
         return {step: self.latest(step) for step in STEPS if (self.steps / f"{step}.json").exists()}
 
@@ -191,12 +235,12 @@ class RunDirectory:
                 f"{self.overrides} cannot be read: {error}.", remedy="Import the decisions again, or delete the file."
             ) from error
 
-    def output(self, step: str, name: str) -> Path:
-        """Path of an output of the step's latest run.
+    def output(self, output: Output) -> Path:
+        """Path of an output of its step's latest run.
 
         Raises ``StateError`` when there is none.
         """
-        return Path(self.latest(step).paths[name])
+        return self.latest(output.step).path(output)
 
 
 @dataclass(frozen=True)
@@ -208,7 +252,7 @@ class RunTotals:
     steps: int
 
 
-def run_totals(reports: Mapping[str, StepReport], run_id: str) -> RunTotals:
+def run_totals(reports: Mapping[Step, StepReport], run_id: str) -> RunTotals:
     """The pipeline as a whole, from the reports of its steps."""
     of_run = [report for report in reports.values() if report.run_id == run_id]
     return RunTotals(
@@ -221,7 +265,7 @@ def run_totals(reports: Mapping[str, StepReport], run_id: str) -> RunTotals:
 class StepRecorder:
     """Ends a step: what it made becomes its report, with the time and memory it took."""
 
-    def __init__(self, step: str, run_id: str, directory: RunDirectory, meter: Meter) -> None:
+    def __init__(self, step: Step, run_id: str, directory: RunDirectory, meter: Meter) -> None:
         self._step = step
         self._run_id = run_id
         self._directory = directory
@@ -233,7 +277,7 @@ class StepRecorder:
         rows: int,
         reused: bool,
         paths: Mapping[str, Path | str],
-        numbers: dict[str, int | float],
+        numbers: Mapping[str, int | float],
         tables: dict[str, str] | None = None,
         digests: dict[str, str] | None = None,
     ) -> StepReport:
@@ -246,7 +290,7 @@ class StepRecorder:
             peak_memory_bytes=self._meter.peak_memory_bytes,
             reused=reused,
             paths={name: str(path) for name, path in paths.items()},
-            numbers=numbers,
+            numbers={str(name): value for name, value in numbers.items()},
             tables=tables or {},
             digests=digests or {},
         )

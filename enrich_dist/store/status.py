@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from enrich_dist.core.files import read_json
 from enrich_dist.errors import CorruptionError
+from enrich_dist.events import Step
 from enrich_dist.store.checkpoints import CheckpointStore
-from enrich_dist.store.run_directory import RunDirectory, StepReport
+from enrich_dist.store.run_directory import Output, RunDirectory, StepReport
 
 
 @dataclass(frozen=True)
 class RunStatus:
     """``steps``: the latest report of each step that has run. Chunk figures are of the latest farm."""
 
-    steps: dict[str, StepReport]
+    steps: dict[Step, StepReport]
     chunks_total: int
     chunks_done: int
     records_total: int
@@ -29,7 +29,7 @@ def read_status(directory: RunDirectory) -> RunStatus:
     """Read the state of the run directory; nothing is verified and nothing is changed."""
     steps = directory.all_latest()
     chunks, done = _chunks(directory)
-    enriched = steps.get("enriched_awards")
+    enriched = steps.get(Step.ENRICHED_AWARDS)
     current = directory.published / "current"
     return RunStatus(
         steps=steps,
@@ -60,6 +60,6 @@ def _chunks(directory: RunDirectory) -> tuple[list[dict[str, Any]], list[dict[st
 
 def _verdict(enriched: StepReport) -> dict[str, Any] | None:
     try:
-        return read_json(Path(enriched.paths["result"]) / "verdict.json")
+        return read_json(enriched.path(Output.RESULT) / "verdict.json")
     except (FileNotFoundError, CorruptionError):
         return None

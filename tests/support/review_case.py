@@ -16,6 +16,7 @@ from distributed import Client
 from enrich_dist.cli.main import main
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings, load_settings
+from enrich_dist.store.run_directory import Output
 from tests.conftest import run_steps
 from tests.support.known_case import AWARD_HEADER, RECIPIENT_NAMES
 
@@ -75,7 +76,7 @@ class Reviewed:
 
     def matches(self) -> dict[str, dict[str, object]]:
         """The latest result's match of every company, by its name."""
-        file = self.pipeline.directory.output("enriched_awards", "result") / "company_matches.parquet"
+        file = self.pipeline.directory.output(Output.RESULT) / "company_matches.parquet"
         return {row["company_name"]: row for row in pq.read_table(file).to_pylist()}
 
     def published(self) -> dict[str, dict[str, object]]:

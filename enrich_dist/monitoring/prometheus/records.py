@@ -12,10 +12,11 @@ from typing import Final
 
 from enrich_dist.core.files import read_json
 from enrich_dist.errors import EnrichError
+from enrich_dist.events import Step
 from enrich_dist.farm.attempts import FailureKind
 from enrich_dist.monitoring.prometheus.metrics import OUTCOMES, Figures
 from enrich_dist.results.reduce import STATUSES
-from enrich_dist.store.run_directory import STEPS, RunDirectory, StepReport, run_totals
+from enrich_dist.store.run_directory import STEPS, Number, Output, RunDirectory, StepReport, run_totals
 
 _FARM: Final = {
     "farm_duration_seconds": ("farm_seconds", 1.0),
@@ -36,7 +37,7 @@ _CHECKS: Final = {
 _BY_METHOD: Final = "awards_matched_by_"
 
 
-def latest_steps(directory: RunDirectory) -> dict[str, StepReport]:
+def latest_steps(directory: RunDirectory) -> dict[Step, StepReport]:
     """The latest record of every step that has a readable one: a damaged one is for the run to judge."""
     found = {}
     for step in STEPS:
@@ -53,23 +54,23 @@ def show_step(figures: Figures, report: StepReport) -> None:
     figures.set("step_rows", report.rows, step=report.step)
     figures.set("step_reused", report.reused, step=report.step)
     figures.set("step_peak_memory_bytes", report.peak_memory_bytes, step=report.step)
-    if report.step == "chunk_matches":
+    if report.step == Step.CHUNK_MATCHES:
         _show_farm(figures, report.numbers)
-    elif report.step == "enriched_awards":
+    elif report.step == Step.ENRICHED_AWARDS:
         _show_quality(figures, report.numbers)
-        _show_verdict(figures, Path(report.paths["result"]) / "verdict.json")
+        _show_verdict(figures, report.path(Output.RESULT) / "verdict.json")
 
 
-def show_outcome(figures: Figures, reports: Mapping[str, StepReport], run_id: str, *, failed: bool) -> None:
+def show_outcome(figures: Figures, reports: Mapping[Step, StepReport], run_id: str, *, failed: bool) -> None:
     """How the run ended. ``failed``: a step that it had begun has no output.
 
     ``unpublished`` is a run all of whose steps ended well without a publication: a part of the job, or one that a
     check outside of the verdict held back.
     """
     own = {step for step, report in reports.items() if report.run_id == run_id}
-    if "published_awards" in own:
+    if Step.PUBLISHED_AWARDS in own:
         outcome = "published"
-    elif "enriched_awards" in own and not reports["enriched_awards"].numbers.get("verdict_passed"):
+    elif Step.ENRICHED_AWARDS in own and not reports[Step.ENRICHED_AWARDS].numbers.get(Number.VERDICT_PASSED):
         outcome = "blocked"
     else:
         outcome = "failed" if failed or not own else "unpublished"
@@ -97,7 +98,7 @@ def _show(figures: Figures, wanted: Mapping[str, tuple[str, float]], numbers: Ma
 def _show_farm(figures: Figures, numbers: Mapping[str, float]) -> None:
     _show(figures, _FARM, numbers)
     # A run that computed no chunk has no rate, and must not be taken for a slow one.
-    figures.set("farm_records_per_second", numbers.get("farm_records_per_second") or None)
+    figures.set("farm_records_per_second", numbers.get(Number.FARM_RECORDS_PER_SECOND) or None)
     for origin in ("computed", "resumed"):
         figures.set("farm_chunks", numbers.get(f"chunks_{origin}"), origin=origin)
     for kind in FailureKind:

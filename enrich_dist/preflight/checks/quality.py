@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from enrich_dist.events import Step
 from enrich_dist.preflight.context import PreflightContext
 from enrich_dist.preflight.outcome import Fact, Outcome, failed, passed, unknown, warning
 from enrich_dist.preflight.readiness_file import readiness_folder
+from enrich_dist.store.run_directory import Number, Output
 
 
 def smoke_test(context: PreflightContext) -> Outcome:
@@ -49,12 +49,12 @@ def last_verdict(context: PreflightContext) -> Outcome:
     from enrich_dist.results.publish import require_passed
     from enrich_dist.results.quality import Gate
 
-    judged = context.directory.all_latest().get("enriched_awards")
+    judged = context.directory.all_latest().get(Step.ENRICHED_AWARDS)
     if judged is None:
         return unknown(f"No result was judged in {context.directory.root} yet.")
-    facts: dict[str, Fact] = {"run_id": judged.run_id, "match_rate": judged.numbers.get("match_rate")}
+    facts: dict[str, Fact] = {"run_id": judged.run_id, "match_rate": judged.numbers.get(Number.MATCH_RATE)}
     try:
-        require_passed(Path(judged.paths["result"]), Gate.of(context.settings))
+        require_passed(judged.path(Output.RESULT), Gate.of(context.settings))
     except PublicationBlockedError as error:
         return failed(error.message.removeprefix("Not published: "), facts=facts)
     return passed(

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from enrich_dist.core.files import read_json, write_json
 from enrich_dist.errors import CorruptionError, EnrichError, StateError
-from enrich_dist.events import AttemptTimes
+from enrich_dist.events import AttemptTimes, Step
 from enrich_dist.farm import diagnosis as doctor
 from enrich_dist.farm.attempts import FailedAttempt
 from enrich_dist.farm.chunk_log import read_chunk_log
@@ -29,7 +28,7 @@ from enrich_dist.runs.journal import find_run, latest_run, read_runs
 from enrich_dist.settings import UsedSetting
 from enrich_dist.store.artifacts import open_unverified
 from enrich_dist.store.checkpoints import CheckpointRecord
-from enrich_dist.store.run_directory import RunDirectory, StepReport
+from enrich_dist.store.run_directory import Output, RunDirectory, StepReport
 
 COMPANIES_SHOWN = 50
 
@@ -44,7 +43,7 @@ class RunFacts:
     further run that a person wants to compare with; ``planned``: the run beside its plan, where it had one.
     """
 
-    steps: Mapping[str, StepReport]
+    steps: Mapping[Step, StepReport]
     metrics: Mapping[str, Any]
     verdict: Mapping[str, Any]
     published: bool
@@ -85,9 +84,9 @@ def gather(directory: RunDirectory, *, against: str | None = None) -> RunFacts:
     Raises ``StateError`` when nothing was judged there yet, ``CorruptionError`` when a file cannot be read.
     """
     steps = directory.all_latest()
-    if "enriched_awards" not in steps:
+    if Step.ENRICHED_AWARDS not in steps:
         raise StateError(f"{directory.root} holds no judged result to report.", remedy=RUN_FIRST)
-    result = Path(steps["enriched_awards"].paths["result"])
+    result = steps[Step.ENRICHED_AWARDS].path(Output.RESULT)
     try:
         metrics, verdict = read_json(result / "metrics.json"), read_json(result / "verdict.json")
         candidates = read_unresolved(result, directory.scratch, limit=COMPANIES_SHOWN)

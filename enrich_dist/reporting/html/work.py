@@ -6,13 +6,13 @@ the result (``quality``).
 
 from __future__ import annotations
 
-from enrich_dist.events import AttemptTimes
+from enrich_dist.events import AttemptTimes, Step
 from enrich_dist.reporting.html import charts
 from enrich_dist.reporting.html.charts import Bar, Chart, Share
 from enrich_dist.reporting.html.facts import RunFacts
 from enrich_dist.reporting.html.parts import MAX_ROWS, MAX_WORKERS, Section, Table, captioned, megabytes, table
 from enrich_dist.reporting.terminal import TITLES
-from enrich_dist.store.run_directory import STEPS
+from enrich_dist.store.run_directory import STEPS, Number
 
 _MAX_BARS = 5_000
 
@@ -45,15 +45,15 @@ def steps(facts: RunFacts) -> Section:
 def timeline(facts: RunFacts) -> Section:
     """Chunks over time, by worker."""
     title = "Chunks over time, by worker"
-    numbers = facts.steps["chunk_matches"].numbers if "chunk_matches" in facts.steps else {}
+    numbers = facts.steps[Step.CHUNK_MATCHES].numbers if Step.CHUNK_MATCHES in facts.steps else {}
     text = []
-    if numbers.get("chunks_resumed"):
+    if numbers.get(Number.CHUNKS_RESUMED):
         text.append(
             f"{numbers['chunks_resumed']:,} of {numbers['chunks']:,} chunks were found finished and not computed again."
         )
     if not facts.attempts:
         return Section("timeline", title, (*text, "No timeline was kept of the chunks of this run."))
-    if not numbers.get("chunks_computed"):
+    if not numbers.get(Number.CHUNKS_COMPUTED):
         text.append("The timeline is that of the latest farm that computed any.")
     began = [attempt for attempt in facts.attempts if attempt.started_seconds is not None]
     longest = sorted(began, key=_busy_seconds, reverse=True)[:_MAX_BARS]
@@ -171,7 +171,7 @@ def _memory_over_time(facts: RunFacts) -> tuple[Chart, Table]:
 
 def trouble(facts: RunFacts) -> Section:
     """Degradations and failures."""
-    numbers = facts.steps["chunk_matches"].numbers if "chunk_matches" in facts.steps else {}
+    numbers = facts.steps[Step.CHUNK_MATCHES].numbers if Step.CHUNK_MATCHES in facts.steps else {}
     degraded = [(chunk, record) for chunk, record in sorted(facts.records.items()) if record.degradations]
     set_aside = [row for _, record in sorted(facts.records.items()) for row in record.quarantined]
     tables: list[Table] = []
@@ -183,7 +183,7 @@ def trouble(facts: RunFacts) -> Section:
         ]
         failed_head = ("chunk", "attempt", "kind", "worker", "what happened", "what followed")
         tables.append(table(captioned("Failed attempts", rows, len(facts.failures)), failed_head, rows, folded=False))
-    elif numbers.get("failed_attempts"):
+    elif numbers.get(Number.FAILED_ATTEMPTS):
         text.append(f"{numbers['failed_attempts']:,} attempts failed.")
     else:
         text.append("No attempt failed.")

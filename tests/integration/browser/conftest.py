@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page
 
 from dagster_defs.launch import open_instance
 from enrich_dist.core.files import read_json
-from enrich_dist.store.run_directory import RunDirectory
+from enrich_dist.store.run_directory import Output, RunDirectory
 from tests.conftest import enrich_dist
 from tests.support.pictures import pictures_folder
 from tests.support.ui import BASE, BLOCKED_EXIT_CODE, SAMPLE, SAMPLE_INPUTS, browsing, opened_page, serving
@@ -75,7 +75,7 @@ def blocked(drifted: History) -> History:
 
 @pytest.fixture(scope="module")
 def blocked_reason(blocked: History) -> str:
-    (reason,) = read_json(blocked.directory.output("enriched_awards", "result") / "verdict.json")["reasons"]
+    (reason,) = read_json(blocked.directory.output(Output.RESULT) / "verdict.json")["reasons"]
     return str(reason)
 
 

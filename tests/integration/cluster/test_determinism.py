@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from enrich_dist.cluster.client import open_client
 from enrich_dist.core.files import read_json
+from enrich_dist.events import Step
 from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.farm.worker import run_chunk
 from enrich_dist.pipeline.steps import Pipeline
@@ -83,7 +84,7 @@ def test_bytes_do_not_depend_on_the_number_of_workers(
     run = settings(tmp_path, inputs=inputs, chunk_size=7)
 
     with open_client(Settings(cluster={"n_workers": n_workers}), tmp_path / "dask") as cluster:
-        report = run_steps(run, lambda: cluster).directory.all_latest()["chunk_matches"]
+        report = run_steps(run, lambda: cluster).directory.all_latest()[Step.CHUNK_MATCHES]
 
     assert published_bytes(run.paths.work_dir) == expected
     assert 1 <= report.numbers["workers"] <= n_workers

@@ -13,6 +13,7 @@ from enrich_dist.errors import EXIT_BLOCKED, ProjectedToFailError
 from enrich_dist.events import Event, FarmProgress, Notice, listening
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings
+from enrich_dist.store.run_directory import Output
 from enrich_dist.store.status import read_status
 from scripts.generator.generate import write_awards, write_recipients
 from tests.conftest import REPOSITORY, enrich_dist
@@ -69,7 +70,7 @@ def test_it_is_said_early_once_and_right(tmp_path: Path, client: Client, inputs:
     told_at = next(n for n, event in enumerate(heard) if isinstance(event, Notice) and event.message == told)
     done = next(event.chunks_done for event in reversed(heard[:told_at]) if isinstance(event, FarmProgress)) + 1
     assert done / CHUNKS == pytest.approx(0.1, abs=0.02)
-    final = read_json(Path(pipeline.enrich_awards().paths["result"]) / "metrics.json")["match_rate"]
+    final = read_json(pipeline.enrich_awards().path(Output.RESULT) / "metrics.json")["match_rate"]
     assert 0.5 < final < 0.9
     last = [event for event in progress if event.chunks_done < event.chunks_total][-1]
     assert last.projected_match_rate_low is not None

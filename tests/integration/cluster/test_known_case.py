@@ -12,6 +12,7 @@ from distributed import Client
 
 from enrich_dist import schema
 from enrich_dist.errors import PublicationBlockedError
+from enrich_dist.events import Step
 from enrich_dist.farm.chunk_log import read_chunk_log
 from enrich_dist.matching.decisions import IDENTIFIED_METHODS
 from enrich_dist.results.publish import CURRENT
@@ -124,7 +125,7 @@ def test_a_decision_of_a_person_outweighs_the_rest(tmp_path: Path, client: Clien
 
     rows = pq.read_table(decided.directory.published / CURRENT / "enriched_awards.parquet").to_pylist()
     found = {row["company"]: (row["match_status"], row["match_method"], row["recipient_id"]) for row in rows}
-    assert decided.directory.all_latest()["chunk_matches"].numbers["chunks_computed"] == 0
+    assert decided.directory.all_latest()[Step.CHUNK_MATCHES].numbers["chunks_computed"] == 0
     assert found["Ambiguous Optics"] == ("matched", "review", "r-ambiguous-b")
     assert found["Placeless Analytics"] == ("unmatched", None, None)
     assert found["Kitware & Sons, Inc."] == ("matched", "exact_name_place", "r-exact")

@@ -10,8 +10,9 @@ import pytest
 from distributed import Client
 
 from enrich_dist.errors import CorruptionError, EnrichError
+from enrich_dist.events import Step
 from enrich_dist.pipeline.steps import Pipeline
-from enrich_dist.store.run_directory import RunDirectory
+from enrich_dist.store.run_directory import Output, RunDirectory
 from tests.conftest import run_steps
 from tests.support.in_process import run_in_process
 from tests.support.known_case import settings
@@ -40,11 +41,11 @@ def largest(folder: Path, pattern: str) -> Path:
 
 
 OUTPUTS = {
-    "awards": ("sbir_awards", "awards", "awards.parquet"),
-    "companies": ("award_companies", "companies", "companies.parquet"),
-    "index": ("award_companies", "index", "*.npy"),
-    "chunks": ("recipient_chunks", "chunks", "0*.parquet"),
-    "result": ("enriched_awards", "result", "enriched_awards.parquet"),
+    "awards": (Output.AWARDS, "awards.parquet"),
+    "companies": (Output.COMPANIES, "companies.parquet"),
+    "index": (Output.INDEX, "*.npy"),
+    "chunks": (Output.CHUNKS, "0*.parquet"),
+    "result": (Output.RESULT, "enriched_awards.parquet"),
 }
 
 
@@ -77,13 +78,13 @@ def test_what_is_damaged_is_made_anew(
     run = settings(tmp_path)
     pipeline = run_in_process(run)
     pipeline.publish_awards()
-    step, name, pattern = OUTPUTS[output]
-    folder = pipeline.directory.output(step, name)
+    made, pattern = OUTPUTS[output]
+    folder = pipeline.directory.output(made)
     damage(folder / "manifest.json" if file == "manifest" else largest(folder, pattern))
 
     again = run_steps(run, no_cluster)  # no chunk is computed again: what is made anew is what it was
 
-    assert not again.directory.latest(step).reused
+    assert not again.directory.latest(made.step).reused
     assert published_bytes(run.paths.work_dir) == undisturbed
 
 
@@ -115,8 +116,7 @@ def test_damage_between_two_steps_stops_the_run_with_a_clear_error(
     pipeline.ingest_awards()
     pipeline.join_companies()
     pipeline.partition_recipients()
-    step, name, _ = OUTPUTS[output]
-    damage(largest(pipeline.directory.output(step, name), pattern))
+    damage(largest(pipeline.directory.output(OUTPUTS[output][0]), pattern))
 
     with pytest.raises(CorruptionError, match=r"un again: it is rebuilt"):
         pipeline.farm_chunks(no_cluster)
@@ -127,7 +127,7 @@ def test_damage_between_two_steps_stops_the_run_with_a_clear_error(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["farm_plan", "award_companies", "recipient_chunks", "chunk_matches"])
+@pytest.mark.parametrize("name", ["farm_plan", Step.AWARD_COMPANIES, Step.RECIPIENT_CHUNKS, Step.CHUNK_MATCHES])
 @pytest.mark.parametrize("content", ["", "[]", '{"chunks": 7}'])
 def test_a_damaged_record_of_a_step_is_told_and_written_anew(
     tmp_path: Path, undisturbed: dict[str, str], name: str, content: str
@@ -138,7 +138,7 @@ def test_a_damaged_record_of_a_step_is_told_and_written_anew(
 
     reader = RunDirectory(run.paths.work_dir)
     with pytest.raises(EnrichError, match=f"{name}.json"):
-        reader.latest_farm() if name == "farm_plan" else reader.latest(name)
+        reader.latest_farm() if name == "farm_plan" else reader.latest(Step(name))
     run_steps(run, no_cluster)
 
     assert published_bytes(run.paths.work_dir) == undisturbed

@@ -21,11 +21,12 @@ from enrich_dist.cluster.client import open_client
 from enrich_dist.core.files import read_json
 from enrich_dist.core.matcher import Matcher
 from enrich_dist.errors import EnvironmentFailureError, FarmError, IndexMismatchError, PublicationBlockedError
-from enrich_dist.events import Event, FarmProgress, Notice, listening
+from enrich_dist.events import Event, FarmProgress, Notice, Step, listening
 from enrich_dist.farm.attempts import AttemptLedger
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import CheckpointStore
+from enrich_dist.store.run_directory import Output
 from tests.conftest import run_steps
 from tests.support.known_case import settings, write_inputs
 from tests.support.matchers import Harmful
@@ -263,7 +264,7 @@ def test_a_damaged_chunk_is_never_matched_and_is_made_anew(
     pipeline = Pipeline(run, "damaged")
     pipeline.ingest_awards()
     pipeline.join_companies()
-    chunk = sorted(Path(pipeline.partition_recipients().paths["chunks"]).glob("0*.parquet"))[2]
+    chunk = sorted(pipeline.partition_recipients().path(Output.CHUNKS).glob("0*.parquet"))[2]
     if damaged:
         data = bytearray(chunk.read_bytes())
         data[len(data) // 2] ^= 1
@@ -290,7 +291,7 @@ def test_a_finished_run_computes_nothing_and_needs_no_cluster(tmp_path: Path, cl
 
     reports = pipeline.directory.all_latest()
     assert all(report.reused for report in reports.values())
-    assert reports["chunk_matches"].numbers["chunks_computed"] == 0
+    assert reports[Step.CHUNK_MATCHES].numbers["chunks_computed"] == 0
     assert published_bytes(run.paths.work_dir) == before
 
 
@@ -304,9 +305,12 @@ def test_changed_settings_of_the_match_touch_no_chunk_and_of_candidates_all(tmp_
     decided = run_steps(decide, lambda: client).directory.all_latest()
     searched = run_steps(candidates, lambda: client).directory.all_latest()
 
-    assert decided["chunk_matches"].numbers["chunks_computed"] == 0
-    assert decided["enriched_awards"].numbers["awards_matched"] < searched["enriched_awards"].numbers["awards_matched"]
-    assert searched["chunk_matches"].numbers["chunks_computed"] == CHUNKS
+    assert decided[Step.CHUNK_MATCHES].numbers["chunks_computed"] == 0
+    assert (
+        decided[Step.ENRICHED_AWARDS].numbers["awards_matched"]
+        < searched[Step.ENRICHED_AWARDS].numbers["awards_matched"]
+    )
+    assert searched[Step.CHUNK_MATCHES].numbers["chunks_computed"] == CHUNKS
 
 
 def test_a_changed_input_never_meets_a_stale_checkpoint(tmp_path: Path, client: Client) -> None:
@@ -317,7 +321,7 @@ def test_a_changed_input_never_meets_a_stale_checkpoint(tmp_path: Path, client: 
     text = awards.read_text("utf-8")
     awards.write_text(text.replace("Nobody Knows Us Corporation", "Unrelated Vendor Number 3 DDD"), "utf-8")
 
-    report = run_steps(run, lambda: client).directory.all_latest()["chunk_matches"]
+    report = run_steps(run, lambda: client).directory.all_latest()[Step.CHUNK_MATCHES]
 
     assert report.numbers["chunks_resumed"] == 0
 
@@ -328,7 +332,7 @@ def test_a_worker_that_finds_another_index_stops_the_run_at_once(tmp_path: Path,
     awards.write_text(awards.read_text("utf-8").replace("Nobody Knows Us", "Nobody Ever Knew Us"), "utf-8")
     pipeline = Pipeline(settings(tmp_path, inputs=(awards, recipients)), "swapped")
     pipeline.ingest_awards()
-    index = Path(pipeline.join_companies().paths["index"])
+    index = pipeline.join_companies().path(Output.INDEX)
     pipeline.partition_recipients()
 
     class Swapping:

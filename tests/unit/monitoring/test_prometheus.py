@@ -28,6 +28,7 @@ from enrich_dist.events import (
     Event,
     FarmProgress,
     Notice,
+    Step,
     StepStarted,
     WorkerSample,
     WorkersSeen,
@@ -131,7 +132,7 @@ def test_any_name_of_a_worker_survives_the_exposition(names: dict[str, float]) -
 def test_events_become_figures(figures: Figures, tmp_path: Path) -> None:
     listener = FiguresListener(figures, RunDirectory(tmp_path))
     for event in (
-        StepStarted("chunk_matches"),
+        StepStarted(Step.CHUNK_MATCHES),
         WorkersSeen((worker("0"), worker("1", paused=True)), ("127.0.0.1:1",)),
         WorkersSeen((worker("1", paused=True, restarts=2),), ("127.0.0.1:2", "127.0.0.1:3")),
         progress(4),
@@ -195,7 +196,7 @@ def test_only_a_finished_chunk_is_progress(figures: Figures, tmp_path: Path, mon
         listener(event)
         return figures.value("last_progress_timestamp_seconds") != before
 
-    assert progressed(StepStarted("chunk_matches"))
+    assert progressed(StepStarted(Step.CHUNK_MATCHES))
     assert progressed(progress(2))
     assert not progressed(progress(2))
     assert not progressed(attempt("crash"))
@@ -249,7 +250,7 @@ def test_a_run_is_served_while_it_works_and_left_in_a_file(tmp_path: Path, clien
     assert (
         value(seen[-1], "progress_chunks_done")
         == value(seen[-1], "progress_chunks")
-        == steps["chunk_matches"].numbers["chunks"]
+        == steps[Step.CHUNK_MATCHES].numbers["chunks"]
     )
     assert value(seen[-1], "run_active") == 1
     assert value(seen[-1], "worker_memory_bytes", worker="0") is not None
@@ -263,10 +264,10 @@ def test_a_run_is_served_while_it_works_and_left_in_a_file(tmp_path: Path, clien
         assert value(left, "step_rows", step=step) == report.rows
         assert value(left, "step_duration_seconds", step=step) == report.seconds
         assert value(left, "step_peak_memory_bytes", step=step) == report.peak_memory_bytes
-    farm, judged = steps["chunk_matches"].numbers, steps["enriched_awards"].numbers
+    farm, judged = steps[Step.CHUNK_MATCHES].numbers, steps[Step.ENRICHED_AWARDS].numbers
     assert value(left, "farm_records_per_second") == farm["farm_records_per_second"]
     assert farm["farm_records_per_second"] == pytest.approx(
-        steps["chunk_matches"].rows / farm["farm_seconds"], rel=0.05
+        steps[Step.CHUNK_MATCHES].rows / farm["farm_seconds"], rel=0.05
     )
     assert value(left, "farm_chunks", origin="computed") == farm["chunks_computed"]
     assert value(left, "worker_peak_memory_bytes") == pytest.approx(farm["worker_peak_memory_mb"] * 1e6)
@@ -306,7 +307,7 @@ def test_no_way_out_that_fails_harms_the_run(tmp_path: Path, client: Client, hea
         run_steps(pipeline.settings, lambda: client)
         monitoring.end()
 
-    assert pipeline.directory.latest("published_awards").rows > 0
+    assert pipeline.directory.latest(Step.PUBLISHED_AWARDS).rows > 0
     assert [message.split(" (")[0] for message in warnings(heard)] == [
         f"The figures cannot be scraped at 127.0.0.1:{port}",
         f"The figures could not be written to {nowhere}",
@@ -346,7 +347,7 @@ def test_damaged_records_of_an_earlier_run_harm_nothing(
     harm(pipeline.directory)
 
     monitoring.begin()
-    emit(StepStarted("sbir_awards"))
+    emit(StepStarted(Step.SBIR_AWARDS))
     monitoring.end()
 
     left = samples(file.read_text("utf-8"))

@@ -13,9 +13,10 @@ import pytest
 from distributed import Client
 
 from enrich_dist.core.files import file_digest, read_json, write_json
+from enrich_dist.events import Step
 from enrich_dist.runs.journal import read_runs
 from enrich_dist.settings import load_settings
-from enrich_dist.store.run_directory import RunDirectory
+from enrich_dist.store.run_directory import Output, RunDirectory
 from tests.conftest import REPOSITORY
 from tests.support.preflight_case import make_ready
 from tests.support.review_case import CommandLine, Reviewed, finished_run
@@ -101,14 +102,14 @@ def test_each_rejudge_is_a_run_of_its_own_with_its_report(run: Reviewed, cli: Co
 
 
 def test_the_settings_of_before_find_their_result_again(run: Reviewed, cli: CommandLine) -> None:
-    first = run.pipeline.directory.output("enriched_awards", "result")
+    first = run.pipeline.directory.output(Output.RESULT)
     cli("rejudge", "--config", run.config, "--set", "matching.accept_probability=0.45")
 
     code, out, _ = cli("rejudge", "--config", run.config)
 
     assert code == 0
     assert "the same result was there already" in out
-    assert run.pipeline.directory.output("enriched_awards", "result") == first
+    assert run.pipeline.directory.output(Output.RESULT) == first
 
 
 def test_in_production_it_publishes_only_with_a_readiness_file_for_these_settings(
@@ -167,14 +168,14 @@ def test_a_blocked_result_ends_with_code_3_and_its_reason(run: Reviewed, cli: Co
     ],
 )
 def test_a_setting_that_would_change_chunks_is_refused(run: Reviewed, cli: CommandLine, setting: str) -> None:
-    before = run.pipeline.directory.latest("enriched_awards")
+    before = run.pipeline.directory.latest(Step.ENRICHED_AWARDS)
 
     code, _, err = cli("rejudge", "--config", run.config, "--set", setting, "--set", "matching.accept_probability=0.45")
 
     assert code == 1
     assert f"Error: {setting.split('=')[0]} would change chunks" in err
     assert "run `enrich-dist run` with it" in err
-    assert run.pipeline.directory.latest("enriched_awards") == before
+    assert run.pipeline.directory.latest(Step.ENRICHED_AWARDS) == before
 
 
 def test_the_values_of_the_run_itself_change_nothing(run: Reviewed, cli: CommandLine) -> None:
@@ -210,7 +211,7 @@ def test_an_unfinished_run_is_refused(run: Reviewed, cli: CommandLine) -> None:
     nothing = cli("rejudge", "--config", run.config)
 
     assert (missing[0], exported[0], nothing[0]) == (1, 1, 1)
-    planned = len(read_json(directory.output("recipient_chunks", "chunks") / "manifest.json")["facts"]["chunks"])
+    planned = len(read_json(directory.output(Output.CHUNKS) / "manifest.json")["facts"]["chunks"])
     assert f"2 of {planned} chunks have no valid checkpoint" in missing[2]
     assert "Run `enrich-dist run`" in missing[2]
     assert "no valid checkpoint" in exported[2]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from enrich_dist.errors import CorruptionError, StateError
+from enrich_dist.events import Step
 from enrich_dist.planning import refine
 from enrich_dist.planning.compare import Compared, compare_run, read_comparison
 from enrich_dist.planning.constants import DESCRIPTIONS, constants
@@ -301,7 +302,7 @@ def test_errors_are_of_what_happened() -> None:
     assert Compared("wall", 125.0, None, None, 100.0).error == pytest.approx(0.25)
     assert Compared("wall", 50.0, None, None, 100.0).error == pytest.approx(-0.5)
     assert Compared("wall", 50.0, None, None, None).error is None
-    assert Compared("sbir_awards", 0.1, None, None, 0.2, reused=True).error is None
+    assert Compared(Step.SBIR_AWARDS, 0.1, None, None, 0.2, reused=True).error is None
 
 
 def test_a_run_is_held_against_its_plan(tmp_path: Path, inputs: tuple[Path, Path]) -> None:  # noqa: F811

@@ -30,6 +30,7 @@ from enrich_dist.results.report import model_text
 from enrich_dist.settings import Settings
 from enrich_dist.sources.formats import open_source
 from enrich_dist.sources.recipients import read_recipients
+from enrich_dist.store.run_directory import Output
 from tests.conftest import enrich_dist
 from tests.support import known_case as known
 from tests.support.in_process import run_in_process
@@ -102,7 +103,7 @@ def test_counts_are_those_of_the_blocking_itself(settings: Settings, inputs: tup
     plan = make_plan(settings)
 
     pipeline = Pipeline(settings, "test")
-    index = open_index(pipeline.directory.output("award_companies", "index"))
+    index = open_index(pipeline.directory.output(Output.INDEX))
     [batch] = read_recipients(inputs[1], {}, batch_rows=10_000)
     pairs = candidate_pairs(index, prepare(index, batch.recipients), settings.matching.candidates())
     assert (plan.awards, plan.companies) == (len(COMPANIES), len(COMPANIES))
@@ -135,8 +136,8 @@ def test_what_a_cap_leaves_out_is_what_a_run_counts_and_reports(
     plan = make_plan(capped)
 
     pipeline = run_in_process(capped)
-    model = read_json(pipeline.directory.output("enriched_awards", "result") / "metrics.json")["model"]
-    report = (pipeline.directory.output("enriched_awards", "result") / "report.md").read_text("utf-8")
+    model = read_json(pipeline.directory.output(Output.RESULT) / "metrics.json")["model"]
+    report = (pipeline.directory.output(Output.RESULT) / "report.md").read_text("utf-8")
 
     assert (plan.lookups_left_out, plan.pairs_left_out) == (model["blocks_left_out"], model["pairs_left_out"])
     assert (plan.large_blocks > 0) == (limit < 30)
@@ -160,7 +161,7 @@ def test_lookups_are_chosen_as_the_search_chooses_them(tmp_path: Path, limit: in
     settings = known.settings(tmp_path)
     pipeline = Pipeline(settings, "test")
     pipeline.ingest_awards()
-    index = open_index(Path(pipeline.join_companies().paths["index"]))
+    index = open_index(pipeline.join_companies().path(Output.INDEX))
     config = CandidateConfig(max_block_size=limit)
     blocks, lookups, left_out = BlockCounts(index, config), 0, 0
     for batch in read_recipients(settings.inputs.recipients or Path(), {}, batch_rows=20):

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from rich.spinner import Spinner
 
-from enrich_dist.events import Event, FarmProgress, Notice, StepFinished, StepStarted, WorkerSample, WorkersSeen
+from enrich_dist.events import Event, FarmProgress, Notice, Step, StepFinished, StepStarted, WorkerSample, WorkersSeen
 from enrich_dist.reporting.panel import MAX_WORKERS, farm_panel
 from enrich_dist.reporting.terminal import TerminalListener
 
@@ -132,13 +132,13 @@ def heard(console: Console, *events: Event) -> str:
 def test_where_there_is_no_terminal_lines_take_its_place() -> None:
     printed = heard(
         Console(file=io.StringIO(), width=80),
-        StepStarted("chunk_matches"),
+        StepStarted(Step.CHUNK_MATCHES),
         WorkersSeen((worker("0", 300),)),
         farm(),
         farm(chunks_done=42),
         Notice("something [bold]happened[/]", warning=True),
         farm(chunks_done=66, records_done=3_300_000),
-        StepFinished("chunk_matches", 3_300_000, 31.2, reused=False),
+        StepFinished(Step.CHUNK_MATCHES, 3_300_000, 31.2, reused=False),
     )
 
     assert [line.split(",")[0] for line in printed.splitlines()] == [
@@ -154,7 +154,7 @@ def test_where_there_is_no_terminal_lines_take_its_place() -> None:
 def test_in_a_terminal_the_panel_is_taken_away_at_the_end() -> None:
     printed = heard(
         Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None),
-        StepStarted("chunk_matches"),
+        StepStarted(Step.CHUNK_MATCHES),
         farm(),
     )
 

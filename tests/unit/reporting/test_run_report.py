@@ -31,7 +31,7 @@ from enrich_dist.results.unresolved import read_unresolved
 from enrich_dist.run import finish_run
 from enrich_dist.runs.journal import read_runs
 from enrich_dist.settings import flatten
-from enrich_dist.store.run_directory import RunDirectory
+from enrich_dist.store.run_directory import Output, RunDirectory
 from tests.conftest import enrich_dist
 from tests.support.in_process import run_in_process
 from tests.support.known_case import AWARDS, settings
@@ -310,7 +310,7 @@ def test_reliability_is_drawn_where_enough_is_known(facts: RunFacts) -> None:
 
 
 def test_candidates_of_a_result_add_up(known: Pipeline, facts: RunFacts) -> None:
-    result = known.directory.output("enriched_awards", "result")
+    result = known.directory.output(Output.RESULT)
     matches = pq.read_table(result / "company_matches.parquet")
 
     found = read_unresolved(result, known.directory.scratch, limit=1)

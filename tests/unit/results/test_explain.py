@@ -34,6 +34,7 @@ from enrich_dist.results.explain import Explanation, explain_company, explain_re
 from enrich_dist.results.lookup import find_awards, find_company
 from enrich_dist.results.reopen import ReopenedResult, reopen_result
 from enrich_dist.schema import NameLevel
+from enrich_dist.store.run_directory import Output
 from tests.conftest import enrich_dist
 from tests.support import known_case as known
 from tests.support.in_process import run_in_process
@@ -85,7 +86,7 @@ def result(pipeline: Pipeline) -> Iterator[ReopenedResult]:
 
 
 def matches(pipeline: Pipeline) -> list[dict[str, Any]]:
-    path = pipeline.directory.output("enriched_awards", "result") / "company_matches.parquet"
+    path = pipeline.directory.output(Output.RESULT) / "company_matches.parquet"
     rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
     return rows
 
@@ -138,7 +139,7 @@ def test_all_numbers_of_every_company_are_those_of_the_result(pipeline: Pipeline
 
 
 def test_the_prior_is_that_of_the_metrics(pipeline: Pipeline, result: ReopenedResult) -> None:
-    model = read_json(pipeline.directory.output("enriched_awards", "result") / "metrics.json")["model"]
+    model = read_json(pipeline.directory.output(Output.RESULT) / "metrics.json")["model"]
 
     candidate = explained(pipeline, result, "Common Name Labs").candidates[0]
 
@@ -233,7 +234,7 @@ def test_an_alternate_name_is_shown_as_it_stands(pipeline: Pipeline, result: Reo
 def test_without_chunk_files_only_the_alternate_name_is_missing(settings: Any, tmp_path: Path) -> None:
     moved = settings.model_copy(update={"paths": settings.paths.model_copy(update={"work_dir": tmp_path / "work"})})
     pipeline = run_in_process(moved)
-    for path in pipeline.directory.output("recipient_chunks", "chunks").glob("0*.parquet"):
+    for path in pipeline.directory.output(Output.CHUNKS).glob("0*.parquet"):
         path.unlink()
 
     with reopen_result(pipeline.directory) as opened:
@@ -267,7 +268,7 @@ def test_part_of_a_name_lists_whose_it_is(result: ReopenedResult) -> None:
 
 
 def test_an_award_is_found_by_each_of_its_numbers(pipeline: Pipeline, result: ReopenedResult) -> None:
-    awards = pq.read_table(pipeline.directory.output("sbir_awards", "awards") / "awards.parquet").to_pylist()
+    awards = pq.read_table(pipeline.directory.output(Output.AWARDS) / "awards.parquet").to_pylist()
     award = next(row for row in awards if row["contract"] == "C-3")
 
     found = [find_awards(result, asked) for asked in (award["award_id"], "c-3", " T-3 ")]
@@ -482,7 +483,7 @@ def test_the_command_explains_and_refuses(pipeline: Pipeline) -> None:
 
 
 def test_files_of_another_version_are_refused(decided: Pipeline) -> None:
-    index = decided.directory.output("award_companies", "index")
+    index = decided.directory.output(Output.INDEX)
     (index / "vocabulary_weights.npy").unlink()
 
     with pytest.raises(StateError, match="not those of a whole one of this version"), reopen_result(decided.directory):

@@ -19,6 +19,7 @@ from enrich_dist.matching.decisions import DecisionConfig
 from enrich_dist.pipeline.linking import link
 from enrich_dist.results.lookup import find_company
 from enrich_dist.results.reopen import reopen_result
+from enrich_dist.store.run_directory import Output
 from tests.conftest import REPOSITORY
 from tests.support.in_process import run_in_process
 from tests.support.known_case import AWARDS, settings, write_inputs
@@ -76,7 +77,7 @@ def test_hostile_columns_column_maps_and_directories_change_nothing(tmp_path: Pa
     hostile = run_in_process(run.model_copy(update={"inputs": inputs}))
 
     expected, found = (
-        pq.read_table(pipeline.directory.output("enriched_awards", "result") / "enriched_awards.parquet")
+        pq.read_table(pipeline.directory.output(Output.RESULT) / "enriched_awards.parquet")
         for pipeline in (plain, hostile)
     )
     assert len(found) == len(AWARDS)
@@ -87,7 +88,7 @@ def test_hostile_columns_column_maps_and_directories_change_nothing(tmp_path: Pa
     assert len(further) == len(HOSTILE)
     assert found[further[3]].to_pylist() == ["value 3"] * len(AWARDS)
     with duckdb.connect(
-        str(hostile.directory.output("enriched_awards", "result") / "enrich_dist.duckdb"), read_only=True
+        str(hostile.directory.output(Output.RESULT) / "enrich_dist.duckdb"), read_only=True
     ) as database:
         assert database.sql("from enriched_awards").to_arrow_table().equals(found)
     with reopen_result(hostile.directory) as scored:

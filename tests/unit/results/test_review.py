@@ -15,6 +15,7 @@ from distributed import Client
 from enrich_dist import schema
 from enrich_dist.core.files import file_digest, read_json
 from enrich_dist.results import overrides
+from enrich_dist.store.run_directory import Output
 from tests.support.review_case import CommandLine, Reviewed, finished_run, read_rows, write_rows
 
 pytestmark = pytest.mark.cluster
@@ -222,7 +223,7 @@ def test_another_recipient_wins_though_no_search_found_it(run: Reviewed, cli: Co
 
     code, out, _ = cli("review", "import", path, "--config", run.config)
     judged = cli("rejudge", "--publish", "--config", run.config)
-    result = run.pipeline.directory.output("enriched_awards", "result")
+    result = run.pipeline.directory.output(Output.RESULT)
     first = file_digest(result / "company_matches.parquet")
     shutil.rmtree(result)
     run.pipeline.enrich_awards()
@@ -272,7 +273,7 @@ def test_decisions_without_effect_are_told(run: Reviewed) -> None:
     ]
     overrides.store(pa.Table.from_pylist(decisions, schema=schema.OVERRIDE), run.pipeline.directory.overrides)
 
-    result = Path(run.pipeline.enrich_awards().paths["result"])
+    result = run.pipeline.enrich_awards().path(Output.RESULT)
 
     told = read_json(result / "metrics.json")["overrides"]
     assert (told["confirmed"], told["rejected"], told["without_effect_count"]) == (1, 0, 33)
@@ -289,7 +290,7 @@ def test_decisions_without_effect_are_told(run: Reviewed) -> None:
 
 
 def test_a_run_without_decisions_says_nothing_of_them(run: Reviewed) -> None:
-    result = run.pipeline.directory.output("enriched_awards", "result")
+    result = run.pipeline.directory.output(Output.RESULT)
 
     assert "Decisions by persons" not in (result / "report.md").read_text("utf-8")
     assert read_json(result / "metrics.json")["overrides"]["without_effect_count"] == 0

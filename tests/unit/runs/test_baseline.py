@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from enrich_dist.errors import StateError
+from enrich_dist.events import Step
 from enrich_dist.runs.baseline import FALSE_ALARM, Verdict, _arrangements, compare, min_repeats, shift
 from enrich_dist.runs.records import RunRecord
 from enrich_dist.runs.session import DEFAULT_REPEATS
@@ -85,7 +86,7 @@ def test_noise_too_large_to_tell_is_said_with_the_smallest_change_that_could_be_
 def test_one_step_alone_that_is_slower_by_half_is_named() -> None:
     random = np.random.default_rng(4)
     slower = [
-        replace(run, stages={**run.stages, "award_companies": replace(run.stages["award_companies"], seconds=1.4)})
+        replace(run, stages={**run.stages, "award_companies": replace(run.stages[Step.AWARD_COMPANIES], seconds=1.4)})
         for run in a_session(random, 0.01)
     ]
 
@@ -98,7 +99,7 @@ def test_one_step_alone_that_is_slower_by_half_is_named() -> None:
 def test_a_step_of_no_weight_is_only_told() -> None:
     random = np.random.default_rng(5)
     slower = [
-        replace(run, stages={**run.stages, "published_awards": replace(run.stages["published_awards"], seconds=0.2)})
+        replace(run, stages={**run.stages, "published_awards": replace(run.stages[Step.PUBLISHED_AWARDS], seconds=0.2)})
         for run in a_session(random, 0.01)
     ]
 

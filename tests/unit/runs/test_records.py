@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from enrich_dist import __version__
 from enrich_dist.core.files import document_digest, file_digest
 from enrich_dist.errors import BenchmarkError, CorruptionError, StateError
-from enrich_dist.events import Event, Notice, listening
+from enrich_dist.events import Event, Notice, Step, listening
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.runs.archive import (
     BASELINE,
@@ -61,11 +61,11 @@ def test_a_record_tells_what_the_run_took_and_worked_on(finished: Pipeline) -> N
     assert record.timestamp == "2026-11-26T12:00:00+00:00"
     assert record.outcome == "published"
     assert list(record.stages) == list(finished.directory.all_latest())
-    assert record.stages["sbir_awards"].seconds == finished.directory.latest("sbir_awards").seconds
+    assert record.stages[Step.SBIR_AWARDS].seconds == finished.directory.latest(Step.SBIR_AWARDS).seconds
     awards = finished.settings.inputs.awards
     assert awards is not None
     assert record.dataset.awards_blake3 == file_digest(Path(awards))
-    assert record.dataset.awards == finished.directory.latest("sbir_awards").rows
+    assert record.dataset.awards == finished.directory.latest(Step.SBIR_AWARDS).rows
     assert record.settings["chunk_size"] == 10
     assert sum(worker.records for worker in record.workers) == record.dataset.recipients
     assert all(worker.peak_memory_bytes > 0 for worker in record.workers)

@@ -34,6 +34,7 @@ from enrich_dist.runs.archive import append_run, read_archive
 from enrich_dist.runs.drift import Severity, judge_drift
 from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import CheckpointStore
+from enrich_dist.store.run_directory import Output
 from tests.conftest import free_port
 from tests.support.in_process import run_in_process
 from tests.support.known_case import AWARDS, RECIPIENT_ROWS, settings, write_inputs
@@ -43,7 +44,7 @@ from tests.unit.runs.test_drift import judged, now, past
 
 def statuses(pipeline: Pipeline) -> dict[str, str]:
     """Award's company → match status."""
-    result = pipeline.directory.output("enriched_awards", "result")
+    result = pipeline.directory.output(Output.RESULT)
     table = pq.read_table(Path(result) / "enriched_awards.parquet", columns=["company", "match_status"])
     return dict(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
@@ -51,7 +52,7 @@ def statuses(pipeline: Pipeline) -> dict[str, str]:
 def metrics(pipeline: Pipeline) -> dict[str, Any]:
     from enrich_dist.core.files import read_json
 
-    return read_json(Path(pipeline.directory.output("enriched_awards", "result")) / "metrics.json")
+    return read_json(Path(pipeline.directory.output(Output.RESULT)) / "metrics.json")
 
 
 def records(pipeline: Pipeline) -> list[Any]:

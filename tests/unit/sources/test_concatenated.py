@@ -17,6 +17,7 @@ from enrich_dist.sources.inputs import recipient_source
 from enrich_dist.sources.protocol import ReadOptions, RowRange, find_rows
 from enrich_dist.sources.recipients import check_recipients, read_recipients
 from enrich_dist.store.artifacts import open_verified
+from enrich_dist.store.run_directory import Output
 from tests.conftest import enrich_dist
 from tests.support import known_case as known
 from tests.unit.sources.test_pg_dump import made
@@ -129,7 +130,7 @@ def test_a_run_finds_rejected_and_quarantined_rows_again(files: dict[str, Path],
     pipeline = Pipeline(settings, run_id="test")
 
     step = pipeline.partition_recipients()
-    stored = open_verified(Path(step.paths["chunks"]))
+    stored = open_verified(step.path(Output.CHUNKS))
 
     assert step.numbers["source_rows"] == 8
     assert chunks.parts_of(stored, "") == [

@@ -262,7 +262,7 @@ def test_a_run_keeps_no_password_and_transfers_no_row_twice(postgres: PostgresSe
 
     assert (first.reused, again.reused) == (False, True)
     assert (first.numbers["chunks"], first.rows) == (4, 100)
-    assert first.paths["source"] == f"postgresql://127.0.0.1:{made.port}/resumed, table recipient_lookup"
+    assert first.source == f"postgresql://127.0.0.1:{made.port}/resumed, table recipient_lookup"
     kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"recipient_lookup" in kept
     assert PASSWORD.encode() not in kept
