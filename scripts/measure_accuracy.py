@@ -1,13 +1,13 @@
-"""Measure how right the matcher is, and how honest its probabilities are, where the truth is known.
+"""Measure accuracy and calibration of the matcher where the truth is known.
 
     python -m scripts.measure_accuracy                              planted truth, 300,000 x 40,000, and equal names
-    python -m scripts.measure_accuracy --labels L.csv --recipients-file R.parquet     labelled companies besides
+    python -m scripts.measure_accuracy --labels L.csv --recipients-file R.parquet     labelled companies as well
 
-Identifiers are hidden. Planted truth is made by ``scripts.generator``. Reported are precision, recall (of all
-partners, and of the findable ones), F1 and companies without a partner that were matched, at the default threshold;
-the recall of candidate generation; the reliability of the match probability: expected calibration error (Naeini, Cooper
-and Hauskrecht 2015) over ten bins of equal width, and a diagram as SVG. Does not compare with others: that is
-``compare_peers``.
+Identifiers are hidden. ``scripts.generator`` plants the truth. Reports, at the default threshold, precision, recall (of
+all partners and of the findable ones), F1 and the share of companies without a partner that were matched; recall of
+candidate generation; and calibration of the match probability: expected calibration error (Naeini, Cooper and
+Hauskrecht 2015) over ten bins of equal width, and a diagram as SVG. Does not compare with other tools:
+``compare_peers`` does.
 """
 
 from __future__ import annotations
@@ -15,60 +15,114 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow.parquet as pq
-from rich.console import Console
-from rich.table import Table
 
-from enrich_dist.core.files import write_json
+from enrich_dist.core.markdown import markdown_table
 from enrich_dist.matching import CandidateConfig
 from enrich_dist.matching.decisions import DecisionConfig
-from enrich_dist.pipeline.linking import link
-from scripts.generator.generate import write_awards, write_common_names, write_recipients
+from enrich_dist.pipeline.linking import LinkSummary, link
+from scripts.generator.generate import write_common_names
+from scripts.measuring import SAMPLE, benchmark_parser, generate_case, write_record
 from scripts.peers.cases import Case, Known, read_case, read_labels
-from scripts.peers.scoring import Answer, score
+from scripts.peers.scoring import Answer, count_companies, score
 
-ROOT: Final = Path(__file__).resolve().parents[1]
-SAMPLE: Final = ROOT / "data" / "sample" / "recipients.parquet"
 BINS: Final = 10
 
 
 def main() -> None:
-    """Measure what was asked for, print it and write it."""
+    """Measure the cases, print the figures and write a record."""
     options = _options()
-    console = Console()
-    report: dict[str, Any] = {"timestamp": datetime.now(UTC).isoformat(timespec="seconds"), "cases": {}}
-    with tempfile.TemporaryDirectory(prefix="enrich-accuracy-") as name:
+    report: dict[str, Any] = {"cases": {}}
+    with tempfile.TemporaryDirectory(prefix="enrich-accuracy-", dir=options.scratch) as name:
         scratch = Path(name)
-        case_directory = options.case or _generate(scratch, options.recipients, options.companies, options.seed)
-        cases = [read_case(case_directory, companies=None, recipients=None, seed=0)]
+        directory = options.case or generate_case(
+            scratch / f"planted-{options.recipients}x{options.companies}",
+            recipients=options.recipients,
+            companies=options.companies,
+            seed=options.seed,
+        )
+        cases = [read_case(directory, companies=None, recipients=None, seed=0)]
         if options.labels:
-            cases.append(read_labels(options.labels, options.recipients_file, with_uei_only=True, seed=0))
+            cases.append(read_labels(options.labels, options.recipients_file, seed=0))
         for case in cases:
             report["cases"][case.name] = measured = measure(case, scratch / "links" / case.name)
-            _print(console, case.name, measured)
-            svg = reliability_svg(measured["reliability"], f"{case.name}, calibration error {measured['ece']:.3f}")
+            print(_table(case.name, measured))
             if options.diagrams:
                 options.diagrams.mkdir(parents=True, exist_ok=True)
+                title = f"{case.name}, calibration error {measured['ece']:.3f}"
+                svg = reliability_svg(measured["reliability"], title)
                 (options.diagrams / f"reliability-{case.name}.svg").write_text(svg, "utf-8")
         report["equal_names"] = equal_names(scratch / "equal", options.seed)
-        console.print(f"equal names in different places: {report['equal_names']}", highlight=False, soft_wrap=True)
-    if options.output:
-        write_json(options.output, report)
+        print(f"equal names in different places: {report['equal_names']}")
+    write_record(options.output, "accuracy", report, quick=options.quick)
+
+
+def _options() -> argparse.Namespace:
+    parser = benchmark_parser(__doc__)
+    parser.add_argument("--case", type=Path, help="a case directory; without it one is generated")
+    parser.add_argument("--recipients", type=int, help="recipients to generate [300000]")
+    parser.add_argument("--companies", type=int, help="companies to generate [40000]")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--labels", type=Path, help="CSV of labelled companies")
+    parser.add_argument("--recipients-file", type=Path, help="the recipients of the labels")
+    parser.add_argument("--diagrams", type=Path, help="directory for the reliability diagrams")
+    options = parser.parse_args()
+    if options.labels and not options.recipients_file:
+        parser.error("--labels needs --recipients-file")
+    options.recipients = options.recipients or (3_000 if options.quick else 300_000)
+    options.companies = options.companies or (600 if options.quick else 40_000)
+    return options
 
 
 def measure(case: Case, scratch: Path) -> dict[str, Any]:
-    """Link the case and score the links; the document of the case."""
+    """Link the case, score the links and return its figures."""
     scratch.mkdir(parents=True)
     left, right = case.write(scratch)
+    # Links below the review threshold as well, so that their probabilities are judged too.
+    all_links = DecisionConfig(accept_probability=DecisionConfig().accept_probability, review_probability=0.0)
+    summary, links = _link(left, right, scratch, all_links, with_review=True)
+    answers = [
+        Answer(company, found["right_id"], found["probability"], found["status"] == "matched")
+        if (found := links.get(company))
+        else Answer(company, None, None, False)
+        for company in case.known
+    ]
+    points = score(answers, case.known)
+    bins = reliability(answers, case.known)
+    own, floor = points["own"], points["floor"]
+    findable = [answer.right_id in case.known[answer.left_id].acceptable for answer in answers
+                if case.known[answer.left_id].findable]  # fmt: skip
+    return {
+        **count_companies(case.known, case.known),
+        "recipients": len(case.right),
+        "precision": own.precision,
+        "recall": own.recall,
+        "recall_findable": own.recall_findable,
+        "f1": own.f1,
+        "f1_findable": own.f1_findable,
+        "no_match_wrong": own.no_match_wrong,
+        "recall_by_kind": dict(own.recall_by_kind),
+        "wrong_by_kind": dict(own.wrong_by_kind),
+        "best_f1": points["best_f1"].f1,
+        "recall_at_98": floor.recall,
+        "recall_findable_at_98": floor.recall_findable,
+        "estimated": {name: summary.accuracy[name] for name in ("precision", "recall")},
+        "reliability": bins,
+        "ece": round(expected_calibration_error(bins), 4),
+        # The best candidate is right: a lower bound of the recall of candidate generation.
+        "candidate_recall": round(float(np.mean(findable)), 4) if findable else 0.0,
+    }
+
+
+def _link(
+    left: Path, right: Path, scratch: Path, decision: DecisionConfig, *, with_review: bool
+) -> tuple[LinkSummary, dict[str, dict[str, Any]]]:
+    """Link two tables; return the summary, and the links by left id."""
     out = scratch / "links.parquet"
-    # Every candidate is asked for, so that the probabilities below the thresholds are judged, too.
-    shown = DecisionConfig(accept_probability=DecisionConfig().accept_probability, review_probability=0.0)
     summary = link(
         left,
         right,
@@ -76,95 +130,45 @@ def measure(case: Case, scratch: Path) -> dict[str, Any]:
         left_columns={},
         right_columns={},
         candidates=CandidateConfig(),
-        decision=shown,
-        with_review=True,
+        decision=decision,
+        with_review=with_review,
     )
-    links = {row["left_id"]: row for row in pq.read_table(out).to_pylist()}
-    answers = [_answer(company, links.get(company)) for company in case.known]
-    points = score(answers, case.known)
-    bins = reliability(answers, case.known)
-    own = points["own"]
-    return {
-        "companies": len(case.known),
-        "recipients": len(case.right),
-        "partners": sum(bool(known.acceptable) for known in case.known.values()),
-        "findable": sum(known.findable for known in case.known.values()),
-        "precision": own.precision,
-        "recall": own.recall,
-        "recall_findable": own.recall_findable,
-        "f1": own.f1,
-        "no_match_wrong": own.no_match_wrong,
-        "recall_by_kind": dict(own.recall_by_kind),
-        "wrong_by_kind": dict(own.wrong_by_kind),
-        "best_f1": points["best_f1"].f1,
-        "recall_at_98": points["floor"].recall,
-        "recall_findable_at_98": points["floor"].recall_findable,
-        "estimated": {name: summary.accuracy[name] for name in ("precision", "recall")},
-        "reliability": bins,
-        "ece": round(expected_calibration_error(bins), 4),
-        "candidate_recall": candidate_recall(case.known, links),
-    }
-
-
-def _answer(company: str, found: Mapping[str, Any] | None) -> Answer:
-    if found is None:
-        return Answer(company, None, None, False)
-    return Answer(company, found["right_id"], found["probability"], found["status"] == "matched")
-
-
-def candidate_recall(known: Mapping[str, Known], links: Mapping[str, Any]) -> float:
-    """Share of the findable companies for which the best candidate, however weak, is the right one: what candidate
-    generation found is at least that."""
-    findable = [company for company, facts in known.items() if facts.findable]
-    found = sum(company in links and links[company]["right_id"] in known[company].acceptable for company in findable)
-    return round(found / max(len(findable), 1), 4)
+    return summary, {row["left_id"]: row for row in pq.read_table(out).to_pylist()}
 
 
 def reliability(answers: Sequence[Answer], known: Mapping[str, Known]) -> list[dict[str, float]]:
-    """Best candidates by match probability, in bins: how many, their mean probability, the share that is right."""
-    asked = [answer for answer in answers if answer.score is not None]
-    probability = np.array([answer.score for answer in asked], dtype=np.float64)
-    right = np.array([answer.right_id in known[answer.left_id].acceptable for answer in asked], dtype=bool)
+    """Return the best candidates in bins of match probability: companies, mean probability and share right."""
+    found = [answer for answer in answers if answer.score is not None]
+    probability = np.array([answer.score for answer in found], dtype=np.float64)
+    right = np.array([answer.right_id in known[answer.left_id].acceptable for answer in found], dtype=bool)
     number = np.minimum((probability * BINS).astype(int), BINS - 1)
-    return [_bin(number == at, probability, right) for at in range(BINS) if (number == at).any()]
-
-
-def _bin(
-    inside: npt.NDArray[np.bool_], probability: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]
-) -> dict[str, float]:
-    return {
-        "companies": int(inside.sum()),
-        "probability": round(float(probability[inside].mean()), 4),
-        "right": round(float(right[inside].mean()), 4),
-    }
+    return [
+        {
+            "companies": int(inside.sum()),
+            "probability": round(float(probability[inside].mean()), 4),
+            "right": round(float(right[inside].mean()), 4),
+        }
+        for at in range(BINS)
+        if (inside := number == at).any()
+    ]
 
 
 def expected_calibration_error(bins: Sequence[Mapping[str, float]]) -> float:
-    """Mean distance of probability and share right, weighed by companies."""
-    total = sum(item["companies"] for item in bins)
-    return sum(item["companies"] * abs(item["probability"] - item["right"]) for item in bins) / max(total, 1)
+    """Return the mean difference of probability and share right, weighted by companies."""
+    errors = [abs(item["probability"] - item["right"]) for item in bins]
+    return float(np.average(errors, weights=[item["companies"] for item in bins])) if bins else 0.0
 
 
 def equal_names(scratch: Path, seed: int) -> dict[str, Any]:
-    """Names borne by many organisations: the right one chosen where the place decides, review where it does not."""
+    """Measure names that many organisations share: where the place decides, and where it does not."""
     write_common_names(scratch, sample=SAMPLE, seed=seed)
-    out = scratch / "links.parquet"
-    link(
-        scratch / "left.parquet",
-        scratch / "right.parquet",
-        out,
-        left_columns={},
-        right_columns={},
-        candidates=CandidateConfig(),
-        decision=DecisionConfig(),
-        with_review=False,
-    )
-    links = {row["left_id"]: row["right_id"] for row in pq.read_table(out).to_pylist()}
+    files = scratch / "left.parquet", scratch / "right.parquet"
+    _, links = _link(*files, scratch, DecisionConfig(), with_review=False)
     truth = pq.read_table(scratch / "truth.parquet").to_pylist()
     decided = [row for row in truth if row["decided"]]
     undecided = [row for row in truth if not row["decided"]]
     accepted = [row for row in decided if row["left_id"] in links]
-    right = sum(links[row["left_id"]] == row["right_id"] for row in accepted)
+    right = sum(links[row["left_id"]]["right_id"] == row["right_id"] for row in accepted)
     return {
         "decided": len(decided),
         "accepted": len(accepted),
@@ -176,9 +180,9 @@ def equal_names(scratch: Path, seed: int) -> dict[str, Any]:
 
 
 def reliability_svg(bins: Sequence[Mapping[str, float]], title: str) -> str:
-    """The reliability diagram: share right over match probability, dots as large as their bins, the diagonal dashed."""
+    """Draw the share of right matches over match probability; dots are as large as their bins."""
     size, margin = 320, 48
-    most = max((item["companies"] for item in bins), default=1)
+    largest = max((item["companies"] for item in bins), default=1)
 
     def at(x: float, y: float) -> tuple[float, float]:
         return round(margin + x * size, 1), round(margin + (1 - y) * size, 1)
@@ -186,7 +190,7 @@ def reliability_svg(bins: Sequence[Mapping[str, float]], title: str) -> str:
     points = [at(item["probability"], item["right"]) for item in bins]
     line = " ".join(f"{x},{y}" for x, y in points)
     dots = "".join(
-        f'<circle cx="{x}" cy="{y}" r="{3 + 6 * (item["companies"] / most) ** 0.5:.1f}" fill="#1f6feb"/>'
+        f'<circle cx="{x}" cy="{y}" r="{3 + 6 * (item["companies"] / largest) ** 0.5:.1f}" fill="#1f6feb"/>'
         for (x, y), item in zip(points, bins, strict=True)
     )
     ticks = "".join(
@@ -204,55 +208,21 @@ def reliability_svg(bins: Sequence[Mapping[str, float]], title: str) -> str:
         f'<polyline points="{line}" fill="none" stroke="#1f6feb" stroke-width="2"/>{dots}{ticks}'
         f'<text x="{margin + size / 2}" y="{margin + size + 38}" text-anchor="middle">match probability</text>'
         f'<text x="14" y="{margin + size / 2}" text-anchor="middle" '
-        f'transform="rotate(-90 14 {margin + size / 2})">share that is right</text></svg>\n'
+        f'transform="rotate(-90 14 {margin + size / 2})">share of right matches</text></svg>\n'
     )
 
 
-def _generate(scratch: Path, recipients: int, companies: int, seed: int) -> Path:
-    directory = scratch / f"planted-{recipients}x{companies}"
-    directory.mkdir()
-    write_recipients(directory / "recipients.parquet", rows=recipients, seed=seed, sample=SAMPLE)
-    write_awards(
-        directory / "awards.csv",
-        companies=companies,
-        recipients=directory / "recipients.parquet",
-        seed=seed,
-        truth=directory / "truth.parquet",
-        organisations=directory / "organisations.parquet",
-    )
-    return directory
-
-
-def _print(console: Console, name: str, measured: Mapping[str, Any]) -> None:
-    table = Table("figure", title=name, title_justify="left")
-    table.add_column("value", justify="right")
-    for figure in (
-        *("companies", "recipients", "partners", "findable", "precision", "recall", "recall_findable", "f1"),
-        *("no_match_wrong", "best_f1", "recall_at_98", "recall_findable_at_98", "candidate_recall", "ece"),
-    ):
-        value = measured[figure]
-        table.add_row(figure.replace("_", " "), f"{value:,}" if isinstance(value, int) else f"{value or 0:.4f}")
-    console.print(table)
-    bins = Table("probability", "share right", "companies")
-    for item in measured["reliability"]:
-        bins.add_row(f"{item['probability']:.3f}", f"{item['right']:.3f}", f"{item['companies']:,}")
-    console.print(bins)
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--case", type=Path, help="a case directory; without it one is generated")
-    parser.add_argument("--recipients", type=int, default=300_000)
-    parser.add_argument("--companies", type=int, default=40_000)
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--labels", type=Path, help="CSV of labelled companies")
-    parser.add_argument("--recipients-file", type=Path, help="the recipients the labels are of")
-    parser.add_argument("--output", type=Path, help="JSON of all figures")
-    parser.add_argument("--diagrams", type=Path, help="directory for the reliability diagrams")
-    options = parser.parse_args()
-    if options.labels and not options.recipients_file:
-        parser.error("--labels needs --recipients-file")
-    return options
+def _table(name: str, measured: Mapping[str, Any]) -> str:
+    figures = [
+        (figure.replace("_", " "), value if isinstance(value, int) else f"{value or 0:.4f}")
+        for figure, value in measured.items()
+        if not isinstance(value, dict | list)
+    ]
+    bins = [
+        (f"{item['probability']:.3f}", f"{item['right']:.3f}", item["companies"]) for item in measured["reliability"]
+    ]
+    head = ("match probability", "share right", "companies")
+    return f"{markdown_table(('figure', name), figures)}\n\n{markdown_table(head, bins)}\n"
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import os
 import platform
+import resource
 import signal
 import statistics
 import subprocess
@@ -117,8 +118,8 @@ def latest_record(scenario: str, directory: Path = BENCHMARKS) -> tuple[Path, di
 class ProcessResult:
     """How a process ended.
 
-    ``end``: finished, failed, time limit or memory limit. ``cpu_seconds``: of the process and the children it waited
-    for. ``peak_bytes``: largest sampled memory of the process tree. ``tail``: end of its output on both streams.
+    ``end``: finished, failed or time limit. ``cpu_seconds``: of the process and the children it waited
+    for. ``peak_bytes``: peak memory of the process tree. ``tail``: end of its output on both streams.
     """
 
     end: str
@@ -128,13 +129,12 @@ class ProcessResult:
     tail: str
 
 
-def measure_process(
-    command: Sequence[str | Path], *, cwd: Path, timeout: float, memory_bytes: int | None = None
-) -> ProcessResult:
-    """Run a command to its end or to a limit; at a limit its whole process group is killed.
+def measure_process(command: Sequence[str | Path], *, cwd: Path, timeout: float) -> ProcessResult:
+    """Run a command to its end; at the time limit its whole process group is killed.
 
-    Memory is the proportional set size (resident memory where the system has none), so shared pages count once. A
-    child that starts its own session and outlives its parent is neither measured nor killed.
+    Memory is the sampled proportional set size (resident memory where the system has none) of the tree, so that shared
+    pages count once, or the kernel's peak of its largest process if that is greater. A child that starts its own
+    session and outlives its parent is neither measured nor killed.
     """
     with tempfile.TemporaryFile() as output:
         started = time.perf_counter()
@@ -151,11 +151,8 @@ def measure_process(
             while not (waited := os.wait4(process.pid, os.WNOHANG))[0]:
                 elapsed = time.perf_counter() - started
                 peak = max(peak, _tree_bytes(process.pid))
-                if memory_bytes is not None and peak > memory_bytes:
-                    end = "memory limit"
-                elif elapsed > timeout:
+                if elapsed > timeout:
                     end = "time limit"
-                if end != "finished":
                     os.killpg(process.pid, signal.SIGKILL)
                     waited = os.wait4(process.pid, 0)
                     break
@@ -169,6 +166,9 @@ def measure_process(
         process.returncode = os.waitstatus_to_exitcode(status)
         if end == "finished" and process.returncode != 0:
             end = "failed"
+        # The kernel's peak of the largest process misses no moment. A new process inherits that of its parent.
+        if usage.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
+            peak = max(peak, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
         output.seek(0)
         tail = output.read().decode("utf-8", "replace")[-_TAIL_CHARACTERS:]
     return ProcessResult(end, wall_seconds, usage.ru_utime + usage.ru_stime, peak, tail)

@@ -1,6 +1,6 @@
-"""The contestants of ``scripts.compare_peers``, and what measures and scores them.
+"""Other record-linkage tools, run and scored by ``scripts.compare_peers``.
 
-``registry`` lists the peers; each has a module of its own with ``prepare``, run by ``run`` in a process of its own.
-``cases``, ``process`` and ``scoring`` belong to the measuring side and run under the project's interpreter; the peers'
-modules, ``answers``, ``names`` and ``run`` also under the peers', so they import nothing of ``enrich_dist``.
+``methods`` lists the peers; ``run`` runs one of them in its own process. ``cases`` and ``scoring`` run under the
+project's interpreter. ``methods``, ``splink_companies``, ``answers`` and ``run`` run under the peers' interpreter, so
+they import nothing of ``enrich_dist``.
 """

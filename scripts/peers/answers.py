@@ -1,16 +1,15 @@
-"""What goes in and out of a contestant's process: the two tables, one row per name; and answers in whole parts.
+"""Input and output files of a peer's process.
 
 Inputs are Parquet files with the columns of ``COLUMNS``. Answers are a directory of Parquet files in ``SCHEMA``, one
-per block of companies, each renamed into place when whole: what a process had before it was ended can be read. A
-company that was asked and has no candidate has a row with a null ``right_id``. Does not cover more than one candidate
-per company.
+per block of companies, each renamed into place when complete, so that answers written before a timeout can be read. A
+company without a candidate has a row with a null ``right_id``. Does not cover several candidates per company.
 """
 
 from __future__ import annotations
 
 import uuid
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -34,24 +33,23 @@ SCHEMA: Final = pa.schema(
     ]
 )
 NONE: Final = -1
-"""Number of the recipient where a name has no candidate."""
+"""Row of the recipient where a name has no candidate."""
 
 
 def read_side(path: Path) -> pa.Table:
-    """One side as the measuring process wrote it."""
+    """Read one of the two input tables."""
     return pq.read_table(path, schema=COLUMNS).combine_chunks()
 
 
 def one_row_per_name(side: pa.Table) -> pa.Table:
-    """The table with a row for each name, legal or alternate, under ``name``; an id's rows stand together.
+    """Return the table with one row per name, legal or alternate, in ``name``; rows of an id are adjacent.
 
-    Names that are missing become empty text.
+    Missing names become empty strings.
     """
     own = pc.fill_null(side["name"], "").to_pylist()
-    others = side["alternate_names"].to_pylist()
     rows: list[int] = []
     names: list[str] = []
-    for row, (name, alternates) in enumerate(zip(own, others, strict=True)):
+    for row, (name, alternates) in enumerate(zip(own, side["alternate_names"].to_pylist(), strict=True)):
         distinct = dict.fromkeys([name, *(other for other in alternates or [] if other)])
         rows.extend([row] * len(distinct))
         names.extend(distinct)
@@ -60,29 +58,21 @@ def one_row_per_name(side: pa.Table) -> pa.Table:
 
 
 def best_per_left(left_ids: pa.Array, right_ids: pa.Array, found: Ints, scores: Floats, threshold: float) -> pa.Table:
-    """Answers in ``SCHEMA``: for each id in ``left_ids`` the best of its names' candidates, the earlier one in a tie.
+    """Return, in ``SCHEMA``, the best candidate of each left id over its names, and the earlier one in a tie.
 
-    ``found`` holds row numbers of ``right_ids`` or ``NONE``, ``scores`` their scores, both aligned with ``left_ids``.
+    ``found`` contains rows of ``right_ids`` or ``NONE``; it and ``scores`` are aligned with ``left_ids``.
     """
-    ids = np.asarray(left_ids.to_pylist(), dtype=object)
-    ranked = np.where(found == NONE, -np.inf, scores)
-    _, group = np.unique(ids.astype(str), return_inverse=True)
-    order = np.lexsort((np.arange(len(ids)), -ranked, group))
-    first = order[np.flatnonzero(np.diff(group[order], prepend=-1))]
-    first.sort()
-    has = found[first] != NONE
-    right_rows = pa.array(np.where(has, found[first], 0), mask=~has)
-    columns: dict[str, Any] = {
-        "left_id": left_ids.take(pa.array(first)),
-        "right_id": right_ids.take(right_rows),
-        "score": pa.array(scores[first], mask=~has),
-        "accepted": pa.array(has & (ranked[first] >= threshold)),
-    }
-    return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+    candidates = pa.table({"left_id": left_ids, "row": found, "score": scores})
+    ranked = candidates.filter(pc.not_equal(candidates["row"], NONE)).sort_by([("score", "descending")])
+    best = ranked.group_by("left_id", use_threads=False).aggregate([("row", "first"), ("score", "first")])
+    answers = pa.table({"left_id": pc.unique(left_ids)}).join(best, "left_id").sort_by("left_id")
+    score = answers["score_first"]
+    accepted = pc.fill_null(pc.greater_equal(score, threshold), False)
+    return pa.table([answers["left_id"], right_ids.take(answers["row_first"]), score, accepted], schema=SCHEMA)
 
 
 def write_part(directory: Path, answers: pa.Table) -> None:
-    """Add a part to the answers."""
+    """Add a file to the answers."""
     directory.mkdir(parents=True, exist_ok=True)
     name = uuid.uuid4().hex
     temporary = directory / f".{name}.tmp"
@@ -91,6 +81,6 @@ def write_part(directory: Path, answers: pa.Table) -> None:
 
 
 def read_answers(directory: Path) -> pa.Table:
-    """All parts that are whole; no row where there is none."""
+    """Read all complete files; an empty table if there is none."""
     parts = [pq.read_table(path, schema=SCHEMA) for path in sorted(directory.glob("*.parquet"))]
     return pa.concat_tables([SCHEMA.empty_table(), *parts]).combine_chunks()

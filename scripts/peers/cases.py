@@ -1,9 +1,9 @@
-"""Inputs with known answers, turned into what every contestant gets: two tables without any identifier.
+"""Cases with a known truth, as the two tables without identifiers that every method receives.
 
-Two kinds: a case directory (``organisations.parquet``, ``recipients.parquet``, ``truth.parquet``, as the generator in
-``scripts.generator`` writes them), and a CSV of labelled companies with a recipients file. Rows are shuffled and ids
-replaced, so that neither order nor name of a row tells anything; UEI, DUNS and the parent's UEI are left out. All is
-held in memory: for cases up to some million rows.
+A case is either a directory (``organisations.parquet``, ``recipients.parquet``, ``truth.parquet``, as
+``scripts.generator`` writes them), or a CSV of labelled companies with a recipients file. Rows are shuffled and ids
+replaced, so that neither contains information; UEI, DUNS and the parent's UEI are removed. All rows are in memory: for
+up to some million rows.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ import pyarrow.parquet as pq
 from scripts.peers.answers import COLUMNS, TEXTS
 
 UNFINDABLE_KIND: Final = "unrelated"
-"""Kind of a label whose two names have nothing in common: no comparison of names can find it."""
+"""Kind of a label whose two names have nothing in common."""
 NO_PARTNER_TIER: Final = "_nomatch"
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of one company: its right recipients (none: it has no partner).
+    """The truth about one company: its right recipients, none if it has no partner.
 
-    ``kind``: how it differs from its partner; without one, what tempts a matcher, if anything.
+    ``kind``: how it differs from its partner; without a partner, which recipient it resembles.
     """
 
     acceptable: frozenset[str]
@@ -40,7 +40,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Case:
-    """Both sides in ``COLUMNS``, hidden, and what is known of every company on the left."""
+    """Both tables in ``COLUMNS``, with replaced ids, and the truth about every company on the left."""
 
     name: str
     left: pa.Table
@@ -48,7 +48,7 @@ class Case:
     known: dict[str, Known]
 
     def write(self, directory: Path) -> tuple[Path, Path]:
-        """Write the files that every contestant is given."""
+        """Write both tables and return their paths."""
         paths = directory / "left.parquet", directory / "right.parquet"
         pq.write_table(self.left, paths[0])
         pq.write_table(self.right, paths[1])
@@ -56,12 +56,13 @@ class Case:
 
 
 def read_case(directory: Path, *, companies: int | None, recipients: int | None, seed: int) -> Case:
-    """A case directory, or a random part of it.
+    """Read a case directory, or a random part of it.
 
-    Of the recipients those are kept that belong to a kept company, and others at random up to ``recipients``. A part
-    is easier than the whole: companies meet fewer strangers with similar names.
+    A part contains the recipients of its companies, and random others up to ``recipients``. A part is easier than the
+    whole, because it has fewer similar names.
     """
-    left = _left_columns(pq.read_table(directory / "organisations.parquet"))
+    organisations = pq.read_table(directory / "organisations.parquet")
+    left = _as_columns({name: organisations[name] for name in COLUMNS.names})
     right = _right_columns(pq.read_table(directory / "recipients.parquet"))
     known = _known_of_truth(pq.read_table(directory / "truth.parquet"))
     some_left, some_right = _part(left, right, known, companies, recipients, seed)
@@ -70,11 +71,10 @@ def read_case(directory: Path, *, companies: int | None, recipients: int | None,
     return _hidden(name, some_left, some_right, known, seed)
 
 
-def read_labels(labels: Path, recipients: Path, *, with_uei_only: bool, seed: int) -> Case:
-    """Labelled companies against all of a recipients file, or against its rows that bear a UEI.
+def read_labels(labels: Path, recipients: Path, *, seed: int) -> Case:
+    """Read labelled companies, and the recipients with a UEI, because labels name recipients by their UEI.
 
-    Labels name recipients by their UEI. Where the file also holds the same organisation without one, an answer that
-    names that row counts as wrong; without such rows it cannot be given.
+    Raises ``ValueError`` for a company whose tier contradicts its recipient.
     """
     with labels.open(encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
@@ -91,13 +91,11 @@ def read_labels(labels: Path, recipients: Path, *, with_uei_only: bool, seed: in
     }
     for company, row in companies.items():
         if bool(hashes[company]) == row["tier"].endswith(NO_PARTNER_TIER):
-            raise ValueError(f"{labels.name}: {company} has a recipient and a tier that denies it, or neither")
+            raise ValueError(f"{labels.name}: {company} must have either a recipient or a no-match tier")
     left = _left_of_labels(list(companies.values()))
     table = pq.read_table(recipients)
-    if with_uei_only:
-        table = table.filter(pc.is_valid(table["uei"]))
-    name = f"{labels.stem}-uei" if with_uei_only else labels.stem
-    return _hidden(name, left, _right_columns(table), known, seed)
+    table = table.filter(pc.is_valid(table["uei"]))
+    return _hidden(f"{labels.stem}-uei", left, _right_columns(table), known, seed)
 
 
 def _left_of_labels(rows: Sequence[dict[str, str]]) -> pa.Table:
@@ -112,10 +110,6 @@ def _left_of_labels(rows: Sequence[dict[str, str]]) -> pa.Table:
         },
         schema=COLUMNS,
     )
-
-
-def _left_columns(table: pa.Table) -> pa.Table:
-    return _as_columns({name: table[name] for name in COLUMNS.names})
 
 
 def _right_columns(table: pa.Table) -> pa.Table:
@@ -151,22 +145,22 @@ def _known_of_truth(truth: pa.Table) -> dict[str, Known]:
 def _part(
     left: pa.Table, right: pa.Table, known: dict[str, Known], companies: int | None, recipients: int | None, seed: int
 ) -> tuple[pa.Table, pa.Table]:
-    """Random companies, their recipients and random others."""
+    """Random companies, their recipients, and random other recipients."""
     rng = np.random.default_rng([seed, 1])
     if companies is not None and companies < len(left):
         left = left.take(pa.array(rng.choice(len(left), size=companies, replace=False)))
     if recipients is not None and recipients < len(right):
         wanted = set().union(*(known[company].acceptable for company in left["id"].to_pylist()))
-        mine = np.array([identity in wanted for identity in right["id"].to_pylist()])
-        others = np.flatnonzero(~mine)
-        count = min(len(others), max(0, recipients - int(mine.sum())))
-        kept = np.concatenate([np.flatnonzero(mine), rng.choice(others, size=count, replace=False)])
+        partners = np.array([identity in wanted for identity in right["id"].to_pylist()])
+        others = np.flatnonzero(~partners)
+        count = min(len(others), max(0, recipients - int(partners.sum())))
+        kept = np.concatenate([np.flatnonzero(partners), rng.choice(others, size=count, replace=False)])
         right = right.take(pa.array(kept))
     return left, right
 
 
 def _hidden(name: str, left: pa.Table, right: pa.Table, known: dict[str, Known], seed: int) -> Case:
-    """The case in another order and under other ids."""
+    """The case in another order and with other ids."""
     rng = np.random.default_rng([seed, 2])
     left, lefts = _renamed(left, "L", rng)
     right, rights = _renamed(right, "R", rng)
@@ -175,13 +169,13 @@ def _hidden(name: str, left: pa.Table, right: pa.Table, known: dict[str, Known],
         facts = known[old]
         acceptable = frozenset(rights[identity] for identity in facts.acceptable if identity in rights)
         if bool(acceptable) != bool(facts.acceptable):
-            raise ValueError(f"{name}: the recipients of company {old} are not in the recipients file")
+            raise ValueError(f"{name}: the recipients file does not contain the recipients of company {old}")
         hidden[new] = Known(acceptable, facts.findable, facts.kind)
     return Case(name, left, right, hidden)
 
 
 def _renamed(table: pa.Table, prefix: str, rng: np.random.Generator) -> tuple[pa.Table, dict[str, str]]:
-    """The rows shuffled, with new ids, and the new id of each old one."""
+    """The shuffled rows with new ids, and the new id by the old one."""
     table = table.take(pa.array(rng.permutation(len(table)))).combine_chunks()
     old = table["id"].to_pylist()
     new = [f"{prefix}{row:08d}" for row in range(len(old))]

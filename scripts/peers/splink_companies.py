@@ -1,13 +1,12 @@
-"""Splink linking companies: a model made for company names and American addresses, trained without labels.
+"""Splink linking companies: a model for company names and American addresses, trained without labels.
 
-Names are compared once, by equality (with term frequencies), Jaro-Winkler similarity, and the share of the information
-in their words that both have (a word is worth the logarithm of its rarity), so that TECHNOLOGIES counts less than a
-coined name. ZIP code, city and state are one comparison, as they depend on each other; the street is another. u comes
-from random pairs, m from expectation maximisation blocked once on the name and once on the ZIP code. Runs in DuckDB on
-all cores.
+Names are one comparison: equality (with term frequencies), Jaro-Winkler similarity, and the shared information content
+of their words (the logarithm of a word's rarity), so that TECHNOLOGIES counts less than a coined name. ZIP code, city
+and state are one comparison, because they depend on each other; the street is another. u is estimated from random
+pairs, m by expectation maximisation, blocked once on the name and once on the ZIP code. Runs in DuckDB on all cores.
 
-Identical pairs of records cannot be told apart: the earlier recipient is taken. Every name of an organisation is a
-record of its own. A training session that finds no pairs leaves Splink's initial values in place.
+Identical pairs of records have equal weights: the first recipient is taken. Every name of an organisation is a separate
+record. A training session without pairs leaves Splink's initial values.
 """
 
 # mypy: disable-error-code="import-not-found,import-untyped"
@@ -31,20 +30,20 @@ from splink import DuckDBAPI, Linker, SettingsCreator, block_on
 from splink.blocking_rule_library import CustomRule
 from splink.internals.exceptions import EMTrainingException
 
-from scripts.peers.answers import NONE, Floats, Ints
-from scripts.peers.names import plain_names
+from scripts.peers.answers import Floats, Ints
+from scripts.peers.methods import nothing_found, plain_names
 
-RARE_BEARERS: Final = 200
-"""Words that at most so many recipients bear are reason enough to compare two names."""
+MAX_RARE_NAMES: Final = 200
+"""Two names that share a word of at most so many recipients are compared."""
 RANDOM_PAIRS: Final = 5_000_000
 TRAINING_PAIRS: Final = 2_000_000
 MIN_WEIGHT: Final = -10.0
-"""Pairs below this match weight are no candidates."""
+"""Match weight below which a pair is no candidate."""
 SEED: Final = 1
 
-# Companies move. Left to itself, training takes every pair in two places for strangers, as nearly all of them are.
+# Companies move, but training alone would treat every pair in two places as a non-match, as nearly all of them are.
 _MOVED: Final[dict[str, Any]] = {"m_probability": 0.03, "fix_m_probability": True}
-# So rare among random pairs that none may be drawn.
+# So rare among random pairs that none may be sampled.
 _SAME_LETTERS_BY_CHANCE: Final = 1e-7
 
 _LEFT, _RIGHT = "a_companies", "b_recipients"
@@ -54,37 +53,37 @@ _SAME_WORDS = "CREATE MACRO shared_bits(a, b) AS list_sum(list_transform(list_in
 
 
 def prepare(left: pa.Table, right: pa.Table) -> Callable[[pa.Table], tuple[Ints, Floats]]:
-    """A trained model over both tables."""
+    """Train the model on both tables."""
     connection = duckdb.connect()
     connection.execute(_SAME_WORDS)
     api = DuckDBAPI(connection)
-    bearers = _bearers(plain_names(right["name"].to_pylist()))
+    names_with = Counter(word for name in plain_names(right) for word in set(name.split()))
     tables = [
-        api.register(_records(side, bearers, len(right)), dataset_display_name=name)
+        api.register(_records(side, names_with, len(right)), dataset_display_name=name)
         for side, name in ((left, _LEFT), (right, _RIGHT))
     ]
     linker = Linker(tables, _settings(), log_level=logging.WARNING)
     _train(linker)
     row_of = {key: row for row, key in enumerate(zip(left["id"].to_pylist(), left["name"].to_pylist(), strict=True))}
 
-    def answer(block: pa.Table) -> tuple[Ints, Floats]:
+    def search(block: pa.Table) -> tuple[Ints, Floats]:
         best, weight = _best(linker, connection, len(left))
         rows = [row_of[key] for key in zip(block["id"].to_pylist(), block["name"].to_pylist(), strict=True)]
         return best[rows], weight[rows]
 
-    return answer
+    return search
 
 
 def _best(linker: Any, connection: duckdb.DuckDBPyConnection, count: int) -> tuple[Ints, Floats]:
-    """Row of the best recipient of each company, or ``NONE``, and its match weight."""
+    """The row of the best recipient of each company, or ``NONE``, and its match weight."""
     pairs = linker.inference.predict(threshold_match_weight=MIN_WEIGHT).physical_name
     rows = connection.execute(
         f"SELECT unique_id_l, arg_max(unique_id_r, (match_weight, -unique_id_r)), max(match_weight) FROM {pairs} "
         f"WHERE source_dataset_l = '{_LEFT}' GROUP BY unique_id_l"
     ).fetchnumpy()
-    asked, found, weights = rows.values()
-    best, weight = np.full(count, NONE, dtype=np.int64), np.zeros(count)
-    best[np.asarray(asked)], weight[np.asarray(asked)] = np.asarray(found), np.asarray(weights)
+    queried, found, weights = map(np.asarray, rows.values())
+    best, weight = nothing_found(count)
+    best[queried], weight[queried] = found, weights
     return best, weight
 
 
@@ -105,7 +104,7 @@ def _settings() -> SettingsCreator:
 
 
 def _name_comparison() -> Any:
-    # Of the information in the words of the richer name, how much the other has as well.
+    # The share of the information content of the longer name that the other has as well.
     shared = "coalesce(shared_bits(words_l, words_r), 0) / greatest(bits_l, bits_r)"
     return comparisons.CustomComparison(
         output_column_name="name",
@@ -159,15 +158,15 @@ def _train(linker: Any) -> None:
         try:
             training.estimate_parameters_using_expectation_maximisation(rule, max_pairs=TRAINING_PAIRS)
         except EMTrainingException as error:
-            print(f"Not trained: {error}", file=sys.stderr)
+            print(f"Training session skipped: {error}", file=sys.stderr)
 
 
-def _records(side: pa.Table, bearers: Counter[str], recipients: int) -> pa.Table:
-    """The columns of the model, one record for each name."""
-    names = plain_names(side["name"].to_pylist())
+def _records(side: pa.Table, names_with: Counter[str], recipients: int) -> pa.Table:
+    """The columns of the model, one record per name. ``names_with``: recipients' names that contain each word."""
+    names = plain_names(side)
     words = [sorted(set(name.split())) for name in names]
-    bits = [[math.log2(recipients / max(1, bearers[word])) for word in some] for some in words]
-    streets = [_street(text) for text in side["address"].to_pylist()]
+    bits = [[math.log2(recipients / max(1, names_with[word])) for word in some] for some in words]
+    streets = [_plain(text).split() for text in side["address"].to_pylist()]
     zips = [(text or "")[:5] for text in side["zip"].to_pylist()]
     weighted = [
         [{"word": word, "bits": weight} for word, weight in zip(*pair, strict=True)]
@@ -182,7 +181,7 @@ def _records(side: pa.Table, bearers: Counter[str], recipients: int) -> pa.Table
             "words": pa.array(weighted, pa.list_(_WORD)),
             "bits": pa.array([max(sum(some), 1.0) for some in bits], pa.float64()),
             "rare_words": pa.array(
-                [[word for word in some if bearers[word] <= RARE_BEARERS] for some in words], pa.list_(pa.string())
+                [[word for word in some if names_with[word] <= MAX_RARE_NAMES] for some in words], pa.list_(pa.string())
             ),
             "city": _text([_plain(text) for text in side["city"].to_pylist()]),
             "state": _text([(text or "").strip().upper() for text in side["state"].to_pylist()]),
@@ -193,17 +192,8 @@ def _records(side: pa.Table, bearers: Counter[str], recipients: int) -> pa.Table
     )
 
 
-def _bearers(names: Sequence[str]) -> Counter[str]:
-    """How many names hold each word."""
-    return Counter(word for name in names for word in set(name.split()))
-
-
-def _street(text: str | None) -> list[str]:
-    return _plain(text).split()
-
-
 def _house(words: Sequence[str]) -> str:
-    """House number and first word of the street's name, empty where there is no number."""
+    """The house number and the first word of the street's name; empty without a number."""
     if not words or not words[0][0].isdigit():
         return ""
     rest = [word for word in words[1:] if word not in _DIRECTIONS]

@@ -1,4 +1,4 @@
-"""The comparison with peers: arithmetic on cases counted by hand, what is hidden, and one peer in its own process."""
+"""Comparison with peers: accuracy counted by hand, hidden identifiers, and one peer in its own process."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scripts.compare_peers import ROOT, our_answers, whole_seconds
+from scripts.compare_peers import our_answers, whole_seconds
+from scripts.measuring import ROOT, measure_process
 from scripts.peers.answers import COLUMNS, NONE, best_per_left, one_row_per_name, read_answers, write_part
 from scripts.peers.cases import Known, read_case, read_labels
-from scripts.peers.names import plain_name
-from scripts.peers.process import measure
-from scripts.peers.registry import PEERS
-from scripts.peers.run import asked_limit
-from scripts.peers.scoring import Answer, counts, score
+from scripts.peers.methods import PEERS, plain_name
+from scripts.peers.run import sample_size
+from scripts.peers.scoring import Answer, count_companies, score
 
-NOBODY = Known(frozenset(), findable=False, kind="none")
+NO_PARTNER = Known(frozenset(), findable=False, kind="none")
 
 
 def partner(*recipients: str, findable: bool = True, kind: str = "exact") -> Known:
@@ -31,7 +30,12 @@ def answer(left: str, right: str | None, value: float | None, accepted: bool = T
     return Answer(left, right, value, accepted)
 
 
-KNOWN = {"a": partner("1"), "b": partner("2", "3"), "c": partner("4", findable=False, kind="renamed"), "d": NOBODY}
+KNOWN = {
+    "a": partner("1"),
+    "b": partner("2", "3"),
+    "c": partner("4", findable=False, kind="renamed"),
+    "d": NO_PARTNER,
+}
 ANSWERS = [
     answer("a", "1", 0.9),
     answer("b", "3", 0.8),
@@ -40,7 +44,7 @@ ANSWERS = [
 ]
 
 
-def test_own_point_counts_what_was_accepted() -> None:
+def test_own_point_counts_accepted_answers() -> None:
     own = score(ANSWERS, KNOWN)["own"]
     assert (own.predicted, own.right, own.precision, own.threshold) == (2, 2, 1.0, 0.8)
     assert own.recall == pytest.approx(2 / 3)
@@ -51,51 +55,53 @@ def test_own_point_counts_what_was_accepted() -> None:
     assert own.wrong_by_kind == {"none": 0.0}
 
 
-def test_an_answer_for_a_company_without_partner_is_wrong() -> None:
+def test_answer_without_partner_is_wrong() -> None:
     own = score([answer("a", "1", 0.9), answer("d", "1", 0.9)], KNOWN)["own"]
     assert (own.precision, own.recall, own.no_match_wrong) == (0.5, 1.0, 1.0)
 
 
-def test_a_kind_of_several_parts_counts_under_each() -> None:
-    known = {"a": partner("1", kind="cut+city"), "b": partner("2", kind="city"), "n": NOBODY}
+def test_compound_kind_counts_under_each() -> None:
+    known = {"a": partner("1", kind="cut+city"), "b": partner("2", kind="city"), "n": NO_PARTNER}
     own = score([answer("a", "1", 1.0), answer("b", "9", 1.0), answer("n", "9", 1.0)], known)["own"]
     assert own.recall_by_kind == {"cut": 1.0, "city": 0.5}
     assert own.wrong_by_kind == {"none": 1.0}
 
 
-def test_sweep_finds_the_threshold_of_the_best_f1() -> None:
+def test_sweep_finds_best_f1() -> None:
     answers = [answer("a", "1", 0.9), answer("c", "9", 0.8), answer("b", "2", 0.7), answer("d", "9", 0.6)]
     best = score(answers, KNOWN)["best_f1"]
     assert best.threshold == 0.7
     assert best.f1 == pytest.approx(2 * 2 / (3 + 3))
 
 
-def test_equal_scores_are_taken_together_or_not_at_all() -> None:
+def test_equal_scores_are_accepted_together() -> None:
     tied = [answer("a", "1", 0.9), answer("d", "9", 0.9), answer("b", "2", 0.5)]
-    points = score(tied, KNOWN, floor=0.98)
+    points = score(tied, KNOWN)
     assert points["floor"].predicted == 0
     assert points["floor"].threshold is None
     assert points["best_f1"].predicted == 3
     apart = [answer("a", "1", 0.91), answer("d", "9", 0.9), answer("b", "2", 0.5)]
-    assert score(apart, KNOWN, floor=0.98)["floor"].predicted == 1
+    assert score(apart, KNOWN)["floor"].predicted == 1
 
 
-def test_floor_is_met_by_the_whole_set_not_by_the_first_answers() -> None:
-    known = {f"p{n}": partner(str(n)) for n in range(100)} | {"n": NOBODY}
+def test_floor_holds_for_whole_set() -> None:
+    known = {f"p{n}": partner(str(n)) for n in range(100)} | {"n": NO_PARTNER}
     # The highest score is wrong; with the right ones below it precision climbs to 100 of 101.
     answers = [answer("n", "x", 2.0), *(answer(f"p{n}", str(n), 1.0 - n / 1000) for n in range(100))]
-    floor = score(answers, known, floor=0.98)["floor"]
+    floor = score(answers, known)["floor"]
     assert (floor.right, floor.predicted, floor.recall, floor.no_match_wrong) == (100, 101, 1.0, 1.0)
-    assert score(answers, known, floor=0.995)["floor"].predicted == 0
+
+    few = answers[:40]
+    assert score(few, {one.left_id: known[one.left_id] for one in few})["floor"].predicted == 0
 
 
-def test_floor_itself_is_enough() -> None:
-    known = {f"p{n}": partner(str(n)) for n in range(49)} | {"n": NOBODY}
+def test_precision_equal_to_floor_suffices() -> None:
+    known = {f"p{n}": partner(str(n)) for n in range(49)} | {"n": NO_PARTNER}
     answers = [*(answer(f"p{n}", str(n), 1.0) for n in range(49)), answer("n", "x", 1.0)]
-    assert score(answers, known, floor=0.98)["floor"].recall == 1.0
+    assert score(answers, known)["floor"].recall == 1.0
 
 
-def test_companies_without_candidate_lower_recall_only() -> None:
+def test_missing_candidate_lowers_recall_only() -> None:
     own = score([answer("a", "1", 1.0), answer("b", None, None, accepted=False)], KNOWN)["own"]
     assert (own.precision, own.recall) == (1.0, 0.5)
 
@@ -106,25 +112,27 @@ def test_nothing_predicted(answers: list[Answer]) -> None:
         assert (point.predicted, point.precision, point.recall, point.f1) == (0, None, 0.0, 0.0)
 
 
-def test_two_answers_for_a_company_are_refused() -> None:
+def test_two_answers_per_company_are_refused() -> None:
     with pytest.raises(ValueError, match="more than one"):
         score([answer("a", "1", 1.0), answer("a", "2", 1.0)], KNOWN)
 
 
-def test_counts() -> None:
-    assert counts(ANSWERS, KNOWN) == {"asked": 4, "with_partner": 3, "findable": 2, "no_partner": 1}
+def test_companies_are_counted() -> None:
+    expected = {"companies": 4, "with_partner": 3, "findable": 2, "no_partner": 1}
+
+    assert count_companies(KNOWN, KNOWN) == expected
 
 
-def test_only_the_answering_is_extrapolated() -> None:
+def test_only_search_is_extrapolated() -> None:
     assert whole_seconds(30.0, {"answer_seconds": 20.0}, 100, 1_000) == pytest.approx(30 + 20 * 9)
     assert whole_seconds(30.0, {}, 1_000, 1_000) == 30.0
     assert whole_seconds(30.0, {}, 0, 1_000) is None
 
 
-def test_only_methods_of_all_pairs_are_asked_for_a_part() -> None:
-    assert asked_limit(PEERS["tfidf"], 300_000, 50) is None
-    assert asked_limit(PEERS["token-set"], 300_000, None) == 200
-    assert asked_limit(PEERS["token-set"], 300_000, 50) == 50
+def test_pair_budget_limits_companies() -> None:
+    assert sample_size(PEERS["tfidf"], 300_000, 50) is None
+    assert sample_size(PEERS["token-set"], 300_000, None) == 200
+    assert sample_size(PEERS["token-set"], 300_000, 50) == 50
 
 
 def test_plain_names() -> None:
@@ -133,7 +141,7 @@ def test_plain_names() -> None:
     assert plain_name("O'Hara & Söhne LLC") == "OHARA AND SOHNE"
 
 
-def test_the_best_of_an_organisations_names_is_its_answer(tmp_path: Path) -> None:
+def test_best_name_gives_the_answer(tmp_path: Path) -> None:
     side = pa.table(
         [pa.array([value]) for value in ("x", "First", None, None, None, None)] + [pa.array([["Second", "First"]])],
         schema=COLUMNS,
@@ -187,7 +195,7 @@ def write_case(directory: Path) -> None:
     pq.write_table(pa.table(truth), directory / "truth.parquet")
 
 
-def test_inputs_hold_no_identifier_and_no_order(tmp_path: Path) -> None:
+def test_inputs_have_no_identifiers(tmp_path: Path) -> None:
     write_case(tmp_path / "case")
     case = read_case(tmp_path / "case", companies=None, recipients=None, seed=3)
     for path in case.write(tmp_path):
@@ -208,13 +216,13 @@ def test_inputs_hold_no_identifier_and_no_order(tmp_path: Path) -> None:
     }
 
 
-def test_a_part_of_a_case_keeps_the_partners(tmp_path: Path) -> None:
+def test_part_of_case_keeps_partners(tmp_path: Path) -> None:
     write_case(tmp_path / "case")
     case = read_case(tmp_path / "case", companies=2, recipients=3, seed=3)
     assert (len(case.left), len(case.right)) == (2, 3)
 
 
-def test_labels(tmp_path: Path) -> None:
+def test_labels_become_a_case(tmp_path: Path) -> None:
     write_recipients_file(tmp_path / "recipients.parquet")
     header = "left_id,sbir_company,address,address2,city,state,zip,recipient_uei,recipient_hash,tier,kind\n"
     rows = [
@@ -225,7 +233,7 @@ def test_labels(tmp_path: Path) -> None:
     ]
     labels = tmp_path / "labels.csv"
     labels.write_text(header + "\n".join(rows) + "\n", "utf-8")
-    case = read_labels(labels, tmp_path / "recipients.parquet", with_uei_only=True, seed=1)
+    case = read_labels(labels, tmp_path / "recipients.parquet", seed=1)
     assert len(case.right) == 3
     facts = {row["name"]: case.known[row["id"]] for row in case.left.to_pylist()}
     assert {name: (len(fact.acceptable), fact.findable) for name, fact in facts.items()} == {
@@ -236,12 +244,12 @@ def test_labels(tmp_path: Path) -> None:
     assert "1 Main St Suite 2" in case.left["address"].to_pylist()
 
 
-def test_a_peer_in_its_own_process(tmp_path: Path) -> None:
+def test_peer_runs_in_own_process(tmp_path: Path) -> None:
     write_case(tmp_path / "case")
     case = read_case(tmp_path / "case", companies=None, recipients=None, seed=3)
     left, right = case.write(tmp_path)
     command = [sys.executable, "-m", "scripts.peers.run", "exact", left, right, tmp_path / "out"]
-    measured = measure(command, cwd=ROOT, timeout=60)
+    measured = measure_process(command, cwd=ROOT, timeout=60)
     assert measured.end == "finished", measured.tail
     assert measured.wall_seconds > 0
     assert measured.peak_bytes > 10_000_000
@@ -249,20 +257,22 @@ def test_a_peer_in_its_own_process(tmp_path: Path) -> None:
     assert (points["own"].right, points["own"].predicted) == (3, 3)
 
 
-def test_the_whole_comparison_in_one_run(tmp_path: Path) -> None:
+def test_whole_comparison(tmp_path: Path) -> None:
     write_case(tmp_path / "case")
-    output = tmp_path / "peers.json"
-    command = [sys.executable, "-m", "scripts.compare_peers", "--case", tmp_path / "case", "--output", output]
-    done = measure([*command, "--only", "exact"], cwd=ROOT, timeout=60)
+    command = [sys.executable, "-m", "scripts.compare_peers", "--case", tmp_path / "case", "--output", tmp_path]
+
+    done = measure_process([*command, "--only", "exact"], cwd=ROOT, timeout=60)
+
     assert "| exact normalised name | 4 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 | 0.000 | 1.000 |" in done.tail
-    text = output.read_text("utf-8")
+    [record] = tmp_path.glob("*-peers-case.json")
+    text = record.read_text("utf-8")
     (figures,) = json.loads(text)["contestants"]
     assert (figures["end"], figures["extrapolated"], figures["accuracy"]["floor"]["recall"]) == ("finished", False, 1.0)
     assert figures["libraries"]["pyarrow"]
     assert str(tmp_path) not in text
 
 
-def test_answers_of_our_own_command(tmp_path: Path) -> None:
+def test_answers_of_own_command(tmp_path: Path) -> None:
     links = tmp_path / "links.csv"
     rows = ["L1,R1,20.5,exact_name,0.9,matched", "L2,R2,9.0,fuzzy_name,0.4,review", "L2,R3,8.0,fuzzy_name,0.5,review"]
     links.write_text("\n".join(["left_id,right_id,score,method,probability,status", *rows]) + "\n", "utf-8")
@@ -275,22 +285,17 @@ def test_answers_of_our_own_command(tmp_path: Path) -> None:
     assert our_answers(tmp_path / "absent.csv", ["L1"]) == []
 
 
-def test_a_process_over_its_time_is_ended_with_its_children(tmp_path: Path) -> None:
+def test_timeout_ends_process_and_children(tmp_path: Path) -> None:
     child = (
         "import subprocess, sys; print('began', flush=True); "
         "subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
     )
-    measured = measure([sys.executable, "-c", child], cwd=tmp_path, timeout=0.5)
+    measured = measure_process([sys.executable, "-c", child], cwd=tmp_path, timeout=0.5)
     assert measured.end == "time limit"
     assert measured.wall_seconds < 5
     assert "began" in measured.tail
 
 
-def test_a_process_over_its_memory_is_ended(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "import time; held = bytearray(200_000_000); time.sleep(60)"]
-    assert measure(command, cwd=tmp_path, timeout=30, memory_bytes=100_000_000).end == "memory limit"
-
-
-def test_a_process_that_fails_says_why(tmp_path: Path) -> None:
-    measured = measure([sys.executable, "-c", "raise SystemExit('no luck')"], cwd=tmp_path, timeout=30)
+def test_failed_process_returns_its_output(tmp_path: Path) -> None:
+    measured = measure_process([sys.executable, "-c", "raise SystemExit('no luck')"], cwd=tmp_path, timeout=30)
     assert (measured.end, "no luck" in measured.tail) == ("failed", True)
