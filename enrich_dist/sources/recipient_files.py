@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from enrich_dist.core.files import text_digest
 from enrich_dist.errors import SourceError
 from enrich_dist.sources.columns import resolve_columns
-from enrich_dist.sources.delimited import BadRecord, Block, open_delimited
+from enrich_dist.sources.delimited import BadRecord, RecordReader, open_delimited
 from enrich_dist.sources.protocol import RawBatch, ReadOptions, RowRange, Source, whole
 from enrich_dist.sources.source_file import SourceFile, as_file, translate_read_errors
 from enrich_dist.sources.string_bytes import StringBytes
@@ -224,18 +224,8 @@ def exact_batches(batches: Iterator[pa.RecordBatch], batch_rows: int) -> Iterato
         yield pa.concat_batches(pending)
 
 
-class Records(Protocol):
-    """Text that is split into records, once: as ``DelimitedFile``."""
-
-    bad_records: list[BadRecord]
-    header_row: int
-
-    def blocks(self) -> Iterator[Block]:
-        """The records after the header, in order."""
-
-
 def cut_records(
-    file: Records,
+    file: RecordReader,
     positions: Mapping[str, int],
     batch_rows: int,
     path: object,

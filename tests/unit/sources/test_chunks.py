@@ -30,7 +30,7 @@ def serial_map(function: Callable[[int, Any], Any], items: Iterable[Any], *, thr
 
 
 def threads_left() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("map_ahead")]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("ordered_map")]
 
 
 def content(directory: Path) -> dict[str, bytes]:
@@ -68,8 +68,8 @@ def test_threads_write_the_bytes_that_one_thread_would(
     source = odd_source(tmp_path / "r.parquet")
     facts = build(source, tmp_path / "threads", batch_rows)
     with monkeypatch.context() as patched:
-        patched.setattr(chunks, "map_ahead", serial_map)
-        patched.setattr(recipients, "map_ahead", serial_map)
+        patched.setattr(chunks, "ordered_map", serial_map)
+        patched.setattr(recipients, "ordered_map", serial_map)
         serial_facts = build(source, tmp_path / "serial", batch_rows)
     write_table = pq.write_table
 
@@ -162,8 +162,8 @@ def test_damage_in_a_later_batch_is_the_same_error_as_from_one_thread(
         return str(failure.value), sorted(path.name for path in directory.glob("0*"))
 
     in_threads = outcome(tmp_path / "threads")
-    monkeypatch.setattr(chunks, "map_ahead", serial_map)
-    monkeypatch.setattr(recipients, "map_ahead", serial_map)
+    monkeypatch.setattr(chunks, "ordered_map", serial_map)
+    monkeypatch.setattr(recipients, "ordered_map", serial_map)
 
     assert in_threads == outcome(tmp_path / "serial")
     assert in_threads[1]

@@ -285,8 +285,8 @@ def test_a_huge_length_allocates_nothing() -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (b"A\tx\nB\ty\n", r"ends before the rows do.*cut short"),
-        (b"A\tx\n\\.\nB\ty\n", r"goes on after the end"),
+        (b"A\tx\nB\ty\n", r"ends before the rows do"),
+        (b"A\tx\n\\.\nB\ty\n", r"continues after the end"),
         (b"A" * (13 << 20) + b"\tx\n\\.\n", r"a row is longer than 4 MB"),
         (gzip.compress(b"A\tx\n" * 5000 + b"\\.\n")[:-30], r"damaged or incomplete"),
         (b"\x28\xb5\x2f\xfd" + b"nonsense" * 5, r"damaged or incomplete"),
