@@ -1,1 +1,1 @@
-"""Files and digests, byte stores, DuckDB connections, resource usage: what every other layer builds on."""
+"""Files and digests, byte stores, DuckDB connections, resource usage: the base of every other layer."""

@@ -1,8 +1,4 @@
-"""A file of one JSON object a line that a listener keeps while a farm works, and its reader.
-
-Each line is written at once, so that a run that was killed has told all it knew. Covers the file. What is worth a line
-is for the listener to say (``worker_log``, ``chunk_log``).
-"""
+"""A log file with one JSON object per line, written as events happen, and its reader."""
 
 from __future__ import annotations
 
@@ -15,7 +11,10 @@ from typing import IO, Any, Self
 
 
 class JsonLinesLog:
-    """Context manager: begins the file anew, as a farm begins. ``began`` is by ``time.monotonic``."""
+    """Context manager that overwrites the file. ``began``: when it was opened, by ``time.monotonic``.
+
+    Each line is written at once, so that a killed run leaves all lines up to then.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -36,16 +35,13 @@ class JsonLinesLog:
             self._file = None
 
     def write(self, line: Mapping[str, Any]) -> None:
-        """Write a line; does nothing when the farm is over."""
+        """Write a line; do nothing when the log is closed."""
         if self._file is not None:
             self._file.write(json.dumps(line) + "\n")
 
 
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of the file, in order; none where there is no file.
-
-    A line that was cut as its writer died is left out.
-    """
+    """Yield the objects of the file in order, without incomplete lines; none if the file does not exist."""
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:

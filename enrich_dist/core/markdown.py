@@ -1,4 +1,4 @@
-"""Markdown tables and percentages, as every report and table of a run shows them."""
+"""Markdown tables and percentages of reports."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table; numbers are aligned right."""
+    """Return a Markdown table; columns of numbers are right-aligned."""
     body = [[_cell(value) for value in row] for row in rows]
     numeric = [bool(body) and all(_is_number(row[column]) for row in body) for column in range(len(head))]
     rule = "|" + "|".join(" ---: " if right else " --- " for right in numeric) + "|"
@@ -14,7 +14,7 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str
 
 
 def percent(share: float) -> str:
-    """A share as a percentage with one decimal."""
+    """Return a share as a percentage with one decimal."""
     return "< 0.1%" if 0 < share < 0.0005 else f"{100 * share:.1f}%"
 
 

@@ -1,8 +1,8 @@
-"""Wall time and peak resident memory of a stretch of work in this process.
+"""Wall time and peak resident memory of a block of code in this process.
 
-On Linux the kernel's own high-water mark is reset before and read after (method "vmhwm": no peak is missed).
-Elsewhere, or where the reset is forbidden, a thread samples the resident size (method "sampled": short peaks can
-be missed). Does not cover memory of child processes.
+On Linux the kernel's high-water mark is reset before and read after the block (method "vmhwm": no peak is missed).
+Elsewhere, or where the reset is not permitted, a thread samples the resident size (method "sampled": short peaks can be
+missed). Does not cover child processes.
 """
 
 from __future__ import annotations
@@ -24,27 +24,23 @@ _SAMPLE_SECONDS = 0.05
 
 
 def resident_bytes() -> int:
-    """Resident set size of this process now."""
+    """Return the resident set size of this process."""
     return int(psutil.Process().memory_info().rss)
 
 
 def release_unused_memory() -> None:
-    """Give back to the system what this process holds and does not use, as far as its allocators can."""
+    """Return unused memory to the operating system, as far as the allocators can."""
     gc.collect()
     if "pyarrow" in sys.modules:
         import pyarrow as pa
 
         pa.default_memory_pool().release_unused()
-    with suppress(OSError, AttributeError):  # other C libraries have no such call
+    with suppress(OSError, AttributeError):  # only glibc has malloc_trim
         ctypes.CDLL(None).malloc_trim(0)
 
 
 class Meter:
-    """Context manager that measures its body.
-
-    After (or during) the body: ``seconds``, ``peak_memory_bytes`` and ``memory_method``. ``lap`` tells the peaks of
-    its parts.
-    """
+    """Context manager that measures its body; the numbers can be read during and after it."""
 
     def __init__(self) -> None:
         self.memory_method = "vmhwm" if _reset_high_water_mark() else "sampled"
@@ -74,18 +70,18 @@ class Meter:
 
     @property
     def seconds(self) -> float:
-        """Wall seconds of the body, so far or in all."""
+        """Wall seconds of the body so far, or in total after it."""
         return time.perf_counter() - self._started if self._seconds is None else self._seconds
 
     @property
     def peak_memory_bytes(self) -> int:
-        """Peak resident bytes of the body, so far or in all."""
+        """Peak resident bytes of the body so far, or in total after it."""
         if self._seconds is not None:
             return self._peak_bytes
         return max(self._laps_peak_bytes, self._lap_peak_bytes())
 
     def lap(self) -> int:
-        """Peak resident bytes since the last lap or the beginning; another lap begins."""
+        """Return the peak resident bytes since the previous lap, and start a new one."""
         peak_bytes = self._lap_peak_bytes()
         self._laps_peak_bytes = max(self._laps_peak_bytes, peak_bytes)
         self._sampled_peak_bytes = 0

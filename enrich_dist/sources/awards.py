@@ -43,7 +43,7 @@ _NO_TEXT: Final = r"^[\s\pZ\x00-\x1f\x7f]*$"
 _TEXT_NULL: Final = pa.scalar(None, pa.string())
 # Two threads keep two cores busy beside the reader.
 _THREADS: Final = 2
-_AHEAD: Final = 3
+_MAX_PENDING: Final = 3
 
 _CLEANERS: Final[Mapping[str, Callable[[pa.Array], Cleaned]]] = {
     "proposal_award_date": clean_date,
@@ -109,7 +109,7 @@ def read_awards(location: str | Path | SourceFile, column_map: Mapping[str, str 
             found = RejectLog(whole(path.name))
             return _clean_block(block, positions, extras, awards_schema, found), found, len(block.source_rows)
 
-        for table, found, count in ordered_map(clean, file.blocks(), threads=_THREADS, ahead=_AHEAD):
+        for table, found, count in ordered_map(clean, file.blocks(), threads=_THREADS, max_pending=_MAX_PENDING):
             tables.append(table)
             log.extend(found)
             rows_read += count

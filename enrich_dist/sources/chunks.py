@@ -27,7 +27,7 @@ REJECTS_FILE = "rejects.parquet"
 
 # Two threads keep two cores busy beside the reader; a third chunk waits for the first of them to be free.
 _THREADS: Final = 2
-_AHEAD: Final = 3
+_MAX_PENDING: Final = 3
 # What is repeated within a chunk is written as numbers of distinct texts, and texts are compressed. Identifiers are
 # neither: they are all different and all but random, so that it costs time, also to whoever reads, for little space.
 _REPEATED: Final = [
@@ -85,7 +85,7 @@ def write_chunks(batches: Iterable[RecipientBatch], directory: Path) -> dict[str
     parts: dict[RowRange, None] = {}
     merged_rows = 0
     with pq.ParquetWriter(directory / REJECTS_FILE, schema.REJECT, compression="zstd") as rejects:
-        for entry, written in ordered_map(write, batches, threads=_THREADS, ahead=_AHEAD):
+        for entry, written in ordered_map(write, batches, threads=_THREADS, max_pending=_MAX_PENDING):
             if len(written.rejects):
                 rejects.write_table(written.rejects)
             plan.append(entry)

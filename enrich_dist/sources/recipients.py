@@ -26,7 +26,7 @@ from enrich_dist.sources.rejects import REJECTED, REPAIRED, RejectLog
 from enrich_dist.sources.source_file import translate_read_errors
 from enrich_dist.sources.string_bytes import per_distinct
 
-_AHEAD: Final = 2  # batches: one that is cleaned, one that is read
+_MAX_PENDING: Final = 2  # batches: one that is cleaned, one that is read
 _TEXT_NULL: Final = pa.scalar(None, pa.string())
 # Postal codes of other countries are no ZIP codes; these share the US system or are its name.
 _ZIP_COUNTRIES: Final = ("USA", "US", "UNITED STATES", "UNITED STATES OF AMERICA", "PRI", "GUM", "VIR", "ASM", "MNP")
@@ -88,7 +88,7 @@ def read_recipients(
             return _clean_batch(raw)
 
     raw = opened.stream(_reading(column_map, batch_rows, layout, scratch))
-    return ordered_map(clean, raw, threads=1, ahead=_AHEAD)
+    return ordered_map(clean, raw, threads=1, max_pending=_MAX_PENDING)
 
 
 def _opened(source: str | Path | Source) -> Source:

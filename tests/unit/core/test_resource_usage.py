@@ -1,4 +1,4 @@
-"""Time and memory of a stretch of work in this process."""
+"""Time and peak memory of a block of code in this process."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import time
 import numpy as np
 import pytest
 
-from enrich_dist.core import resource_usage as meter
+from enrich_dist.core import resource_usage
 from enrich_dist.core.resource_usage import Meter, release_unused_memory, resident_bytes
 
 
-def test_a_peak_that_is_gone_again_is_seen() -> None:
+def test_short_peak_is_measured() -> None:
     before = resident_bytes()
     with Meter() as measured:
         np.ones(25_000_000).sum()  # 200 MB
@@ -19,7 +19,7 @@ def test_a_peak_that_is_gone_again_is_seen() -> None:
     assert measured.peak_memory_bytes > before + 150_000_000
 
 
-def test_a_peak_from_before_does_not_count() -> None:
+def test_earlier_peak_is_ignored() -> None:
     np.ones(50_000_000).sum()  # 400 MB
     before = resident_bytes()
     with Meter() as measured:
@@ -29,8 +29,8 @@ def test_a_peak_from_before_does_not_count() -> None:
     assert measured.peak_memory_bytes < before + 100_000_000
 
 
-def test_without_the_kernel_the_size_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(meter, "_reset_high_water_mark", lambda: False)
+def test_size_is_sampled_without_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource_usage, "_reset_high_water_mark", lambda: False)
     before = resident_bytes()
     with Meter() as measured:
         block = np.ones(25_000_000)
@@ -51,9 +51,9 @@ def test_seconds_stop_at_the_end() -> None:
 
 
 @pytest.mark.parametrize("method", ["vmhwm", "sampled"])
-def test_laps_tell_peaks_of_parts_and_the_whole_keeps_the_largest(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_laps_measure_peaks_of_parts(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if method == "sampled":
-        monkeypatch.setattr(meter, "_reset_high_water_mark", lambda: False)
+        monkeypatch.setattr(resource_usage, "_reset_high_water_mark", lambda: False)
     before = resident_bytes()
     with Meter() as measured:
         block = np.ones(25_000_000)  # 200 MB
@@ -67,10 +67,10 @@ def test_laps_tell_peaks_of_parts_and_the_whole_keeps_the_largest(method: str, m
     assert measured.peak_memory_bytes == first
 
 
-def test_memory_that_is_free_is_given_back() -> None:
-    small = [bytes(1_000) for _ in range(200_000)]  # of the heap, not mapped one by one
+def test_unused_memory_is_released() -> None:
+    small = [bytes(1_000) for _ in range(200_000)]  # on the heap, not mapped individually
     held = resident_bytes()
-    still_used = small[::100]  # in between, so that the heap does not shrink by itself
+    still_used = small[::100]  # spread out, so that the heap cannot shrink
     del small
     before = resident_bytes()
     release_unused_memory()

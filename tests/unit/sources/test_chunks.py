@@ -25,7 +25,9 @@ from tests.conftest import REPOSITORY
 SAMPLE = REPOSITORY / "data" / "sample" / "recipients.parquet"
 
 
-def serial_map(function: Callable[[int, Any], Any], items: Iterable[Any], *, threads: int, ahead: int) -> Iterator[Any]:
+def serial_map(
+    function: Callable[[int, Any], Any], items: Iterable[Any], *, threads: int, max_pending: int
+) -> Iterator[Any]:
     return (function(number, item) for number, item in enumerate(items))
 
 
