@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from dagster_defs.resources import EnrichSettings
-from enrich_dist.core.markdown import markdown_table
+from enrich_dist.core.tables import markdown_table
 from enrich_dist.events import Event, FarmProgress, Notice, Step, listening
 from enrich_dist.progress.intervals import ProgressIntervals
 from enrich_dist.store import run_directory as rundir

@@ -32,7 +32,7 @@ import pyarrow.compute as pc
 
 from enrich_dist import schema
 from enrich_dist.core.database import OFFLINE
-from enrich_dist.core.markdown import markdown_table
+from enrich_dist.core.tables import markdown_table
 from enrich_dist.matching import CandidateConfig, blocking
 from enrich_dist.matching.arrays import Lists, starts_of
 from enrich_dist.matching.index import build_index, open_index

@@ -27,7 +27,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from enrich_dist.core.markdown import markdown_table
+from enrich_dist.core.tables import markdown_table
 from scripts.measuring import (
     COMMAND,
     MB,

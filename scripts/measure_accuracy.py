@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow.parquet as pq
 
-from enrich_dist.core.markdown import markdown_table
+from enrich_dist.core.tables import markdown_table
 from enrich_dist.matching import CandidateConfig
 from enrich_dist.matching.decisions import DecisionConfig
 from enrich_dist.pipeline.linking import LinkSummary, link

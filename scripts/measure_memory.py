@@ -152,7 +152,7 @@ def _resident_bytes() -> int:
 
 
 def _table(cases: list[dict[str, Any]]) -> str:
-    from enrich_dist.core.markdown import markdown_table
+    from enrich_dist.core.tables import markdown_table
 
     return markdown_table(
         ("companies", "chunks", "chunk rows", "batch rows", "index files MB", "measured MB", "projected MB", "ratio"),

@@ -36,8 +36,8 @@ import pyarrow.parquet as pq
 
 from enrich_dist.cluster.client import open_client
 from enrich_dist.core.files import read_json
-from enrich_dist.core.markdown import markdown_table
 from enrich_dist.core.matcher import Matcher
+from enrich_dist.core.tables import markdown_table
 from enrich_dist.events import Event, FarmProgress, listening
 from enrich_dist.farm.chunk_log import read_chunk_log
 from enrich_dist.farm.fault_injection import DelegatingMatcher

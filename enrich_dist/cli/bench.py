@@ -192,6 +192,6 @@ def _console() -> Console:
 
 
 def _shown(path: Path) -> str:
-    from enrich_dist.reporting.summary import shown_path
+    from enrich_dist.reporting.terminal import shown_path
 
     return shown_path(path)

@@ -29,7 +29,7 @@ def rejudge(
     print_overrides(Console(stderr=True, soft_wrap=True), loaded)
     from enrich_dist.pipeline.rejudge import rejudge as judge_anew
     from enrich_dist.preflight.readiness_file import require_ready
-    from enrich_dist.reporting.summary import shown_path
+    from enrich_dist.reporting.terminal import shown_path
     from enrich_dist.run import report_run
 
     if publish:
@@ -53,7 +53,7 @@ def rejudge(
 
 def _print_outcome(console: Console, done: RejudgedResult) -> None:
     """Rates before and after, decisions of persons, and the verdict with its reasons."""
-    from enrich_dist.core.markdown import percent
+    from enrich_dist.core.tables import percent
     from enrich_dist.results.report import decisions_text
 
     def estimate(name: str) -> Callable[[Mapping[str, Any]], str]:
@@ -80,7 +80,7 @@ def _print_outcome(console: Console, done: RejudgedResult) -> None:
     kept = ", the same result was there already" if done.step.reused else ""
     console.print(f"Reduced and judged in {done.step.seconds:.1f} s; no chunk was touched{kept}.")
     if decisions := decisions_text(after.metrics["overrides"]):
-        console.print(f"Decisions by persons: {escape(decisions)}")
+        console.print(f"Human review decisions: {escape(decisions)}")
     for reason in after.verdict["reasons"]:
         console.print(f"[bold red]Blocked:[/] {escape(reason)}")
 

@@ -32,13 +32,13 @@ def report(
     settings = load_settings(config, [*(overrides or []), *override_texts([("paths.work_dir", work_dir)])]).settings
 
     from enrich_dist.reporting.html import make_report
-    from enrich_dist.reporting.summary import shown_path
+    from enrich_dist.reporting.terminal import shown_path
     from enrich_dist.store.run_directory import RunDirectory
 
     directory = RunDirectory(settings.paths.work_dir)
     html = out or directory.html_report
     make_report(directory, html=html, markdown=markdown, against=against)
     console = Console(soft_wrap=True, highlight=False)
-    for label, path in (("Charts", html), ("Markdown", markdown)):
+    for label, path in (("Report", html), ("Markdown", markdown)):
         if path is not None:
             console.print(f"{label:<10} {escape(shown_path(path))}")

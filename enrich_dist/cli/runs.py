@@ -27,7 +27,7 @@ def list_runs(
     as_json: Json = False, work_dir: WorkDir = None, config: Config = None, overrides: Overrides = None
 ) -> None:
     """List all runs that were judged, the newest first."""
-    from enrich_dist.reporting import run_tables as tables
+    from enrich_dist.reporting import runs as tables
     from enrich_dist.runs.entry import published_release
     from enrich_dist.runs.journal import read_runs
 
@@ -50,7 +50,7 @@ def show(
     overrides: Overrides = None,
 ) -> None:
     """Tell of a run its inputs, settings, rates, steps, memory and failures."""
-    from enrich_dist.reporting import run_tables as tables
+    from enrich_dist.reporting import runs as tables
     from enrich_dist.runs.entry import published_release
     from enrich_dist.runs.journal import find_run
 
@@ -77,7 +77,7 @@ def diff(
     overrides: Overrides = None,
 ) -> None:
     """Tell what changed between two runs: inputs, settings, rates, and which awards gained, lost or changed a match."""
-    from enrich_dist.reporting import run_tables as tables
+    from enrich_dist.reporting import runs as tables
     from enrich_dist.runs.diff import compare_runs
     from enrich_dist.runs.journal import find_run
 

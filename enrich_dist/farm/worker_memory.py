@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from enrich_dist.core.markdown import markdown_table
+from enrich_dist.core.tables import Table, make_table
 from enrich_dist.store.checkpoints import CheckpointRecord
 
 
@@ -51,23 +51,26 @@ def memory_per_worker(records: Iterable[CheckpointRecord]) -> list[WorkerMemory]
     ]
 
 
-def memory_table(workers: Sequence[WorkerMemory]) -> str:
-    """The table in Markdown; hosts are named where there are several."""
+def memory_table(workers: Sequence[WorkerMemory]) -> Table:
+    """Return a row per worker process; hosts are named where there are several."""
     several_hosts = len({item.host for item in workers}) > 1
     rows = [
         (
             item.worker,
             *([item.host] if several_hosts else []),
+            str(item.pid),
             item.chunks,
             item.records,
             f"{item.busy_seconds:.1f}",
-            f"{item.projected_peak_memory_bytes / 1e6:.0f}",
-            f"{item.peak_memory_bytes / 1e6:.0f}",
-            f"{item.memory_limit_bytes / 1e6:.0f}" if item.memory_limit_bytes else "none",
+            f"{item.projected_peak_memory_bytes / 1e6:,.0f}",
+            f"{item.peak_memory_bytes / 1e6:,.0f}",
+            f"{item.memory_limit_bytes / 1e6:,.0f}" if item.memory_limit_bytes else "none",
         )
         for item in workers
     ]
     hosts = ["host"] if several_hosts else []
-    return markdown_table(
-        ("worker", *hosts, "chunks", "records", "busy seconds", "projected MB", "peak MB", "limit MB"), rows
+    return make_table(
+        ("worker", *hosts, "process", "chunks", "records", "busy seconds", "projected MB", "peak MB", "limit MB"),
+        rows,
+        "Memory per worker process",
     )

@@ -230,7 +230,7 @@ class Pipeline:
                     damaged=len(damaged),
                     memory_threshold_mb=self.settings.memory_threshold_mb,
                 ),
-                tables={"memory per worker": memory_table(memory_per_worker(records))},
+                tables={"memory per worker": memory_table(memory_per_worker(records)).markdown()},
             )
 
     def enrich_awards(self) -> StepReport:
@@ -278,11 +278,11 @@ class Pipeline:
                     **{f"awards_matched_by_{i['method']}": i["awards"] for i in metrics["by_method"]},
                 },
                 tables={
-                    "verdict": report.verdict_table(verdict),
-                    "matches by method": report.method_table(metrics),
-                    "match rate by identifier type": report.group_table(metrics, "identifier_type"),
-                    "match rate by agency": report.group_table(metrics, "agency"),
-                    "companies by match probability": report.probability_table(metrics),
+                    "verdict": report.check_table(verdict).markdown(),
+                    "matches by method": report.method_table(metrics).markdown(),
+                    "match rate by identifier type": report.group_table(metrics, "identifier_type").markdown(),
+                    "match rate by agency": report.group_table(metrics, "agency").markdown(),
+                    "companies by match probability": report.probability_table(metrics).markdown(),
                 },
             )
 

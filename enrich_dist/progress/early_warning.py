@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from enrich_dist.core.markdown import percent
+from enrich_dist.core.tables import percent
 from enrich_dist.errors import ProjectedToFailError
 from enrich_dist.events import Notice, emit
 from enrich_dist.progress.projection import MIN_CHUNKS, Projection

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from enrich_dist.core.markdown import markdown_table
+from enrich_dist.core.tables import markdown_table
 from enrich_dist.runs.baseline import Comparison, MetricComparison, Verdict
 from enrich_dist.runs.metrics import BYTES, SECONDS, YARDSTICKS, Metric
 from enrich_dist.runs.records import RunRecord

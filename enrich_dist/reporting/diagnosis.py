@@ -11,7 +11,7 @@ from rich.table import Table
 from enrich_dist.farm.attempts import FailedAttempt
 from enrich_dist.farm.diagnosis import ADVICE, ChunkFinding, ChunkState, Findings
 from enrich_dist.farm.worker_log import WorkerHistory
-from enrich_dist.reporting.summary import shown_path
+from enrich_dist.reporting.terminal import shown_path
 
 _MAX_CHUNKS = 20
 _MAX_WORKERS = 40

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from enrich_dist.core.markdown import percent
+from enrich_dist.core.tables import percent
 from enrich_dist.matching.blocks import Block
 from enrich_dist.planning.run_plan import RunPlan
 from enrich_dist.reporting.prediction import (

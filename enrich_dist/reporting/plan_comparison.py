@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from enrich_dist.planning.compare import Compared, Comparison
-from enrich_dist.reporting.terminal import TITLES
+from enrich_dist.reporting.terminal import STEP_TITLES
 
 _NAMES: Final[dict[str, str]] = {
-    **{str(step): title for step, title in TITLES.items()},
+    **{str(step): title for step, title in STEP_TITLES.items()},
     "start_up": "Starting Python, Dagster and the cluster",
     "report": "Report and end",
     "wall": "Wall time",

@@ -1,43 +1,70 @@
-"""Shows run events on the terminal: one line per finished step, and one live panel while chunks are farmed out.
+"""Show run events on the terminal: a line per finished step, and a live panel while chunks are matched.
 
-Where the output is no terminal, plain lines at intervals take the panel's place. Covers what is printed and when; the
-panel itself is made by ``panel``.
+Where the output is not a terminal, plain lines at intervals replace the panel (``panel``).
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.spinner import Spinner
+from rich.table import Table as RichTable
 from rich.text import Text
 
-from enrich_dist.events import Event, FarmProgress, Notice, Step, StepFinished, StepStarted, WorkerSample, WorkersSeen
+from enrich_dist.core.tables import Table
+from enrich_dist.events import (
+    Event,
+    FarmProgress,
+    Notice,
+    Step,
+    StepFinished,
+    StepStarted,
+    WorkerSample,
+    WorkersSeen,
+)
 from enrich_dist.progress.intervals import ProgressIntervals
 from enrich_dist.reporting.panel import farm_panel
 
-TITLES = {
+STEP_TITLES = {
     Step.SBIR_AWARDS: "Reading awards",
-    Step.AWARD_COMPANIES: "Joining companies, building the index",
-    Step.RECIPIENT_CHUNKS: "Cutting recipients into chunks",
+    Step.AWARD_COMPANIES: "Building companies and index",
+    Step.RECIPIENT_CHUNKS: "Partitioning recipients",
     Step.CHUNK_MATCHES: "Matching",
-    Step.ENRICHED_AWARDS: "Reducing and judging",
+    Step.ENRICHED_AWARDS: "Reducing and evaluating",
     Step.PUBLISHED_AWARDS: "Publishing",
 }
 _REFRESH_PER_SECOND = 5
 
 
+def rich_table(table: Table, styles: Mapping[str, str] | None = None) -> RichTable:
+    """Return a table for the terminal; ``styles``: by the text of a cell."""
+    found = RichTable(box=None, pad_edge=False)
+    for title, is_numeric in zip(table.head, table.numeric, strict=True):
+        found.add_column(title, justify="right" if is_numeric else "left", no_wrap=is_numeric, overflow="fold")
+    for row in table.rows:
+        found.add_row(*(Text(cell, style=(styles or {}).get(cell, "")) for cell in row))
+    return found
+
+
+def shown_path(path: Path) -> str:
+    """Return the path relative to the current directory where it is below that."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
 def open_console() -> Console:
-    """A console on standard error that stays the terminal while Dagster redirects the process's output to its logs."""
+    """Return a console on standard error that Dagster cannot redirect to its logs."""
     return Console(file=os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", buffering=1))
 
 
 class TerminalListener:
-    """Context manager and listener; ``interval_seconds`` lie between plain progress lines, or more."""
+    """Context manager and listener; ``interval_seconds``: minimum time between plain progress lines."""
 
     def __init__(self, console: Console, interval_seconds: float) -> None:
         self._console = console
@@ -49,7 +76,7 @@ class TerminalListener:
         self._workers: tuple[WorkerSample, ...] = ()
         self._live = Live(
             console=console,
-            get_renderable=self._picture,
+            get_renderable=self._render,
             transient=True,
             refresh_per_second=_REFRESH_PER_SECOND,
             vertical_overflow="crop",
@@ -66,19 +93,19 @@ class TerminalListener:
         self._live.stop()
 
     def note(self, text: str) -> None:
-        """Show what is being waited for."""
+        """Show what the run is doing or waiting for."""
         self._note, self._progress, self._workers = text, None, ()
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
         match event:
             case StepStarted(step):
-                self.note(TITLES.get(step, step))
+                self.note(STEP_TITLES.get(step, step))
             case StepFinished(step, rows, seconds, reused):
                 self.note("")
-                kept = "unchanged, reused" if reused else f"{seconds:.1f} s"
+                time = "reused" if reused else f"{seconds:.1f} s"
                 self._console.print(
-                    f"[green]✓[/] {TITLES.get(step, step)} [dim]{rows:,} rows, {kept}[/]", highlight=False
+                    f"[green]✓[/] {STEP_TITLES.get(step, step)} [dim]{rows:,} rows, {time}[/]", highlight=False
                 )
             case FarmProgress():
                 self._progress = event
@@ -90,8 +117,8 @@ class TerminalListener:
                 sign = "[yellow]![/]" if warning else "[dim]·[/]"
                 self._console.print(f"{sign} {escape(message)}", highlight=False, soft_wrap=True)
 
-    def _picture(self) -> RenderableType:
-        """What stands below the printed lines now; called by the display's own thread."""
+    def _render(self) -> RenderableType:
+        """Return what to show below the printed lines; called by the thread of ``rich.live.Live``."""
         if self._progress is not None:
             return farm_panel(self._progress, self._workers, self._working)
         if not self._note:

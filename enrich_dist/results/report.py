@@ -1,4 +1,4 @@
-"""The written report of a result: Markdown made from the metrics document and the verdict, and from nothing else."""
+"""The report of a result as tables, sentences and Markdown, from its metrics document and verdict alone."""
 
 from __future__ import annotations
 
@@ -6,86 +6,95 @@ from collections.abc import Mapping
 from typing import Any
 
 from enrich_dist import schema
-from enrich_dist.core.markdown import markdown_table, percent
+from enrich_dist.core.tables import Table, make_table, percent
 
-LONGEST_GROUP = 15
+MAX_GROUP_ROWS = 15
 _IDENTIFIER_LEVELS = (schema.Agreement.CONFLICT.label, schema.Agreement.AGREE.label)
 
 
-def method_table(metrics: Mapping[str, Any]) -> str:
-    """Accepted matches by method, with their share of the valid awards."""
-    rows = [(method, awards, companies, percent(share)) for method, awards, companies, share in method_rows(metrics)]
-    return markdown_table(("method", "awards", "companies", "share of awards"), rows)
-
-
-def method_rows(metrics: Mapping[str, Any]) -> list[tuple[str, int, int, float]]:
-    """Method, awards, companies and share of the valid awards, in the order of the cascade."""
+def method_table(metrics: Mapping[str, Any]) -> Table:
+    """Return accepted matches by method, with their share of the valid awards."""
     valid = metrics["awards"]["valid"]
-    return [
-        (item["method"], item["awards"], item["companies"], item["awards"] / valid if valid else 0.0)
-        for item in metrics["by_method"]
-    ]
+    return make_table(
+        ("method", "awards", "companies", "share of awards"),
+        [
+            (i["method"], i["awards"], i["companies"], percent(i["awards"] / valid if valid else 0.0))
+            for i in metrics["by_method"]
+        ],
+        "Accepted matches by method",
+    )
 
 
-def group_table(metrics: Mapping[str, Any], group: str) -> str:
-    """Match rate by the values of one award column, the commonest first; the rest in one line."""
+def group_table(metrics: Mapping[str, Any], group: str) -> Table:
+    """Return the match rate by the values of one award column, as in ``group_rows``."""
+    title = group.replace("_", " ")
     rows = [(value, awards, matched, percent(rate)) for value, awards, matched, rate in group_rows(metrics, group)]
-    return markdown_table((group.replace("_", " "), "awards", "matched", "match rate"), rows)
+    return make_table((title, "awards", "matched", "match rate"), rows, f"Match rate by {title}")
 
 
 def group_rows(metrics: Mapping[str, Any], group: str) -> list[tuple[str, int, int, float]]:
-    """Value, awards, matched and match rate, the commonest first; those after the first 15 in one row."""
+    """Return value, awards, matched awards and match rate; values after the 15 most frequent are one row."""
     items = metrics["by"][group]
-    rows = [(str(i["value"]), i["awards"], i["matched"], i["match_rate"]) for i in items[:LONGEST_GROUP]]
-    rest = items[LONGEST_GROUP:]
+    rows = [(str(i["value"]), i["awards"], i["matched"], i["match_rate"]) for i in items[:MAX_GROUP_ROWS]]
+    rest = items[MAX_GROUP_ROWS:]
     if rest:
         awards, matched = sum(i["awards"] for i in rest), sum(i["matched"] for i in rest)
         rows.append((f"{len(rest)} others", awards, matched, matched / awards))
     return rows
 
 
-def probability_table(metrics: Mapping[str, Any]) -> str:
-    """Companies by the match probability of their best candidate."""
+def probability_table(metrics: Mapping[str, Any]) -> Table:
+    """Return companies by the match probability of their best candidate, without empty bins."""
+    statuses = ("matched", "review", "unmatched")
     rows = [
-        (f"{i['from_probability']:.2f} to {i['to_probability']:.2f}", i["matched"], i["review"], i["unmatched"])
+        (f"{i['from_probability']:.2f} to {i['to_probability']:.2f}", *(i[status] for status in statuses))
         for i in reversed(metrics["probability_distribution"])
-        if i["matched"] or i["review"] or i["unmatched"]
+        if any(i[status] for status in statuses)
     ]
-    return markdown_table(("match probability", "matched", "review", "unmatched"), rows)
+    return make_table(("match probability", *statuses), rows, "Companies by match probability")
+
+
+def awards_sentence(metrics: Mapping[str, Any]) -> str:
+    """Return how many awards are matched, for review and unmatched."""
+    awards = metrics["awards"]
+    return (
+        f"{awards['matched']:,} of {awards['valid']:,} valid awards have an accepted match "
+        f"({percent(metrics['match_rate'])}), {awards['review']:,} are for review, {awards['unmatched']:,} unmatched."
+    )
 
 
 def accuracy_sentence(metrics: Mapping[str, Any]) -> str:
-    """Estimated precision and recall of the accepted matches, with their intervals."""
+    """Return the estimated precision and recall of the accepted matches, with their intervals."""
     parts: list[str] = []
     for name in ("precision", "recall"):
         share = metrics["accuracy"][name]
         if share["estimate"] is not None:
             low, high = percent(share["low"]), percent(share["high"])
             parts.append(f"{name} {percent(share['estimate'])} (95% interval {low} to {high})")
-    return f"Estimated {' and '.join(parts)}." if parts else "Nothing is accepted."
+    return f"Estimated {' and '.join(parts)}." if parts else "No match is accepted."
 
 
-def verdict_table(verdict: Mapping[str, Any]) -> str:
-    """Every check of the verdict."""
+def check_table(verdict: Mapping[str, Any]) -> Table:
+    """Return every check of the verdict."""
     rows = [(c["name"], "passed" if c["passed"] else "FAILED", c["reason"]) for c in verdict["checks"]]
-    return markdown_table(("check", "outcome", "finding"), rows)
+    return make_table(("check", "outcome", "finding"), rows, "Checks of the verdict")
 
 
-def reconciliation_table(metrics: Mapping[str, Any]) -> str:
-    """Rows in and rows accounted for."""
+def reconciliation_table(metrics: Mapping[str, Any]) -> Table:
+    """Return rows read and where each of them went."""
     document = metrics["reconciliation"]
-    rows = [(table, part, count) for table in ("awards", "recipients") for part, count in document[table].items()]
-    return markdown_table(("table", "rows", "count"), rows)
+    rows = [(name, part, count) for name in ("awards", "recipients") for part, count in document[name].items()]
+    return make_table(("table", "rows", "count"), rows, "Rows read and where they went")
 
 
-def rejects_table(metrics: Mapping[str, Any]) -> str:
-    """What the sources rejected or repaired, by reason."""
+def rejects_table(metrics: Mapping[str, Any]) -> Table:
+    """Return what the sources rejected or repaired, by reason."""
     rows = [(i["source_file"], i["outcome"], i["column"] or "", i["reason"], i["count"]) for i in metrics["rejects"]]
-    return markdown_table(("file", "outcome", "column", "reason", "count"), rows)
+    return make_table(("file", "outcome", "column", "reason", "count"), rows, "Rejected rows and repaired cells")
 
 
 def decisions_text(decided: Mapping[str, Any]) -> str:
-    """How many decisions of persons act (metrics "overrides"), and which ones do not; empty without any."""
+    """Return how many review decisions act (metrics "overrides"), and which do not; empty without any."""
     if not (decided["confirmed"] or decided["rejected"] or decided["without_effect_count"]):
         return ""
     text = f"{decided['confirmed']:,} confirmed, {decided['rejected']:,} rejected."
@@ -100,8 +109,7 @@ def decisions_text(decided: Mapping[str, Any]) -> str:
 
 
 def model_text(model: Mapping[str, Any]) -> str:
-    """What the comparisons weighed in this run (metrics "model"), and what the search left out."""
-    rows = [(comparison, outcome, f"{bits:+.2f}") for comparison, outcome, bits in model_rows(model)]
+    """Return what the weights are estimated from (metrics "model"), and what blocking left out."""
     left_out = (
         f"{model['blocks_left_out']:,} lookups into blocks larger than matching.max_block_size were left out, of "
         f"{model['pairs_left_out']:,} pairs in all."
@@ -109,48 +117,49 @@ def model_text(model: Mapping[str, Any]) -> str:
         else "No block was larger than matching.max_block_size: no pair was left out."
     )
     return (
-        f"Estimated from {model['recipients']:,} recipients and {model['identified_pairs']:,} pairs that agree on an "
-        f"identifier. {percent(model['partner_share'])} of the companies have a partner among the recipients.\n\n"
-        "Weights in bits: each bit doubles the odds. To that of a name comes what the words say that agree: a rare one "
-        "more than a common one.\n\n" + markdown_table(("comparison", "outcome", "bits"), rows) + f"\n\n{left_out}"
+        f"Weights are estimated from {model['recipients']:,} recipients and {model['identified_pairs']:,} pairs that "
+        f"agree on an identifier. By this estimate, {percent(model['partner_share'])} of the companies have a partner "
+        f"among the recipients. {left_out}"
     )
 
 
-def model_rows(model: Mapping[str, Any]) -> list[tuple[str, str, float]]:
-    """Comparison, outcome and what it weighs, in bits."""
+def model_table(model: Mapping[str, Any]) -> Table:
+    """Return the match weight of each outcome of each comparison, in bits."""
     levels = {"name": schema.NameLevel, "place": schema.PlaceLevel, "street": schema.StreetLevel}
     outcomes = {name: level.labels() for name, level in levels.items()}
     outcomes |= {"uei": _IDENTIFIER_LEVELS, "duns": _IDENTIFIER_LEVELS}
-    return [
-        (comparison.upper() if comparison in ("uei", "duns") else comparison, outcome, float(bits))
+    rows = [
+        (comparison.upper() if comparison in ("uei", "duns") else comparison, outcome, f"{bits:+.2f}")
         for comparison, names in outcomes.items()
         for outcome, bits in zip(names, model[comparison], strict=True)
     ]
+    return make_table(("comparison", "outcome", "bits"), rows, "Match weights in bits")
 
 
 def render(metrics: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
-    """The whole report as Markdown."""
-    awards, companies = metrics["awards"], metrics["companies"]
+    """Return the whole report as Markdown."""
+    companies = metrics["companies"]
     passed = verdict["status"] == "passed"
+    tables = [
+        method_table(metrics),
+        probability_table(metrics),
+        *(group_table(metrics, group) for group in metrics["by"]),
+        reconciliation_table(metrics),
+        *([rejects_table(metrics)] if metrics["rejects"] else []),
+    ]
     sections = [
         "# SBIR awards and their USAspending recipients",
         f"**Verdict: {'passed' if passed else 'blocked'}.** "
         + ("The result may be published." if passed else "Not published: " + "; ".join(verdict["reasons"]) + "."),
-        verdict_table(verdict),
-        "## Awards\n\n"
-        f"{awards['matched']:,} of {awards['valid']:,} valid awards have an accepted match "
-        f"({percent(metrics['match_rate'])}); {awards['review']:,} wait for review, {awards['unmatched']:,} are "
-        f"unmatched. By company: {companies['matched']:,} of {companies['valid']:,} "
+        check_table(verdict).markdown(),
+        f"## Awards\n\n{awards_sentence(metrics)} By company: {companies['matched']:,} of {companies['valid']:,} "
         f"({percent(companies['match_rate'])}).",
-        "## Accepted matches by method\n\n" + method_table(metrics),
-        "## Accuracy, estimated from the match probabilities\n\n" + accuracy_sentence(metrics),
-        "## Companies by match probability of their best candidate\n\n" + probability_table(metrics),
-        *(f"## Match rate by {group.replace('_', ' ')}\n\n" + group_table(metrics, group) for group in metrics["by"]),
-        "## Every row accounted for\n\n" + reconciliation_table(metrics),
+        f"## Estimated accuracy\n\n{accuracy_sentence(metrics)}",
+        *(f"## {table.caption}\n\n{table.markdown()}" for table in tables),
+        f"## Matching model\n\n{model_text(metrics['model'])}\n\nEach bit doubles the odds of a match. Names that "
+        "agree also count the words they share: a rare word more than a common one.\n\n"
+        + model_table(metrics["model"]).markdown(),
     ]
-    sections.append("## The matching model\n\n" + model_text(metrics["model"]))
     if decisions := decisions_text(metrics["overrides"]):
-        sections.append("## Decisions by persons\n\n" + decisions)
-    if metrics["rejects"]:
-        sections.append("## Rejected rows and repaired cells\n\n" + rejects_table(metrics))
+        sections.append("## Human review decisions\n\n" + decisions)
     return "\n\n".join(sections) + "\n"

@@ -10,7 +10,7 @@ from enrich_dist.farm.attempts import FailedAttempt, FailureKind
 from enrich_dist.farm.worker_log import WorkerHistory
 from enrich_dist.farm.worker_memory import memory_per_worker
 from enrich_dist.pipeline.steps import Pipeline
-from enrich_dist.reporting.html.facts import RunFacts
+from enrich_dist.reporting.html.report_data import ReportData
 from enrich_dist.run import finish_run
 from enrich_dist.settings import Settings
 from tests.support.in_process import run_in_process
@@ -20,7 +20,7 @@ HOSTILE_NAME = "</script><script>document.title='taken'</script><img src=x onerr
 
 
 def hostile_settings(folder: Path) -> Settings:
-    """The known case, in which a company and an agency bear that name."""
+    """The known case, in which a company and an agency has that name."""
     awards, recipients = write_inputs(folder / "inputs")
     text = awards.read_text("utf-8").replace("Nobody Knows Us Corporation", HOSTILE_NAME)
     awards.write_text(text.replace("Department of Energy", HOSTILE_NAME), "utf-8")
@@ -34,7 +34,7 @@ def hostile_run(folder: Path) -> Pipeline:
     return pipeline
 
 
-def of_thousands(facts: RunFacts, chunks: int = 3_000, workers: int = 120) -> RunFacts:
+def of_thousands(facts: ReportData, chunks: int = 3_000, workers: int = 120) -> ReportData:
     """The facts of a run as they would be of very many chunks: each with its record and its attempts, some of which
     failed, by many workers, all of them made from a real chunk's."""
     record = next(iter(facts.records.values()))
@@ -89,5 +89,5 @@ def of_thousands(facts: RunFacts, chunks: int = 3_000, workers: int = 120) -> Ru
         workers=tuple(memory_per_worker(records.values())),
         failures=failures,
         attempts=attempts,
-        histories=histories,
+        worker_histories=histories,
     )

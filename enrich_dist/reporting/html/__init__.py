@@ -1,7 +1,7 @@
-"""The report of a run as one HTML file that needs nothing else, and as Markdown for pull requests.
+"""The report of a run: one self-contained HTML file, and Markdown for pull requests.
 
-``facts`` gathers what the files of a run directory say, ``history`` keeps what later runs are compared with,
-``sections`` says what is shown of it, ``charts`` draws, ``page`` makes the file, ``write`` puts it where it belongs.
+``report_data`` reads the files of a run directory; ``contents`` orders what ``result_sections`` and ``run_sections``
+show of them; ``charts`` makes the figures; ``render`` makes the file; ``write`` stores it.
 """
 
 from enrich_dist.reporting.html.write import make_report, write_run_report

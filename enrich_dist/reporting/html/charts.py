@@ -1,8 +1,7 @@
-"""Charts as plotly figures: plain documents that the page's script draws.
+"""Charts as plotly figures, which the page's script draws (``data/page.js``).
 
-Colours are names of the style sheet (``--matched`` is written ``var:matched``), so that a chart follows the page into
-the dark. Covers the shapes of charts. Does not cover what they show (``sections``) nor how they are drawn
-(``page.js``).
+A colour is the name of a variable in the style sheet: ``var:matched`` stands for ``--matched``, so that charts follow
+the light or dark scheme of the page.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ STATUS_COLOURS = {"matched": "var:matched", "review": "var:review", "unmatched":
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart with the sentence that says the same to whoever does not see it."""
+    """A chart with its text alternative (``summary``)."""
 
     key: str
     title: str
@@ -30,10 +29,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Share:
-    """A bar: its label, its length, the text at it, and what more there is to tell where there is room.
-
-    ``pale``: it stands on too little to be compared.
-    """
+    """A bar with its text; ``detail`` is added on wide screens. ``pale``: too few items to compare."""
 
     label: str
     value: float
@@ -43,17 +39,17 @@ class Share:
 
     @property
     def colour(self) -> str:
-        """Of the bar."""
+        """Colour of the bar."""
         return "var:unmatched" if self.pale else "var:matched"
 
     @property
     def whole_text(self) -> str:
-        """Text and detail."""
+        """Text with detail."""
         return f"{self.text} {self.detail}".strip()
 
 
 def shares(key: str, title: str, summary: str, rows: Sequence[Share]) -> Chart:
-    """Horizontal bars, the first row on top."""
+    """Return horizontal bars, the first row on top."""
     labels = [row.label for row in rows]
     trace = {
         "type": "bar",
@@ -61,7 +57,7 @@ def shares(key: str, title: str, summary: str, rows: Sequence[Share]) -> Chart:
         "y": list(range(len(rows))),
         "x": [row.value for row in rows],
         "text": [row.whole_text for row in rows],
-        "meta": {"short": [row.text for row in rows]},  # what a narrow screen shows
+        "meta": {"short": [row.text for row in rows]},  # for narrow screens
         "textposition": "outside",
         "cliponaxis": False,
         "customdata": [f"{row.label}: {row.whole_text}" for row in rows],
@@ -69,7 +65,7 @@ def shares(key: str, title: str, summary: str, rows: Sequence[Share]) -> Chart:
         "marker": {"color": [row.colour for row in rows]},
     }
     layout = {
-        # Room for the text at the longest bar.
+        # The longest bar needs space for its text.
         "xaxis": {"range": [0, max(1.7 * max((row.value for row in rows), default=1.0), 0.01)], "visible": False},
         "yaxis": _labels(labels),
         "showlegend": False,
@@ -78,7 +74,7 @@ def shares(key: str, title: str, summary: str, rows: Sequence[Share]) -> Chart:
 
 
 def columns_of_shares(key: str, title: str, summary: str, rows: Sequence[Share], axis: str) -> Chart:
-    """Vertical bars of shares in the order given, where there are many, as years are."""
+    """Return vertical bars of shares in the order given, for many values such as years."""
     trace = {
         "type": "bar",
         "x": [row.label for row in rows],
@@ -105,7 +101,7 @@ def stacked(
     axis: str,
     marks: Sequence[tuple[float, str]] = (),
 ) -> Chart:
-    """Counts by bin, stacked by status; ``marks`` are vertical lines with a text."""
+    """Return counts by bin, stacked by status; ``marks`` are vertical lines with a text."""
     centres = [(low + high) / 2 for low, high in bins]
     data = [
         {
@@ -125,11 +121,10 @@ def stacked(
          "line": {"color": "var:ink", "width": 1.5, "dash": "dash"}}
         for at, _ in marks
     ]  # fmt: skip
+    middle = centres[len(centres) // 2]
     annotations = [
-        {"x": at, "y": 1 - 0.1 * number, "yref": "paper", "text": text, "showarrow": False, "xanchor": "right",
-         "xshift": -4, "yanchor": "top"} if at > centres[len(centres) // 2] else
-        {"x": at, "y": 1 - 0.1 * number, "yref": "paper", "text": text, "showarrow": False, "xanchor": "left",
-         "xshift": 4, "yanchor": "top"}
+        {"x": at, "y": 1 - 0.1 * number, "yref": "paper", "text": text, "showarrow": False, "yanchor": "top",
+         "xanchor": "right" if at > middle else "left", "xshift": -4 if at > middle else 4}
         for number, (at, text) in enumerate(marks)
     ]  # fmt: skip
     layout = {
@@ -142,13 +137,13 @@ def stacked(
     return Chart(key, title, summary, {"data": data, "layout": layout}, 360)
 
 
-def reliability(key: str, title: str, summary: str, points: Sequence[tuple[float, float, float, float, int]]) -> Chart:
-    """Mean probability against the share that was right, with its interval (low, high) and the companies."""
+def calibration(key: str, title: str, summary: str, points: Sequence[tuple[float, float, float, float, int]]) -> Chart:
+    """Return a calibration curve; a point is (mean probability, share correct, low, high, companies)."""
     data = [
         {
             "type": "scatter",
             "mode": "lines",
-            "name": "honest",
+            "name": "calibrated",
             "x": [0, 1],
             "y": [0, 1],
             "hoverinfo": "skip",
@@ -159,30 +154,30 @@ def reliability(key: str, title: str, summary: str, points: Sequence[tuple[float
             "mode": "markers",
             "name": "this run, with 95% interval",
             "x": [mean for mean, *_ in points],
-            "y": [right for _, right, *_ in points],
+            "y": [share for _, share, *_ in points],
             "error_y": {
                 "type": "data",
                 "symmetric": False,
-                "array": [high - right for _, right, _, high, _ in points],
-                "arrayminus": [right - low for _, right, low, _, _ in points],
+                "array": [high - share for _, share, _, high, _ in points],
+                "arrayminus": [share - low for _, share, low, _, _ in points],
                 "color": "var:matched",
             },
             "customdata": [companies for *_, companies in points],
-            "hovertemplate": "probability %{x:.3f}, right %{y:.1%} of %{customdata:,} companies<extra></extra>",
+            "hovertemplate": "probability %{x:.3f}, correct %{y:.1%} of %{customdata:,} companies<extra></extra>",
             "marker": {"color": "var:matched", "size": 10},
         },
     ]
     share = {"range": [-0.03, 1.03], "tickformat": ".0%"}
     layout = {
-        "xaxis": {**share, "title": {"text": "match probability by name and place"}},
-        "yaxis": {**share, "title": {"text": "right"}},
+        "xaxis": {**share, "title": {"text": "match probability without identifiers"}},
+        "yaxis": {**share, "title": {"text": "share correct"}},
     }
     return Chart(key, title, summary, {"data": data, "layout": layout}, 420, square=True)
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A stretch of time on a row of the timeline."""
+    """A period on a row of the timeline."""
 
     row: str
     start_seconds: float
@@ -191,7 +186,7 @@ class Bar:
 
 
 def timeline(key: str, title: str, summary: str, *, finished: Sequence[Bar], failed: Sequence[Bar]) -> Chart:
-    """What was done when, one row for each worker; seconds since the farm began."""
+    """Return attempts over time, one row per worker; times in seconds since matching began."""
     rows = sorted({bar.row for bar in (*finished, *failed)}, key=lambda row: (len(row), row))
     place = {row: number for number, row in enumerate(rows)}
     data = [
@@ -212,7 +207,7 @@ def timeline(key: str, title: str, summary: str, *, finished: Sequence[Bar], fai
     layout = {
         "barmode": "overlay",
         "bargap": 0.35,
-        "xaxis": {"title": {"text": "seconds since the farm began"}, "rangemode": "tozero"},
+        "xaxis": {"title": {"text": "seconds since matching began"}, "rangemode": "tozero"},
         "yaxis": _labels(rows),
         "hovermode": "closest",
         "meta": {"zoom": True},
@@ -221,7 +216,7 @@ def timeline(key: str, title: str, summary: str, *, finished: Sequence[Bar], fai
 
 
 def memory(key: str, title: str, summary: str, rows: Sequence[tuple[str, float, float, float | None]]) -> Chart:
-    """Per worker: projected, measured and limit, in MB."""
+    """Return bars per worker; a row is (label, projected, measured, limit or None), in MB."""
     labels = [label for label, *_ in rows]
     places = list(range(len(rows)))
     data: list[dict[str, Any]] = [
@@ -272,7 +267,7 @@ def lines(
     limit: float | None = None,
     share: bool = False,
 ) -> Chart:
-    """One line each: name, x and y; ``limit`` is a line across. Colours repeat after the sixth."""
+    """Return a line per series (name, x, y); ``limit`` is a horizontal line. Colours repeat after the sixth series."""
     data: list[dict[str, Any]] = [
         {
             "type": "scatter",
@@ -300,13 +295,13 @@ def lines(
             {"x": 1, "xref": "paper", "y": limit, "text": "limit", "showarrow": False, "xanchor": "right",
              "yanchor": "bottom"}
         ]  # fmt: skip
-        # A shape does not stretch an axis.
+        # plotly ignores shapes when it sets the range of an axis.
         layout["yaxis"]["range"] = [0, 1.08 * max([limit, *(y for _, _, ys in series for y in ys if y is not None)])]
     return Chart(key, title, summary, {"data": data, "layout": layout}, 340)
 
 
 def _labels(labels: Sequence[str]) -> dict[str, Any]:
-    """Axis of rows, from the top."""
+    """Return a vertical axis of labelled rows, the first on top."""
     return {
         "tickmode": "array",
         "tickvals": list(range(len(labels))),

@@ -1,8 +1,4 @@
-"""Puts a run's report where it belongs: ``report.html`` of the work directory, or where a person wants it.
-
-The job's own report is a service: whatever goes wrong with it is told and harms nothing. Does not cover what a report
-says (``page``, ``markdown``).
-"""
+"""Write the report of a run to ``report.html`` of the work directory, or to a path of the user's choice."""
 
 from __future__ import annotations
 
@@ -12,9 +8,8 @@ from pathlib import Path
 
 from enrich_dist.core.files import atomic_path
 from enrich_dist.events import Notice, emit
-from enrich_dist.reporting.html.facts import RunFacts, gather
-from enrich_dist.reporting.html.markdown import render_markdown
-from enrich_dist.reporting.html.page import render_page
+from enrich_dist.reporting.html.render import render_html, render_markdown
+from enrich_dist.reporting.html.report_data import read_report_data
 from enrich_dist.store.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
@@ -22,32 +17,31 @@ logger = logging.getLogger(__name__)
 
 def make_report(
     directory: RunDirectory, *, html: Path, markdown: Path | None = None, against: str | None = None
-) -> RunFacts:
-    """Report the latest run of a work directory from its files alone; ``against``: a further run to compare with, as
-    ``journal.find_run`` takes it.
+) -> None:
+    """Report the latest run of a work directory from its files alone.
 
-    Raises ``StateError`` when there is nothing to report, ``OSError`` when a file cannot be written.
+    ``against``: a further run to compare with, as ``journal.find_run`` takes it. Raises ``StateError`` when no run was
+    judged, ``OSError`` when a file cannot be written.
     """
-    facts = gather(directory, against=against)
-    _write(html, render_page(facts))
+    data = read_report_data(directory, against=against)
+    _write(html, render_html(data))
     if markdown is not None:
-        _write(markdown, render_markdown(facts))
-    return facts
+        _write(markdown, render_markdown(data))
 
 
 def write_run_report(directory: RunDirectory) -> None:
-    """Write the report of the run that just ended. Never raises."""
+    """Write the report of the run that just ended. Never raises: a failure is a warning."""
     try:
         make_report(directory, html=directory.html_report)
-    except Exception as error:  # whatever it is, the run is done
+    except Exception as error:  # the run itself has ended well
         logger.debug("the report failed", exc_info=True)
-        # That of an earlier run would be taken for this one's.
+        # A report that is there is of an earlier run.
         with suppress(OSError):
             directory.html_report.unlink(missing_ok=True)
         emit(
             Notice(
-                f"The HTML report could not be written ({type(error).__name__}: {error}). The result is not affected; "
-                "try again with: enrich-dist report",
+                f"The HTML report could not be written ({type(error).__name__}: {error}). The result is not affected. "
+                "To write it, run: enrich-dist report",
                 warning=True,
             )
         )

@@ -16,10 +16,10 @@ import pytest
 from distributed import Client
 from playwright.sync_api import Browser, ElementHandle, Page, Route
 
-from enrich_dist.reporting.html.facts import gather
-from enrich_dist.reporting.html.page import render_page
-from enrich_dist.reporting.html.parts import MAX_ROWS
-from enrich_dist.reporting.html.sections import all_sections
+from enrich_dist.reporting.html.contents import all_sections
+from enrich_dist.reporting.html.render import render_html
+from enrich_dist.reporting.html.report_data import read_report_data
+from enrich_dist.reporting.html.section import MAX_ROWS
 from enrich_dist.store.run_directory import RunDirectory
 from tests.conftest import run_steps
 from tests.support.report_case import HOSTILE_NAME, hostile_settings, of_thousands
@@ -85,7 +85,7 @@ def report(browser: Browser, directory: RunDirectory) -> Callable[..., Any]:
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_every_chart_is_drawn_without_a_network(report: Callable[..., Any], directory: RunDirectory, size: Any) -> None:
-    expected = [chart.key for section in all_sections(gather(directory)) for chart, _ in section.charts]
+    expected = [chart.key for section in all_sections(read_report_data(directory)) for chart, _ in section.charts]
     with report(size) as page:
         charts = draw_all(page)
         marks = [
@@ -103,7 +103,7 @@ def test_the_report_of_thousands_of_chunks_loads_at_once_and_draws_all(
     browser: Browser, directory: RunDirectory, tmp_path: Path
 ) -> None:
     file = tmp_path / "many.html"
-    file.write_text(render_page(of_thousands(gather(directory))), "utf-8")
+    file.write_text(render_html(of_thousands(read_report_data(directory))), "utf-8")
     began = time.perf_counter()
 
     with opened(browser, file, DESKTOP) as page:

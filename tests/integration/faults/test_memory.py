@@ -197,7 +197,7 @@ def test_the_projection_is_the_peak_of_a_real_worker(
     }
     [row] = [line for line in report.tables["memory per worker"].splitlines() if line.startswith("| 0 ")]
     # Within one: the number and the table are each rounded from the bytes.
-    shown_projected, shown_measured = (float(cell) for cell in row.split("|")[5:7])
+    shown_projected, shown_measured = (float(cell) for cell in row.split("|")[6:8])
     assert abs(shown_projected - projected) <= 1
     assert abs(shown_measured - measured) <= 1
 

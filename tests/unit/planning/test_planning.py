@@ -26,8 +26,8 @@ from enrich_dist.planning.predicted import MADE_BY_PLAN, expected_peak, keep, pr
 from enrich_dist.planning.recommend import CHUNK_SIZES, MACHINE_SHARE, recommend
 from enrich_dist.planning.sample import Sample, sampled
 from enrich_dist.planning.stages import STAGES
-from enrich_dist.reporting.html.facts import gather
-from enrich_dist.reporting.html.markdown import render_markdown
+from enrich_dist.reporting.html.render import render_markdown
+from enrich_dist.reporting.html.report_data import read_report_data
 from enrich_dist.reporting.plan_comparison import comparison_rows
 from enrich_dist.reporting.prediction import comparison_document, plan_document, print_comparison
 from enrich_dist.run import finish_run
@@ -328,9 +328,9 @@ def test_a_run_is_held_against_its_plan(tmp_path: Path, inputs: tuple[Path, Path
     assert disks["chunks"].error == pytest.approx(0, abs=0.3)
     assert disks["checkpoints"].error == pytest.approx(0, abs=0.3)
     assert comparison.note == "Chunks of an earlier run were kept, which the prediction knows nothing of."
-    shown = render_markdown(gather(pipeline.directory))
-    assert "## Planned and actual" in shown
-    assert "Cutting recipients into chunks | " in shown
+    shown = render_markdown(read_report_data(pipeline.directory))
+    assert "## Plan and actual" in shown
+    assert "Partitioning recipients | " in shown
 
 
 def test_a_run_with_other_settings_is_compared_with_what_the_plan_says_of_these(
@@ -351,7 +351,7 @@ def test_a_run_without_a_plan_is_not_compared_and_says_how(tmp_path: Path, input
 
     with pytest.raises(StateError, match="no run that was planned before"):
         read_comparison(pipeline.directory)
-    assert "was not planned before" in render_markdown(gather(pipeline.directory))
+    assert "has no plan" in render_markdown(read_report_data(pipeline.directory))
 
 
 def test_a_prediction_that_cannot_be_read_harms_no_run(tmp_path: Path, inputs: tuple[Path, Path]) -> None:  # noqa: F811

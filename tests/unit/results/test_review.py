@@ -178,7 +178,7 @@ def test_decisions_change_what_is_published(run: Reviewed, cli: CommandLine, dec
     assert "enrich-dist rejudge" in out
     assert "0 confirmed, 0 rejected, 5 unchanged; 5 decisions in all" in again[1]
     assert judged[0] == 0
-    assert "Decisions by persons: 1 confirmed, 4 rejected." in judged[1]
+    assert "Human review decisions: 1 confirmed, 4 rejected." in judged[1]
     rows = run.published()
     chosen = {name: (row["match_status"], row["match_method"], row["recipient_id"]) for name, row in rows.items()}
     assert chosen["Ambiguous Optics"] == ("matched", "review", "r-optics-b")
@@ -186,7 +186,7 @@ def test_decisions_change_what_is_published(run: Reviewed, cli: CommandLine, dec
     assert chosen["Quartet Gyroscopes"] == ("matched", "exact_name_place", "r-quartet-4")
     assert rows["Ambiguous Optics"]["match_probability"] == 1.0
     report = (run.pipeline.directory.published / "current" / "report.md").read_text("utf-8")
-    assert "## Decisions by persons\n\n1 confirmed, 4 rejected.\n" in report
+    assert "## Human review decisions\n\n1 confirmed, 4 rejected.\n" in report
 
 
 def test_who_rejects_one_row_of_an_organisation_rejects_all_of_them(
@@ -292,7 +292,7 @@ def test_decisions_without_effect_are_told(run: Reviewed) -> None:
 def test_a_run_without_decisions_says_nothing_of_them(run: Reviewed) -> None:
     result = run.pipeline.directory.output(Output.RESULT)
 
-    assert "Decisions by persons" not in (result / "report.md").read_text("utf-8")
+    assert "Human review decisions" not in (result / "report.md").read_text("utf-8")
     assert read_json(result / "metrics.json")["overrides"]["without_effect_count"] == 0
 
 

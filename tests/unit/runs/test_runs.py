@@ -140,8 +140,8 @@ def test_show_tells_settings_that_are_not_the_default_with_their_origin(runs: Ru
     assert f"Run {THIRD}" in latest
     for told in ("estimated precision", "Matching", "peak MB", "Failures: none", "awards matched by exact_name_place"):
         assert told in latest
-    assert "it had no farm of its own" in runs("show", "previous")
-    assert "of an earlier run" in runs("show", "previous")
+    assert "this run did not match chunks" in runs("show", "previous")
+    assert "earlier run" in runs("show", "previous")
 
 
 def test_diff_tells_the_setting_and_the_awards_that_lost_their_match_by_it(runs: Runs, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_diff_of_other_files_finds_awards_again_and_tells_each_kind(runs: Runs, 
     assert (kitware["old_recipient_id"], kitware["new_recipient_id"]) == ("r-exact", "r-exact-later")
     assert rows["Nobody Knows Us Corporation"]["new_recipient_id"] == "r-known-now"
     assert "Awards: other content" in text
-    assert "found again by contract, tracking number or title" in text  # Quixotic: its street is spelled otherwise
+    assert "identified by contract, tracking number or title" in text  # Quixotic: its street is spelled otherwise
     assert "changed to another recipient" in text
 
 

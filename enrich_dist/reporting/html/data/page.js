@@ -1,11 +1,11 @@
 "use strict";
-// Draws the charts in the page's own colours. Each is drawn when it comes near the view: a long page opens at once.
+// Draws each chart in the colours of the page when it comes near the viewport, so that long pages open fast.
 (() => {
   const charts = JSON.parse(document.getElementById("charts").textContent);
   const narrow = window.matchMedia("(max-width: 40rem)");
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const mouse = window.matchMedia("(pointer: fine)");
-  const LONGEST_LABEL = { narrow: 16, wide: 34 };
+  const MAX_LABEL = { narrow: 16, wide: 34 };
 
   function coloured(value, style) {
     if (typeof value === "string") {
@@ -18,15 +18,15 @@
     return value;
   }
 
-  // Names come from the data, and plotly takes what looks like tags in a text for markup.
+  // Names come from the data, and plotly renders tags in a text as markup.
   function escaped(text) {
     return String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
   }
 
   function label(text) {
     const whole = String(text);
-    const most = narrow.matches ? LONGEST_LABEL.narrow : LONGEST_LABEL.wide;
-    return escaped(whole.length > most ? whole.slice(0, most - 1) + "…" : whole);
+    const limit = narrow.matches ? MAX_LABEL.narrow : MAX_LABEL.wide;
+    return escaped(whole.length > limit ? whole.slice(0, limit - 1) + "…" : whole);
   }
 
   function axis(given, style, zoom) {
@@ -82,8 +82,8 @@
     { rootMargin: "600px" },
   );
   elements.forEach((element) => seen.observe(element));
-  const again = () => drawn.forEach((element) => draw(element));
-  dark.addEventListener("change", again);
-  narrow.addEventListener("change", again);
+  const redraw = () => drawn.forEach((element) => draw(element));
+  dark.addEventListener("change", redraw);
+  narrow.addEventListener("change", redraw);
   window.addEventListener("beforeprint", () => elements.forEach((element) => drawn.add(element) && draw(element)));
 })();

@@ -1,7 +1,7 @@
-"""What the files of a run directory say about its latest run: all that a report shows, and nothing is computed twice.
+"""Read what a report shows from the files of a run directory.
 
-Quality comes from the metrics document and the verdict of the latest result, time and counts from the steps' records,
-memory from the records of the chunks. Covers gathering. Does not say what is shown of it (``sections``).
+The metrics document and the verdict give the quality of the result, the steps' records time and counts, the chunks'
+records memory. Does not compute numbers, except the calibration, which is measured once per result.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from enrich_dist.core.files import read_json, write_json
 from enrich_dist.errors import CorruptionError, EnrichError, StateError
 from enrich_dist.events import AttemptTimes, Step
-from enrich_dist.farm import diagnosis as doctor
+from enrich_dist.farm import diagnosis
 from enrich_dist.farm.attempts import FailedAttempt
 from enrich_dist.farm.chunk_log import read_chunk_log
 from enrich_dist.farm.worker_log import WorkerHistory
@@ -30,94 +30,94 @@ from enrich_dist.store.artifacts import open_unverified
 from enrich_dist.store.checkpoints import CheckpointRecord
 from enrich_dist.store.run_directory import Output, RunDirectory, StepReport
 
-COMPANIES_SHOWN = 50
+MAX_COMPANIES = 50
 
 
 @dataclass(frozen=True)
-class RunFacts:
-    """The latest run of a work directory.
-
-    ``published``: whether this very result is the published one; ``records``: of the finished chunks, by chunk number;
-    ``reliability``: a sentence where it could not be measured; ``settings``: empty where the run did not record them;
-    ``summary``: what is kept of the run; ``history``: judged runs before this one, the oldest first; ``against``: a
-    further run that a person wants to compare with; ``planned``: the run beside its plan, where it had one.
-    """
+class ReportData:
+    """What is known of the latest run of a work directory."""
 
     steps: Mapping[Step, StepReport]
     metrics: Mapping[str, Any]
     verdict: Mapping[str, Any]
     published: bool
+    """Whether the result of this run is the published one."""
     records: Mapping[int, CheckpointRecord]
+    """Of finished chunks, by chunk number."""
     workers: tuple[WorkerMemory, ...]
-    histories: tuple[WorkerHistory, ...]
+    worker_histories: tuple[WorkerHistory, ...]
     attempts: tuple[AttemptTimes, ...]
     failures: tuple[FailedAttempt, ...]
-    candidates: UnresolvedCompanies
-    reliability: Calibration | str
+    unresolved: UnresolvedCompanies
+    calibration: Calibration | str
+    """A sentence where it could not be measured."""
     settings: tuple[UsedSetting, ...]
-    summary: RunEntry
-    history: tuple[RunEntry, ...]
+    """Empty where the run did not record them."""
+    run: RunEntry
+    earlier_runs: tuple[RunEntry, ...]
+    """Judged runs before this one, the oldest first."""
     against: RunEntry | None
-    planned: Comparison | None
+    """A further run to compare with."""
+    plan_comparison: Comparison | None
+    """None where the run had no plan."""
 
     @property
     def passed(self) -> bool:
-        """Whether the verdict lets the result be published."""
+        """Whether the result may be published."""
         return bool(self.verdict["status"] == "passed")
 
     @property
     def previous(self) -> RunEntry | None:
         """The run that was judged before this one."""
-        return self.history[-1] if self.history else None
+        return self.earlier_runs[-1] if self.earlier_runs else None
 
     @property
     def status(self) -> str:
-        """What became of the result, in a few words."""
+        """The state of the result in a few words."""
         if not self.passed:
             return "blocked"
         return "published" if self.published else "passed, not published yet"
 
 
-def gather(directory: RunDirectory, *, against: str | None = None) -> RunFacts:
-    """Read the facts of the latest run; ``against``: a further run to compare with (``journal.find_run``).
+def read_report_data(directory: RunDirectory, *, against: str | None = None) -> ReportData:
+    """Read the data of the latest run; ``against``: a further run to compare with (``journal.find_run``).
 
-    Raises ``StateError`` when nothing was judged there yet, ``CorruptionError`` when a file cannot be read.
+    Raises ``StateError`` when no run was judged, ``CorruptionError`` when a file cannot be read.
     """
     steps = directory.all_latest()
     if Step.ENRICHED_AWARDS not in steps:
-        raise StateError(f"{directory.root} holds no judged result to report.", remedy=RUN_FIRST)
+        raise StateError(f"{directory.root} has no judged result to report.", remedy=RUN_FIRST)
     result = steps[Step.ENRICHED_AWARDS].path(Output.RESULT)
     try:
         metrics, verdict = read_json(result / "metrics.json"), read_json(result / "verdict.json")
-        candidates = read_unresolved(result, directory.scratch, limit=COMPANIES_SHOWN)
+        unresolved = read_unresolved(result, directory.scratch, limit=MAX_COMPANIES)
         content = open_unverified(result).content_digest
     except FileNotFoundError as error:
-        raise StateError(f"{result} is not there any more.", remedy=RUN_AGAIN) from error
-    findings = doctor.examine(directory)
+        raise StateError(f"{result} does not exist any more.", remedy=RUN_AGAIN) from error
+    findings = diagnosis.examine(directory)
     records = {chunk.chunk_id: chunk.record for chunk in findings.chunks if chunk.record is not None}
-    summary = latest_run(directory)
-    return RunFacts(
+    run = latest_run(directory)
+    return ReportData(
         steps=steps,
         metrics=metrics,
         verdict=verdict,
-        published=summary.status == "published",
+        published=run.status == "published",
         records=records,
         workers=tuple(memory_per_worker(records.values())),
-        histories=tuple(findings.workers),
+        worker_histories=tuple(findings.workers),
         attempts=tuple(read_chunk_log(directory.chunk_log)),
         failures=tuple(failure for chunk in findings.chunks for failure in chunk.failures),
-        candidates=candidates,
-        reliability=_reliability(directory, content),
-        settings=summary.settings,
-        summary=summary,
-        history=tuple(run for run in read_runs(directory) if run.key != summary.key),
+        unresolved=unresolved,
+        calibration=_calibration(directory, content),
+        settings=run.settings,
+        run=run,
+        earlier_runs=tuple(other for other in read_runs(directory) if other.key != run.key),
         against=None if against is None else find_run(directory, against),
-        planned=_planned(directory, summary.run_id),
+        plan_comparison=_plan_comparison(directory, run.run_id),
     )
 
 
-def _planned(directory: RunDirectory, run_id: str) -> Comparison | None:
-    """A run that only judged anew has none of its own."""
+def _plan_comparison(directory: RunDirectory, run_id: str) -> Comparison | None:
     with suppress(EnrichError):
         comparison = read_comparison(directory)
         if comparison.run_id == run_id:
@@ -125,11 +125,11 @@ def _planned(directory: RunDirectory, run_id: str) -> Comparison | None:
     return None
 
 
-def _reliability(directory: RunDirectory, content: str) -> Calibration | str:
-    """Measured once for a result and kept: the report is made when it is judged, and again when it is published."""
-    kept = directory.steps / "reliability.json"
+def _calibration(directory: RunDirectory, content: str) -> Calibration | str:
+    """Measure it once per result: reports are written when a result is judged, and again when it is published."""
+    path = directory.steps / "reliability.json"
     with suppress(OSError, CorruptionError, KeyError, TypeError):
-        document = read_json(kept)
+        document = read_json(path)
         if document["result"] == content:
             bins = tuple(CalibrationBin(**item) for item in document["reliability"].pop("bins"))
             return Calibration(**document["reliability"], bins=bins)
@@ -137,6 +137,6 @@ def _reliability(directory: RunDirectory, content: str) -> Calibration | str:
         measured = measure_calibration(directory)
     except EnrichError as error:
         return f"It could not be measured: {error.message}"
-    with suppress(OSError):  # a report of a directory that cannot be written to
-        write_json(kept, {"result": content, "reliability": asdict(measured)})
+    with suppress(OSError):  # the directory may be read-only
+        write_json(path, {"result": content, "reliability": asdict(measured)})
     return measured

@@ -1,0 +1,74 @@
+"""Tables of text cells, defined once and rendered for Markdown, HTML and the terminal; percentages and megabytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose cells are text already; ``caption`` says what it shows where no heading does."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str = ""
+
+    @cached_property
+    def numeric(self) -> tuple[bool, ...]:
+        """Per column: whether it has numbers, and nothing else but empty cells. Such columns are aligned right."""
+        columns = [[row[number] for row in self.rows] for number in range(len(self.head))]
+        return tuple(any(map(_is_number, cells)) and all(map(_is_number_or_empty, cells)) for cells in columns)
+
+    def markdown(self) -> str:
+        """Render the table as Markdown, without its caption."""
+        rule = "|" + "|".join(" ---: " if right else " --- " for right in self.numeric) + "|"
+        return "\n".join([_line(self.head), rule, *map(_line, self.rows)])
+
+
+def make_table(head: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> Table:
+    """Return a table of values; whole numbers get thousands separators."""
+    return Table(tuple(head), tuple(tuple(map(_cell, row)) for row in rows), caption)
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table of values as Markdown."""
+    return make_table(head, rows).markdown()
+
+
+def parse_markdown(text: str) -> Table:
+    """Return the table that ``Table.markdown`` rendered."""
+    head, _, *rows = [_cells(line) for line in text.splitlines()]
+    return Table(head, tuple(rows))
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with one decimal."""
+    return "< 0.1%" if 0 < share < 0.0005 else f"{100 * share:.1f}%"
+
+
+def megabytes(count_bytes: float) -> str:
+    """Bytes as whole megabytes of 1,000,000 bytes."""
+    return f"{count_bytes / 1e6:,.0f}"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def _cells(line: str) -> tuple[str, ...]:
+    marked = line.strip().removeprefix("|").removesuffix("|").replace("\\|", "\0")
+    return tuple(cell.strip().replace("\0", "|") for cell in marked.split("|"))
+
+
+def _cell(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _is_number(text: str) -> bool:
+    return text.removeprefix("< ").lstrip("+-").removesuffix("%").replace(",", "").replace(".", "", 1).isdigit()
+
+
+def _is_number_or_empty(text: str) -> bool:
+    return text in ("", "none", "–") or _is_number(text)

@@ -1,0 +1,273 @@
+"""Sections on how a run went: comparison, plan, steps, chunks, workers, failures and settings."""
+
+from __future__ import annotations
+
+from enrich_dist.core.tables import Table, make_table, megabytes, percent
+from enrich_dist.events import AttemptTimes, Step
+from enrich_dist.farm.worker_memory import memory_table
+from enrich_dist.reporting.html import charts
+from enrich_dist.reporting.html.charts import Bar, Chart, Share
+from enrich_dist.reporting.html.report_data import ReportData
+from enrich_dist.reporting.html.section import MAX_ROWS, MAX_WORKERS, Section, limited_table
+from enrich_dist.reporting.plan_comparison import HEAD, comparison_rows
+from enrich_dist.reporting.run_tables import failure_counts, run_metrics, run_numbers, settings_table, steps_table
+from enrich_dist.reporting.terminal import STEP_TITLES
+from enrich_dist.store.run_directory import STEPS, Number
+
+_MAX_BARS = 5_000
+_MAX_RUNS = 30
+
+
+def comparison(data: ReportData) -> Section:
+    """Return the run compared with the previous one, and with one that the user chose."""
+    title = "Compared with earlier runs"
+    others = [] if data.previous is None else [("previous run", data.previous)]
+    text = (
+        "To see which awards gained, lost or changed their match, run: enrich-dist runs diff"
+        if others
+        else "This work directory has no earlier judged run."
+    )
+    if data.against is not None:
+        others.append((f"run {data.against.short_id}", data.against))
+    if not others:
+        return Section("comparison", title, (text,))
+    now, before = run_numbers(data.run), [run_numbers(other) for _, other in others]
+    rows = [
+        (
+            metric.title,
+            metric.text(now.get(metric.name)),
+            *(
+                cell
+                for numbers in before
+                for cell in (
+                    metric.text(numbers.get(metric.name)),
+                    metric.change(now.get(metric.name), numbers.get(metric.name)),
+                )
+            ),
+        )
+        for metric in run_metrics(data.run, *(other for _, other in others))
+    ]
+    rows.append(("verdict", data.run.status, *(cell for _, other in others for cell in (other.status, ""))))
+    head = ("metric", "this run", *(cell for name, _ in others for cell in (name, "change")))
+    table = make_table(head, rows, "This run and earlier ones")
+    return Section("comparison", title, (text,), charts=_trend(data), tables=(table,))
+
+
+def _trend(data: ReportData) -> tuple[tuple[Chart, Table], ...]:
+    runs = [*data.earlier_runs[-_MAX_RUNS + 1 :], data.run]
+    if len(runs) < 3:  # the comparison table shows two runs
+        return ()
+    names = ("match_rate", "estimated_precision", "estimated_recall")
+    titles = [name.replace("_", " ") for name in names]
+    labels = [f"run {number}" for number in range(1, len(runs))] + ["this run"]
+    chart = charts.lines(
+        "trend",
+        "Rates of recent runs",
+        f"The {len(runs)} latest runs of this work directory; the last match rate is "
+        f"{percent(data.metrics['match_rate'])}.",
+        [(title, labels, [run.numbers.get(name) for run in runs]) for name, title in zip(names, titles, strict=True)],
+        x_title="",
+        y_title="",
+        share=True,
+    )
+    rows = [
+        (
+            label,
+            run.status,
+            *("" if (rate := run.numbers.get(name)) is None else percent(rate) for name in names),
+            f"{run.numbers['run_seconds']:,.1f}",
+        )
+        for label, run in zip(labels, runs, strict=True)
+    ]
+    return ((chart, make_table(("run", "verdict", *titles, "run time (s)"), rows, "Rates of recent runs")),)
+
+
+def plan(data: ReportData) -> Section:
+    """Return predicted and actual time, memory and disk."""
+    title = "Plan and actual"
+    if data.plan_comparison is None:
+        return Section("plan", title, ("This run has no plan. To plan a run: enrich-dist plan",))
+    table = make_table(("metric", *HEAD[1:]), comparison_rows(data.plan_comparison), "Seconds; memory and disk in MB")
+    return Section("plan", title, (data.plan_comparison.note,) if data.plan_comparison.note else (), tables=(table,))
+
+
+def steps(data: ReportData) -> Section:
+    """Return the steps with their times."""
+    done = [data.steps[step] for step in STEPS if step in data.steps]
+    longest = max(done, key=lambda step: step.seconds)
+    chart = charts.shares(
+        "steps",
+        "Time of each step",
+        f"The longest step is {STEP_TITLES[longest.step].lower()} with {longest.seconds:,.1f} s.",
+        [Share(STEP_TITLES[step.step], step.seconds, f"{step.seconds:,.1f} s") for step in done],
+    )
+    return Section("steps", "Steps", charts=((chart, steps_table(data.steps, data.run.run_id)),))
+
+
+def timeline(data: ReportData) -> Section:
+    """Return attempts over time, by worker."""
+    title = "Chunks over time"
+    numbers = data.steps[Step.CHUNK_MATCHES].numbers if Step.CHUNK_MATCHES in data.steps else {}
+    text = []
+    if numbers.get(Number.CHUNKS_RESUMED):
+        text.append(
+            f"{numbers[Number.CHUNKS_RESUMED]:,} of {numbers[Number.CHUNKS]:,} chunks had a valid checkpoint and were "
+            "not computed again."
+        )
+    if not data.attempts:
+        return Section("timeline", title, (*text, "This run has no log of its chunks."))
+    if not numbers.get(Number.CHUNKS_COMPUTED):
+        text.append("This run computed no chunk; the chart shows the latest run that did.")
+    started = [attempt for attempt in data.attempts if attempt.started_seconds is not None]
+    longest = sorted(started, key=_busy_seconds, reverse=True)[:_MAX_BARS]
+    if len(longest) < len(started):
+        text.append(f"The chart shows the longest {len(longest):,} of {len(started):,} attempts.")
+    drawn = sorted(longest, key=lambda attempt: (attempt.chunk_id, attempt.attempt))
+    chart = charts.timeline(
+        "timeline",
+        "Attempts by worker",
+        f"{len(data.attempts):,} attempts by {len({a.worker for a in data.attempts}):,} workers; the last one ended "
+        f"after {data.attempts[-1].received_seconds:,.1f} s.",
+        finished=[_bar(attempt) for attempt in drawn if attempt.outcome == "finished"],
+        failed=[_bar(attempt) for attempt in drawn if attempt.outcome != "finished"],
+    )
+    rows = [
+        (
+            str(a.chunk_id),
+            str(a.attempt),
+            a.worker or "none",
+            a.outcome,
+            f"{a.submitted_seconds:.2f}",
+            "" if a.started_seconds is None else f"{a.started_seconds:.2f}",
+            f"{a.finished_seconds:.2f}",
+            f"{a.received_seconds:.2f}",
+        )
+        for a in sorted(data.attempts, key=lambda attempt: (attempt.chunk_id, attempt.attempt))[:MAX_ROWS]
+    ]
+    head = ("chunk", "attempt", "worker", "outcome", "submitted", "started", "finished", "received")
+    table = limited_table(head, rows, "Attempts, in seconds since matching began", total=len(data.attempts))
+    return Section("timeline", title, tuple(text), charts=((chart, table),))
+
+
+def _busy_seconds(attempt: AttemptTimes) -> float:
+    return 0.0 if attempt.started_seconds is None else attempt.finished_seconds - attempt.started_seconds
+
+
+def _bar(attempt: AttemptTimes) -> Bar:
+    started = attempt.finished_seconds if attempt.started_seconds is None else attempt.started_seconds
+    text = (
+        f"chunk {attempt.chunk_id}, attempt {attempt.attempt}: {attempt.outcome}, "
+        f"{started:.1f} to {attempt.finished_seconds:.1f} s"
+    )
+    return Bar(f"worker {attempt.worker or 'unknown'}", started, attempt.finished_seconds, text)
+
+
+def memory(data: ReportData) -> Section:
+    """Return peak memory per worker, projected and measured, and its limit."""
+    title = "Memory per worker"
+    if not data.workers:
+        return Section("memory", title, ("No chunk is finished, so no memory was measured.",))
+    highest = sorted(data.workers, key=lambda worker: worker.peak_memory_bytes, reverse=True)[:MAX_WORKERS]
+    several_hosts = len({worker.host for worker in data.workers}) > 1
+    labels = [f"worker {w.worker}" + (f" on {w.host}" if several_hosts else "") for w in highest]
+    chart = charts.memory(
+        "memory",
+        "Projected and measured peak, and limit",
+        "; ".join(
+            f"{label}: projected {megabytes(w.projected_peak_memory_bytes)}, measured "
+            f"{megabytes(w.peak_memory_bytes)} MB"
+            for label, w in list(zip(labels, highest, strict=True))[:6]
+        ),
+        [
+            (
+                label,
+                w.projected_peak_memory_bytes / 1e6,
+                w.peak_memory_bytes / 1e6,
+                w.memory_limit_bytes / 1e6 if w.memory_limit_bytes else None,
+            )
+            for label, w in zip(labels, highest, strict=True)
+        ],
+    )
+    shown = [(chart, memory_table(data.workers))]
+    text = ["Of all chunks in the result, also those of earlier runs."]
+    if len(highest) < len(data.workers):
+        text.append(f"The chart shows the {len(highest)} worker processes with the highest peaks.")
+    if len(data.worker_histories) > 1 or any(len(history.samples) > 1 for history in data.worker_histories):
+        shown.append(_memory_over_time(data))
+    return Section("memory", title, tuple(text), charts=tuple(shown))
+
+
+def _memory_over_time(data: ReportData) -> tuple[Chart, Table]:
+    histories = data.worker_histories
+    highest = sorted(histories, key=lambda history: history.peak_memory_bytes, reverse=True)[:MAX_WORKERS]
+    limits = {history.memory_limit_bytes for history in highest if history.memory_limit_bytes}
+    chart = charts.lines(
+        "memory-over-time",
+        "Memory over time, as sampled by Dask",
+        "; ".join(f"worker {h.worker}: at most {megabytes(h.peak_memory_bytes)} MB" for h in highest[:6]),
+        [
+            (
+                f"worker {history.worker}",
+                [seconds for seconds, _ in history.samples],
+                [round(count_bytes / 1e6, 1) for _, count_bytes in history.samples],
+            )
+            for history in highest
+        ],
+        x_title="seconds since matching began",
+        y_title="MB",
+        limit=min(limits) / 1e6 if limits else None,
+    )
+    rows = [(f"worker {h.worker}", len(h.samples), megabytes(h.peak_memory_bytes), h.restarts) for h in histories]
+    return chart, make_table(("worker", "samples", "highest MB", "restarts"), rows, "Memory samples per worker")
+
+
+def failures(data: ReportData) -> Section:
+    """Return failed attempts, batch size reductions and quarantined recipients."""
+    numbers = data.steps[Step.CHUNK_MATCHES].numbers if Step.CHUNK_MATCHES in data.steps else {}
+    degraded = [(chunk, record) for chunk, record in sorted(data.records.items()) if record.degradations]
+    quarantined = [row for _, record in sorted(data.records.items()) for row in record.quarantined]
+    tables = (
+        limited_table(
+            ("chunk", "attempt", "kind", "worker", "what happened", "what followed"),
+            [(str(f.chunk_id), str(f.attempt), f.kind, f.worker or "", f.message, f.next_step) for f in data.failures],
+            "Failed attempts",
+        ),
+        limited_table(
+            ("chunk", "worker", "batch size", "reduced to", "peak MB"),
+            [
+                (str(chunk), r.worker, r.batch_rows, r.batch_rows_least, megabytes(r.peak_memory_bytes))
+                for chunk, r in degraded
+            ],
+            "Chunks with smaller batches, as their worker came near its memory limit",
+        ),
+        limited_table(
+            ("row", "reason"),
+            [(str(row["source_row"]), row["reason"]) for row in quarantined],
+            "Quarantined recipients",
+        ),
+    )
+    counts = ", ".join(failure_counts(numbers))
+    text = f"{counts[0].upper()}{counts[1:]}." if counts else ""
+    if not any(table.rows for table in tables):
+        text = text or "No attempt failed, no worker came near its memory limit, and no recipient was quarantined."
+    return Section(
+        "failures",
+        "Failures and degradations",
+        (text,) if text else (),
+        tables=tuple(table for table in tables if table.rows),
+    )
+
+
+def settings(data: ReportData) -> Section:
+    """Return the settings with their origins."""
+    if not data.settings:
+        return Section("settings", "Settings", ("The run did not record its settings.",))
+    overridden = [setting for setting in data.settings if setting.is_override]
+    return Section(
+        "settings",
+        "Settings",
+        (f"{len(overridden):,} of {len(data.settings):,} settings were overridden by a file, the environment or the "
+         "command line.",),
+        tables=(settings_table(overridden, "Overridden settings"),) if overridden else (),
+        folded=(settings_table(data.settings, "All settings"),),
+    )  # fmt: skip
