@@ -33,8 +33,9 @@ import pyarrow.compute as pc
 from enrich_dist import schema
 from enrich_dist.core.database import OFFLINE
 from enrich_dist.core.tables import markdown_table
-from enrich_dist.matching import CandidateConfig, blocking
+from enrich_dist.matching import blocking
 from enrich_dist.matching.arrays import Lists, starts_of
+from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.matching.index import build_index, open_index
 from enrich_dist.matching.kernels.tokens import look_up
 from enrich_dist.matching.normalise import split_names

@@ -22,8 +22,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from enrich_dist.core.tables import markdown_table
-from enrich_dist.matching import CandidateConfig
-from enrich_dist.matching.decisions import DecisionConfig
+from enrich_dist.matching.config import CandidateConfig, DecisionConfig
 from enrich_dist.pipeline.linking import LinkSummary, link
 from scripts.generator.generate import write_common_names
 from scripts.measuring import SAMPLE, benchmark_parser, generate_case, write_record

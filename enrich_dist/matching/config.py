@@ -1,53 +1,74 @@
-"""What affects the candidates of a chunk: part of the key of its checkpoint.
+"""Settings of matching: the section ``matching`` of the settings file, and the parts of it that steps take.
 
-Covers the settings of candidate generation and the engine's version. Does not cover decisions (``weights``,
-``decisions``), which are taken on stored candidates and never touch a chunk.
+``CandidateConfig`` is part of the key of a checkpoint. ``DecisionConfig`` acts on stored candidates and never re-runs a
+chunk. Imports neither NumPy nor Arrow, because the command line imports it on every start.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from enrich_dist.core.files import document_digest
-from enrich_dist.errors import SettingsError
 
-# Raised whenever the same input would give other candidates or other comparison vectors: a change of rules, of a
-# constant or of a file in data/.
+# Raise it whenever the same input would give other candidates or other comparison vectors: after a change of a rule, of
+# a constant or of a file in data/.
 ENGINE_VERSION = "4"
 
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+PositiveShare = Annotated[float, Field(gt=0.0, le=1.0)]
 
-@dataclass(frozen=True)
-class CandidateConfig:
-    """Settings of candidate generation.
 
-    ``min_name_overlap``: least weighted overlap (Dice) of a similar name in the same town, in (0, 1]; elsewhere more
-    is asked (``blocking``). ``max_candidates_per_name``: similar names kept per recipient (equal names and identifiers
-    are not counted). ``max_block_size``: companies that one block may bring to a recipient; larger ones are left out
-    and counted. ``batch_rows``: recipients matched at a time; bounds memory and never changes a result.
-    """
+class SettingsSection(BaseModel):
+    """A section of the settings. Its errors never repeat a value, which may be a secret in the wrong place."""
 
-    min_name_overlap: float = 0.45
-    max_candidates_per_name: int = 8
-    max_block_size: int = 2_000
-    batch_rows: int = 65_536
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    def __post_init__(self) -> None:
-        """Refuse what no run can mean."""
-        if not 0 < self.min_name_overlap <= 1:
-            raise SettingsError(
-                f"min_name_overlap is {self.min_name_overlap}.", remedy="Choose a number above 0 and up to 1."
-            )
-        if not 1 <= self.max_candidates_per_name <= 1000:
-            raise SettingsError(
-                f"max_candidates_per_name is {self.max_candidates_per_name}.", remedy="Choose 1 to 1000."
-            )
-        if self.max_block_size < 1:
-            raise SettingsError(f"max_block_size is {self.max_block_size}.", remedy="Choose at least 1.")
-        if self.batch_rows < 1:
-            raise SettingsError(f"batch_rows is {self.batch_rows}.", remedy="Choose at least 1.")
+
+class CandidateConfig(SettingsSection):
+    """Settings of blocking, described in ``config/base.yaml``. ``batch_rows`` bounds memory, never changes results."""
+
+    min_name_overlap: PositiveShare = 0.45
+    max_candidates_per_name: Annotated[int, Field(ge=1, le=1_000)] = 8
+    max_block_size: Annotated[int, Field(ge=1)] = 2_000
+    batch_rows: Annotated[int, Field(ge=1)] = 65_536
+
+    @classmethod
+    def result_settings(cls) -> set[str]:
+        """Return the names of the settings that affect candidates."""
+        return set(CandidateConfig.model_fields) - {"batch_rows"}
 
     def digest(self) -> str:
-        """BLAKE3 of the settings that affect the result, hexadecimal: all but ``batch_rows``."""
-        settings = asdict(self)
-        del settings["batch_rows"]
-        return document_digest(settings)
+        """Return the BLAKE3 digest, hexadecimal, of the settings that affect candidates."""
+        return document_digest(self.model_dump(include=self.result_settings()))
+
+
+class DecisionConfig(SettingsSection):
+    """Thresholds on the match probability: of an accepted match, and of a candidate kept for review."""
+
+    accept_probability: PositiveShare = 0.68
+    review_probability: Share = 0.05
+
+    @model_validator(mode="after")
+    def _review_is_at_most_accept(self) -> DecisionConfig:
+        if self.review_probability > self.accept_probability:
+            raise ValueError(
+                f"review_probability {self.review_probability} is above accept_probability {self.accept_probability}"
+            )
+        return self
+
+
+class MatchingSettings(DecisionConfig, CandidateConfig):
+    """The section ``matching``."""
+
+    def candidates(self) -> CandidateConfig:
+        """Return the settings of blocking."""
+        return CandidateConfig(**self._part(CandidateConfig))
+
+    def decision(self) -> DecisionConfig:
+        """Return the thresholds."""
+        return DecisionConfig(**self._part(DecisionConfig))
+
+    def _part(self, model: type[SettingsSection]) -> dict[str, Any]:
+        return self.model_dump(include=set(model.model_fields))

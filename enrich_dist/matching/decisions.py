@@ -14,12 +14,9 @@ Covers methods, probabilities and thresholds. Does not cover how the candidates 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
-from enrich_dist.errors import SettingsError
 from enrich_dist.schema import MIN_SAME_STATE, Agreement, NameLevel
 
 # In the order of the cascade: the first that applies names the method of a pair.
@@ -39,29 +36,6 @@ IDENTIFIED_METHODS = ("review", "uei", "duns")
 CONFIRMED_BITS = 500.0
 
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class DecisionConfig:
-    """Thresholds on the match probability.
-
-    ``accept_probability``: least of a match. ``review_probability``: least of a candidate shown to a person.
-    """
-
-    accept_probability: float = 0.68
-    review_probability: float = 0.05
-
-    def __post_init__(self) -> None:
-        """Refuse what no run can mean."""
-        if not 0 < self.accept_probability <= 1:
-            raise SettingsError(
-                f"accept_probability is {self.accept_probability}.", remedy="Choose a number above 0 and up to 1."
-            )
-        if not 0 <= self.review_probability <= self.accept_probability:
-            raise SettingsError(
-                f"review_probability is {self.review_probability}, accept_probability {self.accept_probability}.",
-                remedy="Choose a review_probability between 0 and accept_probability.",
-            )
 
 
 def partner_share(odds: Floats) -> float:

@@ -14,10 +14,10 @@ def warm_up() -> None:
     import pyarrow as pa
 
     from enrich_dist import schema
-    from enrich_dist.matching import OrganisationMatcher
     from enrich_dist.matching.blocking import prepare
     from enrich_dist.matching.blocks import BlockCounts
     from enrich_dist.matching.index import build_index
+    from enrich_dist.matching.matcher import OrganisationMatcher
 
     place = {"address": "1 Main St", "city": "Dayton", "state": "OH", "zip5": "45402"}
     company = {

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable
-from dataclasses import fields
 from pathlib import Path
 
 from enrich_dist.errors import EnrichError, StateError
@@ -23,8 +22,7 @@ from enrich_dist.store.run_directory import Number, RunDirectory
 
 _REMEDY = "Run `enrich-dist run`: chunks that are finished are kept."
 _COMMAND_LINE = "command line"
-# ``batch_rows`` never changes a result.
-_CANDIDATE_KEYS = tuple(f"matching.{field.name}" for field in fields(CandidateConfig) if field.name != "batch_rows")
+_CANDIDATE_KEYS = {f"matching.{name}" for name in CandidateConfig.result_settings()}
 
 
 def read_completed_run(pipeline: Pipeline, loaded: LoadedSettings) -> ResultInputs:

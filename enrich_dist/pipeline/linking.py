@@ -26,9 +26,9 @@ from enrich_dist import schema
 from enrich_dist.core.database import DRIVER_MEMORY_MB, connect
 from enrich_dist.core.files import atomic_path
 from enrich_dist.errors import SourceError
-from enrich_dist.matching import CandidateConfig, OrganisationMatcher
-from enrich_dist.matching.decisions import DecisionConfig
+from enrich_dist.matching.config import CandidateConfig, DecisionConfig
 from enrich_dist.matching.index import build_index
+from enrich_dist.matching.matcher import OrganisationMatcher
 from enrich_dist.matching.weights import estimate
 from enrich_dist.results import quality, reduce
 from enrich_dist.sources.columns import RECIPIENT_LAYOUT, plain_header

@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from enrich_dist.core.database import DRIVER_MEMORY_MB, connect
-from enrich_dist.matching.decisions import MAX_PARTNER_SHARE, DecisionConfig, prior_odds
+from enrich_dist.matching.config import DecisionConfig
+from enrich_dist.matching.decisions import MAX_PARTNER_SHARE, prior_odds
 from enrich_dist.matching.index import open_index
 from enrich_dist.matching.vocabulary import Vocabulary
 from enrich_dist.matching.weights import estimate

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from enrich_dist.core.database import DRIVER_MEMORY_MB, connect
 from enrich_dist.core.files import write_json
-from enrich_dist.matching.decisions import DecisionConfig
+from enrich_dist.matching.config import DecisionConfig
 from enrich_dist.matching.vocabulary import Vocabulary
 from enrich_dist.matching.weights import Weights, estimate
 from enrich_dist.results import overrides, quality, reduce

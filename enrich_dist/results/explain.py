@@ -18,7 +18,8 @@ import pyarrow as pa
 
 from enrich_dist import schema
 from enrich_dist.errors import CorruptionError, StateError
-from enrich_dist.matching.decisions import DecisionConfig, lone_probability
+from enrich_dist.matching.config import DecisionConfig
+from enrich_dist.matching.decisions import lone_probability
 from enrich_dist.matching.shared_words import ComparedNames, SharedWords, shared_words, word_information
 from enrich_dist.matching.weights import weight_sql
 from enrich_dist.results.lookup import companies_with_candidate, fetch_rows, format_place

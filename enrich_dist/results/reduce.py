@@ -20,12 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from enrich_dist import schema
+from enrich_dist.matching.config import DecisionConfig
 from enrich_dist.matching.decisions import (
     CONFIRMED_BITS,
     IDENTIFIED_METHODS,
     METHODS,
     UNSEEN_PARTNER_SHARE,
-    DecisionConfig,
     method_sql,
     partner_share,
     prior_odds,

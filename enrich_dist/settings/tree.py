@@ -9,27 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from enrich_dist.core.files import document_digest
 from enrich_dist.core.storage import uri_options
-
-if TYPE_CHECKING:
-    from enrich_dist.matching.config import CandidateConfig
-    from enrich_dist.matching.decisions import DecisionConfig
+from enrich_dist.matching.config import MatchingSettings, SettingsSection, Share
 
 ENV_PREFIX = "ENRICH_DIST_"
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-PositiveShare = Annotated[float, Field(gt=0.0, le=1.0)]
-
-
-class _Section(BaseModel):
-    # A value may be a secret in the wrong place: pydantic's own text must not repeat it.
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 def _path_as_text(value: Any) -> Any:
@@ -52,22 +42,22 @@ def refuse_secrets(location: str) -> None:
 Location = Annotated[str, BeforeValidator(_path_as_text), Field(min_length=1)]
 
 
-class RecipientInput(_Section):
+class RecipientInput(SettingsSection):
     """One of several sources of recipients."""
 
     location: Location
     member: str | None = None
-    columns: dict[str, str | None] = {}
+    columns: dict[str, str | None] = Field(default={})
 
 
-class InputSettings(_Section):
+class InputSettings(SettingsSection):
     """Where the two tables are and how their columns are named."""
 
     awards: Location | None = None
     recipients: Location | list[Location | RecipientInput] | None = None
     recipients_member: str | None = None
-    award_columns: dict[str, str | None] = {}
-    recipient_columns: dict[str, str | None] = {}
+    award_columns: dict[str, str | None] = Field(default={})
+    recipient_columns: dict[str, str | None] = Field(default={})
 
     @property
     def recipient_inputs(self) -> tuple[RecipientInput, ...]:
@@ -85,7 +75,7 @@ class InputSettings(_Section):
         return self
 
 
-class PathSettings(_Section):
+class PathSettings(SettingsSection):
     """Where a run writes: nothing is written outside ``work_dir`` but ``checkpoints``, where that is given, and the one
     record of the run (``history.archive.archive_path``)."""
 
@@ -101,7 +91,7 @@ class PathSettings(_Section):
         return value
 
 
-class TlsSettings(_Section):
+class TlsSettings(SettingsSection):
     """The certificates with which driver, scheduler and workers know each other; all three files or none."""
 
     ca_file: Path | None = None
@@ -121,7 +111,7 @@ class TlsSettings(_Section):
         return self
 
 
-class AdaptiveSettings(_Section):
+class AdaptiveSettings(SettingsSection):
     """The fewest and the most workers that a cluster may have while it follows the work; both or none."""
 
     minimum: Annotated[int, Field(ge=1)] | None = None
@@ -157,7 +147,7 @@ _SCALED_BY_OTHERS = ("address", "ssh")
 _SECRET = re.compile(r"pass(word|phrase|wd)|secret|token|credential|access_?key", re.IGNORECASE)
 
 
-class ClusterSettings(_Section):
+class ClusterSettings(SettingsSection):
     """The Dask cluster that the chunks are farmed out to."""
 
     kind: ClusterKindName = "local"
@@ -167,7 +157,7 @@ class ClusterSettings(_Section):
     adaptive: AdaptiveSettings = AdaptiveSettings()
     tls: TlsSettings = TlsSettings()
     allow_insecure: bool = False
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default={})
 
     @field_validator("address")
     @classmethod
@@ -222,7 +212,7 @@ class ClusterSettings(_Section):
         return self
 
 
-class FarmSettings(_Section):
+class FarmSettings(SettingsSection):
     """How the driver runs the chunks."""
 
     max_attempts: Annotated[int, Field(ge=1)] = 3
@@ -233,43 +223,7 @@ class FarmSettings(_Section):
     progress_interval_seconds: Annotated[float, Field(gt=0)] = 10.0
 
 
-class MatchingSettings(_Section):
-    """What makes a candidate (re-runs chunks when changed) and what makes a match (does not)."""
-
-    min_name_overlap: PositiveShare = 0.45
-    max_candidates_per_name: Annotated[int, Field(ge=1, le=1_000)] = 8
-    max_block_size: Annotated[int, Field(ge=1)] = 2_000
-    batch_rows: Annotated[int, Field(ge=1)] = 65_536
-    accept_probability: PositiveShare = 0.68
-    review_probability: Share = 0.05
-
-    def candidates(self) -> CandidateConfig:
-        """The settings of candidate generation."""
-        from enrich_dist.matching.config import CandidateConfig
-
-        return CandidateConfig(
-            min_name_overlap=self.min_name_overlap,
-            max_candidates_per_name=self.max_candidates_per_name,
-            max_block_size=self.max_block_size,
-            batch_rows=self.batch_rows,
-        )
-
-    def decision(self) -> DecisionConfig:
-        """The thresholds on the match probability."""
-        from enrich_dist.matching.decisions import DecisionConfig
-
-        return DecisionConfig(accept_probability=self.accept_probability, review_probability=self.review_probability)
-
-    @model_validator(mode="after")
-    def _review_lies_below_accept(self) -> MatchingSettings:
-        if self.review_probability > self.accept_probability:
-            raise ValueError(
-                f"review_probability {self.review_probability} lies above accept_probability {self.accept_probability}"
-            )
-        return self
-
-
-class MonitoringSettings(_Section):
+class MonitoringSettings(SettingsSection):
     """The ways in which the figures of a run leave for Prometheus; none by default."""
 
     address: Annotated[str, Field(min_length=1)] = "127.0.0.1"
@@ -302,7 +256,7 @@ class MonitoringSettings(_Section):
         return value
 
 
-class CheckSettings(_Section):
+class CheckSettings(SettingsSection):
     """When a run that is worse than the recent ones is told: a warning from ``warn_…``, an error from ``fail_…``."""
 
     recent_runs: Annotated[int, Field(ge=6)] = 10
@@ -322,7 +276,7 @@ class CheckSettings(_Section):
         return self
 
 
-class NotificationSettings(_Section):
+class NotificationSettings(SettingsSection):
     """Where operators are told. Addresses hold secrets, so that settings only name the file they stand in."""
 
     urls_file: Path | None = None
@@ -338,7 +292,7 @@ class NotificationSettings(_Section):
         return self
 
 
-class ReadinessSettings(_Section):
+class ReadinessSettings(SettingsSection):
     """What must hold before production, and how long it counts that it did."""
 
     max_age_hours: Annotated[float, Field(gt=0)] = 24.0
@@ -359,7 +313,7 @@ class ReadinessSettings(_Section):
         return value
 
 
-class TestingSettings(_Section):
+class TestingSettings(SettingsSection):
     """Faults on purpose, to see what a run withstands."""
 
     __test__ = False  # no test case, whatever its name begins with

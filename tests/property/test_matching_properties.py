@@ -12,9 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from enrich_dist import schema
-from enrich_dist.matching import CandidateConfig, OrganisationMatcher, compare
+from enrich_dist.matching import compare
+from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.matching.index import CompanyIndex, build_index
-from enrich_dist.matching.matcher import add_counts
+from enrich_dist.matching.matcher import OrganisationMatcher, add_counts
 from enrich_dist.matching.normalise import normalise_cities, normalise_names, normalise_streets, split_names
 from enrich_dist.schema import NameLevel
 

@@ -17,8 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from enrich_dist.matching import CandidateConfig
-from enrich_dist.matching.decisions import DecisionConfig
+from enrich_dist.matching.config import CandidateConfig, DecisionConfig
 from enrich_dist.pipeline.linking import link
 from scripts.generator.generate import write_awards, write_common_names, write_recipients
 from tests.conftest import REPOSITORY

@@ -12,15 +12,15 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from enrich_dist import schema
-from enrich_dist.errors import SettingsError
 from enrich_dist.matching import weights as module
+from enrich_dist.matching.config import DecisionConfig
 from enrich_dist.matching.decisions import (
     MAX_PARTNER_SHARE,
     METHODS,
     MIN_PARTNER_SHARE,
-    DecisionConfig,
     method_sql,
     partner_share,
     prior_odds,
@@ -478,5 +478,5 @@ def test_the_prior_odds_of_all_recipients_are_those_of_a_partner() -> None:
     ],
 )
 def test_thresholds_out_of_range_are_refused(thresholds: Mapping[str, float]) -> None:
-    with pytest.raises(SettingsError):
+    with pytest.raises(ValidationError):
         DecisionConfig(**thresholds)

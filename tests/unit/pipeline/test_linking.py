@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from enrich_dist.errors import SourceError
-from enrich_dist.matching import CandidateConfig
-from enrich_dist.matching.decisions import DecisionConfig
+from enrich_dist.matching.config import CandidateConfig, DecisionConfig
 from enrich_dist.pipeline import linking as module
 from enrich_dist.pipeline.linking import LINK, LinkSummary, link
 from tests.conftest import enrich_dist

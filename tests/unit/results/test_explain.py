@@ -17,7 +17,8 @@ from rich.console import Console
 from enrich_dist import schema
 from enrich_dist.core.files import read_json, write_json
 from enrich_dist.errors import SettingsError, StateError
-from enrich_dist.matching.decisions import IDENTIFIED_METHODS, DecisionConfig
+from enrich_dist.matching.config import DecisionConfig
+from enrich_dist.matching.decisions import IDENTIFIED_METHODS
 from enrich_dist.matching.index import build_index, open_index
 from enrich_dist.matching.shared_words import (
     MISSING,

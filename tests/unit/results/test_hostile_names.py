@@ -14,8 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from enrich_dist.matching import arrays
-from enrich_dist.matching.config import CandidateConfig
-from enrich_dist.matching.decisions import DecisionConfig
+from enrich_dist.matching.config import CandidateConfig, DecisionConfig
 from enrich_dist.pipeline.linking import link
 from enrich_dist.results.lookup import find_company
 from enrich_dist.results.reopen import reopen_result

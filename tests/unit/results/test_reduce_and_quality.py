@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from enrich_dist import schema
 from enrich_dist.core.database import connect
-from enrich_dist.matching.decisions import CONFIRMED_BITS, UNSEEN_PARTNER_SHARE, DecisionConfig
+from enrich_dist.matching.config import DecisionConfig
+from enrich_dist.matching.decisions import CONFIRMED_BITS, UNSEEN_PARTNER_SHARE
 from enrich_dist.matching.index import build_index, open_index
 from enrich_dist.matching.weights import MCounts, Weights, estimate
 from enrich_dist.results import quality

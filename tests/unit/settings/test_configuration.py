@@ -205,7 +205,7 @@ def test_a_contradiction_names_where_its_two_sides_come_from(tmp_path: Path) -> 
 
     assert f"matching.review_probability: file {mine}, line 2" in printed
     assert "matching.accept_probability: command line" in printed
-    assert "review_probability 0.9 lies above accept_probability 0.8" in printed
+    assert "review_probability 0.9 is above accept_probability 0.8" in printed
 
 
 def test_what_a_run_needs_is_looked_at(tmp_path: Path) -> None:

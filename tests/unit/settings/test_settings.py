@@ -8,8 +8,7 @@ import pytest
 import yaml
 
 from enrich_dist.errors import SettingsError
-from enrich_dist.matching.config import CandidateConfig
-from enrich_dist.matching.decisions import DecisionConfig
+from enrich_dist.matching.config import CandidateConfig, DecisionConfig
 from enrich_dist.settings import Settings, flatten, known_keys, load_settings
 from tests.conftest import REPOSITORY
 
@@ -80,7 +79,7 @@ def test_a_column_map_can_be_set_column_by_column() -> None:
         (["chunk_size=0"], {}, r"chunk_size \(command line\): .*greater than or equal to 1"),
         ([], {"ENRICH_DIST_MATCH_RATE_THRESHOLD": "70"}, r"environment ENRICH_DIST_MATCH_RATE_THRESHOLD\): .*less"),
         (["chunk_size"], {}, "has no '='"),
-        (["matching.review_probability=0.9"], {}, "review_probability 0.9 lies above accept_probability 0.68"),
+        (["matching.review_probability=0.9"], {}, "review_probability 0.9 is above accept_probability 0.68"),
         (["matching.accept_probability=75"], {}, r"matching.accept_probability \(command line\): .*less"),
         (["matching.accept_probability=0"], {}, r"matching.accept_probability \(command line\): .*greater than 0"),
         (["matching.max_block_size=0"], {}, r"matching.max_block_size \(command line\): .*greater than or equal to 1"),
@@ -139,11 +138,6 @@ def test_settings_of_the_match_reach_the_matcher_and_the_decision() -> None:
         min_name_overlap=0.6, max_candidates_per_name=3, max_block_size=9, batch_rows=5
     )
     assert matching.decision() == DecisionConfig(accept_probability=0.8, review_probability=0.2)
-
-
-def test_the_defaults_are_those_of_the_matcher() -> None:
-    assert Settings().matching.candidates() == CandidateConfig()
-    assert Settings().matching.decision() == DecisionConfig()
 
 
 def test_the_sample_overlay_lowers_the_gate_and_base_keeps_it() -> None:
