@@ -34,7 +34,14 @@ def open_instance(directory: Path) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_config(str(directory))
 
 
-def launch(settings: Settings, *, config: Path | None, overrides: list[str], log_level: str) -> str:
+def launch(
+    settings: Settings,
+    *,
+    config: Path | None,
+    overrides: list[str],
+    log_level: str,
+    began_seconds: float | None = None,
+) -> str:
     """Run the job to its end; return the run's id.
 
     Raises what the failing step raised; ``PublicationBlockedError`` when a check blocked the result;
@@ -43,7 +50,11 @@ def launch(settings: Settings, *, config: Path | None, overrides: list[str], log
     run_id = str(uuid.uuid4())
     pipeline = Pipeline(settings, run_id)
     run_config = {
-        "resources": {"settings": {"config": {"config": str(config or ""), "overrides": overrides}}},
+        "resources": {
+            "settings": {
+                "config": {"config": str(config or ""), "overrides": overrides, "began_seconds": began_seconds or 0.0}
+            }
+        },
         "loggers": {"console": {"config": {"log_level": log_level}}},
     }
     with (

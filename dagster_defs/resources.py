@@ -54,6 +54,8 @@ class EnrichSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Settings file; empty for $ENRICH_DIST_CONFIG, else config/base.yaml."""
     overrides: list[str] = Field(default=[])
     """``key=value`` texts, as after ``--set`` on the command line."""
+    began_seconds: float = 0.0
+    """Unix time at which the command began that runs the job; 0 where Dagster launched the run."""
     _of_run: LoadedSettings | None = PrivateAttr(default=None)
 
     @contextmanager
@@ -78,7 +80,7 @@ class EnrichSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
                 yield self
                 # All steps are over, whoever launched the run.
                 with _warned(context):
-                    finish_run(pipeline)
+                    finish_run(pipeline, began_seconds=self.began_seconds or None)
         finally:
             self._of_run = None
 

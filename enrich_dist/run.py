@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from enrich_dist.events import Step
 from enrich_dist.pipeline.steps import Pipeline
-from enrich_dist.planning.compare import compare_run
+from enrich_dist.planning.plan_vs_actual import compare_with_plan
 from enrich_dist.reporting.html import write_run_report
 from enrich_dist.runs.archive import append_run
 from enrich_dist.runs.journal import keep_run
 
 
-def finish_run(pipeline: Pipeline) -> None:
-    """Record the metrics of the run, compare it with its plan if it has one, and write its report. Never raises."""
+def finish_run(pipeline: Pipeline, *, began_seconds: float | None = None) -> None:
+    """Record the metrics of the run, compare it with its plan if it has one, and write its report. Never raises.
+
+    ``began_seconds``: Unix time at which the command began; None where no command ran the job.
+    """
     append_run(pipeline.directory, pipeline.settings, pipeline.run_id)
-    compare_run(pipeline.directory, pipeline.settings, pipeline.run_id)
+    compare_with_plan(pipeline.directory, pipeline.settings, pipeline.run_id, began_seconds=began_seconds)
     report_run(pipeline)
 
 

@@ -58,20 +58,28 @@ def run(
     settings = loaded.settings
     directory = RunDirectory(settings.paths.work_dir)
     begin_workers(settings)
-    from enrich_dist.planning.compare import command_began, command_ends  # it imports much: workers have begun to, too
+    import psutil
 
-    command_began()
+    from enrich_dist.planning.plan_vs_actual import add_report_seconds  # imports much: workers import meanwhile
+
+    began_seconds = psutil.Process().create_time()
     try:
         with TerminalListener(console, settings.farm.progress_interval_seconds) as terminal, listening(terminal):
             terminal.note("Starting Dagster and the cluster")
             from dagster_defs.launch import launch
 
-            launch(settings, config=config, overrides=texts, log_level="INFO" if verbose else "CRITICAL")
+            launch(
+                settings,
+                config=config,
+                overrides=texts,
+                log_level="INFO" if verbose else "CRITICAL",
+                began_seconds=began_seconds,
+            )
     except ProjectedToFailError:
         raise  # there is no result to sum up
     except PublicationBlockedError:
         print_summary(Console(), directory, published=False)
-        command_ends(directory)
+        add_report_seconds(directory, began_seconds)
         raise
     print_summary(Console(), directory, published=True)
-    command_ends(directory)
+    add_report_seconds(directory, began_seconds)

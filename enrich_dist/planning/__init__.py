@@ -1,6 +1,6 @@
-"""What a run will take, told before it starts, and held against what it took.
+"""Estimate a run before it starts: candidates, memory, run time and disk, with recommended settings.
 
-The rooms: ``model`` (pure arithmetic), ``constants`` (its measured numbers), ``machine`` (how fast this machine is
-now), ``sample`` and ``trial`` (what the recipients at hand cost), ``refine`` (what earlier runs say), ``recommend``,
-``predicted`` (the prediction as a file of the run directory), ``compare``.
+``run_plan`` makes the plan from a sample (``sample``), a trial on it (``trial``) and earlier runs (``earlier_runs``);
+``estimate`` turns them into seconds and bytes; ``recommend`` chooses settings; ``prediction`` stores the estimate and
+``plan_vs_actual`` compares it with the run that follows.
 """

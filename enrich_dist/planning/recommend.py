@@ -1,9 +1,8 @@
-"""Which ``chunk_size``, workers and ``memory_threshold_mb`` a run should have, and why.
+"""Recommend ``chunk_size``, workers and ``memory_threshold_mb`` for a run, with the reasons.
 
-Chosen by the model among sizes from 5,000 to 200,000: the least wall time whose chunks fit the memory there is, with
-enough chunks that the last ones keep no worker waiting, and few enough that the driver keeps up. Among choices within
-5% of the best the one nearest to what is set already wins, then the one that takes the least. Never recommends what
-the budget refuses (``farm.budget``). Does not change a setting.
+Among chunk sizes from 5,000 to 200,000 the recommendation has the shortest estimated wall time whose chunks fit the
+available memory and stay far below the timeout. Within 5% of the best, the current settings win, then fewer workers.
+It never recommends what the memory budget refuses (``farm.budget``) and changes no setting.
 """
 
 from __future__ import annotations
@@ -16,12 +15,11 @@ from enrich_dist.farm.budget import MB, Projection
 
 CHUNK_SIZES: Final = (5_000, 10_000, 20_000, 50_000, 100_000, 200_000)
 _NEAR: Final = 1.05
-# Of the machine's memory; the rest is for the system and its cache.
+# Share of the machine's memory; the rest is for the system and its cache.
 MACHINE_SHARE: Final = 0.8
-# The driver's own peak: DuckDB's limit and what it has imported (docs/performance/enrichment-benchmarks.md).
+# Peak of the driver: DuckDB's memory limit and imported libraries (docs/performance/enrichment-benchmarks.md).
 DRIVER_BYTES: Final = 1_000_000_000
-# Over what is projected: measured peaks were at most 2% above it (docs/explanation/memory.md), and Dask counts what
-# caches keep.
+# Measured peaks exceeded the projection by at most 2% (docs/explanation/memory.md); Dask also counts caches.
 _HEADROOM: Final = 1.1
 _STEP_MB: Final = 50
 _TIMEOUT_SHARE: Final = 0.1
@@ -30,7 +28,7 @@ _MIN_CHUNK_SECONDS: Final = 0.05
 
 @dataclass(frozen=True)
 class Choice:
-    """Settings that could be chosen, and what the model says of them; ``projection``: a worker's peak."""
+    """Candidate settings with their estimate. ``projection``: peak memory of a worker."""
 
     chunk_size: int
     workers: int
@@ -41,7 +39,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Advice:
-    """The settings to be used, with the reasons. ``fits``: whether there is memory for any."""
+    """Recommended settings with the reasons. ``fits``: whether any setting fits the memory."""
 
     chunk_size: int
     workers: int
@@ -51,7 +49,7 @@ class Advice:
     reasons: tuple[str, ...]
 
     def flags(self) -> tuple[str, ...]:
-        """As they are given to ``enrich-dist run``."""
+        """Return the settings as options of ``enrich-dist run``."""
         settings = (
             f"chunk_size={self.chunk_size}",
             f"cluster.n_workers={self.workers}",
@@ -65,33 +63,35 @@ def recommend(
     *,
     chunk_size: int,
     workers: Iterable[int],
-    workers_now: int,
+    current_workers: int,
     timeout_seconds: float,
     machine_bytes: int | None,
 ) -> Advice:
-    """The best of all ``CHUNK_SIZES``, the ``chunk_size`` of now, and numbers of ``workers``.
+    """Return the best combination of ``CHUNK_SIZES`` (and the current ``chunk_size``) with numbers of ``workers``.
 
-    ``choice``: what (chunk size, workers) come to; ``workers_now``: those that are set; ``machine_bytes``: memory that
-    driver and workers share, None where workers are on machines of their own.
+    ``choice``: estimates a combination of chunk size and workers; ``current_workers``: the setting; ``machine_bytes``:
+    memory that driver and workers share, None where workers run on other machines.
     """
     choices = [choice(size, count) for size in sorted({*CHUNK_SIZES, chunk_size}) for count in sorted(set(workers))]
-    held = [item for item in choices if machine_bytes is None or _threshold_mb(item) <= _each_mb(item, machine_bytes)]
-    if not held:
-        least = min(choices, key=lambda item: (item.projection.peak_bytes, item.workers))
-        return _advice(least, fits=False, reasons=(_too_little(least, machine_bytes or 0),))
+    fitting = [
+        item for item in choices if machine_bytes is None or _threshold_mb(item) <= _each_mb(item, machine_bytes)
+    ]
+    if not fitting:
+        smallest = min(choices, key=lambda item: (item.projection.peak_bytes, item.workers))
+        return _advice(smallest, fits=False, reasons=(_too_little_memory(smallest, machine_bytes or 0),))
     sensible = [
-        item for item in held if _MIN_CHUNK_SECONDS <= item.chunk_seconds <= _TIMEOUT_SHARE * timeout_seconds
-    ] or held
+        item for item in fitting if _MIN_CHUNK_SECONDS <= item.chunk_seconds <= _TIMEOUT_SHARE * timeout_seconds
+    ] or fitting
     best = min(item.wall_seconds for item in sensible)
     near = [item for item in sensible if item.wall_seconds <= _NEAR * best]
-    chosen = min(near, key=lambda item: (item.chunk_size != chunk_size, item.workers != workers_now, item.workers))
-    return _advice(chosen, fits=True, reasons=_reasons(chosen, choices, held, chunk_size, machine_bytes))
+    chosen = min(near, key=lambda item: (item.chunk_size != chunk_size, item.workers != current_workers, item.workers))
+    return _advice(chosen, fits=True, reasons=_reasons(chosen, choices, fitting, chunk_size, machine_bytes))
 
 
 def _threshold_mb(item: Choice) -> int:
-    """What a worker should have: never less than the budget asks for."""
-    wanted = item.projection.peak_bytes * _HEADROOM / 0.8 / MB
-    return max(item.projection.min_threshold_mb, int(-(-wanted // _STEP_MB) * _STEP_MB))
+    """Return the recommended threshold: never below what the budget requires."""
+    required = item.projection.peak_bytes * _HEADROOM / 0.8 / MB
+    return max(item.projection.min_threshold_mb, int(-(-required // _STEP_MB) * _STEP_MB))
 
 
 def _each_mb(item: Choice, machine_bytes: int) -> float:
@@ -103,40 +103,40 @@ def _advice(item: Choice, *, fits: bool, reasons: tuple[str, ...]) -> Advice:
 
 
 def _reasons(
-    chosen: Choice, choices: list[Choice], held: list[Choice], chunk_size: int, machine_bytes: int | None
+    chosen: Choice, choices: list[Choice], fitting: list[Choice], chunk_size: int, machine_bytes: int | None
 ) -> tuple[str, ...]:
-    same = [item for item in held if item.workers == chosen.workers]
+    same = [item for item in fitting if item.workers == chosen.workers]
     slowest = max(same, key=lambda item: item.wall_seconds)
     now = next((item for item in same if item.chunk_size == chunk_size), None)
-    told = []
+    notes = []
     if chosen.chunk_size == chunk_size:
-        told.append(f"chunk_size {chunk_size:,} stays: no other is more than 5% faster.")
+        notes.append(f"chunk_size {chunk_size:,}: no other size is more than 5% faster.")
     elif now is not None:
-        told.append(
-            f"chunk_size {chosen.chunk_size:,}: {chosen.wall_seconds:,.0f} s in all, {now.wall_seconds:,.0f} s with "
+        notes.append(
+            f"chunk_size {chosen.chunk_size:,}: {chosen.wall_seconds:,.0f} s estimated, {now.wall_seconds:,.0f} s with "
             f"{chunk_size:,}."
         )
     else:
-        told.append(f"chunk_size {chosen.chunk_size:,}: with {chunk_size:,} a worker's memory does not fit.")
+        notes.append(f"chunk_size {chosen.chunk_size:,}: {chunk_size:,} does not fit the memory of a worker.")
     if slowest.wall_seconds > _NEAR * chosen.wall_seconds:
-        told.append(f"The slowest would be {slowest.chunk_size:,} with {slowest.wall_seconds:,.0f} s.")
-    others = sorted({item.workers for item in held if item.chunk_size == chosen.chunk_size} - {chosen.workers})
-    walls = {item.workers: item.wall_seconds for item in held if item.chunk_size == chosen.chunk_size}
+        notes.append(f"The slowest size is {slowest.chunk_size:,} with {slowest.wall_seconds:,.0f} s.")
+    others = sorted({item.workers for item in fitting if item.chunk_size == chosen.chunk_size} - {chosen.workers})
+    walls = {item.workers: item.wall_seconds for item in fitting if item.chunk_size == chosen.chunk_size}
     if others:
         compared = ", ".join(f"{count:,}: {walls[count]:,.0f} s" for count in (others[:1] + others[-1:])[: len(others)])
         many = "1 worker" if chosen.workers == 1 else f"{chosen.workers:,} workers"
-        told.append(f"{many}: {chosen.wall_seconds:,.0f} s ({compared}).")
-    told.append(
-        f"memory_threshold_mb {_threshold_mb(chosen):,}: a worker will need at most "
-        f"{chosen.projection.peak_bytes / MB:,.0f} MB, of the threshold 80% are used, and a tenth is to spare."
+        notes.append(f"{many}: {chosen.wall_seconds:,.0f} s ({compared}).")
+    notes.append(
+        f"memory_threshold_mb {_threshold_mb(chosen):,}: a worker needs up to "
+        f"{chosen.projection.peak_bytes / MB:,.0f} MB; 80% of the threshold are usable, and 10% are in reserve."
     )
-    if machine_bytes is not None and len(held) < len(choices):
-        told.append(f"Left out: what does not fit {machine_bytes / 1e9:,.0f} GB of memory beside the driver.")
-    return tuple(told)
+    if machine_bytes is not None and len(fitting) < len(choices):
+        notes.append(f"Settings that do not fit {machine_bytes / 1e9:,.0f} GB of memory with the driver are left out.")
+    return tuple(notes)
 
 
-def _too_little(least: Choice, machine_bytes: int) -> str:
+def _too_little_memory(smallest: Choice, machine_bytes: int) -> str:
     return (
-        f"This machine's {machine_bytes / 1e9:,.1f} GB do not hold the driver (1 GB) and one worker of "
-        f"{_threshold_mb(least):,} MB within 80%: use a larger one, or a cluster."
+        f"The driver (1 GB) and one worker ({_threshold_mb(smallest):,} MB) do not fit 80% of this machine's "
+        f"{machine_bytes / 1e9:,.1f} GB. Use a larger machine or a cluster."
     )

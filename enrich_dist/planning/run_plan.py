@@ -1,10 +1,7 @@
-"""What a run would have to compare, and what it will take, told before it starts.
+"""Plan a run: match a sample of the recipients and estimate candidates, memory, run time and disk.
 
-Told from the companies and a sample of the recipients. Covers candidate counts, the blocks that bring most pairs, what
-``max_block_size`` leaves out, the memory that a worker will need, wall time and disk (``planning``), and which settings
-would be best. Awards, companies and index are made as a run makes them, and kept for it. The sample is from all over a
-Parquet file, and from the beginning of any other: one in the order of names or states then tells less than its size
-suggests.
+The plan runs the first two steps (awards, companies and index); the run that follows reuses them. The rows of a sample
+are scaled to the whole file: a sample from the beginning of a file that is sorted by name or state is less reliable.
 """
 
 from __future__ import annotations
@@ -30,18 +27,16 @@ from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.matching.index import CompanyIndex, open_index
 from enrich_dist.matching.matcher import OrganisationMatcher
 from enrich_dist.pipeline.steps import Pipeline
-from enrich_dist.planning import refine
-from enrich_dist.planning.constants import constants
-from enrich_dist.planning.machine import MachineSpeed, measure_machine
-from enrich_dist.planning.model import Cluster, Speed, Workload, chunk_seconds, stage_times, total
-from enrich_dist.planning.predicted import Basis, Prediction, expected_peak, keep
+from enrich_dist.planning.earlier_runs import comparable_runs, corrections
+from enrich_dist.planning.estimate import Cluster, Rates, Workload, chunk_seconds, stage_times, total
+from enrich_dist.planning.prediction import Basis, Prediction, expected_peak, write_prediction
 from enrich_dist.planning.recommend import DRIVER_BYTES, MACHINE_SHARE, Advice, Choice, recommend
-from enrich_dist.planning.sample import sampled
+from enrich_dist.planning.sample import open_sample
 from enrich_dist.planning.trial import Trial, run_trial
 from enrich_dist.runs.archive import archive_path, read_archive
 from enrich_dist.runs.machine import this_machine, usable_cores
-from enrich_dist.runs.records import SETTINGS_THAT_MATTER
-from enrich_dist.settings import Settings, flatten
+from enrich_dist.runs.records import settings_that_matter
+from enrich_dist.settings import Settings
 from enrich_dist.sources.chunks import file_bytes
 from enrich_dist.sources.inputs import check_inputs
 from enrich_dist.sources.protocol import Source
@@ -55,13 +50,14 @@ _SHOWN_BLOCKS: Final = 10
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What was found. The fields from ``sampled_rows`` on are of the sample; ``scaled`` makes them those of the file.
+    """The plan of a run. Fields from ``sampled_rows`` to ``pairs_left_out`` count the sample; ``scaled`` converts them
+    to the whole file.
 
-    ``sampled_rows`` were read, ``recipients`` of them are valid; ``pairs`` are to be compared; ``seconds``: matching
-    all of them on one core. ``words`` and ``names``: the blocks that bring most pairs. ``large_blocks`` have more than
-    ``max_block_size`` members; lookups into them, and the pairs these would bring, are left out. ``projection``: a
-    worker's peak, in the batches that a run would be done in. ``sample_places``: parts of the file that the sample
-    comes from, 1 where it is the beginning.
+    ``sampled_rows`` were read, ``recipients`` of them are valid; ``pairs`` are candidate pairs; ``seconds``: matching
+    them on one core. ``words`` and ``names``: the blocks with the most pairs. ``large_blocks`` exceed
+    ``max_block_size``; lookups into them, and their pairs, are left out. ``projection``: peak memory of a worker, with
+    the batches that a run would use. ``sample_places``: parts of the file that the sample comes from, 1 for its
+    beginning.
     """
 
     awards: int
@@ -89,7 +85,7 @@ class RunPlan:
     advice: Advice
 
     def scaled(self, count: int) -> int:
-        """A count of the sample, for the whole file."""
+        """Scale a count of the sample to the whole file."""
         return round(count * self.source_rows / self.sampled_rows)
 
     @property
@@ -99,27 +95,20 @@ class RunPlan:
 
     @property
     def seconds_per_chunk(self) -> float:
-        """Seconds that one core of this machine takes to match a whole chunk."""
+        """Seconds in which one core of this machine matches a whole chunk."""
         return self.seconds * min(self.chunk_size, self.source_rows) / self.sampled_rows
 
 
-def make_plan(
-    settings: Settings,
-    sample_rows: int = SAMPLE_ROWS,
-    *,
-    workers: int | None = None,
-    machine: MachineSpeed | None = None,
-) -> RunPlan:
-    """Read the awards, join companies, build the index, and match ``sample_rows`` recipients against it; leave the
-    prediction in the run directory.
+def make_plan(settings: Settings, sample_rows: int = SAMPLE_ROWS, *, workers: int | None = None) -> RunPlan:
+    """Plan a run and store its prediction in the run directory.
 
-    ``workers``: a wished-for number; more than this machine has cores are taken to be on others like it. ``machine``:
-    how fast this one is; None: it is measured.
+    ``sample_rows``: recipients to match; ``workers``: number of workers to plan for (None: the setting); more than this
+    machine has cores are taken to run on machines like it.
 
     Raises ``SettingsError`` and ``SourceError`` as a run does.
     """
     if sample_rows < 1:
-        raise SettingsError("sample_rows must be 1 or more.", remedy="A plan is made from recipients that are matched.")
+        raise SettingsError("sample_rows must be 1 or more.", remedy="Give the number of recipients to match.")
     pipeline = Pipeline(settings, run_id="plan")
     scratch = pipeline.directory.scratch
     _, source = check_inputs(settings.inputs, scratch)
@@ -127,32 +116,32 @@ def make_plan(
     companies = pipeline.join_companies()
     index = open_index(companies.path(Output.INDEX))
     config = settings.matching.candidates()
-    found = _Found(index, config)
-    with closing(source), sampled(source, sample_rows, scratch) as sample:
-        for batch in _sample(sample.source, settings, sample_rows, scratch):
-            found.add(batch)
-        if not found.recipients:
+    counts = _SampleCounts(index, config)
+    with closing(source), open_sample(source, sample_rows, scratch) as sample:
+        for batch in _read_sample(sample.source, settings, sample_rows, scratch):
+            counts.add(batch)
+        if not counts.recipients:
             raise SourceError(
-                "holds no valid recipient in the sample.", path=source.where, remedy="Check inputs.recipients."
+                "has no valid recipient in the sample.", path=source.where, remedy="Check inputs.recipients."
             )
         trial = run_trial(
             sample.source,
             settings.inputs.recipient_columns,
-            sample_rows=found.rows,
+            sample_rows=counts.rows,
             chunk_size=settings.chunk_size,
             index=open_unverified(companies.path(Output.INDEX)),
             matcher=pipeline.matcher(),
             scratch=scratch,
         )
-        whole = found.rows < sample_rows and not sample.spread
-        rows, exact = (found.rows, True) if whole else source.row_count()
-    rows = max(rows, found.rows)
-    large, lookups, pairs_left_out = found.blocks.left_out(config.max_block_size)
-    sizes = _Sizes(settings, found.row_bytes, int(companies.numbers[Number.INDEX_BYTES]), rows)
-    speed = machine or measure_machine(scratch)
-    basis = _basis(settings, found, trial, awards, companies, speed, (source.where, rows, exact))
-    prediction = _prediction(basis, _cluster(settings, workers), settings.chunk_size, sizes)
-    keep(pipeline.directory, prediction)
+        whole = counts.rows < sample_rows and not sample.spread
+        rows, exact = (counts.rows, True) if whole else source.row_count()
+    rows = max(rows, counts.rows)
+    large, lookups, pairs_left_out = counts.blocks.left_out(config.max_block_size)
+    memory = _WorkerMemory(settings, counts.row_bytes, int(companies.numbers[Number.INDEX_BYTES]), rows)
+    work = _workload(counts, trial, awards, companies, rows)
+    basis = _basis(settings, work, trial, [awards, companies], {"recipients": source.where, "rows_exact": exact})
+    prediction = _prediction(basis, _cluster(settings, workers), settings.chunk_size, memory)
+    write_prediction(pipeline.directory, prediction)
     return RunPlan(
         awards=awards.rows,
         companies=companies.rows,
@@ -162,27 +151,27 @@ def make_plan(
         source_rows_exact=exact,
         chunk_size=settings.chunk_size,
         max_block_size=config.max_block_size,
-        sampled_rows=found.rows,
-        recipients=found.recipients,
-        with_candidate=found.with_candidate,
-        pairs=found.pairs,
-        seconds=found.seconds,
-        words=tuple(found.blocks.words(_SHOWN_BLOCKS)),
-        names=tuple(found.blocks.names(_SHOWN_BLOCKS)),
+        sampled_rows=counts.rows,
+        recipients=counts.recipients,
+        with_candidate=counts.with_candidate,
+        pairs=counts.pairs,
+        seconds=counts.seconds,
+        words=tuple(counts.blocks.words(_SHOWN_BLOCKS)),
+        names=tuple(counts.blocks.names(_SHOWN_BLOCKS)),
         large_blocks=large,
         lookups_left_out=lookups,
         pairs_left_out=pairs_left_out,
-        projection=sizes.projection(settings.chunk_size, settings.memory_threshold_mb),
+        projection=memory.projection(settings.chunk_size, settings.memory_threshold_mb),
         memory_threshold_mb=settings.memory_threshold_mb,
         sample_places=sample.places,
         prediction=prediction,
-        advice=_advice(settings, basis, sizes, workers),
+        advice=_advice(settings, basis, memory, workers),
     )
 
 
 @dataclass(frozen=True)
-class _Sizes:
-    """What the memory of a worker depends on."""
+class _WorkerMemory:
+    """Project the peak memory of a worker."""
 
     settings: Settings
     row_bytes: float
@@ -190,39 +179,30 @@ class _Sizes:
     source_rows: int
 
     def projection(self, chunk_size: int, threshold_mb: int) -> Projection:
-        """A worker's peak, in the batches that a run would be done in within ``threshold_mb``."""
+        """Return the peak with the largest batches that fit ``threshold_mb``, as a run chooses them."""
         settings, chunk_rows = self.settings, min(chunk_size, self.source_rows)
         matcher = OrganisationMatcher(settings.matching.candidates())
         memory = as_started(matcher.memory(self.index_bytes), local=settings.cluster.kind == "local")
 
-        def in_batches(batch_rows: int) -> Projection:
+        def with_batches(batch_rows: int) -> Projection:
             chunk_bytes = round(chunk_rows * self.row_bytes)
             return project(memory, chunk_rows=chunk_rows, chunk_bytes=chunk_bytes, batch_rows=batch_rows)
 
         return fitted(
-            in_batches,
+            with_batches,
             batch_rows=min(chunk_rows, settings.matching.batch_rows),
             min_rows=settings.farm.min_part_rows,
             threshold_mb=threshold_mb,
         )
 
 
-def _basis(
-    settings: Settings,
-    found: _Found,
-    trial: Trial,
-    awards: StepReport,
-    companies: StepReport,
-    machine: MachineSpeed,
-    counted: tuple[str, int, bool],
-) -> Basis:
-    """What is to be done, and how fast it is done here; ``counted``: the source, its rows, whether that is exact."""
-    where, rows, exact = counted
-    made = [open_unverified(step.path(output)).files.values() for step, output in (
-        (awards, Output.AWARDS), (companies, Output.COMPANIES), (companies, Output.INDEX))]  # fmt: skip
-    work = Workload(
-        source_rows=rows,
-        recipients=round(found.recipients * rows / found.rows),
+def _workload(
+    counts: _SampleCounts, trial: Trial, awards: StepReport, companies: StepReport, source_rows: int
+) -> Workload:
+    inputs = (awards.path(Output.AWARDS), companies.path(Output.COMPANIES), companies.path(Output.INDEX))
+    return Workload(
+        source_rows=source_rows,
+        recipients=round(counts.recipients * source_rows / counts.rows),
         awards=awards.rows,
         companies=companies.rows,
         candidates_per_row=trial.candidates_per_row,
@@ -233,34 +213,33 @@ def _basis(
         counts_bytes=trial.counts_bytes,
         counts_rows=trial.counts_rows,
         counts_power=trial.counts_power,
-        inputs_bytes=sum(int(entry["bytes"]) for files in made for entry in files),
+        inputs_bytes=sum(int(e["bytes"]) for path in inputs for e in open_unverified(path).files.values()),
     )
-    speed = Speed(
-        yardstick_seconds=machine.yardstick_seconds,
-        cores=machine.cores,
-        contention=machine.contention,
-        disk_bytes_per_second=machine.disk_bytes_per_second,
+
+
+def _basis(
+    settings: Settings, work: Workload, trial: Trial, steps: list[StepReport], inputs: dict[str, str | bool]
+) -> Basis:
+    rates = Rates(
+        cores=usable_cores(),
         partition_row_seconds=trial.partition_row_seconds,
         match_row_seconds=trial.match_row_seconds,
         chunk_seconds=trial.chunk_seconds,
-        measured_seconds={step.step: step.seconds for step in (awards, companies) if not step.reused},
-        scatter=float(np.hypot(machine.scatter, trial.row_scatter)),
+        measured_seconds={step.step: step.seconds for step in steps if not step.reused},
+        spread=trial.spread,
     )
-    cluster = Cluster(settings.cluster.n_workers, local=settings.cluster.kind == "local")
-    modelled = [
-        stage
-        for stage in stage_times(work, speed, constants(), cluster, settings.chunk_size)
-        if stage.stage not in speed.measured_seconds
-    ]
-    values = flatten(settings.model_dump(mode="json"))
-    alike = refine.alike(read_archive(archive_path(settings)).records, work, this_machine().digest)
-    factors = refine.factors(modelled, work, alike, {name: values[name] for name in SETTINGS_THAT_MATTER})
+    estimated = stage_times(work, rates, _cluster(settings, None), settings.chunk_size)
+    earlier = comparable_runs(read_archive(archive_path(settings)).records, work, this_machine().digest)
     return Basis(
         work=work,
-        speed=speed,
-        factors={stage: factor for stage, (factor, _) in factors.items()},
-        refined_by={stage: count for stage, (_, count) in factors.items()},
-        inputs={"recipients": where, "rows_exact": exact},
+        rates=rates,
+        corrections=corrections(
+            [stage for stage in estimated if stage.stage not in rates.measured_seconds],
+            work,
+            earlier,
+            settings_that_matter(settings),
+        ),
+        inputs=inputs,
         made_seconds=round(time.time(), 3),
     )
 
@@ -272,8 +251,8 @@ def _cluster(settings: Settings, workers: int | None) -> Cluster:
     return Cluster(workers, local and workers <= usable_cores())
 
 
-def _prediction(basis: Basis, cluster: Cluster, chunk_size: int, sizes: _Sizes) -> Prediction:
-    projection = sizes.projection(chunk_size, sizes.settings.memory_threshold_mb)
+def _prediction(basis: Basis, cluster: Cluster, chunk_size: int, memory: _WorkerMemory) -> Prediction:
+    projection = memory.projection(chunk_size, memory.settings.memory_threshold_mb)
     return Prediction(
         basis,
         cluster,
@@ -284,7 +263,7 @@ def _prediction(basis: Basis, cluster: Cluster, chunk_size: int, sizes: _Sizes) 
     )
 
 
-def _advice(settings: Settings, basis: Basis, sizes: _Sizes, workers: int | None) -> Advice:
+def _advice(settings: Settings, basis: Basis, memory: _WorkerMemory, workers: int | None) -> Advice:
     cores = usable_cores()
     cluster = _cluster(settings, workers)
     machine_bytes = psutil.virtual_memory().total if cluster.local else None
@@ -294,30 +273,30 @@ def _advice(settings: Settings, basis: Basis, sizes: _Sizes, workers: int | None
         counts = [cluster.workers]
 
     def choice(chunk_size: int, count: int) -> Choice:
-        those = Cluster(count, cluster.local)
-        # As a run would be fitted into what the machine has for each worker.
-        each_mb = 1_000_000 if machine_bytes is None else (MACHINE_SHARE * machine_bytes - DRIVER_BYTES) / count / MB
-        prediction = Prediction(basis, those, chunk_size, 0, 0, 0)
+        chosen = Cluster(count, cluster.local)
+        # Each worker gets an equal share of the machine's memory, as a run would choose its batches.
+        share_mb = 1_000_000 if machine_bytes is None else (MACHINE_SHARE * machine_bytes - DRIVER_BYTES) / count / MB
+        prediction = Prediction(basis, chosen, chunk_size, 0, 0, 0)
         return Choice(
             chunk_size=chunk_size,
             workers=count,
             wall_seconds=total(prediction.stages()).seconds,
-            chunk_seconds=chunk_seconds(basis.speed, those, min(chunk_size, basis.work.source_rows)),
-            projection=sizes.projection(chunk_size, int(max(1, each_mb))),
+            chunk_seconds=chunk_seconds(basis.rates, chosen, min(chunk_size, basis.work.source_rows)),
+            projection=memory.projection(chunk_size, int(max(1, share_mb))),
         )
 
     return recommend(
         choice,
         chunk_size=settings.chunk_size,
         workers=counts,
-        workers_now=settings.cluster.n_workers,
+        current_workers=settings.cluster.n_workers,
         timeout_seconds=settings.timeout_seconds,
         machine_bytes=machine_bytes,
     )
 
 
-class _Found:
-    """What the batches of the sample add up to."""
+class _SampleCounts:
+    """Counts over the batches of the sample."""
 
     def __init__(self, index: CompanyIndex, config: CandidateConfig) -> None:
         self._index = index
@@ -325,12 +304,12 @@ class _Found:
         self.blocks = BlockCounts(index, config)
         self.rows, self.recipients, self.with_candidate, self.pairs = 0, 0, 0, 0
         self.seconds = 0.0
-        self.row_bytes = 0.0  # of a chunk's file
+        self.row_bytes = 0.0  # of a chunk file
 
     def add(self, batch: RecipientBatch) -> None:
-        """Match a batch and count."""
+        """Match a batch and add its counts."""
         if not self.recipients:
-            self._match(batch.recipients.slice(0, 1))  # loads what is compiled, which is not the time of a chunk
+            self._match(batch.recipients.slice(0, 1))  # loads the kernels, which is not part of a chunk's time
             self.row_bytes = file_bytes(batch.recipients) / max(1, len(batch.recipients))
         start = time.perf_counter()
         prepared, pairs = self._match(batch.recipients)
@@ -348,8 +327,8 @@ class _Found:
         return prepared, pairs
 
 
-def _sample(source: Source, settings: Settings, sample_rows: int, scratch: Path) -> Iterator[RecipientBatch]:
-    """The first rows of the sample, in even batches of at most ``matching.batch_rows``."""
+def _read_sample(source: Source, settings: Settings, sample_rows: int, scratch: Path) -> Iterator[RecipientBatch]:
+    """Yield the sample in even batches of at most ``matching.batch_rows``."""
     parts = -(-sample_rows // settings.matching.batch_rows)
     batch_rows = -(-sample_rows // parts)
     columns = settings.inputs.recipient_columns

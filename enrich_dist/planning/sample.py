@@ -1,8 +1,7 @@
-"""A sample of the recipients, from all over their source where that permits.
+"""Sample the recipients, spread over the source where it permits.
 
-A Parquet file on a disk is read from row groups spread evenly over it; what has one row group, and what can only be
-read from its beginning (CSV, packed files, tables of a database, several sources as one), is sampled there. Covers
-which rows. Does not cover what is found in them.
+A local Parquet file is sampled from row groups spread evenly over it. A file with one row group, and sources that can
+only be read from the beginning (CSV, compressed files, database tables, several sources), are sampled at the beginning.
 """
 
 from __future__ import annotations
@@ -27,20 +26,20 @@ _BUFFER_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True)
 class Sample:
-    """``source``: its first rows are the sample; ``places``: parts of the recipients that they come from."""
+    """``source``: its first rows are the sample; ``places``: number of parts of the file that they come from."""
 
     source: Source
     places: int
 
     @property
     def spread(self) -> bool:
-        """Whether it is more than the beginning."""
+        """Whether the sample comes from more than the beginning."""
         return self.places > 1
 
 
 @contextmanager
-def sampled(source: Source, rows: int, scratch: Path) -> Iterator[Sample]:
-    """The sample of ``rows`` rows of ``source``; what it needs of ``scratch`` is removed afterwards."""
+def open_sample(source: Source, rows: int, scratch: Path) -> Iterator[Sample]:
+    """Yield a sample of ``rows`` rows of ``source``; its file in ``scratch`` is removed afterwards."""
     if not isinstance(source, ParquetSource) or source.file.path is None:
         yield Sample(source, 1)
         return
@@ -60,7 +59,7 @@ def sampled(source: Source, rows: int, scratch: Path) -> Iterator[Sample]:
 
 
 def _row_groups(path: Path, rows: int) -> dict[int, int]:
-    """Row groups with the rows to take of each; empty where all of the file is wanted."""
+    """Return the rows to take from each row group; empty where the sample is the whole file."""
     metadata = pq.read_metadata(path)
     if metadata.num_rows <= rows:
         return {}
@@ -71,7 +70,7 @@ def _row_groups(path: Path, rows: int) -> dict[int, int]:
 
 
 def _shares(rows: int, sizes: dict[int, int]) -> dict[int, int]:
-    """``rows`` dealt out as evenly as the sizes allow."""
+    """Distribute ``rows`` as evenly as the sizes allow."""
     shares: dict[int, int] = {}
     left = rows
     for place, (group, size) in enumerate(sorted(sizes.items(), key=lambda item: item[1])):

@@ -1,7 +1,7 @@
-"""What rows cost here and now: a few chunks of the sample are cut, matched and checkpointed as a run does it.
+"""Measure what rows cost on this machine: cut, match and checkpoint a few chunks of the sample as a run does.
 
-In this process, one after the other, so that seconds are those of a core alone; in a scratch directory that is removed.
-Covers seconds and bytes per row and per chunk. Memory is not measured: this process holds more than a worker.
+The trial runs in this process, one chunk after the other, so that seconds are those of one core alone, in a scratch
+directory that it removes. Memory is not measured: this process holds more than a worker.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import pyarrow.parquet as pq
+
 from enrich_dist.core.files import file_digest, text_digest
 from enrich_dist.core.matcher import Matcher
 from enrich_dist.farm.chunk_task import ChunkTask
@@ -31,20 +33,20 @@ _LARGE_ROWS: Final = 25_000
 _LARGE_CHUNKS: Final = 4
 _SMALL_ROWS: Final = 500
 _SMALL_CHUNKS: Final = 5
-_NOTHING: Final = 1e-9  # seconds: no row and no chunk is for free
+_MIN: Final = 1e-9  # seconds or bytes: no row and no chunk is free
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What the chunks of the trial took. Per-row figures are means over source rows.
+    """Seconds and bytes of the trial's chunks. Per-row figures are means over source rows.
 
-    ``row_scatter``: how far the seconds per row of its chunks lie from each other, relative to their median.
+    ``spread``: standard deviation of the seconds per row between chunks, relative to their median.
     """
 
     partition_row_seconds: float
     match_row_seconds: float
     chunk_seconds: float
-    row_scatter: float
+    spread: float
     candidates_per_row: float
     chunk_row_bytes: float
     chunk_file_bytes: float
@@ -53,6 +55,21 @@ class Trial:
     counts_bytes: float
     counts_rows: int
     counts_power: float
+
+
+@dataclass(frozen=True)
+class _Size:
+    """Means over the chunks of one size, and what cutting them took in all."""
+
+    source_rows: int
+    partition_seconds: float
+    rows: float
+    seconds: float
+    file_bytes: float
+    records: Sequence[CheckpointRecord]
+
+    def mean(self, field: str) -> float:
+        return statistics.fmean(getattr(record, field) for record in self.records)
 
 
 def run_trial(
@@ -65,72 +82,61 @@ def run_trial(
     matcher: Matcher,
     scratch: Path,
 ) -> Trial:
-    """Cut and match some chunks of the first ``sample_rows`` of ``sample``, of at most ``chunk_size`` rows each."""
+    """Cut and match small and large chunks of the first ``sample_rows`` rows of ``sample``.
+
+    Chunks have at most ``chunk_size`` rows. The line through both sizes separates cost per row and per chunk.
+    """
     directory = scratch / "plan-trial"
     shutil.rmtree(directory, ignore_errors=True)
+    rows = max(1, min(chunk_size, _LARGE_ROWS, -(-sample_rows // _LARGE_CHUNKS)))
+
+    def measure(name: str, chunk_rows: int, count: int) -> _Size:
+        chunks = directory / name
+        chunks.mkdir(parents=True)
+        started = time.perf_counter()
+        facts = write_chunks(_batches(sample, column_map, chunk_rows, count, directory), chunks)
+        seconds = time.perf_counter() - started
+        _match(chunks, index, matcher, directory, limit=1)  # the first chunk loads and warms up
+        records = _match(chunks, index, matcher, directory)
+        return _Size(
+            source_rows=int(facts["source_rows"]),
+            partition_seconds=seconds,
+            rows=statistics.fmean(record.rows_in for record in records),
+            seconds=statistics.fmean(record.seconds for record in records),
+            file_bytes=statistics.fmean(path.stat().st_size for path in _files(chunks)),
+            records=records,
+        )
+
     try:
-        return _run(sample, column_map, sample_rows, chunk_size, index, matcher, directory)
+        small = measure("small", max(1, min(_SMALL_ROWS, rows // 2)), _SMALL_CHUNKS)
+        large = measure("large", rows, _LARGE_CHUNKS)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _run(
-    sample: Source,
-    column_map: Mapping[str, str | None],
-    sample_rows: int,
-    chunk_size: int,
-    index: Artifact,
-    matcher: Matcher,
-    directory: Path,
-) -> Trial:
-    rows = max(1, min(chunk_size, _LARGE_ROWS, -(-sample_rows // _LARGE_CHUNKS)))
-    large_files, small_files = directory / "large", directory / "small"
-    for folder in (large_files, small_files):
-        folder.mkdir(parents=True)
-    started = time.perf_counter()
-    cut = write_chunks(_batches(sample, column_map, rows, _LARGE_CHUNKS, directory), large_files)
-    partition_seconds = time.perf_counter() - started
-    small_rows = max(1, min(_SMALL_ROWS, rows // 2))
-    write_chunks(_batches(sample, column_map, small_rows, _SMALL_CHUNKS, directory), small_files)
-    small = _match(small_files, index, matcher, directory)[1:] or _match(small_files, index, matcher, directory)
-    large = _match(large_files, index, matcher, directory)
-    source_rows = int(cut["source_rows"])
-    # Means, not medians: on a busy machine the slow ones are part of a farm, too.
-    large_seconds = statistics.fmean(record.seconds / max(1, record.rows_in) for record in large)
-    small_seconds = statistics.fmean(record.seconds for record in small)
-    small_mean_rows = statistics.fmean(record.rows_in for record in small)
-    large_mean_rows = statistics.fmean(record.rows_in for record in large)
-    row_seconds, each_seconds = _line(small_mean_rows, small_seconds, large_mean_rows, large_seconds * large_mean_rows)
-    valid = sum(record.rows_in for record in large) / source_rows
-    chunk_row_bytes, chunk_file_bytes = _line(
-        small_mean_rows, _mean_size(small_files), large_mean_rows, _mean_size(large_files)
+    valid = large.rows * len(large.records) / large.source_rows
+    row_seconds, fixed_seconds = _line(small.rows, small.seconds, large.rows, large.seconds)
+    partition_row_seconds, _ = _line(
+        small.source_rows, small.partition_seconds, large.source_rows, large.partition_seconds
     )
-    candidate_row_bytes, candidates_file_bytes = _line(
-        small_mean_rows,
-        statistics.fmean(record.bytes for record in small),
-        large_mean_rows,
-        statistics.fmean(record.bytes for record in large),
-    )
-    counts = statistics.fmean(record.counts_bytes for record in large)
-    small_counts = statistics.fmean(record.counts_bytes for record in small)
+    chunk_row_bytes, chunk_file_bytes = _line(small.rows, small.file_bytes, large.rows, large.file_bytes)
+    candidate_row_bytes, candidates_file_bytes = _line(small.rows, small.mean("bytes"), large.rows, large.mean("bytes"))
     return Trial(
-        partition_row_seconds=partition_seconds / source_rows,
+        partition_row_seconds=partition_row_seconds,
         match_row_seconds=row_seconds * valid,
-        chunk_seconds=each_seconds,
-        row_scatter=_scatter([record.seconds / max(1, record.rows_in) for record in large]),
-        candidates_per_row=sum(record.candidates for record in large) / source_rows,
+        chunk_seconds=fixed_seconds,
+        spread=_spread([record.seconds / max(1, record.rows_in) for record in large.records]),
+        candidates_per_row=sum(record.candidates for record in large.records) / large.source_rows,
         chunk_row_bytes=chunk_row_bytes * valid,
         chunk_file_bytes=chunk_file_bytes,
         candidate_row_bytes=candidate_row_bytes * valid,
         candidates_file_bytes=candidates_file_bytes,
-        counts_bytes=counts,
-        counts_rows=max(1, round(large_mean_rows)),
-        counts_power=_power(small_mean_rows, small_counts, large_mean_rows, counts),
+        counts_bytes=large.mean("counts_bytes"),
+        counts_rows=max(1, round(large.rows)),
+        counts_power=_power(small.rows, small.mean("counts_bytes"), large.rows, large.mean("counts_bytes")),
     )
 
 
-def _mean_size(chunks: Path) -> float:
-    return statistics.fmean(path.stat().st_size for path in chunks.glob("[0-9]*.parquet"))
+def _files(chunks: Path) -> list[Path]:
+    return sorted(chunks.glob("[0-9]*.parquet"))
 
 
 def _batches(
@@ -140,12 +146,12 @@ def _batches(
         yield from itertools.islice(batches, count)
 
 
-def _match(chunks: Path, index: Artifact, matcher: Matcher, directory: Path) -> list[CheckpointRecord]:
+def _match(
+    chunks: Path, index: Artifact, matcher: Matcher, directory: Path, limit: int | None = None
+) -> list[CheckpointRecord]:
     """Match the chunk files as a worker does."""
-    import pyarrow.parquet as pq
-
     records = []
-    for number, path in enumerate(sorted(chunks.glob("[0-9]*.parquet"))):
+    for number, path in enumerate(_files(chunks)[:limit]):
         task = ChunkTask(
             chunk_id=number,
             chunk_path=path,
@@ -161,23 +167,21 @@ def _match(chunks: Path, index: Artifact, matcher: Matcher, directory: Path) -> 
     return records
 
 
-def _line(small_rows: float, small_seconds: float, rows: float, seconds: float) -> tuple[float, float]:
-    """(per row, per chunk) of the line through both, of seconds or bytes; neither is negative."""
-    if rows <= small_rows:  # the sample is a handful of rows: all of it is taken for what a chunk costs
-        return _NOTHING, max(_NOTHING, small_seconds)
-    row = max(_NOTHING, (seconds - small_seconds) / (rows - small_rows))
-    each = small_seconds - row * small_rows
-    return (row, each) if each > 0 else (max(_NOTHING, seconds / rows), _NOTHING)
+def _line(small_rows: float, small: float, rows: float, large: float) -> tuple[float, float]:
+    """Return slope and intercept of the line through both points (seconds or bytes); neither is negative."""
+    if rows <= small_rows:  # the sample is a handful of rows: all of it counts as fixed cost
+        return _MIN, max(_MIN, small)
+    slope = max(_MIN, (large - small) / (rows - small_rows))
+    intercept = small - slope * small_rows
+    return (slope, intercept) if intercept > 0 else (max(_MIN, large / rows), _MIN)
 
 
 def _power(small_rows: float, small: float, rows: float, large: float) -> float:
-    """How the bytes of counts grow with the rows of a chunk: words come again, so by less than the rows."""
+    """Return the exponent by which counts grow with the rows of a chunk: words repeat, so it is below 1."""
     if rows <= small_rows or min(small_rows, small, large) <= 0:
         return 0.0
     return min(1.0, max(0.0, math.log(large / small) / math.log(rows / small_rows)))
 
 
-def _scatter(values: Sequence[float]) -> float:
-    if len(values) < 2:
-        return 0.0
-    return statistics.stdev(values) / statistics.median(values)
+def _spread(values: Sequence[float]) -> float:
+    return statistics.stdev(values) / statistics.median(values) if len(values) > 1 else 0.0

@@ -1,5 +1,4 @@
-"""A plan on the terminal: candidate counts, the largest blocks, and what is left out. Does not cover how it is made
-(``plan``)."""
+"""Print a plan: candidates, run time, memory, disk, recommended settings and the largest blocks."""
 
 from __future__ import annotations
 
@@ -12,11 +11,11 @@ from rich.text import Text
 from enrich_dist.core.tables import percent
 from enrich_dist.matching.blocks import Block
 from enrich_dist.planning.run_plan import RunPlan
-from enrich_dist.reporting.prediction import (
+from enrich_dist.reporting.plan_document import (
     advice_lines,
+    basis_sentence,
     disk_sentence,
-    farm_sentence,
-    refined_sentence,
+    matching_sentence,
     stages_table,
 )
 
@@ -26,7 +25,7 @@ _TEXT_COLUMNS = ("word", "name", "where")
 
 
 def print_plan(console: Console, plan: RunPlan) -> None:
-    """All that the plan tells."""
+    """Print the whole plan."""
     about = "" if plan.source_rows_exact else "about "
     whole = plan.sampled_rows >= plan.source_rows
     console.print(
@@ -36,11 +35,11 @@ def print_plan(console: Console, plan: RunPlan) -> None:
     console.print(
         f"{about}{plan.source_rows:,} recipient rows".capitalize()
         + (
-            ", all of which were matched."
+            ", all matched."
             if whole
-            else f", of which {plan.sampled_rows:,} from {plan.sample_places} parts of the file were matched."
+            else f"; {plan.sampled_rows:,} from {plan.sample_places} parts of the file were matched."
             if plan.sample_places > 1
-            else f", the first {plan.sampled_rows:,} of which were matched."
+            else f"; the first {plan.sampled_rows:,} were matched."
         )
     )
     console.print()
@@ -49,14 +48,12 @@ def print_plan(console: Console, plan: RunPlan) -> None:
     seconds = plan.seconds_per_chunk
     console.print(
         f"{plan.chunks:,} {'chunk' if plan.chunks == 1 else 'chunks'} of {plan.chunk_size:,} rows (chunk_size). "
-        f"Matching one takes about {seconds:.1f} seconds on one core of this machine."
+        f"One core of this machine matches one in about {seconds:.1f} s."
     )
-    console.print(farm_sentence(plan.prediction))
+    console.print(matching_sentence(plan.prediction))
     console.print()
     console.print(stages_table(plan))
-    refined = refined_sentence(plan.prediction)
-    if refined:
-        console.print(refined)
+    console.print(basis_sentence(plan.prediction))
     console.print()
     console.print(memory_sentence(plan))
     console.print(disk_sentence(plan.prediction))
@@ -64,7 +61,7 @@ def print_plan(console: Console, plan: RunPlan) -> None:
     for line in advice_lines(plan):
         console.print(line)
     console.print()
-    console.print("Blocks that bring most pairs. Pairs of names that share enough become candidates.")
+    console.print("Blocks with the most pairs. Pairs whose names are similar enough become candidate pairs.")
     console.print()
     console.print(_blocks(_WORD_COLUMNS, plan.words, plan.max_block_size))
     console.print()
@@ -74,18 +71,18 @@ def print_plan(console: Console, plan: RunPlan) -> None:
 
 
 def memory_sentence(plan: RunPlan) -> str:
-    """What a worker will need, and whether it may have it."""
+    """Describe the memory that a worker needs, and whether it fits."""
     projection, threshold = plan.projection, f"memory_threshold_mb ({plan.memory_threshold_mb:,})"
-    least = f"{projection.min_threshold_mb:,}"
+    minimum = f"{projection.min_threshold_mb:,}"
     if projection.fits(plan.memory_threshold_mb):
-        verdict = f"That fits {threshold}; the least it would fit is {least}."
+        verdict = f"That fits {threshold}; the minimum is {minimum}."
     else:
-        verdict = f"That does not fit {threshold}: a run is refused. Raise it to {least} or more."
+        verdict = f"That does not fit {threshold}: a run is refused. Raise it to {minimum} or more."
     return f"A worker needs {projection.arithmetic()}. {verdict}"
 
 
 def left_out_sentence(plan: RunPlan) -> str:
-    """What ``max_block_size`` leaves out."""
+    """Describe what ``max_block_size`` leaves out."""
     limit = f"matching.max_block_size ({plan.max_block_size:,})"
     if not plan.large_blocks:
         return f"No block is larger than {limit}: nothing is left out."
@@ -93,7 +90,7 @@ def left_out_sentence(plan: RunPlan) -> str:
     whole = "" if plan.sampled_rows >= plan.source_rows else f", about {plan.scaled(plan.pairs_left_out):,} in all rows"
     return (
         f"{many} larger than {limit} and left out: {plan.lookups_left_out:,} lookups of {plan.pairs_left_out:,} pairs "
-        f"in the rows matched{whole}. Such a pair is still found by an identifier, or by another word or name."
+        f"in the matched rows{whole}. Another word, name or identifier may still find such a pair."
     )
 
 
@@ -104,7 +101,7 @@ def _counts(plan: RunPlan, *, whole: bool) -> Table:
     for label, count in (
         ("valid recipients", plan.recipients),
         ("recipients with a candidate", plan.with_candidate),
-        ("candidates (pairs to compare)", plan.pairs),
+        ("candidate pairs", plan.pairs),
     ):
         table.add_row(label, f"{count:,}", *([] if whole else [f"{plan.scaled(count):,}"]))
     table.add_row("share with a candidate", percent(plan.with_candidate / plan.recipients))
@@ -121,7 +118,7 @@ def _per_company(plan: RunPlan, *, whole: bool) -> list[str]:
 
 
 def _blocks(head: Sequence[str], blocks: Sequence[Block], limit: int) -> Table:
-    """The blocks in the order given; those above the limit are marked."""
+    """Return the blocks as a table; those above the limit are marked."""
     table = Table(box=None, pad_edge=False)
     for title in head:
         text = title in _TEXT_COLUMNS

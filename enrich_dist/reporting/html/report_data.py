@@ -19,7 +19,7 @@ from enrich_dist.farm.attempts import FailedAttempt
 from enrich_dist.farm.chunk_log import read_chunk_log
 from enrich_dist.farm.worker_log import WorkerHistory
 from enrich_dist.farm.worker_memory import WorkerMemory, memory_per_worker
-from enrich_dist.planning.compare import Comparison, read_comparison
+from enrich_dist.planning.plan_vs_actual import Comparison, read_comparison
 from enrich_dist.remedies import RUN_AGAIN, RUN_FIRST
 from enrich_dist.results.calibration import Calibration, CalibrationBin, measure_calibration
 from enrich_dist.results.unresolved import UnresolvedCompanies, read_unresolved

@@ -9,7 +9,7 @@ from enrich_dist.reporting.html import charts
 from enrich_dist.reporting.html.charts import Bar, Chart, Share
 from enrich_dist.reporting.html.report_data import ReportData
 from enrich_dist.reporting.html.section import MAX_ROWS, MAX_WORKERS, Section, limited_table
-from enrich_dist.reporting.plan_comparison import HEAD, comparison_rows
+from enrich_dist.reporting.plan_vs_actual import HEAD, comparison_rows
 from enrich_dist.reporting.run_tables import failure_counts, run_metrics, run_numbers, settings_table, steps_table
 from enrich_dist.reporting.terminal import STEP_TITLES
 from enrich_dist.store.run_directory import STEPS, Number

@@ -1,0 +1,66 @@
+"""Correct an estimate by earlier runs: the ratio of their seconds to the estimate, per stage.
+
+Only undisturbed runs count, on the same kind of machine, with a dataset of the same size class; for matching only those
+with the same settings. Does not read the archive (``runs.archive``).
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from enrich_dist.events import Step
+from enrich_dist.planning.estimate import Correction, StageTime, Workload
+from enrich_dist.runs.records import Dataset, RunRecord
+
+MAX_RUNS: Final = 5
+
+
+def comparable_runs(records: Iterable[RunRecord], work: Workload, machine_digest: str) -> list[RunRecord]:
+    """Return the newest ``MAX_RUNS`` comparable runs, oldest first; single steps of them may be reused."""
+    size_class = Dataset(work.awards, work.recipients, "", "").size_class
+    found = [
+        record
+        for record in records
+        if record.machine.digest == machine_digest
+        and record.dataset.size_class == size_class
+        and not (record.failed_attempts or record.worker_restarts or record.chunks_resumed)
+        and not record.settings.get("testing.fault_probability")
+    ]
+    return found[-MAX_RUNS:]
+
+
+def corrections(
+    stages: Iterable[StageTime], work: Workload, records: Sequence[RunRecord], settings: Mapping[str, Any]
+) -> dict[str, Correction]:
+    """Return the correction of each stage that earlier runs computed.
+
+    ``stages``: the estimate without corrections and without reuse; ``settings``: those of the planned run
+    (``SETTINGS_THAT_MATTER``).
+    """
+    found = {}
+    for stage in stages:
+        seconds = _scaled_seconds(stage.stage, work, records, settings)
+        if seconds and stage.seconds > 0:
+            ratios = [value / stage.seconds for value in seconds]
+            found[stage.stage] = Correction(statistics.median(ratios), min(ratios), max(ratios), len(ratios))
+    return found
+
+
+def _scaled_seconds(
+    stage: str, work: Workload, records: Sequence[RunRecord], settings: Mapping[str, Any]
+) -> list[float]:
+    """Return the seconds of a stage in earlier runs, scaled to the rows of this workload."""
+    if stage == Step.CHUNK_MATCHES:
+        records = [record for record in records if record.settings == dict(settings)]
+    found = []
+    for record in records:
+        done = record.stages.get(stage)
+        if done is None or done.reused or done.seconds <= 0:
+            continue
+        by_recipients = stage in (Step.RECIPIENT_CHUNKS, Step.CHUNK_MATCHES)
+        then = record.dataset.recipients if by_recipients else record.dataset.awards
+        now = work.recipients if by_recipients else work.awards
+        found.append(done.seconds * now / max(1, then))
+    return found

@@ -1,0 +1,116 @@
+"""Store the prediction of a run in its directory, and read it when the run ends.
+
+The file ``steps/prediction.json`` holds what the prediction is made from (workload, rates, corrections), so that it can
+be evaluated for any number of workers and any chunk size, also after the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from enrich_dist.core.files import document_digest, read_json, write_json
+from enrich_dist.errors import CorruptionError, StateError
+from enrich_dist.events import Step
+from enrich_dist.planning.estimate import Cluster, Correction, Disk, Rates, StageTime, Workload, disk, stage_times
+from enrich_dist.store.run_directory import RunDirectory
+
+FORMAT: Final = 2
+MADE_BY_PLAN: Final = frozenset({Step.SBIR_AWARDS, Step.AWARD_COMPANIES})
+"""Stages that the plan itself runs: the run that follows reuses their output."""
+
+# Measured peaks of workers over the budget's projection, which is meant to be safe: 0.84 of the worker process itself
+# and 1.14 of index, batch, chunk and result (least squares over 16 planned runs and scripts/measure_memory.py; all
+# measured peaks were within 13%).
+_PROCESS_SHARE: Final = 0.84
+_REST_SHARE: Final = 1.14
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a prediction is made from. ``inputs``: path of the recipients, and whether their row count is exact."""
+
+    work: Workload
+    rates: Rates
+    corrections: dict[str, Correction]
+    inputs: dict[str, Any]
+    made_seconds: float
+    """Unix time."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A prediction for one choice of settings. ``expected_peak_bytes``: of a worker; ``projected_peak_bytes``: the safe
+    upper figure that the memory budget uses, ``process_bytes`` of it for the worker process itself."""
+
+    basis: Basis
+    cluster: Cluster
+    chunk_size: int
+    expected_peak_bytes: int
+    projected_peak_bytes: int
+    process_bytes: int
+
+    @property
+    def chunks(self) -> int:
+        """Chunks of the run."""
+        return self.basis.work.chunks(self.chunk_size)
+
+    def stages(self, reused: Collection[str] = ()) -> tuple[StageTime, ...]:
+        """Return the seconds of all stages; the output of those in ``reused`` exists already."""
+        return stage_times(
+            self.basis.work,
+            self.basis.rates,
+            self.cluster,
+            self.chunk_size,
+            reused=reused,
+            corrections=self.basis.corrections,
+        )
+
+    def disk(self) -> Disk:
+        """Return the bytes on disk."""
+        return disk(self.basis.work, self.chunk_size)
+
+
+_ADAPTER: Final = TypeAdapter(Prediction)
+
+
+def expected_peak(projected_bytes: int, process_bytes: int) -> int:
+    """Return the expected peak bytes of a worker, given the budget's projection."""
+    return round(_PROCESS_SHARE * process_bytes + _REST_SHARE * (projected_bytes - process_bytes))
+
+
+def prediction_path(directory: RunDirectory) -> Path:
+    """Return the path of the prediction."""
+    return directory.steps / "prediction.json"
+
+
+def write_prediction(directory: RunDirectory, prediction: Prediction) -> None:
+    """Write the prediction; it replaces an earlier one."""
+    document = {"format": FORMAT, **_ADAPTER.dump_python(prediction, mode="json")}
+    write_json(prediction_path(directory), {**document, "prediction_blake3": document_digest(document)})
+
+
+def read_prediction(directory: RunDirectory) -> Prediction:
+    """Return the prediction in the run directory.
+
+    Raises ``StateError`` when there is none, ``CorruptionError`` when the file is damaged or of another version.
+    """
+    path = prediction_path(directory)
+    try:
+        document = read_json(path)
+    except FileNotFoundError as error:
+        raise StateError(
+            f"{directory.root} has no prediction.", remedy="Run `enrich-dist plan` before the run."
+        ) from error
+    digest = document.pop("prediction_blake3", None)
+    damaged = CorruptionError(f"{path} is damaged or of another version.", remedy="Run `enrich-dist plan` again.")
+    if document.get("format") != FORMAT or digest != document_digest(document):
+        raise damaged
+    try:
+        return _ADAPTER.validate_python({name: value for name, value in document.items() if name != "format"})
+    except ValidationError as error:
+        raise damaged from error
