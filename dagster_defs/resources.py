@@ -15,7 +15,7 @@ from enrich_dist.matching.warm import warm_up
 from enrich_dist.monitoring.prometheus.monitoring import Monitoring
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.preflight.readiness_file import require_ready
-from enrich_dist.run import finish_run
+from enrich_dist.run_lifecycle import finish_run
 from enrich_dist.settings import LoadedSettings, flatten, load_settings
 from enrich_dist.store.lock import locked
 from enrich_dist.store.status import all_chunks_finished

@@ -17,7 +17,7 @@ from distributed import Client
 
 from enrich_dist.cluster.client import open_client
 from enrich_dist.pipeline.steps import Pipeline
-from enrich_dist.run import finish_run
+from enrich_dist.run_lifecycle import finish_run
 from enrich_dist.settings import Settings, flatten
 from tests.support import object_store, postgres_server
 from tests.support.known_case import injected_faults

@@ -30,7 +30,7 @@ def rejudge(
     from enrich_dist.pipeline.rejudge import rejudge as judge_anew
     from enrich_dist.preflight.readiness_file import require_ready
     from enrich_dist.reporting.terminal import shown_path
-    from enrich_dist.run import report_run
+    from enrich_dist.run_lifecycle import report_run
 
     if publish:
         require_ready(loaded.settings)

@@ -11,7 +11,7 @@ from enrich_dist.farm.worker_log import WorkerHistory
 from enrich_dist.farm.worker_memory import memory_per_worker
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.reporting.html.report_data import ReportData
-from enrich_dist.run import finish_run
+from enrich_dist.run_lifecycle import finish_run
 from enrich_dist.settings import Settings
 from tests.support.in_process import run_in_process
 from tests.support.known_case import settings, write_inputs

@@ -26,7 +26,7 @@ from enrich_dist.reporting.html.render import render_markdown
 from enrich_dist.reporting.html.report_data import read_report_data
 from enrich_dist.reporting.plan_document import comparison_document, plan_document, print_comparison
 from enrich_dist.reporting.plan_vs_actual import comparison_rows
-from enrich_dist.run import finish_run
+from enrich_dist.run_lifecycle import finish_run
 from enrich_dist.store.run_directory import RunDirectory
 from tests.conftest import enrich_dist
 from tests.support.in_process import run_in_process

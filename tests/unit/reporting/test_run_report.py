@@ -28,7 +28,7 @@ from enrich_dist.reporting.html.section import MAX_ROWS, Section
 from enrich_dist.results import report
 from enrich_dist.results.calibration import Calibration, CalibrationBin, measure_calibration
 from enrich_dist.results.unresolved import read_unresolved
-from enrich_dist.run import finish_run
+from enrich_dist.run_lifecycle import finish_run
 from enrich_dist.runs.journal import read_runs
 from enrich_dist.settings import flatten
 from enrich_dist.store.run_directory import Output, RunDirectory

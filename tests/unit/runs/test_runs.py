@@ -21,7 +21,7 @@ from enrich_dist.core.files import file_digest
 from enrich_dist.errors import EnrichError, SettingsError, StateError
 from enrich_dist.events import Event, Notice, listening
 from enrich_dist.pipeline.steps import Pipeline
-from enrich_dist.run import finish_run, report_run
+from enrich_dist.run_lifecycle import finish_run, report_run
 from enrich_dist.runs.entry import latest_entry
 from enrich_dist.runs.journal import find_run, keep_run, read_runs
 from enrich_dist.settings import flatten
