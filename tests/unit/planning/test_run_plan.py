@@ -231,7 +231,7 @@ def test_csv_rows_are_estimated(tmp_path: Path, kind: str) -> None:
 
 
 def test_long_csv_is_estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("enrich_dist.sources.length._SAMPLE_BYTES", 100_000)
+    monkeypatch.setattr("enrich_dist.sources.text_file._SAMPLE_BYTES", 100_000)
     text = "id,name\n" + "".join(f"{number:09d},VENDOR NUMBER {number:09d}\n" for number in range(100_000))
     plain, packed = tmp_path / "r.csv", tmp_path / "r.csv.gz"
     plain.write_text(text, "utf-8")

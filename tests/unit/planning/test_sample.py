@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from enrich_dist.sources.kinds import open_source
 
 from enrich_dist.planning.sample import Sample, open_sample
+from enrich_dist.sources.formats import open_source
 from enrich_dist.sources.recipient_files import ParquetSource
 
 
