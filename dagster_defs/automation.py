@@ -61,7 +61,7 @@ def notify_operators(context: dg.SensorEvaluationContext) -> dg.SkipReason:
                 try:
                     notify_run_outcome(context.instance, record.dagster_run.run_id, settings_of(record.dagster_run))
                 except EnrichError as error:
-                    context.log.warning(f"Run {record.dagster_run.run_id}: nobody could be notified: {error}")
+                    context.log.warning(f"Run {record.dagster_run.run_id}: operators could not be notified: {error}")
     if records:
         context.update_cursor(max(record.update_timestamp for record in records).isoformat())
     return dg.SkipReason(f"Runs that have ended since the last look: {len(records)}.")

@@ -1,6 +1,6 @@
-"""What a run did, from Dagster's event log, in the terms of ``enrich_dist.monitoring.incidents``; and telling it.
+"""Read the outcome of a run from Dagster's event log, and notify operators of it.
 
-One way for both who tell: the command line at the end of a run, and the sensor. Does not decide what is worth telling.
+The command line and the sensor both use it. Does not decide which incidents are new (``monitoring.incidents``).
 """
 
 from __future__ import annotations
@@ -13,52 +13,52 @@ import dagster as dg
 from dagster_defs.checks import BLOCKED, DRIFT_SPECS
 from enrich_dist import errors
 from enrich_dist.errors import PublicationBlockedError, RunInterruptedError
-from enrich_dist.events import Notice, emit
-from enrich_dist.monitoring.incidents import PUBLISHED, START, Cause, Kind, RunOutcome, Severity
-from enrich_dist.monitoring.notify import tell
+from enrich_dist.events import Notice, Step, emit
+from enrich_dist.monitoring.incidents import START, Incident, IncidentKind, RunOutcome, Severity
+from enrich_dist.monitoring.notify import notify
 from enrich_dist.settings import Settings, load_settings
 
 _ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE)
 _DRIFT = frozenset(spec.name for spec in DRIFT_SPECS)
-_BY_CHECK = "DagsterAssetCheckFailedError"  # a check that blocks ends its run so; the check itself tells why
-_OURS = frozenset(
+_BY_CHECK = "DagsterAssetCheckFailedError"  # ends a run that a check blocks; the check itself has the reason
+_OUR_ERRORS = frozenset(
     name for name, item in vars(errors).items() if isinstance(item, type) and issubclass(item, errors.EnrichError)
 )
 _STOPPED = frozenset({RunInterruptedError.__name__, "DagsterExecutionInterruptedError", "KeyboardInterrupt"})
 
 
 def notify_run_outcome(instance: dg.DagsterInstance, run_id: str, settings: Settings) -> None:
-    """Tell what is new in the run, once it has ended; never raises."""
+    """Notify operators of the new incidents of a finished run. Never raises."""
     if settings.notifications.urls_file is None:
         return
     try:
         record = instance.get_run_record_by_id(run_id)
-        story = None if record is None else run_outcome(instance, record)
-    except Exception as error:  # noqa: BLE001  # see above
-        emit(Notice(f"Nobody could be notified: {type(error).__name__} in the history of runs.", warning=True))
+        outcome = None if record is None else run_outcome(instance, record)
+    except Exception as error:  # noqa: BLE001  # a notification must not fail a run
+        emit(Notice(f"Operators could not be notified: {type(error).__name__} in Dagster's event log.", warning=True))
         return
-    if story is not None:
-        tell(settings, story)
+    if outcome is not None:
+        notify(settings, outcome)
 
 
 def settings_of(run: dg.DagsterRun) -> Settings:
-    """The settings that the run was launched with."""
+    """Return the settings that the run was launched with."""
     config: Any = run.run_config
     for key in ("resources", "settings", "config"):
         config = config.get(key, {})
-    named = config.get("config")
-    return load_settings(Path(named) if named else None, config.get("overrides", [])).settings
+    path = config.get("config")
+    return load_settings(Path(path) if path else None, config.get("overrides", [])).settings
 
 
 def run_outcome(instance: dg.DagsterInstance, record: dg.RunRecord) -> RunOutcome | None:
-    """The story of a run that succeeded or failed; None of one that goes on, or that somebody stopped."""
+    """Return the outcome of a run that succeeded or failed; None if it is active or a user stopped it."""
     run = record.dagster_run
     if run.status not in _ENDED or record.end_time is None:
         return None
-    causes: list[Cause] = []
+    failed_checks: list[Incident] = []
+    failures: list[Incident] = []
     passed: set[str] = set()
     finished: set[str] = set()
-    failures: list[Cause] = []
     for entry in instance.all_logs(run.run_id):
         event = entry.dagster_event
         if event is None:
@@ -66,8 +66,8 @@ def run_outcome(instance: dg.DagsterInstance, record: dg.RunRecord) -> RunOutcom
         if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             evaluation = event.asset_check_evaluation_data
             if not evaluation.passed:
-                causes.append(_failed_check(evaluation))
-            elif _was_made(evaluation):
+                failed_checks.append(_failed_check(evaluation))
+            elif _had_comparison(evaluation):
                 passed.add(evaluation.check_name)
         elif event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION and event.asset_key is not None:
             finished.add(event.asset_key.to_user_string())
@@ -75,37 +75,37 @@ def run_outcome(instance: dg.DagsterInstance, record: dg.RunRecord) -> RunOutcom
             failures += _failure(event.step_key or START, event.step_failure_data.error)
         elif event.event_type == dg.DagsterEventType.RUN_FAILURE and not failures:
             failures += _failure(START, event.job_failure_data.error)
-    if any(cause.error in _STOPPED for cause in failures):
+    if any(incident.error in _STOPPED for incident in failures):
         return None
-    causes += [cause for cause in failures if cause.error != _BY_CHECK]
-    return RunOutcome(run.run_id, record.end_time, tuple(causes), frozenset(passed), frozenset(finished))
+    incidents = (*failed_checks, *(incident for incident in failures if incident.error != _BY_CHECK))
+    return RunOutcome(run.run_id, record.end_time, incidents, frozenset(passed), frozenset(finished))
 
 
-def _failed_check(evaluation: dg.AssetCheckEvaluation) -> Cause:
+def _failed_check(evaluation: dg.AssetCheckEvaluation) -> Incident:
     reason = (evaluation.description or "failed").removeprefix(BLOCKED)
     if evaluation.check_name not in _DRIFT:
-        return Cause(Kind.BLOCKED, evaluation.check_name, reason)
-    grade = Severity.WARN if evaluation.severity is dg.AssetCheckSeverity.WARN else Severity.ERROR
-    return Cause(Kind.REGRESSION, evaluation.check_name, reason, grade)
+        return Incident(IncidentKind.BLOCKED, evaluation.check_name, reason)
+    severity = Severity.WARN if evaluation.severity is dg.AssetCheckSeverity.WARN else Severity.ERROR
+    return Incident(IncidentKind.REGRESSION, evaluation.check_name, reason, severity)
 
 
-def _was_made(evaluation: dg.AssetCheckEvaluation) -> bool:
-    """Whether the check had something to compare: else that it passed says nothing."""
+def _had_comparison(evaluation: dg.AssetCheckEvaluation) -> bool:
+    """Return whether the check had something to compare with; else it passes without meaning."""
     compared = evaluation.metadata.get("compared")
     return compared is None or bool(compared.value)
 
 
-def _failure(where: str, error: object) -> list[Cause]:
-    """What a step or a resource raised: the first error of ours, as it says what helps, else the innermost one."""
+def _failure(where: str, error: object) -> list[Incident]:
+    """Return what a step or resource raised: the first error of enrich_dist, else the innermost error."""
     if error is None:
         return []
-    while getattr(error, "cls_name", None) not in _OURS and getattr(error, "cause", None) is not None:
+    while getattr(error, "cls_name", None) not in _OUR_ERRORS and getattr(error, "cause", None) is not None:
         error = error.cause  # type: ignore[attr-defined]
     name = str(getattr(error, "cls_name", None) or "Error")
     text = str(getattr(error, "message", "")).strip().removeprefix(f"{name}: ")
-    # The class comes with its module where it is not a builtin one.
+    # Dagster prefixes the class with its module unless it is a builtin.
     first = text.split(": ", 1)
     reason = first[1] if len(first) == 2 and first[0].endswith(f".{name}") else text
     if name == PublicationBlockedError.__name__:
-        return [Cause(Kind.BLOCKED, PUBLISHED, reason)]
-    return [Cause(Kind.FAILED, where, reason or name, error=name)]
+        return [Incident(IncidentKind.BLOCKED, Step.PUBLISHED_AWARDS, reason)]
+    return [Incident(IncidentKind.FAILED, where, reason or name, error=name)]

@@ -1,8 +1,7 @@
-"""What a run that has ended means to an operator: causes to tell, each once, and the message that tells them.
+"""Incidents of a finished run, and the message that notifies operators of the new ones.
 
-Pure: a run's story in, causes and text out. A cause is told when it appears or becomes worse, and not again before a
-run has shown that it is gone. Does not cover where a story comes from (``dagster_defs.run_outcome``), nor the sending
-(``notify``).
+Operators are notified once per incident: again only if it gets worse, or returns after a run has resolved it. Does not
+read runs (``dagster_defs.run_outcome``) or send messages (``notify``).
 """
 
 from __future__ import annotations
@@ -15,12 +14,11 @@ from typing import Final
 from enrich_dist.events import Step
 
 START: Final = "start"
-"""In place of a step: the run failed before its first one."""
-PUBLISHED: Final = Step.PUBLISHED_AWARDS
+"""Stands for a step where the run failed before its first one."""
 
 
-class Kind(StrEnum):
-    """What became of the run, the gravest first."""
+class IncidentKind(StrEnum):
+    """Kinds of incidents, the most severe first."""
 
     FAILED = "failed"
     BLOCKED = "blocked"
@@ -28,120 +26,116 @@ class Kind(StrEnum):
 
 
 class Severity(IntEnum):
-    """How grave a cause is."""
+    """Severity of an incident."""
 
     WARN = 1
     ERROR = 2
 
 
 @dataclass(frozen=True)
-class Cause:
-    """One thing that an operator should know of."""
+class Incident:
+    """A failed run, a blocked result or a regression."""
 
-    kind: Kind
+    kind: IncidentKind
     where: str
-    """The check, or the step, it is about."""
+    """Name of the check or step."""
     reason: str
-    """A sentence with its figures."""
-    grade: Severity = Severity.ERROR
+    severity: Severity = Severity.ERROR
     error: str = ""
-    """Of a failure: the class of the error."""
+    """Class of the error of a failed run."""
 
     @property
     def key(self) -> str:
-        """Name by which the same cause is known again; without figures, which change from run to run."""
+        """Identify the incident over runs; without the reason, whose numbers change."""
         return "/".join(filter(None, (self.kind, self.where, self.error)))
 
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What a run that has ended did."""
+    """How a finished run ended."""
 
     run_id: str | None
-    """None where it failed before it had one."""
+    """None where the run failed before it had an id."""
     ended_seconds: float
     """Since 1970."""
-    causes: tuple[Cause, ...]
+    incidents: tuple[Incident, ...]
     passed_checks: frozenset[str] = frozenset()
-    """Checks that were really made, and passed."""
+    """Checks that had something to compare, and passed."""
     finished_steps: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Message:
-    """A notification as plain text."""
+    """A notification in plain text; ``kind`` is None for a test message."""
 
-    kind: Kind | None
-    grade: Severity
+    kind: IncidentKind | None
+    severity: Severity
     title: str
     body: str
 
 
-def new_incidents(story: RunOutcome, active: Mapping[str, int]) -> tuple[tuple[Cause, ...], dict[str, int]]:
-    """Causes of the story that are new or worse than told, and the causes active from now on, with their grades.
+def new_incidents(outcome: RunOutcome, active: Mapping[str, int]) -> tuple[tuple[Incident, ...], dict[str, int]]:
+    """Return the incidents that are new or worse, and all incidents that are active from now on.
 
-    ``active``: by key, the grade of causes that were told and have not gone since.
+    ``active``, and the second value: severity by key of incidents that were notified and are not resolved.
     """
-    fresh = tuple(cause for cause in story.causes if cause.grade > active.get(cause.key, 0))
-    still = {key: grade for key, grade in active.items() if not _gone(key, story)}
-    return fresh, {**still, **{cause.key: int(cause.grade) for cause in story.causes}}
+    new = tuple(incident for incident in outcome.incidents if incident.severity > active.get(incident.key, 0))
+    unresolved = {key: severity for key, severity in active.items() if not _is_resolved(key, outcome)}
+    return new, unresolved | {incident.key: int(incident.severity) for incident in outcome.incidents}
 
 
-def _gone(key: str, story: RunOutcome) -> bool:
-    """Whether the run shows that the cause is there no more. A run that does not tell leaves it standing."""
+def _is_resolved(key: str, outcome: RunOutcome) -> bool:
+    """Return whether the run shows that an incident is over; a run that got less far does not."""
     kind, where, *_ = key.split("/")
-    if kind == Kind.BLOCKED:
-        return where in story.passed_checks or PUBLISHED in story.finished_steps
-    if kind == Kind.REGRESSION:
-        return where in story.passed_checks
-    failed_here = any(
-        cause.kind is Kind.FAILED and cause.where == where for cause in story.causes
-    )  # with another error
-    return failed_here or where in story.finished_steps or (where == START and bool(story.finished_steps))
+    if kind == IncidentKind.BLOCKED:
+        return where in outcome.passed_checks or Step.PUBLISHED_AWARDS in outcome.finished_steps
+    if kind == IncidentKind.REGRESSION:
+        return where in outcome.passed_checks
+    # A failure with another error in the same step is another incident.
+    failed_here = any(item.kind is IncidentKind.FAILED and item.where == where for item in outcome.incidents)
+    return failed_here or where in outcome.finished_steps or (where == START and bool(outcome.finished_steps))
 
 
-_WHAT = {
-    Kind.FAILED: "The run failed. What is finished is kept, and what was published before stays.",
-    Kind.BLOCKED: "The quality gate blocked the result: nothing was published, and what was published before stays.",
-    Kind.REGRESSION: "The run was worse than the recent ones. It did not stop for that.",
+_SUMMARIES = {
+    IncidentKind.FAILED: "The run failed. Finished chunks are kept, and the published result is unchanged.",
+    IncidentKind.BLOCKED: "The quality gate blocked the result. The published result is unchanged.",
+    IncidentKind.REGRESSION: "The run was worse than recent runs. This did not stop it.",
 }
-_NEXT = {
-    Kind.FAILED: (
-        "Mend what the message names and run the same command again; `enrich-dist doctor` tells why attempts failed."
+_NEXT_STEPS = {
+    IncidentKind.FAILED: (
+        "Fix the error and run the same command again. `enrich-dist doctor` shows why attempts failed."
     ),
-    Kind.BLOCKED: (
-        "The report shows where matches are missing or rows are lost. Other thresholds on the same chunks: "
-        "`enrich-dist rejudge`."
+    IncidentKind.BLOCKED: (
+        "The report shows which awards have no match and which rows are missing. To try other thresholds on the same "
+        "chunks: `enrich-dist rejudge`."
     ),
-    Kind.REGRESSION: (
-        "`enrich-dist bench trend` shows since when. Look at what has changed: code, inputs, or load on the machine."
+    IncidentKind.REGRESSION: (
+        "`enrich-dist bench trend` shows when it began. Check what changed: code, inputs, or load on the machine."
     ),
 }
 
 
-def compose(story: RunOutcome, fresh: tuple[Cause, ...], *, where: str, report: str | None) -> Message:
-    """The message for the new causes (at least one): what happened, why, what to do next, and where.
-
-    ``where``: the work directory; ``report``: path of the report, None where the run made none.
-    """
-    kinds = [kind for kind in Kind if any(cause.kind is kind for cause in fresh)]
-    first = next(cause for cause in fresh if cause.kind is kinds[0])
+def compose_message(outcome: RunOutcome, new: tuple[Incident, ...], *, work_dir: str, report: str | None) -> Message:
+    """Compose the message on new incidents (at least one); ``report``: path of the report, if the run wrote one."""
+    kinds = [kind for kind in IncidentKind if any(incident.kind is kind for incident in new)]
+    first = next(incident for incident in new if incident.kind is kinds[0])
     lines: list[str] = []
     for kind in kinds:
-        lines += [_WHAT[kind], *(_line(cause) for cause in fresh if cause.kind is kind), f"Next: {_NEXT[kind]}", ""]
-    known = [cause for cause in story.causes if cause not in fresh]
+        lines += [_SUMMARIES[kind], *(_line(incident) for incident in new if incident.kind is kind)]
+        lines += [f"Next: {_NEXT_STEPS[kind]}", ""]
+    known = [incident for incident in outcome.incidents if incident not in new]
     if known:
-        lines += ["Told before, and still so:", *(_line(cause) for cause in known), ""]
-    lines += [f"Run: {story.run_id}"] if story.run_id else []
-    lines += [f"Work directory: {where}"]
+        lines += ["Notified earlier and not resolved:", *map(_line, known), ""]
+    lines += [f"Run: {outcome.run_id}"] if outcome.run_id else []
+    lines += [f"Work directory: {work_dir}"]
     lines += [f"Report: {report}"] if report else []
-    grade = max(cause.grade for cause in fresh)
-    # Where it happened stands in the title, as chats and mail programs show little more.
-    shown = f"{kinds[0]}: {first.where}" + (f" and {len(fresh) - 1} more" if len(fresh) > 1 else "")
-    return Message(kinds[0], grade, f"enrich_dist {shown}", "\n".join(lines))
+    # Chats and mail programs show little more than the title, so it names the check or step.
+    more = f" and {len(new) - 1} more" if len(new) > 1 else ""
+    severity = max(incident.severity for incident in new)
+    return Message(kinds[0], severity, f"enrich_dist {kinds[0]}: {first.where}{more}", "\n".join(lines))
 
 
-def _line(cause: Cause) -> str:
-    severity = " (warning)" if cause.grade is Severity.WARN else ""
-    error = f" {cause.error}:" if cause.error else ""
-    return f"- {cause.where}{severity}:{error} {cause.reason}"
+def _line(incident: Incident) -> str:
+    severity = " (warning)" if incident.severity is Severity.WARN else ""
+    error = f" {incident.error}:" if incident.error else ""
+    return f"- {incident.where}{severity}:{error} {incident.reason}"

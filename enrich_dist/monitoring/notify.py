@@ -1,9 +1,8 @@
-"""Tells operators, by the addresses of ``notifications.urls_file``, what ``causes`` finds new in a run that has ended.
+"""Notify operators of new incidents, at the addresses in ``notifications.urls_file``, through apprise.
 
-Covers the addresses, the sending through apprise (mail, chats, webhooks), and what was told already: it stands in
-``notified.json`` of the work directory, which the command line and Dagster's sensor share. Addresses hold secrets: they
-are in no message, log, error or file of a run; an address is named by its line and scheme. Whatever goes wrong is a
-warning: no run is harmed by it.
+``notified.json`` in the work directory records active incidents; the command line and Dagster's sensor share it.
+Addresses contain secrets: no message, log, error or file of a run contains them; an address is named by its line and
+scheme. A notification that fails is a warning and does not affect the run.
 """
 
 from __future__ import annotations
@@ -23,189 +22,193 @@ from filelock import FileLock
 from enrich_dist.core.files import read_json, write_json
 from enrich_dist.errors import CorruptionError, EnrichError, SettingsError
 from enrich_dist.events import Notice, Step, emit
-from enrich_dist.monitoring.incidents import START, Cause, Kind, Message, RunOutcome, Severity, compose, new_incidents
+from enrich_dist.monitoring.incidents import (
+    START,
+    Incident,
+    IncidentKind,
+    Message,
+    RunOutcome,
+    Severity,
+    compose_message,
+    new_incidents,
+)
 from enrich_dist.settings import Settings
 from enrich_dist.store.run_directory import RunDirectory
 
-# They log addresses, or parts of them, at some level or other.
-_TALKATIVE: Final = ("apprise", "requests", "urllib3.connectionpool", "requests_oauthlib.oauth2_session")
+# These loggers may log addresses or parts of them.
+_LOGGERS: Final = ("apprise", "requests", "urllib3.connectionpool", "requests_oauthlib.oauth2_session")
 _LOCK_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True)
 class Address:
-    """One line of the file."""
+    """One line of the address file."""
 
     line: int
     url: str = field(repr=False)
 
     @property
-    def shown(self) -> str:
-        """What may be shown of it."""
+    def label(self) -> str:
+        """The line and scheme, which contain no secret."""
         scheme, separator, _ = self.url.partition("://")
         return f"line {self.line} ({scheme})" if separator and scheme.isalnum() else f"line {self.line}"
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What became of a message at one address."""
+    """The result of sending a message to an address; ``problem`` is None if it was accepted."""
 
     address: Address
     problem: str | None
-    """None where it was taken."""
 
 
 def read_addresses(path: Path) -> list[Address]:
-    """The addresses of the file; at least one.
+    """Read the addresses of a file; at least one.
 
-    Raises ``SettingsError`` where it cannot be read, others may read it than its owner (and, of a file of root's, its
-    group), or it holds none.
+    Raises ``SettingsError`` when the file cannot be read, has no address, or is accessible to others than its owner. A
+    file that root owns may be readable by its group.
     """
     remedy = "See notifications.urls_file in config/base.yaml."
     try:
-        found_stat = path.stat()
+        status = path.stat()
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         problem = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise SettingsError(f"notifications.urls_file {path} cannot be read: {problem}.", remedy=remedy) from None
-    mode = stat.S_IMODE(found_stat.st_mode)
-    # A file of root's that comes from a secret store is read by the group, as in a pod: libpq's rule for keys, too.
-    brought = found_stat.st_uid == 0 != os.geteuid()
-    if mode & (stat.S_IRWXO | (stat.S_IWGRP | stat.S_IXGRP if brought else stat.S_IRWXG)):
+    mode = stat.S_IMODE(status.st_mode)
+    # Secrets mounted into a pod are owned by root and read by the group; libpq has the same rule for keys.
+    is_mounted = status.st_uid == 0 != os.geteuid()
+    if mode & (stat.S_IRWXO | (stat.S_IWGRP | stat.S_IXGRP if is_mounted else stat.S_IRWXG)):
         raise SettingsError(
-            f"notifications.urls_file {path} holds secrets, but others may use it (mode {mode:o}).",
+            f"notifications.urls_file {path} contains secrets, but other users can access it (mode {mode:o}).",
             remedy=f"chmod 600 {path}",
         )
     lines = enumerate((line.strip() for line in text.splitlines()), start=1)
-    found = [Address(number, line) for number, line in lines if line and not line.startswith("#")]
-    if not found:
-        raise SettingsError(f"notifications.urls_file {path} holds no address.", remedy=remedy)
-    return found
+    addresses = [Address(number, line) for number, line in lines if line and not line.startswith("#")]
+    if not addresses:
+        raise SettingsError(f"notifications.urls_file {path} contains no address.", remedy=remedy)
+    return addresses
 
 
 def unknown_addresses(addresses: list[Address]) -> list[Address]:
-    """Those that apprise does not know as addresses of any service. Nothing is sent."""
-    with _silence():
+    """Return the addresses that apprise cannot parse. Sends nothing."""
+    with _silence_loggers():
         import apprise
 
         return [address for address in addresses if not apprise.Apprise().add(address.url)]
 
 
-def send(addresses: list[Address], message: Message) -> list[Delivery]:
-    """Send the message to every address, one after the other; each gives up after some seconds."""
-    return [Delivery(address, _send(address, message)) for address in addresses]
+def notify(settings: Settings, outcome: RunOutcome) -> Message | None:
+    """Notify operators of the new incidents of a run, and return the message, if any. Never raises.
 
-
-def tell(settings: Settings, story: RunOutcome) -> Message | None:
-    """Send what is new in the story, and remember it as told when any address has taken it.
-
-    Nothing is done without ``notifications.urls_file``, nor for a story that is older than the last one told: both the
-    command line and Dagster's sensor may come with it. Never raises; what goes wrong is a warning. Returns the message,
-    None where there was none.
+    Does nothing without ``notifications.urls_file``, or if this run or a later one was handled before, as both the
+    command line and Dagster's sensor call it. An incident is recorded as notified if any address accepts the message.
     """
     if settings.notifications.urls_file is None:
         return None
     try:
-        return _tell(settings, settings.notifications.urls_file, story)
-    except Exception as error:  # noqa: BLE001  # see above; the text of a foreign error could hold an address
+        return _notify(settings, settings.notifications.urls_file, outcome)
+    except Exception as error:  # noqa: BLE001  # the text of errors that are not ours may contain an address
         problem = str(error) if isinstance(error, EnrichError) else type(error).__name__
-        emit(Notice(f"Nobody could be notified: {problem}", warning=True))
+        emit(Notice(f"Operators could not be notified: {problem}", warning=True))
         return None
 
 
 @contextmanager
-def notifying_failures(settings: Settings) -> Iterator[None]:
-    """Tell a failure of the body, in which a run has not got as far as to begin."""
+def notify_on_failure(settings: Settings) -> Iterator[None]:
+    """Notify operators if the body, which precedes a run, raises."""
     try:
         yield
     except Exception as error:
-        cause = Cause(Kind.FAILED, START, str(error), error=type(error).__name__)
-        tell(settings, RunOutcome(None, time.time(), (cause,)))
+        incident = Incident(IncidentKind.FAILED, START, str(error), error=type(error).__name__)
+        notify(settings, RunOutcome(None, time.time(), (incident,)))
         raise
 
 
-def trial(settings: Settings) -> list[Delivery]:
-    """Send a test message.
+def send_test_message(settings: Settings) -> list[Delivery]:
+    """Send a test message to every address.
 
     Raises ``SettingsError`` without usable addresses.
     """
     if settings.notifications.urls_file is None:
         raise SettingsError(
-            "notifications.urls_file is not set, so nobody is notified.",
-            remedy="Write addresses into a file, one a line, and name it: --set notifications.urls_file=FILE",
+            "notifications.urls_file is not set, so no operator is notified.",
+            remedy="Write one address per line into a file, and set it: --set notifications.urls_file=FILE",
         )
-    body = "This is a test: a blocked result, a failed run or a regression would be told here."
-    addresses = read_addresses(settings.notifications.urls_file)
-    return send(addresses, Message(None, Severity.WARN, "enrich_dist test", body))
+    body = "This is a test. Operators are notified here of blocked results, failed runs and regressions."
+    return _send(
+        read_addresses(settings.notifications.urls_file), Message(None, Severity.WARN, "enrich_dist test", body)
+    )
 
 
-def _tell(settings: Settings, urls_file: Path, story: RunOutcome) -> Message | None:
+def _notify(settings: Settings, urls_file: Path, outcome: RunOutcome) -> Message | None:
     directory = RunDirectory(settings.paths.work_dir)
     directory.root.mkdir(parents=True, exist_ok=True)
     with FileLock(directory.notified.with_suffix(".lock"), timeout=_LOCK_SECONDS):
-        active, told_until_seconds = _read_state(directory.notified)
-        if story.ended_seconds <= told_until_seconds:
+        active, last_ended_seconds = _read_state(directory.notified)
+        if outcome.ended_seconds <= last_ended_seconds:
             return None
-        fresh, now_active = new_incidents(story, active)
+        new, now_active = new_incidents(outcome, active)
         message = None
-        if fresh:
-            has_report = (
-                story.run_id is not None and directory.html_report.exists() and _judged(directory, story.run_id)
-            )
-            report = str(directory.html_report) if has_report else None
-            message = compose(story, fresh, where=str(directory.root), report=report)
-            deliveries = send(read_addresses(urls_file), message)
+        if new:
+            report = str(directory.html_report) if _has_report(directory, outcome.run_id) else None
+            message = compose_message(outcome, new, work_dir=str(directory.root), report=report)
+            deliveries = _send(read_addresses(urls_file), message)
             for delivery in deliveries:
                 if delivery.problem:
-                    text = (
-                        f"A notification could not be sent: {urls_file}, {delivery.address.shown}: {delivery.problem}."
-                    )
-                    emit(Notice(text, warning=True))
+                    where = f"{urls_file}, {delivery.address.label}"
+                    emit(Notice(f"A notification was not sent ({where}): {delivery.problem}.", warning=True))
             if all(delivery.problem for delivery in deliveries):
-                # Told to nobody: the next run with the same cause tries again.
-                told = {cause.key: active[cause.key] for cause in fresh if cause.key in active}
-                keys = {cause.key for cause in fresh}
-                now_active = told | {key: grade for key, grade in now_active.items() if key not in keys}
-        write_json(directory.notified, {"active": now_active, "told_until_seconds": story.ended_seconds})
+                # The next run with the same incident tries to notify again.
+                for incident in new:
+                    del now_active[incident.key]
+                    if incident.key in active:
+                        now_active[incident.key] = active[incident.key]
+        write_json(directory.notified, {"active": now_active, "last_run_ended_seconds": outcome.ended_seconds})
         return message
 
 
-def _judged(directory: RunDirectory, run_id: str) -> bool:
+def _has_report(directory: RunDirectory, run_id: str | None) -> bool:
     judged = directory.all_latest().get(Step.ENRICHED_AWARDS)
-    return judged is not None and judged.run_id == run_id
+    return judged is not None and judged.run_id == run_id and directory.html_report.exists()
 
 
 def _read_state(path: Path) -> tuple[dict[str, int], float]:
-    """Active causes and when the last story ended; of a file that cannot be read nothing was told."""
+    """Return active incidents and when the last handled run ended; nothing if the file cannot be read."""
     try:
         document: Mapping[str, Any] = read_json(path)
-        active = {str(key): int(grade) for key, grade in dict(document["active"]).items()}
-        return active, float(document["told_until_seconds"])
+        active = {str(key): int(severity) for key, severity in dict(document["active"]).items()}
+        return active, float(document["last_run_ended_seconds"])
     except (OSError, CorruptionError, KeyError, TypeError, ValueError):
         return {}, 0.0
 
 
-def _send(address: Address, message: Message) -> str | None:
-    with _silence():
-        try:
-            import apprise  # a third of a second, which only a run with something to tell pays
+def _send(addresses: list[Address], message: Message) -> list[Delivery]:
+    """Send the message to one address after the other; each has a timeout of some seconds."""
+    return [Delivery(address, _send_one(address, message)) for address in addresses]
 
-            kind = apprise.NotifyType.WARNING if message.grade is Severity.WARN else apprise.NotifyType.FAILURE
+
+def _send_one(address: Address, message: Message) -> str | None:
+    with _silence_loggers():
+        try:
+            import apprise  # takes 0.3 s, which only runs with new incidents need
+
+            kind = apprise.NotifyType.WARNING if message.severity is Severity.WARN else apprise.NotifyType.FAILURE
             if message.kind is None:
                 kind = apprise.NotifyType.INFO
             sender = apprise.Apprise()
             if not sender.add(address.url):
-                return "it is no address that apprise knows"
-            taken = sender.notify(message.body, title=message.title, notify_type=kind, body_format="text")
-        except Exception as error:  # noqa: BLE001  # plugins for a hundred services; their texts may hold the address
+                return "apprise does not know this kind of address"
+            accepted = sender.notify(message.body, title=message.title, notify_type=kind, body_format="text")
+        except Exception as error:  # noqa: BLE001  # error texts of apprise's plugins may contain the address
             return f"{type(error).__name__} in the service's plugin"
-    return None if taken else "nobody answers there, or it was refused"
+    return None if accepted else "the service did not answer or refused the message"
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def _silence_loggers() -> Iterator[None]:
     with ExitStack() as stack:
-        for name in _TALKATIVE:
+        for name in _LOGGERS:
             logger = logging.getLogger(name)
             stack.callback(setattr, logger, "disabled", logger.disabled)
             logger.disabled = True

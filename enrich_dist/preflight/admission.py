@@ -30,10 +30,10 @@ class Outcome:
 
 def admit(settings: Settings) -> None:
     """Raise the first thing that stands against a run with these settings; operators are told of it."""
-    from enrich_dist.monitoring.notify import notifying_failures
+    from enrich_dist.monitoring.notify import notify_on_failure
 
     _check_addresses(settings)  # else nobody could be told of what follows
-    with notifying_failures(settings):
+    with notify_on_failure(settings):
         _check_ready(settings)
         for check in _REFUSED_AT_ONCE:
             check(settings)

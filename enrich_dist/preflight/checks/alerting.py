@@ -67,7 +67,7 @@ def alert_destination(context: PreflightContext) -> Outcome:
     """Whether there are addresses, of services that are known; with ``send_test_notification`` whether each takes a
     message."""
     from enrich_dist.errors import SettingsError
-    from enrich_dist.monitoring.notify import read_addresses, trial, unknown_addresses
+    from enrich_dist.monitoring.notify import read_addresses, send_test_message, unknown_addresses
 
     urls_file = context.settings.notifications.urls_file
     if urls_file is None:
@@ -78,7 +78,7 @@ def alert_destination(context: PreflightContext) -> Outcome:
         return failed(error.message, remedy=error.remedy)
     facts: dict[str, Fact] = {"addresses": len(addresses)}
     if strange := unknown_addresses(addresses):
-        shown = ", ".join(address.shown for address in strange)
+        shown = ", ".join(address.label for address in strange)
         return failed(f"{urls_file}: {shown} is no address that apprise knows.", facts)
     if not context.send_test_notification:
         return warning(
@@ -87,8 +87,8 @@ def alert_destination(context: PreflightContext) -> Outcome:
             remedy="Try them: --send-test-notification",
             facts=facts | {"tried": False},
         )
-    refused = [item for item in trial(context.settings) if item.problem]
+    refused = [item for item in send_test_message(context.settings) if item.problem]
     if refused:
-        told = "; ".join(f"{item.address.shown}: {item.problem}" for item in refused)
+        told = "; ".join(f"{item.address.label}: {item.problem}" for item in refused)
         return failed(f"{urls_file}: {told}.", facts | {"tried": True, "refused": len(refused)})
     return passed(f"Each of {len(addresses)} in {urls_file} took the test message.", facts | {"tried": True})

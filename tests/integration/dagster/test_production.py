@@ -68,10 +68,10 @@ def test_the_job_is_refused_before_it_works_and_passes_with_the_file(tmp_path: P
     assert begun(tmp_path / "work") == set()
     with open_instance(tmp_path / "work" / "dagster") as instance:
         [record] = instance.get_run_records()
-        story = run_outcome(instance, record)
-    assert story is not None
-    assert [(cause.where, cause.error) for cause in story.causes] == [("start", "ReadinessError")]
-    assert "Not ready: there is no" in story.causes[0].reason
+        outcome = run_outcome(instance, record)
+    assert outcome is not None
+    assert [(incident.where, incident.error) for incident in outcome.incidents] == [("start", "ReadinessError")]
+    assert "Not ready: there is no" in outcome.incidents[0].reason
 
     make_ready(settings)
     launch(settings, config=config, overrides=[], log_level="CRITICAL")
