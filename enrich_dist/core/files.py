@@ -115,4 +115,9 @@ def directory_name(*parts: str) -> str:
 
 def document_digest(document: Any) -> str:
     """Return the BLAKE3 digest of a JSON document in canonical form."""
-    return text_digest(json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
+    return text_digest(canonical_json(document))
+
+
+def canonical_json(document: Any) -> str:
+    """Return the one text of a JSON document that its digest is computed from."""
+    return json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

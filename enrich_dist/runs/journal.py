@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 from enrich_dist.core.json_lines import read_json_lines
@@ -24,7 +25,7 @@ LATEST, PREVIOUS = "latest", "previous"
 def keep_run(directory: RunDirectory) -> None:
     """Keep the run that has just been judged, or published. Never raises: the run is done, whatever goes wrong."""
     try:
-        line = json.dumps(to_document(latest_run(directory)), sort_keys=True) + "\n"
+        line = json.dumps(to_document(_with_paths(latest_run(directory), directory.relative)), sort_keys=True) + "\n"
         directory.run_history.parent.mkdir(parents=True, exist_ok=True)
         with directory.run_history.open("a", encoding="utf-8") as file:
             file.write(line)
@@ -32,6 +33,16 @@ def keep_run(directory: RunDirectory) -> None:
         logger.debug("the run could not be kept", exc_info=True)
         problem = f"{type(error).__name__}: {error}".splitlines()[0]
         emit(Notice(f"The run could not be added to {directory.run_history.name} ({problem}).", warning=True))
+
+
+def _with_paths(entry: RunEntry, convert: Callable[[str], str]) -> RunEntry:
+    """Convert every path of the entry."""
+    awards, recipients = (replace(item, path=convert(item.path)) for item in (entry.awards, entry.recipients))
+    steps = {
+        name: replace(step, paths={key: convert(path) for key, path in step.paths.items()})
+        for name, step in entry.steps.items()
+    }
+    return replace(entry, awards=awards, recipients=recipients, steps=steps)
 
 
 def latest_run(directory: RunDirectory) -> RunEntry:
@@ -49,7 +60,7 @@ def read_runs(directory: RunDirectory) -> list[RunEntry]:
     found: dict[tuple[str, str], RunEntry] = {}
     for line in read_json_lines(directory.run_history):
         try:
-            entry = from_document(line)
+            entry = _with_paths(from_document(line), directory.resolve)
         except (ValueError, TypeError, KeyError, AttributeError):
             continue
         found.pop(entry.key, None)

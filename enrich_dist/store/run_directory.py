@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from enrich_dist import schema
 from enrich_dist.core.files import TEMPORARY_PREFIX, read_json, write_json
+from enrich_dist.core.json_documents import JsonCodec
 from enrich_dist.core.resource_usage import Meter
 from enrich_dist.errors import CorruptionError, StateError
 from enrich_dist.events import Step, StepFinished, StepStarted, emit
@@ -68,7 +69,8 @@ class Number(StrEnum):
 @dataclass(frozen=True)
 class StepReport:
     """What a step did. ``rows`` are those of its output; ``numbers`` have stable names with units; ``tables`` are
-    Markdown by title; ``paths`` are absolute; ``digests``: BLAKE3 of files that it read, by their names in ``paths``;
+    Markdown by title; ``paths`` are absolute, and relative
+    where they are stored; ``digests``: BLAKE3 of files that it read, by their names in ``paths``;
     ``reused`` tells that a valid output was there already."""
 
     step: Step
@@ -98,6 +100,12 @@ class StepReport:
     def source(self) -> str:
         """Path or description of the source that the step read (``SBIR_AWARDS`` and ``RECIPIENT_CHUNKS``)."""
         return self.paths["source"]
+
+
+_REPORTS: Final = JsonCodec(
+    StepReport, kind="step report", remedy="Delete it and run the whole job again: finished chunks are kept."
+)
+_INSIDE: Final = "./"  # begins a recorded path that is relative to the run directory
 
 
 class RunDirectory:
@@ -135,25 +143,44 @@ class RunDirectory:
             yield StepRecorder(step, run_id, self, meter)
 
     def record(self, report: StepReport) -> None:
-        """Keep the report as the step's latest."""
-        write_json(self.steps / f"{report.step}.json", asdict(report))
+        """Write the report as the step's latest, with paths inside the directory relative to it."""
+        _REPORTS.write(
+            self.steps / f"{report.step}.json",
+            replace(report, paths={name: self.relative(text) for name, text in report.paths.items()}),
+        )
 
     def latest(self, step: Step) -> StepReport:
-        """The step's latest report.
+        """Return the step's latest report.
 
-        Raises ``StateError`` when the step has not run in this directory.
+        Raises ``StateError`` when the step has not run in this directory, or when an earlier version recorded it under
+        an absolute path and the directory was moved since.
         """
+        path = self.steps / f"{step}.json"
         try:
-            document: dict[str, Any] = read_json(self.steps / f"{step}.json")
-            return StepReport(**{**document, "step": Step(document["step"])})
+            report = _REPORTS.read(path)
         except FileNotFoundError as error:
             raise StateError(
                 f"{self.root} has no output of the step '{step}'.", remedy=f"Run '{step}' first, or the whole job."
             ) from error
-        except (KeyError, TypeError, ValueError) as error:
-            raise CorruptionError(
-                f"{self.steps / step}.json is not a step's record.", remedy="Delete it and run the whole job again."
-            ) from error
+        report = replace(report, paths={name: self.resolve(text) for name, text in report.paths.items()})
+        for output in Output:
+            if output.step == step and not report.path(output).is_relative_to(self.root):
+                raise StateError(
+                    f"{path} names {report.path(output)}, which is outside {self.root}: an earlier version wrote it "
+                    "before the directory was moved.",
+                    remedy="Move the directory back, or run the whole job again: finished chunks are kept.",
+                )
+        return report
+
+    def relative(self, location: str) -> str:
+        """Return a path inside the directory as ``./...``; any other path, URI or description unchanged."""
+        inside = location.removeprefix(f"{self.root}/")
+        return location if inside == location else f"{_INSIDE}{inside}"
+
+    def resolve(self, location: str) -> str:
+        """Return what ``relative`` was given, for where the directory is now."""
+        inside = location.removeprefix(_INSIDE)
+        return location if inside == location else f"{self.root}/{inside}"
 
     def all_latest(self) -> dict[Step, StepReport]:
         """The latest report of every step that has run here, in the order of the flow."""
@@ -191,7 +218,7 @@ class RunDirectory:
             {
                 "basis": dict(basis),
                 "chunks": [{"chunk_id": number, "rows": rows, "checkpoint_key": key} for number, rows, key in chunks],
-                "checkpoint_location": None if self.owns(checkpoint_location) else checkpoint_location,
+                "checkpoint_location": self.relative(checkpoint_location),
             },
         )
 
@@ -200,10 +227,10 @@ class RunDirectory:
         where nothing was farmed out yet."""
         try:
             plan = read_json(self.farm_plan)
-            return list(plan["chunks"]), self.location(plan.get("checkpoint_location"))
+            return list(plan["chunks"]), self.resolve(plan.get("checkpoint_location") or str(self.checkpoints))
         except FileNotFoundError:
             return [], str(self.checkpoints)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise CorruptionError(f"{self.farm_plan} is not the plan of a farm.", remedy=REBUILD) from error
 
     def latest_basis(self) -> dict[str, Any] | None:

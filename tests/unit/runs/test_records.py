@@ -311,10 +311,10 @@ def test_the_job_appends_its_record_when_it_ends(monkeypatch: pytest.MonkeyPatch
     from dagster import build_init_resource_context
 
     from dagster_defs import resources
-    from enrich_dist.pipeline import steps as pipeline
+    from enrich_dist import run
 
     appended: list[str] = []
-    monkeypatch.setattr(pipeline, "append_run", lambda directory, settings, run_id: appended.append(run_id))
+    monkeypatch.setattr(run, "append_run", lambda directory, settings, run_id: appended.append(run_id))
     held = resources.EnrichSettings(overrides=[f"paths.work_dir={tmp_path}"])
 
     with held.yield_for_execution(build_init_resource_context()):

@@ -274,7 +274,7 @@ def test_a_torn_or_foreign_line_hides_no_run(work: RunDirectory, tmp_path: Path)
     copy.run_history.write_text("\n".join(['{"run_id": "old"}', *lines, "[]", torn]), "utf-8")
 
     assert [run.run_id for run in read_runs(copy)] == [FIRST, SECOND, THIRD]
-    assert read_runs(copy)[-1] == latest_entry(work)
+    assert read_runs(work)[-1] == latest_entry(work)
 
 
 def test_what_cannot_be_kept_warns_and_harms_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,92 @@
+"""JSON documents of one type each: written with a format version and their own digest, validated when read.
+
+The digest detects damage and manual edits. It does not protect against a writer who recomputes it. Does not cover
+where a document is stored.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from enrich_dist.core.files import canonical_json, json_bytes, parse_json, text_digest, write_json
+from enrich_dist.errors import CorruptionError
+
+T = TypeVar("T")
+_FORMAT = "format"
+
+
+class JsonCodec(Generic[T]):
+    """Convert values of one type to JSON documents and back.
+
+    ``kind`` names the type in errors ("checkpoint record"), ``remedy`` says what to do about a damaged document.
+    ``format_version`` and ``digest_key`` name fields that the codec adds; None leaves the field out.
+    """
+
+    def __init__(
+        self,
+        value_type: type[T],
+        *,
+        kind: str,
+        remedy: str | None,
+        format_version: int | None = None,
+        digest_key: str | None = None,
+    ) -> None:
+        self._adapter: TypeAdapter[T] = TypeAdapter(value_type)
+        self._kind = kind
+        self._remedy = remedy
+        self._format_version = format_version
+        self._digest_key = digest_key
+
+    def to_document(self, value: T) -> dict[str, Any]:
+        """Return the JSON object, with format version and digest."""
+        document: dict[str, Any] = self._adapter.dump_python(value, mode="json")
+        if self._format_version is not None:
+            document[_FORMAT] = self._format_version
+        if self._digest_key is not None:
+            document[self._digest_key] = text_digest(canonical_json(document))
+        return document
+
+    def from_document(self, document: dict[str, Any], where: str) -> T:
+        """Return the value that a JSON object contains; ``where`` names the file in errors.
+
+        Raises ``CorruptionError`` for another format version, a wrong digest, or a missing or malformed field.
+        """
+        content = dict(document)
+        digest = content.pop(self._digest_key, None) if self._digest_key else None
+        if self._format_version is not None and content.get(_FORMAT) != self._format_version:
+            found = content.get(_FORMAT)
+            raise CorruptionError(
+                f"{where} is not a {self._kind} of format {self._format_version} (found {found!r}).",
+                remedy=self._remedy,
+            )
+        text = canonical_json(content)
+        if self._digest_key and digest != text_digest(text):
+            raise CorruptionError(f"{where} was altered: its digest does not match.", remedy=self._remedy)
+        try:
+            # Strict, so that "7" is no number; in JSON mode, so that lists become tuples and strings become enums.
+            return self._adapter.validate_json(text, strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "document"
+            raise CorruptionError(
+                f"{where} is not a {self._kind}: {field}: {first['msg']}.", remedy=self._remedy
+            ) from error
+
+    def to_bytes(self, value: T) -> bytes:
+        """Return the content of the file."""
+        return json_bytes(self.to_document(value))
+
+    def from_bytes(self, data: bytes, where: str) -> T:
+        """Return the value that a file contains. Raises ``CorruptionError``."""
+        return self.from_document(parse_json(data, where), where)
+
+    def write(self, path: Path, value: T) -> None:
+        """Write the document atomically."""
+        write_json(path, self.to_document(value))
+
+    def read(self, path: Path) -> T:
+        """Read the document. Raises ``CorruptionError``, or ``FileNotFoundError`` when there is none."""
+        return self.from_bytes(path.read_bytes(), str(path))
