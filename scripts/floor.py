@@ -1,10 +1,9 @@
-"""The least that any matcher must do, as a yardstick for speed: one process that reads the needed columns of both
-files, normalises the names once and joins them by UEI and by DUNS, on all cores.
+"""The minimum work of any matcher, as a reference for speed: read both files, normalise names, join by UEI and DUNS.
 
     python scripts/floor.py RECIPIENTS.parquet AWARDS.csv
 
-Prints the rows of each join. It matches nothing by name, writes nothing and checks nothing. A run's time over the
-floor's, both from one machine in one session, is a figure that machines can be compared by.
+One process on all cores, which prints the rows of each join. It compares no names and writes nothing. The time of a run
+divided by the time of the floor, measured on the same machine in the same session, is comparable across machines.
 """
 
 from __future__ import annotations

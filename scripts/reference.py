@@ -1,8 +1,8 @@
-"""Writes the documents under ``docs/reference`` that say what the code says: ``python -m scripts.reference``.
+"""Generate the documents under ``docs/reference`` from the code: ``python -m scripts.reference``.
 
-Commands come from the command line itself, exit codes from ``errors``, tables from ``schema`` with the comments beside
-their columns, metrics and events from ``observe``. A test compares the files with what this makes, and the figures of
-``FIGURES`` with those of a real run. Does not cover the settings: ``config/base.yaml`` tells them.
+Commands come from the command line, exit codes from ``errors``, tables from ``schema`` with the comments of their
+columns, events from ``events``, metrics from ``monitoring.prometheus``. A test compares the files with this output, and
+``FIGURES`` with the figures of a real run. Does not cover settings: see ``config/base.yaml``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
 _MADE_BY = "<!-- Made by `python -m scripts.reference`: change the code, not this file. -->\n\n"
 
-# Where a table of ``schema`` is met.
+# Files and published tables that contain each table of ``schema``.
 TABLES: Final = {
     "AWARD": "`awards/<key>/awards.parquet`; the first columns of `enriched_awards`",
     "AWARD_MATCH": "the last columns of `enriched_awards`: published, Parquet and database",
@@ -54,92 +54,92 @@ CODES: Final[Mapping[str, type[schema.Level]]] = {
     "name_kind": schema.NameKind,
 }
 
-# Figures of the steps, as Dagster plots them and ``steps/<step>.json`` keeps them. <kind> and <method> stand for names.
+# Figures of the steps in Dagster and in ``steps/<step>.json``. <kind> and <method> are placeholders.
 FIGURES: Final[Mapping[str, Mapping[str, str]]] = {
     "every step": {
         "rows": "Rows of the step's output.",
         "seconds": "Wall time.",
-        "rows_per_second": "Rows over seconds; absent where the output was there already.",
-        "peak_memory_mb": "Most resident memory of the driver during the step.",
-        "reused": "Whether a valid output was there already and nothing was computed.",
+        "rows_per_second": "Rows divided by seconds; absent if the output was reused.",
+        "peak_memory_mb": "Peak resident memory of the driver during the step.",
+        "reused": "Whether an existing valid output was used and nothing was computed.",
     },
     Step.SBIR_AWARDS: {
         "rows_read": "Rows of the source.",
         "rows_rejected": "Of those, rows that cannot be used (`rejects.csv`).",
-        "cells_repaired": "Values that were lost or changed while their row went on.",
-        "bytes_repaired": "Bytes that were no text in the file's encoding.",
+        "cells_repaired": "Values that were removed or changed in rows that were kept.",
+        "bytes_repaired": "Bytes that were invalid in the encoding of the file.",
     },
     Step.AWARD_COMPANIES: {
-        "index_bytes": "Files of the index that every worker opens.",
-        "names_kept_apart": "Names in a state that companies of different UEIs share.",
+        "index_bytes": "Size of the index that every worker opens.",
+        "names_kept_apart": "Names in a state that companies with different UEIs share.",
     },
     Step.RECIPIENT_CHUNKS: {
         "source_rows": "Rows of the source.",
         "rows_rejected": "Of those, rows that cannot be used.",
-        "chunks": "Chunks that were cut.",
+        "chunks": "Chunks that were written.",
         "chunk_size_rows": "`chunk_size`.",
-        "chunk_bytes": "Files of all chunks.",
+        "chunk_bytes": "Size of all chunks.",
     },
     Step.CHUNK_MATCHES: {
         "chunks": "Chunks of the result.",
-        "chunks_computed": "Of those, chunks matched by this run.",
-        "chunks_resumed": "Of those, chunks whose checkpoint was there before.",
-        "chunks_doubled": "Chunks that an idle worker computed a second time, as the first took long.",
-        "chunks_in_parts": "Chunks matched in parts, as they took a worker's memory.",
-        "chunks_degraded": "Chunks whose worker took smaller batches near its memory limit.",
-        "degradations": "How often batches were halved.",
+        "chunks_computed": "Chunks that this run matched.",
+        "chunks_resumed": "Chunks with a valid checkpoint of an earlier run.",
+        "chunks_doubled": "Chunks with a backup task, because the first attempt took long.",
+        "chunks_in_parts": "Chunks that were split because they exceeded the memory of a worker.",
+        "chunks_degraded": "Chunks with smaller batches, because the worker was near its memory limit.",
+        "degradations": "Number of times that the batch size was halved.",
         "batch_rows": "Rows of a batch.",
-        "batch_rows_least": "Rows of the smallest one.",
+        "batch_rows_least": "Rows of the smallest batch.",
         "candidates": "Candidate pairs found.",
-        "checkpoints_damaged": "Checkpoints that were found, and not valid.",
-        "failed_attempts": "Attempts at chunks that failed.",
-        "failed_attempts_<kind>": "Of those, the ones of a kind ([failure handbook](../how-to/handle-failures.md)).",
-        "rows_quarantined": "Recipients set aside, as matching them raises an error.",
-        "farm_seconds": "Wall time in which chunks were out.",
-        "farm_records_per_second": "Recipients matched per second of these.",
+        "checkpoints_damaged": "Invalid checkpoints, which were recomputed.",
+        "failed_attempts": "Failed attempts.",
+        "failed_attempts_<kind>": "Failed attempts of this kind ([failure handbook](../how-to/handle-failures.md)).",
+        "rows_quarantined": "Recipients that were quarantined, because matching them raises an error.",
+        "farm_seconds": "Wall time with chunks in flight.",
+        "farm_records_per_second": "Recipients matched per second of `farm_seconds`.",
         "workers": "Workers that finished a chunk.",
-        "worker_restarts": "How often workers were started again.",
-        "worker_peak_memory_mb": "Most resident memory of any worker during a chunk.",
-        "worker_projected_peak_memory_mb": "What was projected for that before.",
+        "worker_restarts": "Number of worker restarts.",
+        "worker_peak_memory_mb": "Peak resident memory of any worker during a chunk.",
+        "worker_projected_peak_memory_mb": "Projection of that peak before the run.",
         "worker_memory_threshold_mb": "`memory_threshold_mb`.",
     },
     Step.ENRICHED_AWARDS: {
-        "match_rate": "Awards with an accepted match over valid awards.",
-        "match_rate_by_company": "Companies with an accepted match over companies.",
+        "match_rate": "Awards with an accepted match, divided by valid awards.",
+        "match_rate_by_company": "Companies with an accepted match, divided by companies.",
         "match_rate_threshold": "The setting.",
-        "estimated_precision": "Accepted matches that are right by their own probabilities.",
-        "estimated_recall": "Right matches over companies expected to have a partner.",
+        "estimated_precision": "Expected share of right matches among the accepted, from their probabilities.",
+        "estimated_recall": "Expected right matches, divided by companies expected to have a partner.",
         "min_estimated_precision": "The setting.",
         "verdict_passed": "1 if the result may be published, else 0.",
         "awards_matched": "Awards with an accepted match.",
-        "awards_matched_by_<method>": "Of those, the ones that rest on a method.",
-        "awards_review": "Awards whose candidate waits for a person.",
-        "awards_unmatched": "Awards without either.",
-        "companies_matched": "The same of companies.",
-        "companies_review": "",
-        "companies_unmatched": "",
+        "awards_matched_by_<method>": "Awards whose match was found by this method.",
+        "awards_review": "Awards whose candidate awaits clerical review.",
+        "awards_unmatched": "Awards without a match or a candidate for review.",
+        "companies_matched": "Companies with an accepted match.",
+        "companies_review": "Companies whose candidate awaits clerical review.",
+        "companies_unmatched": "Companies without a match or a candidate for review.",
     },
     Step.PUBLISHED_AWARDS: {
-        "match_rate": "Of what is published.",
-        "published_bytes": "Files of the publication.",
+        "match_rate": "Match rate of the published result.",
+        "published_bytes": "Size of the published files.",
     },
-    "published_awards, of the run as a whole (in Dagster alone)": {
+    "published_awards, for the whole run (only in Dagster)": {
         "run_seconds": "Wall time of all steps.",
-        "run_peak_memory_mb": "Most resident memory of the driver.",
-        "run_steps": "Steps that the run had.",
+        "run_peak_memory_mb": "Peak resident memory of the driver.",
+        "run_steps": "Steps of the run.",
     },
 }
 
 
 def main() -> None:
-    """Write all of them."""
+    """Write all documents."""
     for name, text in documents().items():
         REFERENCE.mkdir(exist_ok=True)
         (REFERENCE / name).write_text(text, "utf-8")
 
 
 def documents() -> dict[str, str]:
-    """The text of each document, by its file name."""
+    """Return the text of each document by file name."""
     return {
         "cli.md": command_line(),
         "exit-codes.md": exit_codes(),
@@ -150,25 +150,25 @@ def documents() -> dict[str, str]:
 
 
 def command_line() -> str:
-    """Every command with its arguments and options."""
+    """Return every command with its arguments and options."""
     command = typer.main.get_command(app)
     context = cast(typer.Context, command.make_context("enrich-dist", [], resilient_parsing=True))
     text = html.unescape(get_docs_for_click(obj=command, ctx=context, name="enrich-dist", title="Command line"))
-    # Placeholders in angle brackets outside of code would be taken for HTML.
-    assert not re.search(r"^[^`]*<\w", text, flags=re.MULTILINE), "a placeholder outside of code"
+    # Placeholders in angle brackets outside code would become HTML tags.
+    assert not re.search(r"^[^`]*<\w", text, flags=re.MULTILINE), "a placeholder outside code"
     intro = (
-        "`--debug`, anywhere, adds the traceback to an error. [Exit codes](exit-codes.md); what may be set with "
-        "`--set`: `config/base.yaml`.\n\n"
+        "`--debug`, anywhere on the command line, adds the traceback to an error. See also the "
+        "[exit codes](exit-codes.md) and the settings for `--set` in `config/base.yaml`.\n\n"
     )
     title, rest = text.split("\n", 1)
     return f"{title}\n\n{_MADE_BY}{intro}{rest.strip()}\n"
 
 
 def exit_codes() -> str:
-    """What the command line ends with, and which error leads there."""
-    told = _comments(errors)
+    """Return the exit codes, and the errors with theirs."""
+    comments = _comments(errors)
     codes = {
-        value: (name.removeprefix("EXIT_").lower().replace("_", " "), told[name])
+        value: (name.removeprefix("EXIT_").lower().replace("_", " "), comments[name])
         for name, value in vars(errors).items()
         if name.startswith("EXIT_")
     }
@@ -177,10 +177,10 @@ def exit_codes() -> str:
         "# Exit codes and errors\n",
         _MADE_BY,
         *_table(("code", "name", "meaning"), [(str(code), *codes[code]) for code in sorted(codes)]),
-        "\nEvery error is one line on standard error that names what is wrong, where, and what to do. What is not "
-        "listed here is unexpected, ends with 1, and is told in full with `--debug`.\n",
+        "\nEvery error is one line on standard error: what happened, where, and what to do. An error that is not "
+        "listed here is unexpected and has exit code 1; `--debug` shows its traceback.\n",
         *_table(
-            ("error", "ends with", "when"),
+            ("error", "exit code", "when"),
             [
                 (f"`{kind.__name__}`", str(kind.exit_code), _first_paragraph(kind))
                 for kind in sorted(kinds, key=lambda kind: (kind.exit_code, kind.__name__))
@@ -192,24 +192,24 @@ def exit_codes() -> str:
 
 
 def tables() -> str:
-    """Columns of every table, with type and meaning."""
-    told = _comments(schema)
+    """Return the columns of every table with type and meaning."""
+    comments = _comments(schema)
     lines = [
         "# Tables\n",
-        _MADE_BY + "Columns of the files of a run and of what it publishes, from `enrich_dist/schema.py`. Text "
-        'columns hold cleaned text, and null, never `""`. `source_row` is the number under which a person finds the '
-        "row: in CSV as a spreadsheet counts it (the header is row 1), in Parquet from 1.\n",
+        _MADE_BY + "Columns of the files of a run and of the published tables, from `enrich_dist/schema.py`. Text "
+        'columns contain cleaned text or null, never `""`. `source_row` is the row number in the source: in CSV as a '
+        "spreadsheet counts (the header is row 1), in Parquet from 1.\n",
     ]
     for name, where in TABLES.items():
         table: pa.Schema = getattr(schema, name)
         columns = []
         for field in table:
-            meaning = next((told[key] for key in _places(name, field.name) if key in told), "")
+            meaning = next((comments[key] for key in _places(name, field.name) if key in comments), "")
             columns.append((f"`{field.name}`", f"{field.type}" + ("" if field.nullable else ", never null"), meaning))
         lines += [
             f"## {name}\n",
             f"{where[0].upper()}{where[1:]}.\n",
-            told[name].replace("``", "`") + "\n",
+            comments[name].replace("``", "`") + "\n",
             *_table(("column", "type", "meaning"), columns),
             "",
         ]
@@ -222,68 +222,68 @@ def tables() -> str:
             *_table(("name", "value", "meaning"), values),
             "",
         ]
-    rows = [(f"`{kind}`", told[f"COUNT_KINDS.{kind}"]) for kind in schema.COUNT_KINDS]
+    rows = [(f"`{kind}`", comments[f"COUNT_KINDS.{kind}"]) for kind in schema.COUNT_KINDS]
     lines += ["### kind of a count\n", *_table(("kind", "counts"), rows)]
     return "\n".join(lines) + "\n"
 
 
 def metrics() -> str:
-    """Metrics for Prometheus, and the figures that Dagster plots."""
+    """Return the metrics for Prometheus, and the figures that Dagster plots."""
 
-    def listed(chosen: Sequence[Metric]) -> list[str]:
+    def metric_table(chosen: Sequence[Metric]) -> list[str]:
         return _table(
-            ("metric", "labels", "what"),
+            ("metric", "labels", "meaning"),
             [(f"`{metric.full_name}`", ", ".join(metric.labels), metric.text) for metric in chosen],
         )
 
     lines = [
         "# Metrics\n",
-        _MADE_BY + "How to turn on those for Prometheus, alerts and dashboard: [monitoring](../how-to/monitor.md).\n",
-        "## Metrics of a run at work\n",
-        "At the endpoint alone, beside `process_*` of the driver.\n",
-        *listed([metric for metric in METRICS if metric.live]),
-        "\n## Metrics that are left\n",
-        "At the endpoint, too. Those of steps, farm and result are of the latest time that the step ran in the work "
-        "directory: a run that fails leaves the verdict on the result before as it was. `outcome` is `published`, "
-        "`blocked` (by the quality gate), `failed`, or `unpublished` (all that ran ended well, but it was a part of "
-        "the job, or a check of Dagster's held it back).\n",
-        *listed([metric for metric in METRICS if not metric.live]),
+        _MADE_BY + "To enable Prometheus, alerts and the dashboard, see [monitoring](../how-to/monitor.md).\n",
+        "## Metrics during a run\n",
+        "Only at the endpoint, together with `process_*` of the driver.\n",
+        *metric_table([metric for metric in METRICS if metric.live]),
+        "\n## Metrics after a run\n",
+        "At the endpoint, the Pushgateway and in the metrics file. Metrics of steps, farm and result describe the "
+        "latest execution of the step in the work directory; a failed run does not change the verdict of an earlier "
+        "one. `outcome` is `published`, `blocked` (by the quality gate), `failed`, or `unpublished` (all steps that "
+        "ran succeeded, but the job was partial, or a Dagster asset check blocked publication).\n",
+        *metric_table([metric for metric in METRICS if not metric.live]),
         "\n## Figures of the steps\n",
-        "Metadata of each materialization in Dagster, under names that stay, so that its UI plots them over the runs; "
-        "the same in `steps/<step>.json` of the work directory. 1 MB is 1,000,000 bytes.\n",
+        "Metadata of each materialization in Dagster. The names are stable, so that the UI plots them over runs. "
+        "`steps/<step>.json` of the work directory contains the same figures. 1 MB is 1,000,000 bytes.\n",
     ]
     for step, figures in FIGURES.items():
         lines += [
             f"### {step}\n",
-            *_table(("figure", "what"), [(f"`{key}`", what) for key, what in figures.items()]),
+            *_table(("figure", "meaning"), [(f"`{key}`", what) for key, what in figures.items()]),
             "",
         ]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def run_events() -> str:
-    """What a run tells its listeners."""
+    """Return the events of a run with their fields."""
     tree = ast.parse(inspect.getsource(events))
     fields = {node.name: _documented_fields(node) for node in tree.body if isinstance(node, ast.ClassDef)}
     lines = [
         "# Run events\n",
-        _MADE_BY + "What a run tells its listeners: the terminal, Dagster's log, the files under `steps/`, Prometheus. "
-        "A listener is a function of one event, called by `enrich_dist.events.listening`; one that fails is "
-        "dropped, and the run goes on.\n",
+        _MADE_BY + "Listeners receive these events: the terminal, Dagster's log, the files under `steps/`, "
+        "Prometheus. A listener is a function with one event as its argument; `enrich_dist.events.listening` registers "
+        "it. A listener that raises an exception is removed, and the run continues.\n",
     ]
     for name, documented in fields.items():
         rows = [(f"`{field}`", f"`{type_}`", text) for field, type_, text in documented]
         lines += [
             f"## {name}\n",
             _first_paragraph(getattr(events, name)) + "\n",
-            *_table(("field", "type", "what"), rows),
+            *_table(("field", "type", "meaning"), rows),
             "",
         ]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def _documented_fields(node: ast.ClassDef) -> Iterator[tuple[str, str, str]]:
-    """Name, type and the text below it of each field of a dataclass."""
+    """Yield name, type and docstring of each field of a dataclass."""
     for field, after in zip(node.body, [*node.body[1:], None], strict=True):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
             text = ""
@@ -293,14 +293,16 @@ def _documented_fields(node: ast.ClassDef) -> Iterator[tuple[str, str, str]]:
 
 
 def _comments(module: ModuleType) -> dict[str, str]:
-    """Comments of a module's constants by name: what stands above or behind one; and of what a constant lists, by
-    ``CONSTANT.text``, where text is the line's first string: what stands behind it."""
+    """Return the comments above or after a module's constants, by name.
+
+    The comment after an item of a constant has the key ``CONSTANT.text``, where text is the first string of the line.
+    """
     source = inspect.getsource(module)
     lines = source.splitlines()
-    behind: dict[int, str] = {}
+    after: dict[int, str] = {}
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
-            behind[token.start[0]] = token.string.removeprefix("#").strip()
+            after[token.start[0]] = token.string.removeprefix("#").strip()
     found: dict[str, str] = {}
     for node in ast.parse(source).body:
         if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
@@ -308,19 +310,19 @@ def _comments(module: ModuleType) -> dict[str, str]:
         name = node.targets[0].id
         above: list[str] = []
         line = node.lineno - 1
-        while line in behind and lines[line - 1].startswith("#"):
-            above.insert(0, behind[line])
+        while line in after and lines[line - 1].startswith("#"):
+            above.insert(0, after[line])
             line -= 1
-        if above or node.lineno in behind:
-            found[name] = " ".join(above) or behind[node.lineno]
+        if above or node.lineno in after:
+            found[name] = " ".join(above) or after[node.lineno]
         for line in range(node.lineno + 1, (node.end_lineno or node.lineno) + 1):
-            if line in behind and (text := re.search(r'"(\w+)"', lines[line - 1])):
-                found[f"{name}.{text[1]}"] = behind[line]
+            if line in after and (text := re.search(r'"(\w+)"', lines[line - 1])):
+                found[f"{name}.{text[1]}"] = after[line]
     return found
 
 
 def _places(table: str, column: str) -> Iterator[str]:
-    """Where the meaning of a column may be told: in its table, else in the one that the table takes it from."""
+    """Yield where a column may be described: in its table, or in the table that it comes from."""
     yield f"{table}.{column}"
     if column.startswith("company_"):
         yield f"COMPANY.{column}"

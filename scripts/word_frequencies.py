@@ -1,8 +1,8 @@
-"""Writes enrich_dist/matching/data/word_frequencies.txt: how many names of a recipients file bear each word.
+"""Write enrich_dist/matching/data/word_frequencies.txt: the number of names of a recipients file that have each word.
 
     python scripts/word_frequencies.py data/sample/recipients.parquet
 
-Run it when the sample or the normaliser's word lists change.
+Run it when the sample or the word lists of the normaliser change.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from enrich_dist.matching.vocabulary import word_slices
 TARGET = Path(__file__).parents[1] / "enrich_dist/matching/data/word_frequencies.txt"
 MIN_NAMES = 5
 HEAD = """\
-# Words of US organisation names and how many of so many distinct names bear them: the background that tells common
-# words where the companies of a run are few. Written by scripts/word_frequencies.py from the sample's vendor names.
+# Words of US organisation names, and how many of the distinct names have each: the background frequencies for runs with
+# few companies. Written by scripts/word_frequencies.py from the sample's vendor names.
 """
 
 

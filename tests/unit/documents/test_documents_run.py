@@ -88,5 +88,5 @@ def test_blocks_and_their_marks_are_found(tmp_path: Path) -> None:
         ("", "a\n", False),
     ],
 )
-def test_an_output_is_what_is_shown(expected: str, output: str, shown: bool) -> None:
+def test_output_is_shown(expected: str, output: str, shown: bool) -> None:
     assert is_shown(expected, output) is shown
