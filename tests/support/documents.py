@@ -1,8 +1,8 @@
-"""Commands that documents show, and a folder to run them in.
+"""Parse the commands of a document and run them in a copy of the project.
 
-A block counts when it is fenced as ``sh`` (commands) or ``console`` (``$ command`` with its output); in the README also
-one that is indented. A comment ``<!-- not run: reason -->`` above a block takes it out. In an output "…" stands for any
-text within a line, and for any lines where it is all of one.
+Blocks are fenced as ``sh`` (commands) or ``console`` (``$ command`` with its output); in the README also indented. The
+comment ``<!-- not run: reason -->`` above a block excludes it. In an output, "…" matches any text within a line, or any
+lines if it is the whole line.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TIMEOUT_SECONDS = 900
 
 @dataclass(frozen=True)
 class Block:
-    """A block of commands; ``reason``: why it is not run, None where it is."""
+    """A block of commands. ``reason``: why it is not run, or None."""
 
     line: int
     console: bool
@@ -38,7 +38,7 @@ class Block:
 
 
 def blocks(document: Path, *, indented: bool) -> list[Block]:
-    """The blocks of a document, in their order; ``indented``: those without a fence, too."""
+    """Return the blocks of a document in order. ``indented``: also blocks without a fence."""
     text = document.read_text("utf-8")
     found = []
     for match in _BLOCK.finditer(text):
@@ -50,14 +50,14 @@ def blocks(document: Path, *, indented: bool) -> list[Block]:
 
 
 def exchanges(console: str) -> list[tuple[str, str]]:
-    """Commands of a ``console`` block with the output that is shown of each."""
+    """Return the commands of a ``console`` block, each with the output in the document."""
     parts = re.split(r"^\$ (.*)\n", console, flags=re.MULTILINE)
-    assert parts[0] == "", "a console block begins with a command"
+    assert parts[0] == "", "a console block starts with a command"
     return list(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def is_shown(expected: str, output: str) -> bool:
-    """Whether an output is what the document shows of it."""
+    """Return whether an output matches the document."""
     pattern = ""
     for line in expected.splitlines():
         if line.strip() == "…":
@@ -69,7 +69,7 @@ def is_shown(expected: str, output: str) -> bool:
 
 
 class Folder:
-    """A copy of the project to run a document's commands in, each from where the last one left it."""
+    """A copy of the project in which the commands of a document run one after the other."""
 
     def __init__(self, root: Path, **environment: str) -> None:
         self.root = root
@@ -79,9 +79,20 @@ class Folder:
         path = f"{Path(sys.executable).parent}{os.pathsep}{own['PATH']}"
         self._environment = {**own, "PATH": path, "PYTHONPATH": str(root), "COLUMNS": "200", **environment}
         self._code = 0
+        self._saved = root.with_name("saved")
+
+    def save(self) -> None:
+        """Keep the present state for ``restore``."""
+        shutil.copytree(self.root, self._saved, symlinks=True)
+
+    def restore(self) -> None:
+        """Return to the saved state; paths stay the same."""
+        shutil.rmtree(self.root)
+        shutil.copytree(self._saved, self.root, symlinks=True)
+        self._code = 0
 
     def run(self, commands: str) -> str:
-        """Run commands in one shell; returns what they print, and leaves ``code``."""
+        """Run commands in one shell, set ``code`` and return their output."""
         ended = subprocess.run(
             ["bash", "-c", f"(exit {self._code})\n{commands}"],
             cwd=self.root,
@@ -98,13 +109,13 @@ class Folder:
 
     @property
     def code(self) -> int:
-        """Exit code of the latest commands."""
+        """Exit code of the last commands."""
         return self._code
 
     def follow(self, document: Path, *, indented: bool = False) -> list[Block]:
-        """Run all blocks of a document from top to bottom; returns those that were run.
+        """Run the blocks of a document in order and return those that ran.
 
-        An ``sh`` block must end with 0 in all its commands, a ``console`` block must print what it shows.
+        All commands of an ``sh`` block must succeed; a ``console`` block must print the output of the document.
         """
         done = []
         for block in blocks(document, indented=indented):
@@ -115,7 +126,7 @@ class Folder:
                 for command, expected in exchanges(block.text):
                     output = self.run(command)
                     assert is_shown(expected, output), (
-                        f"{where}: $ {command}\n{output}\n--- is shown as ---\n{expected}"
+                        f"{where}: $ {command}\n{output}\n--- in the document ---\n{expected}"
                     )
             else:
                 output = self.run(f"set -eo pipefail\n{block.text}")

@@ -1,4 +1,4 @@
-"""The documents are true: links lead somewhere, named tests exist, shown commands and settings are real."""
+"""Links of the documents resolve, named tests exist, and shown commands and settings are valid."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ ids = [str(path.relative_to(REPOSITORY)) for path in DOCUMENTS]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=ids)
-def test_every_link_leads_to_a_file(document: Path) -> None:
+def test_links_resolve_to_files(document: Path) -> None:
     targets = [target for target in re.findall(r"\]\(([^)#]+)", document.read_text("utf-8")) if "://" not in target]
 
     assert [target for target in targets if not (document.parent / target).exists()] == []
 
 
-def test_every_test_named_in_the_requirements_exists() -> None:
+def test_tests_of_requirements_exist() -> None:
     named = re.findall(r"`(tests/[^`]+?\.py)::([^`]+)`", (REPOSITORY / "docs/requirements.md").read_text("utf-8"))
 
     assert len(named) > 30
@@ -48,14 +48,14 @@ def test_every_test_named_in_the_requirements_exists() -> None:
     assert missing == []
 
 
-def test_every_fault_of_the_reliability_document_has_its_test() -> None:
+def test_every_fault_has_a_test() -> None:
     written = "".join(path.read_text("utf-8") for path in (REPOSITORY / "tests").rglob("test_*.py"))
 
     assert [name for name in FAULTS if f"def {name}(" not in written] == []
 
 
 def commands() -> Iterator[list[str]]:
-    """Arguments of every ``enrich-dist`` line that a document shows as code; the command line tells itself."""
+    """Arguments of every ``enrich-dist`` line in a code block, except in the generated reference."""
     for document in DOCUMENTS:
         if document.name == "cli.md":
             continue
@@ -63,7 +63,7 @@ def commands() -> Iterator[list[str]]:
             lines = [command for command, _ in exchanges(block.text)] if block.console else _lines(block.text)
             for line in lines:
                 words = shlex.split(line, comments=True)
-                # Also behind variables or another command; a namespace or a user of this name is none.
+                # Also after variables or another command, but not a namespace or user of this name.
                 if "enrich-dist" in words[:-1]:
                     arguments = words[words.index("enrich-dist") + 1 :]
                     yield list(itertools.takewhile(lambda word: word not in {"&", "&&", "|", ">"}, arguments))
@@ -74,30 +74,30 @@ def _lines(text: str) -> list[str]:
     return without_files.replace("\\\n", " ").splitlines()
 
 
-def test_the_documents_show_commands() -> None:
+def test_documents_show_commands() -> None:
     assert len(list(commands())) >= 60
 
 
 @pytest.mark.parametrize("arguments", list(commands()), ids=" ".join)
-def test_every_command_shown_is_understood(arguments: list[str]) -> None:
+def test_shown_command_is_valid(arguments: list[str]) -> None:
     command = typer.main.get_command(app)
     while (commands := getattr(command, "commands", None)) and arguments[0] in commands:
         command, arguments = commands[arguments[0]], arguments[1:]
 
     context = command.make_context("enrich-dist", list(arguments))
 
-    if context.params.get("config") == Path("own.yaml"):  # of the tutorial, which is run as a whole
+    if context.params.get("config") == Path("own.yaml"):  # the tutorial writes it and is run as a whole
         return
     load_settings(context.params.get("config"), context.params.get("overrides") or [], {})
 
 
 @pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "ui", "docs"])
-def test_every_make_target_the_readme_names_exists(target: str) -> None:
+def test_make_targets_of_readme_exist(target: str) -> None:
     assert f"make {target}" in (REPOSITORY / "README.md").read_text("utf-8")
     assert re.search(rf"^{target}:", (REPOSITORY / "Makefile").read_text("utf-8"), flags=re.MULTILINE)
 
 
-def test_requirements_are_pinned_with_hashes_and_without_addresses() -> None:
+def test_requirements_are_pinned() -> None:
     for name in ("run.txt", "dev.txt", "deploy.txt", "deploy-tools.txt"):
         text = (REPOSITORY / "requirements" / name).read_text("utf-8")
         assert "://" not in text

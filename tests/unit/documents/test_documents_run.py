@@ -1,4 +1,4 @@
-"""The tutorial, the how-to guides and the README do what they say: their commands are run, in their order."""
+"""The commands of the tutorial, the how-to guides and the README run as shown."""
 
 from __future__ import annotations
 
@@ -18,47 +18,53 @@ README = REPOSITORY / "README.md"
 
 
 @pytest.mark.long
-def test_the_tutorial_from_top_to_bottom(tmp_path: Path) -> None:
+def test_tutorial_runs_as_shown(tmp_path: Path) -> None:
     done = Folder(tmp_path / "project").follow(TUTORIAL)
 
-    assert len(done) == len(blocks(TUTORIAL, indented=False)) - 1  # but for the set-up
+    assert len(done) == len(blocks(TUTORIAL, indented=False)) - 1  # without the setup
     assert (tmp_path / "project" / "work" / "report.html").exists()
 
 
-@pytest.fixture
-def after_a_run(tmp_path: Path) -> Folder:
-    """The project after two judged runs of the sample, which is what commands take by default; and two tables."""
-    folder = Folder(tmp_path / "project", ENRICH_DIST_CONFIG="config/sample.yaml")
+@pytest.fixture(scope="module")
+def judged_project(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """The project after a run of the sample and a rejudge, with two tables to link."""
+    folder = Folder(tmp_path_factory.mktemp("guides") / "project", ENRICH_DIST_CONFIG="config/sample.yaml")
     folder.run("set -e; enrich-dist run; enrich-dist rejudge --set matching.accept_probability=0.9")
     assert folder.code == 0
     tables = pa.table({"id": ["1", "2"], "name": ["Kitware, Inc.", "Physical Sciences"], "state": ["NY", "MA"]})
     pq.write_table(tables, folder.root / "left.parquet")
     pyarrow.csv.write_csv(tables, folder.root / "right.csv")
+    folder.save()
     return folder
+
+
+@pytest.fixture
+def after_a_run(judged_project: Folder) -> Folder:
+    judged_project.restore()
+    return judged_project
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
-def test_the_commands_of_a_guide(guide: Path, after_a_run: Folder) -> None:
+def test_commands_of_guide_run(guide: Path, after_a_run: Folder) -> None:
     assert after_a_run.follow(guide) or all(block.reason for block in blocks(guide, indented=False))
 
 
 @pytest.mark.long
-def test_the_commands_of_the_readme(after_a_run: Folder) -> None:
+def test_commands_of_readme_run(after_a_run: Folder) -> None:
     assert len(after_a_run.follow(README, indented=True)) >= 7
 
 
 @pytest.mark.parametrize("document", [README, TUTORIAL, *GUIDES], ids=lambda path: path.stem)
-def test_a_block_that_is_not_run_says_why(document: Path) -> None:
+def test_skipped_block_has_a_reason(document: Path) -> None:
     found = blocks(document, indented=document == README)
 
-    assert found
     assert all(block.reason is None or len(block.reason) > 10 for block in found)
     shown = document.read_text("utf-8").count("<!-- not run")
-    assert sum(block.reason is not None for block in found) == shown, "a reason that stands above no block"
+    assert sum(block.reason is not None for block in found) == shown, "a reason without a block"
 
 
-def test_blocks_and_their_marks_are_found(tmp_path: Path) -> None:
+def test_blocks_are_parsed(tmp_path: Path) -> None:
     document = tmp_path / "document.md"
     document.write_text(
         "text\n\n```sh\na\nb\n```\n\n<!-- not run: there is none -->\n\n    ```console\n    $ c\n    d\n    ```\n\n"
@@ -88,5 +94,5 @@ def test_blocks_and_their_marks_are_found(tmp_path: Path) -> None:
         ("", "a\n", False),
     ],
 )
-def test_output_is_shown(expected: str, output: str, shown: bool) -> None:
+def test_output_matches_document(expected: str, output: str, shown: bool) -> None:
     assert is_shown(expected, output) is shown

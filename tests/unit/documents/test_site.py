@@ -1,4 +1,4 @@
-"""The builder of the site refuses what leads nowhere."""
+"""The site builder rejects broken links and incomplete navigation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.conftest import REPOSITORY
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of all that the site is built from."""
+    """A copy of everything that the site is built from."""
     for name in ("docs", "config", "deploy", "reports", "data/sample", "scripts"):
         shutil.copytree(REPOSITORY / name, tmp_path / name)
     for path in (*REPOSITORY.glob("*.md"), REPOSITORY / "mkdocs.yml", REPOSITORY / "LICENSE"):
@@ -29,19 +29,19 @@ def build(project: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_it_builds_and_files_outside_of_the_documents_are_in_it(project: Path) -> None:
+def test_site_contains_linked_files(project: Path) -> None:
     built = build(project)
 
     assert built.returncode == 0, built.stdout + built.stderr
     assert (project / "build/site/files/deploy/monitoring/prometheus.yml").exists()
-    assert 'href="files/deploy/monitoring/prometheus.yml"' in (project / "build/site/monitoring.html").read_text(
+    assert 'href="../files/deploy/monitoring/prometheus.yml"' in (project / "build/site/how-to/monitor.html").read_text(
         "utf-8"
     )
     assert (project / "build/site/project/CONTRIBUTING.html").exists()
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ("[a](nowhere.md)", "no file nowhere.md"),
         ("![a](images/nothing.png)", "no file images/nothing.png"),
@@ -50,23 +50,23 @@ def test_it_builds_and_files_outside_of_the_documents_are_in_it(project: Path) -
         ("[a](#nothing)", "anchor does not exist"),
     ],
 )
-def test_a_link_that_leads_nowhere_fails(project: Path, change: str, told: str) -> None:
+def test_broken_link_fails(project: Path, change: str, message: str) -> None:
     with (project / "docs/explanation/memory.md").open("a", encoding="utf-8") as document:
         document.write(f"\n{change}\n")
 
     built = build(project)
 
     assert built.returncode != 0
-    assert told in built.stdout + built.stderr
+    assert message in built.stdout + built.stderr
 
 
-def test_the_navigation_leads_to_every_page_and_to_no_other(project: Path) -> None:
-    (project / "docs/explanation/memory.md").rename(project / "docs/forgotten.md")
+def test_navigation_is_complete(project: Path) -> None:
+    (project / "docs/explanation/memory.md").rename(project / "docs/explanation/forgotten.md")
     for path in project.glob("docs/**/*.md"):
         path.write_text(path.read_text("utf-8").replace("memory.md", "forgotten.md"), "utf-8")
 
     built = build(project)
 
     assert built.returncode != 0
-    assert "forgotten.md is not in nav" in built.stderr
-    assert "no page memory.md" in built.stderr
+    assert "explanation/forgotten.md is not in nav" in built.stderr
+    assert "no page explanation/memory.md" in built.stderr
