@@ -81,11 +81,11 @@ def run(
     ``PublicationBlockedError`` where the gate blocks (3; ``open_run`` then tells why), ``RunInterruptedError`` and the
     other errors of ``enrich_dist.errors`` (1).
     """
-    from enrich_dist.preflight.admission import admit, begin_workers
+    from enrich_dist.preflight.admission import admit, preload_workers
 
     file, texts, loaded = _loaded(config, settings)
     admit(loaded.settings)
-    begin_workers(loaded.settings)
+    preload_workers(loaded.settings)
     from dagster_defs.launch import launch
 
     launch(loaded.settings, config=file, overrides=texts, log_level=log_level)

@@ -48,15 +48,15 @@ def validate(config: Config = None, overrides: Overrides = None) -> None:
         for part in error.parts:
             console.print(f"[bold red]error[/]    {escape(str(part))}")
         raise typer.Exit(EXIT_BAD_INPUT) from None
-    from enrich_dist.preflight.admission import examine
+    from enrich_dist.preflight.admission import find_settings_problems
 
-    findings = examine(loaded)
-    for finding in findings:
-        mark = "[yellow]warning[/] " if finding.warning else "[bold red]error[/]   "
-        console.print(f"{mark} {escape(finding.message)}")
-        for place in finding.places:
-            console.print(f"         {escape(place)}", style="dim")
-    if not all(finding.warning for finding in findings):
+    problems = find_settings_problems(loaded)
+    for problem in problems:
+        label = "[yellow]warning[/] " if problem.is_warning else "[bold red]error[/]   "
+        console.print(f"{label} {escape(str(problem.error))}")
+        for origin in problem.origins:
+            console.print(f"         {escape(origin)}", style="dim")
+    if not all(problem.is_warning for problem in problems):
         raise typer.Exit(EXIT_BAD_INPUT)
     console.print(f"Valid: {len(loaded.used())} settings, {len(loaded.overrides())} of them overridden.")
 

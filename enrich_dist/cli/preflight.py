@@ -1,4 +1,4 @@
-"""``enrich-dist preflight``: is everything there that production needs? Checked, reported, and kept for the gate."""
+"""``enrich-dist preflight``: check what production needs, and store the result for the runs that require it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from enrich_dist.settings import LoadedSettings, load_settings
 
 
 class Environment(StrEnum):
-    """As the setting of the same name."""
+    """Values of the setting ``environment``."""
 
     DEVELOPMENT = "development"
     PRODUCTION = "production"
@@ -27,37 +27,43 @@ def preflight(
     config: Config = None,
     overrides: Overrides = None,
     output_dir: Annotated[Path | None, typer.Option(help="Also write the report here, as JSON and Markdown.")] = None,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Run the smoke test even if it has passed lately.")] = False,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Run the smoke test even if it passed recently.")] = False,
     send_test_notification: Annotated[
         bool, typer.Option("--send-test-notification", help="Send a test message to every address of urls_file.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    verify: Annotated[bool, typer.Option("--verify", help="Check nothing: may a run of these settings begin?")] = False,
-    checklist: Annotated[bool, typer.Option("--checklist", help="Print the checklist as Markdown, no more.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Run no check; only verify the stored readiness file.")
+    ] = False,
+    checklist: Annotated[
+        bool, typer.Option("--checklist", help="Only print the deployment checklist as Markdown.")
+    ] = False,
 ) -> None:
-    """Check what a run in production needs. Exit code 0 when all critical items hold, else 5.
+    """Check what a production run needs. Exit code 0 if all critical checks hold, else 5.
 
-    The report is kept in readiness/ of paths.work_dir: with environment: production no run begins without one that is
-    fresh, passed, and of the same code and settings.
+    The report is stored in readiness/ of paths.work_dir. With environment: production, a run starts only if this file
+    is recent, passed, and of the same code and settings. Run the preflight after every installation and every change
+    of settings, and daily before a schedule.
+
+    Example: `enrich-dist preflight --env production --config production.yaml`
     """
     if checklist:
-        from enrich_dist.preflight.checklist import checklist as written
+        from enrich_dist.preflight.report import checklist as render_checklist
 
-        typer.echo(written(), nl=False)
+        typer.echo(render_checklist(), nl=False)
         return
     loaded = load_settings(config, [*(overrides or []), *([] if env is None else [f"environment={env}"])])
     if verify:
-        _verify(loaded, asked_for=env is not None)
+        _verify(loaded, is_required=env is not None)
     elif not _preflight(loaded, output_dir, smoke=smoke, send=send_test_notification, as_json=as_json):
         raise typer.Exit(EXIT_NOT_READY)
 
 
-def _verify(loaded: LoadedSettings, *, asked_for: bool) -> None:
+def _verify(loaded: LoadedSettings, *, is_required: bool) -> None:
     from enrich_dist.preflight.readiness_file import verify
 
-    if loaded.settings.environment != "production" and not asked_for:
-        # What starts runs asks whatever its settings are.
-        typer.echo("Nothing to verify: runs of environment: development need no readiness file (--env asks for it).")
+    if loaded.settings.environment != "production" and not is_required:
+        typer.echo("Nothing to verify: environment development needs no readiness file (--env requires one).")
         return
     found = verify(loaded.settings)
     typer.echo(f"Ready for {found['environment']}: checked at {found['timestamp']} on revision {found['revision']}.")
@@ -69,25 +75,28 @@ def _preflight(loaded: LoadedSettings, output_dir: Path | None, *, smoke: bool, 
     from enrich_dist.preflight.report import markdown, print_report, to_document
     from enrich_dist.preflight.runner import run_checks
 
-    told = Console(stderr=True)
-    with PreflightContext(loaded, smoke_anew=smoke, send_test_notification=send) as context, told.status("") as line:
-        report = run_checks(context, lambda item: line.update(f"{item.title} …"))
+    stderr = Console(stderr=True)
+    with (
+        PreflightContext(loaded, repeat_smoke_test=smoke, send_test_notification=send) as context,
+        stderr.status("") as status,
+    ):
+        report = run_checks(context, lambda check: status.update(f"{check.title} …"))
     document = to_document(report)
     if as_json:
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         print_report(Console(highlight=False), report)
     text = markdown(report)
-    kept = readiness_folder(loaded.settings.paths.work_dir)
+    folder = readiness_folder(loaded.settings.paths.work_dir)
     try:
-        write_readiness(kept, document, text)
+        write_readiness(folder, document, text)
         if output_dir is not None:
             write_readiness(output_dir.absolute(), document, text)
-    except OSError as error:  # storage that cannot be written to is one of the items, and was told
+    except OSError as error:  # unwritable storage is one of the checks, and is reported
         if report.ready:
             raise
-        told.print(f"The report could not be kept: {error}.", style="yellow", markup=False)
+        stderr.print(f"The report could not be written: {error}.", style="yellow", markup=False)
     else:
         if not as_json:
-            typer.echo(f"Report  {kept / READINESS_FILE} and .md")
+            typer.echo(f"Report  {folder / READINESS_FILE} and .md")
     return report.ready

@@ -46,7 +46,7 @@ def run(
 
     # Before Dagster is imported and a cluster started: bad input is told at once.
     from enrich_dist.events import listening
-    from enrich_dist.preflight.admission import admit, begin_workers
+    from enrich_dist.preflight.admission import admit, preload_workers
 
     with listening(TerminalListener(console, 0.0)):
         admit(loaded.settings)
@@ -57,7 +57,7 @@ def run(
 
     settings = loaded.settings
     directory = RunDirectory(settings.paths.work_dir)
-    begin_workers(settings)
+    preload_workers(settings)
     import psutil
 
     from enrich_dist.planning.plan_vs_actual import add_report_seconds  # imports much: workers import meanwhile

@@ -1,6 +1,6 @@
-"""Checks before a run: the full preflight of a production system, and the admission of every run.
+"""Checks before a run: the full preflight for production, and the admission of every run.
 
-``items`` is the list of checks, each item a function in ``checks``; ``examine`` runs them in a ``context``; ``report``
-shows the outcome in the terminal, as Markdown and as JSON; ``gate`` stores it as the readiness file and refuses a
-production run without one; ``checklist`` writes docs/DEPLOYMENT_CHECKLIST.md.
+``catalog`` lists the checks in order. ``admission`` applies their cheap part to every run and to ``config validate``;
+``runner`` runs all of them in a ``context``. ``report`` renders the results; ``readiness_file`` stores them and refuses
+production runs without them.
 """

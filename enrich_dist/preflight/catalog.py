@@ -1,8 +1,8 @@
-"""The one list of what must hold before production: the preflight goes through it, the checklist is written from it.
+"""The ordered list of checks: admission, ``config validate``, the preflight and the checklist all use it.
 
-An item says what is asked, whether runs may begin without it, why it is asked and what helps; how it is found out
-stands in ``checks``. Critical is what would make a run fail, publish what nobody should rely on, let strangers in, or
-leave nobody told.
+A check has a cheap part, ``settings_checks``, which needs the settings and the files that they name, and a full part,
+``run``, which may also need the work directory, a plan or the cluster. A check is critical if without it a run fails,
+publishes an unreliable result, exposes the cluster, or fails without notifying anyone.
 """
 
 from __future__ import annotations
@@ -11,65 +11,93 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from enrich_dist.preflight.checks import alerting as exits
-from enrich_dist.preflight.checks import quality, resources, settings, workers
+from enrich_dist.errors import EnrichError, SettingsError
+from enrich_dist.preflight.checks import alerting, quality, resources, settings, vulnerabilities, workers
 from enrich_dist.preflight.context import PreflightContext
 from enrich_dist.preflight.outcome import Outcome
+from enrich_dist.settings import Settings
+
+
+@dataclass(frozen=True)
+class SettingsCheck:
+    """The cheap part of a check: ``run`` raises ``EnrichError``.
+
+    ``refuses_run``: whether the error refuses a run; ``warning``: errors that ``config validate`` shows as warnings.
+    """
+
+    run: Callable[[Settings], None]
+    refuses_run: bool = True
+    warning: type[EnrichError] | tuple[()] = ()
 
 
 @dataclass(frozen=True)
 class Check:
-    """``id`` is stable, it names the item in readiness files; ``remedy`` is what helps, in a sentence."""
+    """``id`` is stable: readiness files use it. ``critical``: whether production runs require it to hold."""
 
     id: str
     title: str
     critical: bool
     why: str
     remedy: str
-    check: Callable[[PreflightContext], Outcome]
+    run: Callable[[PreflightContext], Outcome]
+    settings_checks: tuple[SettingsCheck, ...] = ()
 
 
 CHECKS: Final = (
     Check(
         "smoke_test", "The smoke test has passed on this revision", True,
-        "A small run of the whole job (readiness.smoke_config) by this very code on this machine shows that what is "
-        "installed works.",
-        "Run the settings file that readiness.smoke_config names by `enrich-dist run` and mend what it tells.",
+        "A small run of the whole job (readiness.smoke_config) with this code on this machine shows that the "
+        "installation works.",
+        "Run the settings file of readiness.smoke_config with `enrich-dist run`, and fix what it reports.",
         quality.smoke_test,
     ),
     Check(
         "last_verdict", "The last verdict has passed", True,
-        "The latest result in the work directory shows what production is going to publish. The first one comes from a "
+        "The latest result in the work directory shows what production will publish. The first one comes from a "
         "rehearsal: the same settings with environment=development.",
-        "Run `enrich-dist run --set environment=development` with the same settings until its result passes; or judge "
-        "the latest one anew by `enrich-dist rejudge`.",
+        "Run `enrich-dist run --set environment=development` with the same settings until its result passes, or judge "
+        "the latest result again with `enrich-dist rejudge`.",
         quality.last_verdict,
     ),
     Check(
-        "baseline", "A baseline is there, and this code is no slower or larger", True,
-        "Without a baseline of this machine nobody sees that a new revision takes longer or more memory.",
-        "Measure by `enrich-dist bench run` (any settings with the same paths.benchmarks), then `enrich-dist bench "
-        "baseline`; a regression is shown by `enrich-dist bench compare`.",
+        "baseline", "A baseline exists, and this code is no slower or larger", True,
+        "Without a baseline of this machine, nothing shows that a new revision takes more time or memory.",
+        "Measure with `enrich-dist bench run` (any settings with the same paths.benchmarks), then run `enrich-dist "
+        "bench baseline`. `enrich-dist bench compare` shows a regression.",
         quality.baseline,
     ),
     Check(
         "settings_valid", "Settings are valid and their inputs can be read", True,
-        "A missing column, file or package would end the run before it has begun.",
-        "Change the setting that is named.",
+        "A missing column, file or package ends the run before it starts.",
+        "Change the setting that the message names.",
         settings.settings_valid,
+        (
+            # A settings file may leave the inputs to the command line.
+            SettingsCheck(settings.check_run_inputs, warning=SettingsError),
+            SettingsCheck(settings.check_min_memory),
+            SettingsCheck(settings.check_cluster_settings),
+        ),
     ),
     Check(
         "no_insecure_override", "No setting makes the run insecure", True,
-        "Faults on purpose and a cluster without TLS are for tests. A lower threshold publishes what the product would "
-        "hold back, so it is reported with where it was set.",
-        "Remove the setting from where it was set.",
+        "Injected faults and a cluster without TLS are for tests. A laxer threshold publishes what the default would "
+        "block, so it is reported with its origin.",
+        "Remove the setting at its origin.",
         settings.no_insecure_override,
+        (
+            SettingsCheck(settings.check_insecure_cluster, refuses_run=False, warning=SettingsError),
+            SettingsCheck(settings.check_injected_faults, refuses_run=False, warning=SettingsError),
+        ),
     ),
     Check(
         "storage", "Storage is writable and has space to spare", True,
-        "A disk that is full or read-only stops a run half way.",
-        "Make space, or let paths.work_dir and paths.checkpoints name places that can be written to.",
+        "A full or read-only disk stops a run halfway.",
+        "Free space, or set paths.work_dir and paths.checkpoints to writable locations.",
         resources.storage,
+        (
+            SettingsCheck(settings.check_directories, refuses_run=False),
+            SettingsCheck(settings.check_checkpoint_location),
+        ),
     ),
     Check(
         "memory_fits", "The projected memory fits the workers", True,
@@ -79,42 +107,44 @@ CHECKS: Final = (
     ),
     Check(
         "time_fits", "The projected time fits", True,
-        "A run that does not end within readiness.max_hours is late for whoever waits for it.",
-        "Give it more workers, or raise readiness.max_hours.",
+        "A run that takes longer than readiness.max_hours delivers too late.",
+        "Add workers, or raise readiness.max_hours.",
         resources.time_fits,
     ),
     Check(
         "cluster_reachable", "The cluster is reachable, with TLS", True,
-        "Whoever reaches a scheduler without TLS can run code on it and the workers.",
-        "Start scheduler and workers with certificates of the CA in cluster.tls.ca_file, and let cluster.address begin "
-        "with tls://; `enrich-dist cluster certs` makes some.",
+        "Without TLS, anyone who reaches the scheduler can run code on it and on its workers.",
+        "Start scheduler and workers with certificates of the CA in cluster.tls.ca_file, and use a tls:// address in "
+        "cluster.address. `enrich-dist cluster certs` makes certificates.",
         workers.cluster_reachable,
     ),
     Check(
         "workers", "Workers have the same versions, and read the index", True,
-        "A worker of another version may match differently; one that does not see the work directory stops the run.",
-        "Install the same enrich_dist with the same requirements on every worker, and let all of them see "
-        "paths.work_dir under the same path.",
+        "A worker of another version may match differently. A worker that does not see the work directory stops the "
+        "run.",
+        "Install the same enrich_dist and the same requirements on every worker, and mount paths.work_dir under the "
+        "same path on all of them.",
         workers.workers_alike,
     ),
     Check(
         "monitoring", "Monitoring is reachable", False,
-        "Figures that cannot leave are missed when something goes wrong; no run is harmed by it.",
-        "Start the Pushgateway, make the directory of monitoring.textfile, or free monitoring.port.",
-        exits.monitoring,
+        "Metrics that are not exported are missing when something fails; they do not harm a run.",
+        "Start the Pushgateway, create the directory of monitoring.textfile, or free monitoring.port.",
+        alerting.monitoring,
     ),
     Check(
-        "alert_destination", "An alert finds somebody", True,
-        "A run that fails or is blocked at night, and tells nobody, is found by those who miss its result.",
-        "Write an address into a file that only you can read and name it in notifications.urls_file; try it with "
+        "alert_destination", "Alerts reach an operator", True,
+        "A run that fails or is blocked at night goes unnoticed without a notification.",
+        "Write an address into a file that only you can read, and set notifications.urls_file to it. Test it with "
         "--send-test-notification.",
-        exits.alert_destination,
+        alerting.alert_destination,
+        (SettingsCheck(settings.check_notification_addresses),),
     ),
     Check(
         "vulnerabilities", "Requirements have no known vulnerabilities", False,
-        "Known holes in what is installed are for a person to weigh; new ones become known every week, and would stop "
-        "runs from one day to the next.",
-        "Install the version that mends it, and run the tests again; pip-audit tells the details.",
-        settings.vulnerabilities,
+        "Known vulnerabilities need a human decision. New ones appear every week, and would stop runs from one day to "
+        "the next.",
+        "Install the fixed version and run the tests again; pip-audit shows the details.",
+        vulnerabilities.vulnerabilities,
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a check finds: a status, a sentence, the facts it rests on, and what helps."""
+"""The outcome of a check: status, summary, facts and remedy."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ Facts = Mapping[str, Fact]
 
 
 class Status(StrEnum):
-    """What a check says. A critical item holds when it is ``passed`` or a ``warning``."""
+    """Status of a check. A critical check holds when it is ``passed`` or ``warning``."""
 
     PASSED = "passed"
     WARNING = "warning"
-    """It holds, and there is something that an operator should know."""
+    """It holds, with something that operators should know."""
     FAILED = "failed"
     UNKNOWN = "unknown"
-    """It could not be told."""
+    """It could not be determined."""
 
     @property
     def holds(self) -> bool:
-        """Whether a critical item with it lets runs begin."""
+        """Whether a critical check with this status lets runs start."""
         return self in (Status.PASSED, Status.WARNING)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """``summary`` is a sentence with its figures. ``remedy``: what helps, where it is not the item's own."""
+    """``summary``: one sentence with its numbers. ``remedy``: overrides the remedy of the check."""
 
     status: Status
     summary: str
@@ -37,20 +37,20 @@ class Outcome:
 
 
 def passed(summary: str, facts: Facts | None = None) -> Outcome:
-    """It holds."""
+    """Return a passed outcome."""
     return Outcome(Status.PASSED, summary, facts or {})
 
 
 def warning(summary: str, facts: Facts | None = None, *, remedy: str | None = None) -> Outcome:
-    """It holds, but."""
+    """Return a warning."""
     return Outcome(Status.WARNING, summary, facts or {}, remedy)
 
 
 def failed(summary: str, facts: Facts | None = None, *, remedy: str | None = None) -> Outcome:
-    """It does not hold."""
+    """Return a failed outcome."""
     return Outcome(Status.FAILED, summary, facts or {}, remedy)
 
 
 def unknown(summary: str, facts: Facts | None = None, *, remedy: str | None = None) -> Outcome:
-    """It could not be told."""
+    """Return an unknown outcome."""
     return Outcome(Status.UNKNOWN, summary, facts or {}, remedy)

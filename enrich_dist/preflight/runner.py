@@ -1,4 +1,4 @@
-"""Goes through the items in a context; a check that fails itself is a finding, and ends nothing."""
+"""Runs checks in a context. A check that raises becomes an outcome, and the other checks still run."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ import time
 from collections.abc import Callable, Sequence
 
 from enrich_dist.errors import EnrichError
+from enrich_dist.preflight.admission import find_settings_problems
 from enrich_dist.preflight.catalog import CHECKS, Check
 from enrich_dist.preflight.context import PreflightContext
 from enrich_dist.preflight.outcome import Outcome, Status, failed, unknown
-from enrich_dist.preflight.report import Report, Result
+from enrich_dist.preflight.report import CheckResult, Report
 from enrich_dist.settings import flatten
 
 
 def run_checks(
-    context: PreflightContext, begins: Callable[[Check], None] = lambda _: None, items: Sequence[Check] = CHECKS
+    context: PreflightContext, on_start: Callable[[Check], None] = lambda _: None, checks: Sequence[Check] = CHECKS
 ) -> Report:
-    """Check all items in their order. ``begins`` is told each one before."""
+    """Run all checks in order; call ``on_start`` before each."""
     results = []
-    for item in items:
-        begins(item)
+    for check in checks:
+        on_start(check)
         start = time.monotonic()
-        finding = _found(item, context)
-        remedy = None if finding.status is Status.PASSED else finding.remedy or item.remedy
+        outcome = _run(check, context)
+        remedy = None if outcome.status is Status.PASSED else outcome.remedy or check.remedy
         seconds = round(time.monotonic() - start, 2)
-        results.append(Result(item.id, item.title, item.critical, finding, remedy, seconds))
+        results.append(CheckResult(check.id, check.title, check.critical, outcome, remedy, seconds))
     settings = context.settings
     return Report(
         environment=settings.environment,
@@ -38,14 +39,19 @@ def run_checks(
     )
 
 
-def _found(item: Check, context: PreflightContext) -> Outcome:
+def _run(check: Check, context: PreflightContext) -> Outcome:
+    """Run the cheap part, then the full part if the cheap part raised nothing."""
     try:
-        return item.check(context)
+        if problems := find_settings_problems(context.loaded, check.settings_checks):
+            summary = " ".join(problem.text(with_remedy=len(problems) > 1) for problem in problems)
+            remedy = problems[0].error.remedy if len(problems) == 1 else None
+            return failed(summary, {"problems": len(problems)}, remedy=remedy)
+        return check.run(context)
     except EnrichError as error:
         return failed(error.message, remedy=error.remedy)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        return failed(f"{error.strerror or error}{where}.", remedy="Mend the file or directory that is named.")
-    except Exception as error:  # noqa: BLE001  # the other items are still worth telling
+        return failed(f"{error.strerror or error}{where}.", remedy="Fix the file or directory that the message names.")
+    except Exception as error:  # noqa: BLE001  # the results of the other checks are still useful
         what = f"{type(error).__name__}: {error}".splitlines()[0]
         return unknown(f"The check itself failed ({what}).")

@@ -23,7 +23,7 @@ _SETTINGS: Final = tuple(part for text in OVERRIDES for part in ("--set", text))
 _REPEATS: Final = "2"  # more tell a change from chance; here it is only to be there
 
 WAY: Final[tuple[tuple[str, tuple[str, ...], int, tuple[str, ...]], ...]] = (
-    ("in production a run is refused", ("run", *_SETTINGS), 5, ("there is no /data/work/readiness/readiness.json",)),
+    ("in production a run is refused", ("run", *_SETTINGS), 5, ("/data/work/readiness/readiness.json does not exist",)),
     ("a preflight says what is missing", ("preflight", *_SETTINGS), 5, ("Not ready for production: baseline",)),
     ("compose run run bench run", ("bench", "run", "--repeats", _REPEATS, *_SETTINGS), 0, ("Records in",)),
     ("compose run run bench baseline", ("bench", "baseline", *_SETTINGS), 0, ("Baseline: 2 runs",)),
@@ -31,7 +31,7 @@ WAY: Final[tuple[tuple[str, tuple[str, ...], int, tuple[str, ...]], ...]] = (
         "compose run run preflight",
         ("preflight", "--send-test-notification", *_SETTINGS),
         0,
-        ("Ready for production: all critical items hold",),
+        ("Ready for production: all critical checks hold",),
     ),
     ("in production the run is let in", ("run", *_SETTINGS), 0, ("published",)),
 )

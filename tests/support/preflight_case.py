@@ -1,4 +1,4 @@
-"""Readiness files as a preflight leaves them where all items hold, and a vulnerability database that speaks OSV."""
+"""Readiness files of a preflight in which all checks hold, and a vulnerability database that speaks OSV."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
-from enrich_dist.preflight.catalog import CHECKS
+from enrich_dist.preflight.catalog import CHECKS, Check
 from enrich_dist.preflight.context import PreflightContext
 from enrich_dist.preflight.outcome import Outcome, passed
 from enrich_dist.preflight.readiness_file import readiness_folder, write_readiness
@@ -22,46 +22,61 @@ from enrich_dist.settings import LoadedSettings, Settings
 
 
 def loaded_of(settings: Settings) -> LoadedSettings:
-    """Settings of which nobody knows where they came from."""
+    """Settings without origins."""
     return LoadedSettings(settings, {})
 
 
-def _finding(finding: Outcome, _: PreflightContext) -> Outcome:
-    return finding
+def outcome_of(check_id: str, settings: Settings | LoadedSettings, **options: Any) -> Outcome:
+    """Run one check in a context with these options."""
+    loaded = settings if isinstance(settings, LoadedSettings) else loaded_of(settings)
+    with PreflightContext(loaded, **options) as context:
+        return outcome_in(context, check_id)
 
 
-def a_report(settings: Settings, *, now: datetime | None = None, **findings: Outcome) -> Report:
-    """The report on this code and the settings: all items have passed, but for those given by their ids."""
-    assert set(findings) <= {item.id for item in CHECKS}
-    usual = passed("As it should be.")
-    items = [replace(item, check=partial(_finding, findings.get(item.id, usual))) for item in CHECKS]
+def outcome_in(context: PreflightContext, check_id: str) -> Outcome:
+    """Run one check; its remedy is that of the result."""
+    [check] = [check for check in CHECKS if check.id == check_id]
+    [result] = run_checks(context, checks=[check]).results
+    return replace(result.outcome, remedy=result.remedy)
+
+
+def check_with(check: Check, outcome: Outcome) -> Check:
+    """The check with this outcome."""
+    return replace(check, run=lambda _: outcome, settings_checks=())
+
+
+def a_report(settings: Settings, *, now: datetime | None = None, **outcomes: Outcome) -> Report:
+    """The report on this code and the settings; all checks pass, except those given by their ids."""
+    assert set(outcomes) <= {check.id for check in CHECKS}
+    default = passed("As it should be.")
+    checks = [check_with(check, outcomes.get(check.id, default)) for check in CHECKS]
     with PreflightContext(loaded_of(settings), now=now) as context:
-        return run_checks(context, items=items)
+        return run_checks(context, checks=checks)
 
 
-def make_ready(settings: Settings, *, now: datetime | None = None, **findings: Outcome) -> Path:
-    """Leave the readiness file of ``a_report`` where the gate looks for it."""
-    report = a_report(settings, now=now, **findings)
+def make_ready(settings: Settings, *, now: datetime | None = None, **outcomes: Outcome) -> Path:
+    """Write the readiness file of ``a_report`` to the work directory."""
+    report = a_report(settings, now=now, **outcomes)
     return write_readiness(readiness_folder(settings.paths.work_dir), to_document(report), markdown(report))
 
 
 @contextmanager
 def vulnerability_database(**known: str) -> Iterator[str]:
-    """A real HTTP server that answers as OSV does; ``known``: packages with the id of a hole in each. Yields its URL;
-    any other path of it is broken."""
+    """An HTTP server that answers as OSV does; yields its URL. ``known``: a vulnerability id by package.
+
+    Any other path of the server answers 500.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            name = asked["package"]["name"]
+            query = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            name = query["package"]["name"]
             affected = {
                 "package": {"name": name, "ecosystem": "PyPI"},
                 "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "99.1"}]}],
             }
-            answer = (
-                {"vulns": [{"id": known[name], "summary": "a hole", "affected": [affected]}]} if name in known else {}
-            )
-            body = json.dumps(answer).encode()
+            vulnerability = {"id": known.get(name), "summary": "vulnerable", "affected": [affected]}
+            body = json.dumps({"vulns": [vulnerability]} if name in known else {}).encode()
             self.send_response(200 if self.path == "/v1/query" else 500)
             self.send_header("content-length", str(len(body)))
             self.end_headers()

@@ -1,1 +1,1 @@
-"""The checks of the preflight items, by subject. Each takes the context and returns a finding."""
+"""The functions of the checks, by subject. Each takes the context and returns an outcome."""

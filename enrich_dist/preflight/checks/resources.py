@@ -1,8 +1,10 @@
-"""Do space, memory and time suffice for the run?"""
+"""Whether disk space, memory and time are sufficient for the run."""
 
 from __future__ import annotations
 
 import shutil
+import statistics
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -12,71 +14,96 @@ from enrich_dist.preflight.readiness_file import readiness_folder
 
 _GB: Final = 1_000_000_000
 _PROBE: Final = "probe.json"
+_MAX_COMPARABLE_RUNS: Final = 5
+_MAX_RECORDS_READ: Final = 500
+_MAX_SIZE_RATIO: Final = 2.0  # of the recipients of this run and a comparable one, in either direction
 
 
 def storage(context: PreflightContext) -> Outcome:
-    """Write and read a file in the work directory and in the checkpoint location, and look at the free space."""
+    """Write and read a file in the work directory, and compare the free space with the minimum."""
     from enrich_dist.core.files import read_json, write_json
-    from enrich_dist.core.storage import open_storage
-    from enrich_dist.errors import CorruptionError, StorageError
+    from enrich_dist.errors import CorruptionError
 
-    folder = readiness_folder(context.directory.root)
+    root = context.directory.root
+    folder = readiness_folder(root)
+    written = {"written_by": "enrich-dist preflight"}
     try:
-        written = {"written_by": "enrich-dist preflight"}
         write_json(folder / _PROBE, written)
-        back = read_json(folder / _PROBE)
+        unchanged = read_json(folder / _PROBE) == written
         (folder / _PROBE).unlink()
     except (OSError, CorruptionError) as error:
-        return failed(f"{context.directory.root} cannot be written to: {error}.")
-    if back != written:
-        return failed(f"{context.directory.root} gives back something else than was written.")
-    places = {"work_dir": context.directory.root}
+        return failed(f"{root} is not writable: {error}.")
+    if not unchanged:
+        return failed(f"A file in {root} has other content than was written.")
+    places = {"work_dir": root}
     location = context.settings.paths.checkpoints
-    if location is not None:
-        try:
-            open_storage(context.directory.location(location)).check()
-        except StorageError as error:
-            return failed(error.message, remedy=error.remedy)
-        if "://" not in location:
-            places["checkpoints"] = Path(location).absolute()
+    if location is not None and "://" not in location:
+        places["checkpoints"] = Path(location).absolute()
     min_gb = context.settings.readiness.min_free_gb
     free_gb = {name: round(shutil.disk_usage(path).free / _GB, 1) for name, path in places.items()}
     facts: dict[str, Fact] = {"min_free_gb": min_gb, **{f"{name}_free_gb": free for name, free in free_gb.items()}}
-    told = ", ".join(f"{free:,.1f} GB where {name} lies" for name, free in free_gb.items())
+    shown = f"{', '.join(f'{name} has {free:,.1f} GB free' for name, free in free_gb.items())} (minimum {min_gb:g} GB)"
     if short := [name for name, free in free_gb.items() if free < min_gb]:
-        return failed(f"Too little is free for {' and '.join(short)}: {told}; {min_gb:g} GB is the least.", facts=facts)
-    return passed(f"All can be written to, and is free: {told}; {min_gb:g} GB is the least.", facts=facts)
+        return failed(f"Not enough free space for {' and '.join(short)}: {shown}.", facts)
+    return passed(f"All locations are writable: {shown}.", facts)
 
 
 def memory_fits(context: PreflightContext) -> Outcome:
-    """Hold the projected peak of a worker against ``memory_threshold_mb``."""
-    projection = context.planned().plan.projection
-    threshold_mb, wished = context.settings.memory_threshold_mb, context.settings.matching.batch_rows
+    """Compare the projected peak memory of a worker with ``memory_threshold_mb``."""
+    plan = context.planned().plan
+    projection = plan.projection
+    threshold_mb, batch_rows = context.settings.memory_threshold_mb, context.settings.matching.batch_rows
     facts: dict[str, Fact] = {
         "projected_peak_mb": round(projection.peak_bytes / 1e6),
         "memory_threshold_mb": threshold_mb,
         "least_threshold_mb": projection.min_threshold_mb,
         "batch_rows": projection.batch_rows,
     }
-    told = f"A worker needs {projection.arithmetic()}; memory_threshold_mb is {threshold_mb:,}"
+    shown = f"A worker needs {projection.arithmetic()}; memory_threshold_mb is {threshold_mb:,}"
     if not projection.fits(threshold_mb):
-        return failed(f"{told}, and {projection.min_threshold_mb:,} is the least.", facts=facts)
-    if projection.batch_rows < min(wished, context.planned().plan.chunk_size, context.planned().plan.source_rows):
-        return warning(f"{told}: it fits in batches smaller than the wished-for {wished:,} rows.", facts=facts)
-    return passed(f"{told}.", facts=facts)
+        return failed(f"{shown}, and the minimum is {projection.min_threshold_mb:,}.", facts)
+    if projection.batch_rows < min(batch_rows, plan.chunk_size, plan.source_rows):
+        return warning(f"{shown}. It fits only in batches smaller than matching.batch_rows ({batch_rows:,}).", facts)
+    return passed(f"{shown}.", facts)
 
 
 def time_fits(context: PreflightContext) -> Outcome:
-    """Hold what the run is expected to take against ``readiness.max_hours``."""
-    from enrich_dist.preflight.projections import projected_time
+    """Compare the projected time with ``readiness.max_hours``.
 
+    The projection is the median of comparable runs, scaled to the recipients; without any, the plan's prediction.
+    """
     limit = context.settings.readiness.max_hours
     if limit is None:
         return warning(
-            "Not judged: readiness.max_hours is not set.", remedy="Set readiness.max_hours to what a run may take."
+            "Not judged: readiness.max_hours is not set.", remedy="Set readiness.max_hours to the time a run may take."
         )
-    expected = projected_time(context)
-    hours = expected.seconds / 3600
-    facts: dict[str, Fact] = {"projected_hours": round(hours, 4), "max_hours": limit, "comparable_runs": expected.runs}
-    told = f"About {hours:,.2f} hours by {expected.basis}; readiness.max_hours is {limit:g}"
-    return failed(f"{told}.", facts=facts) if hours > limit else passed(f"{told}.", facts=facts)
+    plan = context.planned().plan
+    seconds = _comparable_seconds(context, plan.source_rows)
+    if seconds:
+        hours, basis = statistics.median(seconds) / 3600, f"by the median of {len(seconds)} comparable runs"
+    else:
+        hours = sum(stage.seconds for stage in plan.prediction.stages()) / 3600
+        basis = "by the plan's prediction; no comparable run is recorded"
+    facts: dict[str, Fact] = {"projected_hours": round(hours, 4), "max_hours": limit, "comparable_runs": len(seconds)}
+    summary = f"About {hours:,.2f} hours ({basis}); readiness.max_hours is {limit:g}."
+    return failed(summary, facts) if hours > limit else passed(summary, facts)
+
+
+def _comparable_seconds(context: PreflightContext, recipients: int) -> list[float]:
+    """Wall seconds of the latest runs that computed everything on an equal machine with the same settings, scaled."""
+    from enrich_dist.runs.archive import archive_path, newest_first
+    from enrich_dist.runs.machine import this_machine
+    from enrich_dist.runs.metrics import total_seconds
+    from enrich_dist.runs.records import settings_that_matter
+
+    machine, settings = this_machine().digest, settings_that_matter(context.settings)
+    comparable = (
+        total_seconds(record) * recipients / record.dataset.recipients
+        for record in islice(newest_first(archive_path(context.settings)), _MAX_RECORDS_READ)
+        if record.computed_everything
+        and record.machine.digest == machine
+        and record.settings == settings
+        and record.dataset.recipients
+        and 1 / _MAX_SIZE_RATIO <= recipients / record.dataset.recipients <= _MAX_SIZE_RATIO
+    )
+    return list(islice(comparable, _MAX_COMPARABLE_RUNS))

@@ -1,16 +1,21 @@
-"""Are the settings valid and safe, and is what is installed free of known holes?"""
+"""Whether the settings are usable and secure.
+
+The ``check_*`` functions are cheap: they read settings and the files that these name, and raise ``EnrichError``.
+"""
 
 from __future__ import annotations
 
 import ipaddress
+import os
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
+from enrich_dist.errors import SettingsError
 from enrich_dist.preflight.context import PreflightContext
-from enrich_dist.preflight.outcome import Fact, Outcome, failed, passed, unknown, warning
+from enrich_dist.preflight.outcome import Outcome, passed, warning
 from enrich_dist.settings import Settings, flatten
 
-# Settings that decide what is published, and which way is laxer than the default.
+# Settings that decide what is published, and in which direction a value is laxer than the default.
 _THRESHOLDS: Final = {
     "match_rate_threshold": -1,
     "min_estimated_precision": -1,
@@ -19,80 +24,127 @@ _THRESHOLDS: Final = {
 }
 
 
-def settings_valid(context: PreflightContext) -> Outcome:
-    """What loading the settings could not see: files, columns, packages."""
-    from enrich_dist.cluster.kinds import check_cluster
-    from enrich_dist.errors import EnrichError
-    from enrich_dist.pipeline.min_memory import require_min_memory
+def check_run_inputs(settings: Settings) -> None:
+    """Raise ``SettingsError`` if an input is not set, ``SourceError`` if one is not usable."""
     from enrich_dist.sources.inputs import check_inputs
 
-    settings = context.settings
-    problems: list[str] = []
-    for check in (lambda: check_inputs(settings.inputs), lambda: require_min_memory(settings),
-                  lambda: check_cluster(settings)):  # fmt: skip
-        try:
-            check()
-        except EnrichError as error:
-            problems.append(str(error))
-    if problems:
-        return failed(" ".join(problems), {"problems": len(problems)})
+    check_inputs(settings.inputs)
+
+
+def check_min_memory(settings: Settings) -> None:
+    """Raise an error if ``memory_threshold_mb`` cannot be enough for any run."""
+    from enrich_dist.pipeline.min_memory import require_min_memory
+
+    require_min_memory(settings)
+
+
+def check_cluster_settings(settings: Settings) -> None:
+    """Raise ``SettingsError`` if a certificate, a package or an option of the cluster is missing or wrong."""
+    if settings.cluster.kind != "local" or settings.cluster.tls.given:
+        from enrich_dist.cluster.kinds import check_cluster
+
+        check_cluster(settings)
+
+
+def check_insecure_cluster(settings: Settings) -> None:
+    """Raise ``SettingsError`` if the cluster may run without TLS."""
+    if settings.cluster.allow_insecure:
+        raise SettingsError(
+            "cluster.allow_insecure is true. Without TLS, anyone who reaches the scheduler can run code on it and on "
+            "its workers."
+        )
+
+
+def check_injected_faults(settings: Settings) -> None:
+    """Raise ``SettingsError`` if faults are injected."""
+    if settings.testing.fault_probability:
+        raise SettingsError(
+            f"testing.fault_probability is {settings.testing.fault_probability:g}. Attempts fail and workers are "
+            "killed on purpose; set it to 0 for real work."
+        )
+
+
+def check_directories(settings: Settings) -> None:
+    """Raise ``SettingsError`` if a directory that a run writes to cannot be created or written."""
+    textfile = settings.monitoring.textfile
+    for key, path in (
+        ("paths.work_dir", settings.paths.work_dir),
+        ("paths.benchmarks", settings.paths.benchmarks),
+        ("monitoring.textfile", textfile and textfile.parent),
+    ):
+        if path is None:
+            continue
+        existing = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
+        if not existing.is_dir():
+            raise SettingsError(f"{key}: {existing} is not a directory.", remedy="Set it to a directory.")
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise SettingsError(f"{key}: {existing} is not writable.", remedy="Set it to a writable directory.")
+
+
+def check_checkpoint_location(settings: Settings) -> None:
+    """Raise ``StorageError`` if ``paths.checkpoints`` is not usable."""
+    if settings.paths.checkpoints is not None:
+        from enrich_dist.core.storage import open_storage
+
+        open_storage(settings.paths.checkpoints).check()
+
+
+def check_notification_addresses(settings: Settings) -> None:
+    """Raise ``SettingsError`` if the file of ``notifications.urls_file`` is not usable."""
+    if settings.notifications.urls_file is not None:
+        from enrich_dist.monitoring.notify import read_addresses
+
+        read_addresses(settings.notifications.urls_file)
+
+
+def settings_valid(context: PreflightContext) -> Outcome:
+    """Report that the cheap checks of this item raised nothing."""
     changed = sum(origin != "default" for origin in context.loaded.origins.values())
     return passed(
-        "Both inputs can be read and have their columns, and nothing is missing that cluster.kind "
-        f"'{settings.cluster.kind}' needs.",
+        "Both inputs are readable and have their columns, and everything that cluster.kind "
+        f"'{context.settings.cluster.kind}' needs is installed.",
         {"settings_given": changed},
     )
 
 
 def no_insecure_override(context: PreflightContext) -> Outcome:
-    """Settings that are for tests, and those that loosen what the product promises, each with where it was set."""
-    settings, origins = context.settings, context.loaded.origins
-
-    def told(key: str, text: str) -> str:
-        return f"{text} ({origins.get(key, 'default')})"
-
-    wrong: list[str] = []
-    if settings.cluster.allow_insecure:
-        wrong.append(told("cluster.allow_insecure", "cluster.allow_insecure lets the cluster work without TLS"))
-    if settings.testing.fault_probability:
-        wrong.append(
-            told("testing.fault_probability", f"testing.fault_probability is {settings.testing.fault_probability:g}")
-        )
-    loose = [told(key, text) for key, text in _laxer(settings) + _unencrypted(settings)]
-    facts: dict[str, Fact] = {"insecure": len(wrong), "loosened": len(loose)}
-    if wrong:
-        return failed("; ".join(wrong + loose) + ".", facts=facts)
-    if loose:
-        return warning("; ".join(loose) + ".", remedy="Leave it so only where it is meant.", facts=facts)
-    return passed("No faults on purpose, no cluster without TLS, and thresholds are those of the product.", facts=facts)
+    """Find thresholds laxer than the defaults, and unencrypted connections, each with its origin."""
+    settings = context.settings
+    lax = [
+        f"{text} ({context.loaded.origins.get(key, 'default')})"
+        for key, text in _lax_thresholds(settings) + _unencrypted(settings)
+    ]
+    facts = {"insecure": 0, "loosened": len(lax)}
+    if lax:
+        return warning("; ".join(lax) + ".", facts, remedy="Keep it only if it is intended.")
+    return passed("No injected faults, no cluster without TLS, and no threshold laxer than the default.", facts)
 
 
-def _laxer(settings: Settings) -> list[tuple[str, str]]:
-    """Thresholds laxer than the defaults, which are those of config/base.yaml."""
-    values, usual = (flatten(item.model_dump(mode="json")) for item in (settings, Settings()))
+def _lax_thresholds(settings: Settings) -> list[tuple[str, str]]:
+    """Compare thresholds with the defaults, which are those of config/base.yaml."""
+    values, defaults = (flatten(item.model_dump(mode="json")) for item in (settings, Settings()))
     return [
-        (key, f"{key} is {values[key]:g}, laxer than {usual[key]:g}")
-        for key, laxer in _THRESHOLDS.items()
-        if laxer * values[key] > laxer * usual[key]
+        (key, f"{key} is {values[key]:g}, laxer than {defaults[key]:g}")
+        for key, direction in _THRESHOLDS.items()
+        if direction * values[key] > direction * defaults[key]
     ]
 
 
 def _unencrypted(settings: Settings) -> list[tuple[str, str]]:
-    """What goes over a network in the clear, or can be read there by anybody."""
+    """Find what crosses a network unencrypted, or is readable there without authentication."""
     monitoring, found = settings.monitoring, []
-    if monitoring.pushgateway is not None and _beyond_this_machine(monitoring.pushgateway):
-        found.append(("monitoring.pushgateway", "monitoring.pushgateway is http beyond this machine"))
+    if monitoring.pushgateway is not None:
+        parts = urlsplit(monitoring.pushgateway)
+        if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+            found.append(("monitoring.pushgateway", "monitoring.pushgateway uses http beyond this machine"))
     if monitoring.port is not None and not _is_loopback(monitoring.address):
-        found.append(("monitoring.address", f"monitoring.address {monitoring.address} lets others read the figures"))
+        found.append(
+            ("monitoring.address", f"monitoring.address {monitoring.address} exposes metrics to other machines")
+        )
     location = settings.paths.checkpoints
     if location is not None and "://" in location and dict(parse_qsl(urlsplit(location).query)).get("scheme") == "http":
         found.append(("paths.checkpoints", "paths.checkpoints has scheme=http"))
     return found
-
-
-def _beyond_this_machine(address: str) -> bool:
-    parts = urlsplit(address)
-    return parts.scheme == "http" and not _is_loopback(parts.hostname or "")
 
 
 def _is_loopback(host: str) -> bool:
@@ -102,28 +154,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:  # a name
         return False
-
-
-def vulnerabilities(context: PreflightContext) -> Outcome:
-    """What pip-audit finds in all that is installed here."""
-    from enrich_dist.preflight.audit import audit
-
-    found = audit(context.scratch("audit-"), osv_url=context.settings.readiness.osv_url)
-    facts: dict[str, Fact] = {
-        "packages": found.packages,
-        "audited": found.audited,
-        "vulnerabilities": len(found.vulnerabilities),
-    }
-    if found.problem is not None:
-        return unknown(found.problem, remedy=found.remedy, facts=facts)
-    missing = found.packages - found.audited
-    rest = f" {missing:,} of {found.packages:,} packages are not known to the database." if missing else ""
-    if found.vulnerabilities:
-        return failed(f"{len(found.vulnerabilities)} known: {'; '.join(found.vulnerabilities)}.{rest}", facts=facts)
-    if missing:
-        return warning(
-            f"None is known of {found.audited:,} packages.{rest}",
-            remedy="Look them up where they come from.",
-            facts=facts,
-        )
-    return passed(f"None is known of {found.audited:,} packages.", facts=facts)

@@ -1,4 +1,4 @@
-"""In production nothing begins without a readiness file that is fresh, passed, and of this code and these settings."""
+"""Production runs require a readiness file that is recent, passed, and of this code and these settings."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from enrich_dist.core.files import document_digest, read_json, write_json
 from enrich_dist.errors import EXIT_NOT_READY, ReadinessError
 from enrich_dist.preflight.outcome import failed, unknown, warning
 from enrich_dist.preflight.readiness_file import require_ready, verify
+from enrich_dist.remedies import PREFLIGHT
 from enrich_dist.runs.revision import source_digest
 from enrich_dist.settings import Settings, load_settings
 from tests.conftest import REPOSITORY, enrich_dist
@@ -31,27 +32,26 @@ def production(tmp_path: Path) -> Settings:
     return settings(tmp_path, environment="production")
 
 
-def test_with_a_good_file_it_is_let_through(production: Settings) -> None:
+def test_passed_file_is_accepted(production: Settings) -> None:
     make_ready(production)
 
     require_ready(production)
 
 
-def test_development_needs_none(tmp_path: Path) -> None:
+def test_development_needs_no_file(tmp_path: Path) -> None:
     require_ready(settings(tmp_path))
 
 
-def test_without_a_file_it_is_refused_with_what_to_do(production: Settings) -> None:
-    with pytest.raises(
-        ReadinessError, match=r"there is no .*readiness\.json\. Run `enrich-dist preflight --env"
-    ) as told:
+def test_missing_file_is_refused(production: Settings) -> None:
+    with pytest.raises(ReadinessError, match=r"readiness\.json does not exist") as raised:
         require_ready(production)
 
-    assert told.value.exit_code == EXIT_NOT_READY == 5
+    assert raised.value.exit_code == EXIT_NOT_READY == 5
+    assert raised.value.remedy == PREFLIGHT
 
 
 @pytest.mark.parametrize(
-    ("findings", "named"),
+    ("outcomes", "named"),
     [
         ({"smoke_test": failed("no")}, "smoke_test"),
         ({"workers": unknown("no"), "baseline": failed("no")}, "baseline, workers"),
@@ -59,24 +59,22 @@ def test_without_a_file_it_is_refused_with_what_to_do(production: Settings) -> N
         ({"no_insecure_override": warning("but")}, None),
     ],
 )
-def test_only_critical_items_that_do_not_hold_block(
-    production: Settings, findings: dict[str, Any], named: str | None
-) -> None:
-    make_ready(production, **findings)
+def test_only_failed_critical_checks_refuse(production: Settings, outcomes: dict[str, Any], named: str | None) -> None:
+    make_ready(production, **outcomes)
 
     if named is None:
         require_ready(production)
     else:
-        with pytest.raises(ReadinessError, match=f"critical items do not hold: {named}"):
+        with pytest.raises(ReadinessError, match=f"failed critical checks: {named}"):
             require_ready(production)
 
 
 @pytest.mark.parametrize(
     ("hours", "message"),
-    [(23.9, None), (24.1, r"is 24\.1 hours old, and readiness\.max_age_hours is 24"), (-0.05, None),
-     (-1, "has not come yet by the clock")],
+    [(23.9, None), (24.1, r"24\.1 hours old"), (-0.05, None),
+     (-1, "in the future")],
 )  # fmt: skip
-def test_it_is_good_for_so_long(production: Settings, hours: float, message: str | None) -> None:
+def test_file_expires(production: Settings, hours: float, message: str | None) -> None:
     make_ready(production, now=datetime.now(UTC) - timedelta(hours=hours))
 
     if message is None:
@@ -87,7 +85,7 @@ def test_it_is_good_for_so_long(production: Settings, hours: float, message: str
 
 
 @pytest.mark.setting("readiness.max_age_hours")
-def test_how_long_is_a_setting(tmp_path: Path) -> None:
+def test_max_age_is_a_setting(tmp_path: Path) -> None:
     short = settings(tmp_path, environment="production", readiness={"max_age_hours": 0.5})
     make_ready(short, now=datetime.now(UTC) - timedelta(hours=1))
 
@@ -103,11 +101,11 @@ def test_changed_settings_are_named(tmp_path: Path, production: Settings) -> Non
         match_rate_threshold=0.4,
     )  # fmt: skip
 
-    with pytest.raises(ReadinessError, match=r"other settings \(match_rate_threshold was 0\.5, is 0\.4\)"):
+    with pytest.raises(ReadinessError, match=r"match_rate_threshold was 0\.5, is 0\.4"):
         require_ready(changed)
 
 
-def test_a_preflight_of_development_is_none_of_production(tmp_path: Path, production: Settings) -> None:
+def test_development_file_is_refused(tmp_path: Path, production: Settings) -> None:
     inputs = (production.inputs.awards, production.inputs.recipients)
     make_ready(settings(tmp_path, inputs=inputs))  # type: ignore[arg-type]
 
@@ -115,29 +113,29 @@ def test_a_preflight_of_development_is_none_of_production(tmp_path: Path, produc
         require_ready(production)
 
 
-def rewritten(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change the file as somebody would who knows how its digest is made."""
+def rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change the file and its digest."""
     document = read_json(path)
     del document["readiness_blake3"]
     change(document)
     write_json(path, {**document, "readiness_blake3": document_digest(document)})
 
 
-def test_another_revision_and_other_files_are_refused(production: Settings) -> None:
+def test_other_code_is_refused(production: Settings) -> None:
     path = make_ready(production)
     before = path.read_bytes()
 
-    rewritten(path, lambda document: document.update(revision="0123456789"))
-    with pytest.raises(ReadinessError, match="was made for revision 0123456789, and this is"):
+    rewrite(path, lambda document: document.update(revision="0123456789"))
+    with pytest.raises(ReadinessError, match="is of revision 0123456789"):
         require_ready(production)
 
     path.write_bytes(before)
-    rewritten(path, lambda document: document.update(source_digest="00"))
-    with pytest.raises(ReadinessError, match="was made for other files of revision"):
+    rewrite(path, lambda document: document.update(source_digest="00"))
+    with pytest.raises(ReadinessError, match="source files have changed"):
         require_ready(production)
 
 
-def test_one_byte_of_the_code_makes_it_another(tmp_path: Path) -> None:
+def test_source_digest_sees_one_byte(tmp_path: Path) -> None:
     for name in ("enrich_dist", "dagster_defs"):
         shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     copied = source_digest(tmp_path / "enrich_dist")
@@ -148,19 +146,19 @@ def test_one_byte_of_the_code_makes_it_another(tmp_path: Path) -> None:
     assert source_digest(tmp_path / "enrich_dist") != copied
 
 
-def test_what_it_says_of_itself_does_not_count(production: Settings) -> None:
+def test_stated_verdict_is_ignored(production: Settings) -> None:
     path = make_ready(production, storage=failed("full"))
 
-    rewritten(path, lambda document: document.update(ready=True, verdict="Ready for production."))
-    with pytest.raises(ReadinessError, match="do not hold: storage"):
+    rewrite(path, lambda document: document.update(ready=True, verdict="Ready for production."))
+    with pytest.raises(ReadinessError, match="failed critical checks: storage"):
         require_ready(production)
-    rewritten(path, lambda document: document.update(items=[]))
-    with pytest.raises(ReadinessError, match="do not hold: all"):
+    rewrite(path, lambda document: document.update(items=[]))
+    with pytest.raises(ReadinessError, match="failed critical checks: all"):
         require_ready(production)
 
 
 @given(data=st.data())
-def test_a_byte_changed_anywhere_is_found(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_changed_byte_is_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     folder = tmp_path_factory.getbasetemp() / "tampered"
     production = Settings(environment="production", paths={"work_dir": folder})  # type: ignore[arg-type]
     path = folder / "readiness" / "readiness.json"
@@ -173,7 +171,7 @@ def test_a_byte_changed_anywhere_is_found(tmp_path_factory: pytest.TempPathFacto
     path.write_bytes(good[:position] + bytes([byte]) + good[position + 1 :])
 
     try:
-        same = json.loads(path.read_bytes()) == json.loads(good)  # white space, or the byte that was there
+        same = json.loads(path.read_bytes()) == json.loads(good)  # white space, or the same byte
     except ValueError:
         same = False
     if same:
@@ -183,7 +181,7 @@ def test_a_byte_changed_anywhere_is_found(tmp_path_factory: pytest.TempPathFacto
             verify(production)
 
 
-def test_a_file_that_is_cut_or_no_file_is_refused(production: Settings) -> None:
+def test_unreadable_file_is_refused(production: Settings) -> None:
     path = make_ready(production)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ReadinessError, match="is not valid JSON"):
@@ -214,43 +212,39 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_command_line_refuses_before_any_work_and_tells_the_operators(tmp_path: Path, config: Path) -> None:
+def test_command_refuses_and_notifies(tmp_path: Path, config: Path) -> None:
     with listening_for_posts() as listener:
         urls = write_urls(tmp_path / "urls", listener.url())
         refused = enrich_dist("run", "--config", config, "--set", f"notifications.urls_file={urls}")
 
     assert refused.returncode == EXIT_NOT_READY
     [line] = [line for line in refused.stderr.splitlines() if line.startswith("Error:")]
-    assert "Not ready: there is no" in line
-    assert "Run `enrich-dist preflight --env production` with the same --config and --set" in line
+    assert line.endswith(PREFLIGHT)
     left = {path.name for path in (tmp_path / "work").rglob("*")}
     assert left <= {"notified.json", "notified.lock"}
     assert [post["title"] for post in listener.posts] == ["enrich_dist failed: start"]
 
 
-def test_verify_only_reads_and_has_the_same_exit_codes(tmp_path: Path, config: Path) -> None:
+def test_verify_changes_no_file(tmp_path: Path, config: Path) -> None:
     def verified(*overrides: str) -> tuple[int, str]:
         done = enrich_dist("preflight", "--verify", "--config", config, *overrides)
         return done.returncode, done.stdout + done.stderr
 
-    before, told = verified()
+    before, _ = verified()
     assert (before, (tmp_path / "work").exists()) == (EXIT_NOT_READY, False)
-    assert "there is no" in told
     path = make_ready(load_settings(config, [], {}).settings)
     files = sorted((tmp_path / "work").rglob("*"))
 
-    good, told = verified()
-    assert (good, "Ready for production: checked at" in told) == (0, True)
+    good, shown = verified()
+    assert (good, "Ready for production" in shown) == (0, True)
     assert verified("--set", "chunk_size=11")[0] == EXIT_NOT_READY
     path.write_bytes(path.read_bytes().replace(b"As it should be", b"As it could be."))
     assert verified()[0] == EXIT_NOT_READY
     assert sorted((tmp_path / "work").rglob("*")) == files
 
 
-def test_in_development_verify_asks_for_a_file_only_when_it_is_told_to(tmp_path: Path, config: Path) -> None:
-    lets_in = enrich_dist("preflight", "--verify", "--set", "environment=development", "--config", config)
-    done = enrich_dist("preflight", "--verify", "--env", "development", "--config", config)
+def test_verify_in_development_needs_env(config: Path) -> None:
+    skipped = enrich_dist("preflight", "--verify", "--set", "environment=development", "--config", config)
+    required = enrich_dist("preflight", "--verify", "--env", "development", "--config", config)
 
-    assert (lets_in.returncode, "Nothing to verify" in lets_in.stdout) == (0, True)
-
-    assert done.returncode == EXIT_NOT_READY
+    assert (skipped.returncode, required.returncode) == (0, EXIT_NOT_READY)

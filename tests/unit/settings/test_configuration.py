@@ -232,10 +232,10 @@ testing: {{fault_probability: 0.1}}
     assert [item.split()[0] for item in told] == ["error"] * 5 + ["warning"]
     for item, message, place in zip(
         told,
-        ("missing.parquet", "memory_threshold_mb", "no-cert.pem cannot be read", "no-addresses", "is no directory",
+        ("missing.parquet", "memory_threshold_mb", "no-cert.pem cannot be read", "is not a directory", "no-addresses",
          "on purpose"),
-        ("inputs.recipients", "memory_threshold_mb", "cluster.tls.cert_file", "notifications.urls_file",
-         "paths.work_dir", "testing.fault_probability"),
+        ("inputs.recipients", "memory_threshold_mb", "cluster.tls.cert_file", "paths.work_dir",
+         "notifications.urls_file", "testing.fault_probability"),
         strict=True,
     ):  # fmt: skip
         assert message in item
@@ -249,7 +249,7 @@ def test_a_package_that_the_kind_needs_is_asked_for(tmp_path: Path) -> None:
 
     assert "cluster.kind 'kubernetes' needs the package dask-kubernetes, which is not installed" in printed
     assert f"cluster.kind: file {mine}, line 1" in printed
-    assert "warning  Without TLS" in printed
+    assert "warning  cluster.allow_insecure is true." in printed
 
 
 def test_settings_that_are_right_are_valid_and_those_without_inputs_with_a_warning(tmp_path: Path) -> None:
