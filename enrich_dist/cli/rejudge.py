@@ -13,7 +13,6 @@ from rich.table import Table
 from enrich_dist.cli.options import Config, Overrides, print_overrides
 from enrich_dist.errors import EXIT_BLOCKED
 from enrich_dist.settings import load_settings
-from enrich_dist.store.run_directory import Output
 
 if TYPE_CHECKING:
     from enrich_dist.pipeline.rejudge import RejudgedResult
@@ -31,6 +30,7 @@ def rejudge(
     from enrich_dist.preflight.readiness_file import require_ready
     from enrich_dist.reporting.terminal import shown_path
     from enrich_dist.run_lifecycle import report_run
+    from enrich_dist.store.run_directory import Output
 
     if publish:
         require_ready(loaded.settings)

@@ -13,7 +13,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from enrich_dist.core.markdown import markdown_table
+from enrich_dist.core.tables import markdown_table
 from enrich_dist.preflight.catalog import CHECKS
 from enrich_dist.preflight.outcome import Outcome, Status
 

@@ -42,7 +42,7 @@ def smoke_test(context: PreflightContext) -> Outcome:
 
 def last_verdict(context: PreflightContext) -> Outcome:
     """Check that the latest result of the work directory may be published by the current thresholds."""
-    from enrich_dist.core.markdown import percent
+    from enrich_dist.core.tables import percent
     from enrich_dist.errors import PublicationBlockedError
     from enrich_dist.results.publish import require_passed
     from enrich_dist.results.quality import Gate
