@@ -116,7 +116,7 @@ def test_status_of_an_empty_directory_says_how_to_begin(tmp_path: Path) -> None:
     finished = enrich_dist("status", "--set", f"paths.work_dir={tmp_path}")
 
     assert finished.returncode == 0
-    assert "Nothing has run here yet" in finished.stdout
+    assert "enrich-dist run" in finished.stdout
 
 
 def test_a_directory_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
