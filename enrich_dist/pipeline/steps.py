@@ -48,7 +48,7 @@ from enrich_dist.sources.awards import read_awards
 from enrich_dist.sources.inputs import check_inputs
 from enrich_dist.sources.protocol import ReadOptions
 from enrich_dist.sources.recipients import read_recipients
-from enrich_dist.sources.rejects import in_files
+from enrich_dist.sources.rejects import with_file_rows
 from enrich_dist.store.artifacts import get_or_build, open_unverified, open_verified
 from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore, drop_copies
 from enrich_dist.store.run_directory import Number, Output, RunDirectory, StepReport
@@ -319,7 +319,7 @@ class Pipeline:
         ]
         table = pa.Table.from_pylist(rows, schema=schema.REJECT).sort_by("source_row")
         source = Path(self.directory.latest(Step.RECIPIENT_CHUNKS).source).name
-        return in_files(table, chunks.parts_of(plan, source))
+        return with_file_rows(table, chunks.row_ranges_of(plan, source))
 
     def publish_awards(self) -> StepReport:
         """Swap in the judged result.

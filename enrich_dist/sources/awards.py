@@ -1,7 +1,7 @@
-"""The SBIR.gov awards file as a table of ``schema.AWARD`` rows and a table of what it could not take.
+"""The SBIR.gov awards file as a table of ``schema.AWARD`` and a table of rejects.
 
-Covers both header generations of the bulk download and CSV files with a column map. The file is read in blocks;
-the table is held in memory, as its size is bounded (about 220,000 rows). Does not join awards to companies.
+Covers both header generations of the bulk download, and CSV files with a column map. The file is read in blocks; the
+table is in memory, as its size is bounded (about 220,000 rows). Does not join awards to companies.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from enrich_dist.sources.clean_fields import (
 from enrich_dist.sources.clean_text import clean_long_text, clean_text
 from enrich_dist.sources.columns import AWARD_LAYOUT, extra_names, resolve_columns
 from enrich_dist.sources.delimited import Block, open_delimited
-from enrich_dist.sources.protocol import whole
+from enrich_dist.sources.protocol import single_range
 from enrich_dist.sources.rejects import REJECTED, REPAIRED, RejectLog
 from enrich_dist.sources.source_file import SourceFile, as_file
 
 _CELL_SEPARATOR: Final = "\x1f"
 _NO_TEXT: Final = r"^[\s\pZ\x00-\x1f\x7f]*$"
 _TEXT_NULL: Final = pa.scalar(None, pa.string())
-# Two threads keep two cores busy beside the reader.
+# Two threads use two cores in addition to the reader.
 _THREADS: Final = 2
 _MAX_PENDING: Final = 3
 
@@ -62,11 +62,10 @@ _CLEANERS: Final[Mapping[str, Callable[[pa.Array], Cleaned]]] = {
 
 @dataclass(frozen=True)
 class AwardTable:
-    """An awards file as read; ``rows_read == len(awards) + rows_rejected``.
+    """The content of an awards file; ``rows_read == len(awards) + rows_rejected``.
 
-    ``awards``: ``schema.AWARD``, then the file's further columns (string). ``rejects``: ``schema.REJECT``, by
-    source_row and column. ``cells_repaired`` counts its repaired rows; ``bytes_repaired`` the bytes of the file
-    that were not UTF-8.
+    ``awards``: ``schema.AWARD``, then the file's other columns (string). ``rejects``: ``schema.REJECT``, sorted by
+    source_row and column. ``cells_repaired``: its repaired rows. ``bytes_repaired``: bytes that were not UTF-8.
     """
 
     awards: pa.Table
@@ -78,7 +77,7 @@ class AwardTable:
 
 
 def check_awards(location: str | Path | SourceFile, column_map: Mapping[str, str | None]) -> None:
-    """Open the file and read its header and first block.
+    """Read the header and first block of the file.
 
     Raises ``SourceError`` when the file cannot be opened or parsed, lacks a required column, or has no rows.
     """
@@ -90,14 +89,13 @@ def check_awards(location: str | Path | SourceFile, column_map: Mapping[str, str
 
 
 def read_awards(location: str | Path | SourceFile, column_map: Mapping[str, str | None]) -> AwardTable:
-    """Read, clean and number all awards of a CSV file (plain, gzip or zip), by its path or its URI.
+    """Read, clean and number all awards of a CSV file (plain, gzip or zip).
 
-    ``column_map`` maps columns of ``schema.AWARD`` to headers of the file, or to None where the file has no such
-    column; other headers are recognised by their usual names. Raises ``SourceError`` as ``check_awards`` does,
-    and when the file shows its damage later.
+    ``column_map`` maps columns of ``schema.AWARD`` to headers of the file, or to None for an absent column; other
+    headers are recognised by their usual names. Raises ``SourceError`` as ``check_awards`` does, and at damaged data.
     """
     path = as_file(location)
-    log = RejectLog(whole(path.name))
+    log = RejectLog(single_range(path.name))
     tables: list[pa.Table] = []
     rows_read = 0
     with open_delimited(path) as file:
@@ -106,7 +104,7 @@ def read_awards(location: str | Path | SourceFile, column_map: Mapping[str, str 
         awards_schema = _awards_schema(extras)
 
         def clean(_: int, block: Block) -> tuple[pa.Table, RejectLog, int]:
-            found = RejectLog(whole(path.name))
+            found = RejectLog(single_range(path.name))
             return _clean_block(block, positions, extras, awards_schema, found), found, len(block.source_rows)
 
         for table, found, count in ordered_map(clean, file.blocks(), threads=_THREADS, max_pending=_MAX_PENDING):
@@ -118,18 +116,12 @@ def read_awards(location: str | Path | SourceFile, column_map: Mapping[str, str 
     rows_read += len(bad)
     if not rows_read:
         raise _no_rows(path)
-    log.add(
-        REJECTED,
-        pa.array([record.source_row for record in bad], pa.int64()),
-        pa.array([record.reason for record in bad], pa.string()),
-        column=None,
-        values=pa.array([record.text for record in bad], pa.string()),
-    )
+    log.add_bad_records(bad)
     awards = _without_duplicates(pa.concat_tables([awards_schema.empty_table(), *tables]), log)
     rejects = log.table()
-    # A row that turned out to be a duplicate does not go on, so neither do its repairs.
-    going_on = pc.is_in(rejects.column("source_row"), value_set=awards.column("source_row").combine_chunks())
-    rejects = rejects.filter(pc.or_(pc.equal(rejects.column("outcome"), REJECTED), going_on))
+    # The repairs of duplicates are dropped with them.
+    kept = pc.is_in(rejects.column("source_row"), value_set=awards.column("source_row").combine_chunks())
+    rejects = rejects.filter(pc.or_(pc.equal(rejects.column("outcome"), REJECTED), kept))
     cells_repaired = pc.sum(pc.equal(rejects.column("outcome"), REPAIRED)).as_py() or 0
     return AwardTable(awards, rejects, rows_read, rows_read - len(awards), cells_repaired, bytes_repaired)
 
@@ -141,7 +133,7 @@ def _awards_schema(extras: Mapping[int, str]) -> pa.Schema:
 def _clean_block(
     block: Block, positions: Mapping[str, int], extras: Mapping[int, str], awards_schema: pa.Schema, log: RejectLog
 ) -> pa.Table:
-    """The rows of a block that are not rejected by themselves, as awards."""
+    """Return the awards of a block, before duplicates are removed."""
     source_rows = pa.array(block.source_rows)
     raw_rows = pc.binary_join_element_wise(*block.cells, _CELL_SEPARATOR)
     columns: dict[str, pa.Array] = {"award_id": evaluate("md5(x)", raw_rows), "source_row": source_rows}
@@ -176,7 +168,7 @@ def _clean_block(
 
 
 def _rejection_reasons(raw_rows: pa.Array, unusable: pa.Array, columns: Mapping[str, pa.Array]) -> pa.Array:
-    """Why a row cannot be an award (string), or null; the first reason that applies."""
+    """Return the first reason that a row is not an award (string), or null."""
     nameless = pc.and_(pc.is_null(columns["company"]), pc.and_(pc.is_null(columns["uei"]), pc.is_null(columns["duns"])))
     return pc.case_when(
         pc.make_struct(pc.match_substring_regex(raw_rows, _NO_TEXT), pc.is_valid(unusable), nameless),
@@ -188,7 +180,7 @@ def _rejection_reasons(raw_rows: pa.Array, unusable: pa.Array, columns: Mapping[
 
 
 def _without_duplicates(awards: pa.Table, log: RejectLog) -> pa.Table:
-    """The first of each group of rows with equal cells; the others are logged with the row of the first."""
+    """Return the first of each group of rows with equal cells; log the others with the row of the first."""
     if not len(awards):
         return awards
     ids = awards.column("award_id").combine_chunks()

@@ -1,17 +1,18 @@
-"""USAspending's bulk downloads of prime awards as a source of recipients: CSV files of awards, or a zip of several.
+"""USAspending's bulk downloads of prime awards as a source of recipients: a CSV file of awards, or a zip with several.
 
-Every award tells its recipient again. Awards of one recipient, which are those of one UEI, else of one DUNS, else of
-one name and place, become one row: the name and address that most of its awards bear (of equally many those that come
-first), and all other names, also those it does business under, as alternate names. A recipient's row is that of its
-first award. DuckDB does it, within bounded memory, and spills to the scratch directory. Told by the columns: a
-recipient's name beside the key of an award; other CSV files of a zip (subawards) are left out. Does not read amounts,
-dates or agencies.
+Awards with the same UEI, else the same DUNS, else the same name and place, are of one recipient and become one row. The
+row has the most frequent name and address (the first among equally frequent ones); all other names, including
+doing-business-as names, are alternate names. Its row number is that of the recipient's first award. DuckDB aggregates
+in bounded memory and spills to the scratch directory. A file is a bulk download if it has columns for a recipient's
+name
+and an award's key; other CSV files of a zip (subawards) are ignored. Does not read amounts, dates or agencies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -27,7 +28,7 @@ from enrich_dist.remedies import DOWNLOAD_AGAIN
 from enrich_dist.sources.columns import RECIPIENT_LAYOUT, plain_header, resolve_columns
 from enrich_dist.sources.delimited import BadRecord, Block, open_delimited
 from enrich_dist.sources.protocol import RawBatch, ReadOptions, RowRange, Source
-from enrich_dist.sources.recipient_files import exact_batches
+from enrich_dist.sources.recipient_files import rebatch
 from enrich_dist.sources.source_file import SourceFile, as_file
 from enrich_dist.sources.text_file import count_lines, csv_members
 
@@ -53,50 +54,47 @@ _KEY: Final = f"""
              concat_ws('|', 'name', {_PLAIN.format("name")}, coalesce(state, ''), coalesce(zip5, city, ''),
                        coalesce(country_code, '')))
 """
-# What awards tell of a recipient, each once; then a recipient from all that is told of it.
+# Distinct descriptions of recipients with the number of their awards; then one row per recipient.
 _VARIANTS: Final = f"""
     create temp table variants as
     select {_KEY} as key, {", ".join(_COLUMNS)}, count(*) as awards, min(source_row) as source_row
     from (select source_row, {_BLANK_AS_NULL} from staged) group by all
 """
-_TOLD: Final = tuple(name for name in _COLUMNS if name not in ("alternate_names", "name"))
+_OTHER_COLUMNS: Final = tuple(name for name in _COLUMNS if name not in ("alternate_names", "name"))
 _RECIPIENTS: Final = f"""
     create temp table recipients as
     select min(source_row) as source_row, sum(awards)::bigint as awards,
-           arg_max(struct_pack({", ".join(f"{name} := {name}" for name in ("name", *_TOLD))}),
+           arg_max(struct_pack({", ".join(f"{name} := {name}" for name in ("name", *_OTHER_COLUMNS))}),
                    (awards, -source_row)) as best,
            list_sort(list_distinct(list(name) || list(alternate_names))) as names
     from variants group by key
 """
 _ROWS: Final = f"""
     select source_row, awards, best.name as name, list_filter(names, lambda n: n is distinct from best.name)
-           as alternate_names, {", ".join(f"best.{name} as {name}" for name in _TOLD)}
+           as alternate_names, {", ".join(f"best.{name} as {name}" for name in _OTHER_COLUMNS)}
     from recipients order by source_row
 """
 
 
 def open_source(location: str | Path, member: str | None) -> BulkDownload | None:
-    """The bulk download of a location; None where its columns are others.
-
-    Raises ``SourceError`` where it is damaged.
-    """
+    """Return the bulk download of a location; None for other columns. Raises ``SourceError`` for a damaged file."""
     file = as_file(location)
     file.require()
     members: Sequence[str | None] = csv_members(file) or [None]
     if member is not None:
         members = [name for name in members if name and member in (name, PurePosixPath(name).name)]
-    found = tuple(name for name in members if _tells_awards(file, name))
+    found = tuple(name for name in members if _has_award_columns(file, name))
     return BulkDownload(file, found) if found else None
 
 
-def _tells_awards(file: SourceFile, member: str | None) -> bool:
+def _has_award_columns(file: SourceFile, member: str | None) -> bool:
     with open_delimited(file, member) as opened:
         headers = {plain_header(header) for header in opened.header}
     return _RECIPIENT in headers and not headers.isdisjoint(_AWARD_KEYS)
 
 
 class BulkDownload(Source):
-    """CSV files of awards. ``members``: those of a zip, or None for the file itself."""
+    """CSV files of awards. ``members``: the names in a zip, or None for the file itself."""
 
     def __init__(self, file: SourceFile, members: tuple[str | None, ...]) -> None:
         self._file = file
@@ -105,25 +103,25 @@ class BulkDownload(Source):
         self.name = file.name
         self.where = file.location
 
-    def check(self, reading: ReadOptions) -> None:
-        """As ``Source.check``."""
-        rows = False
+    def check(self, options: ReadOptions) -> None:
+        """See ``Source.check``."""
+        has_rows = False
         for member in self._members:
             with open_delimited(self._file, member) as opened:
-                resolve_columns(opened.header, reading.column_map, reading.layout, self._called(member))
-                rows = rows or next(opened.blocks(), None) is not None or bool(opened.bad_records)
-        if not rows:
+                resolve_columns(opened.header, options.column_map, options.layout, self.member_location(member))
+                has_rows = has_rows or next(opened.blocks(), None) is not None or bool(opened.bad_records)
+        if not has_rows:
             raise self._no_rows()
 
-    def digest(self, reading: ReadOptions) -> str:  # noqa: ARG002
-        """Of the file's bytes, and which of its members are read."""
+    def digest(self, options: ReadOptions) -> str:  # noqa: ARG002
+        """Return the digest of the file's bytes and the members to read."""
         return text_digest("bulk download", self._file.digest(), *(member or "" for member in self._members))
 
-    def stream(self, reading: ReadOptions) -> Generator[RawBatch, None, None]:
-        """As ``Source.stream``: batches of ``batch_rows`` recipients. All awards are read before the first."""
-        awards = _Awards(self, reading)
+    def stream(self, options: ReadOptions) -> Generator[RawBatch, None, None]:
+        """See ``Source.stream``. All awards are read before the first batch of ``batch_rows`` recipients."""
+        awards = _AwardReader(self, options)
         with ExitStack() as stack:
-            connection = stack.enter_context(connect(memory_mb=DRIVER_MEMORY_MB, scratch=reading.scratch))
+            connection = stack.enter_context(connect(memory_mb=DRIVER_MEMORY_MB, scratch=options.scratch))
             connection.register("staged", pa.RecordBatchReader.from_batches(_STAGED, awards.batches()))
             _execute(connection, awards, _VARIANTS)
             connection.unregister("staged")
@@ -133,75 +131,77 @@ class BulkDownload(Source):
             if not count and not awards.bad_records:
                 raise self._no_rows()
             self._recipients = int(count) + len(awards.bad_records)
-            return _recipients(connection, awards, reading.batch_rows, stack.pop_all())
+            return _recipients(connection, awards, options.batch_rows, stack.pop_all())
 
     def row_count(self) -> tuple[int, bool]:
-        """Recipients where all awards were read already, else an estimate of the awards."""
+        """Return the recipients once all awards were read, before that an estimate of the awards."""
         if self._recipients is not None:
             return self._recipients, True
         return count_lines(self._file), False
 
-    def _called(self, member: str | None) -> str:
+    def member_location(self, member: str | None) -> str:
+        """Return the location of a file in messages."""
         return f"{self.where}, {member}" if member else self.where
 
-    def part_name(self, member: str | None) -> str:
-        """What the rejects call one of the files."""
+    def member_name(self, member: str | None) -> str:
+        """Return the name of a file in the rejects."""
         return f"{self.name}/{PurePosixPath(member).name}" if member and len(self._members) > 1 else self.name
 
     def _no_rows(self) -> SourceError:
-        return SourceError("holds no award.", path=self.where, remedy=DOWNLOAD_AGAIN)
+        return SourceError("contains no award.", path=self.where, remedy=DOWNLOAD_AGAIN)
 
 
-class _Awards:
-    """The awards of all files, once, with rows numbered through; and what could not be read of them."""
+class _AwardReader:
+    """Reads the awards of all files once, with consecutive row numbers, and collects the bad records."""
 
-    def __init__(self, source: BulkDownload, reading: ReadOptions) -> None:
+    def __init__(self, source: BulkDownload, options: ReadOptions) -> None:
         self._source = source
-        self._reading = reading
-        self.parts: list[RowRange] = []
+        self._options = options
+        self.row_ranges: list[RowRange] = []
         self.bad_records: list[BadRecord] = []
         self.failure: SourceError | None = None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        before = 0
+        rows_before = 0
         try:
             for member in self._source._members:
-                self.parts.append(RowRange(before + 1, self._source.part_name(member), 1))
-                last = 0
+                self.row_ranges.append(RowRange(rows_before + 1, self._source.member_name(member), 1))
+                last = rows_before
                 with open_delimited(self._source._file, member) as opened:
                     positions = resolve_columns(
-                        opened.header, self._reading.column_map, self._reading.layout, self._source._called(member)
+                        opened.header,
+                        self._options.column_map,
+                        self._options.layout,
+                        self._source.member_location(member),
                     )
                     for block in opened.blocks():
-                        last = int(block.source_rows[-1])
-                        yield self._staged(block, positions, before)
-                    found = [_moved(record, before) for record in opened.bad_records]
+                        last = rows_before + int(block.source_rows[-1])
+                        yield self._staged(block, positions, rows_before)
+                    found = [
+                        replace(record, source_row=record.source_row + rows_before) for record in opened.bad_records
+                    ]
                     self.bad_records += found
-                    before = max([before + last, before + opened.header_row, *(record.source_row for record in found)])
+                    rows_before = max([last, rows_before + opened.header_row, *(item.source_row for item in found)])
         except SourceError as error:
-            self.failure = error  # DuckDB would tell it as an error of its own
+            self.failure = error  # DuckDB raises an error of its own instead
             raise
 
-    def _staged(self, block: Block, positions: dict[str, int], before: int) -> pa.RecordBatch:
-        rows = pa.array(block.source_rows + before)
+    def _staged(self, block: Block, positions: dict[str, int], rows_before: int) -> pa.RecordBatch:
+        rows = pa.array(block.source_rows + rows_before)
         cells = [
             block.cells[positions[name]] if name in positions else pa.nulls(len(rows), pa.string()) for name in _COLUMNS
         ]
         batch = pa.record_batch([rows, *cells], schema=_STAGED)
         if block.unusable.null_count == len(rows):
             return batch
-        lost = batch.filter(pc.is_valid(block.unusable))
+        rejected = batch.filter(pc.is_valid(block.unusable))
         reasons = block.unusable.drop_null().to_pylist()
-        found = zip(lost["source_row"].to_pylist(), reasons, lost["name"].to_pylist(), strict=True)
+        found = zip(rejected["source_row"].to_pylist(), reasons, rejected["name"].to_pylist(), strict=True)
         self.bad_records += [BadRecord(row, reason, text or "") for row, reason, text in found]
         return batch.filter(pc.is_null(block.unusable))
 
 
-def _moved(record: BadRecord, rows: int) -> BadRecord:
-    return BadRecord(record.source_row + rows, record.reason, record.text)
-
-
-def _execute(connection: duckdb.DuckDBPyConnection, awards: _Awards, query: str) -> None:
+def _execute(connection: duckdb.DuckDBPyConnection, awards: _AwardReader, query: str) -> None:
     try:
         connection.execute(query)
     except duckdb.Error:
@@ -210,17 +210,12 @@ def _execute(connection: duckdb.DuckDBPyConnection, awards: _Awards, query: str)
         raise
 
 
-def _reader(connection: duckdb.DuckDBPyConnection, batch_rows: int) -> pa.RecordBatchReader:
-    return connection.sql(_ROWS).to_arrow_reader(batch_rows)
-
-
 def _recipients(
-    connection: duckdb.DuckDBPyConnection, awards: _Awards, batch_rows: int, opened: ExitStack
+    connection: duckdb.DuckDBPyConnection, awards: _AwardReader, batch_rows: int, opened: ExitStack
 ) -> Generator[RawBatch, None, None]:
     bad_records = sorted(awards.bad_records, key=lambda record: record.source_row)
-    parts = tuple(awards.parts)
-    with opened, closing(_reader(connection, batch_rows)) as reader:
-        batches = exact_batches(iter(reader), batch_rows)
+    with opened, closing(connection.sql(_ROWS).to_arrow_reader(batch_rows)) as reader:
+        batches = rebatch(iter(reader), batch_rows)
         batch = next(batches, None)
         while batch is not None or bad_records:
             following = next(batches, None)
@@ -228,14 +223,13 @@ def _recipients(
                 batch = pa.RecordBatch.from_pylist([], schema=reader.schema)
             rows = batch["source_row"]
             end = following["source_row"][0].as_py() if following is not None else np.inf
-            taken = sum(1 for record in bad_records if record.source_row < end)
-            names = batch.schema.names[2:]
+            bad_count = sum(1 for record in bad_records if record.source_row < end)
             yield RawBatch(
-                cells={name: batch[name] for name in names},
+                cells={name: batch[name] for name in batch.schema.names[2:]},
                 source_rows=rows,
                 unusable=pa.nulls(len(rows), pa.string()),
-                bad_records=bad_records[:taken],
-                parts=parts,
+                bad_records=bad_records[:bad_count],
+                row_ranges=tuple(awards.row_ranges),
                 rows_merged=int(pc.sum(batch["awards"]).as_py() or 0) - len(rows),
             )
-            batch, bad_records = following, bad_records[taken:]
+            batch, bad_records = following, bad_records[bad_count:]

@@ -1,9 +1,7 @@
-"""Recipients to chunk files: a stream cut into Parquet files of at most ``chunk_size`` rows each.
+"""Chunk files: the recipients of a source in Parquet files, each of ``chunk_size`` source rows (the last has fewer).
 
-Memory holds a few chunks (one that is read, two that are cleaned, three that are written), however many recipients
-there are. A chunk covers exactly ``chunk_size`` rows of the source (the last one fewer); rows that the source rejects
-are kept beside the chunks, so that the rows of all chunks and the rejects add up to the rows of the source. Does not
-cover reading the source (``sources``).
+Rejected rows are in a file of their own, so that the rows of all chunks and the rejects add up to the rows of the
+source. Memory holds a few chunks, however many recipients there are. Does not read the source (``recipients``).
 """
 
 from __future__ import annotations
@@ -18,18 +16,18 @@ import pyarrow.parquet as pq
 
 from enrich_dist import schema
 from enrich_dist.core.ordered_map import ordered_map
-from enrich_dist.sources.protocol import RowRange, whole
+from enrich_dist.sources.protocol import RowRange, single_range
 from enrich_dist.sources.recipients import RecipientBatch
 from enrich_dist.store.artifacts import Artifact
 
 ENGINE_VERSION = "3"
 REJECTS_FILE = "rejects.parquet"
 
-# Two threads keep two cores busy beside the reader; a third chunk waits for the first of them to be free.
+# Two threads use two cores in addition to the reader; a third chunk waits for the first that is free.
 _THREADS: Final = 2
 _MAX_PENDING: Final = 3
-# What is repeated within a chunk is written as numbers of distinct texts, and texts are compressed. Identifiers are
-# neither: they are all different and all but random, so that it costs time, also to whoever reads, for little space.
+# Columns with repeated values are dictionary-encoded, and texts are compressed. Identifiers are neither: they are
+# distinct and nearly random, so that encoding them would cost writers and readers time for little space.
 _REPEATED: Final = [
     "parent_uei",
     "parent_name",
@@ -51,8 +49,7 @@ _WRITE_OPTIONS: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Chunk:
-    """One chunk file and what is known of it. ``rows + rejected_rows`` are the source rows it covers, beside those that
-    were merged into them."""
+    """A chunk file. It covers ``rows + rejected_rows`` source rows, and those that were merged into them."""
 
     chunk_id: int
     path: Path
@@ -63,12 +60,10 @@ class Chunk:
 
 
 def write_chunks(batches: Iterable[RecipientBatch], directory: Path) -> dict[str, Any]:
-    """Write every batch as one chunk file and the rejects of all as one more; return the plan's facts.
+    """Write every batch as a chunk file and all rejects as one file; return the facts of the chunk plan.
 
-    ``parts``: the files that rows come from (``sources.raw.RowRange``); ``merged_rows``: rows that repeat a recipient
-    of another row.
-
-    Some batches are written in threads while the next is made; the files do not depend on their timing.
+    ``parts``: the files that rows come from (``RowRange``). ``merged_rows``: rows merged into others of the same
+    recipient. Threads write batches while the next one is read; the files do not depend on their timing.
     """
 
     def write(chunk_id: int, batch: RecipientBatch) -> tuple[dict[str, int | str], RecipientBatch]:
@@ -79,17 +74,17 @@ def write_chunks(batches: Iterable[RecipientBatch], directory: Path) -> dict[str
             "rows": len(batch.recipients),
             "rejected_rows": batch.rows_rejected,
         }
-        return entry, batch._replace(recipients=schema.RECIPIENT.empty_table())  # it is not kept in memory
+        return entry, batch._replace(recipients=schema.RECIPIENT.empty_table())  # frees the memory
 
     plan: list[dict[str, int | str]] = []
-    parts: dict[RowRange, None] = {}
+    row_ranges: dict[RowRange, None] = {}
     merged_rows = 0
     with pq.ParquetWriter(directory / REJECTS_FILE, schema.REJECT, compression="zstd") as rejects:
         for entry, written in ordered_map(write, batches, threads=_THREADS, max_pending=_MAX_PENDING):
             if len(written.rejects):
                 rejects.write_table(written.rejects)
             plan.append(entry)
-            parts.update(dict.fromkeys(written.parts))
+            row_ranges.update(dict.fromkeys(written.row_ranges))
             merged_rows += written.rows_merged
     rows, rejected_rows = (sum(int(item[name]) for item in plan) for name in ("rows", "rejected_rows"))
     return {
@@ -98,19 +93,19 @@ def write_chunks(batches: Iterable[RecipientBatch], directory: Path) -> dict[str
         "rows": rows,
         "rejected_rows": rejected_rows,
         "merged_rows": merged_rows,
-        "parts": [part._asdict() for part in parts],
+        "parts": [item._asdict() for item in row_ranges],
     }
 
 
 def file_bytes(recipients: pa.Table) -> int:
-    """Bytes of the chunk file that these recipients would be."""
+    """Return the size of a chunk file with these recipients."""
     sink = pa.BufferOutputStream()
     pq.write_table(recipients, sink, **_WRITE_OPTIONS)
     return int(sink.tell())
 
 
 def chunks_of(stored: Artifact) -> list[Chunk]:
-    """The chunks of a plan that ``write_chunks`` made, in source order."""
+    """Return the chunks of a chunk plan, in source order."""
     return [
         Chunk(
             chunk_id=number,
@@ -123,12 +118,11 @@ def chunks_of(stored: Artifact) -> list[Chunk]:
     ]
 
 
-def parts_of(stored: Artifact, source: str) -> Sequence[RowRange]:
-    """By what files the rows of the plan's source are found again; ``source``: its name, where a plan of an older
-    version tells none."""
-    return [RowRange(**part) for part in stored.facts.get("parts", ())] or whole(source)
+def row_ranges_of(stored: Artifact, source: str) -> Sequence[RowRange]:
+    """Return the files of the source rows; ``source``: the file's name for plans of older versions."""
+    return [RowRange(**item) for item in stored.facts.get("parts", ())] or single_range(source)
 
 
 def read_rejects(stored: Artifact) -> pa.Table:
-    """The rejected and repaired rows of the plan's source (schema.REJECT)."""
+    """Return the rejected and repaired rows of the source (schema.REJECT)."""
     return pq.read_table(stored.path / REJECTS_FILE)

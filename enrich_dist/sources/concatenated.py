@@ -1,14 +1,14 @@
-"""Several sources as one: their rows one after another, each found again in its own source.
+"""Several sources as one: their rows one after another, numbered consecutively.
 
-Covers what differs between them: each has columns of its own, found by name or by a column map of its own, and what one
-lacks is null in its rows. Rows are numbered through, and the rejects tell each source with its own numbers. Does not
-drop recipients that several sources list: rows of one organisation are no rivals of each other (``result.reduce``).
+Each source has its own columns, found by name or by its own column map; a column that it lacks is null in its rows.
+The rejects name each source and its own row numbers. Does not remove recipients that several sources contain: rows of
+one organisation do not compete (``results.reduce``).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -20,81 +20,81 @@ from enrich_dist.sources.protocol import RawBatch, ReadOptions, Source
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One of several sources. ``columns``: its own column map, which is added to the common one; it wins."""
+class MappedSource:
+    """One of several sources. ``columns``: its own column map, which takes precedence over the common one."""
 
     source: Source
     columns: Mapping[str, str | None]
 
-    def reading(self, reading: ReadOptions) -> ReadOptions:
-        """How this one is read."""
-        return replace(reading, column_map={**reading.column_map, **self.columns})
+    def options(self, options: ReadOptions) -> ReadOptions:
+        """Return the options with the merged column map."""
+        return replace(options, column_map={**options.column_map, **self.columns})
 
 
 class ConcatenatedSources(Source):
-    """Several sources, in the order given."""
+    """Several sources, in the given order."""
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
-        self._entries = tuple(entries)
-        self.name = ", ".join(entry.source.name for entry in entries)
-        self.where = ", ".join(entry.source.where for entry in entries)
-        times = Counter(entry.source.name for entry in entries)
-        # Of one name in two directories, the rejects tell which is meant.
-        self._suffixes = [
-            f" (input {number})" if times[entry.source.name] > 1 else "" for number, entry in enumerate(entries, 1)
-        ]
+    def __init__(self, sources: Sequence[MappedSource]) -> None:
+        self._sources = tuple(sources)
+        names = [mapped.source.name for mapped in sources]
+        self.name = ", ".join(names)
+        self.where = ", ".join(mapped.source.where for mapped in sources)
+        # Distinguishes files of the same name in the rejects.
+        repeats = Counter(names)
+        self._suffixes = [f" (input {number})" if repeats[name] > 1 else "" for number, name in enumerate(names, 1)]
 
-    def check(self, reading: ReadOptions) -> None:
-        """As ``Source.check``, of each."""
-        for entry in self._entries:
-            entry.source.check(entry.reading(reading))
+    def check(self, options: ReadOptions) -> None:
+        """See ``Source.check``."""
+        for mapped in self._sources:
+            mapped.source.check(mapped.options(options))
 
-    def digest(self, reading: ReadOptions) -> str:
-        """Of the digests of all, in their order, with their column maps."""
-        return text_digest(
-            "many",
-            *(
-                part
-                for entry in self._entries
-                for part in (entry.source.digest(entry.reading(reading)), document_digest(dict(entry.columns)))
-            ),
+    def digest(self, options: ReadOptions) -> str:
+        """Return the digest of all digests and column maps, in their order."""
+        digests = (
+            part
+            for mapped in self._sources
+            for part in (mapped.source.digest(mapped.options(options)), document_digest(dict(mapped.columns)))
         )
+        return text_digest("many", *digests)
 
-    def stream(self, reading: ReadOptions) -> Generator[RawBatch, None, None]:
-        """As ``Source.stream``. The last batch of each source may be shorter."""
-        # The first is opened at once; the others when it is their turn, as one may hold a file or a connection.
-        first = self._entries[0]
-        return self._stream(first.source.stream(first.reading(reading)), reading)
+    def stream(self, options: ReadOptions) -> Generator[RawBatch, None, None]:
+        """See ``Source.stream``. The last batch of each source may be shorter."""
+        # The first source is opened at once, the others in turn, as each may hold a file or a connection.
+        first = self._sources[0]
+        return self._stream(first.source.stream(first.options(options)), options)
 
-    def _stream(self, batches: Iterator[RawBatch], reading: ReadOptions) -> Generator[RawBatch, None, None]:
-        before = 0
-        for number, (entry, suffix) in enumerate(zip(self._entries, self._suffixes, strict=True)):
+    def _stream(
+        self, batches: Generator[RawBatch, None, None], options: ReadOptions
+    ) -> Generator[RawBatch, None, None]:
+        rows_before = 0
+        for number, (mapped, suffix) in enumerate(zip(self._sources, self._suffixes, strict=True)):
             if number:
-                batches = entry.source.stream(entry.reading(reading))
-            last = before
-            with closing(batches):  # type: ignore[type-var]  # every stream is a generator
+                batches = mapped.source.stream(mapped.options(options))
+            last_row = rows_before
+            with closing(batches):
                 for batch in batches:
-                    moved = _moved(batch, before, suffix)
-                    last = max(last, moved.last_row)
-                    yield moved
-            before = last
+                    shifted = _shift_rows(batch, rows_before, suffix)
+                    last_row = max(last_row, shifted.last_row)
+                    yield shifted
+            rows_before = last_row
 
     def row_count(self) -> tuple[int, bool]:
-        """The sum; exact where all are."""
-        counts = [entry.source.row_count() for entry in self._entries]
+        """Return the sum; exact if all counts are."""
+        counts = [mapped.source.row_count() for mapped in self._sources]
         return sum(rows for rows, _ in counts), all(exact for _, exact in counts)
 
     def close(self) -> None:
-        """As ``Source.close``, of each."""
-        for entry in self._entries:
-            entry.source.close()
+        """See ``Source.close``."""
+        for mapped in self._sources:
+            mapped.source.close()
 
 
-def _moved(batch: RawBatch, rows: int, suffix: str) -> RawBatch:
-    """The batch with its rows numbered on from ``rows``."""
+def _shift_rows(batch: RawBatch, rows: int, suffix: str) -> RawBatch:
     return replace(
         batch,
         source_rows=pc.add(batch.source_rows, pa.scalar(rows, pa.int64())),
         bad_records=[replace(record, source_row=record.source_row + rows) for record in batch.bad_records],
-        parts=tuple(part._replace(first_row=part.first_row + rows, name=part.name + suffix) for part in batch.parts),
+        row_ranges=tuple(
+            item._replace(first_row=item.first_row + rows, name=item.name + suffix) for item in batch.row_ranges
+        ),
     )

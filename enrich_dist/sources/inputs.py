@@ -1,4 +1,4 @@
-"""The two inputs of a run: the awards' file and the recipients' sources, as the settings name them."""
+"""The inputs of a run, as the settings name them: the awards file and the recipient sources."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from enrich_dist.errors import SettingsError
 from enrich_dist.settings import InputSettings
 from enrich_dist.sources.awards import check_awards
-from enrich_dist.sources.concatenated import ConcatenatedSources, Entry
+from enrich_dist.sources.concatenated import ConcatenatedSources, MappedSource
 from enrich_dist.sources.formats import open_source
 from enrich_dist.sources.protocol import Source
 from enrich_dist.sources.recipients import check_recipients
@@ -15,9 +15,9 @@ from enrich_dist.sources.source_file import SourceFile, as_file
 
 
 def check_inputs(inputs: InputSettings, scratch: Path | None = None) -> tuple[SourceFile, Source]:
-    """The awards' file and the recipients, both of which can be opened and have the columns they need.
+    """Return the awards file and the recipient source, after checking that both can be read and have the columns.
 
-    Raises ``SettingsError`` when one is not set and ``SourceError`` when one cannot be used.
+    Raises ``SettingsError`` when one is not set and ``SourceError`` when one is not usable.
     """
     if inputs.awards is None or not inputs.recipient_inputs:
         raise _not_set("inputs.awards" if inputs.awards is None else "inputs.recipients")
@@ -29,20 +29,18 @@ def check_inputs(inputs: InputSettings, scratch: Path | None = None) -> tuple[So
 
 
 def recipient_source(inputs: InputSettings) -> Source:
-    """What the recipients are read from: one source, or several as one.
+    """Return the recipient source; several are concatenated.
 
-    Raises ``SettingsError`` when none is set and ``SourceError`` when there is nothing to be read.
+    Raises ``SettingsError`` when none is set and ``SourceError`` when one cannot be read.
     """
-    given = inputs.recipient_inputs
-    if not given:
-        raise _not_set("inputs.recipients")
-    entries = [
-        Entry(open_source(item.location, item.member or inputs.recipients_member), item.columns) for item in given
+    sources = [
+        MappedSource(open_source(item.location, item.member or inputs.recipients_member), item.columns)
+        for item in inputs.recipient_inputs
     ]
-    if len(entries) == 1 and not entries[0].columns:
-        return entries[0].source
-    return ConcatenatedSources(entries)
+    if not sources:
+        raise _not_set("inputs.recipients")
+    return sources[0].source if len(sources) == 1 and not sources[0].columns else ConcatenatedSources(sources)
 
 
 def _not_set(key: str) -> SettingsError:
-    return SettingsError(f"{key} is not set.", remedy=f"Name the file with --set {key}=FILE.")
+    return SettingsError(f"{key} is not set.", remedy=f"Set it to the file, for example --set {key}=FILE.")

@@ -1,10 +1,9 @@
 """A table of a PostgreSQL database as a source of recipients, through ADBC: Arrow batches from a server-side cursor.
 
-One transaction (repeatable read, read only) from the digest to the last row, so that both are of the same rows. Rows
-are sorted by all columns that are read, byte by byte: a table has no order of its own, and equal rows are to give equal
-chunks on any server. The digest is worked out by the server, of the same columns. Credentials are those of libpq
-(PGPASSWORD, ~/.pgpass, a service file); none is ever part of a message. Does not write, and reads no more than a batch
-at a time. The package ``adbc-driver-postgresql`` is only needed where a table is read.
+One transaction (repeatable read, read only) lasts from the digest to the last row, so that both see the same rows. Rows
+are sorted by the bytes of all columns that are read, as a table has no order and equal rows must give equal chunks on
+any server. The server computes the digest of the same columns. Credentials are those of libpq (PGPASSWORD, ~/.pgpass, a
+service file) and never appear in messages. Reads one batch at a time. Requires the package ``adbc-driver-postgresql``.
 """
 
 from __future__ import annotations
@@ -17,42 +16,39 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-import numpy as np
-import pyarrow as pa
-
 from enrich_dist.core.files import text_digest
 from enrich_dist.errors import SettingsError, SourceError
 from enrich_dist.sources.columns import resolve_columns
-from enrich_dist.sources.protocol import RawBatch, ReadOptions, Source, whole
+from enrich_dist.sources.protocol import RawBatch, ReadOptions, Source
 from enrich_dist.sources.recipient_files import require_utf8
 
 SCHEMES: Final = ("postgresql", "postgres")
 DEFAULT_TABLE: Final = "recipient_lookup"
 _PACKAGES: Final = ("adbc_driver_postgresql", "adbc_driver_manager")
 _CONNECTION: Final = {"connect_timeout": "15", "client_encoding": "UTF8", "application_name": "enrich_dist"}
-_WITHOUT_COPY: Final = {"adbc.postgresql.use_copy": "false"}  # COPY takes no statement but a query
-# Types whose text is the value; of arrays and JSON only alternate names are read.
+_WITHOUT_COPY: Final = {"adbc.postgresql.use_copy": "false"}  # COPY accepts only queries
+# Types that are cast to text; arrays and JSON only for alternate names.
 _TEXT_TYPES: Final = re.compile(
     r"(text|character varying.*|character\(.*|character|citext|uuid|smallint|integer|bigint|numeric.*|name|oid)"
 )
 _LIST_TYPES: Final = re.compile(r"(text|character varying.*|character\(.*|citext)\[\]|jsonb?")
-# By what the server's message holds: libpq tells no code of an error while it connects.
+# By a part of the server's message, as libpq has no error codes while it connects. "" matches all messages.
 _REMEDIES: Final = {
     "password": "Check user and password: PGPASSWORD, ~/.pgpass, or a file that PGPASSFILE names.",
     "permission denied": "Grant this user the right to read it (GRANT SELECT).",
     "": "Check host, port and database in inputs.recipients, and that the server is up.",
 }
-_SHOWN_TABLES: Final = 5
+_MAX_SHOWN_TABLES: Final = 5
 
 
 def open_source(location: str | Path, member: str | None) -> PostgresSource | None:
-    """The table of a database; None where the location is no URI of PostgreSQL."""
+    """Return the table of a PostgreSQL URI; None for another location."""
     scheme = str(location).partition("://")[0]
     return PostgresSource(str(location), member) if scheme in SCHEMES else None
 
 
 class PostgresSource(Source):
-    """A table, materialised or not. ``table``: its name, with or without its schema."""
+    """A table or view. ``table``: its name, with or without its schema."""
 
     def __init__(self, uri: str, table: str | None) -> None:
         self._uri = uri
@@ -61,69 +57,66 @@ class PostgresSource(Source):
         self.name = self._table
         self.where = f"{public_uri(uri)}, table {self._table}"
 
-    def check(self, reading: ReadOptions) -> None:
-        """As ``Source.check``. Leaves no connection open."""
-        with self._told(), self._connected() as connection:
-            table, columns = self._columns(connection, reading)
+    def check(self, options: ReadOptions) -> None:
+        """See ``Source.check``. Closes the connection."""
+        with self._translate_errors(), self._connected() as connection:
+            table, columns = self._columns(connection, options)
             if not _rows(connection, f"select 1 from {table} limit 1"):
-                raise SourceError("the table has no rows.", path=self.where, remedy="Name another table.")
+                raise self._no_rows()
             self._expressions(columns)
 
-    def digest(self, reading: ReadOptions) -> str:
-        """Of the rows that are read, whatever their order. Opens the transaction in which they are read."""
-        with self._told():
-            table, columns = self._columns(self._opened(), reading)
+    def digest(self, options: ReadOptions) -> str:
+        """Return a digest of the rows that does not depend on their order. Opens the transaction of ``stream``."""
+        with self._translate_errors():
+            table, columns = self._columns(self._opened(), options)
             row = ", ".join(self._expressions(columns).values())
-            # A record's text tells null from "", and where a column ends.
-            [(count, first, second)] = _rows(
+            # The text of row() distinguishes null from "" and separates columns.
+            [counts] = _rows(
                 self._opened(),
                 f"""select count(*)::text, coalesce(sum(('x' || left(h, 16))::bit(64)::bigint::numeric), 0)::text,
                            coalesce(sum(('x' || right(h, 16))::bit(64)::bigint::numeric), 0)::text
                     from (select md5(row({row})::text) as h from {table}) as hashes""",
             )
-        return text_digest("postgresql", *(f"{name}={header}" for name, (header, _) in columns.items()), count, first,
-                           second)  # fmt: skip
+        return text_digest("postgresql", *(f"{name}={header}" for name, (header, _) in columns.items()), *counts)
 
-    def stream(self, reading: ReadOptions) -> Generator[RawBatch, None, None]:
-        """As ``Source.stream``. The connection ends with the stream."""
-        with self._told():
+    def stream(self, options: ReadOptions) -> Generator[RawBatch, None, None]:
+        """See ``Source.stream``. Closes the connection at the end."""
+        with self._translate_errors():
             connection = self._opened()
-            table, columns = self._columns(connection, reading)
+            table, columns = self._columns(connection, options)
             expressions = self._expressions(columns)
             chosen = ", ".join(f"{text} as {_quoted(name)}" for name, text in expressions.items())
             order = ", ".join(f'{text} collate "C"' for text in expressions.values())
-            # What is read is read whole: a plan for the first rows would be a slow one.
+            # All rows are read; by default the planner optimises for the first rows.
             _run(connection, "set local cursor_tuple_fraction = 1")
             _run(connection, f"declare recipients no scroll cursor for select {chosen} from {table} order by {order}")
-        return self._fetch(connection, reading.batch_rows)
+        return self._fetch(connection, options.batch_rows)
 
     def _fetch(self, connection: Any, batch_rows: int) -> Generator[RawBatch, None, None]:
         with closing(self):
-            source_row = 1
+            first_row = 1
             while True:
-                with self._told(), connection.cursor() as cursor:
+                with self._translate_errors(), connection.cursor() as cursor:
                     cursor.adbc_statement.set_options(**_WITHOUT_COPY)
                     cursor.execute(f"fetch forward {batch_rows} from recipients")
                     rows = cursor.fetch_arrow_table().combine_chunks()
                 if not len(rows):
-                    if source_row == 1:
-                        raise SourceError("the table has no rows.", path=self.where, remedy="Name another table.")
+                    if first_row == 1:
+                        raise self._no_rows()
                     return
                 [batch] = rows.to_batches()
-                require_utf8(batch, source_row, self.where)
-                yield RawBatch(
-                    cells={name: batch.column(name) for name in batch.schema.names},
-                    source_rows=pa.array(np.arange(source_row, source_row + len(rows), dtype=np.int64)),
-                    unusable=pa.nulls(len(rows), pa.string()),
-                    bad_records=[],
-                    parts=whole(self.name),
-                )
-                source_row += len(rows)
+                require_utf8(batch, first_row, self.where)
+                cells = {name: batch.column(name) for name in batch.schema.names}
+                yield RawBatch.of_rows(cells, first_row, len(rows), self.name)
+                first_row += len(rows)
+
+    def _no_rows(self) -> SourceError:
+        return SourceError("the table has no rows.", path=self.where, remedy="Name another table.")
 
     def row_count(self) -> tuple[int, bool]:
-        """As the server counts them."""
-        with self._told(), self._connected() as connection:
-            table, _ = self._found(connection)
+        """Return the count of the server."""
+        with self._translate_errors(), self._connected() as connection:
+            table, _ = self._find_table(connection)
             [(count,)] = _rows(connection, f"select count(*) from {table}")
         return int(count), True
 
@@ -134,7 +127,7 @@ class PostgresSource(Source):
             connection.close()
 
     def _opened(self) -> Any:
-        """The connection that is held until ``close``, in its transaction."""
+        """Return the connection that stays open until ``close``, in its transaction."""
         if self._connection is None:
             self._connection = _connect(self._uri)
             _run(self._connection, "set transaction isolation level repeatable read, read only")
@@ -142,7 +135,7 @@ class PostgresSource(Source):
 
     @contextmanager
     def _connected(self) -> Iterator[Any]:
-        """A connection for a moment, or the one that is held."""
+        """Yield the open connection, or a temporary one."""
         if self._connection is not None:
             yield self._connection
             return
@@ -150,8 +143,8 @@ class PostgresSource(Source):
             _run(connection, "set transaction read only")
             yield connection
 
-    def _found(self, connection: Any) -> tuple[str, int]:
-        """The table as SQL writes it, and its number in the catalogue."""
+    def _find_table(self, connection: Any) -> tuple[str, int]:
+        """Return the quoted name of the table, and its object identifier."""
         schema, _, table = self._table.rpartition(".")
         found = _rows(
             connection,
@@ -160,40 +153,35 @@ class PostgresSource(Source):
                 where c.relname = {_literal(table)} and ({_literal(schema)} = '' or n.nspname = {_literal(schema)})
                   and c.relkind in ('r', 'p', 'v', 'm', 'f') order by n.nspname""",
         )
-        # As PostgreSQL itself: without a schema the first of search_path, but where there is only one that one.
+        # Without a schema: the first of search_path, else the only one.
         found = [row for row in found if row[2]] or found
-        if not found:
+        if len(found) != 1:
+            schemas = ", ".join(row[0] for row in found[:_MAX_SHOWN_TABLES])
             raise SourceError(
-                "there is no such table.",
-                path=self.where,
-                remedy="Name it with its schema: inputs.recipients_member, or --member.",
-            )
-        if len(found) > 1:
-            raise SourceError(
-                f"there are several: in the schemas {', '.join(row[0] for row in found[:_SHOWN_TABLES])}.",
+                f"there are several: in the schemas {schemas}." if found else "there is no such table.",
                 path=self.where,
                 remedy="Name it with its schema: inputs.recipients_member, or --member.",
             )
         return f"{_quoted(found[0][0])}.{_quoted(table)}", int(found[0][1])
 
-    def _columns(self, connection: Any, reading: ReadOptions) -> tuple[str, dict[str, tuple[str, str]]]:
-        """The table, and for every canonical column that it has its name and its type there."""
-        table, number = self._found(connection)
+    def _columns(self, connection: Any, options: ReadOptions) -> tuple[str, dict[str, tuple[str, str]]]:
+        """Return the table, and the name and type in it of every canonical column that it has."""
+        table, number = self._find_table(connection)
         listed = _rows(
             connection,
             f"""select attname, format_type(atttypid, atttypmod) from pg_attribute
                 where attrelid = {number} and attnum > 0 and not attisdropped order by attnum""",
         )
         headers = [header for header, _ in listed]
-        positions = resolve_columns(headers, reading.column_map, reading.layout, self.where)
+        positions = resolve_columns(headers, options.column_map, options.layout, self.where)
         return table, {name: listed[positions[name]] for name in sorted(positions)}
 
     def _expressions(self, columns: Mapping[str, tuple[str, str]]) -> dict[str, str]:
-        """Each canonical column as text, or as an array of it."""
+        """Return a SQL expression of each canonical column, as text or an array of text."""
         expressions = {}
         for name, (header, kind) in columns.items():
-            lists = name == "alternate_names" and _LIST_TYPES.fullmatch(kind)
-            if not lists and not _TEXT_TYPES.fullmatch(kind):
+            is_list = name == "alternate_names" and _LIST_TYPES.fullmatch(kind)
+            if not is_list and not _TEXT_TYPES.fullmatch(kind):
                 raise SourceError(
                     f"cannot be read as text: its type is {kind}.",
                     path=self.where,
@@ -201,18 +189,18 @@ class PostgresSource(Source):
                     remedy=f"Set inputs.recipient_columns.{name} to a text column, or to null.",
                 )
             expressions[name] = f"{_quoted(header)}::text{'[]' if kind.endswith('[]') else ''}"
-        # The identifier first: where it is the key, nothing else is compared when rows are sorted.
+        # The identifier first: if it is unique, sorting compares nothing else.
         return dict(sorted(expressions.items(), key=lambda item: (item[0] != "recipient_id", item[0])))
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Errors of the driver as ``SourceError``."""
+    def _translate_errors(self) -> Iterator[None]:
+        """Close the connection on any error; raise the driver's errors as ``SourceError``."""
         try:
             yield
         except SourceError:
             self.close()
             raise
-        except Exception as error:  # the driver's own classes are not known before it is imported
+        except Exception as error:  # the driver may not be imported yet
             self.close()
             if not type(error).__module__.startswith("adbc_driver_manager"):
                 raise
@@ -220,11 +208,11 @@ class PostgresSource(Source):
             remedy = next(remedy for sign, remedy in _REMEDIES.items() if sign in message)
             raise SourceError(
                 f"cannot be read: {message}.", path=self.where, remedy=remedy
-            ) from None  # the driver's text may repeat the address
+            ) from None  # the driver's text may contain the URI
 
 
 def public_uri(uri: str) -> str:
-    """An address without user, password and options."""
+    """Return the URI without user, password and options."""
     parts = urlsplit(uri)
     options = dict(parse_qsl(parts.query))
     host = parts.netloc.rpartition("@")[2] or options.get("host", "")
@@ -234,7 +222,7 @@ def public_uri(uri: str) -> str:
 def _connect(uri: str) -> Any:
     if any(importlib.util.find_spec(package) is None for package in _PACKAGES):
         raise SettingsError(
-            "To read from PostgreSQL, the package adbc-driver-postgresql is needed, which is not installed.",
+            "Reading from PostgreSQL requires the package adbc-driver-postgresql, which is not installed.",
             remedy="Install it here: pip install adbc-driver-postgresql adbc-driver-manager",
         )
     from adbc_driver_postgresql import dbapi
@@ -267,7 +255,7 @@ def _literal(text: str) -> str:
 
 
 def _message(text: str) -> str:
-    """What the server or libpq says, without what the driver adds."""
+    """Return the message of the server or libpq, without the driver's additions."""
     found = re.search(r"(?:ERROR|FATAL):\s*(.+)", text) or re.search(r"(?:failed|connect):\s*(.+)", text)
     message = found[1] if found else text.splitlines()[0]
     return message.split(" SQLSTATE")[0].strip().rstrip(".")

@@ -1,14 +1,11 @@
-"""What every source of recipients gives: rows as they stand, in batches, and where a row is found again.
-
-Covers what is handed between a source and ``recipients``, which cleans it, and what a source is asked for. Reads
-nothing.
-"""
+"""The protocol of recipient sources: what a source yields, and how it is asked. ``recipients`` cleans the values."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,44 +18,49 @@ from enrich_dist.sources.delimited import BadRecord
 
 
 class RowRange(NamedTuple):
-    """Rows from number ``first_row`` on, until the next part begins, are those of ``name`` from ``own_first`` on."""
+    """The rows from ``first_row`` to the next range are the rows from ``own_first`` of the file ``name``."""
 
     first_row: int
     name: str
     own_first: int
 
 
-def whole(name: str) -> tuple[RowRange, ...]:
-    """The parts of a source that is one file, and whose rows have its own numbers."""
+def single_range(name: str) -> tuple[RowRange, ...]:
+    """Return the row ranges of a source that is one file."""
     return (RowRange(1, name, 1),)
 
 
-def find_rows(parts: Sequence[RowRange], rows: npt.NDArray[np.int64]) -> tuple[pa.Array, npt.NDArray[np.int64]]:
-    """The file of each row (string), and its number there."""
-    firsts = np.array([part.first_row for part in parts], dtype=np.int64)
-    owns = np.array([part.own_first for part in parts], dtype=np.int64)
+def locate_rows(row_ranges: Sequence[RowRange], rows: npt.NDArray[np.int64]) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+    """Return the file of each row (string), and the row's number in it."""
+    firsts = np.array([item.first_row for item in row_ranges], dtype=np.int64)
+    own_firsts = np.array([item.own_first for item in row_ranges], dtype=np.int64)
     which = np.searchsorted(firsts, rows, side="right") - 1
-    return pa.array([part.name for part in parts], pa.string()).take(pa.array(which)), rows - firsts[which] + owns[
-        which
-    ]
+    names = pa.array([item.name for item in row_ranges], pa.string()).take(pa.array(which))
+    return names, rows - firsts[which] + own_firsts[which]
 
 
 @dataclass(frozen=True)
 class RawBatch:
-    """Consecutive rows of the source.
+    """Consecutive rows of a source, not cleaned.
 
-    ``cells``: an array per canonical column that the source has, of any type that can be read as text; ``source_rows``:
-    int64, of the same length, ascending; ``unusable``: string, why a row cannot be taken, null where it can;
-    ``bad_records``: rows that could not be split into columns; ``rows_merged``: rows that tell of a recipient of
-    another row; ``parts``: where the rows of this batch are found again. ``rows_read`` counts all of them.
+    ``cells``: an array per canonical column that the source has, of any type that can be cast to string.
+    ``source_rows`` (int64, ascending) and ``unusable`` (string: why a row is rejected, else null) have the same length.
+    ``bad_records``: rows that could not be split into columns. ``rows_merged``: rows that were merged into others, as
+    they are of the same recipient.
     """
 
     cells: dict[str, pa.Array]
     source_rows: pa.Array
     unusable: pa.Array
     bad_records: list[BadRecord]
-    parts: tuple[RowRange, ...]
+    row_ranges: tuple[RowRange, ...]
     rows_merged: int = 0
+
+    @classmethod
+    def of_rows(cls, cells: dict[str, pa.Array], first_row: int, count: int, name: str) -> RawBatch:
+        """Return usable rows of a source that is one file, numbered from ``first_row``."""
+        rows = pa.array(np.arange(first_row, first_row + count, dtype=np.int64))
+        return cls(cells, rows, pa.nulls(count, pa.string()), [], single_range(name))
 
     @property
     def rows_read(self) -> int:
@@ -67,18 +69,17 @@ class RawBatch:
 
     @property
     def last_row(self) -> int:
-        """The largest number of a row in the batch; 0 without any."""
-        rows = [record.source_row for record in self.bad_records]
+        """The largest row number in the batch; 0 without rows."""
         last: list[int] = self.source_rows[-1:].to_pylist()
-        return max([0, *rows, *last])
+        return max([0, *(record.source_row for record in self.bad_records), *last])
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How a source is to be read.
+    """How to read a source.
 
-    ``column_map``: canonical column -> the source's, or None where it has none. ``batch_rows``: rows of each batch, of
-    which the last may have fewer. ``layout``: what messages call the columns. ``scratch``: a directory for what does
+    ``column_map``: canonical column to source column, or None for an absent column. ``batch_rows``: rows per batch; the
+    last may have fewer. ``layout``: the columns and their names in messages. ``scratch``: a directory for data that do
     not fit into memory.
     """
 
@@ -89,34 +90,32 @@ class ReadOptions:
 
 
 class Source(ABC):
-    """A table of recipients. Making one opens nothing."""
+    """A table of recipients. The constructor opens nothing."""
 
     name: str
-    """What the rejects call it."""
+    """Its name in the rejects."""
     where: str
-    """What messages, logs and records call it: without secrets."""
+    """Its location in messages, logs and records, without secrets."""
+
+    def check(self, options: ReadOptions) -> None:
+        """Raise ``SourceError`` unless it can be opened, has the columns and has rows."""
+        with closing(self.stream(replace(options, batch_rows=1))) as batches:
+            next(batches)
 
     @abstractmethod
-    def check(self, reading: ReadOptions) -> None:
-        """Open it, find its columns, and see that it has rows.
+    def digest(self, options: ReadOptions) -> str:
+        """Return a digest of everything that ``stream`` yields.
 
-        Raises ``SourceError`` where it cannot be used.
+        Until ``close``, ``stream`` yields the content that was digested.
         """
 
     @abstractmethod
-    def digest(self, reading: ReadOptions) -> str:
-        """A digest of all that ``stream`` would give: equal content, equal digest.
-
-        What is read afterwards, until ``close``, is what was digested.
-        """
-
-    @abstractmethod
-    def stream(self, reading: ReadOptions) -> Iterator[RawBatch]:
-        """Open it at once, and read it in batches. Raises ``SourceError`` at once, or when damage shows."""
+    def stream(self, options: ReadOptions) -> Generator[RawBatch, None, None]:
+        """Open the source at once and yield its batches. Raises ``SourceError`` at once, or at damaged data."""
 
     @abstractmethod
     def row_count(self) -> tuple[int, bool]:
-        """(rows, whether that is exact)."""
+        """Return the number of rows, and whether it is exact."""
 
-    def close(self) -> None:  # noqa: B027  # most hold nothing
-        """Let go of what is held open between the calls."""
+    def close(self) -> None:  # noqa: B027  # most sources hold nothing
+        """Release what is held open between calls."""

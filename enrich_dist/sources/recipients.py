@@ -1,7 +1,7 @@
-"""The recipient table (in the shape of USAspending ``recipient_lookup``) as a stream of ``schema.RECIPIENT`` batches.
+"""Recipients of a source of any format as a stream of cleaned ``schema.RECIPIENT`` batches.
 
-Covers what a value means, and which rows cannot be taken, of a source of any kind and length, in memory that depends on
-the batch size only. Does not cover what the source's bytes mean (``kinds``), and drops no duplicates.
+Covers the meaning of values, and which rows are rejected. Memory depends on the batch size only. Does not cover the
+formats of sources (``formats``), and does not remove duplicates.
 """
 
 from __future__ import annotations
@@ -21,46 +21,43 @@ from enrich_dist.sources.alternate_names import as_lists
 from enrich_dist.sources.clean_fields import clean_duns, clean_state, clean_uei, clean_zip, clean_zip4
 from enrich_dist.sources.clean_text import clean_text, null_words_as_null
 from enrich_dist.sources.columns import RECIPIENT_LAYOUT, Layout
+from enrich_dist.sources.formats import open_source
 from enrich_dist.sources.protocol import RawBatch, ReadOptions, RowRange, Source
 from enrich_dist.sources.rejects import REJECTED, REPAIRED, RejectLog
 from enrich_dist.sources.source_file import translate_read_errors
 from enrich_dist.sources.string_bytes import per_distinct
 
-_MAX_PENDING: Final = 2  # batches: one that is cleaned, one that is read
+_MAX_PENDING: Final = 2  # batches: one is cleaned while the next is read
 _TEXT_NULL: Final = pa.scalar(None, pa.string())
-# Postal codes of other countries are no ZIP codes; these share the US system or are its name.
+# Countries with ZIP codes; postal codes of other countries are not ZIP codes.
 _ZIP_COUNTRIES: Final = ("USA", "US", "UNITED STATES", "UNITED STATES OF AMERICA", "PRI", "GUM", "VIR", "ASM", "MNP")
 
 
 class RecipientBatch(NamedTuple):
     """Consecutive rows of the source; ``rows_read == len(recipients) + rejected rows + rows_merged``.
 
-    ``recipients``: ``schema.RECIPIENT``, in source order. ``rejects``: ``schema.REJECT``, by row and column.
-    ``rows_merged``: rows that tell of a recipient of another row. ``parts``: by what files the rows are found again.
+    ``recipients``: ``schema.RECIPIENT``, in source order. ``rejects``: ``schema.REJECT``, sorted by row and column.
+    ``rows_merged``: rows that were merged into others of the same recipient. ``row_ranges``: the files of the rows.
     """
 
     recipients: pa.Table
     rejects: pa.Table
     rows_read: int
     rows_merged: int = 0
-    parts: tuple[RowRange, ...] = ()
+    row_ranges: tuple[RowRange, ...] = ()
 
     @property
     def rows_rejected(self) -> int:
-        """Rows that could not be taken."""
+        """Rejected rows."""
         return self.rows_read - self.rows_merged - len(self.recipients)
 
 
 def check_recipients(
     source: str | Path | Source, column_map: Mapping[str, str | None], *, scratch: Path | None = None
 ) -> None:
-    """Open the source, find its columns, and see that it has rows.
-
-    Raises ``SourceError`` when it cannot be opened or understood, is empty, or lacks a required column.
-    """
-    opened = _opened(source)
-    with closing(opened):
-        opened.check(_reading(column_map, 1, RECIPIENT_LAYOUT, scratch))
+    """Raise ``SourceError`` when the source cannot be read, is empty, or lacks a required column."""
+    with closing(_as_source(source)) as opened:
+        opened.check(ReadOptions(column_map, 1, scratch or Path(gettempdir())))
 
 
 def read_recipients(
@@ -73,40 +70,31 @@ def read_recipients(
 ) -> Generator[RecipientBatch, None, None]:
     """Stream a source in batches of ``batch_rows`` source rows; the last may be shorter.
 
-    ``column_map`` maps columns of ``schema.RECIPIENT`` to columns of the source, or to None where it has none; others
-    are recognised by their usual names. The batches depend on the source's content and ``batch_rows`` only. A thread
-    cleans one batch while the next is read; it ends with the stream, also when that is closed before its end.
-    ``layout`` says what messages call the columns; ``scratch`` is where a source keeps what does not fit into memory.
-    Raises ``SourceError`` at once when the source cannot be used, and while streaming when it turns out damaged.
+    ``column_map`` maps columns of ``schema.RECIPIENT`` to columns of the source, or to None for an absent column; other
+    columns are recognised by their usual names. ``layout`` has the names of columns in messages; ``scratch`` is for
+    data that do not fit into memory. The batches depend on the source's content and ``batch_rows`` only. A thread
+    cleans one batch while the next is read; it ends when the stream ends or is closed. Raises ``SourceError`` at once
+    when the
+    source is not usable, and while streaming at damaged data.
     """
     if batch_rows < 1:
         raise ValueError("batch_rows must be at least 1")
-    opened = _opened(source)
+    opened = _as_source(source)
 
     def clean(_: int, raw: RawBatch) -> RecipientBatch:
         with translate_read_errors(opened.where):
             return _clean_batch(raw)
 
-    raw = opened.stream(_reading(column_map, batch_rows, layout, scratch))
-    return ordered_map(clean, raw, threads=1, max_pending=_MAX_PENDING)
+    batches = opened.stream(ReadOptions(column_map, batch_rows, scratch or Path(gettempdir()), layout))
+    return ordered_map(clean, batches, threads=1, max_pending=_MAX_PENDING)
 
 
-def _opened(source: str | Path | Source) -> Source:
-    if isinstance(source, Source):
-        return source
-    from enrich_dist.sources.formats import open_source  # it knows all kinds, and some of them know this module
-
-    return open_source(source)
-
-
-def _reading(
-    column_map: Mapping[str, str | None], batch_rows: int, layout: Layout, scratch: Path | None
-) -> ReadOptions:
-    return ReadOptions(column_map, batch_rows, scratch or Path(gettempdir()), layout)
+def _as_source(source: str | Path | Source) -> Source:
+    return source if isinstance(source, Source) else open_source(source)
 
 
 def _clean_batch(batch: RawBatch) -> RecipientBatch:
-    log = RejectLog(batch.parts)
+    log = RejectLog(batch.row_ranges)
     source_rows, count = batch.source_rows, len(batch.source_rows)
     raw = {
         name: as_lists(array) if name == "alternate_names" else pc.cast(array, pa.string())
@@ -132,29 +120,23 @@ def _clean_batch(batch: RawBatch) -> RecipientBatch:
         row_ids = pc.binary_join_element_wise("row", pc.cast(source_rows, pa.string()), ":")
         columns["recipient_id"] = pc.coalesce(columns["recipient_id"], columns["uei"], row_ids)
 
-    nobody = pc.and_(pc.is_null(columns["name"]), pc.and_(pc.is_null(columns["uei"]), pc.is_null(columns["duns"])))
-    reasons = pc.if_else(nobody, "no name and no valid identifier", _TEXT_NULL)
+    nameless = pc.and_(pc.is_null(columns["name"]), pc.and_(pc.is_null(columns["uei"]), pc.is_null(columns["duns"])))
+    reasons = pc.if_else(nameless, "no name and no valid identifier", _TEXT_NULL)
     rejected = pc.coalesce(batch.unusable, reasons)
     log.add(REJECTED, source_rows, rejected, column=None, values=columns["recipient_id"])
-    log.add(
-        REJECTED,
-        pa.array([record.source_row for record in batch.bad_records], pa.int64()),
-        pa.array([record.reason for record in batch.bad_records], pa.string()),
-        column=None,
-        values=pa.array([record.text for record in batch.bad_records], pa.string()),
-    )
+    log.add_bad_records(batch.bad_records)
     kept = pc.is_null(rejected)
     for name, reasons in repairs.items():
         log.add(REPAIRED, source_rows, pc.if_else(kept, reasons, _TEXT_NULL), column=name, values=raw[name])
     recipients = pa.table([columns[name] for name in schema.RECIPIENT.names], schema=schema.RECIPIENT)
     if rejected.null_count < count:
         recipients = recipients.filter(kept)
-    return RecipientBatch(recipients, log.table(), batch.rows_read, batch.rows_merged, batch.parts)
+    return RecipientBatch(recipients, log.table(), batch.rows_read, batch.rows_merged, batch.row_ranges)
 
 
 def _clean_country(values: pa.Array) -> pa.Array:
     country = pc.utf8_upper(null_words_as_null(clean_text(values)))
-    return pc.if_else(pc.equal(country, "NAN"), _TEXT_NULL, country)  # pandas' word, in capitals
+    return pc.if_else(pc.equal(country, "NAN"), _TEXT_NULL, country)  # pandas' null, in capitals
 
 
 def _is_abroad(countries: pa.Array) -> pa.Array:
@@ -163,9 +145,9 @@ def _is_abroad(countries: pa.Array) -> pa.Array:
 
 
 def _clean_zips(zip5: pa.Array, zip4: pa.Array, abroad: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
-    """zip5, zip4, and why either was lost. zip4 may stand in its own column or after the five digits.
+    """Return zip5, zip4 and why each was lost. zip4 is in its own column or follows the five digits.
 
-    A postal code from abroad is taken only where it is five digits as it stands, and is never counted as lost.
+    A postal code of another country is used only if it is exactly five digits, and is never reported as lost.
     """
     (five, five_reasons), four_of_five = clean_zip(zip5)
     four, four_reasons = clean_zip4(zip4)

@@ -1,7 +1,4 @@
-"""What a reader could not take as it stood, collected as the table ``schema.REJECT``.
-
-Covers collecting, shortening and sorting. Does not decide what is rejected or repaired: the readers do.
-"""
+"""Rows and cells that a reader rejected or repaired, collected as a table of ``schema.REJECT``."""
 
 from __future__ import annotations
 
@@ -12,61 +9,64 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist import schema
-from enrich_dist.sources.protocol import RowRange, find_rows
+from enrich_dist.sources.delimited import BadRecord
+from enrich_dist.sources.protocol import RowRange, locate_rows
 
 REJECTED: Final = "rejected"
 REPAIRED: Final = "repaired"
-_SHOWN_CHARACTERS: Final = 500
+_MAX_SHOWN_CHARACTERS: Final = 500
 
 
 class RejectLog:
-    """Reject rows of one source, added in any order. ``parts``: the file of each row, and its number there."""
+    """Reject rows of one source, added in any order. ``row_ranges``: the file of each row, and its number there."""
 
-    def __init__(self, parts: Sequence[RowRange]) -> None:
-        self._parts = parts
+    def __init__(self, row_ranges: Sequence[RowRange]) -> None:
+        self._row_ranges = row_ranges
         self._tables: list[pa.Table] = []
 
     def add(
-        self, outcome: str, source_rows: pa.Array, reasons: pa.Array, *, column: str | None, values: pa.Array | None
+        self, outcome: str, source_rows: pa.Array, reasons: pa.Array, *, column: str | None, values: pa.Array
     ) -> None:
         """Add one row for every entry of ``reasons`` (string) that is not null.
 
-        ``source_rows`` (int64) and ``values`` (string, the original text) are as long as ``reasons``.
+        ``source_rows`` (int64) and ``values`` (string, the original text) have the same length as ``reasons``.
         """
         if reasons.null_count == len(reasons):
             return
         chosen = pc.is_valid(reasons)
         rows = source_rows.filter(chosen)
-        count = len(rows)
-        shown = (
-            pa.nulls(count, pa.string())
-            if values is None
-            else pc.utf8_slice_codeunits(values.filter(chosen), 0, _SHOWN_CHARACTERS)
-        )
         columns = [
-            pa.repeat("", count),  # told when all rows are known
+            pa.repeat("", len(rows)),  # set by ``table``
             rows,
-            pa.repeat(outcome, count),
-            pa.nulls(count, pa.string()) if column is None else pa.repeat(column, count),
+            pa.repeat(outcome, len(rows)),
+            pa.repeat(pa.scalar(column, pa.string()), len(rows)),
             reasons.filter(chosen),
-            shown,
+            pc.utf8_slice_codeunits(values.filter(chosen), 0, _MAX_SHOWN_CHARACTERS),
         ]
         self._tables.append(pa.table(columns, schema=schema.REJECT))
+
+    def add_bad_records(self, records: Sequence[BadRecord]) -> None:
+        """Add records that could not be split into columns."""
+        rows = pa.array([record.source_row for record in records], pa.int64())
+        reasons, texts = (
+            pa.array([getattr(record, name) for record in records], pa.string()) for name in ("reason", "text")
+        )
+        self.add(REJECTED, rows, reasons, column=None, values=texts)
 
     def extend(self, other: RejectLog) -> None:
         """Add all rows of another log of the same source."""
         self._tables += other._tables
 
     def table(self) -> pa.Table:
-        """All rows so far as ``schema.REJECT``, sorted by source_row, then column (none last)."""
+        """Return all rows as ``schema.REJECT``, sorted by source_row, then column (nulls last)."""
         table = pa.concat_tables([schema.REJECT.empty_table(), *self._tables])
         table = table.sort_by([("source_row", "ascending"), ("column", "ascending")]).combine_chunks()
-        return in_files(table, self._parts)
+        return with_file_rows(table, self._row_ranges)
 
 
-def in_files(rejects: pa.Table, parts: Sequence[RowRange]) -> pa.Table:
-    """``schema.REJECT`` whose rows are those of the whole source, as rows of its files."""
-    files, rows = find_rows(parts, rejects["source_row"].to_numpy())
+def with_file_rows(rejects: pa.Table, row_ranges: Sequence[RowRange]) -> pa.Table:
+    """Replace row numbers of the whole source by file names and row numbers in the files (``schema.REJECT``)."""
+    files, rows = locate_rows(row_ranges, rejects["source_row"].to_numpy())
     return rejects.set_column(0, schema.REJECT.field("source_file"), files).set_column(
         1, schema.REJECT.field("source_row"), pa.array(rows, pa.int64())
     )

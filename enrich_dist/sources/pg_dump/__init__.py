@@ -1,7 +1,7 @@
-"""Dumps of PostgreSQL in the directory format, as USAspending publishes its database: one table read where it lies.
+"""PostgreSQL dumps in the directory format, as USAspending publishes its database: one table is read in place.
 
-``toc`` tells which table is in which file, ``archive`` opens the files, ``copy_text`` reads the rows, ``source`` makes
-recipients of them. Does not restore anything.
+``toc`` reads which table is in which file, ``archive`` opens the files, ``copy_text`` reads the rows, and ``source``
+yields them as recipients.
 """
 
 from __future__ import annotations

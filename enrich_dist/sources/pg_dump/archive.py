@@ -1,8 +1,7 @@
-"""The files that ``pg_dump --format=directory`` has written: a directory, or a zip of one, here or in an object store.
+"""The files of ``pg_dump --format=directory``: a directory, or a zip of one, local or in an object store.
 
-Files are read in place: nothing is unpacked to disk, and of a zip only its directory and the members that are asked for
-are read. Covers rows as they are, and packed by gzip, LZ4 or Zstandard. Archives that are made to harm are refused, as
-``bytes`` tells. Does not cover what the files hold.
+Files are read in place: nothing is extracted to disk, and of a zip only the central directory and the needed members
+are read. Covers plain files and compression by gzip, LZ4 or Zstandard. Refuses harmful archives as ``text_file`` does.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from enrich_dist.sources.source_file import READ_ERRORS, SourceFile, as_file, re
 from enrich_dist.sources.text_file import GZIP_MAGIC, ZIP_MAGICS, Readable, Unpacked, zip_members
 
 TOC: Final = "toc.dat"
-# That of USAspending has a few MB; it is read into memory.
+# USAspending's has a few MB; it is read into memory.
 _MAX_TOC_BYTES: Final = 256_000_000
 _LZ4_MAGIC: Final = b"\x04\x22\x4d\x18"
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
@@ -33,11 +32,11 @@ _UNPACKERS: Final[dict[bytes, Callable[[BinaryIO], Readable]]] = {
     _ZSTD_MAGIC: lambda handle: pa.CompressedInputStream(pa.PythonFile(handle, mode="r"), "zstd"),
 }
 SUFFIXES: Final = ("", ".gz", ".lz4", ".zst")
-"""What pg_dump adds to the name of a file that it packs."""
+"""What pg_dump appends to the name of a compressed file."""
 
 
 class DumpArchive(ABC):
-    """The files beside a ``toc.dat``, by their names without directory."""
+    """The files next to a ``toc.dat``, by their names without directory."""
 
     location: str
 
@@ -46,41 +45,36 @@ class DumpArchive(ABC):
 
     @property
     def name(self) -> str:
-        """Its own name."""
+        """The name of the directory or zip."""
         return PurePosixPath(self.location).name
 
     @abstractmethod
     def names(self) -> list[str]:
-        """The files in it."""
+        """Return the names of the files."""
 
     @abstractmethod
     def _open(self, name: str) -> AbstractContextManager[tuple[io.BufferedReader, int]]:
-        """A file as it is, and its bytes where it lies."""
+        """Open a file, not decompressed, and return its size."""
 
     def read_toc(self) -> bytes:
-        """The table of contents. Raises ``SourceError``."""
+        """Return the table of contents. Raises ``SourceError``."""
         with self._opened(TOC) as (handle, _):
             data = handle.read(_MAX_TOC_BYTES + 1)
         if len(data) > _MAX_TOC_BYTES:
             raise SourceError(
-                f"its {TOC} has more than {_MAX_TOC_BYTES / 1e6:.0f} MB.", path=self, remedy="Dump the database again."
+                f"its {TOC} is larger than {_MAX_TOC_BYTES / 1e6:.0f} MB.", path=self, remedy="Dump the database again."
             )
         return data
 
-    def size_bytes(self, name: str) -> int:
-        """Bytes of a file where it lies."""
-        with self._opened(name) as (_, size):
-            return size
-
     @contextmanager
     def raw(self, name: str) -> Iterator[BinaryIO]:
-        """A file as it is."""
+        """Open a file, not decompressed."""
         with self._opened(name) as (handle, _):
             yield handle
 
     @contextmanager
     def unpacked(self, name: str) -> Iterator[tuple[Readable, Callable[[], int], int]]:
-        """A file's content; a function that tells how much of the file has been read; and the bytes it has."""
+        """Yield a file's decompressed content, a function that returns the position in the file, and its size."""
         with self._opened(name) as (handle, size):
             start = handle.peek(4)
             unpack = next((unpack for magic, unpack in _UNPACKERS.items() if start.startswith(magic)), None)
@@ -127,7 +121,7 @@ class _Zip(DumpArchive):
         with self._archive() as archive:
             info = archive.getinfo(f"{self._folder}{name}")
             with archive.open(info) as member:
-                # Pieces of a few bytes, as gzip asks for, are dear: each would go through zipfile's own reading.
+                # Without a buffer, gzip would read a few bytes at a time through zipfile.
                 yield io.BufferedReader(cast(io.RawIOBase, member), 1 << 20), info.compress_size
 
     @contextmanager
@@ -137,9 +131,9 @@ class _Zip(DumpArchive):
 
 
 def find_archive(location: str | Path) -> DumpArchive | None:
-    """The dump that lies there, or None.
+    """Return the dump at a location, or None.
 
-    Raises ``SourceError`` for a zip with several dumps, or with members that lead out of it.
+    Raises ``SourceError`` for a zip with several dumps, or with paths outside of the archive.
     """
     if "://" not in str(location) and Path(location).is_dir():
         return _Directory(Path(location)) if (Path(location) / TOC).is_file() else None
@@ -158,9 +152,9 @@ def find_archive(location: str | Path) -> DumpArchive | None:
         raise read_error(file, error) from error
     if len(found) > 1:
         raise SourceError(
-            f"the archive holds {len(found)} dumps: {', '.join(found[:5])}.",
+            f"the archive contains {len(found)} dumps: {', '.join(found[:5])}.",
             path=file,
-            remedy="Unpack the one that is wanted, and name its directory.",
+            remedy="Unpack one of them and name its directory.",
         )
     return _Zip(file, _folder_of(found[0])) if found else None
 

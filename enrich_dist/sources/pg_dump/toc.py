@@ -1,8 +1,7 @@
-"""The table of contents that pg_dump writes (``toc.dat`` of a directory): which table's rows are in which file.
+"""The table of contents of a dump (``toc.dat``): which table's rows are in which file.
 
-Covers the archive versions 1.12 to 1.16, of PostgreSQL 9.0 to 18, as ``ReadHead`` and ``ReadToc`` of PostgreSQL's
-pg_backup_archiver.c read them. Nothing is taken on trust: every length is held against what is left. Does not cover
-the custom format (one file with rows and contents), whose rows cannot be read without its offsets.
+Covers archive versions 1.12 to 1.16 of PostgreSQL 9.0 to 18, as read by ``ReadHead`` and ``ReadToc`` of PostgreSQL's
+pg_backup_archiver.c. Every length is compared with the remaining bytes. Does not cover the custom format.
 """
 
 from __future__ import annotations
@@ -17,11 +16,10 @@ _LAST_VERSION: Final = (1, 16)
 _TABLE_ACCESS_METHOD: Final = (1, 14)
 _COMPRESSION_ALGORITHM: Final = (1, 15)
 _RELATION_KIND: Final = (1, 16)
-# pg_dump calls the contents of a directory "tar": both have the same.
+# A directory's table of contents says "tar" (3): both formats have the same.
 _FORMATS: Final = {1: "custom", 3: "directory", 4: "plain", 5: "directory"}
 _MAX_INT_BYTES: Final = 8
 _TIME_FIELDS: Final = 7  # seconds to daylight saving
-# Of the fields after the tag and its kind; a table's rows have no other.
 _ENCODING: Final = re.compile(r"SET client_encoding = '([^']*)'")
 _TABLE: Final = r'(?:"(?:[^"]|"")*"|[^\s".(]+)'
 _COPY: Final = re.compile(
@@ -31,12 +29,12 @@ _NAME: Final = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",\s]+))\s*(,|$)')
 
 
 class TocError(Exception):
-    """The bytes are no table of contents that can be read; the text tells why."""
+    """The bytes are not a supported table of contents."""
 
 
 @dataclass(frozen=True)
 class TableData:
-    """The rows of a table: ``columns`` in the order of the file; ``file`` without what compression adds to its name."""
+    """The rows of a table: ``columns`` in the order of the file; ``file`` without the suffix of compression."""
 
     schema: str
     table: str
@@ -51,9 +49,9 @@ class TableData:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a dump holds. ``encoding``: PostgreSQL's name of that of the text; empty where it is not told.
+    """The tables of a dump. ``encoding``: PostgreSQL's name of the text encoding; empty if it is unknown.
 
-    ``without_copy``: tables whose rows are there, but not as COPY text.
+    ``without_copy``: tables whose rows are not COPY text.
     """
 
     tables: tuple[TableData, ...]
@@ -62,21 +60,21 @@ class Contents:
 
 
 def parse_toc(data: bytes) -> Contents:
-    """The contents of a dump. Raises ``TocError`` for bytes that are damaged, hostile or of an unknown version."""
+    """Return the tables of a dump. Raises ``TocError`` for damaged, hostile or unsupported bytes."""
     reader = _Reader(data)
     if reader.take(len(_MAGIC)) != _MAGIC:
-        raise TocError("it does not begin as one that pg_dump has written")
+        raise TocError("it was not written by pg_dump")
     version = (reader.byte(), reader.byte())
     reader.byte()  # revision
     if not _FIRST_VERSION <= version <= _LAST_VERSION:
-        raise TocError(f"its version is {version[0]}.{version[1]}; 1.12 to 1.16 can be read")
+        raise TocError(f"its version is {version[0]}.{version[1]}; supported are 1.12 to 1.16")
     reader.int_bytes = reader.byte()
     if not 1 <= reader.int_bytes <= _MAX_INT_BYTES:
-        raise TocError(f"its numbers have {reader.int_bytes} bytes")
+        raise TocError(f"its integers have {reader.int_bytes} bytes")
     reader.byte()  # bytes of an offset
     format_number = reader.byte()
     if _FORMATS.get(format_number) != "directory":
-        raise TocError(f"it is of the format '{_FORMATS.get(format_number, format_number)}', not a directory")
+        raise TocError(f"its format is '{_FORMATS.get(format_number, format_number)}', not directory")
     if version >= _COMPRESSION_ALGORITHM:
         reader.byte()
     else:
@@ -92,7 +90,7 @@ def _entries(reader: _Reader, version: tuple[int, int]) -> Contents:
     tables, without_copy, encoding = [], [], ""
     count = reader.integer()
     if count < 0:
-        raise TocError(f"it counts {count} entries")
+        raise TocError(f"it has {count} entries")
     for _ in range(count):
         if reader.integer() <= 0:
             raise TocError("an entry has no number")
@@ -127,7 +125,7 @@ def _entries(reader: _Reader, version: tuple[int, int]) -> Contents:
 
 
 def copied_columns(statement: str) -> tuple[str, ...] | None:
-    """The columns that a ``COPY … FROM stdin`` statement names; None for another statement."""
+    """Return the columns of a ``COPY … FROM stdin`` statement; None for another statement."""
     found = _COPY.match(statement.strip())
     if found is None:
         return None
@@ -142,7 +140,7 @@ def copied_columns(statement: str) -> tuple[str, ...] | None:
 
 
 class _Reader:
-    """Bytes from the beginning on; never more than there are."""
+    """Reads the fields of the table of contents in order."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -152,7 +150,7 @@ class _Reader:
     def take(self, count: int) -> bytes:
         taken = self._data[self._position : self._position + count]
         if len(taken) < count:
-            raise TocError("it is cut short")
+            raise TocError("it is truncated")
         self._position += count
         return taken
 
@@ -160,7 +158,7 @@ class _Reader:
         return self.take(1)[0]
 
     def integer(self) -> int:
-        """A sign, then the number, its lowest byte first."""
+        """A sign byte, then the number in little-endian order."""
         sign = self.byte()
         if sign > 1:
             raise TocError("a number has no sign")
@@ -168,6 +166,6 @@ class _Reader:
         return -value if sign else value
 
     def text(self) -> str | None:
-        """Its length, then its bytes; a negative length is no text at all."""
+        """A length, then the bytes; None for a negative length."""
         length = self.integer()
         return None if length < 0 else self.take(length).decode("utf-8", errors="replace")

@@ -172,7 +172,7 @@ def test_the_plan_of_chunks_tells_merged_rows_and_files(download: Path, tmp_path
 
     assert stored.facts["source_rows"] == 12
     assert stored.facts["rows"] + stored.facts["rejected_rows"] + stored.facts["merged_rows"] == 12
-    assert [part.name for part in chunks.parts_of(stored, "x")] == [
+    assert [part.name for part in chunks.row_ranges_of(stored, "x")] == [
         "All_PrimeAwards.zip/Contracts_PrimeTransactions_1.csv",
         "All_PrimeAwards.zip/Assistance_PrimeTransactions_1.csv",
     ]
@@ -182,7 +182,7 @@ def test_without_awards_it_says_so(tmp_path: Path) -> None:
     path = tmp_path / "contracts.csv"
     path.write_text(text(CONTRACTS, []), "utf-8")
 
-    with pytest.raises(SourceError, match="holds no award"):
+    with pytest.raises(SourceError, match="contains no award"):
         check_recipients(path, {})
 
 

@@ -14,7 +14,7 @@ from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import InputSettings, Settings, load_settings
 from enrich_dist.sources import chunks
 from enrich_dist.sources.inputs import recipient_source
-from enrich_dist.sources.protocol import ReadOptions, RowRange, find_rows
+from enrich_dist.sources.protocol import ReadOptions, RowRange, locate_rows
 from enrich_dist.sources.recipients import check_recipients, read_recipients
 from enrich_dist.store.artifacts import open_verified
 from enrich_dist.store.run_directory import Output
@@ -133,14 +133,14 @@ def test_a_run_finds_rejected_and_quarantined_rows_again(files: dict[str, Path],
     stored = open_verified(step.path(Output.CHUNKS))
 
     assert step.numbers["source_rows"] == 8
-    assert chunks.parts_of(stored, "") == [
+    assert chunks.row_ranges_of(stored, "") == [
         RowRange(1, "one.parquet", 1),
         RowRange(4, "two.csv", 1),  # its header is its row 1, and row 4 here
         RowRange(8, "dump", 1),
     ]
     [chunk] = [chunk for chunk in chunks.chunks_of(stored) if "SEVEN" in pq.read_table(chunk.path)["name"].to_pylist()]
     numbers = pq.read_table(chunk.path)["source_row"].to_numpy()
-    names, own = find_rows(chunks.parts_of(stored, ""), numbers)
+    names, own = locate_rows(chunks.row_ranges_of(stored, ""), numbers)
     assert (names.to_pylist(), own.tolist()) == (["dump"], [1])
     assert pipeline.partition_recipients().reused
 
@@ -179,6 +179,6 @@ def test_plan_reads_several_and_a_member(files: dict[str, Path], tmp_path: Path)
     assert told.returncode == 0, told.stderr
     refused = enrich_dist("run", *where, *columns, "--recipients", files["dump"], "--member", "nowhere")
     assert refused.returncode == 2
-    assert "no rows of a table or file nowhere; it holds those of rpt.recipient_lookup" in refused.stderr
+    assert "no table or file nowhere; it contains rpt.recipient_lookup" in refused.stderr
     refused = enrich_dist("run", *where, "--recipients", recipients, "--member", "x")
     assert "is a Parquet file, which has no member 'x'" in refused.stderr

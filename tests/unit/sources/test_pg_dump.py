@@ -197,8 +197,8 @@ def test_an_empty_table_says_so(postgres: PostgresServer, tmp_path: Path) -> Non
     ("options", "message"),
     [
         (["--inserts"], "not COPY text.*without --inserts"),
-        (["--schema-only"], "no rows of a table or file recipient_lookup; it holds those of no table"),
-        (["--exclude-table=rpt.recipient_lookup"], "holds those of public.recipient_profile, rpt.big_one.*--member"),
+        (["--schema-only"], "no table or file recipient_lookup; it contains no table"),
+        (["--exclude-table=rpt.recipient_lookup"], "contains public.recipient_profile, rpt.big_one.*--member"),
     ],
 )
 def test_a_dump_of_another_kind_says_what_helps(
@@ -213,7 +213,7 @@ def test_the_custom_format_says_what_helps(database: PostgresServer, dump: Path,
     folder.mkdir()
     database.run("pg_dump", "--format=custom", "--file", folder / "toc.dat")
 
-    with pytest.raises(SourceError, match=r"format 'custom', not a directory.*--format=directory"):
+    with pytest.raises(SourceError, match=r"format is 'custom', not directory.*--format=directory"):
         check_recipients(folder, {})
 
 
@@ -278,7 +278,7 @@ def test_columns_are_those_of_the_statement(statement: str, columns: tuple[str, 
 
 
 def test_a_huge_length_allocates_nothing() -> None:
-    with pytest.raises(TocError, match="cut short"):
+    with pytest.raises(TocError, match="truncated"):
         parse_toc(dumps.toc([], size=8)[:-9] + dumps.integer(2**62, 8) + dumps.integer(1, 8))
 
 
@@ -332,7 +332,7 @@ def test_a_missing_file_says_so(tmp_path: Path) -> None:
     folder = made(tmp_path / "dump")
     (folder / "7.dat").unlink()
 
-    with pytest.raises(SourceError, match=r"no file 7\.dat with the rows of rpt\.recipient_lookup"):
+    with pytest.raises(SourceError, match=r"file 7\.dat with the rows of rpt\.recipient_lookup is missing"):
         names(folder)
 
 
@@ -340,7 +340,7 @@ def test_contents_cannot_lead_to_files_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "secret.dat").write_bytes(b"SECRET\tx\n\\.\n")
     folder = made(tmp_path / "dump", entries=[dumps.rows_of("other", ["name", "city"], "../secret.dat")])
 
-    with pytest.raises(SourceError, match=r"no file \.\./secret\.dat"):
+    with pytest.raises(SourceError, match=r"file \.\./secret\.dat with"):
         names(folder, "other")
 
 
