@@ -12,7 +12,7 @@ from pydantic import Field, PrivateAttr
 from enrich_dist.cluster.client import ClusterStart
 from enrich_dist.events import Event, Notice, listening
 from enrich_dist.matching.warm import warm_up
-from enrich_dist.monitoring.prometheus.monitoring import Monitoring
+from enrich_dist.monitoring.prometheus.run_monitor import RunMonitor
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.preflight.readiness_file import require_ready
 from enrich_dist.run_lifecycle import finish_run
@@ -37,14 +37,14 @@ def _warn(context: dg.InitResourceContext, event: Event) -> None:
 
 @contextmanager
 def _monitored(context: dg.InitResourceContext, pipeline: Pipeline) -> Iterator[None]:
-    monitoring = Monitoring(pipeline.directory, pipeline.settings, pipeline.run_id)
+    monitoring = RunMonitor(pipeline.directory, pipeline.settings, pipeline.run_id)
     with _warned(context):
-        monitoring.begin()
+        monitoring.start()
     try:
         yield
     finally:
         with _warned(context):
-            monitoring.end()
+            monitoring.stop()
 
 
 class EnrichSettings(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -1,6 +1,5 @@
-"""A run as Prometheus sees it: what it exposes while it works, and what is left of it afterwards.
+"""Prometheus metrics of a run, while it is active and after it has ended.
 
-``metrics`` names every metric; ``records`` and ``listener`` fill them from the steps' records and the run's events;
-``export`` hands them over; ``monitoring`` is the whole, for whoever executes a run. ``prometheus_client`` is imported
-only where monitoring is on. Does not cover rules, alerts and dashboard (``deploy/monitoring``).
+``metrics`` defines them, ``updates`` sets them from run events and step records, ``export`` serves, writes or pushes
+them, and ``run_monitor`` does all of it for one run. Rules, alerts and the dashboard are in ``deploy/monitoring``.
 """

@@ -1,6 +1,6 @@
-"""The ways in which figures leave: an HTTP endpoint to be scraped, a file for node_exporter, a Pushgateway.
+"""Export metrics: an HTTP endpoint to scrape, a text file for node_exporter, or a Pushgateway.
 
-Raises what the way raises; that a run is not harmed is seen to by ``monitoring``.
+Errors propagate to ``run_monitor``, which turns them into warnings.
 """
 
 from __future__ import annotations
@@ -19,38 +19,41 @@ from prometheus_client import (
     write_to_textfile,
 )
 
-from enrich_dist.monitoring.prometheus.metrics import Figures
+from enrich_dist.monitoring.prometheus.metrics import MetricValues
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
 DASK_TARGETS: Final = "/dask-targets"
-# A run that has ended waits for nobody for longer.
 _PUSH_SECONDS = 5.0
 _JOIN_SECONDS = 5.0
 
 
 class Endpoint:
-    """Serves all figures at ``/metrics``, and at ``DASK_TARGETS`` where Dask's own are, as Prometheus' HTTP service
-    discovery reads it: their ports are others in every run."""
+    """Serve all metrics at ``/metrics``, and the addresses of Dask's own metrics at ``DASK_TARGETS``.
 
-    def __init__(self, figures: Figures, address: str, port: int, dask_addresses: Callable[[], Iterable[str]]) -> None:
-        """Raises ``OSError`` where nobody can listen there."""
+    Their ports differ from run to run, so Prometheus finds them by HTTP service discovery.
+    """
+
+    def __init__(
+        self, values: MetricValues, address: str, port: int, dask_addresses: Callable[[], Iterable[str]]
+    ) -> None:
+        """Start serving. Raises ``OSError`` when the address is not available."""
         registry = CollectorRegistry()
-        registry.register(figures.collector(live=True))
-        ProcessCollector(registry=registry)  # of the driver, by the names that all exporters use
+        registry.register(values.collector(live=True))
+        ProcessCollector(registry=registry)  # memory and CPU of the driver
         self._metrics = make_wsgi_app(registry)
         self._dask_addresses = dask_addresses
         self._server, self._thread = start_http_server(port, address, registry)
-        self._server.set_app(self._answer)
+        self._server.set_app(self._respond)
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop serving."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(_JOIN_SECONDS)
 
-    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def _respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"] != DASK_TARGETS:
             answer: Any = self._metrics(environ, start_response)
             return list(answer)
@@ -59,19 +62,17 @@ class Endpoint:
         return [json.dumps([{"targets": targets}] if targets else []).encode("utf-8")]
 
 
-def write_textfile(figures: Figures, path: Path) -> None:
-    """Write what is left of a run, whole or not at all. The name of the unfinished file is one that node_exporter does
-    not read."""
-    write_to_textfile(str(path), _kept(figures))
+def write_textfile(values: MetricValues, path: Path) -> None:
+    """Write the metrics that remain after a run, atomically: node_exporter does not read the temporary file."""
+    write_to_textfile(str(path), _remaining(values))
 
 
-def push(figures: Figures, gateway: str, job: str) -> None:
-    """Hand what is left of a run to the Pushgateway. What it has of this job under other names stays: the metrics that
-    this run knows nothing of."""
-    pushadd_to_gateway(gateway, job=job, registry=_kept(figures), timeout=_PUSH_SECONDS)
+def push(values: MetricValues, gateway: str, job: str) -> None:
+    """Push the metrics that remain after a run. Other metrics of the job stay in the Pushgateway."""
+    pushadd_to_gateway(gateway, job=job, registry=_remaining(values), timeout=_PUSH_SECONDS)
 
 
-def _kept(figures: Figures) -> CollectorRegistry:
+def _remaining(values: MetricValues) -> CollectorRegistry:
     registry = CollectorRegistry()
-    registry.register(figures.collector(live=False))
+    registry.register(values.collector(live=False))
     return registry

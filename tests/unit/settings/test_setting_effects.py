@@ -27,7 +27,7 @@ from dagster_defs.metadata import logged
 from dagster_defs.resources import EnrichSettings
 from enrich_dist.errors import BudgetError
 from enrich_dist.events import FarmProgress, emit
-from enrich_dist.monitoring.prometheus.monitoring import Monitoring
+from enrich_dist.monitoring.prometheus.run_monitor import RunMonitor
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.preflight.admission import admit
 from enrich_dist.runs.archive import append_run, read_archive
@@ -339,13 +339,13 @@ def progress(done: int) -> FarmProgress:
 def monitored(folder: Path, **monitoring: Any) -> Iterator[None]:
     run = settings(folder, monitoring=monitoring)
     pipeline = Pipeline(run, "test")
-    watched = Monitoring(pipeline.directory, run, "test")
-    watched.begin()
+    watched = RunMonitor(pipeline.directory, run, "test")
+    watched.start()
     pipeline.ingest_awards()
     try:
         yield
     finally:
-        watched.end()
+        watched.stop()
 
 
 @pytest.mark.setting("monitoring.port")
