@@ -45,13 +45,13 @@ def test_promtool_accepts_configuration_and_rules() -> None:
 
 
 @pytest.mark.parametrize("file", sorted((RULES / "tests").glob("*.yml")), ids=lambda path: str(path.name))
-def test_promtool_finds_every_alert_firing_when_it_should(file: Path) -> None:
+def test_promtool_rule_tests_pass(file: Path) -> None:
     tested = promtool("test", "rules", file)
 
     assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
-def test_promtool_does_not_accept_a_rule_that_fires_elsewhere(tmp_path: Path) -> None:
+def test_promtool_detects_a_changed_rule(tmp_path: Path) -> None:
     shutil.copytree(RULES, tmp_path / "rules")
     file = tmp_path / "rules" / "alerts.yml"
     text = file.read_text("utf-8")
@@ -65,7 +65,7 @@ def test_promtool_does_not_accept_a_rule_that_fires_elsewhere(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: str(rule["alert"]))
-def test_every_alert_is_tested_firing_and_not_and_says_what_to_do(rule: dict[str, Any]) -> None:
+def test_alerts_have_tests_and_runbooks(rule: dict[str, Any]) -> None:
     cases = [
         case
         for path in (RULES / "tests").glob("*.yml")
@@ -81,7 +81,7 @@ def test_every_alert_is_tested_firing_and_not_and_says_what_to_do(rule: dict[str
     assert re.search(rf"^### {rule['alert']}\n\S", DOCUMENT, flags=re.MULTILINE)
 
 
-def test_the_tests_of_rules_name_every_group_in_the_order_of_the_files() -> None:
+def test_rule_tests_list_all_groups() -> None:
     files = [yaml.safe_load((RULES / name).read_text("utf-8")) for name in ("recording.yml", "alerts.yml")]
     names = [group["name"] for file in files for group in file["groups"]]
 
@@ -89,7 +89,7 @@ def test_the_tests_of_rules_name_every_group_in_the_order_of_the_files() -> None
         assert yaml.safe_load(path.read_text("utf-8"))["group_eval_order"] == names
 
 
-def test_every_metric_that_is_named_exists() -> None:
+def test_named_metrics_exist() -> None:
     texts = {
         "rules": " ".join(rule["expr"] for rule in rules()),
         "dashboard": " ".join(target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", [])),
@@ -104,9 +104,9 @@ def test_every_metric_that_is_named_exists() -> None:
         assert len(named) >= 10, where
 
 
-def test_every_metric_is_in_the_document_as_the_code_tells_it() -> None:
+def test_all_metrics_are_documented() -> None:
     rows = re.findall(r"^\| `(enrich_dist_\w+)` \| (.*?) \| (.*) \|$", METRICS_DOCUMENT, flags=re.MULTILINE)
-    live = METRICS_DOCUMENT.split("## Metrics that are left")[0]
+    live = METRICS_DOCUMENT.split("## Metrics after a run")[0]
 
     assert rows == [
         (metric.full_name, ", ".join(metric.labels), metric.text)
@@ -115,21 +115,21 @@ def test_every_metric_is_in_the_document_as_the_code_tells_it() -> None:
     assert all((f"`{metric.full_name}`" in live) == metric.live for metric in METRICS)
 
 
-def test_names_are_by_the_conventions() -> None:
+def test_metric_names_follow_conventions() -> None:
     for metric in METRICS:
         assert re.fullmatch(r"enrich_dist(_[a-z]+)+", metric.full_name)
         assert metric.name.endswith("_total") == metric.counter
         assert not re.search(r"_(mb|ms|minutes|percent|count)(_|$)", metric.name)
 
 
-def test_every_recorded_figure_is_used() -> None:
+def test_recording_rules_are_used() -> None:
     used = " ".join(rule["expr"] for rule in rules())
     used += " ".join(target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", []))
 
     assert {name for name in RECORDED if name not in used} == set()
 
 
-def test_the_dashboard_is_whole() -> None:
+def test_dashboard_is_complete() -> None:
     panels = DASHBOARD["panels"]
     variables = {item["name"] for item in DASHBOARD["templating"]["list"]}
     queries = [target["expr"] for panel in panels for target in panel.get("targets", [])]
@@ -141,7 +141,7 @@ def test_the_dashboard_is_whole() -> None:
     ]
 
     assert len({panel["id"] for panel in panels}) == len(panels)
-    assert len(set(cells)) == len(cells), "panels lie on each other"
+    assert len(set(cells)) == len(cells), "panels overlap"
     assert {x for x, _ in cells} == set(range(24))
     assert all(panel["title"] for panel in panels)
     assert all(panel["type"] == "row" or (panel["description"] and panel["targets"]) for panel in panels)
