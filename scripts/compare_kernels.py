@@ -34,12 +34,11 @@ from enrich_dist import schema
 from enrich_dist.core.database import OFFLINE
 from enrich_dist.core.tables import markdown_table
 from enrich_dist.matching import blocking
-from enrich_dist.matching.arrays import Lists, starts_of
+from enrich_dist.matching.arrays import Lists, as_array, starts_of, text_buffers
 from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.matching.index import build_index, open_index
 from enrich_dist.matching.kernels.tokens import look_up
 from enrich_dist.matching.normalise import split_names
-from enrich_dist.matching.text_arrays import text_buffers, whole
 from enrich_dist.matching.vocabulary import COMMON_SHARE
 from scripts.measuring import BENCHMARKS, machine_facts, show_progress, write_record
 from scripts.peers.cases import Known, read_case
@@ -67,10 +66,10 @@ class Side:
     @classmethod
     def of(cls, table: pa.Table) -> Side:
         """Normalise the names of a table in ``scripts.peers.answers.COLUMNS``."""
-        alternates = whole(table["alternate_names"])
+        alternates = as_array(table["alternate_names"])
         rows = np.concatenate([np.arange(len(table)), pc.list_parent_indices(alternates).to_numpy()])
-        split = split_names(pa.concat_arrays([whole(table["name"]), pc.list_flatten(alternates)]))
-        encoded = pc.dictionary_encode(whole(split["name"]))
+        split = split_names(pa.concat_arrays([as_array(table["name"]), pc.list_flatten(alternates)]))
+        encoded = pc.dictionary_encode(as_array(split["name"]))
         names, codes = encoded.dictionary, encoded.indices.to_numpy().astype(np.int64)
         width = max(len(table), 1)
         keys = np.unique(codes * width + rows[split["row"].to_numpy()])
@@ -121,13 +120,13 @@ def index_ours(companies: Side, scratch: Path) -> Index:
 def _company_table(table: pa.Table) -> pa.Table:
     count = len(table)
     rows = pa.array(np.arange(count + 1, dtype=np.int32))
-    place = [*(whole(table[name]) for name in ("address", "city", "state")), _zip5(table)]
+    place = [*(as_array(table[name]) for name in ("address", "city", "state")), _zip5(table)]
     none = pa.array([[]] * count, pa.list_(pa.string()))
     columns = {
         "company_id": rows.slice(0, count),
-        "company_key": whole(table["id"]),
-        "name": whole(table["name"]),
-        "names": pc.fill_null(whole(table["alternate_names"]), []),
+        "company_key": as_array(table["id"]),
+        "name": as_array(table["name"]),
+        "names": pc.fill_null(as_array(table["alternate_names"]), []),
         "ueis": none,
         "duns": none,
         "locations": pa.ListArray.from_arrays(rows, pa.StructArray.from_arrays(place, fields=list(schema.LOCATION))),
@@ -138,14 +137,14 @@ def _company_table(table: pa.Table) -> pa.Table:
 
 def _recipient_table(table: pa.Table) -> pa.Table:
     columns = {field.name: pa.nulls(len(table), field.type) for field in schema.RECIPIENT}
-    columns |= {name: whole(table[name]) for name in ("name", "alternate_names", "city", "state")}
-    columns |= {"source_row": pa.array(np.arange(1, len(table) + 1)), "recipient_id": whole(table["id"])}
-    columns |= {"address_line_1": whole(table["address"]), "zip5": _zip5(table)}
+    columns |= {name: as_array(table[name]) for name in ("name", "alternate_names", "city", "state")}
+    columns |= {"source_row": pa.array(np.arange(1, len(table) + 1)), "recipient_id": as_array(table["id"])}
+    columns |= {"address_line_1": as_array(table["address"]), "zip5": _zip5(table)}
     return pa.table([columns[name] for name in schema.RECIPIENT.names], schema=schema.RECIPIENT)
 
 
 def _zip5(table: pa.Table) -> pa.Array:
-    return pc.utf8_slice_codeunits(whole(table["zip"]), 0, 5)
+    return pc.utf8_slice_codeunits(as_array(table["zip"]), 0, 5)
 
 
 def index_grams(companies: Side, scratch: Path) -> Index:

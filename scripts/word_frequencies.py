@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from enrich_dist.matching.kernels.tokens import cut_words
+from enrich_dist.matching.arrays import text_buffers
+from enrich_dist.matching.kernels.tokens import split_words
 from enrich_dist.matching.normalise import split_names
-from enrich_dist.matching.text_arrays import text_buffers
 from enrich_dist.matching.vocabulary import word_slices
 
 TARGET = Path(__file__).parents[1] / "enrich_dist/matching/data/word_frequencies.txt"
@@ -31,7 +31,7 @@ def main(path: str) -> None:
     """Count the words of the distinct normalised names."""
     names = pc.unique(split_names(pq.read_table(path, columns=["legal_business_name"]).column(0))["name"])
     data, starts = text_buffers(names.combine_chunks() if hasattr(names, "combine_chunks") else names)
-    owner, begins, ends = cut_words(data, starts)
+    owner, begins, ends = split_words(data, starts)
     encoded = pc.dictionary_encode(word_slices(data, begins, ends))
     texts, word = encoded.dictionary, encoded.indices.to_numpy().astype(np.int64)
     pairs = np.unique(word * len(names) + owner)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from enrich_dist.matching.arrays import Lists
+from enrich_dist.matching.arrays import Lists, as_array, text_buffers
 from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.matching.index import (
     STATE_PATTERN,
@@ -25,9 +25,9 @@ from enrich_dist.matching.index import (
     join_city,
 )
 from enrich_dist.matching.kernels.overlap import similar_names
+from enrich_dist.matching.kernels.text import Ints
 from enrich_dist.matching.kernels.tokens import look_up
 from enrich_dist.matching.normalise import normalise_cities, normalise_codes, split_names
-from enrich_dist.matching.text_arrays import Ints, text_buffers, whole
 from enrich_dist.matching.vocabulary import WEIGHT_PER_BIT
 from enrich_dist.schema import Agreement, NameKind
 
@@ -90,7 +90,7 @@ class Pairs:
 
 def prepare(index: CompanyIndex, recipients: pa.Table) -> Prepared:
     """Normalise a batch of recipients (``schema.RECIPIENT``) and look its texts up."""
-    column = {name: whole(recipients[name]) for name in recipients.column_names}
+    column = {name: as_array(recipients[name]) for name in recipients.column_names}
     rows, names, kinds = _names(column)
     order = np.lexsort((kinds, rows))
     encoded = pc.dictionary_encode(names)
@@ -134,7 +134,7 @@ def _names(column: dict[str, pa.Array]) -> tuple[Ints, pa.Array, Ints]:
         split = split_names(texts)
         further = split["further"].to_numpy()
         kinds = np.where(further, max(kind, NameKind.ALTERNATE), kind).astype(np.int8)
-        parts.append((owner[split["row"].to_numpy()], whole(split["name"]), kinds))
+        parts.append((owner[split["row"].to_numpy()], as_array(split["name"]), kinds))
     if not parts:
         return np.zeros(0, dtype=np.int64), pa.array([], pa.string()), np.zeros(0, dtype=np.int8)
     return (

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist import schema
-from enrich_dist.matching.arrays import Lists
+from enrich_dist.matching.arrays import Lists, text_buffers
 from enrich_dist.matching.blocking import UNKNOWN_WEIGHT, Codes, Pairs, Prepared
 from enrich_dist.matching.index import CompanyIndex, Relation
-from enrich_dist.matching.kernels.overlap import compare_names
+from enrich_dist.matching.kernels.comparison import compare_names
+from enrich_dist.matching.kernels.text import Ints
 from enrich_dist.matching.normalise import normalise_streets
-from enrich_dist.matching.text_arrays import Ints, text_buffers
 from enrich_dist.matching.vocabulary import COMMON_SHARE, WEIGHT_PER_BIT
 from enrich_dist.schema import Agreement, NameKind, PlaceLevel, StreetLevel
 

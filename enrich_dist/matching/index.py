@@ -18,15 +18,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from enrich_dist.matching.arrays import Lists, load, starts_of
-from enrich_dist.matching.kernels.text import Hashes, find_all, hash_table, hash_texts
+from enrich_dist.matching.arrays import Lists, as_array, load, starts_of, text_buffers
+from enrich_dist.matching.kernels.text import Hashes, Ints, find_all, hash_table, hash_texts
 from enrich_dist.matching.normalise import (
     normalise_cities,
     normalise_codes,
     normalise_streets,
     split_names,
 )
-from enrich_dist.matching.text_arrays import Ints, text_buffers, whole
 from enrich_dist.matching.vocabulary import Vocabulary, open_vocabulary, write_vocabulary
 from enrich_dist.schema import Agreement
 
@@ -119,10 +118,10 @@ def build_index(companies: pa.Table, directory: Path) -> None:
     if not np.array_equal(companies["company_id"].to_numpy(), np.arange(count)):
         raise ValueError("company_id must run from 0 without gaps")
     owners, raw = _flatten(companies["names"])
-    raw = pa.concat_arrays([whole(companies["name"]), raw])
+    raw = pa.concat_arrays([as_array(companies["name"]), raw])
     raw_owners = np.concatenate([np.arange(count), owners])
     split = split_names(raw)
-    owners, names = raw_owners[split["row"].to_numpy()], whole(split["name"])
+    owners, names = raw_owners[split["row"].to_numpy()], as_array(split["name"])
     texts = _write_relation(directory, "names", owners, names, count)
     for column, pattern in (("ueis", UEI_PATTERN), ("duns", DUNS_PATTERN)):
         owners, codes = _flatten(companies[column])
@@ -162,8 +161,8 @@ def _cut_names(raw: pa.Array, texts: pa.Array) -> tuple[Ints, pa.Array]:
     cut = cut.filter(pc.invert(cut["further"]))
     both, at, cut_at = np.intersect1d(first["row"].to_numpy(), cut["row"].to_numpy(), return_indices=True)
     del both
-    names = pc.index_in(whole(first["name"]).take(pa.array(at)), value_set=texts).to_numpy(zero_copy_only=False)
-    return names.astype(np.int64), whole(cut["name"]).take(pa.array(cut_at))
+    names = pc.index_in(as_array(first["name"]).take(pa.array(at)), value_set=texts).to_numpy(zero_copy_only=False)
+    return names.astype(np.int64), as_array(cut["name"]).take(pa.array(cut_at))
 
 
 def _zip_states(zips: pa.Array, zip_texts: pa.Array, states: pa.Array, state_texts: pa.Array) -> Ints:
@@ -197,7 +196,7 @@ def _name_states(directory: Path, state_count: int) -> tuple[Ints, Ints]:
 
 def _flatten(lists: Any) -> tuple[Ints, pa.Array]:
     """(row, member) of a list column."""
-    lists = whole(lists)
+    lists = as_array(lists)
     return pc.list_parent_indices(lists).to_numpy(zero_copy_only=False), pc.list_flatten(lists)
 
 
@@ -233,7 +232,7 @@ def _open_relation(directory: Path, name: str) -> Relation:
     parts = ("companies_starts", "companies", "codes_starts", "codes", "pairs")
     companies_starts, companies, codes_starts, codes, pairs = (load(directory / f"{name}_{p}.npy") for p in parts)
     return Relation(
-        texts=whole(texts),
+        texts=as_array(texts),
         companies=Lists(companies_starts, companies),
         codes=Lists(codes_starts, codes),
         pairs=pairs,

@@ -114,7 +114,7 @@ def _counts(
     legal[batch.name_codes >= 0] = 0
     bearers = np.repeat(legal, np.diff(token_starts))
     # Unknown words are -1, which leads to the last.
-    known = np.append(index.vocabulary.borne, False)[concepts]
+    known = np.append(index.vocabulary.in_companies, False)[concepts]
     concept_counts = np.bincount(
         concepts[known], weights=bearers[known], minlength=index.vocabulary.concept_count
     ).astype(np.int64)

@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist.matching import words
+from enrich_dist.matching.arrays import as_array, text_array, text_buffers
 from enrich_dist.matching.kernels.brackets import without_initials
 from enrich_dist.matching.kernels.names import byte_classes, normalise, working_bytes
-from enrich_dist.matching.text_arrays import Bytes, text_array, text_buffers, whole
+from enrich_dist.matching.kernels.text import Bytes
 
 # Marks around single characters while runs of them are joined; cannot occur in cleaned text.
 _MARK = "\x01"
@@ -38,7 +39,7 @@ def normalise_names(names: pa.Array | pa.ChunkedArray) -> pa.Array:
     first = found.filter(pc.invert(found["further"]))
     position = np.full(len(names), -1, dtype=np.int64)
     position[first["row"].to_numpy()] = np.arange(len(first))
-    return whole(first["name"]).take(pa.array(position, mask=position < 0))
+    return as_array(first["name"]).take(pa.array(position, mask=position < 0))
 
 
 def split_names(names: pa.Array | pa.ChunkedArray) -> pa.Table:

@@ -17,10 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist.matching import words
-from enrich_dist.matching.arrays import load, starts_of
+from enrich_dist.matching.arrays import load, starts_of, text_array, text_buffers
 from enrich_dist.matching.kernels import tokens as kernel
 from enrich_dist.matching.kernels.text import Bytes, Hashes, Ints, find_all, hash_filter, hash_table, hash_texts
-from enrich_dist.matching.text_arrays import text_array, text_buffers
 
 WEIGHT_PER_BIT = 16
 # A word borne by more than this share of names is common: it tells little, and is looked up within states only.
@@ -73,6 +72,17 @@ _ARRAYS = [
     "cut_starts",
     "cut_names",
 ]
+# Words and their deletes, to find typos: what ``kernels.tokens.find_typos`` takes as ``dictionary``.
+_DICTIONARY = (
+    "word_concepts",
+    "word_data",
+    "word_starts",
+    "delete_keys",
+    "delete_values",
+    "delete_starts",
+    "delete_words",
+    "delete_present",
+)
 
 
 @dataclass(frozen=True)
@@ -89,11 +99,12 @@ class Vocabulary:
     @property
     def words(self) -> tuple[Any, ...]:
         """What ``kernels.tokens.look_up`` takes as ``vocabulary``."""
-        return self.take(
-            "word_keys", "word_values", "word_present", "word_concepts", "word_data", "word_starts",
-            "delete_keys", "delete_values", "delete_starts", "delete_words", "delete_present",
-            "near_starts", "near_concepts",
-        )  # fmt: skip
+        dictionary = self.take(*_DICTIONARY)
+        return (
+            *self.take("word_keys", "word_values", "word_present"),
+            dictionary,
+            *self.take("near_starts", "near_concepts"),
+        )
 
     @property
     def joined(self) -> tuple[Any, ...]:
@@ -116,7 +127,7 @@ class Vocabulary:
 
     @property
     def compared(self) -> tuple[Any, ...]:
-        """What ``kernels.overlap.compare_names`` takes as ``index``."""
+        """What ``kernels.comparison.compare_names`` takes as ``index``."""
         return (*self.index, *self.take("numeric", "compact"))
 
     @property
@@ -125,7 +136,7 @@ class Vocabulary:
         return len(self.arrays["weights"])
 
     @property
-    def borne(self) -> npt.NDArray[np.bool_]:
+    def in_companies(self) -> npt.NDArray[np.bool_]:
         """Whether a company bears the concept, by concept."""
         return np.asarray(np.diff(self.arrays["posting_starts"]) > 0)
 
@@ -167,7 +178,7 @@ def write_vocabulary(
     ``cut``: (name, what is left of it) for names that a source may cut short.
     """
     data, starts = text_buffers(names)
-    owner, begins, ends = kernel.cut_words(data, starts)
+    owner, begins, ends = kernel.split_words(data, starts)
     surface = word_slices(data, begins, ends)
     counts, _ = background()
     concepts, word_texts = _concepts(pc.unique(surface), pa.array(list(counts), pa.string()))
@@ -207,10 +218,9 @@ def write_vocabulary(
     arrays.update(_grouped("delete", hashes, word, "words"))
     arrays["delete_present"] = hash_filter(hashes)
     _, background_names = background()
-    arrays["near_starts"], arrays["near_concepts"] = kernel.neighbours(
+    arrays["near_starts"], arrays["near_concepts"] = kernel.find_typos(
         frequency + np.rint(in_background * background_names).astype(np.int64),
-        *(arrays[name] for name in ("word_concepts", "word_data", "word_starts", "delete_keys", "delete_values")),
-        *(arrays[name] for name in ("delete_starts", "delete_words", "delete_present")),
+        tuple(arrays[name] for name in _DICTIONARY),
     )
     arrays.update(_grouped("compact", arrays["compact"], np.arange(name_count), "names"))
     cut_data, cut_starts = text_buffers(cut[1])

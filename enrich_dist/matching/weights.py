@@ -69,14 +69,14 @@ KIND_BITS = (0.0, -0.5, -5.0)
 # more, and fewer among fewer, as namesakes are spread over all organisations; below the smaller number, which is that
 # of the real recipients they were counted among (``bench.shares``), nothing is known. Names that are only similar lie
 # beside each other in small lists, too (one trade, one town).
-COINCIDENT_BEARERS = 0.87
+COINCIDENT_NAMESAKES = 0.87
 SPREAD_RECIPIENTS = (11_177, 200_000)
 
 # A name with a typing error says so much less where another candidate of the company bears its very name in its town.
-BESIDE_VERY_NAME_BITS = 2.0
+EQUAL_NAME_IN_TOWN_BITS = 2.0
 
 # A word borne by no other recipient still has this many expected bearers.
-UNSEEN_BEARERS = 0.15
+UNSEEN_FREQUENCY = 0.15
 # Recipients that the background frequencies count as.
 BACKGROUND_RECIPIENTS = 20_000.0
 
@@ -172,7 +172,7 @@ def name_information(concepts: Mapping[int, int], recipients: int, vocabulary: V
     """
     bearers = np.zeros(vocabulary.concept_count)
     bearers[list(concepts.keys())] = list(concepts.values())
-    others = bearers + UNSEEN_BEARERS
+    others = bearers + UNSEEN_FREQUENCY
     in_background = background_shares(vocabulary) * BACKGROUND_RECIPIENTS
     bits = -np.log2((others + in_background) / (recipients + BACKGROUND_RECIPIENTS))
     starts, tokens = vocabulary.take("name_token_starts", "name_tokens")
@@ -183,7 +183,7 @@ def name_information(concepts: Mapping[int, int], recipients: int, vocabulary: V
 
 def _max_name_bits(recipients: int) -> Floats:
     """Most that the agreeing words say, by name level: however rare, there may be others so named."""
-    bearers = np.full(len(NameLevel), COINCIDENT_BEARERS)
+    bearers = np.full(len(NameLevel), COINCIDENT_NAMESAKES)
     counted, most = SPREAD_RECIPIENTS
     bearers[NameLevel.SPELLING_VARIANT :] *= min(max(recipients, counted), most) / most
     return np.log2(recipients / bearers)
@@ -221,16 +221,16 @@ def _identifier(m: Floats, u_agree: float) -> tuple[float, float]:
 
 def weight_sql() -> dict[str, str]:
     """SQL expressions (DOUBLE, bits) of the comparisons' weights by name, over the columns of ``schema.COMPARISON``,
-    ``name_bits`` and ``very_name_beside`` (``very_name_beside_sql``); ``w`` is the table of ``weight_row``."""
+    ``name_bits`` and ``equal_name_in_town`` (``equal_name_in_town_sql``); ``w`` is the table of ``weight_row``."""
     return {
         "name": (
             f"CASE WHEN name_level = {NameLevel.NOTHING_IN_COMMON} THEN w.name[name_level + 1]"
             " ELSE w.name[name_level + 1] + w.kind[name_kind + 1]"
             " + w.level[name_level + 1]"
             " + least(w.scale[name_level + 1] * CAST(name_agreement AS DOUBLE) * name_bits,"
-            " w.most_name_bits[name_level + 1])"
-            f" - CASE WHEN name_level = {NameLevel.TYPO} AND place_level >= {MIN_SAME_TOWN} AND very_name_beside"
-            f" THEN {BESIDE_VERY_NAME_BITS} ELSE 0.0 END END"
+            " w.max_name_bits[name_level + 1])"
+            f" - CASE WHEN name_level = {NameLevel.TYPO} AND place_level >= {MIN_SAME_TOWN} AND equal_name_in_town"
+            f" THEN {EQUAL_NAME_IN_TOWN_BITS} ELSE 0.0 END END"
         ),
         "place": (
             f"w.place[place_level + 1] + CASE WHEN place_level >= {MIN_SAME_TOWN} AND street_level < {StreetLevel.SAME}"
@@ -245,7 +245,7 @@ def weight_sql() -> dict[str, str]:
     }
 
 
-def very_name_beside_sql() -> str:
+def equal_name_in_town_sql() -> str:
     """SQL expression (BOOLEAN) over all candidates: whether one of the company bears its very name in its town."""
     very_name = f"name_level >= {NameLevel.SPELLING_VARIANT} AND place_level >= {MIN_SAME_TOWN}"
     return f"bool_or({very_name}) OVER (PARTITION BY company_id)"
@@ -259,7 +259,7 @@ def weight_row(weights: Weights) -> dict[str, Any]:
         "level": list(LEVEL_BITS),
         "scale": list(LEVEL_SCALE),
         "partial_town": list(PARTIAL_TOWN_BITS),
-        "most_name_bits": weights.max_name_bits.tolist(),
+        "max_name_bits": weights.max_name_bits.tolist(),
         "place": weights.place.tolist(),
         "street": weights.street.tolist(),
         "uei_conflict": weights.uei[0],

@@ -184,7 +184,7 @@ def _words(candidate: Candidate, words: SharedWords) -> RenderableType:
     table.add_column("")
     for word in words.words:
         style = "none" if word.agreement == AGREES else "red" if word.agreement == MISSING else "yellow"
-        told = (word.text, f"{word.bits:.1f}", f"{word.bearers:,}", word.agreement)
+        told = (word.text, f"{word.bits:.1f}", f"{word.frequency:,}", word.agreement)
         table.add_row(*(Text(cell, style=style) for cell in told))
     outer = Table.grid()
     outer.add_row(Text(f"company    {words.company_name}"))
@@ -195,8 +195,8 @@ def _words(candidate: Candidate, words: SharedWords) -> RenderableType:
         )
     )
     outer.add_row(table)
-    if words.further:
-        outer.add_row(Text(f"only the recipient's: {', '.join(words.further)}"))
+    if words.additional:
+        outer.add_row(Text(f"only the recipient's: {', '.join(words.additional)}"))
     whole, agreeing, most = candidate.name_bits
     counted = f"; no name counts for more than {most:.1f}" if agreeing > most else ""
     outer.add_row(Text(f"{agreeing:.1f} of the name's {whole:.1f} bits agree{counted}"))

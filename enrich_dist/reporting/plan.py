@@ -125,7 +125,7 @@ def _blocks(head: Sequence[str], blocks: Sequence[Block], limit: int) -> Table:
         table.add_column(title, justify="left" if text else "right", no_wrap=not text, overflow="fold")
     table.add_column("")
     for block in blocks:
-        numbers = (f"{block.size:,}", f"{block.looks:,}", f"{block.pairs:,}")
+        numbers = (f"{block.size:,}", f"{block.lookups:,}", f"{block.pairs:,}")
         where = [Text(block.state)] if "where" in head else []
         table.add_row(Text(block.text), *where, *numbers, "left out" if block.capped and block.size > limit else "")
     if not blocks:

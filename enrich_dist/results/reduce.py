@@ -30,7 +30,7 @@ from enrich_dist.matching.decisions import (
     partner_share,
     prior_odds,
 )
-from enrich_dist.matching.weights import MCounts, Weights, very_name_beside_sql, weight_row, weight_sql
+from enrich_dist.matching.weights import MCounts, Weights, equal_name_in_town_sql, weight_row, weight_sql
 from enrich_dist.schema import MIN_SAME_STATE, MIN_SAME_TOWN, Agreement, NameLevel, PlaceLevel, StreetLevel
 
 ENGINE_VERSION = "3"
@@ -80,7 +80,7 @@ def create_scored(connection: duckdb.DuckDBPyConnection, weights: Weights) -> No
         with decided as (
             select c.*, coalesce(decision = 'confirm', false) as confirmed,
                    coalesce(decision = 'reject', false) as rejected, coalesce(name_bits, 0.0) as name_bits,
-                   {very_name_beside_sql()} as very_name_beside
+                   {equal_name_in_town_sql()} as equal_name_in_town
             from candidates c
             left join (select company_id, recipient_id, decision from overrides join companies using (company_key)) o
                 using (company_id, recipient_id)

@@ -110,7 +110,7 @@ def hash_table(hashes: Hashes, values: Ints) -> tuple[Hashes, Ints]:
 
 
 def hash_filter(hashes: Hashes) -> Bytes:
-    """Bits, of a number that is a power of two, as uint8: not set where no hash ends so (see ``may_hold``).
+    """Bits, of a number that is a power of two, as uint8: not set where no hash ends so (see ``may_contain``).
 
     Small enough to stay in the processor's cache, it spares most look-ups in a large table (Bloom 1970, with one hash
     function).
@@ -124,7 +124,7 @@ def hash_filter(hashes: Hashes) -> Bytes:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def may_hold(present, digest):  # type: ignore[no-untyped-def]
+def may_contain(present, digest):  # type: ignore[no-untyped-def]
     """False only if the hash is none of those the filter was made of."""
     at = digest & np.uint64(8 * present.size - 1)
     return (present[np.int64(at >> np.uint64(3))] >> np.uint8(at & np.uint64(7))) & np.uint8(1) != 0

@@ -1,8 +1,7 @@
-"""Words of names looked up in the index's vocabulary, tolerant of typing errors and of joined words.
+"""Lookup of the words of names in the index's vocabulary, tolerant of typos and of joined words.
 
-A *concept* is what a word of the vocabulary stands for: itself, or its family (TECH and TECHNOLOGIES are one). Words
-that are not in the vocabulary are found by symmetric deletes (Garbe 2012, SymSpell): two words within one edit share
-the text that is left when one letter is deleted from either.
+A *concept* is a family of words (TECH and TECHNOLOGIES) or a single word. Typos are found by symmetric deletes (Garbe
+2012, SymSpell): two words within one edit share the text that remains when one letter is deleted from either.
 """
 
 from __future__ import annotations
@@ -17,26 +16,27 @@ from enrich_dist.matching.kernels.text import (
     fnv,
     fnv_byte,
     grown,
-    may_hold,
+    may_contain,
     mix,
 )
 
-# Shorter words differ by a letter too often without being the same (MS and EMS).
+# Shorter words that differ by a letter are often different words (MS and EMS).
 MIN_TYPO_LENGTH = 5
-# From this length on two edits are tolerated, where each of the two words lost one letter of what they share.
+# From this length, two edits are a typo too: one letter deleted from each word.
 MIN_TWO_EDITS_LENGTH = 9
-# The first letter is seldom mistyped, and tells short words apart (AQWEST and QWEST).
+# The first letter is seldom mistyped and distinguishes short words (AQWEST and QWEST).
 MIN_OTHER_FIRST_LETTER_LENGTH = 8
 MAX_TYPO_LENGTH = 32
 MIN_JOINED_LENGTH = 6
 MIN_PART_LENGTH = 2
-MAX_TYPO_BEARERS = 4
+# Two words that are both in more names than this are two words, not a typo.
+MAX_TYPO_FREQUENCY = 4
 NINE = np.uint8(ord("9"))
 
 
 @njit(cache=True, nogil=True)
 def deletes(data, starts):  # type: ignore[no-untyped-def]
-    """(word, hash) of every word of typo length and of each text with one letter deleted from it, in word order."""
+    """Return (word, hash) of every word of typo length, and of each text with one letter deleted from it."""
     word = np.empty(1024, dtype=np.int32)
     hashes = np.empty(1024, dtype=np.uint64)
     count = 0
@@ -50,7 +50,7 @@ def deletes(data, starts):  # type: ignore[no-untyped-def]
         count += 1
         for left_out in range(begin, end):
             if left_out > begin and data[left_out] == data[left_out - 1]:
-                continue  # the same text as without the letter before
+                continue  # deleting the previous letter gave the same text
             word[count] = number
             hashes[count] = mix(fnv(fnv(FNV_START, data, begin, left_out), data, left_out + 1, end))
             count += 1
@@ -59,10 +59,10 @@ def deletes(data, starts):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _is_typo(left, left_begin, left_end, right, right_begin, right_end):  # type: ignore[no-untyped-def]
-    """Whether two words that share the text left by one deletion from either are within a typo.
+    """Return whether two words that share a text with one letter deleted are within a typo.
 
-    Such words are two edits apart at most, so long ones always are; short ones are if they are one edit apart: a letter
-    more, another letter, or two neighbours swapped.
+    They are at most two edits apart, which is enough for long words. Short words must be one edit apart: a letter
+    inserted, replaced, or swapped with the next.
     """
     left_size, right_size = left_end - left_begin, right_end - right_begin
     shorter = min(left_size, right_size)
@@ -89,14 +89,12 @@ def _is_typo(left, left_begin, left_end, right, right_begin, right_end):  # type
 
 
 @njit(cache=True, nogil=True)
-def _put_typos(  # type: ignore[no-untyped-def]
-    found, first, data, begin, end, own, concept_of, word_data, word_starts, keys, values, starts, words, present
-):
-    """Write the concepts, other than ``own``, of all words within a typo of ``data[begin:end]`` from ``found[first]``
-    on; return the place after the last, or -1 where ``found`` has no room.
+def _put_typos(found, first, data, begin, end, own, dictionary):  # type: ignore[no-untyped-def]
+    """Write the concepts, except ``own``, of all words within a typo of ``data[begin:end]`` from ``found[first]`` on.
 
-    ``keys`` to ``words``: the words by each text left by a deletion (``deletes``); ``present``: see ``hash_filter``.
+    ``dictionary``: see ``vocabulary._DICTIONARY``. Returns the position after the last, or -1 if ``found`` is full.
     """
+    concept_of, word_data, word_starts, keys, values, starts, words, present = dictionary
     count = first
     if not MIN_TYPO_LENGTH <= end - begin <= MAX_TYPO_LENGTH:
         return count
@@ -108,9 +106,9 @@ def _put_typos(  # type: ignore[no-untyped-def]
             before = state
             state = fnv_byte(state, data[left_out])
             if left_out > begin and data[left_out] == data[left_out - 1]:
-                continue  # the same text as without the letter before
+                continue  # deleting the previous letter gave the same text
             digest = mix(fnv(before, data, left_out + 1, end))
-        if not may_hold(present, digest):
+        if not may_contain(present, digest):
             continue
         entry = find(keys, values, digest)
         if entry < 0:
@@ -130,12 +128,13 @@ def _put_typos(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def neighbours(bearers, concept_of, word_data, word_starts, keys, values, starts, words, present):  # type: ignore[no-untyped-def]
-    """(starts, concepts): for every word of the vocabulary, the concepts within a typo of it.
+def find_typos(frequency, dictionary):  # type: ignore[no-untyped-def]
+    """Return (starts, concepts): for every word of the dictionary, the concepts within a typo of it.
 
-    ``bearers``: names that bear each concept. Of two words that both occur in more than ``MAX_TYPO_BEARERS`` names
-    neither is the other mistyped.
+    ``frequency``: names with each concept. Two concepts that are both in more than ``MAX_TYPO_FREQUENCY`` names are no
+    typos of each other.
     """
+    concept_of, word_data, word_starts = dictionary[:3]
     size = word_starts.size - 1
     found_starts = np.zeros(size + 1, dtype=np.int32)
     found = np.empty(max(16, 4 * size), dtype=np.int32)
@@ -146,28 +145,13 @@ def neighbours(bearers, concept_of, word_data, word_starts, keys, values, starts
         if not _has_digit(word_data, begin, end):
             last = -1
             while last < 0:
-                last = _put_typos(
-                    found,
-                    first,
-                    word_data,
-                    begin,
-                    end,
-                    concept_of[word],
-                    concept_of,
-                    word_data,
-                    word_starts,
-                    keys,
-                    values,
-                    starts,
-                    words,
-                    present,
-                )
+                last = _put_typos(found, first, word_data, begin, end, concept_of[word], dictionary)
                 if last < 0:
                     found = grown(found, found.size + 1)
-        if bearers[concept_of[word]] > MAX_TYPO_BEARERS:
+        if frequency[concept_of[word]] > MAX_TYPO_FREQUENCY:
             kept = first
             for at in range(first, last):
-                if bearers[found[at]] <= MAX_TYPO_BEARERS:
+                if frequency[found[at]] <= MAX_TYPO_FREQUENCY:
                     found[kept] = found[at]
                     kept += 1
             last = kept
@@ -177,7 +161,7 @@ def neighbours(bearers, concept_of, word_data, word_starts, keys, values, starts
 
 @njit(cache=True, nogil=True)
 def _has_digit(data, begin, end):  # type: ignore[no-untyped-def]
-    """Whether a word has a digit: such words differ by a letter without being mistyped."""
+    """Return whether a word has a digit. Such words never count as typos (MARK4 and MARK5)."""
     for at in range(begin, end):
         if data[at] <= NINE:
             return True
@@ -186,9 +170,9 @@ def _has_digit(data, begin, end):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _hashed_words(data, starts):  # type: ignore[no-untyped-def]
-    """The words of every text: (token_starts, begins, ends, states, with_digits, numeric, compact hashes).
+    """Return the words of every text: (token_starts, begins, ends, states, with_digits, numeric, compact hashes).
 
-    ``states``: of the hash, before mixing; ``numeric``: digits only.
+    ``states``: hash before mixing; ``numeric``: digits only; compact hashes: of the text without spaces.
     """
     names = starts.size - 1
     most = names
@@ -224,9 +208,8 @@ def _hashed_words(data, starts):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _numbered(states, asked):  # type: ignore[no-untyped-def]
-    """(number, first): the distinct words among those ``asked`` numbered as they come, -1 for others, and where each
-    number stands first."""
+def _number_words(states, wanted):  # type: ignore[no-untyped-def]
+    """Number the distinct words among the ``wanted`` ones; return (number of each, -1 for others; first positions)."""
     size = 1024
     while size < 2 * states.size:
         size *= 2
@@ -236,7 +219,7 @@ def _numbered(states, asked):  # type: ignore[no-untyped-def]
     count = 0
     mask = np.uint64(size - 1)
     for token in range(states.size):
-        if not asked[token]:
+        if not wanted[token]:
             continue
         digest = mix(states[token])
         place = np.int64(digest & mask)
@@ -252,66 +235,39 @@ def _numbered(states, asked):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def look_up(data, starts, vocabulary, joined):  # type: ignore[no-untyped-def]
-    """The words of every name as concepts.
+    """Return the words of every name as concepts.
 
     Returns (token_starts, token_concepts, token_numeric, typo_starts, typo_concepts, extra_starts, extra_concepts,
-    compact_hashes). The tokens of name n are ``token_starts[n]`` to ``token_starts[n + 1] - 1``: concept or -1, and
-    whether the word is a number. ``typo_*``: per token, concepts within a typo of it, other than its own. ``extra_*``:
-    per name, concepts of words it writes joined or apart. ``compact_hashes``: of the name without spaces.
+    compact_hashes). The tokens of name n are ``token_starts[n]`` to ``token_starts[n + 1] - 1``, each a concept or -1,
+    and whether the word is a number. ``typo_*``: by token, other concepts within a typo. ``extra_*``: by name, concepts
+    of words that it writes joined or split. ``compact_hashes``: of the name without spaces.
     """
-    (
-        keys,
-        values,
-        word_present,
-        concept_of,
-        word_data,
-        word_starts,
-        delete_keys,
-        delete_values,
-        delete_starts,
-        delete_words,
-        delete_present,
-        near_starts,
-        near,
-    ) = vocabulary
+    keys, values, word_present, dictionary, near_starts, near = vocabulary
+    concept_of = dictionary[0]
     joined_keys, joined_values, joined_present, joined_first, joined_second = joined
     token_starts, begins, ends, states, with_digits, numeric, compact = _hashed_words(data, starts)
     tokens, names = begins.size, starts.size - 1
 
     words = np.full(tokens, -1, dtype=np.int32)
     concepts = np.full(tokens, -1, dtype=np.int32)
-    asked = np.empty(tokens, dtype=np.bool_)
+    wanted = np.empty(tokens, dtype=np.bool_)
     for token in range(tokens):
         digest = mix(states[token])
-        if may_hold(word_present, digest):
+        if may_contain(word_present, digest):
             word = find(keys, values, digest)
             if word >= 0:
                 words[token], concepts[token] = word, concept_of[word]
-        asked[token] = words[token] < 0 and not with_digits[token]  # see _has_digit
+        wanted[token] = words[token] < 0 and not with_digits[token]  # see _has_digit
 
-    # Typos of known words are in the index, those of others are found once per batch.
-    unknown, first = _numbered(states, asked)
+    # The index holds the typos of known words; those of other words are found once per batch.
+    unknown, first = _number_words(states, wanted)
     unknown_starts = np.zeros(first.size + 1, dtype=np.int32)
     unknown_typos = np.empty(max(1024, first.size), dtype=np.int32)
     for number in range(first.size):
         last = -1
         while last < 0:
-            last = _put_typos(
-                unknown_typos,
-                unknown_starts[number],
-                data,
-                begins[first[number]],
-                ends[first[number]],
-                -1,
-                concept_of,
-                word_data,
-                word_starts,
-                delete_keys,
-                delete_values,
-                delete_starts,
-                delete_words,
-                delete_present,
-            )
+            token = first[number]
+            last = _put_typos(unknown_typos, unknown_starts[number], data, begins[token], ends[token], -1, dictionary)
             if last < 0:
                 unknown_typos = grown(unknown_typos, unknown_typos.size + 1)
         unknown_starts[number + 1] = last
@@ -327,15 +283,14 @@ def look_up(data, starts, vocabulary, joined):  # type: ignore[no-untyped-def]
         typo_starts[token + 1] = typo_starts[token] + count
     typos = np.empty(typo_starts[tokens], dtype=np.int32)
     for token in range(tokens):
-        count = typo_starts[token + 1] - typo_starts[token]
-        if count == 0:
+        begin, end = typo_starts[token], typo_starts[token + 1]
+        if begin == end:
             continue
         if words[token] >= 0:
-            for at in range(count):
-                typos[typo_starts[token] + at] = near[near_starts[words[token]] + at]
+            typos[begin:end] = near[near_starts[words[token]] : near_starts[words[token] + 1]]
         else:
-            for at in range(count):
-                typos[typo_starts[token] + at] = unknown_typos[unknown_starts[unknown[token]] + at]
+            source = unknown_starts[unknown[token]]
+            typos[begin:end] = unknown_typos[source : source + end - begin]
 
     extra_starts = np.empty(names + 1, dtype=np.int32)
     extras = np.empty(3 * tokens, dtype=np.int32)
@@ -346,7 +301,7 @@ def look_up(data, starts, vocabulary, joined):  # type: ignore[no-untyped-def]
             length = ends[token] - begins[token]
             if words[token] < 0 and length >= MIN_JOINED_LENGTH:
                 digest = mix(states[token])
-                pair = find(joined_keys, joined_values, digest) if may_hold(joined_present, digest) else np.int32(-1)
+                pair = find(joined_keys, joined_values, digest) if may_contain(joined_present, digest) else np.int32(-1)
                 if pair >= 0:
                     extras[count], extras[count + 1] = joined_first[pair], joined_second[pair]
                     count += 2
@@ -355,7 +310,7 @@ def look_up(data, starts, vocabulary, joined):  # type: ignore[no-untyped-def]
             before = ends[token - 1] - begins[token - 1]
             if min(before, length) >= MIN_PART_LENGTH and before + length >= MIN_JOINED_LENGTH:
                 digest = mix(fnv(states[token - 1], data, begins[token], ends[token]))
-                both = find(keys, values, digest) if may_hold(word_present, digest) else np.int32(-1)
+                both = find(keys, values, digest) if may_contain(word_present, digest) else np.int32(-1)
                 if both >= 0:
                     extras[count] = concept_of[both]
                     count += 1
@@ -364,8 +319,8 @@ def look_up(data, starts, vocabulary, joined):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def cut_words(data, starts):  # type: ignore[no-untyped-def]
-    """(owner, begin, end) of every word of the texts, in order: int32."""
+def split_words(data, starts):  # type: ignore[no-untyped-def]
+    """Return (position of its text, begin, end) of every word, in order: int32."""
     size = 0
     for at in range(starts[0], starts[-1]):
         size += data[at] == SPACE

@@ -16,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from enrich_dist.matching import words
+from enrich_dist.matching.arrays import text_buffers
 from enrich_dist.matching.kernels.overlap import TYPO_PER_CENT, similar_names
 from enrich_dist.matching.kernels.text import (
     edit_distance,
@@ -24,10 +25,9 @@ from enrich_dist.matching.kernels.text import (
     hash_filter,
     hash_table,
     hash_texts,
-    may_hold,
+    may_contain,
 )
-from enrich_dist.matching.kernels.tokens import MAX_TYPO_BEARERS, cut_words, look_up
-from enrich_dist.matching.text_arrays import text_buffers
+from enrich_dist.matching.kernels.tokens import MAX_TYPO_FREQUENCY, look_up, split_words
 from enrich_dist.matching.vocabulary import Vocabulary, background, open_vocabulary, write_vocabulary
 
 UNKNOWN_WEIGHT = 240
@@ -100,7 +100,7 @@ def test_a_hash_table_is_a_dictionary_that_keeps_the_first(pairs: list[tuple[int
 @given(st.lists(KEYS, max_size=60))
 def test_a_filter_never_denies_what_is_there(hashes: list[int]) -> None:
     present = hash_filter(np.array(hashes, dtype=np.uint64))
-    assert all(may_hold(present, np.uint64(hashed)) for hashed in hashes)
+    assert all(may_contain(present, np.uint64(hashed)) for hashed in hashes)
     assert np.unpackbits(present).sum() <= len(hashes)
 
 
@@ -135,7 +135,7 @@ def test_words_are_cut_as_by_a_plain_split(texts: list[str], left_out: int) -> N
     array = pa.array(texts, pa.string()).slice(min(left_out, len(texts)))
     data, starts = text_buffers(array)
 
-    owner, begins, ends = cut_words(data, starts)
+    owner, begins, ends = split_words(data, starts)
 
     found = [(number, bytes(data[b:e]).decode()) for number, b, e in zip(owner, begins, ends, strict=True)]
     assert found == [(number, word) for number, text in enumerate(array.to_pylist()) for word in text.split()]
@@ -187,8 +187,8 @@ class Index:
         starts = self.vocabulary.arrays["posting_starts"]
         borne = {other: concept for other, concept in self.concept_of.items() if starts[concept + 1] > starts[concept]}
         found = {concept for other, concept in borne.items() if is_typo(word, other)} - {own}
-        if own >= 0 and self.bearers(own) > MAX_TYPO_BEARERS:
-            found = {concept for concept in found if self.bearers(concept) <= MAX_TYPO_BEARERS}
+        if own >= 0 and self.bearers(own) > MAX_TYPO_FREQUENCY:
+            found = {concept for concept in found if self.bearers(concept) <= MAX_TYPO_FREQUENCY}
         return found
 
     def tokens(self, queries: Sequence[str]) -> tuple[Any, ...]:

@@ -107,7 +107,7 @@ def test_name(raw: str | None, normalised: str | None) -> None:
         (None, []),
     ],
 )
-def test_a_text_may_hold_several_names(raw: str | None, names: list[str]) -> None:
+def test_a_text_may_contain_several_names(raw: str | None, names: list[str]) -> None:
     found = split_names(pa.array(["Before", raw, "After"], pa.string()))
     assert found["name"].to_pylist() == ["BEFORE", *names, "AFTER"]
     assert found["row"].to_pylist() == [0, *[1] * len(names), 2]

@@ -30,8 +30,8 @@ from enrich_dist.matching.weights import (
     PRIOR_PAIRS,
     MCounts,
     Weights,
+    equal_name_in_town_sql,
     estimate,
-    very_name_beside_sql,
     weight_row,
     weight_sql,
 )
@@ -231,9 +231,8 @@ def weigh(weights: Weights, vectors: list[dict[str, Any]]) -> list[dict[str, flo
         connection.register("vectors", table.append_column("name_bits", said))
         connection.register("w", pa.Table.from_pylist([weight_row(weights)]))
         parts = ", ".join(f"{expression} as {name}" for name, expression in weight_sql().items())
-        compared = (
-            f"(select *, {very_name_beside_sql()} as very_name_beside from (select *, 0 as company_id from vectors))"
-        )
+        one_company = "(select *, 0 as company_id from vectors)"
+        compared = f"(select *, {equal_name_in_town_sql()} as equal_name_in_town from {one_company})"
         rows = connection.sql(f"select {parts} from {compared} cross join w").to_arrow_table().to_pylist()
     return [{**row, "total": sum(row.values())} for row in rows]
 
@@ -349,7 +348,7 @@ def test_the_very_name_outweighs_a_typing_error_beside_it(index: CompanyIndex, r
     [alone] = weigh(weights, [mistyped])
 
     assert best["total"] > beside["total"] + 1.5
-    assert alone["total"] == pytest.approx(beside["total"] + module.BESIDE_VERY_NAME_BITS)
+    assert alone["total"] == pytest.approx(beside["total"] + module.EQUAL_NAME_IN_TOWN_BITS)
     elsewhere = weigh(weights, [{**very, "place_level": PlaceLevel.DIFFERENT_CITY}, mistyped])[1]
     assert elsewhere["total"] == pytest.approx(alone["total"])
 

@@ -111,9 +111,9 @@ def test_largest_blocks_are_found(settings: Settings) -> None:
     word, name = plan.words[0], plan.names[0]
     assert "SYSTEM" in word.text
     # Four lookups by recipients in Ohio, with two names: ADVANCED SYSTEMS and DIGITAL SYSTEMS.
-    assert (word.state, word.size, word.looks, word.pairs) == ("OH", len(SYSTEMS), 4, 4 * len(SYSTEMS))
+    assert (word.state, word.size, word.lookups, word.pairs) == ("OH", len(SYSTEMS), 4, 4 * len(SYSTEMS))
     assert word.capped
-    assert (name.text, name.size, name.looks, name.pairs) == ("TWINNED WOMBATS", 12, 3, 36)
+    assert (name.text, name.size, name.lookups, name.pairs) == ("TWINNED WOMBATS", 12, 3, 36)
     assert (plan.large_blocks, plan.lookups_left_out, plan.pairs_left_out) == (0, 0, 0)
     assert "nothing is left out" in as_text(plan)
 

@@ -177,7 +177,7 @@ def test_each_word_of_a_name_says_how_rare_it_is(pipeline: Pipeline, result: Reo
     assert [(word.text, word.agreement) for word in words.words] == [
         ("SPECTRAL", "agrees"), ("DYNAMICS", "agrees"), ("RESEARH", "mistyped"),
     ]  # fmt: skip
-    assert words.further == ()
+    assert words.additional == ()
 
 
 def test_words_on_one_side_only_are_told(pipeline: Pipeline, result: ReopenedResult) -> None:
@@ -187,7 +187,7 @@ def test_words_on_one_side_only_are_told(pipeline: Pipeline, result: ReopenedRes
     assert {word.text: word.agreement for word in words.words} == {
         "SPECTRAL": "agrees", "DYNAMICS": "agrees", "ZYMURGY": "missing",
     }  # fmt: skip
-    assert words.further == ("RESEARCH",)
+    assert words.additional == ("RESEARCH",)
     bits = {word.text: word.bits for word in words.words}
     assert bits["ZYMURGY"] > bits["DYNAMICS"] > 0
 
@@ -220,7 +220,7 @@ def test_words_that_only_the_whole_name_explains(tmp_path: Path, level: NameLeve
     assert found[1] is None
     assert found[0] is not None
     assert [word.agreement for word in found[0].words] == [agreement, agreement]
-    assert sorted(word.bearers for word in found[0].words) == [0, 7]
+    assert sorted(word.frequency for word in found[0].words) == [0, 7]
 
 
 def test_an_alternate_name_is_shown_as_it_stands(pipeline: Pipeline, result: ReopenedResult) -> None:
