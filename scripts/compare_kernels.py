@@ -4,9 +4,8 @@
 
 All companies are indexed, then random recipients are looked up. Every kernel receives the distinct names of both sides
 in the project's normal form (legal, alternate and DBA names) and returns pairs of recipient and company. Each runs
-several times on one thread; the minimum CPU time counts, because the machine may be busy. Building the index counts
-separately, importing and compiling not at all. A kernel that compares too many pairs receives part of the recipients;
-its time is extrapolated and marked with a tilde.
+several times on one thread; the minimum CPU time counts, because the machine may be busy. Importing and compiling do
+not count. A kernel that compares too many pairs receives fewer recipients, so times are per recipient.
 
 Does not cover scoring and decisions (``compare_peers``, ``measure_accuracy``), identifiers, tuning of the other
 libraries, or more than one thread. A kernel whose library is missing is skipped.
@@ -16,10 +15,9 @@ libraries, or more than one thread. A kernel whose library is missing is skipped
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -40,7 +38,7 @@ from enrich_dist.matching.index import build_index, open_index
 from enrich_dist.matching.kernels.tokens import look_up
 from enrich_dist.matching.normalise import split_names
 from enrich_dist.matching.vocabulary import COMMON_SHARE
-from scripts.measuring import BENCHMARKS, machine_facts, show_progress, write_record
+from scripts.measuring import benchmark_parser, machine_facts, show_progress, write_record
 from scripts.peers.cases import Known, read_case
 
 MIN_COSINE: Final = 0.6
@@ -49,6 +47,11 @@ MIN_OVERLAP: Final = 0.45
 MIN_TOKEN_SET_RATIO: Final = 90
 UNKNOWN_BITS: Final = 15.0
 """Weight of a word that no company has, as in ``blocking``."""
+RECIPIENTS: Final = 50_000
+SAMPLED: Final = 2_000
+"""Recipients of a kernel that compares too many pairs."""
+REPEATS: Final = 3
+SEED: Final = 1
 WARM_UP_ROWS: Final = 100
 
 Ints = npt.NDArray[np.int64]
@@ -287,60 +290,49 @@ KERNELS: Final = {
 
 def main() -> None:
     """Measure the kernels one after the other, print a table and write a record."""
-    options = _options()
+    parser = benchmark_parser(__doc__)
+    parser.add_argument("--case", type=Path, required=True, help="directory with organisations, recipients and truth")
+    parser.add_argument("--only", nargs="+", choices=list(KERNELS), metavar="NAME", help=", ".join(KERNELS))
+    options = parser.parse_args()
     pa.set_cpu_count(1)
     facts = machine_facts()
-    case = read_case(options.case, companies=None, recipients=None, seed=options.seed)
+    case = read_case(options.case, companies=None, recipients=None, seed=SEED)
     companies, rows = Side.of(case.left), []
     for name in options.only or KERNELS:
         show_progress(f"{name} ...")
-        count = options.sample if KERNELS[name].sampled else options.recipients
+        count = (SAMPLED if KERNELS[name].sampled else RECIPIENTS) // (10 if options.quick else 1)
         right = case.right.slice(0, count)  # shuffled already
-        row: dict[str, Any] = {"name": name, "title": KERNELS[name].title, "recipients": len(right)}
-        try:
-            with tempfile.TemporaryDirectory(prefix="enrich-kernels-") as scratch:
-                pairs, seconds = run(KERNELS[name], companies, Side.of(right), Path(scratch), options.repeats)
-        except ImportError as error:
-            rows.append({**row, "skipped": f"{error.name} is not installed"})
-            continue
-        scale = options.recipients / count
-        row |= {**seconds, "cpu_seconds_all": round(seconds["cpu_seconds"] * scale, 3), "extrapolated": scale != 1}
-        row |= {"pairs_per_recipient": round(len(pairs.recipients) / max(len(right), 1), 3)}
-        rows.append({**row, **recall(pairs, case.known, case.left, right)})
-    sizes = {"case": case.name, "companies": len(case.left), "seed": options.seed, "repeats": options.repeats}
-    write_record(options.output, "kernels", {**facts, **sizes, "kernels": rows})
+        row = {"name": name, "title": KERNELS[name].title}
+        with tempfile.TemporaryDirectory(prefix="enrich-kernels-", dir=options.scratch) as scratch:
+            try:
+                pairs, seconds = run(KERNELS[name], companies, Side.of(right), Path(scratch), REPEATS)
+            except ImportError as error:
+                rows.append({**row, "skipped": f"{error.name} is not installed"})
+                continue
+        rows.append({**row, **figures(pairs, seconds, len(right)), **recall(pairs, case.known, case.left, right)})
+    sizes = {"case": case.name, "companies": len(case.left), "seed": SEED, "repeats": REPEATS, "kernels": rows}
+    write_record(options.output, "kernels", {**facts, **sizes}, quick=options.quick)
     print(markdown(rows))
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--case", type=Path, required=True, help="directory with organisations, recipients and truth")
-    parser.add_argument("--recipients", type=int, default=50_000, help="random recipients [50000]")
-    parser.add_argument("--sample", type=int, default=2_000, help="recipients of a kernel with too many pairs [2000]")
-    parser.add_argument("--repeats", type=int, default=3, help="runs, of which the fastest counts [3]")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the choice of recipients [1]")
-    parser.add_argument("--only", nargs="+", choices=list(KERNELS), metavar="NAME", help=", ".join(KERNELS))
-    parser.add_argument("--output", type=Path, default=BENCHMARKS, help="directory of the record")
-    return parser.parse_args()
 
 
 def run(
     kernel: Kernel, companies: Side, recipients: Side, scratch: Path, repeats: int
 ) -> tuple[Pairs, dict[str, float]]:
     """Build the index and query it ``repeats`` times; return the pairs and the minimum CPU seconds of both."""
-    warm_up = scratch / "warm-up"
-    warm_up.mkdir()
     few = [Side.of(side.table.slice(0, WARM_UP_ROWS)) for side in (companies, recipients)]
-    kernel.build(few[0], warm_up)(few[1])()  # imports and compiles
+    kernel.build(few[0], _new(scratch / "warm-up"))(few[1])()  # imports and compiles
     index_seconds, query_seconds = [], []
     for number in range(repeats):
-        directory = scratch / str(number)
-        directory.mkdir()
-        seconds, index = _timed(partial(kernel.build, companies, directory))
+        seconds, index = _timed(partial(kernel.build, companies, _new(scratch / str(number))))
         index_seconds.append(seconds)
         seconds, pairs = _timed(index(recipients))
         query_seconds.append(seconds)
-    return pairs, {"index_cpu_seconds": round(min(index_seconds), 3), "cpu_seconds": round(min(query_seconds), 3)}
+    return pairs, {"index_cpu_seconds": min(index_seconds), "cpu_seconds": min(query_seconds)}
+
+
+def _new(directory: Path) -> Path:
+    directory.mkdir()
+    return directory
 
 
 def _timed(function: Callable[[], T]) -> tuple[float, T]:
@@ -348,6 +340,16 @@ def _timed(function: Callable[[], T]) -> tuple[float, T]:
     started = time.process_time()
     result = function()
     return time.process_time() - started, result
+
+
+def figures(pairs: Pairs, seconds: Mapping[str, float], recipients: int) -> dict[str, float]:
+    """Return times and pairs, per recipient where kernels receive different numbers of recipients."""
+    return {
+        "recipients": recipients,
+        "index_cpu_seconds": round(seconds["index_cpu_seconds"], 3),
+        "cpu_microseconds_per_recipient": round(1e6 * seconds["cpu_seconds"] / recipients, 2),
+        "pairs_per_recipient": round(len(pairs.recipients) / recipients, 3),
+    }
 
 
 def recall(pairs: Pairs, known: Mapping[str, Known], left: pa.Table, right: pa.Table) -> dict[str, Any]:
@@ -370,29 +372,18 @@ def recall(pairs: Pairs, known: Mapping[str, Known], left: pa.Table, right: pa.T
     }
 
 
-def markdown(rows: list[dict[str, Any]]) -> str:
-    """Return the table of the document; times are multiples of this project's kernel."""
-    ours = next((row["cpu_seconds_all"] for row in rows if row["name"] == "ours" and "skipped" not in row), None)
-    head = (
-        "kernel",
-        "CPU seconds",
-        "times",
-        "index CPU seconds",
-        "pairs per recipient",
-        "recall of findable",
-        "of all",
-    )
-    cells: list[list[object]] = []
-    for row in rows:
-        if "skipped" in row:
-            cells.append([f"{row['title']}: {row['skipped']}", *["–"] * (len(head) - 1)])
-            continue
-        mark = "~" if row["extrapolated"] else ""
-        times = f"{mark}{row['cpu_seconds_all'] / ours:.1f}" if ours else "–"
-        recalls = ["–" if row[key] is None else f"{row[key]:.3f}" for key in ("recall_findable", "recall_all")]
-        figures = [f"{mark}{row['cpu_seconds_all']:.2f}", times, f"{row['index_cpu_seconds']:.2f}"]
-        cells.append([row["title"], *figures, f"{row['pairs_per_recipient']:.2f}", *recalls])
-    return markdown_table(head, cells)
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table of the document; ``times`` is CPU time compared with this project's kernel."""
+    cost = "cpu_microseconds_per_recipient"
+    ours = next((row[cost] for row in rows if row["name"] == "ours"), None)
+    columns = (cost, "index_cpu_seconds", "pairs_per_recipient", "recall_findable", "recall_all")
+    cells = [
+        [row["title"] + (f": {row['skipped']}" if "skipped" in row else "")]
+        + [f"{row[cost] / ours:.1f}" if ours and cost in row else "–"]
+        + ["–" if row.get(column) is None else str(row[column]) for column in columns]
+        for row in rows
+    ]
+    return markdown_table(["kernel", "times", *(column.replace("_", " ") for column in columns)], cells)
 
 
 if __name__ == "__main__":
