@@ -83,7 +83,7 @@ def median(values: Iterable[float]) -> float:
 
 
 def machine_facts() -> dict[str, Any]:
-    """Return what figures depend on besides settings: revision, machine, load, library versions."""
+    """Return what figures depend on apart from settings: revision, machine, load, library versions."""
     return {
         "git_revision": _git("rev-parse", "HEAD"),
         "git_modified": bool(_git("status", "--porcelain", "--", *_CODE)),

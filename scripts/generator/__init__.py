@@ -1,4 +1,1 @@
-"""Benchmarks: generated inputs of any size with planted truth, and later scenarios, baselines and their comparison.
-
-Covers inputs that load the pipeline as real ones do and tell which matches are right. Does not cover the measuring.
-"""
+"""Generated recipients and awards of any size with planted truth, for tests and benchmarks."""

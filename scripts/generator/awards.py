@@ -1,7 +1,7 @@
-"""Awards of generated companies: the CSV of sbir.gov, and beside it the truth and the companies as a table.
+"""Awards of generated companies: the CSV of SBIR.gov, the truth, and the companies as a table.
 
-Memory grows with the number of companies, not with the recipients, which are read once for their countries, once for
-the rows that become companies, and once for the truth.
+Memory grows with the number of companies, not with the recipients. Those are read three times: for their countries, for
+the rows that become companies, and for the truth.
 """
 
 from __future__ import annotations
@@ -59,43 +59,43 @@ def write_awards(
 ) -> None:
     """Write one to four awards for each of ``companies`` companies, in the newer header generation of sbir.gov.
 
-    ``recipients``: a file that ``write_recipients`` wrote, with at least as many rows as there are companies.
-    ``truth``: where to write which recipients count as right for each company (see ``truth``). ``organisations``: where
-    to write the companies as a table of organisations. Raises ``ValueError`` when either number is too small.
+    ``recipients``: a file of ``write_recipients`` with at least as many rows as companies. ``truth``: output file of
+    the acceptable recipients of each company (see ``truth``). ``organisations``: output file of the companies.
+    Raises ``ValueError`` if either number is too small.
     """
     available = pq.read_metadata(recipients).num_rows
     if not 1 <= companies <= available:
         raise ValueError(f"companies must be 1 to {available}, the number of recipients")
     taken = _take_rows(recipients, partner_rows(_foreign(recipients), companies, seed))
-    # New names are coined out of the recipients' own words, so that they resemble them as real ones do.
+    # New names are coined from the words of the recipients, so that they resemble them as real ones do.
     models = Models.of(recipients)
     partners = round(companies * shares.PARTNER_SHARE)
     company = make_companies(taken, partners, seed, models, recipients=available)
-    # The file must not tell partners from others by their order.
+    # The order of the file must not reveal which companies have a partner.
     company = company.take(pa.array(np.argsort(keys_of(np.arange(companies), seed, "order"), kind="stable")))
     company = company.set_column(company.column_names.index("company"), "company", _sorted(company["company"]))
     keys = keys_of(np.arange(companies), seed, "awards of company")
-    bearer = np.repeat(np.arange(companies), below(keys, "awards", _MAX_AWARDS) + 1)
-    first = np.concatenate([[True], bearer[1:] != bearer[:-1]])
-    shuffled = np.argsort(keys_of(np.arange(len(bearer)), seed, "order of awards"), kind="stable")
-    bearer, first = bearer[shuffled], first[shuffled]
-    award_keys = keys_of(np.arange(len(bearer)), seed, "award")
+    owner = np.repeat(np.arange(companies), below(keys, "awards", _MAX_AWARDS) + 1)
+    first = np.concatenate([[True], owner[1:] != owner[:-1]])
+    shuffled = np.argsort(keys_of(np.arange(len(owner)), seed, "order of awards"), kind="stable")
+    owner, first = owner[shuffled], first[shuffled]
+    award_keys = keys_of(np.arange(len(owner)), seed, "award")
     second = second_versions(award_keys, first)
     upper = chance(keys, "upper case", shares.UPPER_CASE_SHARE)
-    awards = _awards(award_keys, company, bearer, second, upper, models)
+    awards = _awards(award_keys, company, owner, second, upper, models)
     with atomic_path(path) as temporary:
         csv.write_csv(awards, temporary)
     if organisations is not None:
         with atomic_path(organisations) as temporary:
-            shown = np.bincount(bearer, weights=second, minlength=companies) > 0
+            shown = np.bincount(owner, weights=second, minlength=companies) > 0
             pq.write_table(_organisations(company, shown), temporary, compression="zstd")
     if truth is not None:
-        numbers = _lists(bearer, column(awards, "Agency Tracking Number"), companies)
+        numbers = _lists(owner, column(awards, "Agency Tracking Number"), companies)
         write_truth(truth, company.append_column("agency_tracking_numbers", numbers), recipients)
 
 
 def _foreign(recipients: Path) -> Flags:
-    """Which recipients are known to be abroad: SBIR companies are not."""
+    """Which recipients are abroad; SBIR companies are not."""
     with pq.ParquetFile(recipients) as file:
         batches = file.iter_batches(batch_size=_BATCH_ROWS, columns=["country_code"], use_threads=False)
         parts = [flags(pc.not_equal(batch["country_code"], "USA")) for batch in batches]
@@ -103,7 +103,7 @@ def _foreign(recipients: Path) -> Flags:
 
 
 def _take_rows(path: Path, rows: Ints) -> pa.Table:
-    """The rows of the file with these numbers, in the order of ``rows``, one row group in memory at a time."""
+    """The rows of the file with these numbers, in the order of ``rows``, one batch in memory at a time."""
     wanted = np.sort(rows)
     parts = []
     with pq.ParquetFile(path) as file:
@@ -116,7 +116,7 @@ def _take_rows(path: Path, rows: Ints) -> pa.Table:
 
 
 def _organisations(company: pa.Table, second_shown: Flags) -> pa.Table:
-    """The companies in the columns that linking two tables reads; a second name where awards bear it."""
+    """The companies in the columns of ``enrich-dist link``, with a second name if an award has it."""
     second = column(company, "second_name")
     differs = flags(pc.not_equal(second, company["name"])) & second_shown
     starts = np.concatenate([[0], np.cumsum(differs)]).astype(np.int32)
@@ -135,19 +135,19 @@ def _organisations(company: pa.Table, second_shown: Flags) -> pa.Table:
     )
 
 
-def _awards(keys: Keys, companies: pa.Table, bearer: Ints, second: Flags, upper: Flags, models: Models) -> pa.Table:
-    """One award for every number in ``bearer``, as text under the headers of the file.
+def _awards(keys: Keys, companies: pa.Table, owner: Ints, second: Flags, upper: Flags, models: Models) -> pa.Table:
+    """One award for every number in ``owner``, as text with the headers of the file.
 
-    ``second``: awards that bear the second version; ``upper``: companies whose name is written in upper case.
+    ``second``: awards with the second version. ``upper``: companies with an upper-case name.
     """
-    count = len(bearer)
-    company = companies.take(pa.array(bearer))
-    borne = {part: where(second, column(company, f"second_{part}"), column(company, part)) for part in ("name", *PLACE)}
+    count = len(owner)
+    company = companies.take(pa.array(owner))
+    shown = {part: where(second, column(company, f"second_{part}"), column(company, part)) for part in ("name", *PLACE)}
     agency = weighted(keys, "agency", [share for _, _, share in _AGENCIES])
     year = below(keys, "year", _YEARS[1] - _YEARS[0]) + _YEARS[0]
     month, day = below(keys, "month", 12) + 1, below(keys, "day", 28) + 1
     columns: dict[str, Any] = {
-        "Company": where(upper[bearer], borne["name"], _title(borne["name"])),
+        "Company": where(upper[owner], shown["name"], _title(shown["name"])),
         "Award Title": pc.utf8_title(models.names.coin(keys)),
         "Agency": pa.array([name for name, _, _ in _AGENCIES]).take(pa.array(agency)),
         "Branch": pa.array([branch for _, branch, _ in _AGENCIES]).take(pa.array(agency)),
@@ -169,11 +169,11 @@ def _awards(keys: Keys, companies: pa.Table, bearer: Ints, second: Flags, upper:
         "Woman Owned": _yes_no(keys, "woman owned", 0.15),
         "Number Employees": number_texts(below(keys, "employees", 499) + 1),
         "Company Website": pa.nulls(count, pa.string()),
-        "Address1": borne["address"],
+        "Address1": shown["address"],
         "Address2": pa.nulls(count, pa.string()),
-        "City": pc.utf8_title(borne["city"]),
-        "State": borne["state"],
-        "Zip": pc.binary_join_element_wise(borne["zip5"], borne["zip4"], "-"),
+        "City": pc.utf8_title(shown["city"]),
+        "State": shown["state"],
+        "Zip": pc.binary_join_element_wise(shown["zip5"], shown["zip4"], "-"),
         "RI Name": pa.nulls(count, pa.string()),
     }
     return pa.table({header: pc.fill_null(cells, "") for header, cells in columns.items()})
@@ -185,7 +185,7 @@ def _title(names: pa.Array) -> pa.Array:
 
 
 def _lists(owner: Ints, texts: pa.Array, count: int) -> pa.Array:
-    """For each number below ``count`` the texts of the rows that bear it, in the order of the rows."""
+    """For each owner below ``count`` its texts, in the order of the rows."""
     order = np.argsort(owner, kind="stable")
     starts = np.searchsorted(owner[order], np.arange(count + 1)).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(starts), texts.take(pa.array(order)))
@@ -205,6 +205,6 @@ def _numbered(prefix: str, numbers: Ints) -> pa.Array:
 
 
 def _date(month: Ints, day: Ints, year: Ints) -> pa.Array:
-    """Dates as sbir.gov writes them: MM-DD-YYYY."""
+    """Dates as in the file of SBIR.gov: MM-DD-YYYY."""
     two_digits = [pc.utf8_lpad(number_texts(numbers), width=2, padding="0") for numbers in (month, day)]
     return pc.binary_join_element_wise(*two_digits, number_texts(year), "-")

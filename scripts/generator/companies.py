@@ -1,10 +1,9 @@
-"""Companies for generated recipients: seven in ten are some recipient with the errors real ones show, three are not.
+"""Companies for generated recipients: 70% are a recipient with the errors of real records, 30% have no partner.
 
-A partner's name is the recipient's own but for style, or changed by one of ``NAME_ERRORS``, or another name
-altogether; its place is the recipient's, or differs from it as often as real ones do; where the recipient has no
-place, it has one of its own, as every real award has. Identifiers come after that and regardless of it. Companies
-without a partner have names of their own; some are made to look like a recipient. Which company is what stands in
-the columns ``kind`` and ``decoy``.
+The name of a partner is the recipient's own except for style, or changed by one of ``NAME_ERRORS``, or another name.
+Its place is the recipient's, or differs from it as often as in real records; if the recipient has no place, the company
+has one, as every real award has. Identifiers are independent of all that. Companies without a partner have new names;
+some resemble a recipient. The columns ``kind`` and ``decoy`` describe each company.
 """
 
 from __future__ import annotations
@@ -43,19 +42,19 @@ SAME, NONE, ALTERNATE = "same", "none", "alternate"
 
 
 def make_companies(taken: pa.Table, partners: int, seed: int, models: Models, *, recipients: int) -> pa.Table:
-    """A company for each recipient of ``taken``: of the first ``partners`` a copy, of the others at most a likeness.
+    """Return a company per recipient of ``taken``: the first ``partners`` are copies, the others have no partner.
 
-    ``recipients``: how many there are in all.
+    ``recipients``: number of all recipients.
 
-    Columns: ``company`` (its id), ``recipient_hash`` and what else tells of the partner (null without one), ``kind``,
-    ``decoy``, ``evidence`` (the name points to the partner), ``name``, ``PLACE``, ``uei``, ``duns``, and the
-    second name and place that some of its awards bear (null where they do not differ).
+    Columns: ``company`` (its id), ``partner_*`` (null without a partner), ``kind``, ``decoy``, ``evidence`` (the name
+    identifies the partner), ``name``, ``PLACE``, ``uei``, ``duns``, and ``second_*``, the name and place of some of its
+    awards (equal to the first where they do not differ).
     """
     keys = keys_of(np.arange(len(taken)), seed, "company")
     is_partner = np.arange(len(taken)) < partners
     home = _homes(keys, taken, models.places)
     copies = _partners(keys[:partners], taken.slice(0, partners), _slice(home, 0, partners), models)
-    others = _strangers(
+    others = _without_partner(
         keys[partners:],
         taken.slice(partners),
         _slice(home, partners, len(taken) - partners),
@@ -71,13 +70,13 @@ def make_companies(taken: pa.Table, partners: int, seed: int, models: Models, *,
 
 
 def codes_of_companies(count: int) -> pa.Array:
-    """The companies' ids: C000001 and so on."""
+    """Return the ids of companies: C000001 and so on."""
     numbers = pc.utf8_lpad(pa.array(np.arange(1, count + 1)).cast(pa.string()), width=6, padding="0")
     return pc.binary_join_element_wise("C", numbers, "")
 
 
 def _homes(keys: Keys, taken: pa.Table, places: Places) -> Place:
-    """The recipients' places without gaps: a ZIP code of the town, a street; a place anywhere where there is none."""
+    """The recipients' places without gaps: with a ZIP code and a street, or anywhere if the recipient has no place."""
     city, state, zip5 = (column(taken, name) for name in ("city", "state", "zip5"))
     known = flags(pc.is_valid(city)) & flags(pc.is_valid(state))
     anywhere = places.draw_domestic(mix(keys, "home"))
@@ -91,14 +90,14 @@ def _homes(keys: Keys, taken: pa.Table, places: Places) -> Place:
 
 def _partners(keys: Keys, taken: pa.Table, home: Place, models: Models) -> pa.Table:
     name, name_kind, evidence = _names(keys, taken, models.names)
-    # A name cut short has lost what a style is about, and an alternate name is one as it is.
+    # A cut name has lost its legal form, and an alternate name is used as it is.
     styled = evidence & ~flags(pc.is_in(name_kind, value_set=pa.array(["cut", ALTERNATE])))
     name, style_kind = _styled(keys, name, styled)
     place, place_kind = _moved(keys, home, models.places)
     no_zip = flags(pc.is_null(taken["zip5"]))
     place_kind = where(no_zip & flags(pc.equal(place_kind, "zip")), pa.repeat("street", len(keys)), place_kind)
     unknown = flags(pc.is_null(taken["city"])) | flags(pc.is_null(taken["state"]))
-    # Where the recipient has no place there is none to differ from.
+    # If the recipient has no place, the company cannot differ from it.
     place_kind = where(unknown, pa.repeat("no_place", len(keys)), place_kind)
     kind = pc.binary_join_element_wise(name_kind, style_kind, place_kind, "+")
     kind = pc.utf8_trim(pc.replace_substring_regex(kind, r"\++", "+"), "+")
@@ -107,20 +106,20 @@ def _partners(keys: Keys, taken: pa.Table, home: Place, models: Models) -> pa.Ta
 
 
 def _names(keys: Keys, taken: pa.Table, model: NameModel) -> tuple[pa.Array, pa.Array, Flags]:
-    """The partners' names, the kinds of error in them, and whether they still point to the partner."""
+    """The partners' names, the kinds of error in them, and whether they still identify the partner."""
     names = column(taken, "legal_business_name")
     alternate = _first_alternate(taken)
-    bears_alternate = flags(pc.is_valid(alternate)) & chance(keys, "bears alternate", shares.ALTERNATE_BORNE_SHARE)
+    has_alternate = flags(pc.is_valid(alternate)) & chance(keys, "bears alternate", shares.ALTERNATE_USED_SHARE)
     changed = {kind: error.change(mix(keys, kind), names, model) for kind, error in NAME_ERRORS.items()}
-    eligible = {kind: flags(pc.not_equal(other, names)) & ~bears_alternate for kind, other in changed.items()}
+    eligible = {kind: flags(pc.not_equal(other, names)) & ~has_alternate for kind, other in changed.items()}
     weights = {kind: shares.VARIANT_SHARE * weight for kind, weight in shares.VARIANT_KINDS.items()}
     total = sum(shares.VARIANT_KINDS.values())
     counts = {kind: round(len(names) * weight / total) for kind, weight in weights.items()}
     counts["renamed"] = round(len(names) * shares.RENAMED_SHARE)
     which = assign(mix(keys, "name error"), eligible, counts)
     evidence = np.ones(len(names), dtype=bool)
-    name, kind = where(bears_alternate, alternate, names), _empty(keys)
-    kind = where(bears_alternate, pa.repeat(ALTERNATE, len(keys)), kind)
+    name, kind = where(has_alternate, alternate, names), _empty(keys)
+    kind = where(has_alternate, pa.repeat(ALTERNATE, len(keys)), kind)
     for number, label in enumerate(counts):
         name = where(which == number, changed[label], name)
         kind = where(which == number, pa.repeat(label, len(names)), kind)
@@ -129,7 +128,7 @@ def _names(keys: Keys, taken: pa.Table, model: NameModel) -> tuple[pa.Array, pa.
 
 
 def _first_alternate(taken: pa.Table) -> pa.Array:
-    """The first of each recipient's alternate names, null where it has none."""
+    """The first alternate name of each recipient, or null."""
     lists = taken["alternate_names"].combine_chunks()
     has = flags(pc.greater(pc.list_value_length(lists), 0))
     return pc.replace_with_mask(
@@ -144,7 +143,7 @@ def _styled(keys: Keys, names: pa.Array, mask: Flags) -> tuple[pa.Array, pa.Arra
     legal = chance(keys, "style", shares.LEGAL_SHARE)
     marks = chance(keys, "style", marks_end) & ~legal
     spaced = space_initials(names)
-    # Few names have initials to be spaced; of those as many as make the share of all.
+    # Few names have initials to space; the share is of all names.
     possible = flags(pc.not_equal(spaced, names)) & ~legal & ~marks & mask
     some = shares.SPACED_SHARE * len(keys) / max(int(possible.sum()), 1)
     for label, other, chosen in (
@@ -159,13 +158,13 @@ def _styled(keys: Keys, names: pa.Array, mask: Flags) -> tuple[pa.Array, pa.Arra
 
 
 def _moved(keys: Keys, home: Place, places: Places) -> tuple[Place, pa.Array]:
-    """Places that differ from the recipients' as often as real ones do, and in what."""
+    """Places that differ from the recipients' as often as real ones, and the kind of difference."""
     far = chance(keys, "moved", shares.OTHER_STATE_SHARE)
     away = chance(keys, "moved", shares.OTHER_STATE_SHARE + shares.OTHER_CITY_SHARE)
     zip_moved = ~away & chance(keys, "zip moved", shares.OTHER_ZIP_SHARE)
     street_moved = ~away & ~zip_moved & chance(keys, "street moved", shares.OTHER_STREET_SHARE)
     place = _move(keys, home, far, away, zip_moved, street_moved, places)
-    # As it came out: where the sample knows no other town of the state, the move goes further.
+    # The actual move: if the sample has no other town in the state, the move is further.
     far = flags(pc.not_equal(place["state"], home["state"]))
     away = (far | flags(pc.not_equal(place["city"], home["city"]))) & away
     kind = _empty(keys)
@@ -195,12 +194,12 @@ def _move(
     }
 
 
-def _strangers(keys: Keys, models_of: pa.Table, home: Place, models: Models, decoys: Mapping[str, float]) -> pa.Table:
-    """Companies without a partner; some resemble the recipient in their row of ``models_of``."""
+def _without_partner(keys: Keys, taken: pa.Table, home: Place, models: Models, decoys: Mapping[str, float]) -> pa.Table:
+    """Companies without a partner; some resemble the recipient in their row of ``taken``."""
     ends = np.cumsum(list(decoys.values()))
     label = np.searchsorted(ends, np.arange(len(keys)) / max(len(keys), 1), side="right")
     near_name, same_street, same_name = (label == number for number in range(len(decoys)))
-    theirs = column(models_of, "legal_business_name")
+    theirs = column(taken, "legal_business_name")
     name = where(same_name, theirs, where(near_name, _near_names(keys, theirs, models.names), models.names.coin(keys)))
     anywhere = models.places.draw_domestic(mix(keys, "place"))
     away = models.places.elsewhere(
@@ -230,7 +229,7 @@ def _strangers(keys: Keys, models_of: pa.Table, home: Place, models: Models, dec
 
 
 def _near_names(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
-    """Names with another distinctive word: the first, or (one in two) another end after the same first."""
+    """Names with another first word, or (one in two) another end after the same first word."""
     first = pc.replace_substring_regex(names, " .*$", "")
     core, _ = split_legal(names)
     rest = pc.replace_substring_regex(names, "^[^ ]+", "")
@@ -242,19 +241,19 @@ def _near_names(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
 
 
 def _with_identifiers(keys: Keys, company: pa.Table, taken: pa.Table, is_partner: Flags) -> pa.Table:
-    """With the partner's UEI and DUNS, or made-up ones without a partner, as sparse and regardless of anything else."""
+    """With the partner's UEI and DUNS, or new ones without a partner, equally sparse and independent of errors."""
     for name, share, held, make in (
         ("uei", shares.COMPANY_UEI_SHARE, shares.UEI_SHARE, ueis),
         ("duns", shares.COMPANY_DUNS_SHARE, shares.DUNS_SHARE, duns),
     ):
-        borne = chance(keys, f"bears {name}", np.where(is_partner, share / held, share))
+        has_identifier = chance(keys, f"bears {name}", np.where(is_partner, share / held, share))
         values = where(is_partner, column(taken, name), make(mix(keys, "own identifier")))
-        company = company.append_column(name, where(borne, values))
+        company = company.append_column(name, where(has_identifier, values))
     return company
 
 
 def _with_second_version(keys: Keys, company: pa.Table, models: Models) -> pa.Table:
-    """With the name and place of other awards of the same company, equal to the first where they do not differ."""
+    """With the name and place of other awards of the same company."""
     second = mix(keys, "second version")
     name = column(company, "name")
     fresh = NAME_ERRORS["word_swapped"].change(second, name, models.names)
@@ -275,13 +274,13 @@ def _with_second_version(keys: Keys, company: pa.Table, models: Models) -> pa.Ta
 
 
 def partner_rows(foreign: Flags, count: int, seed: int) -> Ints:
-    """The rows of the recipients that ``count`` companies are made from: domestic ones at random, then others."""
+    """Return the recipient rows of ``count`` companies: random domestic ones, then others."""
     order = np.argsort(keys_of(np.arange(len(foreign)), seed, "taken"), kind="stable")
     return np.asarray(np.concatenate([order[~foreign[order]], order[foreign[order]]])[:count])
 
 
 def second_versions(keys: Keys, first: Flags) -> Flags:
-    """Which awards bear the second version: half of those that are not their company's first."""
+    """Return which awards have the second version: half of those that are not the first of their company."""
     return ~first & chance(keys, "version", 0.5)
 
 

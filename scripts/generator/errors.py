@@ -1,8 +1,8 @@
-"""The ways in which real spellings of one organisation's name differ, each as a change to a whole column.
+"""Differences between real spellings of one organisation's name, each as a change to a column.
 
-Every kind and its weight comes from pairs of real records (``shares.py`` tells how they were counted). ``NAME_ERRORS``
-change what the name says; the styles (``respell_legal``, ``respell_marks``, ``space_initials``) change how it is
-written, which any sensible comparison of names overlooks. A change leaves a name as it is where it cannot be made.
+Every kind and its weight come from pairs of real records (see ``shares``). ``NAME_ERRORS`` change the content of a
+name; the styles (``respell_legal``, ``respell_marks``, ``space_initials``) change how it is written, which a comparison
+of names should ignore. A change that is not possible leaves the name as it is.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class Error:
     kind: str
     change: Change
     keeps_evidence: bool = True
-    """False where nothing in the changed name points to the true one."""
+    """Whether the changed name still identifies the true one."""
 
 
 def cut(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
-    """The first 30 characters, as old systems kept them, unless they hold all but the legal form."""
+    """Keep the first 30 characters, as old systems did, unless only the legal form is cut."""
     del keys, model
     short = pc.utf8_rtrim(pc.utf8_slice_codeunits(names, 0, CUT_AT), " ,")
     whole = flags(pc.equal(split_legal(short)[0], split_legal(names)[0]))
@@ -59,14 +59,14 @@ def cut(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
 
 
 def add_word(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
-    """A generic word more before the legal form."""
+    """Add a generic word before the legal form."""
     del model
     core, legal = split_legal(names)
     return pc.binary_join_element_wise(core, " ", picked(keys, "added", GENERIC), legal, "")
 
 
 def drop_word(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
-    """Without the generic word before the legal form."""
+    """Drop the generic word before the legal form."""
     del keys, model
     core, legal = split_legal(names)
     start, last = _last_word(core)
@@ -75,7 +75,7 @@ def drop_word(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
 
 
 def swap_word(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
-    """Another generic word before the legal form."""
+    """Replace the generic word before the legal form."""
     del model
     core, legal = split_legal(names)
     start, last = _last_word(core)
@@ -84,12 +84,12 @@ def swap_word(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
 
 
 def add_parent(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
-    """The name of a parent in front."""
+    """Put the name of a parent in front."""
     return pc.binary_join_element_wise(model.beginnings(keys), names, " ")
 
 
 def trade_name(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
-    """With a second name: behind DBA, in brackets, or itself behind the other."""
+    """Add a second name: after DBA, before DBA, or with the name in brackets."""
     other = model.beginnings(keys)
     return pc.choose(
         pa.array(below(keys, "trade name", 3)),
@@ -100,12 +100,12 @@ def trade_name(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
 
 
 def mistype(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
-    """A letter left out (three in four) or exchanged with the next, in a word of at least five letters."""
+    """Omit a letter (three in four) or swap it with the next, in a word of at least five letters."""
     del model
     core, legal = split_legal(names)
     starts, letters = letters_of(core)
     alphabetic = (letters >= ord("A")) & (letters <= ord("Z"))
-    # A letter may go that has two letters before it and two after it in its word.
+    # Only a letter with two letters before and after it in its word.
     inside = alphabetic.copy()
     for distance in (1, 2):
         inside[distance:] &= alphabetic[:-distance]
@@ -117,19 +117,19 @@ def mistype(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
     last = np.searchsorted(where_inside, starts[1:] - 2)
     possible = last > first
     chosen = where_inside[np.minimum(first + below(keys, "typo", np.maximum(last - first, 1)), len(where_inside) - 1)]
-    left_out = chance(keys, "left out", 0.75)
-    exchange = chosen[possible & ~left_out]
+    omitted = chance(keys, "left out", 0.75)
+    exchange = chosen[possible & ~omitted]
     letters = letters.copy()
     letters[exchange], letters[exchange + 1] = letters[exchange + 1].copy(), letters[exchange].copy()
     kept = np.ones(len(letters), dtype=bool)
-    kept[chosen[possible & left_out]] = False
-    lengths = np.diff(starts) - (possible & left_out)
+    kept[chosen[possible & omitted]] = False
+    lengths = np.diff(starts) - (possible & omitted)
     typed = strings(np.concatenate([[0], np.cumsum(lengths)]), letters[kept])
     return where(possible, pc.binary_join_element_wise(typed, legal, ""), names)
 
 
 def inflect(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
-    """The last word in the plural instead of the singular, or the other way round."""
+    """Change the last word from singular to plural or back."""
     del keys, model
     core, legal = split_legal(names)
     plural = flags(pc.match_substring_regex(core, "[A-Z]{3}[B-RT-Z]S$"))
@@ -139,7 +139,7 @@ def inflect(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
 
 
 def abbreviate(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
-    """One word written short: a common one as usual, or (one in two) a long last one by its first letters."""
+    """Abbreviate one word: a common one as usual, or (one in two) a long last one to its first letters."""
     del model
     core, legal = split_legal(names)
     start, last = _last_word(core)
@@ -159,7 +159,7 @@ def abbreviate(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
 
 
 def initials(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
-    """The first letters of three words or more."""
+    """Keep the first letters of three words or more."""
     del keys, model
     core, legal = split_legal(names)
     short = pc.replace_substring_regex(core, r"\b(?:AND|OF|THE|FOR)\b|[^A-Z0-9 ]", "")
@@ -171,7 +171,7 @@ def initials(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
 
 
 def join_words(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
-    """Two words written as one, or (one in three) one as two."""
+    """Join the first two words, or (one in three) split the first."""
     del model
     joined = pc.replace_substring_regex(names, r"^([A-Z]{2,}) ([A-Z]{2,} )", r"\1\2", max_replacements=1)
     split = pc.replace_substring_regex(names, r"^([A-Z]{3,4})([A-Z]{4})", r"\1 \2", max_replacements=1)
@@ -179,19 +179,19 @@ def join_words(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
 
 
 def reorder(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
-    """The first two words the other way round."""
+    """Swap the first two words."""
     del keys, model
     return pc.replace_substring_regex(names, r"^([A-Z]{2,}) ([A-Z]{2,}) ([A-Z])", r"\2 \1 \3")
 
 
 def rename(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
-    """Another name altogether."""
+    """Replace the name."""
     del names
     return model.coin(keys)
 
 
 def respell_legal(keys: Keys, names: pa.Array) -> pa.Array:
-    """Another legal form, or the same in another spelling, or none."""
+    """Change the legal form or its spelling, or drop it."""
     core, legal = split_legal(names)
     style = below(keys, "legal style", len(_LEGAL_STYLES))
     other = _LEGAL_STYLES.take(pa.array(style))
@@ -200,7 +200,7 @@ def respell_legal(keys: Keys, names: pa.Array) -> pa.Array:
 
 
 def respell_marks(keys: Keys, names: pa.Array) -> pa.Array:
-    """Commas and full stops left out, or a comma put before the legal form where there are none."""
+    """Drop commas and full stops, or put a comma before the legal form if there are none."""
     del keys
     bare = pc.replace_substring_regex(names, "[.,]", "")
     comma = pc.replace_substring_regex(names, "^(.*[A-Z0-9]) (INC|LLC|CORP|LTD|INCORPORATED|CORPORATION)$", r"\1, \2")
@@ -208,13 +208,13 @@ def respell_marks(keys: Keys, names: pa.Array) -> pa.Array:
 
 
 def space_initials(names: pa.Array) -> pa.Array:
-    """A first word of two or three letters written letter by letter."""
+    """Separate the letters of a first word of two or three letters."""
     spaced = pc.replace_substring_regex(names, "^([A-Z])([A-Z]) ", r"\1 \2 ")
     return pc.replace_substring_regex(spaced, "^([A-Z])([B-DF-HJ-NP-TV-Z])([A-Z]) ", r"\1 \2 \3 ")
 
 
 def _last_word(core: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """All but the last word with the space after it, and the last word."""
+    """All but the last word, and the last word."""
     start = pc.replace_substring_regex(core, "[^ ]*$", "")
     return start, pc.replace_substring_regex(core, "^.* ", "")
 
@@ -244,10 +244,10 @@ NAME_ERRORS: Final = {
 
 
 def assign(keys: Keys, eligible: dict[str, np.typing.NDArray[np.bool_]], counts: dict[str, int]) -> Ints:
-    """Which rows get which error: by row the number of the kind in ``counts``, -1 for none.
+    """Return the error of each row as the position in ``counts``, -1 for none.
 
-    Kinds that fit few rows choose first, and each takes rows at random among those it fits, so that each has its
-    count wherever enough rows fit.
+    Kinds with few eligible rows choose first, each at random, so that each reaches its count if enough rows are
+    eligible.
     """
     which = np.full(len(keys), -1, dtype=np.int64)
     order = np.argsort(keys, kind="stable")

@@ -1,19 +1,14 @@
-"""Seeded inputs of any size with the truth: recipients, awards that partly match them, equal names to tell apart.
+"""Entry points of the generator: recipients, awards that partly match them, and equal names in different places.
 
-Covers what decides whether a matcher finds the right recipient among millions, in the proportions of real data: rare
-and common words in names, names equal or nearly equal, chains, second registrations, neighbours, gaps in places and
-identifiers; and on the companies' side the errors that pairs of real records show (``shares`` has the rates and where
-they were counted, ``errors`` the changes). The truth is planted, so precision and recall can be read from it, also of
-the companies that name and place can tell (``truth`` says how that is decided).
+Covers, in the proportions of real data: rare and common words in names, equal and nearly equal names, chains, second
+registrations, neighbours, and missing places and identifiers. The companies have the errors of real records: ``shares``
+has the rates and their sources, ``errors`` the changes. The truth is planted, so precision and recall can be computed,
+also for the companies that name and place identify (``truth``).
 
-Does not cover: meaning (a company's words and its awards have nothing to do with each other), growth over time, wrong
-identifiers, names outside ASCII, errors in streets, and awards without a place. Coined names may equal each other by
-chance, as real ones do.
+Does not cover meaning (a company's words are unrelated to its awards), growth over time, wrong identifiers, non-ASCII
+names, errors in streets, and awards without a place. Coined names may be equal by chance, as real ones are.
 
 The same seed and arguments give the same files, with the same versions of NumPy, PyArrow and DuckDB.
-
-The rooms: ``draws`` (random numbers out of keys), ``words`` and ``names`` (coined names), ``places``, ``errors``,
-``shares``, ``recipients``, ``companies``, ``awards``, ``truth``, ``common``.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Names as real ones are made: a distinctive beginning, an ordinary end, and words nobody has seen before.
+"""Coined names: a distinctive beginning, an ordinary end, and new words.
 
-A name is the beginning of one real name and the end of another, of names with as many words. Words that are rare in
-the sample are not copied but drawn anew from ``RareWords``, so that the vocabulary grows with the number of names
-as it does in the sample. Covers the length, legal forms, punctuation and word frequencies of the sample's names.
-Does not cover meaning: what a company does in its name is not what it does elsewhere.
+A name is the beginning of one real name and the end of another with as many words. Words that are rare in the sample
+are drawn from ``RareWords`` instead of copied, so that the vocabulary grows with the number of names as in the sample.
+Covers the length, legal forms, punctuation and word frequencies of the sample's names. Does not cover meaning.
 """
 
 from __future__ import annotations
@@ -19,17 +18,16 @@ from scripts.generator.draws import Flags, Ints, Keys, below, chance, flags, let
 from scripts.generator.words import RareWords, Speller
 
 _RARE: Final = 2
-"""A word is rare that the sample has at most so often in its place (beginning or rest)."""
+"""Maximum occurrences of a rare word in its position (beginning or rest) in the sample."""
 
-# How fast new words come, fitted to the sample: of the first words of its 81,751 distinct names, 41% occur once or
-# twice, and 10,000, 30,000 and all of the names have 7,074, 17,593 and 38,615 different ones (growth with the 0.78th
-# power); of the other words 7% are rare, and 26,660, 79,985 and 217,803 of them make 4,857, 10,130 and 19,312
-# different ones (the 0.64th power). A tail of exponent t makes the number of different words grow with the power
-# 1 / (1 + t).
+# Growth of the vocabulary, fitted to the sample. Of the first words of its 81,751 distinct names, 41% occur once or
+# twice; 10,000, 30,000 and all names have 7,074, 17,593 and 38,615 different ones (growth with the power 0.78). Of the
+# other words 7% are rare; 26,660, 79,985 and 217,803 of them include 4,857, 10,130 and 19,312 different ones (power
+# 0.64). With a tail of exponent t, the number of different words grows with the power 1 / (1 + t).
 _FIRST_SCALE, _FIRST_TAIL = 700.0, 0.282
 _OTHER_SCALE, _OTHER_TAIL = 2_400.0, 0.553
 
-# What belongs to the distinctive beginning: articles, saints and initials before it, a partner after & or OF.
+# The distinctive beginning includes articles, saints and initials before it, and a partner after & or OF.
 _BEGINNING: Final = (
     r"^(?P<head>(?:(?:THE|NEW|SAN|SANTA|LOS|LAS|ST\.?|FORT|FT\.?|MT\.?|MOUNT|EL|LA|DE|[A-Z]\.?) )*[^ ]+?"
     r"(?: (?:&|AND|OF|AT|FOR) [^ ]+?)?)(?P<link>,?(?: |$))(?P<tail>.*)$"
@@ -41,9 +39,9 @@ LEGAL_FORM: Final = (
 _ONLY_LEGAL: Final = rf"^(?:{LEGAL_FORM},?(?: |$))+$"
 _LAST_LEGAL: Final = rf"(?:(?:^|,? +){LEGAL_FORM})+$"
 _CLASSES: Final = 4
-# Founders avoid the names of others, while parts drawn without regard to each other would make every twentieth name of
-# a million another's. So of the names of two words that begin with a common one, a share begins with a rare one
-# instead, and a share of the rest has a third word.
+# Founders avoid existing names, but independent draws would make one in twenty of a million names equal to another. So
+# of the names of two words that begin with a common word, a share begins with a rare one instead, and a share of the
+# rest has a third word.
 _APART: Final = 0.5
 _LONGER: Final = 0.5
 
@@ -56,9 +54,9 @@ class _Parts:
     words: pa.Array
     rare: Flags
     any_rare: Flags
-    """By text, whether a word of it is rare."""
+    """Whether a word of the text is rare, per text."""
     marks: pa.Array
-    """What stands after the word (a comma or a full stop) when the word itself is drawn anew."""
+    """Punctuation after the word, kept when the word is replaced."""
     fresh: RareWords
 
     @classmethod
@@ -86,9 +84,9 @@ class _Parts:
         )
 
     def make(self, which: Ints, keys: Keys, alone: Flags | None = None) -> pa.Array:
-        """The texts of these numbers, rare words drawn anew by the keys.
+        """Return the texts with these numbers, with rare words replaced by the keys.
 
-        ``alone``: where the last word must be a rare one, as a name of one word is no common word.
+        ``alone``: where the last word must be rare, because a name of one word is not a common word.
         """
         lengths = self.starts[which + 1] - self.starts[which]
         starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -108,20 +106,20 @@ class _Parts:
 
 @dataclass(frozen=True)
 class NameModel:
-    """Coins names out of the beginnings and ends of real ones."""
+    """Coins names from the beginnings and ends of real ones."""
 
     heads: _Parts
     tails: _Parts
     links: pa.Array
     classes: Ints
-    """How many words that are not legal forms the end of each real name has, at most ``_CLASSES - 1``."""
+    """Words in the end of each real name without legal forms, at most ``_CLASSES - 1``."""
     members: Ints
     """The real names, ordered by class."""
     member_starts: Ints
 
     @classmethod
     def of(cls, names: pa.Array) -> NameModel:
-        """Learnt from real names; each spelling counts once. Raises ``ValueError`` when there is nothing to learn."""
+        """Learn from real names; each spelling counts once. Raises ``ValueError`` without a name of two words."""
         parts = pc.extract_regex(distinct_names(names), _BEGINNING)
         parts = parts.filter(parts.is_valid())
         heads, links, tails = (pc.struct_field(parts, name) for name in ("head", "link", "tail"))
@@ -142,10 +140,10 @@ class NameModel:
         )
 
     def coin(self, heads: Keys, tails: Keys | None = None, *, words_after: Flags | None = None) -> pa.Array:
-        """One name for each key: equal keys of beginning and end give equal names.
+        """Return one name per key; equal keys of beginning and end give equal names.
 
-        ``tails``: keys of the ends, by default those of the beginnings. ``words_after``: where the end must have a
-        word besides the legal form, so that another end makes another name.
+        ``tails``: keys of the ends, by default those of the beginnings. ``words_after``: where the end must contain
+        more than the legal form, so that another end gives another name.
         """
         tails = heads if tails is None else tails
         head = below(heads, "head", len(self.classes))
@@ -169,15 +167,12 @@ class NameModel:
         return pc.utf8_trim(joined, " ,")
 
     def beginnings(self, keys: Keys) -> pa.Array:
-        """Beginnings alone: what a parent's or a trade name is called by."""
+        """Return only beginnings, for names of parents and trade names."""
         return self.heads.make(below(keys, "head", len(self.classes)), mix(keys, "head words"))
 
 
 def distinct_names(names: pa.Array) -> pa.Array:
-    """Each name once, in upper case; a list that writes two spaces for a comma does not make it two names.
-
-    Only ASCII names: errors are made byte by byte.
-    """
+    """Return the distinct ASCII names in upper case; two spaces instead of a comma do not make another name."""
     plain = names.filter(pc.fill_null(pc.string_is_ascii(names), False))
     plain = pc.utf8_trim_whitespace(pc.utf8_upper(plain))
     # Descending, so that the spelling with the comma is the first of its group.
@@ -190,7 +185,10 @@ def distinct_names(names: pa.Array) -> pa.Array:
 
 
 def split_legal(names: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """Names without their legal form, and the legal form with what links it; a name of nothing else has none."""
+    """Return names without their legal form, and the legal forms with their separators.
+
+    A name that consists of a legal form is kept.
+    """
     core = pc.replace_substring_regex(names, _LAST_LEGAL, "")
     has_core = flags(pc.match_substring_regex(core, "[A-Z0-9]"))
     core = where(has_core, core, names)

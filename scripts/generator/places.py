@@ -1,8 +1,8 @@
-"""Places of the sample's recipients: drawn as often as they occur, and others near them or far away.
+"""Places of the sample's recipients, drawn by frequency, and other places near them or far away.
 
-Covers city, state, ZIP code, country and congressional district, with the gaps the sample has, and streets with
-other house numbers. ZIP codes of a city are real ones or differ from one in the last two digits, so that towns of
-millions of recipients are not single codes. Does not cover towns the sample lacks.
+Covers city, state, ZIP code, country and congressional district, with the gaps of the sample, and streets with other
+house numbers. The ZIP code of a city is a real one, or one with other last two digits, so that a town of many
+recipients has several codes. Does not cover towns outside the sample.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from scripts.generator.draws import (
 
 COLUMNS: Final = ("city", "state", "zip5", "country_code", "congressional_district")
 OWN_ZIP_SHARE: Final = 0.4
-"""Share of the ZIP codes whose last two digits are drawn. In the sample a town of ten recipients or more has one code
-for every second or third of them."""
+"""Share of ZIP codes with drawn last two digits. In the sample, a town of ten recipients or more has one code for every
+two or three of them."""
 _TRIES: Final = 4
 
 
 @dataclass(frozen=True)
 class Places:
-    """The sample's places and streets, and which of the domestic places lie together."""
+    """The sample's places and streets, and groups of domestic places."""
 
     rows: pa.Table
     streets: pa.Array
@@ -47,12 +47,12 @@ class Places:
     """Places with city, state and ZIP code."""
     cities: _Groups
     areas: _Groups
-    """By the first three digits of the ZIP code, which one sorting centre serves."""
+    """By state and the first three digits of the ZIP code, the area of one sorting centre."""
     states: _Groups
 
     @classmethod
     def of(cls, sample: pa.Table) -> Places:
-        """From a recipients table. Raises ``ValueError`` when it has no places or no streets."""
+        """Learn from a recipients table. Raises ``ValueError`` if it has no places or no streets."""
         rows = sample.filter(pc.is_valid(sample["city"])).select(COLUMNS)
         at_home = sample.filter(pc.equal(sample["country_code"], "USA"))
         streets = pc.replace_substring_regex(column(at_home, "address_line_1").drop_null(), r"^[0-9]+\s*", "")
@@ -74,24 +74,24 @@ class Places:
         )
 
     def draw(self, keys: Keys) -> dict[str, pa.Array]:
-        """A place for each key, by column."""
+        """Return a place per key, by column."""
         place = self.rows.take(pa.array(below(keys, "place", len(self.rows))))
         drawn = {name: column(place, name) for name in COLUMNS}
         drawn["zip5"] = other_zip(keys, drawn["zip5"], chance(keys, "own zip", OWN_ZIP_SHARE))
         return drawn
 
     def draw_domestic(self, keys: Keys) -> dict[str, pa.Array]:
-        """A complete domestic place for each key: city, state and ZIP code."""
+        """Return a complete domestic place per key: city, state and ZIP code."""
         return self._take(below(keys, "domestic place", len(self.domestic)), keys)
 
     def street(self, keys: Keys) -> pa.Array:
-        """A street with a house number for each key."""
-        # Squared, because low house numbers are the common ones.
+        """Return a street with a house number per key."""
+        # Squared, because low house numbers are common.
         number = (uniform(keys, "house") ** 2 * 9_999).astype(np.int64) + 1
         return pc.binary_join_element_wise(number_texts(number), picked(keys, "street", self.streets), " ")
 
     def zip_in(self, keys: Keys, city: pa.Array, state: pa.Array) -> pa.Array:
-        """A ZIP code of the city, or of the state where the sample does not know the city, else null."""
+        """Return a ZIP code of the city, or of the state if the sample lacks the city, else null."""
         in_city = self.cities.draw(keys, "zip of city", _joined(state, city))
         row = np.where(in_city >= 0, in_city, self.states.draw(keys, "zip of state", state))
         codes_ = column(self.domestic, "zip5").take(pa.array(np.maximum(row, 0)))
@@ -100,9 +100,9 @@ class Places:
     def elsewhere(
         self, keys: Keys, city: pa.Array, state: pa.Array, zip5: pa.Array, near: Flags, far: Flags
     ) -> dict[str, pa.Array]:
-        """Another place: in the same area (``near``), in another state (``far``), else in the same state.
+        """Return another place: in the same area (``near``), in another state (``far``), else in the same state.
 
-        Where the sample knows no other place of the kind, the place is one further away.
+        If the sample has no such place, the place is further away.
         """
         area = _joined(state, pc.utf8_slice_codeunits(zip5, 0, 3))
         row = np.full(len(keys), -1, dtype=np.int64)
@@ -130,7 +130,7 @@ class Places:
 
 @dataclass(frozen=True)
 class _Groups:
-    """Rows by a text they share."""
+    """Rows by a shared text."""
 
     names: pa.Array
     order: Ints
@@ -145,7 +145,7 @@ class _Groups:
         return cls(names=encoded.dictionary, order=order.astype(np.int64), starts=starts.astype(np.int64))
 
     def draw(self, keys: Keys, purpose: str, texts: pa.Array) -> Ints:
-        """A row of the group of each text; -1 where there is none."""
+        """Return a row of the group of each text; -1 without one."""
         group = pc.fill_null(pc.index_in(texts, value_set=self.names), -1).to_numpy().astype(np.int64)
         known = np.maximum(group, 0)
         row = self.order[self.starts[known] + below(keys, purpose, np.diff(self.starts)[known])]
@@ -153,7 +153,7 @@ class _Groups:
 
 
 def other_zip(keys: Keys, zips: pa.Array, mask: Flags) -> pa.Array:
-    """ZIP codes with other last two digits where the mask is true and the code is one of five digits."""
+    """Return ZIP codes with other last two digits where the mask is true and the code has five digits."""
     ending = codes(keys, "zip ending", DIGITS, DIGITS)
     changed = pc.binary_join_element_wise(pc.utf8_slice_codeunits(zips, 0, 3), ending, "")
     domestic = flags(pc.match_substring_regex(zips, "^[0-9]{5}$"))
@@ -161,5 +161,5 @@ def other_zip(keys: Keys, zips: pa.Array, mask: Flags) -> pa.Array:
 
 
 def _joined(*parts: pa.Array) -> pa.Array:
-    """One text of several; null where a part is."""
+    """Several texts as one; null where a part is null."""
     return pc.binary_join_element_wise(*parts, "|")

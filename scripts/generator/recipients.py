@@ -1,11 +1,11 @@
 """Recipients of any number: a Parquet file in the shape of USAspending ``recipient_lookup``.
 
-Every value is a function of the seed and the row's number, so rows are made in batches of ``BATCH_ROWS`` without
-remembering the ones before, memory does not grow with their number, and a shorter file is the beginning of a longer
-one. Most rows are organisations of their own. The others take from an earlier row, or from a chain: chains and
-franchises (one name in many places), second registrations (the same name in the same place, with the same UEI, under
-the same parent, or without a link), neighbours (a name that begins alike in the same town), subsidiaries, and firms
-that share a street address. Which row is what is written nowhere; ``truth`` derives what counts from the file.
+Every value is a function of the seed and the row number. So rows are generated in batches of ``BATCH_ROWS`` in constant
+memory, and a shorter file is the beginning of a longer one. Most rows are separate organisations. The others take
+values from an earlier row or a chain: chains and franchises (one name in many places), second registrations (the same
+name and place, with the same UEI, the same parent, or no link), neighbours (a similar name in the same town),
+subsidiaries, and firms with a shared street address. The file does not contain these roles; ``truth`` derives the
+acceptable recipients.
 """
 
 from __future__ import annotations
@@ -47,29 +47,11 @@ from scripts.generator.places import COLUMNS, Places
 
 BATCH_ROWS: Final = 50_000
 
-RECIPIENTS: Final = pa.schema(
-    [
-        *(
-            pa.field(name, pa.string())
-            for name in (
-                "recipient_hash",
-                "legal_business_name",
-                "duns",
-                "uei",
-                "parent_uei",
-                "address_line_1",
-                "address_line_2",
-                "city",
-                "state",
-                "zip5",
-                "zip4",
-                "country_code",
-                "congressional_district",
-            )
-        ),
-        pa.field("alternate_names", pa.list_(pa.string())),
-    ]
+_TEXTS: Final = (
+    *("recipient_hash", "legal_business_name", "duns", "uei", "parent_uei", "address_line_1", "address_line_2"),
+    *("city", "state", "zip5", "zip4", "country_code", "congressional_district"),
 )
+RECIPIENTS: Final = pa.schema([*((name, pa.string()) for name in _TEXTS), ("alternate_names", pa.list_(pa.string()))])
 
 _SAMPLE_COLUMNS: Final = ("legal_business_name", "address_line_1", *COLUMNS)
 _SAMPLE_ROWS: Final = 100_000
@@ -85,17 +67,14 @@ _ZIP4_SHARE: Final = 0.92
 
 @dataclass(frozen=True)
 class Models:
-    """What is learnt from the sample."""
+    """Models learned from the sample."""
 
     names: NameModel
     places: Places
 
     @classmethod
     def of(cls, sample: Path) -> Models:
-        """From the first rows of a recipients file.
-
-        Raises ``ValueError`` when they have no names, places or streets.
-        """
+        """Learn from the first rows of a recipients file. Raises ``ValueError`` without names, places or streets."""
         with pq.ParquetFile(sample) as file:
             batches = file.iter_batches(_SAMPLE_ROWS, columns=list(_SAMPLE_COLUMNS), use_threads=False)
             real = pa.Table.from_batches([next(batches)])
@@ -105,8 +84,8 @@ class Models:
 def write_recipients(path: Path, *, rows: int, seed: int, sample: Path) -> None:
     """Write ``rows`` recipients in the columns of ``RECIPIENTS``, one row group per batch.
 
-    ``sample``: a real recipients file, for its names, streets and places. Raises ``ValueError`` when ``rows`` is
-    less than 1 or the sample has none of these.
+    ``sample``: a real recipients file, for its names, streets and places. Raises ``ValueError`` if ``rows`` is less
+    than 1 or the sample has none of these.
     """
     if rows < 1:
         raise ValueError("rows must be at least 1")
@@ -119,7 +98,7 @@ def write_recipients(path: Path, *, rows: int, seed: int, sample: Path) -> None:
 
 @dataclass(frozen=True)
 class _Origin:
-    """What rows take from elsewhere: keys of the other row or chain, and in which role."""
+    """The keys from which rows take each part: their own, or those of another row or chain."""
 
     head: Keys
     tail: Keys
@@ -128,15 +107,14 @@ class _Origin:
     identity: Keys
     parent: pa.Array
     new_words: Flags
-    """The end of the name differs from the one it takes its beginning from."""
+    """The name has the beginning of another name, and a different end."""
     restyled: Flags
 
 
 def _recipients(numbers: Ints, seed: int, models: Models) -> pa.Table:
-    """The recipients of these numbers."""
+    """The recipients with these numbers."""
     keys = keys_of(numbers, seed, "recipient")
     origin = _origins(numbers, keys, seed)
-    count = len(numbers)
     name = models.names.coin(origin.head, origin.tail, words_after=origin.new_words)
     restyled = where(chance(keys, "restyled in marks", 0.5), respell_marks(keys, name), respell_legal(keys, name))
     name = where(origin.restyled, restyled, name)
@@ -160,20 +138,19 @@ def _recipients(numbers: Ints, seed: int, models: Models) -> pa.Table:
         "alternate_names": _alternate_names(keys, name, models.names),
         **{label: where(has_place, values) for label, values in place.items()},
     }
-    assert len(name) == count
     return pa.table([columns[label] for label in RECIPIENTS.names], schema=RECIPIENTS)
 
 
 def _origins(numbers: Ints, keys: Keys, seed: int) -> _Origin:
     slot, chain = _chains(numbers, seed)
     role = np.where(slot, -1, _role(keys))
-    # An earlier row that is an organisation of its own; a row that finds none is one itself.
+    # The origin is an earlier separate organisation; a row without one is a separate organisation itself.
     target = below(keys, "origin", numbers)
     target_keys = keys_of(target, seed, "recipient")
     fits = (role >= 0) & (numbers > 0) & ~_chain_slots(target, seed) & (_role(target_keys) < 0)
     named = {label: fits & (role == number) for number, label in enumerate(_ROLES)}
     for label in ("same_uei", "same_parent", "subsidiary"):
-        named[label] &= _has_uei(target_keys)  # without a UEI nothing would tell of the link
+        named[label] &= _has_uei(target_keys)  # the link is recorded by UEI
     second = named["same_uei"] | named["same_parent"] | named["unrelated"]
     alike = named["neighbour"] | named["subsidiary"]
     same_street = named["shared_address"] | (second & chance(keys, "same street", 0.6))
@@ -194,23 +171,23 @@ def _origins(numbers: Ints, keys: Keys, seed: int) -> _Origin:
 
 
 def _role(keys: Keys) -> Ints:
-    """The number of the role in ``_ROLES``, -1 for an organisation of its own."""
+    """The number of the role in ``_ROLES``, -1 for a separate organisation."""
     role = np.searchsorted(np.cumsum(list(_ROLES.values())), uniform(keys, "role"), side="right")
     return np.where(role < len(_ROLES), role, -1).astype(np.int64)
 
 
 def _chain_slots(numbers: Ints, seed: int) -> Flags:
-    """One row of each ``CHAIN_EVERY`` belongs to a chain; which of them, differs."""
+    """A random one of every ``CHAIN_EVERY`` rows belongs to a chain."""
     blocks = numbers // shares.CHAIN_EVERY
     place = below(keys_of(blocks, seed, "chain slot"), "place", shares.CHAIN_EVERY)
     return np.asarray(numbers % shares.CHAIN_EVERY == place)
 
 
 def _chains(numbers: Ints, seed: int) -> tuple[Flags, Keys]:
-    """Which rows belong to a chain, and the key of the chain: the key by which its first row was named."""
+    """Which rows belong to a chain, and the key of the chain, which determines its name."""
     slot = _chain_slots(numbers, seed)
     block = numbers // shares.CHAIN_EVERY
-    # Each block's chain is new or that of an earlier block, which may have it from a still earlier one.
+    # The chain of a block is new or that of an earlier block, which may also take it from an earlier one.
     following = np.flatnonzero(slot)
     while len(following):
         block_keys = keys_of(block[following], seed, "chain")
@@ -229,9 +206,9 @@ def _has_duns(identity: Keys) -> Flags:
 
 
 def _alternate_names(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
-    """Lists of a few other names for a few rows, empty for the others."""
-    bears = chance(keys, "alternates", shares.ALTERNATE_SHARE)
-    counts = np.where(bears, weighted(keys, "alternate count", list(shares.ALTERNATE_COUNTS)) + 1, 0)
+    """Lists of other names for a few rows, empty for the others."""
+    has_alternates = chance(keys, "alternates", shares.ALTERNATE_SHARE)
+    counts = np.where(has_alternates, weighted(keys, "alternate count", list(shares.ALTERNATE_COUNTS)) + 1, 0)
     starts = np.concatenate([[0], np.cumsum(counts)])
     own = np.repeat(np.arange(len(keys)), counts)
     inside = np.arange(starts[-1]) - np.repeat(starts[:-1], counts)
@@ -247,6 +224,6 @@ def _alternate_names(keys: Keys, names: pa.Array, model: NameModel) -> pa.Array:
         initials(other_keys, name, model),
         former,
     )
-    # A name of two words has no initials to be known by.
+    # A name of two words has no initials.
     changed = where(flags(pc.equal(changed, name)), former, changed)
     return pa.ListArray.from_arrays(pa.array(starts.astype(np.int32)), changed)

@@ -1,14 +1,14 @@
-"""Which recipients are right for each generated company, and whether name and place together tell.
+"""The acceptable recipients of each generated company, and whether name and place identify its partner.
 
-``recipient_hash`` is the recipient the company was made from, ``acceptable`` also the other registrations of the same
-organisation: those with its UEI, and those of its name in its town that name it, or the parent it names, as parent.
+``recipient_hash`` is the recipient from which the company was generated. ``acceptable`` also contains other
+registrations of the same organisation: those with its UEI, and those with its name and town that have it, or its
+parent, as parent.
 
-``findable`` is true where the company has a partner, its name was not changed altogether, and name and place single
-out that organisation: no other recipient whose name is loosely equal to the partner's or to the company's agrees with
-the company in state, city and ZIP code in as many as the partner does. Where the partner has no place, no other
-recipient may have such a name at all. Loosely equal means equal in letters and digits without legal forms, by a rule
-written here and not the matcher's. Names that merely resemble do not count as rivals, nor does the street decide
-between namesakes in one ZIP code, so ``findable`` is not the most that a perfect matcher could find.
+``findable`` is true if the company has a partner, its name was not replaced, and name and place identify that
+organisation: no other recipient with a name loosely equal to the partner's or the company's agrees with the company in
+as many of state, city and ZIP code as the partner. If the partner has no place, no other recipient may have such a
+name. Loosely equal means equal letters and digits without legal forms, by a rule that is independent of the matcher.
+Similar names are not rivals, and the street does not decide within a ZIP code, so a perfect matcher could find more.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LEGAL: Final = (
     "LLC|L L C|INC|INCORPORATED|CORP|CORPORATION|CO|COMPANY|LTD|LIMITED|LP|L P|LLP|L L P|PLLC|PC|P C"
     "|LIMITED LIABILITY COMPANY|THE"
 )
-# In turn: anything but letters and digits as a space, no THE before, no legal forms behind, no spaces.
+# plain: letters, digits and single spaces; core: without THE and legal forms; loose: without spaces.
 _LOOSE: Final = f"""
 create macro plain(name) as
     trim(regexp_replace(replace(replace(upper(name), '&', ' AND '), '''', ''), '[^A-Z0-9]+', ' ', 'g'));
@@ -65,7 +65,7 @@ create temp table related as
     where loose in (select loose from names) or uei in (select uei from wanted where uei is not null);
 """
 
-# A rival can stand in the place of a company that moved: it is compared with the company's place, not the partner's.
+# A rival may be in the place to which a company moved, so the company's place is compared, not the partner's.
 _PAIRS: Final = """
 create temp table pairs as
     with candidates as (
@@ -99,7 +99,7 @@ _RESULT: Final = """
 
 
 def write_truth(path: Path, companies: pa.Table, recipients: Path) -> None:
-    """Write a row of ``TRUTH`` for each row of ``companies`` (as ``make_companies`` made them), by company."""
+    """Write a row of ``TRUTH`` per row of ``companies`` (of ``make_companies``), ordered by company."""
     with (
         tempfile.TemporaryDirectory() as scratch,
         duck.connect(memory_mb=MEMORY_MB, scratch=Path(scratch)) as connection,

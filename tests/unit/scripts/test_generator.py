@@ -1,4 +1,4 @@
-"""Generated benchmark inputs: the same for a seed, flat in memory, like the real ones, and with a truth that holds."""
+"""Generated inputs: deterministic, constant in memory, similar to real ones, with a correct truth."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ FILES = ("recipients.parquet", "awards.csv", "truth.parquet", "organisations.par
 
 
 def flat(table: pa.Table) -> pa.Table:
-    """Without lists, which a join does not carry."""
+    """The table without lists, which Arrow cannot join."""
     return table.drop_columns([field.name for field in table.schema if pa.types.is_list(field.type)])
 
 
 @dataclass(frozen=True)
 class Case:
-    """A generated case: where its files are, and what they hold."""
+    """A generated case: its directory and tables."""
 
     directory: Path
     recipients: pa.Table
@@ -45,7 +45,7 @@ class Case:
 
     @property
     def partners(self) -> pa.Table:
-        """Companies with a partner: truth, the company's own columns, and the partner's with ``right_`` before."""
+        """Companies with a partner: truth, the company's columns, and the partner's with the prefix ``right_``."""
         right = flat(self.recipients)
         joined = flat(self.truth).join(flat(self.organisations), "company", "id", join_type="inner")
         right = right.rename_columns([f"right_{name}" for name in right.column_names])
@@ -89,13 +89,13 @@ def has(kinds: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
 # --- the files as files
 
 
-def test_same_seed_same_bytes(tmp_path, small):
+def test_same_seed_gives_same_bytes(tmp_path, small):
     again = generate(tmp_path, 2_500, 600, seed=1)
     for name in FILES:
         assert (again / name).read_bytes() == (small / name).read_bytes(), name
 
 
-def test_other_seed_other_rows(tmp_path, small):
+def test_other_seed_gives_other_rows(tmp_path, small):
     other = generate(tmp_path, 2_500, 600, seed=2)
     first, second = pq.read_table(small / FILES[0]), pq.read_table(other / FILES[0])
     for column in ("recipient_hash", "legal_business_name", "address_line_1"):
@@ -104,7 +104,7 @@ def test_other_seed_other_rows(tmp_path, small):
         assert (other / name).read_bytes() != (small / name).read_bytes(), name
 
 
-def test_shorter_file_is_beginning_of_longer_whatever_the_batches(tmp_path, small, monkeypatch):
+def test_shorter_file_is_a_prefix(tmp_path, small, monkeypatch):
     shorter = tmp_path / "shorter.parquet"
     monkeypatch.setattr(recipients_module, "BATCH_ROWS", 700)
     write_recipients(shorter, rows=1_700, seed=1, sample=SAMPLE)
@@ -115,42 +115,42 @@ def test_shorter_file_is_beginning_of_longer_whatever_the_batches(tmp_path, smal
 
 def test_memory_does_not_grow_with_rows(tmp_path, monkeypatch):
     pool = pa.default_memory_pool()
-    held: list[int] = []
+    allocated: list[int] = []
     make = recipients_module._recipients
 
     def metered(*args):
-        held.append(pool.bytes_allocated())
+        allocated.append(pool.bytes_allocated())
         return make(*args)
 
     monkeypatch.setattr(recipients_module, "BATCH_ROWS", 1_000)
     monkeypatch.setattr(recipients_module, "_recipients", metered)
     write_recipients(tmp_path / "recipients.parquet", rows=20_000, seed=1, sample=SAMPLE)
-    assert len(held) == 20
-    # What stays between batches: the writer's footer grows by a little per row group, batches do not pile up.
+    assert len(allocated) == 20
+    # Only the footer of the writer grows between batches.
     batch_bytes = pq.read_table(tmp_path / "recipients.parquet").nbytes / 20
-    assert held[-1] - held[2] < batch_bytes
+    assert allocated[-1] - allocated[2] < batch_bytes
 
 
 @pytest.mark.parametrize("companies", [0, 2_501])
-def test_impossible_numbers_are_refused(tmp_path, small, companies):
+def test_invalid_sizes_are_refused(tmp_path, small, companies):
     with pytest.raises(ValueError, match="companies must be 1 to 2500"):
         write_awards(tmp_path / "awards.csv", companies=companies, recipients=small / FILES[0], seed=1)
     with pytest.raises(ValueError, match="rows must be at least 1"):
         write_recipients(tmp_path / "none.parquet", rows=0, seed=1, sample=SAMPLE)
 
 
-def test_every_recipient_can_become_a_company(tmp_path, small):
+def test_every_recipient_can_be_a_company(tmp_path, small):
     write_awards(tmp_path / "all.csv", companies=2_500, recipients=small / FILES[0], seed=3)
     assert read_awards(tmp_path / "all.csv", {}).rows_rejected == 0
 
 
-# --- recipients are like the real ones
+# --- recipients resemble real ones
 
 
-def test_recipients_are_valid_and_as_sparse_as_declared(case):
+def test_recipients_are_as_sparse_as_declared(case):
     batches = list(read_recipients(case.directory / FILES[0], {}, batch_rows=10_000))
     assert sum(len(batch.recipients) for batch in batches) == ROWS
-    # Places abroad have other codes, as in the sample.
+    # Foreign places have other codes, as in the sample.
     repaired = {(row["outcome"], row["column"]) for batch in batches for row in batch.rejects.to_pylist()}
     assert repaired <= {("repaired", "zip5")}
     rows = pa.concat_tables(batch.recipients for batch in batches)
@@ -164,7 +164,7 @@ def test_recipients_are_valid_and_as_sparse_as_declared(case):
     assert share(pc.is_in(case.recipients["city"].drop_null(), value_set=pc.unique(real["city"]))) == 1.0
 
 
-def test_as_many_different_names_as_in_the_real_list(case):
+def test_names_are_as_distinct_as_real(case):
     real = pq.read_table(SAMPLE)
     real = real.filter(pc.is_valid(real["uei"]))["legal_business_name"]
     for names, low in ((real, 0.90), (case.recipients["legal_business_name"], 0.917)):
@@ -172,8 +172,8 @@ def test_as_many_different_names_as_in_the_real_list(case):
         assert low < len(pc.unique(normal)) / len(normal) < 0.97
 
 
-def test_vocabulary_grows_as_the_real_one(case):
-    """With every doubling of the names come about as many new words as in the sample, most of them unknown to it."""
+def test_vocabulary_grows_like_the_real(case):
+    """Doubling the names adds about as many new words as in the sample; many are not in the sample."""
 
     def types(names: pa.Array, count: int) -> int:
         words = pc.list_element(pc.split_pattern(pc.fill_null(normalise_names(names.slice(0, count)), ""), " "), 0)
@@ -190,7 +190,7 @@ def test_vocabulary_grows_as_the_real_one(case):
     assert 0.3 < share(pc.invert(pc.is_in(words, value_set=known))) < 0.8
 
 
-def test_names_are_as_long_and_legal_forms_as_common_as_real_ones(case):
+def test_names_are_as_long_as_real(case):
     names, real = case.recipients["legal_business_name"], pq.read_table(SAMPLE)["legal_business_name"]
     assert not pc.any(pc.is_null(names)).as_py()
     for ending in (" LLC", "INC."):
@@ -213,7 +213,7 @@ def test_chains_second_registrations_and_parents(case):
     assert share(pc.greater(pc.list_value_length(rows["alternate_names"]), 0)) == pytest.approx(0.025, abs=0.005)
 
 
-# --- awards and truth hold together
+# --- awards and truth are consistent
 
 
 def test_awards_are_valid(case):
@@ -224,7 +224,7 @@ def test_awards_are_valid(case):
     assert COMPANIES <= len(result.awards) <= 4 * COMPANIES
 
 
-def test_truth_names_every_award_and_existing_recipients(case):
+def test_truth_covers_awards_and_recipients(case):
     truth = case.truth
     assert truth["company"].to_pylist() == [f"C{number:06d}" for number in range(1, COMPANIES + 1)]
     assert truth["company"].equals(case.organisations["id"])
@@ -246,8 +246,8 @@ def test_truth_names_every_award_and_existing_recipients(case):
         assert right is None or right in acceptable
 
 
-def test_awards_bear_what_the_companies_bear(case):
-    """Most awards have their company's name and town; some companies have others, as real ones do."""
+def test_awards_match_their_companies(case):
+    """Most awards have the name and town of their company; some have others, as in real data."""
     lists = case.truth["agency_tracking_numbers"].combine_chunks()
     owners = pa.table({"number": lists.flatten(), "id": case.truth["company"].take(pc.list_parent_indices(lists))})
     awards = case.awards.select(["Company", "City", "Award Year", "Agency Tracking Number"])
@@ -284,7 +284,7 @@ def test_errors_are_as_frequent_as_declared(case):
     assert share(has(kinds, "spacing")) == pytest.approx(named * shares.SPACED_SHARE, abs=0.004)
 
 
-def test_kind_tells_what_differs(case):
+def test_kind_names_the_differences(case):
     rows = case.partners
     named = pc.equal(rows["name"], rows["right_legal_business_name"])
     changed = [*NAME_ERRORS, "alternate", "legal_form", "punctuation", "spacing"]
@@ -304,8 +304,8 @@ def test_kind_tells_what_differs(case):
     assert pc.is_null(rows.filter(has(rows["kind"], "no_place"))["right_state"]).unique().to_pylist() == [True]
 
 
-def test_variants_change_more_than_the_style(case):
-    """What differs in case, punctuation or legal form alone is no error in the name; the matcher undoes few others."""
+def test_variants_change_more_than_style(case):
+    """Differences in case, punctuation or legal form are styles; normalisation removes few other errors."""
     rows = case.partners
     variants = rows.filter(pc.match_substring_regex(rows["kind"], rf"(^|\+)({'|'.join(shares.VARIANT_KINDS)})(\+|$)"))
     assert len(variants) > 400
@@ -333,7 +333,7 @@ def test_variants_change_more_than_the_style(case):
         ("typo", "ABC DE, INC.", {"ABC DE, INC."}),
     ],
 )
-def test_errors_change_names_as_they_say(model, kind, name, possible):
+def test_errors_change_names_as_documented(model, kind, name, possible):
     names = pa.array([name] * 50)
     changed = NAME_ERRORS[kind].change(keys_of(np.arange(50), 1, "test"), names, model)
     assert set(changed.to_pylist()) == possible
@@ -344,12 +344,12 @@ def model(case) -> NameModel:
     return NameModel.of(pa.concat_arrays(case.recipients["legal_business_name"].slice(0, 5_000).chunks))
 
 
-def test_identifiers_are_the_partners_and_independent_of_errors(case):
+def test_identifiers_are_independent_of_errors(case):
     rows = case.partners
     for name, declared in (("uei", shares.COMPANY_UEI_SHARE), ("duns", shares.COMPANY_DUNS_SHARE)):
-        borne = pc.is_valid(rows[name])
-        assert share(borne) == pytest.approx(declared, abs=0.02)
-        assert share(pc.equal(rows[name].drop_null(), rows.filter(borne)[f"right_{name}"])) == 1.0
+        has_identifier = pc.is_valid(rows[name])
+        assert share(has_identifier) == pytest.approx(declared, abs=0.02)
+        assert share(pc.equal(rows[name].drop_null(), rows.filter(has_identifier)[f"right_{name}"])) == 1.0
         for kind in ("same", "renamed", "city", "legal_form", "no_place"):
             having = rows.filter(has(rows["kind"], kind))
             # Three standard errors of a share of so many rows.
@@ -362,7 +362,7 @@ def test_identifiers_are_the_partners_and_independent_of_errors(case):
     assert not pc.any(pc.is_in(alone["uei"].drop_null(), value_set=known)).as_py()
 
 
-def test_companies_without_a_partner_include_hard_ones(case):
+def test_companies_without_partner_include_decoys(case):
     alone = flat(case.truth).join(flat(case.organisations), "company", "id")
     alone = alone.filter(pc.is_null(alone["recipient_hash"]))
     assert len(alone) == COMPANIES - PARTNERS
@@ -372,7 +372,7 @@ def test_companies_without_a_partner_include_hard_ones(case):
     equal = alone.filter(pc.equal(alone["decoy"], "same_name"))
     assert share(pc.is_in(equal["name"], value_set=pc.unique(recipients["legal_business_name"]))) == 1.0
     here = equal.join(recipients, ["name", "state"], ["legal_business_name", "state"], join_type="left semi")
-    assert len(here) < 0.2 * len(equal)  # a chain can stand there as well
+    assert len(here) < 0.2 * len(equal)  # a chain may also be in that state
     streets = alone.filter(pc.equal(alone["decoy"], "same_street"))
     of = ["address", "city", "state"], ["address_line_1", "city", "state"]
     assert len(streets.join(recipients, *of, join_type="left semi")) > 0.8 * len(streets)
@@ -382,7 +382,7 @@ def test_companies_without_a_partner_include_hard_ones(case):
     assert len(new.join(recipients, ["name"], ["legal_business_name"], join_type="left semi")) < 0.05 * len(new)
 
 
-def test_namesakes_elsewhere_grow_with_the_recipients_as_far_as_they_were_counted():
+def test_namesakes_grow_with_recipients():
     few, more, most, beyond = (
         shares.decoys(recipients)["same_name"] for recipients in (11_177, 22_354, 200_000, 10**7)
     )
@@ -392,7 +392,7 @@ def test_namesakes_elsewhere_grow_with_the_recipients_as_far_as_they_were_counte
     assert shares.decoys(50)["near_name"] == shares.decoys(10**7)["near_name"]
 
 
-def test_findable_falls_with_what_hides_the_partner(case):
+def test_renamed_partners_are_not_findable(case):
     kinds, findable = case.partners["kind"], case.partners["findable"]
     assert 0.80 < share(findable) < 0.90
     assert share(findable.filter(pc.equal(kinds, "same"))) > 0.95
@@ -423,10 +423,10 @@ HAND_COMPANIES = [
     # name, its partner, city, state, zip5, evidence, expected findable, expected acceptable
     ("KITWARE", "alone", "CLIFTON PARK", "NY", "12065", True, True, ["alone"]),
     ("KITWARE", "alone", "RENO", "NV", "89501", True, True, ["alone"]),  # moved, but the only one of the name
-    ("COINED ANEW", "alone", "CLIFTON PARK", "NY", "12065", False, False, ["alone"]),  # renamed
+    ("COINED AGAIN", "alone", "CLIFTON PARK", "NY", "12065", False, False, ["alone"]),  # renamed
     ("APEX", "east", "BOSTON", "MA", "02108", True, True, ["east"]),
     ("APEX", "east", "WORCESTER", "MA", "01601", True, True, ["east"]),  # the state is enough
-    ("APEX", "east", "SEATTLE", "WA", "98199", True, False, ["east"]),  # moved to the namesake's town
+    ("APEX", "east", "SEATTLE", "WA", "98199", True, False, ["east"]),  # moved to the town of a namesake
     ("APEX", "east", "MIAMI", "FL", "33101", True, False, ["east"]),  # no place agrees
     ("APEX", "unplaced", "MIAMI", "FL", "33101", True, False, ["unplaced"]),
     ("TWIN", "town_a", "DENVER", "CO", "80201", True, True, ["town_a"]),  # the ZIP code decides
@@ -435,12 +435,12 @@ HAND_COMPANIES = [
     ("NESTED", "child_a", "MIAMI", "FL", "33101", True, True, ["child_a", "child_b"]),
     ("NESTED", "child_c", "TAMPA", "FL", "33601", True, True, ["child_c"]),
     ("HIDDEN", "nowhere", "MIAMI", "FL", "33101", True, True, ["nowhere"]),
-    ("ORION", "long", "RENO", "NV", "89501", True, False, ["long"]),  # bears another's very name in its town
+    ("ORION", "long", "RENO", "NV", "89501", True, False, ["long"]),  # has the name of another in its town
     ("ORION GROUP", "long", "RENO", "NV", "89501", True, True, ["long"]),
 ]
 
 
-def test_findable_means_name_and_place_single_out_one_organisation(tmp_path):
+def test_findable_rule_by_hand(tmp_path):
     names = ("recipient_hash", "legal_business_name", "uei", "parent_uei", "city", "state", "zip5")
     known = pa.table(dict(zip(names, zip(*HAND_RECIPIENTS, strict=True), strict=True)))
     for field in RECIPIENTS:
@@ -478,7 +478,7 @@ def test_findable_means_name_and_place_single_out_one_organisation(tmp_path):
 # --- equal names in different places
 
 
-def test_common_names_are_decided_by_place_or_not_at_all(tmp_path):
+def test_place_decides_common_names(tmp_path):
     write_common_names(tmp_path / "a", sample=SAMPLE, seed=1)
     write_common_names(tmp_path / "b", sample=SAMPLE, seed=1)
     for name in ("right", "left", "truth"):
@@ -494,9 +494,9 @@ def test_common_names_are_decided_by_place_or_not_at_all(tmp_path):
     assert share(decided) == 0.7
     assert decided.equals(pc.is_valid(truth["right_id"]))
     town = ["normal", "city", "state"]
-    standing = right.group_by(town).aggregate([("id", "count"), ("id", "min")])
+    counts = right.group_by(town).aggregate([("id", "count"), ("id", "min")])
     joined = left.append_column("decided", decided).append_column("right_id", truth["right_id"])
-    joined = joined.join(standing, town, join_type="left outer")
+    joined = joined.join(counts, town, join_type="left outer")
     known = joined.filter(joined["decided"])
     assert share(pc.equal(known["id_count"], 1)) > 0.99
     assert share(pc.equal(known["id_min"], known["right_id"])) > 0.99
