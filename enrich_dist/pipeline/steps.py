@@ -43,6 +43,7 @@ from enrich_dist.results.build import ResultInputs, build_result
 from enrich_dist.results.publish import CURRENT, publish
 from enrich_dist.results.quality import Gate
 from enrich_dist.settings import Settings
+from enrich_dist.sources import ENGINE_VERSION as SOURCES_VERSION
 from enrich_dist.sources import chunks, companies
 from enrich_dist.sources.awards import read_awards
 from enrich_dist.sources.inputs import check_inputs
@@ -52,8 +53,6 @@ from enrich_dist.sources.rejects import with_file_rows
 from enrich_dist.store.artifacts import get_or_build, open_unverified, open_verified
 from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore, drop_copies
 from enrich_dist.store.run_directory import Number, Output, RunDirectory, StepReport
-
-SOURCES_VERSION = "3"
 
 
 class Pipeline:

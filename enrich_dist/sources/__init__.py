@@ -1,7 +1,7 @@
-"""Readers: the SBIR.gov awards file and the USAspending recipient table, as the tables of ``enrich_dist.schema``.
+"""Sources: the SBIR.gov awards file and recipient tables, as tables of ``enrich_dist.schema``.
 
-Covers local files: awards as CSV (plain, gzip or zip), recipients as Parquet. Does not cover object storage,
-databases or matching, and knows no settings: callers hand over a path and a column map.
+``read_awards`` and ``read_recipients`` clean the values; ``formats`` has the readers. Of this package only ``inputs``
+knows the settings.
 """
 
 from __future__ import annotations
@@ -9,4 +9,15 @@ from __future__ import annotations
 from enrich_dist.sources.awards import AwardTable, check_awards, read_awards
 from enrich_dist.sources.recipients import RecipientBatch, check_recipients, read_recipients
 
-__all__ = ["AwardTable", "RecipientBatch", "check_awards", "check_recipients", "read_awards", "read_recipients"]
+ENGINE_VERSION = "3"
+"""Version of reading and cleaning: increase it when the same source gives other awards or recipients."""
+
+__all__ = [
+    "ENGINE_VERSION",
+    "AwardTable",
+    "RecipientBatch",
+    "check_awards",
+    "check_recipients",
+    "read_awards",
+    "read_recipients",
+]

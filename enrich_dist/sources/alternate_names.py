@@ -1,7 +1,7 @@
-"""Alternate names, however a source stores them, as lists of cleaned names.
+"""Alternate names as lists of cleaned names.
 
-Covers list columns, and text that holds a JSON list, a PostgreSQL array (``{a,"b, c"}``) or names separated by
-``|`` or ``;``. A row without names is null, never an empty list.
+Covers list columns, and text with a JSON list, a PostgreSQL array (``{a,"b, c"}``) or names separated by ``|`` or
+``;``. A row without names is null, never an empty list.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ _LIST_NULL: Final = pa.scalar(None, _LIST)
 
 _FROM_JSON: Final = """from_json(x, '["VARCHAR"]')"""
 _ARRAY: Final = r"(?s)^\s*(?:\[[^=]*\]=)?\{.*\}\s*$"
-# An element is quoted, with a backslash before quotes and backslashes, or runs to the next comma; NULL without quotes
-# is none. Bounds before the braces ("[0:1]={a,b}") tell nothing of the elements.
+# An element is quoted, with a backslash before quotes and backslashes, or ends at the next comma; NULL without quotes
+# is
+# null. Bounds before the braces ("[0:1]={a,b}") are ignored.
 _ELEMENTS: Final = r"""
     list_transform(
         regexp_extract_all(regexp_replace(x, '^\s*(?:\[[^=]*\]=)?\{(.*)\}\s*$', '\1', 's'),
@@ -35,14 +36,13 @@ _ELEMENTS: Final = r"""
 
 
 def as_lists(values: pa.Array) -> pa.Array:
-    """A list or text array as ``list<string>`` of cleaned names, of the same length; null where there is none."""
+    """Return a list or text array as ``list<string>`` of cleaned names; null for rows without names."""
     is_list = pa.types.is_nested(values.type)
     return _clean_lists(pc.cast(values, _LIST) if is_list else _split_text(pc.cast(values, pa.string())))
 
 
 def postgres_arrays(values: pa.Array) -> pa.Array:
-    """Texts of PostgreSQL's arrays of one dimension (``{a,"b, c",NULL}``) as ``list<string>``, element by element; null
-    for null."""
+    """Parse one-dimensional PostgreSQL arrays (``{a,"b, c",NULL}``) as ``list<string>``; null for null."""
     empty = pc.fill_null(pc.equal(values, "{}"), False)
     filled = np.flatnonzero(pc.and_(pc.is_valid(values), pc.invert(empty)).to_numpy(zero_copy_only=False))
     lists = pc.if_else(empty, pa.scalar([], _LIST), _LIST_NULL)
@@ -68,7 +68,7 @@ def _split_names(values: pa.Array) -> pa.Array:
     result = pc.split_pattern_regex(text, r"\s*[|;]\s*")
     bracketed = pc.fill_null(pc.match_substring_regex(text, r"^\["), False)
     if pc.any(bracketed).as_py():
-        # Two steps, as DuckDB does not stop at a condition that fails before it parses.
+        # Two steps, as DuckDB may parse rows for which the condition is false.
         is_json = evaluate("coalesce(json_valid(x), false)", pc.if_else(bracketed, values, _TEXT_NULL))
         parsed = evaluate(_FROM_JSON, pc.if_else(is_json, values, _TEXT_NULL))
         result = pc.if_else(is_json, pc.cast(parsed, _LIST), result)
@@ -76,7 +76,7 @@ def _split_names(values: pa.Array) -> pa.Array:
 
 
 def _clean_lists(lists: pa.Array) -> pa.Array:
-    """Clean every element, drop those without text, and make empty lists null."""
+    """Clean every element, drop empty ones, and replace empty lists by null."""
     count = len(lists)
     parents = pc.list_parent_indices(lists)
     names = null_words_as_null(clean_text(pc.list_flatten(lists)))

@@ -1,9 +1,8 @@
-"""Cleaning of identifiers, places, dates and numbers, vectorised over Arrow arrays.
+"""Vectorised cleaning of identifiers, places, dates and numbers.
 
-Each function takes a string array of raw cells and returns ``Cleaned`` of the same length. A value that only
-changes its writing (case, hyphens, a lost leading zero) has no reason; a value that is lost has one. Codes that
-are well formed as they stand, which are most, are told by their bytes, and only the others are worked on. Does not
-cover free text: that is ``text``.
+Each function maps a string array to ``Cleaned`` of the same length. A value that only changes its notation (case,
+hyphens, a restored leading zero) has no reason; a value that is lost has one. Most codes are well-formed and are
+recognised by their bytes; regular expressions are applied to the others. Does not cover free text (``clean_text``).
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from enrich_dist.sources.clean_text import clean_text, compact, null_words_as_null
+from enrich_dist.sources.clean_text import clean_code, clean_text, null_words_as_null
 from enrich_dist.sources.string_bytes import Mask, StringBytes, replace_cells
 
-# As SAM.gov assigns them: no I and O, and no leading zero.
+# As SAM.gov assigns them: without I and O, and without a leading zero.
 _UEI_FORM: Final = "^[A-HJ-NP-Z1-9][A-HJ-NP-Z0-9]{11}$"
 _UEI_LENGTH: Final = 12
 _DUNS_PLACEHOLDERS: Final = ("123456789", *(str(digit) * 9 for digit in range(10)))
@@ -51,34 +50,34 @@ _STATE_CODES: Final = {
 
 
 class Cleaned(NamedTuple):
-    """``values``: what the cells hold, null where blank or lost; ``reasons`` (string): why lost, else null."""
+    """``values``: null where empty or lost. ``reasons`` (string): why a value was lost, else null."""
 
     values: pa.Array
     reasons: pa.Array
 
 
 def clean_uei(values: pa.Array) -> Cleaned:
-    """Unique Entity Identifiers: 12 capitals and digits, or null."""
-    letters = StringBytes(values)
-    outside = ~(letters.between("A", "Z") | letters.between("0", "9")) | letters.equal("I") | letters.equal("O")
-    plain = (letters.lengths == _UEI_LENGTH) & ~letters.cells_with(outside)
-    plain[plain] = letters.bytes[letters.starts[:-1][plain]] != ord("0")
+    """Clean Unique Entity Identifiers: 12 capitals and digits, or null."""
+    strings = StringBytes(values)
+    outside = ~(strings.between("A", "Z") | strings.between("0", "9")) | strings.equal("I") | strings.equal("O")
+    plain = (strings.lengths == _UEI_LENGTH) & ~strings.cells_with(outside)
+    plain[plain] = strings.bytes[strings.starts[:-1][plain]] != ord("0")
     return Cleaned(*_clean_others(values, plain, _clean_any_uei))
 
 
 def _clean_any_uei(values: pa.Array) -> Cleaned:
-    given = pc.ascii_upper(compact(values))
+    given = pc.ascii_upper(clean_code(values))
     return _keep(given, pc.match_substring_regex(given, _UEI_FORM), given, "not a UEI")
 
 
 def clean_duns(values: pa.Array) -> Cleaned:
-    """DUNS numbers: nine digits, or null. DUNS+4 is cut to its first nine; lost leading zeros come back."""
-    plain = StringBytes(values).cells_of_digits(9) & ~_among(values, _DUNS_PLACEHOLDERS)
+    """Clean DUNS numbers: nine digits, or null. Truncate DUNS+4 to nine digits; restore leading zeros."""
+    plain = StringBytes(values).cells_of_digits(9) & ~_is_in(values, _DUNS_PLACEHOLDERS)
     return Cleaned(*_clean_others(values, plain, _clean_any_duns))
 
 
 def _clean_any_duns(values: pa.Array) -> Cleaned:
-    given = compact(values)
+    given = clean_code(values)
     digits = pc.replace_substring_regex(pc.replace_substring_regex(given, r"\.0+$", ""), r"[- ]", "")
     length = pc.utf8_length(digits)
     padded = pc.if_else(
@@ -92,19 +91,19 @@ def _clean_any_duns(values: pa.Array) -> Cleaned:
 
 
 def clean_zip(values: pa.Array) -> tuple[Cleaned, pa.Array]:
-    """ZIP codes: the five digits (``Cleaned``) and the four digits after them (string array), each or null."""
-    plain = StringBytes(values).cells_of_digits(5) & ~_among(values, (_NO_ZIP,))
+    """Split ZIP codes into five digits (``Cleaned``) and the four digits after them (string array), each or null."""
+    plain = StringBytes(values).cells_of_digits(5) & ~_is_in(values, (_NO_ZIP,))
     zip5, reasons, zip4 = _clean_others(values, plain, _clean_any_zip)
     return Cleaned(zip5, reasons), zip4
 
 
 def _clean_any_zip(values: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]:
-    given = compact(values)
+    given = clean_code(values)
     code = pc.replace_substring_regex(given, r"\.0+$", "")
-    # The leading zero of New England and Puerto Rico is lost by spreadsheets.
+    # Spreadsheets remove the leading zero of New England and Puerto Rico.
     short = pc.match_substring_regex(code, r"^(?:[0-9]{4}|[0-9]{8}|[0-9]{4}-[0-9]{4})$")
     code = pc.if_else(short, pc.binary_join_element_wise("0", code, ""), code)
-    # Real files have "02141-" and "01801-Array": the five digits are good.
+    # Real files contain "02141-" and "01801-Array": the five digits are correct.
     parts = pc.extract_regex(code, r"^(?P<zip5>[0-9]{5})(?:[- ]*(?P<zip4>[0-9]{4})|-[^0-9]*| *)$")
     zip5 = pc.struct_field(parts, "zip5")
     zip4 = pc.struct_field(parts, "zip4")
@@ -116,27 +115,27 @@ def _clean_any_zip(values: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]:
 
 
 def clean_zip4(values: pa.Array) -> Cleaned:
-    """The last four digits of a ZIP code, from a column of their own, or null."""
+    """Clean the last four digits of a ZIP code from a separate column: four digits, or null."""
     return Cleaned(*_clean_others(values, StringBytes(values).cells_of_digits(4), _clean_any_zip4))
 
 
 def _clean_any_zip4(values: pa.Array) -> Cleaned:
     four = pc.replace_substring_regex(null_words_as_null(clean_text(values)), r"\.0+$", "")
-    # Some exports repeat all nine digits in the column of the four.
+    # Some exports repeat all nine digits in this column.
     last = pc.if_else(pc.match_substring_regex(four, "^[0-9]{9}$"), pc.utf8_slice_codeunits(four, 5, 9), four)
     return _keep(four, pc.match_substring_regex(last, "^[0-9]{4}$"), last, "not the last four digits of a ZIP code")
 
 
 def clean_state(values: pa.Array) -> pa.Array:
-    """States in capitals; the names of US states and territories as their two letters."""
+    """Return states in capitals; names of US states and territories as two strings."""
     state = pc.utf8_upper(clean_text(values))
     position = pc.index_in(state, value_set=pa.array(list(_STATE_CODES)))
     return pc.coalesce(pa.array(list(_STATE_CODES.values())).take(position), state)
 
 
 def clean_date(values: pa.Array) -> Cleaned:
-    """Dates (date32) written month-day-year, year-month-day, or with the month's English name."""
-    given = compact(values)
+    """Parse dates (date32) in the forms month-day-year, year-month-day, or with an English month name."""
+    given = clean_code(values)
     parts = {name: pa.nulls(len(given), pa.string()) for name in ("year", "month", "day")}
     for form in _DATE_FORMS:
         found = pc.extract_regex(given, form)
@@ -150,13 +149,13 @@ def clean_date(values: pa.Array) -> Cleaned:
     possible = (year >= _FIRST_YEAR) & (year <= _LAST_YEAR) & (month >= 1) & (month <= 12) & (day >= 1)
     months = (np.where(possible, year - 1970, 0) * 12 + np.where(possible, month - 1, 0)).astype("datetime64[M]")
     days = months.astype("datetime64[D]") + (day - 1).astype("timedelta64[D]")
-    possible &= days.astype("datetime64[M]") == months  # the 31st of a short month runs into the next
+    possible &= days.astype("datetime64[M]") == months  # day 31 of a short month is in the next month
     return _keep(given, pa.array(possible), pa.array(days, pa.date32()), "not a date")
 
 
 def clean_integer(values: pa.Array, *, lowest: int = 0, highest: int = 2**31 - 1) -> Cleaned:
-    """Whole numbers (int32) from ``lowest`` to ``highest``; ``2018.0`` and ``1,234`` are tolerated."""
-    given = compact(values)
+    """Parse whole numbers (int32) from ``lowest`` to ``highest``, also as ``2018.0`` and ``1,234``."""
+    given = clean_code(values)
     formed = pc.match_substring_regex(given, rf"^{_NUMBER}(?:\.0*)?$")
     digits = pc.replace_substring_regex(pc.replace_substring(given, ",", ""), r"\.0*$", "")
     digits = pc.replace_substring_regex(digits, r"^0+([0-9])", r"\1")
@@ -169,17 +168,17 @@ def clean_integer(values: pa.Array, *, lowest: int = 0, highest: int = 2**31 - 1
 
 
 def clean_year(values: pa.Array) -> Cleaned:
-    """Years (int32) that a federal program can bear."""
+    """Parse plausible years (int32) of a federal program."""
     cleaned = clean_integer(values, lowest=_FIRST_YEAR, highest=_LAST_YEAR)
     return Cleaned(cleaned.values, pc.if_else(pc.is_valid(cleaned.reasons), "not a year", _TEXT_NULL))
 
 
 def clean_amount(values: pa.Array) -> Cleaned:
-    """Dollar amounts (decimal128(18, 2)), halves of a cent rounded away from zero."""
-    given = compact(values)
+    """Parse dollar amounts (decimal128(18, 2)); half cents are rounded away from zero."""
+    given = clean_code(values)
     plain = pc.replace_substring_regex(given, r"^(-?) ?\$ ?", r"\1")
     formed = pc.match_substring_regex(plain, rf"^-?(?:{_NUMBER}(?:\.[0-9]*)?|\.[0-9]+)$")
-    # Six decimals are enough to round by and keep the number within 38 digits.
+    # Six decimals are sufficient for rounding and keep the number within 38 digits.
     digits = pc.replace_substring_regex(pc.replace_substring(plain, ",", ""), r"(\.[0-9]{6})[0-9]*$", r"\1")
     digits = pc.replace_substring_regex(digits, r"^(-?)0+([0-9])", r"\1\2")
     digits = pc.replace_substring_regex(digits, r"^(-?)\.", r"\10.")  # group 1, then "0."
@@ -191,7 +190,7 @@ def clean_amount(values: pa.Array) -> Cleaned:
 
 
 def _keep(given: pa.Array, valid: pa.Array, values: pa.Array, reason: str) -> Cleaned:
-    """``values`` where ``valid``; ``reason`` where something was given that is not valid."""
+    """Return ``values`` where ``valid``, and ``reason`` where a given cell is not valid."""
     valid = pc.fill_null(valid, False)
     return Cleaned(
         pc.if_else(valid, values, pa.scalar(None, values.type)),
@@ -202,13 +201,13 @@ def _keep(given: pa.Array, valid: pa.Array, values: pa.Array, reason: str) -> Cl
 def _clean_others(
     values: pa.Array, plain: Mask, clean: Callable[[pa.Array], tuple[pa.Array, ...]]
 ) -> tuple[pa.Array, ...]:
-    """``clean(values)``, where all that it does to the ``plain`` cells is to return them, and null besides."""
+    """Return ``clean(values)``, applied only to cells that are not ``plain``; plain cells stay, with null reasons."""
     others = np.flatnonzero(~plain & pc.is_valid(values).to_numpy(zero_copy_only=False))
     arrays = clean(values.take(pa.array(others)))
-    before = (values, *(pa.nulls(len(values), array.type) for array in arrays[1:]))
-    return tuple(replace_cells(array, others, cleaned) for array, cleaned in zip(before, arrays, strict=True))
+    originals = (values, *(pa.nulls(len(values), array.type) for array in arrays[1:]))
+    return tuple(replace_cells(array, others, cleaned) for array, cleaned in zip(originals, arrays, strict=True))
 
 
-def _among(values: pa.Array, codes: Sequence[str]) -> Mask:
-    """The cells that are one of the codes."""
+def _is_in(values: pa.Array, codes: Sequence[str]) -> Mask:
+    """Return the cells that are one of the codes."""
     return np.asarray(pc.is_in(values, value_set=pa.array(codes)).to_numpy(zero_copy_only=False), dtype=bool)

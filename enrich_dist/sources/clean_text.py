@@ -1,7 +1,7 @@
-"""Cleaning of text cells, vectorised: white space, HTML entities, words that mean "no value".
+"""Vectorised cleaning of text: white space, HTML entities, words for null.
 
-Every function takes a string array, returns one of the same length, and leaves its own output unchanged. Does not
-cover normalising names for comparison: that is ``matching``.
+Every function maps a string array to one of the same length, and is idempotent. Does not normalise names for comparison
+(``matching``).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import pyarrow.compute as pc
 
 from enrich_dist.sources.string_bytes import Mask, StringBytes, change_where
 
-# All that shows as a blank or not at all: white space of any script, control characters (a NUL among them), zero-width
-# characters, marks of the writing direction. Each run becomes one space, so that no two pieces of text grow together.
+# White space of any script, control characters (including NUL), zero-width characters and direction marks. Each run
+# becomes one space, so that separate words are not joined.
 _BLANK: Final = r"[\s\pZ\x00-\x1f\x7f-\x{9f}\x{200b}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2060}\x{2066}-\x{2069}\x{feff}]"
 _BLANKS: Final = _BLANK + "+"
-# White space that is not a single inner space; matched first, as most cells have none and replacing costs.
+# White space other than single inner spaces. Matched first, as most cells have none and replacing is slow.
 _UNTIDY: Final = (
     r"^ | $|  |[\t-\r\x00-\x1f\x7f-\x{9f}\x{a0}\x{1680}\x{2000}-\x{200b}\x{200e}\x{200f}\x{2028}-\x{202f}"
     + (r"\x{205f}\x{2060}\x{2066}-\x{2069}\x{3000}\x{feff}]")
@@ -34,29 +34,29 @@ NULL_WORDS: Final = ("NaN", "nan", "None", "none", "NULL", "null", "<NA>", r"\N"
 
 
 def clean_text(values: pa.Array) -> pa.Array:
-    """Entities resolved, white space trimmed and collapsed; null where nothing is left."""
+    """Resolve entities, trim and collapse white space; null for empty text."""
     tidy = change_where(_may_be_untidy(values), values, lambda some: collapse_blanks(resolve_entities(some)))
     return _empty_as_null(tidy)
 
 
 def clean_long_text(values: pa.Array) -> pa.Array:
-    """Like ``clean_text``, but inner line breaks and spacing stay: for texts that people read."""
+    """Resolve entities and trim white space, but keep inner line breaks and spacing; null for empty text."""
     values = resolve_entities(pc.replace_substring(values, "\x00", " "))
     return _empty_as_null(pc.utf8_trim_whitespace(pc.replace_substring(values, "\x00", " ")))
 
 
 def null_words_as_null(values: pa.Array) -> pa.Array:
-    """Null where the whole text is a word that some exporter writes for null (``NaN``, ``None``, …)."""
+    """Replace texts that exporters write for null (``NaN``, ``None``, …) by null."""
     return _words_as_null(values, NULL_WORDS)
 
 
-def compact(values: pa.Array) -> pa.Array:
-    """For codes and numbers: trimmed; null where blank, ``-`` or a word for null."""
+def clean_code(values: pa.Array) -> pa.Array:
+    """Trim and collapse white space of codes and numbers; null for empty text, ``-`` and words for null."""
     return _words_as_null(change_where(_may_be_untidy(values), values, collapse_blanks), ("", "-", *NULL_WORDS))
 
 
 def collapse_blanks(values: pa.Array) -> pa.Array:
-    """Every run of blank characters as one space, none at the ends."""
+    """Replace every run of blank characters by one space, and trim."""
     untidy = pc.match_substring_regex(values, _UNTIDY)
     if not pc.any(untidy).as_py():
         return values
@@ -65,10 +65,10 @@ def collapse_blanks(values: pa.Array) -> pa.Array:
 
 
 def resolve_entities(values: pa.Array) -> pa.Array:
-    """HTML entities as the characters they stand for, also where encoded several times (``&amp;amp;``).
+    """Replace HTML entities by their characters, also if they were encoded several times (``&amp;amp;``).
 
-    Only entities closed by a semicolon count, so ``AT&T`` stays. The order of replacing does not matter: two
-    entities never overlap, and resolving one leaves every other whole.
+    Only entities with a semicolon are replaced, so ``AT&T`` stays. The order does not matter, as entities never overlap
+    and replacing one leaves all others intact.
     """
     found = pc.fill_null(pc.match_substring(values, "&"), False)
     if not pc.any(found).as_py():
@@ -83,8 +83,8 @@ def resolve_entities(values: pa.Array) -> pa.Array:
 
 
 def _entities_in(values: pa.Array) -> dict[str, str]:
-    """The distinct entities in the texts that stand for something, with what they stand for."""
-    # Without the first piece of each text, which no ampersand precedes.
+    """Return the distinct known entities in the texts, with their characters."""
+    # Without the first piece of each text, which follows no ampersand.
     pieces = pc.list_flatten(pc.list_slice(pc.split_pattern(values, "&"), 1))
     bodies = pc.struct_field(pc.extract_regex(pieces, _ENTITY_AFTER_AMPERSAND), "body")
     entities = sorted("&" + body for body in pc.unique(bodies.drop_null()).to_pylist())
@@ -95,23 +95,23 @@ def _entities_in(values: pa.Array) -> dict[str, str]:
 def _resolve(entity: str) -> str | None:
     body = entity[1:]
     if body.startswith("#"):
-        return html.unescape(entity)  # numbers of Windows-1252 and invalid ones are treated as browsers do
+        return html.unescape(entity)  # as browsers do, also for Windows-1252 and invalid numbers
     if body not in html5 and body.isupper():
-        body = body.lower()  # &NBSP; and &APOS;, from sources that write everything in capitals
+        body = body.lower()  # &NBSP; and &APOS; in sources that are all capitals
     return html5.get(body)
 
 
 def _may_be_untidy(values: pa.Array) -> Mask:
-    """The cells that hold more than plain words: all that collapsing blanks or resolving entities could change.
+    """Return the cells that collapsing blanks or resolving entities could change, including all non-ASCII cells.
 
-    These are few, so that only they are looked at by regular expressions. Cells beyond ASCII are among them.
+    They are few, so that regular expressions are applied to few cells.
     """
-    letters = StringBytes(values)
-    blank = letters.equal(" ")
-    odd = ~letters.between(" ", "~")
-    odd |= letters.equal(";")  # every entity ends with one; ampersands are frequent in names
-    odd[1:] |= blank[1:] & blank[:-1]  # also the last blank of a cell and the first of the next: untidy both
-    return np.asarray(letters.cells_with(odd) | letters.cells_at_ends(blank))
+    strings = StringBytes(values)
+    blank = strings.equal(" ")
+    odd = ~strings.between(" ", "~")
+    odd |= strings.equal(";")  # every entity ends with one; ampersands are frequent in names
+    odd[1:] |= blank[1:] & blank[:-1]  # may also be the last blank of a cell and the first of the next: both untidy
+    return np.asarray(strings.cells_with(odd) | strings.cells_at_ends(blank))
 
 
 def _empty_as_null(values: pa.Array) -> pa.Array:
@@ -119,12 +119,12 @@ def _empty_as_null(values: pa.Array) -> pa.Array:
 
 
 def _words_as_null(values: pa.Array, words: Sequence[str]) -> pa.Array:
-    """Null where the whole text is one of these ASCII words."""
-    # A look at the lengths is cheaper than one at the texts, and leaves none or few of them.
+    """Replace texts that are one of these ASCII words by null."""
+    # Comparing lengths first is cheap and excludes nearly all texts.
     short = np.flatnonzero(StringBytes(values).lengths <= max(map(len, words)))
     found = pc.is_in(values.take(pa.array(short)), value_set=pa.array(words)).to_numpy(zero_copy_only=False)
     if not found.any():
         return values
-    lost = np.zeros(len(values), dtype=bool)
-    lost[short] = found
-    return pc.if_else(pa.array(lost), _TEXT_NULL, values)
+    is_word = np.zeros(len(values), dtype=bool)
+    is_word[short] = found
+    return pc.if_else(pa.array(is_word), _TEXT_NULL, values)

@@ -1,7 +1,7 @@
-"""Which column of a source is which: explicit column map first, then known headers.
+"""Find the canonical columns in a source's headers: by the column map first, then by known headers.
 
-Covers headers in any case, spacing and punctuation, ambiguity, and columns the user says are absent. Does not
-read files and knows nothing of types.
+Ignores case, spacing and punctuation; detects ambiguity; accepts columns that the user declares absent. Does not cover
+types.
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ from typing import Final
 
 from enrich_dist.errors import SourceError
 
-_SHOWN_HEADERS: Final = 12
-_SHOWN_CHARACTERS: Final = 40
+_MAX_SHOWN_HEADERS: Final = 12
+_MAX_SHOWN_CHARACTERS: Final = 40
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a reader wants its columns.
+    """The columns of a reader.
 
-    ``aliases``: every canonical column, with further headers it goes by. ``required``: groups of columns; of each
-    group one must be found or be declared absent. ``indispensable``: columns that cannot be declared absent.
-    ``setting``, ``separator`` and ``called``: by what messages name the setting of a column, and the column itself
-    where the user knows it by another name.
+    ``aliases``: every canonical column with its other known headers. ``required``: groups of columns, of which one must
+    be found, or all be declared absent. ``indispensable``: columns that cannot be declared absent. ``setting`` and
+    ``separator``: the prefix of a column's setting in messages. ``called``: names of columns in messages.
     """
 
     setting: str
@@ -36,11 +35,11 @@ class Layout:
     called: Mapping[str, str] = field(default_factory=dict)
 
     def name(self, canonical: str) -> str:
-        """What the user calls a column."""
+        """Return the column's name in messages."""
         return self.called.get(canonical, canonical)
 
     def setting_of(self, canonical: str) -> str:
-        """What the user sets to say which header a column has."""
+        """Return the setting that maps the column."""
         return f"{self.setting}{self.separator}{self.name(canonical)}"
 
 
@@ -122,10 +121,10 @@ RECIPIENT_LAYOUT: Final = Layout(
 def resolve_columns(
     headers: Sequence[str], column_map: Mapping[str, str | None], layout: Layout, path: object
 ) -> dict[str, int]:
-    """The position in ``headers`` of every canonical column that the source has.
+    """Return the position in ``headers`` of every canonical column that the source has.
 
     Raises ``SourceError`` when the map names unknown columns or headers, when a required column is neither found
-    nor declared absent, or when two headers stand for one column.
+    nor declared absent, or when two headers match one column.
     """
     found: dict[str, int] = {}
     for canonical, header in column_map.items():
@@ -134,7 +133,7 @@ def resolve_columns(
         if header is None:
             if canonical in layout.indispensable:
                 raise SourceError(
-                    "cannot be null: nothing can be matched without it.",
+                    "must not be null: it is required for matching.",
                     path=path,
                     column=layout.name(canonical),
                     remedy=f"Set {layout.setting_of(canonical)} to the name of the column.",
@@ -148,7 +147,7 @@ def resolve_columns(
                     f"{layout.name(canonical)}.",
                     path=path,
                     column=header,
-                    remedy="Give each column a header of its own, or null.",
+                    remedy="Map each column to a different header, or to null.",
                 )
         found[canonical] = position
 
@@ -165,7 +164,7 @@ def resolve_columns(
             continue
         if canonical_name in found:
             raise SourceError(
-                f"the headers '{headers[found[canonical_name]]}' and '{header}' both stand for "
+                f"the headers '{headers[found[canonical_name]]}' and '{header}' both match "
                 f"{layout.name(canonical_name)}.",
                 path=path,
                 column=layout.name(canonical_name),
@@ -177,7 +176,7 @@ def resolve_columns(
 
 
 def extra_names(headers: Sequence[str], taken: Collection[int], reserved: Collection[str]) -> dict[int, str]:
-    """Snake-case names for the headers at positions not in ``taken``: unique, and none of ``reserved``."""
+    """Return unique snake-case names for the headers at positions not in ``taken``, and none of ``reserved``."""
     used = set(reserved)
     names: dict[int, str] = {}
     for position, header in enumerate(headers):
@@ -194,7 +193,7 @@ def extra_names(headers: Sequence[str], taken: Collection[int], reserved: Collec
 
 
 def plain_header(header: str) -> str:
-    """The header without case, spaces and punctuation; ``#`` reads "number"."""
+    """Return the header without case, spaces and punctuation; ``#`` becomes "number"."""
     return re.sub(r"[\W_]+", "", header.casefold().replace("#", "number"))
 
 
@@ -205,10 +204,10 @@ def _position_of(header: str, canonical: str, headers: Sequence[str], layout: La
         if len(positions) == 1:
             return positions[0]
         if positions:
-            problem = f"{layout.setting_of(canonical)} names '{header}', which the file has {len(positions)} times."
+            problem = f"{layout.setting_of(canonical)} is '{header}', which the file has {len(positions)} times."
             raise SourceError(problem, path=path, column=header, remedy="Rename one of them in the file.")
     raise SourceError(
-        f"{layout.setting_of(canonical)} names a column that the file does not have; it has {_shown(headers)}.",
+        f"{layout.setting_of(canonical)} is a column that the file does not have; it has {_shown(headers)}.",
         path=path,
         column=header,
         remedy=_did_you_mean(header, headers) or f"Correct {layout.setting_of(canonical)}.",
@@ -229,7 +228,7 @@ def _require(
     ]
     if not missing:
         return
-    # All at once: nobody likes to be told of the second only after the first is set right.
+    # All in one message, so that the user fixes them at once.
     to_set = [next(column for column in group if column not in column_map) for group in missing]
     wanted = ", for ".join(" or ".join(map(layout.name, group)) for group in missing)
     raise SourceError(
@@ -252,12 +251,12 @@ def _how_to_name_all(columns: Sequence[str], layout: Layout) -> str:
     needed = [layout.name(column) for column in columns if column in layout.indispensable]
     if len(needed) == len(columns):
         return f"{how}."
-    return f"{how}, or to null if the file has none{f' (there must be {needed[0]})' if needed else ''}."
+    return f"{how}, or to null if the file has none{f' ({needed[0]} is required)' if needed else ''}."
 
 
 def _unknown_column(canonical: str, layout: Layout, path: object) -> SourceError:
     known = [layout.name(column) for column in layout.aliases]
-    remedy = _did_you_mean(canonical, known) or f"Known are {', '.join(known)}."
+    remedy = _did_you_mean(canonical, known) or f"The columns are {', '.join(known)}."
     return SourceError(f"{layout.setting} has the unknown column '{canonical}'.", path=path, remedy=remedy)
 
 
@@ -267,6 +266,6 @@ def _did_you_mean(word: str, known: Collection[str]) -> str | None:
 
 
 def _shown(headers: Sequence[str]) -> str:
-    shown = ", ".join(f"'{header[:_SHOWN_CHARACTERS]}'" for header in headers[:_SHOWN_HEADERS])
-    more = len(headers) - _SHOWN_HEADERS
+    shown = ", ".join(f"'{header[:_MAX_SHOWN_CHARACTERS]}'" for header in headers[:_MAX_SHOWN_HEADERS])
+    more = len(headers) - _MAX_SHOWN_HEADERS
     return f"{shown} and {more} more" if more > 0 else shown

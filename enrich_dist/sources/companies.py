@@ -1,10 +1,8 @@
-"""Awards to companies: awards joined by a shared UEI, DUNS or (normalised name + state).
+"""Companies: awards that share a UEI, a DUNS, or a normalised name and state.
 
-A company gathers all names, identifiers and locations of its awards, so an old award without identifiers
-profits from a newer one that has them. Same name (or DUNS) with conflicting UEIs stays apart: such a key
-joins only awards of the same UEI, and those without one among themselves.
-
-Does not cover what a name's normal form is (``matching.normalise``), nor similar but unequal names.
+A company has all names, identifiers and locations of its awards, so that an old award without identifiers gets those of
+a newer one. Equal names (or DUNS) with conflicting UEIs stay separate: such a key joins only awards of one UEI, and
+separately those without a UEI. Does not join similar but unequal names.
 """
 
 from __future__ import annotations
@@ -31,8 +29,8 @@ _NONE = -1
 
 @dataclass(frozen=True)
 class CompanyTables:
-    """``companies``: schema.COMPANY ordered by company_id; ``award_companies``: schema.AWARD_COMPANY in the
-    order of the awards; ``names_kept_apart``: name-and-state keys shared by companies of different UEIs."""
+    """``companies``: schema.COMPANY, sorted by company_id. ``award_companies``: schema.AWARD_COMPANY in the order of
+    the awards. ``names_kept_apart``: name-and-state keys of several companies with different UEIs."""
 
     companies: pa.Table
     award_companies: pa.Table
@@ -40,20 +38,19 @@ class CompanyTables:
 
 
 def build_companies(awards: pa.Table, *, memory_mb: int, scratch: Path) -> CompanyTables:
-    """Join awards (schema.AWARD) to companies. The result does not depend on the order of the rows."""
+    """Join awards (schema.AWARD) into companies. The result does not depend on the order of the rows."""
     names = normalise_names(awards["company"])
     states = pc.fill_null(awards["state"], "").combine_chunks()
-    name_states = pc.binary_join_element_wise(names, states, "|")  # null where the name is
+    name_states = pc.binary_join_element_wise(names, states, "|")  # null if the name is
     ueis, duns, places = _codes(awards["uei"]), _codes(awards["duns"]), _codes(name_states)
 
     strong = _components(ueis, _refine_conflicting(duns, ueis))
     strong_uei = _label_of_component(strong, ueis)
     refined_places = _refine_conflicting(places, strong_uei)
     companies = _components(strong, refined_places)
-    # Several names may chain companies of different UEIs through awards that have none: undo the name joins of
-    # just those chains.
+    # Names may connect companies of different UEIs through awards without one: undo the name joins of those chains.
     chained = _conflicting(companies, strong_uei)[companies]
-    # Odd and even codes keep the two kinds of key from meeting.
+    # Odd and even codes keep the two kinds of key distinct.
     refined_places = np.where(chained, 2 * _pair_codes(places, strong_uei) + 1, 2 * refined_places)
     refined_places = np.where(places == _NONE, _NONE, refined_places)
     companies = _components(strong, refined_places)
@@ -64,7 +61,7 @@ def build_companies(awards: pa.Table, *, memory_mb: int, scratch: Path) -> Compa
 
 
 def _codes(values: pa.ChunkedArray | pa.Array) -> Codes:
-    """Integer code per distinct text; -1 for null."""
+    """Return an integer code per distinct text; -1 for null."""
     encoded = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     indices = encoded.dictionary_encode().indices
     result: Codes = pc.fill_null(indices, _NONE).to_numpy(zero_copy_only=False).astype(np.int64)
@@ -78,7 +75,7 @@ def _pair_codes(first: Codes, second: Codes) -> Codes:
 
 
 def _conflicting(keys: Codes, labels: Codes) -> npt.NDArray[np.bool_]:
-    """Per key code (and a last entry for -1): whether rows of the key bear more than one label (-1 is none)."""
+    """Return, per key code (the last entry is for -1), whether its rows have more than one label (-1 is none)."""
     known = (keys != _NONE) & (labels != _NONE)
     pairs = np.unique(_pair_codes(keys[known], labels[known]), return_index=True)[1]
     counts = np.bincount(keys[known][pairs], minlength=int(keys.max(initial=_NONE)) + 2)
@@ -95,7 +92,7 @@ def _refine_conflicting(keys: Codes, labels: Codes) -> Codes:
 
 
 def _components(*keys: Codes) -> Codes:
-    """Component of each row, where rows that share a key of any kind are connected."""
+    """Return the component of each row, where rows that share a key of any kind are connected."""
     rows = keys[0].size
     if rows == 0:
         return np.empty(0, dtype=np.int64)
@@ -114,7 +111,7 @@ def _components(*keys: Codes) -> Codes:
 
 
 def _label_of_component(components: Codes, labels: Codes) -> Codes:
-    """Per row, the label that its component bears (the greatest; -1 for none)."""
+    """Return, per row, the greatest label of its component; -1 for none."""
     best = np.full(int(components.max(initial=_NONE)) + 1, _NONE, dtype=np.int64)
     np.maximum.at(best, components, labels)
     return best[components]
@@ -154,7 +151,7 @@ order by company_id
 def _aggregate(
     awards: pa.Table, names: pa.Array, states: pa.Array, components: Codes, *, memory_mb: int, scratch: Path
 ) -> tuple[pa.Table, pa.Table]:
-    both = pc.binary_join_element_wise(awards["address1"], awards["address2"], ", ")  # null where a part is
+    both = pc.binary_join_element_wise(awards["address1"], awards["address2"], ", ")  # null if either is
     address = pc.coalesce(both, awards["address1"], awards["address2"])
     columns: dict[str, Any] = {
         "award_id": awards["award_id"],

@@ -25,7 +25,7 @@ from enrich_dist.sources.formats import open_source
 from enrich_dist.sources.protocol import RawBatch, ReadOptions, RowRange, Source
 from enrich_dist.sources.rejects import REJECTED, REPAIRED, RejectLog
 from enrich_dist.sources.source_file import translate_read_errors
-from enrich_dist.sources.string_bytes import per_distinct
+from enrich_dist.sources.string_bytes import apply_to_distinct
 
 _MAX_PENDING: Final = 2  # batches: one is cleaned while the next is read
 _TEXT_NULL: Final = pa.scalar(None, pa.string())
@@ -74,8 +74,7 @@ def read_recipients(
     columns are recognised by their usual names. ``layout`` has the names of columns in messages; ``scratch`` is for
     data that do not fit into memory. The batches depend on the source's content and ``batch_rows`` only. A thread
     cleans one batch while the next is read; it ends when the stream ends or is closed. Raises ``SourceError`` at once
-    when the
-    source is not usable, and while streaming at damaged data.
+    when the source is not usable, and while streaming at damaged data.
     """
     if batch_rows < 1:
         raise ValueError("batch_rows must be at least 1")
@@ -111,8 +110,8 @@ def _clean_batch(batch: RawBatch) -> RecipientBatch:
     columns["uei"], repairs["uei"] = clean_uei(raw["uei"])
     columns["parent_uei"], repairs["parent_uei"] = clean_uei(raw["parent_uei"])
     columns["duns"], repairs["duns"] = clean_duns(raw["duns"])
-    columns["state"] = per_distinct(raw["state"], lambda some: clean_state(null_words_as_null(clean_text(some))))
-    columns["country_code"] = per_distinct(raw["country_code"], _clean_country)
+    columns["state"] = apply_to_distinct(raw["state"], lambda some: clean_state(null_words_as_null(clean_text(some))))
+    columns["country_code"] = apply_to_distinct(raw["country_code"], _clean_country)
     abroad = _is_abroad(columns["country_code"])
     columns["zip5"], columns["zip4"], repairs["zip5"], repairs["zip4"] = _clean_zips(raw["zip5"], raw["zip4"], abroad)
     columns["recipient_id"] = null_words_as_null(clean_text(raw["recipient_id"]))

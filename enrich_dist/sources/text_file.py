@@ -1,10 +1,9 @@
-"""A text file as a stream of valid UTF-8 bytes, whatever it is packed in.
+"""A plain, gzip or zip text file as a stream of valid UTF-8 bytes.
 
-Covers plain, gzip (also several members in a row) and zip files, told apart by their first bytes and never by
-name; a byte order mark, which is dropped; bytes that are not UTF-8, which are read as Windows-1252 and counted.
-Holds one block in memory and never writes to disk. Archives that are made to harm are refused: more than
-``MAX_UNPACKED_BYTES``, or than ``MAX_RATIO`` times the file, comes out of them, or a member's name leads out of the
-archive. Does not cover UTF-16, other archives or passwords: those are refused with a ``SourceError``.
+Detects compression by the first bytes, not by the name. Removes a byte order mark; reads bytes that are not UTF-8 as
+Windows-1252, and counts them. Holds one block in memory and never writes to disk. Refuses archives that unpack to more
+than ``MAX_UNPACKED_BYTES`` or ``MAX_RATIO`` times their size, and member names that lead outside of the archive.
+UTF-16, other archives and passwords raise ``SourceError``.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ ZIP_MAGICS: Final = (b"PK\x03\x04", b"PK\x05\x06")
 _PARQUET_MAGIC: Final = b"PAR1"
 _UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
-# The bulk file unpacks to less than 1 GB, at a tenth of that packed; CSV rarely shrinks to less than a fortieth.
+# The bulk file has less than 1 GB, compressed to a tenth; CSV is rarely compressed to less than a fortieth.
 MAX_UNPACKED_BYTES: Final = 50_000_000_000
 MAX_RATIO: Final = 200
-# Below this a high ratio harms nobody: a small file of few values has it as well.
+# Below this any ratio is accepted: small files with few distinct values have high ratios.
 _HARMLESS_BYTES: Final = 100_000_000
 _SAMPLE_BYTES: Final = 16 << 20  # from which lines are estimated
 
@@ -49,14 +48,14 @@ codecs.register_error("enrich_dist.windows_1252", _read_as_windows_1252)
 
 
 class Readable(Protocol):
-    """What gives bytes in a row."""
+    """A stream of bytes."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """The next bytes; none at the end."""
+        """Return the next bytes; none at the end."""
 
 
 class Unpacked:
-    """What comes out of an archive, as long as it is in proportion to the file."""
+    """A decompressed stream with a limit in proportion to the compressed size."""
 
     def __init__(self, raw: Readable, path: object, packed_bytes: int) -> None:
         self._raw = raw
@@ -65,13 +64,13 @@ class Unpacked:
         self._unpacked_bytes = 0
 
     def read(self, size: int = -1, /) -> bytes:
-        """The next bytes; raises ``SourceError`` when they are out of proportion."""
+        """Return the next bytes. Raises ``SourceError`` beyond the limit."""
         block = self._raw.read(size)
         self._unpacked_bytes += len(block)
         if self._unpacked_bytes > self._limit_bytes:
             raise SourceError(
                 f"the archive unpacks to more than {self._limit_bytes / 1e6:,.0f} MB, {MAX_RATIO} times its size or "
-                f"{MAX_UNPACKED_BYTES / 1e9:,.0f} GB: it looks like one that is made to fill the disk.",
+                f"{MAX_UNPACKED_BYTES / 1e9:,.0f} GB: it may be a decompression bomb.",
                 path=self._path,
                 remedy="If it is not, unpack it and name the CSV file.",
             )
@@ -79,10 +78,9 @@ class Unpacked:
 
 
 class Utf8Stream:
-    """Readable of valid UTF-8 bytes without byte order mark over a readable of arbitrary bytes.
+    """The bytes of a stream as valid UTF-8 without byte order mark. Read errors are raised as ``SourceError``.
 
-    ``bytes_repaired`` counts the bytes read so far that were not UTF-8. Reading errors surface as
-    ``SourceError``, also those that show only in the middle of the file.
+    ``bytes_repaired``: bytes read so far that were not UTF-8.
     """
 
     closed = False  # pyarrow asks
@@ -90,42 +88,39 @@ class Utf8Stream:
     def __init__(self, raw: Readable, path: object) -> None:
         self._raw = raw
         self._path = path
-        self._tail = b""  # first bytes of a character whose last bytes are not read yet
-        self._ahead = b""  # valid bytes that were looked at, and are to be read again
+        self._tail = b""  # the first bytes of an incomplete character
+        self._peeked = b""
         self._ended = False
         self.bytes_repaired = 0
-        self._ahead = self._read_valid(4096).removeprefix(codecs.BOM_UTF8)
+        self._peeked = self._read_valid(4096).removeprefix(codecs.BOM_UTF8)
 
     def readable(self) -> bool:
-        """Whether ``read`` may be called: always."""
+        """Return True."""
         return True
 
     def close(self) -> None:
-        """Nothing to do: who opened the underlying file closes it."""
+        """Do nothing: the caller that opened the file closes it."""
 
     def peek(self, size: int) -> bytes:
-        """The next ``size`` bytes (fewer at the end of the file), which stay unread."""
-        pieces = [self._ahead]
-        length = len(self._ahead)
+        """Return the next ``size`` bytes (fewer at the end of the file) without consuming them."""
+        pieces = [self._peeked]
+        length = len(self._peeked)
         while length < size and (piece := self._read_valid(size - length)):
             pieces.append(piece)
             length += len(piece)
-        self._ahead = b"".join(pieces)
-        return self._ahead[:size]
+        self._peeked = b"".join(pieces)
+        return self._peeked[:size]
 
     def read(self, size: int = -1) -> bytes:
-        """The next ``size`` valid UTF-8 bytes; fewer at the end of the file only.
-
-        Never fewer before: pyarrow takes what it gets as a block, and refuses records longer than a block.
-        """
+        """Return the next ``size`` bytes; fewer only at the end, as pyarrow refuses records longer than a block."""
         if size < 0:
             raise ValueError("Utf8Stream is read in blocks")
         piece = self.peek(size)
-        self._ahead = self._ahead[size:]
+        self._peeked = self._peeked[size:]
         return piece
 
     def _read_valid(self, size: int) -> bytes:
-        """The next block as valid UTF-8, about ``size`` bytes long; empty at the end only."""
+        """Return the next block as valid UTF-8, of about ``size`` bytes; empty only at the end."""
         while not self._ended:
             try:
                 block = self._raw.read(size)
@@ -149,9 +144,9 @@ class Utf8Stream:
 
 @contextmanager
 def open_utf8(path: Path | SourceFile, member: str | None = None) -> Iterator[Utf8Stream]:
-    """Open a plain, gzip or zip file as a ``Utf8Stream``. ``member`` names the file of a zip that is meant.
+    """Open a plain, gzip or zip file as a ``Utf8Stream``. ``member``: the file to read in a zip.
 
-    Raises ``SourceError`` when the file is absent, empty, unreadable, damaged, UTF-16, Parquet, or a zip archive
+    Raises ``SourceError`` when the file is missing, empty, unreadable, damaged, UTF-16, Parquet, or a zip archive
     without exactly one file to read.
     """
     file = as_file(path)
@@ -183,26 +178,23 @@ def _open_raw(path: SourceFile, member: str | None, stack: ExitStack) -> Readabl
 
 
 def zip_members(archive: zipfile.ZipFile, path: object) -> list[str]:
-    """The files in an archive.
-
-    Raises ``SourceError`` when one of them would be unpacked outside of it.
-    """
+    """Return the files in an archive. Raises ``SourceError`` for paths outside of the archive."""
     for name in archive.namelist():
-        if _leads_outside(name):
+        if _is_outside(name):
             raise SourceError(
-                f"the archive has a member {name!r}, which would be unpacked outside of it.",
+                f"the archive has a member {name!r}, which would be extracted outside of its directory.",
                 path=path,
-                remedy="Do not unpack it; download it again from a source you trust.",
+                remedy="Do not extract it. Download it again from a trusted source.",
             )
     return [
         info.filename
         for info in archive.infolist()
-        if not info.is_dir() and not info.filename.startswith("__MACOSX/")  # resource forks that macOS adds
+        if not info.is_dir() and not info.filename.startswith("__MACOSX/")  # macOS resource forks
     ]
 
 
 def csv_members(path: SourceFile) -> list[str]:
-    """The CSV files of a zip; none where the file is no zip. Raises ``SourceError`` for a damaged one."""
+    """Return the CSV files of a zip; none for other files. Raises ``SourceError`` for a damaged zip."""
     try:
         with path.open() as handle:
             if handle.read(4) not in ZIP_MAGICS:
@@ -219,14 +211,14 @@ def _is_csv(name: str) -> bool:
 
 
 def _open_zip_member(path: SourceFile, handle: BinaryIO, member: str | None, stack: ExitStack) -> Readable:
-    """The one CSV member of the archive, or the named one, as a stream: nothing is extracted."""
+    """Open the named member of the archive, or its only CSV file, without extracting it."""
     archive = stack.enter_context(zipfile.ZipFile(handle))
     members = zip_members(archive, path)
     if member is not None:
         found = [name for name in members if member in (name, PurePosixPath(name).name)]
         if len(found) != 1:
             raise SourceError(
-                f"the archive holds {len(found) or 'no'} files {member}; it holds {_listed(members)}.",
+                f"the archive contains {len(found) or 'no'} files {member}; it contains {_format_names(members)}.",
                 path=path,
                 remedy="Name one of them: inputs.recipients_member, or --member.",
             )
@@ -234,18 +226,18 @@ def _open_zip_member(path: SourceFile, handle: BinaryIO, member: str | None, sta
     tables = [name for name in members if _is_csv(name)]
     if len(tables) != 1:
         raise SourceError(
-            f"the archive must hold exactly one .csv file; it holds {_listed(members)}.",
+            f"the archive must contain exactly one .csv file; it contains {_format_names(members)}.",
             path=path,
             remedy="Unpack it and name the CSV file.",
         )
     return cast(Readable, stack.enter_context(archive.open(tables[0])))
 
 
-def _listed(members: list[str]) -> str:
+def _format_names(members: list[str]) -> str:
     return ", ".join(members[:10]) + (", …" if len(members) > 10 else "") if members else "nothing"
 
 
-def _leads_outside(member: str) -> bool:
+def _is_outside(member: str) -> bool:
     parts = member.replace("\\", "/").split("/")
     return parts[0] == "" or ".." in parts or ":" in parts[0] or "\0" in member
 

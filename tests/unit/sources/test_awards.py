@@ -127,7 +127,7 @@ def test_all_missing_columns_are_told_at_once(tmp_path):
     )
     named = {f"inputs.award_columns.{name}" for name in ("company", "agency", "award_year", "uei", "state", "zip")}
     assert named == set(re.findall(r"inputs\.award_columns\.\w+", str(told.value)))
-    assert str(told.value).endswith("or to null if the file has none (there must be company).")
+    assert str(told.value).endswith("or to null if the file has none (company is required).")
 
 
 def test_one_identifier_column_is_enough_and_none_is_not(tmp_path):
@@ -157,7 +157,7 @@ def test_column_map_renames_and_declares_absent(tmp_path):
     [
         ({"compny": "Company"}, "Did you mean 'company'"),
         ({"company": "Compani"}, "Did you mean 'Company'"),
-        ({"company": None}, "cannot be null"),
+        ({"company": None}, "must not be null"),
         ({"uei": "DUNS", "duns": "DUNS"}, "both uei and duns"),
     ],
 )
@@ -168,7 +168,7 @@ def test_wrong_column_map(tmp_path, check, column_map, message):
 
 def test_two_headers_for_one_column(tmp_path):
     path = write(tmp_path, HEADER + ",Zip Code", GOOD + ",12345")
-    with pytest.raises(SourceError, match="'Zip' and 'Zip Code' both stand for zip"):
+    with pytest.raises(SourceError, match="'Zip' and 'Zip Code' both match zip"):
         check_awards(path, {})
     table = read_awards(path, {"zip": "Zip Code"})
     assert table.awards.column("zip5").to_pylist() == ["12345"]

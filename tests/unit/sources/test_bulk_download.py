@@ -148,7 +148,7 @@ def test_one_file_of_the_zip_can_be_named(download: Path) -> None:
     batches = read(download, member="Assistance_PrimeTransactions_1.csv")
 
     assert [row["name"] for row in rows(batches)] == ["ACME UNIVERSITY", "BETA COLLEGE"]
-    with pytest.raises(SourceError, match=r"no files Nowhere\.csv; it holds Contracts_PrimeTransactions_1\.csv"):
+    with pytest.raises(SourceError, match=r"no files Nowhere\.csv; it contains Contracts_PrimeTransactions_1\.csv"):
         check_recipients(open_source(download, "Nowhere.csv"), {})
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enrich_dist.sources.string_bytes import StringBytes, change_where, per_distinct, replace_cells
+from enrich_dist.sources.string_bytes import StringBytes, apply_to_distinct, change_where, replace_cells
 
 cells = st.lists(st.none() | st.text(alphabet="aB0 9~\x1f\x7fé日;", max_size=5), max_size=12)
 
@@ -61,7 +61,7 @@ def test_cells_that_stay_the_same_cost_no_copy() -> None:
 
 
 @given(values=cells, start=st.integers(0, 4))
-def test_per_distinct_is_as_good_as_all_at_once(values: list[str | None], start: int) -> None:
+def test_apply_to_distinct_is_as_good_as_all_at_once(values: list[str | None], start: int) -> None:
     array = pa.array(values, pa.string()).slice(start)
 
-    assert per_distinct(array, pc.utf8_upper).to_pylist() == pc.utf8_upper(array).to_pylist()
+    assert apply_to_distinct(array, pc.utf8_upper).to_pylist() == pc.utf8_upper(array).to_pylist()

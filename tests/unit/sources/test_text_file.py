@@ -186,7 +186,7 @@ def archive(*members: tuple[str, bytes]) -> bytes:
 @pytest.mark.parametrize("check", [check_awards, read_awards])
 def test_a_zip_whose_members_lead_outside_is_refused(tmp_path, check, name):
     path = write(tmp_path, archive((name, HEADER + ROWS)))
-    with pytest.raises(SourceError, match=r"awards\.csv: the archive has a member .* outside .* Do not unpack it"):
+    with pytest.raises(SourceError, match=r"awards\.csv: the archive has a member .* outside .* Do not extract it"):
         check(path, {})
     beside = write(tmp_path, archive(("awards.csv", HEADER + ROWS), (name.replace("csv", "txt"), b"")))
     with pytest.raises(SourceError, match="outside"):
