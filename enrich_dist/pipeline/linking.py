@@ -29,8 +29,15 @@ from enrich_dist.errors import SourceError
 from enrich_dist.matching.config import CandidateConfig, DecisionConfig
 from enrich_dist.matching.index import build_index
 from enrich_dist.matching.matcher import OrganisationMatcher
-from enrich_dist.matching.weights import estimate
 from enrich_dist.results import quality, reduce
+from enrich_dist.results.scoring import (
+    CandidateTables,
+    estimate_weights,
+    read_candidates,
+    read_counts,
+    score,
+    store_table,
+)
 from enrich_dist.sources.columns import RECIPIENT_LAYOUT, plain_header
 from enrich_dist.sources.formats import read_headers
 from enrich_dist.sources.recipients import RecipientBatch, read_recipients
@@ -107,13 +114,14 @@ def link(
             right_rows += batch.rows_read
             right_invalid += batch.rows_read - len(batch.recipients)
         with connect(memory_mb=DRIVER_MEMORY_MB, scratch=scratch / "duckdb") as connection:
-            connection.from_arrow(organisations).create("companies")
-            connection.from_arrow(schema.OVERRIDE.empty_table()).create("overrides")
-            reduce.create_candidates(connection, paths)
-            counted = reduce.read_counts(connection, counts_paths)
-            weights = estimate(counted, reduce.count_identified_pairs(connection), index.vocabulary)
-            reduce.create_scored(connection, weights)
-            reduce.create_matches(connection, decision, weights.recipients)
+            tables = CandidateTables(
+                connection,
+                read_candidates(connection, paths),
+                companies=store_table(connection, "companies", organisations),
+                overrides=store_table(connection, "overrides", schema.OVERRIDE.empty_table()),
+            )
+            weights = estimate_weights(tables, read_counts(connection, counts_paths), index.vocabulary)
+            reduce.create_matches(score(tables, weights), decision)
             by_status = dict(
                 connection.execute("select match_status, count(*) from company_matches group by all").fetchall()
             )

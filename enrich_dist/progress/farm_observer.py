@@ -12,9 +12,8 @@ import pyarrow.parquet as pq
 from enrich_dist.events import Step
 from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.progress.early_warning import EarlyWarning
-from enrich_dist.progress.partial_results import MatchRateProjector
+from enrich_dist.progress.partial_results import MatchedAwardCounter, MatchRateProjector
 from enrich_dist.progress.tracker import ProgressTracker
-from enrich_dist.results.reduce import MatchedAwardCounter
 from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import Checkpoint, CheckpointStore
 from enrich_dist.store.run_directory import Output, RunDirectory

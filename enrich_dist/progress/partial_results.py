@@ -1,16 +1,15 @@
-"""Which companies would be accepted by what is finished of a run, and in which chunks their partners lie.
+"""Partial results of a run: likely matches after every chunk, and accepted companies by chunk for the projection.
 
-What is finished is judged as a whole run would be, with the weights, rivals and thresholds of the reduce, as if the
-recipients that are left were like those seen: counts of words are scaled up, and so is the share of companies with a
-partner. A rival that lies in a chunk to come is not known, so that slightly more are accepted than in the end.
-
-Covers the latest plan of a run directory. Does not cover what is concluded (``projection``).
+Finished chunks are scored as a whole run is (``results.scoring``), as if the other recipients were like those seen:
+counts and the share of companies with a partner are scaled up. Rivals in chunks to come are unknown, so slightly more
+companies are accepted than at the end. Does not cover what is projected from it (``projection``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +18,51 @@ import pyarrow.parquet as pq
 
 from enrich_dist.core.database import DRIVER_MEMORY_MB, connect
 from enrich_dist.matching.config import DecisionConfig
-from enrich_dist.matching.decisions import MAX_PARTNER_SHARE, prior_odds
 from enrich_dist.matching.index import open_index
 from enrich_dist.matching.vocabulary import Vocabulary
-from enrich_dist.matching.weights import estimate
 from enrich_dist.progress.projection import AcceptedByChunk, Projection, project
-from enrich_dist.results import reduce
+from enrich_dist.results.scoring import (
+    CandidateTables,
+    Table,
+    estimate_weights,
+    read_candidates,
+    read_counts,
+    score,
+    store_table,
+)
+from enrich_dist.schema import MIN_SAME_STATE, Agreement, NameLevel
 from enrich_dist.store.checkpoints import CheckpointStore
 from enrich_dist.store.run_directory import Output, RunDirectory
+
+
+class MatchedAwardCounter:
+    """Counts awards whose company has a likely match in the checkpoints seen so far.
+
+    A quick estimate after every chunk: a pair with a common identifier, or with the same name in a place that does not
+    conflict. Which candidates are accepted is known when all chunks are done.
+    """
+
+    _COLUMNS: Final = ["company_id", "uei_agreement", "duns_agreement", "name_level", "place_level"]
+
+    def __init__(self, award_counts: npt.NDArray[np.int32]) -> None:
+        """``award_counts``: awards of every company, by company id."""
+        self._award_counts = award_counts
+        self._seen = np.zeros(len(award_counts), dtype=bool)
+
+    def add(self, checkpoints: Sequence[Path]) -> None:
+        """Count the candidates of finished chunks."""
+        for path in checkpoints:
+            # read_table prepares to read many files, which takes longer than reading this one.
+            with pq.ParquetFile(path) as file:
+                table = file.read(columns=self._COLUMNS, use_threads=False)
+            company, uei, duns, name, place = (table[column].to_numpy() for column in self._COLUMNS)
+            identified = (uei == Agreement.AGREE) | (duns == Agreement.AGREE)
+            near = (name >= NameLevel.SPELLING_VARIANT) & (place >= MIN_SAME_STATE)
+            self._seen[company[identified | near]] = True
+
+    def awards(self) -> int:
+        """Return the awards of the companies seen."""
+        return int(self._award_counts[self._seen].sum())
 
 
 class MatchRateProjector:
@@ -87,31 +123,26 @@ def find_accepted(
     """
     with connect(memory_mb=DRIVER_MEMORY_MB, scratch=scratch) as connection:
         connection.read_parquet(str(companies)).select("company_id, company_key").create("companies")
-        connection.from_arrow(overrides).create("overrides")
-        reduce.create_candidates(connection, checkpoints)
-        # What counts of a word are in all recipients, not in those seen.
-        scaled = {
-            kind: {key: round(count / share_done) for key, count in found.items()}
-            for kind, found in reduce.read_counts(connection, counts).items()
-        }
-        weights = estimate(scaled, reduce.count_identified_pairs(connection), vocabulary)
-        reduce.create_scored(connection, weights)
-        reduce.rank_organisations(connection, weights.recipients)
-        # Seen are the partners that lie in these chunks.
-        share = min(reduce.estimated_share(connection) / share_done, MAX_PARTNER_SHARE)
-        reduce.judge_ranked(connection, weights.recipients, share)
+        tables = CandidateTables(
+            connection,
+            read_candidates(connection, checkpoints),
+            companies=Table("companies"),
+            overrides=store_table(connection, "overrides", overrides),
+        )
+        weights = estimate_weights(tables, read_counts(connection, counts), vocabulary, seen_share=share_done)
+        scores = score(tables, weights, seen_share=share_done)
         rows = connection.execute(
-            """
+            f"""
             with accepted as (
-                select company_id, source_row from judged where place = 1 and probability >= $accept
+                select company_id, source_row from {scores.judged} where place = 1 and probability >= $accept
             )
             select company_id, source_row from accepted
             union
-            select company_id, source_row from rivals
+            select company_id, source_row from {scores.rivals}
             where company_id in (select company_id from accepted)
               and $prior * pow(2, match_weight) >= $accept * (1 + $prior * pow(2, match_weight))
             """,
-            {"accept": decision.accept_probability, "prior": prior_odds(share, weights.recipients)},
+            {"accept": decision.accept_probability, "prior": scores.prior_odds},
         ).fetchnumpy()
     # A chunk is a piece of the source: its first candidate's row is above all of the piece before.
     first = sorted(row for path in checkpoints if (row := _first_row(path)) is not None)

@@ -1,8 +1,8 @@
-"""Makes a result directory: candidates reduced, awards enriched, measured, judged and reported.
+"""Build a result directory: reduce the candidates, enrich the awards, measure, judge and report.
 
-A result holds the enriched awards (Parquet, and a DuckDB database with the tables a user would query), the metrics,
-the verdict on them and the written report; nothing in it depends on when or where it was made. Whether it may leave
-the system is decided by ``publish``.
+A result has the enriched awards (as Parquet, and as a DuckDB database with the other tables), metrics, verdict and
+report. Its content does not depend on when or where it was built. Whether it may be published is decided by
+``publish``.
 """
 
 from __future__ import annotations
@@ -20,22 +20,31 @@ from enrich_dist.core.database import DRIVER_MEMORY_MB, connect
 from enrich_dist.core.files import write_json
 from enrich_dist.matching.config import DecisionConfig
 from enrich_dist.matching.vocabulary import Vocabulary
-from enrich_dist.matching.weights import Weights, estimate
 from enrich_dist.results import overrides, quality, reduce
 from enrich_dist.results.report import render
+from enrich_dist.results.scoring import (
+    CandidateTables,
+    Counts,
+    Scores,
+    Table,
+    estimate_weights,
+    read_candidates,
+    read_counts,
+    score,
+)
 from enrich_dist.sources import chunks
 from enrich_dist.store.artifacts import Artifact
 
 
 @dataclass(frozen=True)
 class ResultInputs:
-    """What a result is made from.
+    """Inputs of a result.
 
-    ``chunk_rows``: per reduced chunk the rows planned, with candidates, without, and quarantined;
-    ``candidates_written``: candidates in all of them, by their records. ``vocabulary``: that of the index the
+    ``chunk_rows``: per chunk with a checkpoint the rows planned, with candidates, without, and quarantined;
+    ``candidates_written``: candidates by the records of the checkpoints. ``vocabulary``: of the index that the
     candidates were found with. ``checkpoint_digests``: of all planned chunks, "missing" for one without a checkpoint.
-    ``overrides`` (``schema.OVERRIDE``): decisions of persons; ``quarantined`` (``schema.REJECT``): recipients that
-    were set aside.
+    ``overrides`` (``schema.OVERRIDE``): human review decisions; ``quarantined`` (``schema.REJECT``): quarantined
+    recipients.
     """
 
     awards: Artifact
@@ -52,28 +61,19 @@ class ResultInputs:
     chunks_planned: int
 
 
-def open_candidates(connection: duckdb.DuckDBPyConnection, inputs: ResultInputs) -> int:
-    """Tables ``companies`` and ``overrides``, and view ``candidates``, in which confirmed pairs that no search found
-    stand, too; return the candidates without these."""
+def open_candidates(connection: duckdb.DuckDBPyConnection, inputs: ResultInputs) -> CandidateTables:
+    """Create tables ``companies`` and ``overrides``, and open the candidates of all checkpoints."""
     connection.read_parquet(str(inputs.company.path / "companies.parquet")).create("companies")
     connection.from_arrow(inputs.overrides).create("overrides")
-    reduce.create_candidates(connection, inputs.checkpoints)
-    [(found,)] = connection.execute("select count(*) from candidates").fetchall()
-    further = overrides.confirmed_candidates(connection, inputs.plan)
-    if len(further):
-        reduce.create_candidates(connection, inputs.checkpoints, further)
-    return int(found)
+    candidates = read_candidates(connection, inputs.checkpoints)
+    return CandidateTables(connection, candidates, Table("companies"), Table("overrides"))
 
 
-def weigh_candidates(
-    connection: duckdb.DuckDBPyConnection, inputs: ResultInputs
-) -> tuple[Weights, dict[str, dict[int, int]]]:
-    """View ``scored``, with the weights of this very run; return these and the counts of all chunks. Needs what
-    ``open_candidates`` makes."""
-    counts = reduce.read_counts(connection, inputs.counts)
-    weights = estimate(counts, reduce.count_identified_pairs(connection), inputs.vocabulary)
-    reduce.create_scored(connection, weights)
-    return weights, counts
+def score_candidates(found: CandidateTables, inputs: ResultInputs) -> tuple[Scores, Counts]:
+    """Score the candidates and the confirmed pairs that blocking did not find; return the counts, too."""
+    tables = overrides.add_confirmed(found, inputs.plan.path)
+    counts = read_counts(tables.connection, inputs.counts)
+    return score(tables, estimate_weights(tables, counts, inputs.vocabulary)), counts
 
 
 def build_result(
@@ -84,28 +84,24 @@ def build_result(
     rejects = pa.concat_tables(
         [pq.read_table(awards.path / "rejects.parquet"), chunks.read_rejects(plan), inputs.quarantined]
     )
-    enriched = directory / "enriched_awards.parquet"
-    database = directory / "enrich_dist.duckdb"
-    with connect(database, memory_mb=DRIVER_MEMORY_MB, scratch=scratch) as connection:
+    with connect(directory / "enrich_dist.duckdb", memory_mb=DRIVER_MEMORY_MB, scratch=scratch) as connection:
         connection.from_arrow(rejects).create("rejects")
-        connection.read_parquet(str(awards.path / "awards.parquet")).create_view("awards")
-        connection.read_parquet(str(company.path / "award_companies.parquet")).create_view("award_companies")
-        candidates_read = open_candidates(connection, inputs)
-        weights, counts = weigh_candidates(connection, inputs)
-        partner_share = reduce.create_matches(connection, decision, weights.recipients)
-        reduce.store_enriched_awards(connection, enriched)
-        decided = overrides.effects(connection)
-        # Views lead to files of the run directory; the database must stand alone.
-        for view in ("scored", "weighed", "candidates", "awards", "award_companies"):
-            connection.execute(f"drop view {view}")
-        for table in ("w", "name_information"):
-            connection.execute(f"drop table {table}")
+        found = open_candidates(connection, inputs)
+        [(candidates_read,)] = connection.execute(f"select count(*) from {found.candidates}").fetchall()
+        scores, counts = score_candidates(found, inputs)
+        reduce.create_matches(scores, decision)
+        reduce.store_enriched_awards(
+            connection,
+            awards.path / "awards.parquet",
+            company.path / "award_companies.parquet",
+            directory / "enriched_awards.parquet",
+        )
         metrics = quality.measure(connection)
-        metrics["accuracy"] = quality.estimate_accuracy(connection, unreachable_share=weights.unreachable_share)
-        metrics["overrides"] = decided
+        metrics["accuracy"] = quality.estimate_accuracy(connection, unreachable_share=scores.weights.unreachable_share)
+        metrics["overrides"] = overrides.count_effects(scores.tables)
         metrics["model"] = {
-            **weights.document(),
-            "partner_share": partner_share,
+            **scores.weights.document(),
+            "partner_share": scores.partner_share,
             "blocks_left_out": counts["blocks_left_out"].get(0, 0),
             "pairs_left_out": counts["pairs_left_out"].get(0, 0),
         }
@@ -121,7 +117,7 @@ def build_result(
         candidates_written=inputs.candidates_written,
         candidates_read=candidates_read,
     )
-    # Not the number of chunks: the same result must not tell how it was cut.
+    # Not the number of chunks: the result does not depend on the chunk size.
     metrics["completeness"] = {"chunks_missing": inputs.chunks_planned - len(inputs.checkpoints)}
     verdict = quality.judge(metrics, gate)
     pq.write_table(matches, directory / "company_matches.parquet", compression="zstd")

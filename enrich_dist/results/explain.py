@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
@@ -25,8 +24,8 @@ from enrich_dist.matching.weights import weight_sql
 from enrich_dist.results.lookup import companies_with_candidate, fetch_rows, format_place
 from enrich_dist.results.overrides import find_recipients
 from enrich_dist.results.reopen import ReopenedResult
+from enrich_dist.results.scoring import Scores
 from enrich_dist.schema import MIN_SAME_TOWN, NameKind, NameLevel, PlaceLevel, StreetLevel
-from enrich_dist.store.artifacts import open_unverified
 from enrich_dist.store.run_directory import Output, RunDirectory
 
 # Organisations of less than this play no part in what is told.
@@ -151,13 +150,13 @@ def explain_company(
     [company] = fetch_rows(
         result.connection, "from companies where company_id = $company_id", {"company_id": company_id}
     )
-    with result.of_companies([company_id]) as connection:
-        rows = _judged_rows(connection)
+    scores = result.score_companies([company_id])
+    rows = _judged_rows(scores)
     best = [row for row in rows if row["place"] is not None]
     _require_same(match, best)
     told = best[:candidates]
     words = _words(directory, result, told)
-    prior = float(np.log2(result.prior_odds))
+    prior = float(np.log2(scores.prior_odds))
     own = _company(company)
     shown = tuple(
         Candidate(
@@ -209,8 +208,7 @@ def explain_recipient(directory: RunDirectory, result: ReopenedResult, asked: st
     """
     asked = asked.strip()
     companies = companies_with_candidate(directory, result, asked)
-    with result.of_companies(companies) as connection:
-        rows = _judged_rows(connection)
+    rows = _judged_rows(result.score_companies(companies))
     matches = {
         row["company_id"]: row
         for row in fetch_rows(
@@ -252,15 +250,15 @@ def _outcome(row: Mapping[str, Any], match: Mapping[str, Any], winner: str | Non
     )
 
 
-def _judged_rows(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+def _judged_rows(scores: Scores) -> list[dict[str, Any]]:
     """Candidates, best first, with organisation (null: ruled out), place and probability (null: not its best row)."""
     return fetch_rows(
-        connection,
-        """
-        select weighed.*, organisation, place, probability
-        from weighed left join rivals using (company_id, source_row)
-        left join judged using (company_id, source_row)
-        order by company_id, place nulls last, weighed.match_weight desc, weighed.recipient_id, source_row
+        scores.connection,
+        f"""
+        select w.*, organisation, place, probability
+        from {scores.weighed} w left join {scores.rivals} using (company_id, source_row)
+        left join {scores.judged} using (company_id, source_row)
+        order by company_id, place nulls last, w.match_weight desc, w.recipient_id, source_row
         """,
     )
 
@@ -346,7 +344,7 @@ def _words(
 def _with_alternate_names(directory: RunDirectory, result: ReopenedResult, recipients: pa.Table) -> pa.Table:
     """Candidates do not keep alternate names: they are fetched from the chunks, if these are there."""
     try:
-        plan = open_unverified(directory.output(Output.CHUNKS))
+        plan = directory.output(Output.CHUNKS)
         found = find_recipients(result.connection, plan, recipients["recipient_id"])
     except CorruptionError:
         return recipients

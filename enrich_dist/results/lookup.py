@@ -130,7 +130,8 @@ def companies_with_candidate(directory: RunDirectory, result: ReopenedResult, as
     Raises ``SettingsError`` when there is none.
     """
     rows = result.connection.execute(
-        "select distinct company_id from candidates where recipient_id = $asked or uei = upper($asked)",
+        f"select distinct company_id from {result.tables.candidates} "
+        "where recipient_id = $asked or uei = upper($asked)",
         {"asked": asked},
     ).fetchall()
     if not rows:

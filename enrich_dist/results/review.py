@@ -17,8 +17,8 @@ import pyarrow.csv
 from enrich_dist.core.database import DRIVER_MEMORY_MB, connect, spreadsheet_text
 from enrich_dist.core.files import atomic_path
 from enrich_dist.errors import SourceError, StateError
-from enrich_dist.results import overrides, reduce, review_sheet
-from enrich_dist.results.build import ResultInputs, open_candidates, weigh_candidates
+from enrich_dist.results import overrides, review_sheet
+from enrich_dist.results.build import ResultInputs, open_candidates, score_candidates
 from enrich_dist.schema import Agreement, Level, NameLevel, PlaceLevel, StreetLevel
 from enrich_dist.store.run_directory import Output, RunDirectory
 
@@ -48,14 +48,12 @@ def export_sheet(
     matches = directory.output(Output.RESULT) / "company_matches.parquet"
     with connect(memory_mb=DRIVER_MEMORY_MB, scratch=directory.scratch) as connection:
         _require_nothing_lost(connection, out, inputs.overrides)
-        open_candidates(connection, inputs)
-        weights, _ = weigh_candidates(connection, inputs)
-        reduce.judge_organisations(connection, weights.recipients)
+        scores, _ = score_candidates(open_candidates(connection, inputs), inputs)
         connection.execute(
-            """
+            f"""
             create temp table waiting as
             select company_id, round(probability * award_count, 9) as gain
-            from judged join companies using (company_id)
+            from {scores.judged} join companies using (company_id)
             where place = 1 and match_method <> 'review'
               and company_key in (
                   select company_key from read_parquet($matches) where match_status = 'review')
@@ -70,13 +68,13 @@ def export_sheet(
                 order by gain desc, company_key {limited}
             )
             select null::varchar as decision, null::varchar as other_recipient_id, company_key, recipient_id,
-                   probability as match_probability, scored.match_weight, award_count,
+                   probability as match_probability, w.match_weight, award_count,
                    {spreadsheet_text("companies.name")} as company_name,
-                   {spreadsheet_text("scored.name")} as recipient_name,
+                   {spreadsheet_text("w.name")} as recipient_name,
                    {spreadsheet_text(_COMPANY_PLACES)} as company_places,
                    {spreadsheet_text(_RECIPIENT_PLACE)} as recipient_place,
                    {evidence_sql()} as evidence, array_to_string(ueis, '; ') as company_ueis, uei as recipient_uei
-            from chosen join judged using (company_id) join scored using (company_id, source_row)
+            from chosen join {scores.judged} using (company_id) join {scores.weighed} w using (company_id, source_row)
             join companies using (company_id)
             where place <= {ORGANISATIONS}
             order by gain desc, company_key, place
@@ -87,7 +85,7 @@ def export_sheet(
     return ExportedSheet(min(waiting, limit or waiting), len(sheet), int(waiting))
 
 
-def import_sheet(directory: RunDirectory, inputs: ResultInputs, path: Path) -> overrides.Merged:
+def import_sheet(directory: RunDirectory, inputs: ResultInputs, path: Path) -> overrides.MergedDecisions:
     """Validate a sheet that was filled in and store its decisions beside those of before: all of them, or none.
 
     Raises ``SourceError`` that tells what is wrong with the sheet, and where.
@@ -96,12 +94,12 @@ def import_sheet(directory: RunDirectory, inputs: ResultInputs, path: Path) -> o
     matches = directory.output(Output.RESULT) / "company_matches.parquet"
     with connect(memory_mb=DRIVER_MEMORY_MB, scratch=directory.scratch) as connection:
         review_sheet.create_pairs(connection, sheet)
-        open_candidates(connection, inputs)
+        candidates = open_candidates(connection, inputs).candidates
         connection.read_parquet(str(matches)).project("company_key").create("known_companies")
         # What was decided before may be decided anew, also where a later run has the candidate no more.
-        connection.execute("""
+        connection.execute(f"""
             create temp table candidate_pairs as
-            select distinct company_key, recipient_id from candidates join companies using (company_id)
+            select distinct company_key, recipient_id from {candidates} join companies using (company_id)
             semi join pairs using (company_key, recipient_id)
             union
             select company_key, recipient_id from overrides
@@ -109,10 +107,10 @@ def import_sheet(directory: RunDirectory, inputs: ResultInputs, path: Path) -> o
         others = connection.sql(
             "select distinct recipient_id from pairs where \"column\" = 'other_recipient_id'"
         ).to_arrow_table()
-        found = overrides.find_recipients(connection, inputs.plan, others["recipient_id"])
+        found = overrides.find_recipients(connection, inputs.plan.path, others["recipient_id"])
         connection.from_arrow(found).project("recipient_id").create("recipients")
-        merged = overrides.merge(connection, inputs.overrides, review_sheet.validated(connection, path))
-    overrides.store(merged.table, directory.overrides)
+        merged = overrides.merge_decisions(connection, inputs.overrides, review_sheet.validated(connection, path))
+    overrides.store_decisions(merged.table, directory.overrides)
     return merged
 
 
@@ -158,7 +156,7 @@ _RECIPIENT_PLACE = _place(
     "nullif(concat_ws(' ', address_line_1, address_line_2), '')",
     "city",
     "state",
-    "scored.zip5",
+    "w.zip5",
     ", case when country_code not in ('US', 'USA') then country_code end",
 )
 

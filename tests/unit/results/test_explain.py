@@ -378,7 +378,7 @@ def test_a_bar_goes_from_the_total_before_to_the_total_after(before: float, afte
 
 def decide(pipeline: Pipeline, *decisions: tuple[str, str, str]) -> None:
     rows = [dict(zip(schema.OVERRIDE.names, row, strict=True)) for row in decisions]
-    overrides.store(pa.Table.from_pylist(rows, schema=schema.OVERRIDE), pipeline.directory.overrides)
+    overrides.store_decisions(pa.Table.from_pylist(rows, schema=schema.OVERRIDE), pipeline.directory.overrides)
     pipeline.enrich_awards()
 
 
@@ -439,7 +439,7 @@ def test_rejected_candidates_are_named(decided: Pipeline) -> None:
 
 def test_decisions_that_wait_for_a_new_result_change_no_explanation(decided: Pipeline) -> None:
     row = dict(zip(schema.OVERRIDE.names, (OPTICS, "r-ambiguous-b", "confirm"), strict=True))
-    overrides.store(pa.Table.from_pylist([row], schema=schema.OVERRIDE), decided.directory.overrides)
+    overrides.store_decisions(pa.Table.from_pylist([row], schema=schema.OVERRIDE), decided.directory.overrides)
 
     with reopen_result(decided.directory) as opened:
         assert explained(decided, opened, OPTICS).status == "review"
@@ -449,7 +449,7 @@ def test_checkpoints_of_another_run_are_refused(decided: Pipeline) -> None:
     plan = read_json(decided.directory.farm_plan)
     write_json(decided.directory.farm_plan, {"chunks": plan["chunks"][1:]})
 
-    with pytest.raises(StateError, match="The checkpoints of now are not those"), reopen_result(decided.directory):
+    with pytest.raises(StateError, match="checkpoints are not those"), reopen_result(decided.directory):
         pass
 
 
@@ -460,7 +460,7 @@ def test_companies_joined_anew_are_refused(decided: Pipeline, tmp_path: Path) ->
     again.ingest_awards()
     again.join_companies()
 
-    with pytest.raises(StateError, match="The companies were joined anew"), reopen_result(decided.directory):
+    with pytest.raises(StateError, match="companies changed"), reopen_result(decided.directory):
         pass
 
 
@@ -487,7 +487,7 @@ def test_files_of_another_version_are_refused(decided: Pipeline) -> None:
     index = decided.directory.output(Output.INDEX)
     (index / "vocabulary_weights.npy").unlink()
 
-    with pytest.raises(StateError, match="not those of a whole one of this version"), reopen_result(decided.directory):
+    with pytest.raises(StateError, match="incomplete or of another version"), reopen_result(decided.directory):
         pass
 
 

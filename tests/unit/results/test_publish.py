@@ -123,7 +123,7 @@ def test_anything_else_is_refused_and_what_is_published_stays(
 
 
 @pytest.mark.parametrize(
-    ("shares", "judged_by", "message"),
+    ("shares", "laxer", "message"),
     [
         ({"rate": 0.4}, Gate(0.3, 0.95, 0.001), r"passed at match_rate_threshold 0\.3, now it is 0\.7"),
         ({"precision": 0.9}, Gate(0.7, 0.8, 0.001), r"passed at min_estimated_precision 0\.8, now it is 0\.95"),
@@ -133,9 +133,9 @@ def test_anything_else_is_refused_and_what_is_published_stays(
     ids=["match-rate", "precision", "good-enough-but-not-judged-so", "quarantine"],
 )
 def test_a_verdict_by_a_laxer_threshold_is_refused(
-    tmp_path: Path, shares: dict[str, float], get_check: Gate, message: str
+    tmp_path: Path, shares: dict[str, float], laxer: Gate, message: str
 ) -> None:
-    result = make_result(tmp_path / "results" / "one", gate=get_check, **shares)
+    result = make_result(tmp_path / "results" / "one", gate=laxer, **shares)
 
     with pytest.raises(PublicationBlockedError, match=message):
         publish(result, tmp_path / "published", GATE)

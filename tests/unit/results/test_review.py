@@ -271,7 +271,7 @@ def test_decisions_without_effect_are_told(run: Reviewed) -> None:
         {"company_key": QUARTET, "recipient_id": "r-noise-3", "decision": "reject"},
         *({"company_key": f"name:Z{n:02}|XX", "recipient_id": "r-x", "decision": "reject"} for n in range(30)),
     ]
-    overrides.store(pa.Table.from_pylist(decisions, schema=schema.OVERRIDE), run.pipeline.directory.overrides)
+    overrides.store_decisions(pa.Table.from_pylist(decisions, schema=schema.OVERRIDE), run.pipeline.directory.overrides)
 
     result = run.pipeline.enrich_awards().path(Output.RESULT)
 
@@ -505,7 +505,7 @@ def test_a_new_decision_takes_the_place_of_an_earlier_one(run: Reviewed, cli: Co
 
 def test_a_decision_that_lost_its_recipient_can_be_taken_back(run: Reviewed, cli: CommandLine, tmp_path: Path) -> None:
     gone = [{"company_key": OPTICS, "recipient_id": "r-gone", "decision": "confirm"}]
-    overrides.store(pa.Table.from_pylist(gone, schema=schema.OVERRIDE), run.pipeline.directory.overrides)
+    overrides.store_decisions(pa.Table.from_pylist(gone, schema=schema.OVERRIDE), run.pipeline.directory.overrides)
     path = tmp_path / "sheet.csv"
     path.write_text(f"company_key,recipient_id,decision\n{OPTICS},r-gone,reject\n", "utf-8")
 
@@ -529,7 +529,7 @@ def test_merging_keeps_what_has_nothing_to_do_with_it() -> None:
     ]
 
     with duckdb.connect() as connection:
-        merged = overrides.merge(connection, *tables)
+        merged = overrides.merge_decisions(connection, *tables)
 
     assert [tuple(row.values()) for row in merged.table.to_pylist()] == [
         ("a", "2", "reject"), ("a", "3", "confirm"), ("b", "1", "confirm"), ("c", "1", "reject"),
