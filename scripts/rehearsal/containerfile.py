@@ -1,7 +1,7 @@
-"""The container file, read and executed instruction by instruction, without a container engine.
+"""Execute a container file instruction by instruction, without a container engine.
 
-Covers the instructions that ours has; any other, and any option of one, is an error, so that nothing is passed over
-unseen. ``NOT_EXERCISED`` lists those that cannot be executed here, each with its reason.
+Supports the instructions and options of the project's container file and rejects all others. ``NOT_COVERED`` lists the
+instructions that are accepted and not executed, with reasons.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from typing import Any
 from scripts.rehearsal.errors import RehearsalError
 from scripts.rehearsal.roots import ROOT, Mount, Root, User, base_root
 
-NOT_EXERCISED: Mapping[str, str] = {
-    "FROM": "no registry is asked: the base is this system's required packages and its Python",
-    "LABEL": "a text that nothing reads",
+NOT_COVERED: Mapping[str, str] = {
+    "FROM": "the base is this system's required packages and its Python, not an image of a registry",
+    "LABEL": "metadata without effect",
 }
 
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction, with the line it begins at."""
+    """One instruction and its first line."""
 
     name: str
     text: str
@@ -41,7 +41,7 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Image:
-    """What a stage has come to: a root file system, and how it is started."""
+    """The state of a stage: a root file system, and how to start it."""
 
     root: Root
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Image:
 
 
 def read_containerfile(path: Path) -> list[Instruction]:
-    """The instructions in their order; comments and continued lines are taken care of."""
+    """Read the instructions; comments are removed and continued lines joined."""
     found: list[Instruction] = []
     parts: list[str] = []
     begin = 0
@@ -67,33 +67,32 @@ def read_containerfile(path: Path) -> list[Instruction]:
             found.append(Instruction(name.upper(), text.strip(), begin))
             parts = []
     if not found or found[0].name != "FROM":
-        raise RehearsalError(f"{path}: does not begin with FROM")
+        raise RehearsalError(f"{path} does not start with FROM")
     return found
 
 
 @dataclass
 class Build:
-    """Executes a container file. ``context`` is the folder that COPY copies from, ``folder`` is where stages lie."""
+    """Executes a container file. ``context``: source directory of COPY. ``folder``: directory of the stages."""
 
     context: Path
     folder: Path
     cache: Path
     stages: dict[str, Image] = field(default_factory=dict)
-    _made_of: Any = None  # digest of all that the present stage was made of
+    _inputs: Any = None  # digest of everything that went into the current stage
 
     def execute(self, instructions: list[Instruction]) -> Iterator[tuple[Instruction, str]]:
-        """Execute one after another; yield each with how it was exercised. The last stage is the image."""
+        """Execute the instructions and yield each with its result. The last stage is the image."""
         for instruction in instructions:
             method = getattr(self, f"_{instruction.name.lower()}", None)
             if method is None:
-                raise RehearsalError(f"line {instruction.line}: {instruction.name} cannot be exercised")
+                raise RehearsalError(f"line {instruction.line}: {instruction.name} is not supported")
             try:
-                said = method(instruction.text)
+                result = method(instruction.text)
             except (RehearsalError, ValueError, OSError) as error:
-                raise RehearsalError(
-                    f"line {instruction.line}: {instruction.name} {instruction.text}: {error}"
-                ) from error
-            yield instruction, said
+                where = f"line {instruction.line}: {instruction.name} {instruction.text}"
+                raise RehearsalError(f"{where}: {error}") from error
+            yield instruction, result
 
     @property
     def image(self) -> Image:
@@ -110,7 +109,7 @@ class Build:
             raise RehearsalError(f"{words[0]} is not pinned to a version")
         name = words[2] if len(words) == 3 and words[1].upper() == "AS" else str(len(self.stages))
         self.stages[name] = Image(base_root(self.folder / name))
-        self._made_of = sha256(f"{sys.version} {words[0]}".encode())
+        self._inputs = sha256(f"{sys.version} {words[0]}".encode())
         return "a clean root"
 
     def _copy(self, text: str) -> str:
@@ -120,18 +119,18 @@ class Build:
         source_root = self.context
         for option in options:
             if not option.startswith("--from=") or option.removeprefix("--from=") not in self.stages:
-                raise RehearsalError(f"{option} cannot be exercised")
+                raise RehearsalError(f"{option} is not supported")
             source_root = self.stages[option.removeprefix("--from=")].root.path
         of_context = source_root == self.context
         destination = self.image.root.inside(target)
         for source in sources:
             found = source_root / source.lstrip("/")
             if of_context:
-                self._note(target, found)
+                self._add_input(target, found)
             if not found.exists():
-                raise RehearsalError(f"there is no {source}")
-            if of_context and not self._let_in(source):
-                raise RehearsalError(f".dockerignore keeps {source} out of the build")
+                raise RehearsalError(f"{source} does not exist")
+            if of_context and not self._is_included(source):
+                raise RehearsalError(f".dockerignore excludes {source}")
             if found.is_dir():
                 destination.mkdir(parents=True, exist_ok=True)
                 options_of_cp = ["--recursive", "--no-dereference"] if of_context else ["--archive", "--link"]
@@ -144,9 +143,9 @@ class Build:
                 shutil.copy2(found, into)
         return f"copied to {target}"
 
-    def _let_in(self, source: str) -> bool:
-        """Whether .dockerignore lets a source in: its last pattern that matches decides."""
-        let_in = True
+    def _is_included(self, source: str) -> bool:
+        """Whether .dockerignore includes a source; the last matching pattern decides."""
+        is_included = True
         ignore = self.context / ".dockerignore"
         for line in ignore.read_text("utf-8").splitlines() if ignore.exists() else []:
             pattern = line.strip().removeprefix("!")
@@ -154,8 +153,8 @@ class Build:
                 continue
             names = [source, *(str(parent) for parent in Path(source).parents if str(parent) != ".")]
             if any(fnmatch.fnmatch(name, pattern) for name in names):
-                let_in = line.strip().startswith("!")
-        return let_in
+                is_included = line.strip().startswith("!")
+        return is_included
 
     def _run(self, text: str) -> str:
         mounts = []
@@ -163,24 +162,24 @@ class Build:
             option, text = text.split(maxsplit=1)
             kind = dict(part.split("=", 1) for part in option.removeprefix("--mount=").split(","))
             if not option.startswith("--mount=") or kind.get("type") != "cache" or set(kind) != {"type", "target"}:
-                raise RehearsalError(f"{option} cannot be exercised")
+                raise RehearsalError(f"{option} is not supported")
             shared = self.cache / "mounts" / kind["target"].strip("/").replace("/", "-")
             shared.mkdir(parents=True, exist_ok=True)
             mounts.append(Mount(shared, kind["target"]))
         image = self.image
-        self._made_of.update(f"RUN {text} {sorted(image.environment.items())}".encode())
+        self._inputs.update(f"RUN {text} {sorted(image.environment.items())}".encode())
         if not mounts:
             self._execute(text, mounts)
             return "executed"
-        layer = self.cache / "layers" / str(self._made_of.hexdigest())
+        layer = self.cache / "layers" / str(self._inputs.hexdigest())
         layer.parent.mkdir(parents=True, exist_ok=True)
         with layer.with_suffix(".lock").open("w") as lock:
-            # Two rehearsals at once: the second waits, and takes what the first has made.
+            # A second rehearsal waits and uses the layer of the first.
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if layer.exists():  # what downloads is kept, as an engine keeps a layer
+            if layer.exists():  # as an engine caches layers
                 shutil.rmtree(image.root.path)
                 _checked("cp", "--archive", str(layer), str(image.root.path))
-                return "executed before, with the same files"
+                return "cached"
             self._execute(text, mounts)
             _checked("cp", "--archive", str(image.root.path), f"{layer}.{os.getpid()}")
             Path(f"{layer}.{os.getpid()}").rename(layer)
@@ -193,13 +192,13 @@ class Build:
             mounts=mounts, building=True,
         )  # fmt: skip
         if done.returncode != 0:
-            raise RehearsalError(f"ended with {done.returncode}:\n{done.stdout[-4000:]}")
+            raise RehearsalError(f"exited with {done.returncode}:\n{done.stdout[-4000:]}")
 
-    def _note(self, target: str, source: Path) -> None:
+    def _add_input(self, target: str, source: Path) -> None:
         for file in sorted(source.rglob("*")) if source.is_dir() else [source]:
             if file.is_file() and "__pycache__" not in file.parts:
-                self._made_of.update(f"{target} {file.relative_to(source.parent)} {file.stat().st_mode}".encode())
-                self._made_of.update(file.read_bytes())
+                self._inputs.update(f"{target} {file.relative_to(source.parent)} {file.stat().st_mode}".encode())
+                self._inputs.update(file.read_bytes())
 
     def _env(self, text: str) -> str:
         values = dict(part.split("=", 1) for part in shlex.split(text))
@@ -207,41 +206,41 @@ class Build:
         return ", ".join(values)
 
     def _label(self, _: str) -> str:
-        return NOT_EXERCISED["LABEL"]
+        return NOT_COVERED["LABEL"]
 
     def _workdir(self, text: str) -> str:
         self.image.root.inside(text).mkdir(parents=True, exist_ok=True)
         self._set(directory=text)
-        return "is there"
+        return "exists"
 
     def _user(self, text: str) -> str:
         user = User.parse(text)
         known = self.image.root.inside("/etc/passwd").read_text("utf-8").splitlines()
         if not any(line.split(":")[2:4] == [str(user.uid), str(user.gid)] for line in known):
-            raise RehearsalError("no such user")
+            raise RehearsalError("this user does not exist")
         self._set(user=user)
-        return "no root" if user.uid else "root"
+        return "not root" if user.uid else "root"
 
     def _stopsignal(self, text: str) -> str:
         self._set(stop_signal=text)
-        return "sent at the end"
+        return "stop signal"
 
     def _entrypoint(self, text: str) -> str:
         command = tuple(json.loads(text))
         self._find(command[0])
         self._set(entrypoint=command)
-        return "is there"
+        return "exists"
 
     def _cmd(self, text: str) -> str:
         self._set(command=tuple(json.loads(text)))
-        return "is an argument of the entrypoint"
+        return "argument of the entrypoint"
 
     def _find(self, program: str) -> None:
         image = self.image
         done = image.root.run(["/bin/sh", "-c", f"command -v {shlex.quote(program)}"], user=image.user,
                               environment=image.environment, directory=image.directory)  # fmt: skip
         if done.returncode != 0:
-            raise RehearsalError(f"{program} is not on the path")
+            raise RehearsalError(f"{program} is not on PATH")
 
 
 def _remove_ignored(folder: Path) -> None:

@@ -1,7 +1,7 @@
-"""What ends a rehearsal."""
+"""The exception that ends a rehearsal."""
 
 from __future__ import annotations
 
 
 class RehearsalError(Exception):
-    """A step of the rehearsal did not do what the deployed files say."""
+    """A step did not behave as the deployed files specify."""

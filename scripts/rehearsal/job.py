@@ -1,7 +1,7 @@
-"""A run launched through the webserver's GraphQL and watched to its end, and what is to be seen of it afterwards.
+"""Launch a run through the webserver's GraphQL API, follow it, and check its outcome.
 
-Covers the published result, asset checks, the history in PostgreSQL and the figures in Prometheus, each asked of the
-service that an operator would ask.
+Covers the published result, asset checks, the history in PostgreSQL and the metrics in Prometheus, each read from the
+service that an operator would use.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from scripts.rehearsal.errors import RehearsalError
 from scripts.rehearsal.services import Deployment, Running
 
-# The bundled sample has a partner for a third of its awards (config/sample.yaml).
+# A third of the sample's awards have a partner (config/sample.yaml).
 OVERRIDES: Final = ("match_rate_threshold=0.30", "chunk_size=500")
 _RUN_SECONDS: Final = 300.0
 _FIGURES_SECONDS: Final = 60.0
@@ -56,7 +56,7 @@ _Found = TypeVar("_Found")
 
 @dataclass
 class Outcome:
-    """What became of a run."""
+    """The outcome of a run."""
 
     run_id: str
     status: str = ""
@@ -66,35 +66,35 @@ class Outcome:
 
 
 class Webserver:
-    """Dagster's webserver, asked over HTTP."""
+    """Dagster's webserver, queried over HTTP."""
 
     def __init__(self, address: str) -> None:
         self._url = f"http://{address}:3000/graphql"
 
-    def ask(self, query: str, **variables: Any) -> Any:
-        """The data of an answer. Raises where it has errors."""
-        answer = json.loads(_read(self._url, json.dumps({"query": query, "variables": variables}).encode()))
+    def query(self, text: str, **variables: Any) -> Any:
+        """Return the data of an answer. Raises ``RehearsalError`` if it has errors."""
+        answer = json.loads(_read(self._url, json.dumps({"query": text, "variables": variables}).encode()))
         if answer.get("errors"):
             raise RehearsalError(f"GraphQL: {answer['errors'][0]['message']}")
         return answer["data"]
 
     def launch(self) -> str:
-        """Launch the job; return the run's id."""
+        """Launch the job and return the run id."""
         config = {"resources": {"settings": {"config": {"overrides": list(OVERRIDES)}}}}
-        answer = self.ask(_LAUNCH, job=_LOCATION, config=config)["launchRun"]
+        answer = self.query(_LAUNCH, job=_LOCATION, config=config)["launchRun"]
         if answer["__typename"] != "LaunchRunSuccess":
             raise RehearsalError(f"the run was not launched: {answer}")
         run_id: str = answer["run"]["runId"]
         return run_id
 
-    def watched(self, outcome: Outcome, look: Callable[[], None]) -> Iterator[str]:
-        """Yield the state whenever it changes, until the run has ended; ``outcome`` has what became of it."""
+    def watched(self, outcome: Outcome, check_running: Callable[[], None]) -> Iterator[str]:
+        """Update ``outcome`` and yield the state at each change until the run ends."""
         cursor: str | None = None
         deadline = time.monotonic() + _RUN_SECONDS
         seen = None
         while True:
-            look()
-            answer = self.ask(_RUN, run=outcome.run_id, after=cursor)
+            check_running()
+            answer = self.query(_RUN, run=outcome.run_id, after=cursor)
             logs = answer["logsForRun"]
             cursor = logs["cursor"]
             for event in logs["events"]:
@@ -106,19 +106,19 @@ class Webserver:
             if outcome.status in ("SUCCESS", "FAILURE", "CANCELED") and not logs["hasMore"]:
                 return
             if time.monotonic() > deadline:
-                raise RehearsalError(f"the run has not ended within {_RUN_SECONDS:g} s: {outcome}")
+                raise RehearsalError(f"the run is not finished after {_RUN_SECONDS:g} s: {outcome}")
             time.sleep(_POLL_SECONDS)
 
     def daemons(self) -> list[str]:
-        """The daemons that are healthy. Raises where one that is needed is not, after some patience."""
+        """Return the healthy daemons. Raises ``RehearsalError`` if a required one stays unhealthy."""
 
         def healthy() -> list[str] | None:
-            found = self.ask(_DAEMONS)["instance"]["daemonHealth"]["allDaemonStatuses"]
+            found = self.query(_DAEMONS)["instance"]["daemonHealth"]["allDaemonStatuses"]
             if any(daemon["required"] and not daemon["healthy"] for daemon in found):
                 return None
             return [daemon["daemonType"] for daemon in found if daemon["healthy"]]
 
-        return _patiently(healthy, "the daemon's parts to be healthy")
+        return _wait_for(healthy, "healthy daemons")
 
 
 def _take(outcome: Outcome, event: dict[str, Any]) -> None:
@@ -131,16 +131,16 @@ def _take(outcome: Outcome, event: dict[str, Any]) -> None:
             outcome.problems.append(str((event.get("error") or {}).get("message") or event.get("message")))
 
 
-def succeeded(outcome: Outcome) -> str:
-    """Raise unless the run ended well, with all assets and checks."""
+def check_outcome(outcome: Outcome) -> str:
+    """Raise unless the run succeeded with all assets and checks."""
     failed = [name for name, passed in outcome.checks.items() if not passed]
     if outcome.status != "SUCCESS" or len(set(outcome.assets)) != _ASSETS or failed or not outcome.checks:
-        raise RehearsalError(f"the run ended with {outcome.status}; failed checks: {failed}; {outcome.problems}")
+        raise RehearsalError(f"the run ended with status {outcome.status}; failed checks: {failed}; {outcome.problems}")
     return f"{len(set(outcome.assets))} assets, {len(outcome.checks)} checks passed"
 
 
-def published(work_dir: Path, run_id: str, workers: int) -> str:
-    """Raise unless the run published a result, made by so many workers."""
+def check_published(work_dir: Path, run_id: str, workers: int) -> str:
+    """Raise unless the run published a result of this number of workers."""
     current = work_dir / "published" / "current"
     metrics = json.loads((current / "metrics.json").read_text("utf-8"))
     verdict = json.loads((current / "verdict.json").read_text("utf-8"))
@@ -150,13 +150,13 @@ def published(work_dir: Path, run_id: str, workers: int) -> str:
         raise RehearsalError(f"published: {verdict['status']}, {rows} awards")
     numbers = farm["numbers"]
     if farm["run_id"] != run_id or numbers["workers"] != workers or numbers["chunks_computed"] != numbers["chunks"]:
-        raise RehearsalError(f"the chunks were matched otherwise than by this run and {workers} workers: {numbers}")
+        raise RehearsalError(f"this run and {workers} workers did not match all chunks: {numbers}")
     matched = f"{rows:,} awards, {metrics['match_rate']:.1%} matched"
     return f"{matched}, {numbers['chunks']} chunks by {numbers['workers']} workers"
 
 
-def in_the_history(postgres: Running, run_id: str, runs: int) -> str:
-    """Raise unless PostgreSQL holds the run and its events, and so many runs."""
+def check_history(postgres: Running, run_id: str, runs: int) -> str:
+    """Raise unless PostgreSQL contains the run, its events, and this number of runs."""
 
     def select(query: str) -> str:
         database = ("--username=dagster", "--dbname=dagster", "--host=127.0.0.1", "--tuples-only", "--no-align")
@@ -175,28 +175,28 @@ def in_the_history(postgres: Running, run_id: str, runs: int) -> str:
 
 
 class Prometheus:
-    """Prometheus, asked over HTTP."""
+    """Prometheus, queried over HTTP."""
 
     def __init__(self, address: str) -> None:
         self._url = f"http://{address}:9090/api/v1/query?"
 
     def value(self, query: str) -> float | None:
-        """Of the first series; None where there is none."""
+        """Return the value of the first series, or None."""
         answer = json.loads(_read(self._url + urllib.parse.urlencode({"query": query})))
         found = answer["data"]["result"]
         return float(found[0]["value"][1]) if found else None
 
     def expect(self, query: str, value: float) -> str:
-        """Raise unless the query comes to give the value."""
+        """Wait until the query returns the value. Raises ``RehearsalError`` after a timeout."""
 
         def as_expected() -> str | None:
             return f"{query} = {value:g}" if self.value(query) == value else None
 
-        return _patiently(as_expected, f"Prometheus: {query} to be {value:g}", lambda: self.value(query))
+        return _wait_for(as_expected, f"Prometheus: {query} to be {value:g}", lambda: self.value(query))
 
 
-def figures(prometheus: Prometheus, deployment: Deployment) -> Iterator[str]:
-    """What Prometheus has of the services and the run; raise where one is missing."""
+def check_metrics(prometheus: Prometheus, deployment: Deployment) -> Iterator[str]:
+    """Yield the metrics of the services and the run. Raises ``RehearsalError`` if one is missing."""
     yield prometheus.expect('count(up{job="worker"} == 1)', deployment.services["worker"].replicas)
     yield prometheus.expect('up{job="scheduler"}', 1)
     yield prometheus.expect('up{job="pushgateway"}', 1)
@@ -205,9 +205,9 @@ def figures(prometheus: Prometheus, deployment: Deployment) -> Iterator[str]:
     yield prometheus.expect('count(count by (alertname) (ALERTS{alertstate="firing"})) or vector(0)', 0)
 
 
-def _patiently(look: Callable[[], _Found | None], what: str, now: Callable[[], object] | None = None) -> _Found:
+def _wait_for(condition: Callable[[], _Found | None], what: str, now: Callable[[], object] | None = None) -> _Found:
     deadline = time.monotonic() + _FIGURES_SECONDS
-    while (found := look()) is None:
+    while (found := condition()) is None:
         if time.monotonic() > deadline:
             raise RehearsalError(f"waited {_FIGURES_SECONDS:g} s for {what}" + (f"; it is {now()}" if now else ""))
         time.sleep(_POLL_SECONDS)

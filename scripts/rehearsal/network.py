@@ -1,7 +1,7 @@
-"""A network of the rehearsal's own: every process has an address on one bridge, and services are found by their names.
+"""A private network: every process has an address on one bridge, and services are found by name.
 
-All of it is in the network namespace that the rehearsal works in, and gone with it. The name server is dnsmasq, as an
-engine has one. Does not cover several networks.
+It is in the network namespace of the rehearsal and disappears with it. dnsmasq is the name server. Does not cover
+several networks.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ _BRIDGE: Final = "bridge0"
 
 @dataclass
 class Network:
-    """The addresses given so far. ``folder`` takes the name server's files."""
+    """The addresses. ``folder``: directory of the name server's files."""
 
     folder: Path
     addresses: dict[str, str] = field(default_factory=dict)
-    """By the name of the process, for example worker-2."""
+    """By process, for example worker-2."""
     gateway: str = f"{_NET}.1"
-    """Where the rehearsal itself is reached."""
+    """The address of the rehearsal itself."""
     _names: _Server | None = None
 
     def begin(self) -> None:
-        """Make the bridge, and start the name server."""
+        """Create the bridge and start the name server."""
         self.folder.mkdir(parents=True, exist_ok=True)
         _ip("link", "set", "lo", "up")
         _ip("link", "add", _BRIDGE, "type", "bridge")
@@ -42,7 +42,7 @@ class Network:
             self._names.stop()
 
     def join(self, process: str, service: str | None) -> str:
-        """Give a process a host of its own; return that for ``ip netns exec``. Without a service it has no network."""
+        """Create and return a network namespace for a process. Without a service it has no network."""
         number = len(self.addresses) + 10
         _ip("netns", "add", process)
         _ip("-n", process, "link", "set", "lo", "up")
@@ -58,11 +58,11 @@ class Network:
         with (self.folder / "hosts").open("a", encoding="utf-8") as hosts:
             hosts.write(f"{address} {service}\n")
         assert self._names is not None
-        self._names.read_again()
+        self._names.reload()
         return process
 
     def hosts_file(self, process: str) -> Path:
-        """What an engine writes for a process: itself."""
+        """Return the hosts file of a process, which contains itself."""
         path = self.folder / f"{process}.hosts"
         path.write_text(f"127.0.0.1 localhost\n{self.addresses.get(process, '127.0.0.1')} {process}\n", "utf-8")
         return path
@@ -81,7 +81,7 @@ class _Server:
                 stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
 
-    def read_again(self) -> None:
+    def reload(self) -> None:
         self._process.send_signal(1)
 
     def stop(self) -> None:

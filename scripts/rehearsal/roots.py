@@ -1,8 +1,7 @@
-"""A root file system for processes, as a container has: the required packages of this Debian, and Python.
+"""A root file system for processes, as a container has: Debian's required packages and Python.
 
-Made of directories, bind mounts in a mount namespace of the process' own, and chroot; needs root. Libraries are those
-of this system, so that a program can find more of them here than in a slim image. Does not cover limits of memory and
-CPU.
+Consists of directories, bind mounts in a private mount namespace, and chroot; needs root. Libraries are those of this
+system, so a program may find more of them than in a slim image. Does not cover limits of memory and CPU.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ _SHARED: Final = ("lib", "lib32", "lib64", "libx32", "libexec", "share")
 _PREFIX: Final = Path(sys.base_prefix)
 _CHROOT: Final = "/usr/sbin/chroot"
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom")
-# What a build needs of the machine to reach the package index, as a proxy and its certificates.
-_OF_BUILDS: Final = (
+# Environment variables of this machine that a build needs to reach the package index: proxy and certificates.
+_BUILD_VARIABLES: Final = (
     "PIP_",
     "HTTP_PROXY",
     "HTTPS_PROXY",
@@ -45,19 +44,17 @@ _OF_BUILDS: Final = (
 
 @dataclass(frozen=True)
 class User:
-    """By numbers."""
+    """A numeric user and group."""
 
     uid: int
     gid: int
 
     @classmethod
     def parse(cls, text: str) -> User:
-        """From ``uid:gid``."""
+        """Parse ``uid:gid``."""
         uid, _, gid = text.partition(":")
         if not (uid.isdigit() and gid.isdigit()):
-            raise RehearsalError(
-                f"user '{text}' is not written as uid:gid, which Kubernetes needs to see that it is no root"
-            )
+            raise RehearsalError(f"user '{text}' is not uid:gid, which Kubernetes needs for runAsNonRoot")
         return cls(int(uid), int(gid))
 
 
@@ -66,7 +63,7 @@ ROOT: Final = User(0, 0)
 
 @dataclass(frozen=True)
 class Mount:
-    """A directory or file of this machine at a path of the root; without a source, memory."""
+    """A directory or file of this machine, or a tmpfs without a source, at a path of the root."""
 
     source: Path | None
     target: str
@@ -76,13 +73,13 @@ class Mount:
 
 @dataclass(frozen=True)
 class Root:
-    """A root file system. ``whole``: with all programs of this machine instead of the required ones."""
+    """A root file system. ``whole``: with all programs of this machine, not only the required ones."""
 
     path: Path
     whole: bool = False
 
     def inside(self, path: str) -> Path:
-        """Where a path of the root lies on this machine."""
+        """Return the path on this machine of a path in the root."""
         return self.path / path.lstrip("/")
 
     def command(
@@ -96,8 +93,9 @@ class Root:
         at: Path | None = None,
         privileged: bool = False,
     ) -> list[str]:
-        """The command line that runs ``arguments`` in the root, as the user, without any right of root's unless
-        ``privileged``. ``at`` is where it is mounted; needed for a root that several processes use at once."""
+        """Return the command that runs ``arguments`` in the root as the user, without capabilities unless
+        ``privileged``. ``at``: mount point, needed if several processes use the root at the same time.
+        """
         at = at or self.path
         steps = [f"mount --bind {_q(self.path)} {_q(at)}"]
         for mount in mounts:
@@ -108,10 +106,10 @@ class Root:
         else:
             steps.append(f"mount --bind {_q(_programs())} {_q(usr)}")
             steps += [f"mount --rbind /usr/{name} {_q(usr / name)}" for name in _shared()]
-        # Where the base image has Python, whatever the place of this machine's.
+        # The base image has Python in /usr/local.
         local = Path("/usr/local") if self.whole or Path("/usr") == _PREFIX else _PREFIX
         steps.append(f"mount --bind {_q(local)} {_q(usr / 'local')}; mount -o remount,bind,ro {_q(usr / 'local')}")
-        if not _PREFIX.is_relative_to("/usr"):  # its own libraries are looked for where it was built for
+        if not _PREFIX.is_relative_to("/usr"):  # Python looks for its libraries in its own prefix
             steps.append(f"mount --bind {_q(_PREFIX)} {_q(at / str(_PREFIX).lstrip('/'))}")
         steps.append(f"mount -t proc proc {_q(at / 'proc')}")
         steps.append(f"mount --rbind /sys {_q(at / 'sys')}")
@@ -144,8 +142,8 @@ class Root:
         building: bool = False,
         timeout_seconds: float = 900,
     ) -> subprocess.CompletedProcess[str]:
-        """Run it to its end; output and errors together."""
-        outside = {name: value for name, value in os.environ.items() if building and name.startswith(_OF_BUILDS)}
+        """Run a command and return its result; stderr is part of stdout."""
+        outside = {name: value for name, value in os.environ.items() if building and name.startswith(_BUILD_VARIABLES)}
         return subprocess.run(
             self.command(arguments, user=user, directory=directory, mounts=mounts, read_only=read_only,
                          privileged=building and user.uid == 0),
@@ -154,7 +152,7 @@ class Root:
         )  # fmt: skip
 
     def _make_place(self, mount: Mount) -> None:
-        """What an engine does before it mounts."""
+        """Create the mount point, as an engine does."""
         place = self.inside(mount.target)
         if place.exists():
             return
@@ -166,12 +164,12 @@ class Root:
 
 
 def base_environment() -> dict[str, str]:
-    """What an engine sets before the image's own."""
+    """Return the variables that an engine sets before those of the image."""
     return {"PATH": "/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin", "HOME": "/root", "LANG": "C.UTF-8"}
 
 
 def as_user_command(user: User, privileged: bool = False) -> list[str]:
-    """The beginning of a command line that gives up all rights, for ever."""
+    """Return a command prefix that drops all capabilities."""
     if privileged:
         return []
     return [
@@ -181,7 +179,7 @@ def as_user_command(user: User, privileged: bool = False) -> list[str]:
 
 
 def base_root(path: Path, *, whole: bool = False) -> Root:
-    """Make a root file system in an empty directory."""
+    """Create a root file system in a new directory."""
     path.mkdir(parents=True)
     path.chmod(0o755)
     for name in (*_EMPTY, "usr", "etc"):
@@ -201,7 +199,7 @@ def base_root(path: Path, *, whole: bool = False) -> Root:
     if not _PREFIX.is_relative_to("/usr"):
         place = path / str(_PREFIX).lstrip("/")
         place.mkdir(parents=True, exist_ok=True)
-        for parent in place.relative_to(path).parents:  # on a developer's machine the way may lead through a home
+        for parent in place.relative_to(path).parents:  # the prefix may be in a private home directory
             (path / parent).chmod(0o755)
     return Root(path, whole)
 
@@ -210,7 +208,7 @@ _base_folder: Path | None = None
 
 
 def keep_programs_in(folder: Path) -> None:
-    """Where the programs of all roots are copied to, once."""
+    """Set the directory to which the programs of all roots are copied once."""
     global _base_folder
     _base_folder = folder
 
@@ -222,8 +220,8 @@ def _shared() -> tuple[str, ...]:
 
 @lru_cache(maxsize=1)
 def _programs() -> Path:
-    """A directory like /usr with the programs of Debian's required packages alone."""
-    assert _base_folder is not None, "keep_programs_in comes first"
+    """A directory like /usr with only the programs of Debian's required packages."""
+    assert _base_folder is not None, "call keep_programs_in first"
     usr = _base_folder
     for name in ("bin", "sbin", "local", *_shared()):
         (usr / name).mkdir(parents=True, exist_ok=True)
@@ -234,13 +232,13 @@ def _programs() -> Path:
     required = [
         words[0] for words in map(str.split, listed.splitlines()) if words[1] == "required" or words[-1] == "yes"
     ]
-    # A file may be listed under its old place, /bin instead of /usr/bin.
+    # dpkg lists some files with their old path, /bin instead of /usr/bin.
     files = subprocess.run(["dpkg", "--listfiles", *required], capture_output=True, text=True, check=True).stdout
     wanted = {Path(line).relative_to("/") for line in files.splitlines() if line.startswith("/")}
     for file in {file if file.parts[:1] == ("usr",) else Path("usr") / file for file in wanted}:
         if len(file.parts) == 3 and file.parts[1] in ("bin", "sbin"):
             _copy_program(Path("/") / file, usr / file.relative_to("usr"))
-    for name in ("sh", "awk"):  # links that Debian sets up afterwards
+    for name in ("sh", "awk"):  # links that Debian creates after installation
         _copy_program(Path("/usr/bin") / name, usr / "bin" / name)
     if Path("/usr") == _PREFIX:
         for name in ("python", "python3", f"python{sys.version_info.major}.{sys.version_info.minor}"):

@@ -1,7 +1,7 @@
-"""Starts the services of a compose file as processes, waits until they are healthy, and ends them.
+"""Start the services of a compose file as processes, wait until they are healthy, and stop them.
 
-Images of others cannot be had without a registry: their programs are those of Debian's packages, started as the image's
-own entrypoint would (``FOREIGN``).
+Images of other projects are not available without a registry. Debian's packages replace them, started as the entrypoint
+of the image does (``FOREIGN``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scripts.rehearsal.errors import RehearsalError
 from scripts.rehearsal.network import Network
 from scripts.rehearsal.roots import Mount, Root, User, as_user_command, base_environment, base_root
 
-# What the entrypoint of the PostgreSQL image does with an empty directory.
+# As the entrypoint of the PostgreSQL image initialises an empty directory.
 _POSTGRES: Final = """
 export PATH="$(echo /usr/lib/postgresql/*/bin):$PATH" PGDATA=/var/lib/postgresql/data
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
@@ -39,7 +39,7 @@ exec postgres -c listen_addresses='*' "$@"
 
 @dataclass(frozen=True)
 class Foreign:
-    """An image of others: how its program is started here, and the directories that it has for its user."""
+    """The substitute for an image: how to start its program, and the directories of its user."""
 
     entrypoint: tuple[str, ...]
     directories: tuple[str, ...]
@@ -69,12 +69,12 @@ class Running:
     environment: Mapping[str, str]
     stop_signal: str
 
-    def said(self, characters: int = 3000) -> str:
-        """The end of its output."""
+    def output(self, characters: int = 3000) -> str:
+        """Return the end of its output."""
         return self.log.read_text("utf-8", errors="replace")[-characters:]
 
     def inside(self, *arguments: str, timeout_seconds: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run a command where the process is, as ``exec`` of an engine does."""
+        """Run a command in the namespaces of the process, as ``exec`` of an engine does."""
         enter = ["nsenter", f"--target={self.process.pid}", "--mount", "--net", "--root", "--wd", "--"]
         return subprocess.run(
             [*enter, *as_user_command(self.user), *arguments], env=dict(self.environment), stdin=subprocess.DEVNULL,
@@ -85,7 +85,7 @@ class Running:
 
 @dataclass
 class Deployment:
-    """All that is started of a compose file. ``folder`` takes roots, volumes and logs."""
+    """The running services of a compose file. ``folder``: directory of roots, volumes and logs."""
 
     services: Mapping[str, Service]
     image: Image
@@ -95,14 +95,14 @@ class Deployment:
     _completed: set[str] = field(default_factory=set)
 
     def order(self) -> list[str]:
-        """Names of the services without a profile, each after those it depends on."""
+        """Return the services without a profile in start order."""
         found: list[str] = []
 
-        def visit(name: str, way: tuple[str, ...]) -> None:
-            if name in way:
+        def visit(name: str, path: tuple[str, ...]) -> None:
+            if name in path:
                 raise RehearsalError(f"{name} depends on itself")
             for other in self.services[name].depends_on:
-                visit(other, (*way, name))
+                visit(other, (*path, name))
             if name not in found:
                 found.append(name)
 
@@ -112,7 +112,7 @@ class Deployment:
         return found
 
     def start(self, name: str) -> str:
-        """Start all replicas of a service when what it depends on is as it asks; wait until they are healthy."""
+        """Start all replicas of a service after its dependencies, and wait until they are healthy."""
         service = self.services[name]
         for other, condition in service.depends_on.items():
             self._wait_for(other, condition)
@@ -125,7 +125,7 @@ class Deployment:
         return "healthy" if service.health else "started"
 
     def run(self, name: str, *command: str) -> Running:
-        """Start a service of a profile with another command, as ``compose run`` does."""
+        """Start a service with another command, as ``compose run`` does."""
         service = self.services[name]
         for other, condition in service.depends_on.items():
             self._wait_for(other, condition)
@@ -133,8 +133,7 @@ class Deployment:
         return self._start(replace(service, command=command or service.command), number)
 
     def stop(self) -> list[str]:
-        """End all, the last started first, by the signal that the image names; return what had to be killed or ended
-        badly."""
+        """Stop all in reverse order by the image's signal; return those that were killed or failed."""
         wrong = []
         for running in reversed(list(self.running.values())):
             began = time.monotonic()
@@ -145,21 +144,21 @@ class Deployment:
                 _send(running.process, "SIGKILL")
                 running.process.wait(30)
                 wrong.append(
-                    f"{running.name} did not end within {running.service.grace_seconds:g} s of {running.stop_signal}"
+                    f"{running.name} did not stop within {running.service.grace_seconds:g} s of {running.stop_signal}"
                 )
                 continue
             if code not in (0, *_ENDED_BY_SIGNAL):
                 wrong.append(
-                    f"{running.name} ended with {code} after {time.monotonic() - began:.1f} s:\n{running.said()}"
+                    f"{running.name} exited with {code} after {time.monotonic() - began:.1f} s:\n{running.output()}"
                 )
         self.running.clear()
         return wrong
 
-    def look(self) -> None:
-        """Raise if a process has ended that should not have."""
+    def check_running(self) -> None:
+        """Raise ``RehearsalError`` if a process has exited."""
         for running in self.running.values():
             if (code := running.process.poll()) is not None:
-                raise RehearsalError(f"{running.name} ended with {code}:\n{running.said()}")
+                raise RehearsalError(f"{running.name} exited with {code}:\n{running.output()}")
 
     def _must_complete(self, name: str) -> bool:
         return any(other.depends_on.get(name) == "service_completed_successfully" for other in self.services.values())
@@ -167,7 +166,7 @@ class Deployment:
     def _complete(self, running: Running) -> str:
         code = running.process.wait(300)
         if code != 0:
-            raise RehearsalError(f"{running.name} ended with {code}:\n{running.said()}")
+            raise RehearsalError(f"{running.name} exited with {code}:\n{running.output()}")
         self._completed.add(running.service.name)
         return "completed"
 
@@ -178,30 +177,30 @@ class Deployment:
             return
         found = [running for running in self.running.values() if running.service.name == name]
         if not found:
-            raise RehearsalError(f"{name} was not started")
+            raise RehearsalError(f"{name} is not running")
         if condition == "service_healthy" and self.services[name].health is None:
-            raise RehearsalError(f"{name} is waited for to be healthy and has no healthcheck")
+            raise RehearsalError(f"{name} has no healthcheck and others wait until it is healthy")
 
     def _wait_until_healthy(self, running: Running) -> None:
         health = running.service.health
         if health is None:
             time.sleep(_POLL_SECONDS)
-            self.look()
+            self.check_running()
             return
-        deadline = time.monotonic() + health.patience_seconds
-        said = "it was not asked"
+        deadline = time.monotonic() + health.startup_seconds
+        answer = "no answer yet"
         while time.monotonic() < deadline:
-            self.look()
+            self.check_running()
             try:
-                asked = running.inside(*health.test, timeout_seconds=health.timeout_seconds)
-                said = asked.stdout
-                if asked.returncode == 0:
+                checked = running.inside(*health.test, timeout_seconds=health.timeout_seconds)
+                answer = checked.stdout
+                if checked.returncode == 0:
                     return
             except subprocess.TimeoutExpired:
-                said = f"no answer within {health.timeout_seconds:g} s"
+                answer = f"no answer within {health.timeout_seconds:g} s"
             time.sleep(_POLL_SECONDS)
         raise RehearsalError(
-            f"{running.name} is not healthy after {health.patience_seconds:g} s: {said[-1500:]}\n{running.said()}"
+            f"{running.name} is not healthy after {health.startup_seconds:g} s: {answer[-1500:]}\n{running.output()}"
         )
 
     def _start(self, service: Service, number: int) -> Running:
@@ -232,7 +231,7 @@ class Deployment:
         return Running(service, name, user, process, log, environment, image.stop_signal)
 
     def _prepared(self, mount: Mount, image: Image) -> Mount:
-        """A named volume, new, belongs to whom the directory of the image belongs to, as an engine makes it."""
+        """Create a named volume with the owner of the directory in the image, as an engine does."""
         if mount.source is not None and mount.source.is_relative_to(self.folder) and not mount.source.exists():
             mount.source.mkdir(parents=True)
             place = image.root.inside(mount.target)
@@ -245,9 +244,7 @@ class Deployment:
         name, _, tag = service.image.rpartition(":")
         foreign = FOREIGN.get(name)
         if foreign is None or (not tag[:1].isdigit() and tag[:1] != "v"):
-            raise RehearsalError(
-                f"{service.name}: {service.image} is no image that can be stood in for, with its version"
-            )
+            raise RehearsalError(f"{service.name}: no substitute for {service.image}, or no version")
         folder = self.folder / "foreign" / service.name
         if not folder.exists():
             root = base_root(folder, whole=True)
@@ -262,5 +259,5 @@ class Deployment:
 
 
 def _send(process: subprocess.Popen[bytes], name: str) -> None:
-    """To the process alone, as an engine does."""
+    """Send a signal only to the process, as an engine does."""
     process.send_signal(signal.Signals[name])

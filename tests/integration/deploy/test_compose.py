@@ -1,4 +1,4 @@
-"""The compose file: its schema, and what every container must have. That it works is shown by ``test_rehearsal``."""
+"""The compose file: its schema, and the restrictions of every container. ``test_rehearsal`` starts it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ FOLDER = DEPLOY / "compose"
 VALUES = {**compose.read_environment_file(FOLDER / ".env.example"), "INPUTS": "/srv", "DAGSTER_POSTGRES_PASSWORD": "x"}
 DOCUMENT: dict[str, Any] = yaml.safe_load(compose.interpolated((FOLDER / "compose.yaml").read_text("utf-8"), VALUES))
 SERVICES: dict[str, dict[str, Any]] = DOCUMENT["services"]
-ONCE = ("certificates", "run")
+RUN_ONCE = ("certificates", "run")
 
 
-def test_it_is_valid_by_the_schema_of_compose(tools: Tools) -> None:
+def test_compose_file_is_valid(tools: Tools) -> None:
     assert [
         f"{e.json_path}: {e.message}" for e in jsonschema.Draft7Validator(tools.compose).iter_errors(DOCUMENT)
     ] == []
 
 
-def test_the_schema_sees_a_slip(tools: Tools) -> None:
+def test_schema_rejects_unknown_key(tools: Tools) -> None:
     service = {**SERVICES["scheduler"], "comand": ["scheduler"]}
     broken = {**DOCUMENT, "services": {**SERVICES, "scheduler": service}}
 
@@ -36,7 +36,7 @@ def test_the_schema_sees_a_slip(tools: Tools) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_every_container_has_no_rights_and_a_limit(name: str) -> None:
+def test_every_container_is_restricted(name: str) -> None:
     service = SERVICES[name]
 
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", service["user"])
@@ -45,7 +45,7 @@ def test_every_container_has_no_rights_and_a_limit(name: str) -> None:
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
     assert service["pids_limit"] <= 512
-    assert name in ONCE or service["healthcheck"]["test"]
+    assert name in RUN_ONCE or service["healthcheck"]["test"]
     assert "privileged" not in service
 
 
@@ -58,7 +58,7 @@ def test_every_image_is_pinned(name: str) -> None:
         assert (FOLDER / SERVICES[name]["build"]["context"] / SERVICES[name]["build"]["dockerfile"]).exists()
 
 
-def test_it_is_a_trial_that_tells_nobody_until_the_file_of_values_says_otherwise() -> None:
+def test_defaults_are_a_trial() -> None:
     own = {name: value for name, value in SERVICES["run"]["environment"].items() if name.startswith("ENRICH_DIST_")}
     settings = load_settings(FOLDER / "enrich-dist.yaml", (), own).settings
 
@@ -66,23 +66,22 @@ def test_it_is_a_trial_that_tells_nobody_until_the_file_of_values_says_otherwise
     assert all(value is not None for service in SERVICES.values() for value in service.get("environment", {}).values())
 
 
-def test_only_pages_for_people_are_published_and_on_this_machine_alone() -> None:
+def test_web_pages_bind_to_localhost() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
 
     assert published == {"webserver": ["127.0.0.1:3000:3000"], "prometheus": ["127.0.0.1:9090:9090"]}
 
 
-def test_a_missing_password_is_told_before_anything_starts() -> None:
+def test_missing_password_is_refused() -> None:
     text = (FOLDER / "compose.yaml").read_text("utf-8")
 
-    with pytest.raises(RehearsalError, match="DAGSTER_POSTGRES_PASSWORD: set it in"):
+    with pytest.raises(RehearsalError, match="DAGSTER_POSTGRES_PASSWORD"):
         compose.interpolated(text, {**VALUES, "DAGSTER_POSTGRES_PASSWORD": ""})
 
 
-def test_what_cannot_be_rehearsed_is_no_part_of_it(tmp_path: Path) -> None:
-    """A key that the rehearsal does not know ends it, instead of being passed over."""
-    for slip in ({"cap_add": ["NET_ADMIN"]}, {"network_mode": "host"}, {"cap_drop": []}):
-        service = {**SERVICES["scheduler"], **slip, "volumes": []}
+def test_rehearsal_rejects_unsupported_keys(tmp_path: Path) -> None:
+    for change in ({"cap_add": ["NET_ADMIN"]}, {"network_mode": "host"}, {"cap_drop": []}):
+        service = {**SERVICES["scheduler"], **change, "volumes": []}
         (tmp_path / "compose.yaml").write_text(yaml.safe_dump({"services": {"scheduler": service}}), "utf-8")
         with pytest.raises(RehearsalError, match="scheduler"):
             compose.read_compose(tmp_path / "compose.yaml", VALUES, tmp_path / "volumes")

@@ -1,4 +1,4 @@
-"""All files under ``deploy``: settings, secrets, programs, and that every entry starts a run by the one gate."""
+"""Files under ``deploy``: settings, secrets, programs, and the readiness gate before every run."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _BIN = Path(sys.executable).parent
 
 @pytest.mark.parametrize("settings", sorted(DEPLOY.rglob("enrich-dist.yaml")), ids=lambda path: path.parent.name)
 def test_settings_are_valid_and_keep_tls(settings: Path) -> None:
-    of_the_environment = {
+    environment = {
         "ENRICH_DIST_CLUSTER__ADDRESS": "tls://enrich-dist-scheduler:8786",
         "ENRICH_DIST_CLUSTER__TLS__CA_FILE": "/tls/ca.pem",
         "ENRICH_DIST_CLUSTER__TLS__CERT_FILE": "/tls/client.pem",
         "ENRICH_DIST_CLUSTER__TLS__KEY_FILE": "/tls/client-key.pem",
     }
-    loaded = load_settings(settings, (), of_the_environment if "kubernetes" in settings.parts else {}).settings
+    loaded = load_settings(settings, (), environment if "kubernetes" in settings.parts else {}).settings
 
     assert loaded.cluster.tls.given
     assert not loaded.cluster.allow_insecure
@@ -40,18 +40,18 @@ def test_settings_are_valid_and_keep_tls(settings: Path) -> None:
     assert loaded.inputs.recipients is not None
 
 
-def test_there_are_settings_for_each_way() -> None:
+def test_every_deployment_has_settings() -> None:
     found = {path.relative_to(DEPLOY).parts[0] for path in DEPLOY.rglob("enrich-dist.yaml")}
 
     assert found == {"compose", "kubernetes", "slurm", "systemd"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(DEPLOY)))
-def test_no_file_holds_a_secret(path: Path) -> None:
+def test_files_contain_no_secret(path: Path) -> None:
     text = _code(path)
 
     assert "PRIVATE KEY" not in text
-    # A value is empty, taken from the environment, or says where the secret stands.
+    # A value is empty, from the environment, or the name of a secret.
     named = r"(?i)\b[\w.-]*(?:password|passwd|secret|token|credential|access_?key)\w*[ ]*[=:][ ]*(?P<value>[^\s,}#]*)"
     allowed = r"""["']?(\$|\{|$|false$|secretName:|enrich-dist-(tls|postgres|alerts)$)"""
     values = [found["value"] for found in re.finditer(named, text)]
@@ -65,14 +65,14 @@ def test_shell_scripts_pass_shellcheck(path: Path) -> None:
     assert checked.returncode == 0, checked.stdout
 
 
-def test_the_container_file_passes_hadolint() -> None:
+def test_container_file_passes_hadolint() -> None:
     path = DEPLOY / "container" / "Containerfile"
     checked = subprocess.run([_BIN / "hadolint", "--no-color", path], capture_output=True, text=True, check=False)
 
     assert checked.returncode == 0, checked.stdout
 
 
-def test_the_image_is_pinned_small_and_no_roots() -> None:
+def test_image_is_pinned_without_root() -> None:
     instructions = read_containerfile(DEPLOY / "container" / "Containerfile")
     last = max(number for number, instruction in enumerate(instructions) if instruction.name == "FROM")
     stages = [instruction.text for instruction in instructions if instruction.name == "FROM"]
@@ -81,7 +81,7 @@ def test_the_image_is_pinned_small_and_no_roots() -> None:
     assert len(stages) == 2
     assert all(re.search(r":\d+\.\d+\.\d+-slim-", text) for text in stages)
     assert [instruction.text for instruction in final if instruction.name == "USER"] == ["10001:10001"]
-    # Nothing is installed, and no source copied, into what is shipped.
+    # The final stage installs nothing and copies no sources.
     assert [text for i in final if i.name == "COPY" and not (text := i.text).startswith("--from=build ")] == []
     assert not any(re.search(r"\b(apt-get|pip|install-requirements)\b", i.text) for i in final if i.name == "RUN")
     pins = (REPOSITORY / "requirements" / "deploy.txt").read_text("utf-8")
@@ -89,7 +89,7 @@ def test_the_image_is_pinned_small_and_no_roots() -> None:
     assert "--require-hashes" in (DEPLOY / "bin" / "install-requirements").read_text("utf-8")
 
 
-def test_a_deployment_has_the_packages_of_a_run_at_the_same_versions() -> None:
+def test_deployment_pins_equal_run_pins() -> None:
     def pins(name: str) -> set[str]:
         text = (REPOSITORY / "requirements" / name).read_text("utf-8")
         return set(re.findall(r"^[a-z0-9][^ ]*==[^ ]+", text, re.MULTILINE))
@@ -100,8 +100,8 @@ def test_a_deployment_has_the_packages_of_a_run_at_the_same_versions() -> None:
     }  # fmt: skip
 
 
-def test_nothing_starts_a_run_but_through_the_gate() -> None:
-    """``enrich-dist-service run`` asks for readiness first; no file starts a run by itself."""
+def test_every_run_passes_the_gate() -> None:
+    """``enrich-dist-service run`` verifies readiness first; no other file starts a run."""
     starts = {
         str(path.relative_to(DEPLOY)): re.findall(r"(?<![\w`-])enrich-dist run\b(?!`)", _code(path)) for path in FILES
     }
@@ -115,10 +115,10 @@ def _code(path: Path) -> str:
     return "\n".join(line for line in path.read_text("utf-8").splitlines() if not line.lstrip().startswith("#"))
 
 
-def stand_in(folder: Path, *, ready: bool) -> dict[str, str]:
-    """A program in the place of ``enrich-dist`` that writes down what it is asked, and whose gate passes or not."""
+def fake_command(folder: Path, *, ready: bool) -> dict[str, str]:
+    """A program that replaces ``enrich-dist`` and logs its arguments; its gate passes if ``ready``."""
     program = folder / "enrich-dist"
-    log = folder / "asked"
+    log = folder / "arguments"
     program.write_text(
         f'#!/bin/sh\necho "$@" >> {shlex.quote(str(log))}\n'
         f'[ "$1 $2" != "preflight --verify" ] || exit {0 if ready else 5}\n',
@@ -129,17 +129,17 @@ def stand_in(folder: Path, *, ready: bool) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("ready", [True, False], ids=["ready", "not ready"])
-def test_the_gate_is_asked_before_a_run_and_refuses(tmp_path: Path, ready: bool) -> None:
-    environment = stand_in(tmp_path, ready=ready)
+def test_gate_precedes_run(tmp_path: Path, ready: bool) -> None:
+    environment = fake_command(tmp_path, ready=ready)
     done = subprocess.run(["sh", SERVICE, "run", "--set", "chunk_size=500"], env=environment, check=False)
 
-    asked = [line for line in (tmp_path / "asked").read_text("utf-8").splitlines() if "--help" not in line]
+    called = [line for line in (tmp_path / "arguments").read_text("utf-8").splitlines() if "--help" not in line]
     assert done.returncode == (0 if ready else 5)
-    # With the very settings of the run.
-    assert asked == ["preflight --verify --set chunk_size=500", *(["run --set chunk_size=500"] if ready else [])]
+    # With the settings of the run.
+    assert called == ["preflight --verify --set chunk_size=500", *(["run --set chunk_size=500"] if ready else [])]
 
 
-def test_an_unknown_role_is_told() -> None:
+def test_unknown_role_is_refused() -> None:
     done = subprocess.run(["sh", SERVICE, "nobody"], capture_output=True, text=True, check=False)
 
     assert done.returncode == 2

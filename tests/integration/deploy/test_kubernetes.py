@@ -1,4 +1,4 @@
-"""The manifests: built by kustomize, valid by the schemas of Kubernetes and the Dask operator, closed to others."""
+"""The manifests: built by kustomize, valid by the schemas of Kubernetes and the Dask operator, restricted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def of_kind(resources: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 
 
 def pods(resources: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
-    """Name, labels and specification of every pod that comes of them."""
+    """Name, labels and specification of every pod of the resources."""
     for resource in resources:
         if resource["kind"] == "DaskCluster":
             for part in ("scheduler", "worker"):
@@ -44,7 +44,7 @@ def pods(resources: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, str],
 
 
 def in_production(resources: list[dict[str, Any]]) -> bool:
-    """Whether the component of production is part of it."""
+    """Whether the production component is included."""
     return bool(of_kind(resources, "CronJob"))
 
 
@@ -53,7 +53,7 @@ def containers(resources: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield from [*spec.get("initContainers", []), *spec["containers"]]
 
 
-def test_every_resource_is_valid(resources: list[dict[str, Any]], tools: Tools) -> None:
+def test_resources_are_valid(resources: list[dict[str, Any]], tools: Tools) -> None:
     assert len(resources) >= 20
     for resource in resources:
         if resource["kind"] == "DaskCluster":
@@ -66,7 +66,7 @@ def test_every_resource_is_valid(resources: list[dict[str, Any]], tools: Tools) 
             kubernetes_validate.validate(resource, VERSION, strict=True)
 
 
-def test_what_the_operator_makes_of_the_cluster_is_valid(resources: list[dict[str, Any]]) -> None:
+def test_pods_of_operator_are_valid(resources: list[dict[str, Any]]) -> None:
     [cluster] = of_kind(resources, "DaskCluster")
     for part in ("scheduler", "worker"):
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": part}, "spec": cluster["spec"][part]["spec"]}
@@ -80,7 +80,7 @@ def test_what_the_operator_makes_of_the_cluster_is_valid(resources: list[dict[st
     kubernetes_validate.validate(service, VERSION, strict=True)
 
 
-def test_the_schemas_see_a_slip(resources: list[dict[str, Any]], tools: Tools) -> None:
+def test_schemas_reject_unknown_keys(resources: list[dict[str, Any]], tools: Tools) -> None:
     [cluster] = of_kind(resources, "DaskCluster")
     broken = copy.deepcopy(cluster)
     broken["spec"]["worker"]["spec"]["containers"][0]["resource"] = {}
@@ -94,7 +94,7 @@ def test_the_schemas_see_a_slip(resources: list[dict[str, Any]], tools: Tools) -
 
 
 def strict(schema: Any) -> Any:
-    """The schema of a resource definition, with keys that it does not know refused, as kubectl does."""
+    """The schema of a resource definition, which rejects unknown keys as kubectl does."""
     if isinstance(schema, list):
         return [strict(part) for part in schema]
     if not isinstance(schema, dict):
@@ -129,7 +129,7 @@ def test_every_pod_is_restricted(resources: list[dict[str, Any]]) -> None:
         assert kinds <= {"emptyDir", "secret", "persistentVolumeClaim", "configMap"}
 
 
-def test_every_container_has_limits_probes_and_no_rights(resources: list[dict[str, Any]]) -> None:
+def test_every_container_is_restricted(resources: list[dict[str, Any]]) -> None:
     found = list(containers(resources))
     once = {"run", "preflight"} if in_production(resources) else {"run"}
     assert {container["name"] for container in found} == LONG_RUNNING | once
@@ -147,13 +147,13 @@ def test_every_container_has_limits_probes_and_no_rights(resources: list[dict[st
         assert container["args"][0] == container["name"]  # the role
 
 
-def test_images_are_those_of_the_overlay(tools: Tools) -> None:
+def test_overlay_sets_the_image(tools: Tools) -> None:
     found = {container["image"] for container in containers(tools.built(DEPLOY / "kubernetes" / "overlays/example"))}
 
     assert found == {"registry.example.org/enrich-dist:1"}
 
 
-def test_patches_of_the_overlay_take_effect(tools: Tools) -> None:
+def test_overlay_patches_take_effect(tools: Tools) -> None:
     built = tools.built(DEPLOY / "kubernetes" / "overlays/example")
     [cluster] = of_kind(built, "DaskCluster")
 
@@ -164,7 +164,7 @@ def test_patches_of_the_overlay_take_effect(tools: Tools) -> None:
     assert environment["data"]["ENRICH_DIST_CLUSTER__TLS__KEY_FILE"] == "/tls/client-key.pem"  # kept by the merge
 
 
-def test_in_production_every_run_asks_for_a_preflight_and_its_messages_get_out(tools: Tools) -> None:
+def test_production_needs_preflight_and_notifies(tools: Tools) -> None:
     built = tools.built(DEPLOY / "kubernetes" / "overlays/production")
     environment = next(c for c in of_kind(built, "ConfigMap") if c["metadata"]["name"] == "enrich-dist-environment")
     settings = load_settings(DEPLOY / "kubernetes" / "base" / "enrich-dist.yaml", (), environment["data"]).settings
@@ -193,7 +193,7 @@ def test_in_production_every_run_asks_for_a_preflight_and_its_messages_get_out(t
     assert reaching == set(runs)
 
 
-def test_the_kernel_does_not_come_before_dask(resources: list[dict[str, Any]]) -> None:
+def test_memory_limit_exceeds_dask_limit(resources: list[dict[str, Any]]) -> None:
     threshold_mb = int(
         next(c for c in of_kind(resources, "ConfigMap") if c["metadata"]["name"] == "enrich-dist-environment")["data"][
             "ENRICH_DIST_MEMORY_THRESHOLD_MB"
@@ -209,39 +209,39 @@ def _bytes(text: str) -> float:
     return float(text[:-2]) * {"Mi": 2**20, "Gi": 2**30}[text[-2:]]
 
 
-def test_all_that_is_named_is_there(resources: list[dict[str, Any]]) -> None:
-    """Or is one of the secrets that the operator makes (deploy/README.md)."""
-    there = {(resource["kind"], resource["metadata"]["name"]) for resource in resources}
+def test_references_resolve(resources: list[dict[str, Any]]) -> None:
+    """Every reference is a resource, or a secret that the administrator creates (deploy/README.md)."""
+    existing = {(resource["kind"], resource["metadata"]["name"]) for resource in resources}
     secrets = {"enrich-dist-tls", "enrich-dist-postgres", *(["enrich-dist-alerts"] * in_production(resources))}
     assert of_kind(resources, "Secret") == []
     for name, _, spec in pods(resources):
-        assert ("ServiceAccount", spec["serviceAccountName"]) in there
+        assert ("ServiceAccount", spec["serviceAccountName"]) in existing
         for volume in spec["volumes"]:
             if "configMap" in volume:
-                assert ("ConfigMap", volume["configMap"]["name"]) in there
+                assert ("ConfigMap", volume["configMap"]["name"]) in existing
             if "persistentVolumeClaim" in volume:
-                assert ("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]) in there
+                assert ("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]) in existing
             if "secret" in volume:
                 assert volume["secret"]["secretName"] in secrets
         volumes = {volume["name"] for volume in spec["volumes"]}
         for container in spec["containers"]:
             assert {mount["name"] for mount in container["volumeMounts"]} == volumes, name
             for source in container["envFrom"]:
-                assert ("ConfigMap", source["configMapRef"]["name"]) in there
+                assert ("ConfigMap", source["configMapRef"]["name"]) in existing
             for variable in container.get("env", []):
                 assert variable["valueFrom"]["secretKeyRef"]["name"] in secrets
 
 
-def test_tls_is_mounted_wherever_dask_speaks(resources: list[dict[str, Any]]) -> None:
+def test_dask_pods_mount_tls(resources: list[dict[str, Any]]) -> None:
     for container in containers(resources):
         mounted = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
-        speaks = container["name"] in ("scheduler", "worker", "code-location", "run", "preflight")
-        assert ("/tls" in mounted) == speaks, container["name"]
-        if speaks:
+        uses_dask = container["name"] in ("scheduler", "worker", "code-location", "run", "preflight")
+        assert ("/tls" in mounted) == uses_dask, container["name"]
+        if uses_dask:
             assert mounted["/tls"]["readOnly"] is True
 
 
-def test_every_service_leads_to_a_port_of_a_pod(resources: list[dict[str, Any]]) -> None:
+def test_services_match_pod_ports(resources: list[dict[str, Any]]) -> None:
     [cluster] = of_kind(resources, "DaskCluster")
     services = [service["spec"] for service in of_kind(resources, "Service")] + [
         cluster["spec"]["scheduler"]["service"]
@@ -254,19 +254,21 @@ def test_every_service_leads_to_a_port_of_a_pod(resources: list[dict[str, Any]])
 
 
 def allowed(resources: list[dict[str, Any]], source: str, target: str, port: int) -> bool:
-    """Whether the network policies let a pod of this namespace reach a port of another: both ways must."""
+    """Whether the network policies allow a connection: egress of the source and ingress of the target."""
     by_name = {name: labels for name, labels, _ in pods(resources)}
-    return _lets(resources, "ingress", by_name[target], by_name[source], port) and _lets(
+    return _allows(resources, "ingress", by_name[target], by_name[source], port) and _allows(
         resources, "egress", by_name[source], by_name[target], port
     )
 
 
-def _lets(resources: list[dict[str, Any]], way: str, subject: dict[str, str], other: dict[str, str], port: int) -> bool:
-    peers = "from" if way == "ingress" else "to"
+def _allows(
+    resources: list[dict[str, Any]], direction: str, subject: dict[str, str], other: dict[str, str], port: int
+) -> bool:
+    peers = "from" if direction == "ingress" else "to"
     for policy in of_kind(resources, "NetworkPolicy"):
         if not _selected(policy["spec"]["podSelector"], subject):
             continue
-        for rule in policy["spec"].get(way, []):
+        for rule in policy["spec"].get(direction, []):
             at_port = not rule.get("ports") or port in [given["port"] for given in rule["ports"]]
             of_peer = not rule.get(peers) or any(
                 "podSelector" in peer and "namespaceSelector" not in peer and _selected(peer["podSelector"], other)
@@ -283,7 +285,7 @@ def _selected(selector: dict[str, Any], labels: dict[str, str]) -> bool:
     )
 
 
-def test_nobody_reaches_anything_but_what_he_needs(resources: list[dict[str, Any]]) -> None:
+def test_network_policies_allow_only_needed(resources: list[dict[str, Any]]) -> None:
     [closed] = [
         p for p in of_kind(resources, "NetworkPolicy") if p["spec"]["podSelector"] == {} and "egress" not in p["spec"]
     ]
@@ -296,11 +298,11 @@ def test_nobody_reaches_anything_but_what_he_needs(resources: list[dict[str, Any
         (location, "scheduler", 8786), (run, "scheduler", 8786),
         (webserver, location, 4000), (daemon, location, 4000),
     }  # fmt: skip
-    everyone = ["scheduler", "worker", location, run, webserver, daemon]
+    names = ["scheduler", "worker", location, run, webserver, daemon]
     found = {
         (source, target, port)
-        for source in everyone
-        for target in everyone
+        for source in names
+        for target in names
         for port in (8786, 8787, 4000, 3000, 9410, 40123)
         if allowed(resources, source, target, port)
     }

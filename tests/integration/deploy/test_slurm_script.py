@@ -1,4 +1,4 @@
-"""The job script on real Slurm daemons: a run to its end, and one that is interrupted, requeued and resumed."""
+"""The job script on real Slurm daemons: a complete run, and one that is interrupted, requeued and resumed."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.support.hosts import wait_until
 from tests.support.known_case import write_inputs
 from tests.support.slurm import no_slurm, slurm
 
-_NONE = no_slurm()
-pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.skipif(_NONE is not None, reason=_NONE or "")]
+_MISSING = no_slurm()
+pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.skipif(_MISSING is not None, reason=_MISSING or "")]
 SCRIPT = DEPLOY / "slurm" / "enrich-dist.sbatch"
 
 
@@ -36,8 +36,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
         yield {**os.environ, **found, "PYTHONPATH": str(REPOSITORY), "PREFIX": str(prefix)}
 
 
-def submitted(folder: Path, environment: dict[str, str]) -> str:
-    """Submit the script with the settings beside it, for the known case in ``folder``; return the job's number."""
+def submit(folder: Path, environment: dict[str, str]) -> str:
+    """Submit the script for the known case in ``folder`` and return the job number."""
     awards, recipients = write_inputs(folder / "inputs")
     make_certificates(folder / "tls", valid_days=1)
     settings = {
@@ -58,10 +58,10 @@ def submitted(folder: Path, environment: dict[str, str]) -> str:
     }
     overrides = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     output = f"--output={folder}/enrich-dist.log"
-    return asked(environment, "sbatch", "--parsable", "--partition=test", output, str(SCRIPT), *overrides)
+    return run(environment, "sbatch", "--parsable", "--partition=test", output, str(SCRIPT), *overrides)
 
 
-def asked(environment: dict[str, str], *command: str) -> str:
+def run(environment: dict[str, str], *command: str) -> str:
     done = subprocess.run(
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
@@ -70,41 +70,41 @@ def asked(environment: dict[str, str], *command: str) -> str:
 
 
 def job(environment: dict[str, str], number: str) -> dict[str, str]:
-    """What Slurm knows of it."""
-    return dict(re.findall(r"(\S+?)=(\S*)", asked(environment, "scontrol", "show", "job", number)))
+    """The job as Slurm shows it."""
+    return dict(re.findall(r"(\S+?)=(\S*)", run(environment, "scontrol", "show", "job", number)))
 
 
-def ended(folder: Path, environment: dict[str, str], number: str) -> dict[str, str]:
-    """What Slurm knows of it when it has ended well."""
-    over = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
-    wait_until(lambda: job(environment, number)["JobState"] in over, "the job to end", seconds=240)
+def wait_for_end(folder: Path, environment: dict[str, str], number: str) -> dict[str, str]:
+    """Wait until the job completes and return it."""
+    final = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
+    wait_until(lambda: job(environment, number)["JobState"] in final, "the job to end", seconds=240)
     found = job(environment, number)
     assert found["JobState"] == "COMPLETED", (folder / "enrich-dist.log").read_text("utf-8")[-5000:]
     return found
 
 
-def test_the_script_runs_to_the_published_result(tmp_path: Path, environment: dict[str, str]) -> None:
-    number = submitted(tmp_path, environment)
-    ended(tmp_path, environment, number)
+def test_job_publishes_a_result(tmp_path: Path, environment: dict[str, str]) -> None:
+    number = submit(tmp_path, environment)
+    wait_for_end(tmp_path, environment, number)
 
     current = tmp_path / "work" / "published" / "current"
     assert read_json(current / "verdict.json")["status"] == "passed"
     farm = read_json(tmp_path / "work" / "steps" / "chunk_matches.json")
-    assert "SLURMCluster-" in farm["tables"]["memory per worker"]  # further jobs, as the settings beside the script say
+    assert "SLURMCluster-" in farm["tables"]["memory per worker"]  # workers are further jobs, as the settings specify
 
 
-def test_a_job_whose_time_is_over_goes_on_in_a_new_one(tmp_path: Path, environment: dict[str, str]) -> None:
-    number = submitted(tmp_path, environment)
+def test_job_resumes_after_its_time(tmp_path: Path, environment: dict[str, str]) -> None:
+    number = submit(tmp_path, environment)
     wait_until(lambda: read_holder(tmp_path / "work") is not None, "the run")
-    # What Slurm sends five minutes before the end (--signal=B:USR1@300).
-    asked(environment, "scancel", "--batch", "--signal=USR1", number)
+    # Slurm sends this five minutes before the end (--signal=B:USR1@300).
+    run(environment, "scancel", "--batch", "--signal=USR1", number)
     wait_until(lambda: job(environment, number)["Restarts"] == "1", "the job to be requeued", seconds=120)
     wait_until(lambda: job(environment, number)["JobState"] == "PENDING", "the job to be in the queue", seconds=120)
     assert not (tmp_path / "work" / "published" / "current").exists()
-    time.sleep(2)  # a node tells the job's old credential from its new one by the second
-    asked(environment, "scontrol", "update", f"JobId={number}", "StartTime=now")  # Slurm would wait for two minutes
+    time.sleep(2)  # a node distinguishes the credentials of a job by the second
+    run(environment, "scontrol", "update", f"JobId={number}", "StartTime=now")  # Slurm would wait for two minutes
 
-    ended(tmp_path, environment, number)
+    wait_for_end(tmp_path, environment, number)
 
     assert read_json(tmp_path / "work" / "published" / "current" / "verdict.json")["status"] == "passed"
     assert "The run is put into the queue again." in (tmp_path / "enrich-dist.log").read_text("utf-8")

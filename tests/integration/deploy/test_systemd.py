@@ -1,4 +1,4 @@
-"""The units for bare metal, read by systemd itself."""
+"""The systemd units, read by systemd itself."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ INSTANCES = {
     "enrich-dist@.service": "enrich-dist@scheduler.service",
     "enrich-dist-worker@.service": "enrich-dist-worker@1.service",
 }
-_MOST_EXPOSURE = 20  # of 100, by systemd's own weights
+_MAX_EXPOSURE = 20  # of 100, by systemd's weights
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A root file system with the units where they are installed."""
+    """A root file system with the installed units."""
     if shutil.which("systemd-analyze") is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no systemd here (Debian: systemd)")
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("systemd is missing (Debian: systemd)")
     units = tmp_path / "etc" / "systemd" / "system"
     units.mkdir(parents=True)
     for unit in UNITS:
@@ -52,13 +52,13 @@ def analyze(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-def test_systemd_finds_nothing_wrong(root: Path, unit: Path) -> None:
+def test_units_are_valid(root: Path, unit: Path) -> None:
     verified = analyze(root, "--man=no", "verify", INSTANCES.get(unit.name, unit.name))
 
     assert (verified.returncode, verified.stdout.strip()) == (0, "")
 
 
-def test_systemd_sees_a_slip(root: Path) -> None:
+def test_invalid_unit_is_rejected(root: Path) -> None:
     unit = root / "etc/systemd/system/enrich-dist-run.service"
     unit.write_text(unit.read_text("utf-8").replace("ProtectSystem=strict", "ProtectSystem=very"), "utf-8")
 
@@ -68,7 +68,7 @@ def test_systemd_sees_a_slip(root: Path) -> None:
 @pytest.mark.parametrize("unit", [unit for unit in UNITS if unit.suffix == ".service"], ids=lambda unit: unit.name)
 def test_every_service_is_hardened(root: Path, unit: Path) -> None:
     judged = analyze(
-        root, "security", "--offline=yes", f"--threshold={_MOST_EXPOSURE}", INSTANCES.get(unit.name, unit.name)
+        root, "security", "--offline=yes", f"--threshold={_MAX_EXPOSURE}", INSTANCES.get(unit.name, unit.name)
     )
 
     assert judged.returncode == 0, judged.stdout
@@ -96,15 +96,15 @@ def test_every_service_starts_a_role() -> None:
 
 
 def calls_of(group: str) -> set[str]:
-    """The system calls of a group of systemd's."""
-    told = subprocess.run(["systemd-analyze", "syscall-filter", group], capture_output=True, text=True, check=True)
-    names = [line.strip() for line in told.stdout.splitlines()[1:]]
+    """The system calls of a group of systemd."""
+    listed = subprocess.run(["systemd-analyze", "syscall-filter", group], capture_output=True, text=True, check=True)
+    names = [line.strip() for line in listed.stdout.splitlines()[1:]]
     calls = {name for name in names if name and not name.startswith(("#", "@"))}
     return calls.union(*(calls_of(name) for name in names if name.startswith("@")))
 
 
 def allowed_calls(unit: Path) -> set[str]:
-    """The system calls that a unit lets through."""
+    """The system calls that a unit allows."""
     allowed = calls_of("@default")
     for words in re.findall(r"^SystemCallFilter=(.+)$", unit.read_text("utf-8"), re.MULTILINE):
         for group in words.removeprefix("~").split():
@@ -113,15 +113,14 @@ def allowed_calls(unit: Path) -> set[str]:
 
 
 class Confined:
-    """Parts of a deployment whose system calls meet what a unit's filter does: what it does not let through fails with
-    EPERM, and is written down."""
+    """Services under the system call filter of a unit: other calls fail with EPERM and are logged."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder = folder
         self.environment = environment
 
     def command(self, role: str, unit: str, log: str, *arguments: str) -> list[str]:
-        # As root SQLite gives its files to their owner once more, which the units' user neither does nor may.
+        # As root, SQLite calls fchown on its files; the user of the units does not.
         names = allowed_calls(DEPLOY / "systemd" / unit) | {"fchown"}
         others = "!" + ",".join(f"?{name}" for name in sorted(names))
         return ["strace", "-f", "--seccomp-bpf", "-qq", "-e", "signal=none", "-o", str(self.folder / log),
@@ -150,21 +149,21 @@ class Confined:
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def answers(port: int) -> bool:
-    with socket.socket() as asked:
-        return asked.connect_ex(("127.0.0.1", port)) == 0
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.long
-def test_a_run_under_the_filters_of_the_units_is_published(tmp_path: Path) -> None:
-    """No machine with systemd as its first process is at hand: strace does what the kernel would by the filter."""
+def test_run_under_call_filters_publishes(tmp_path: Path) -> None:
+    """strace applies the filters of the units, because CI has no systemd as its first process."""
     if missing := [name for name in ("strace", "systemd-analyze") if shutil.which(name) is None]:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no {missing[0]} here (Debian: strace, systemd)")
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{missing[0]} is missing (Debian: strace, systemd)")
     assert not {"mbind", "setrlimit", "mount"} & allowed_calls(DEPLOY / "systemd" / "enrich-dist-run.service")
     tls = tmp_path / "tls"
     assert enrich_dist("cluster", "certs", tls).returncode == 0
@@ -197,7 +196,7 @@ cluster:
         },
     )
 
-    # The latter port counts.
+    # The last --port wins.
     scheduler = ("scheduler", "enrich-dist@.service", "scheduler", "--port", str(port),
                  "--dashboard-address", f"127.0.0.1:{free_port()}")  # fmt: skip
     with confined.serving(*scheduler):
@@ -210,10 +209,10 @@ cluster:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "work" / "published" / "current" / "enriched_awards.parquet").exists()
-    refused = {
+    rejected = {
         call
         for log in ("scheduler", "worker", "run")
         for call in re.findall(r"^\d+ +(\w+)\(", (tmp_path / log).read_text("utf-8"), re.MULTILINE)
     }
-    # Arrow's allocator asks where on a machine of several memories its pages may lie, and does without.
-    assert refused <= {"mbind"}, refused
+    # Arrow's allocator calls mbind for NUMA placement, and works without it.
+    assert rejected <= {"mbind"}, rejected
