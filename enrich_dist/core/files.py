@@ -39,7 +39,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
 
 def sync_file(path: Path) -> None:
     """Write the file's content to the disk."""
-    with path.open("rb+") as handle:
+    with path.open("rb") as handle:  # a published file is read-only
         os.fsync(handle.fileno())
 
 

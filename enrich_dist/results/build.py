@@ -35,6 +35,8 @@ from enrich_dist.results.scoring import (
 from enrich_dist.sources import chunks
 from enrich_dist.store.artifacts import Artifact
 
+DATABASE = "enrich_dist.duckdb"
+
 
 @dataclass(frozen=True)
 class ResultInputs:
@@ -84,7 +86,7 @@ def build_result(
     rejects = pa.concat_tables(
         [pq.read_table(awards.path / "rejects.parquet"), chunks.read_rejects(plan), inputs.quarantined]
     )
-    with connect(directory / "enrich_dist.duckdb", memory_mb=DRIVER_MEMORY_MB, scratch=scratch) as connection:
+    with connect(directory / DATABASE, memory_mb=DRIVER_MEMORY_MB, scratch=scratch) as connection:
         connection.from_arrow(rejects).create("rejects")
         found = open_candidates(connection, inputs)
         [(candidates_read,)] = connection.execute(f"select count(*) from {found.candidates}").fetchall()

@@ -20,6 +20,7 @@ from enrich_dist.errors import StateError
 from enrich_dist.matching.index import CompanyIndex, open_index
 from enrich_dist.matching.weights import Weights
 from enrich_dist.results import overrides
+from enrich_dist.results.build import DATABASE
 from enrich_dist.results.scoring import (
     CandidateTables,
     Counts,
@@ -85,7 +86,7 @@ def reopen_result(directory: RunDirectory) -> Iterator[ReopenedResult]:
 def _open(connection: duckdb.DuckDBPyConnection, directory: RunDirectory, path: Path) -> ReopenedResult:
     index = open_index(directory.output(Output.INDEX))
     finished = _finished_checkpoints(directory)
-    database = str(path / "enrich_dist.duckdb").replace("'", "''")
+    database = str(path / DATABASE).replace("'", "''")
     connection.execute(f"attach '{database}' as result (read_only)")
     for table in ("companies", "company_matches", "enriched_awards", "overrides"):
         connection.execute(f"create view {table} as from result.{table}")

@@ -1,8 +1,13 @@
-"""Nothing leaves without a passed verdict on exactly what leaves."""
+"""Publishing needs a passed verdict on the unchanged result, and links its files."""
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +15,7 @@ import pytest
 
 from enrich_dist.core.files import write_json
 from enrich_dist.errors import PublicationBlockedError
+from enrich_dist.results.build import DATABASE
 from enrich_dist.results.publish import CURRENT, publish
 from enrich_dist.results.quality import Gate, judge
 from enrich_dist.store.artifacts import get_or_build
@@ -44,13 +50,14 @@ def make_result(
 
     def build(directory: Path) -> dict[str, Any]:
         (directory / "enriched_awards.parquet").write_text(content, "utf-8")
+        (directory / DATABASE).write_text("database", "utf-8")
         write_json(directory / "verdict.json", verdict)
         return {}
 
     return get_or_build(path, build).path
 
 
-def test_a_passed_result_is_published_and_again_without_change(tmp_path: Path) -> None:
+def test_passed_result_is_published_once(tmp_path: Path) -> None:
     result = make_result(tmp_path / "results" / "one")
 
     publish(result, tmp_path / "published", GATE)
@@ -60,7 +67,7 @@ def test_a_passed_result_is_published_and_again_without_change(tmp_path: Path) -
     assert (tmp_path / "published" / CURRENT / "enriched_awards.parquet").read_text("utf-8") == "awards"
 
 
-def test_a_new_result_takes_the_place_of_the_old_one_and_the_old_one_stays(tmp_path: Path) -> None:
+def test_new_result_replaces_the_old_one(tmp_path: Path) -> None:
     published = tmp_path / "published"
     one = publish(make_result(tmp_path / "results" / "one"), published, GATE)
 
@@ -71,7 +78,7 @@ def test_a_new_result_takes_the_place_of_the_old_one_and_the_old_one_stays(tmp_p
     assert {path.name for path in published.iterdir()} == {CURRENT, one.path.name, two.path.name}
 
 
-def test_a_result_made_anew_with_other_bytes_is_published(tmp_path: Path) -> None:
+def test_rebuilt_result_is_published(tmp_path: Path) -> None:
     result = tmp_path / "results" / "one"
     publish(make_result(result), tmp_path / "published", GATE)
     shutil.rmtree(result)
@@ -106,9 +113,7 @@ def _other_content(result: Path) -> None:
     ],
     ids=["match-rate", "precision", "no-verdict", "forged-verdict", "other-content"],
 )
-def test_anything_else_is_refused_and_what_is_published_stays(
-    tmp_path: Path, shares: dict[str, float], change: Any, reason: str
-) -> None:
+def test_unjudged_result_is_refused(tmp_path: Path, shares: dict[str, float], change: Any, reason: str) -> None:
     published = tmp_path / "published"
     before = publish(make_result(tmp_path / "results" / "before"), published, GATE)
     result = make_result(tmp_path / "results" / "one", content="not to be seen", **shares)
@@ -125,16 +130,14 @@ def test_anything_else_is_refused_and_what_is_published_stays(
 @pytest.mark.parametrize(
     ("shares", "laxer", "message"),
     [
-        ({"rate": 0.4}, Gate(0.3, 0.95, 0.001), r"passed at match_rate_threshold 0\.3, now it is 0\.7"),
-        ({"precision": 0.9}, Gate(0.7, 0.8, 0.001), r"passed at min_estimated_precision 0\.8, now it is 0\.95"),
-        ({}, Gate(0.7, 0.8, 0.001), r"passed at min_estimated_precision 0\.8, now it is 0\.95"),
-        ({"quarantined": 5}, Gate(0.7, 0.95, 0.01), r"passed at max_quarantined_share 0\.01, now it is 0\.001"),
+        ({"rate": 0.4}, Gate(0.3, 0.95, 0.001), r"match_rate_threshold 0\.3; the setting is now 0\.7"),
+        ({"precision": 0.9}, Gate(0.7, 0.8, 0.001), r"min_estimated_precision 0\.8; the setting is now 0\.95"),
+        ({}, Gate(0.7, 0.8, 0.001), r"min_estimated_precision 0\.8; the setting is now 0\.95"),
+        ({"quarantined": 5}, Gate(0.7, 0.95, 0.01), r"max_quarantined_share 0\.01; the setting is now 0\.001"),
     ],
     ids=["match-rate", "precision", "good-enough-but-not-judged-so", "quarantine"],
 )
-def test_a_verdict_by_a_laxer_threshold_is_refused(
-    tmp_path: Path, shares: dict[str, float], laxer: Gate, message: str
-) -> None:
+def test_verdict_of_laxer_gate_is_refused(tmp_path: Path, shares: dict[str, float], laxer: Gate, message: str) -> None:
     result = make_result(tmp_path / "results" / "one", gate=laxer, **shares)
 
     with pytest.raises(PublicationBlockedError, match=message):
@@ -143,7 +146,7 @@ def test_a_verdict_by_a_laxer_threshold_is_refused(
     assert not (tmp_path / "published").exists()
 
 
-def test_a_verdict_by_a_stricter_gate_is_enough(tmp_path: Path) -> None:
+def test_verdict_of_stricter_gate_is_enough(tmp_path: Path) -> None:
     result = make_result(tmp_path / "results" / "one", gate=Gate(0.8, 0.99, 0.0))
 
     publish(result, tmp_path / "published", GATE)
@@ -151,6 +154,69 @@ def test_a_verdict_by_a_stricter_gate_is_enough(tmp_path: Path) -> None:
     assert (tmp_path / "published" / CURRENT).exists()
 
 
-def test_a_result_that_never_was_is_refused(tmp_path: Path) -> None:
+def test_missing_result_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PublicationBlockedError):
         publish(tmp_path / "nothing", tmp_path / "published", GATE)
+
+
+# --- hard links ------------------------------------------------------------------------------------------------
+
+
+def test_published_files_are_read_only_links(tmp_path: Path) -> None:
+    result = make_result(tmp_path / "results" / "one")
+
+    release = publish(result, tmp_path / "published", GATE).path
+
+    for name in ("enriched_awards.parquet", "verdict.json"):
+        assert (release / name).samefile(result / name)
+        assert stat.S_IMODE((release / name).stat().st_mode) == 0o444
+    assert not (release / DATABASE).samefile(result / DATABASE), "DuckDB opens databases for writing"
+    assert (release / DATABASE).stat().st_mode & stat.S_IWUSR
+
+
+@pytest.mark.parametrize("refusal", [errno.EXDEV, errno.EPERM, errno.EMLINK])
+def test_refused_links_become_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(refusal, os.strerror(refusal))
+
+    monkeypatch.setattr(os, "link", refuse)
+
+    assert_copied(make_result(tmp_path / "results" / "one"), tmp_path / "published")
+
+
+@pytest.fixture
+def other_file_system(tmp_path: Path) -> Iterator[Path]:
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev or not os.access(memory, os.W_OK):
+        pytest.skip("no second file system")
+    with tempfile.TemporaryDirectory(dir=memory) as name:
+        yield Path(name)
+
+
+def test_another_file_system_gets_copies(tmp_path: Path, other_file_system: Path) -> None:
+    (tmp_path / "published").symlink_to(other_file_system)
+
+    assert_copied(make_result(tmp_path / "results" / "one"), tmp_path / "published")
+
+
+def assert_copied(result: Path, published: Path) -> None:
+    release = publish(result, published, GATE).path
+    copied = release / "enriched_awards.parquet"
+    assert not copied.samefile(result / copied.name)
+    assert copied.read_bytes() == (result / copied.name).read_bytes()
+    assert stat.S_IMODE(copied.stat().st_mode) == 0o444
+    assert publish(result, published, GATE).reused
+
+
+def test_write_through_a_link_is_repaired(tmp_path: Path) -> None:
+    published = tmp_path / "published"
+    result = make_result(tmp_path / "results" / "one")
+    changed = publish(result, published, GATE).path / "enriched_awards.parquet"
+    changed.chmod(0o644)
+    changed.write_text("changed by a user", "utf-8")
+
+    with pytest.raises(PublicationBlockedError):
+        publish(result, published, GATE)
+    publish(make_result(result), published, GATE)
+
+    assert (published / CURRENT / changed.name).read_text("utf-8") == "awards"
