@@ -1,4 +1,4 @@
-"""What PostgreSQL writes as COPY text is read as what it was, whatever it is; and any bytes at all end in an answer."""
+"""COPY text round-trips, and arbitrary bytes give rows or an error."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from enrich_dist.sources.pg_dump.toc import TocError, parse_toc
 from enrich_dist.sources.text_file import Utf8Stream
 from tests.support import dumps
 
-# PostgreSQL stores no NUL. Characters that mean something in COPY text or arrays come often.
+# PostgreSQL stores no NUL. Special characters of COPY text and arrays are frequent.
 LETTERS = st.characters(exclude_characters="\0", exclude_categories=("Cs",))
 TEXTS = st.text(st.one_of(st.sampled_from("\\\t\n\r\b\f\v\"',{}N.x1 ;|ä"), LETTERS), max_size=12)
 CELLS = st.none() | TEXTS
 
 
 def encoded(cell: str | None) -> str:
-    """As CopyAttributeOutText of PostgreSQL's copyto.c."""
+    """Encode as CopyAttributeOutText of PostgreSQL's copyto.c."""
     if cell is None:
         return r"\N"
     cell = cell.replace("\\", "\\\\")
@@ -35,7 +35,7 @@ def encoded(cell: str | None) -> str:
 
 
 def encoded_array(elements: list[str | None]) -> str:
-    """As array_out of PostgreSQL's arrayfuncs.c."""
+    """Encode as array_out of PostgreSQL's arrayfuncs.c."""
 
     def element(text: str | None) -> str:
         if text is None:
@@ -57,7 +57,7 @@ def read(data: bytes, columns: int) -> tuple[list[list[str | None]], CopyText]:
 
 @given(st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=30), st.sampled_from([64, 200, 4 << 20]))
 @example([("", None, "\\N"), ("\\.", "\\", "\\\\n"), ("a\rb", "\\x41", "\\101")], 4 << 20)
-def test_rows_are_read_as_they_were(rows: list[tuple[str | None, ...]], block_bytes: int) -> None:
+def test_rows_round_trip(rows: list[tuple[str | None, ...]], block_bytes: int) -> None:
     text = "".join("\t".join(map(encoded, row)) + "\n" for row in rows) + "\\.\n\n\n"
     longest = max(len(line.encode()) for line in text.splitlines(keepends=True))
     before, copy_text.BLOCK_BYTES = copy_text.BLOCK_BYTES, max(block_bytes, longest + 8)
@@ -71,15 +71,15 @@ def test_rows_are_read_as_they_were(rows: list[tuple[str | None, ...]], block_by
 
 
 @given(st.lists(CELLS, max_size=20))
-def test_a_column_alone_is_read_as_it_was(cells: list[str | None]) -> None:
-    """Where an empty text is an empty line."""
+def test_single_column_round_trips(cells: list[str | None]) -> None:
+    """An empty text is an empty line."""
     text = "".join(encoded(cell) + "\n" for cell in cells) + "\\.\n"
 
     assert [row[0] for row in read(text.encode(), 1)[0]] == cells
 
 
 def decoded(cell: bytes) -> bytes | None:
-    """Byte by byte, as CopyReadAttributesText of PostgreSQL's copyfromparse.c; None where it has no meaning here."""
+    """Decode byte by byte as CopyReadAttributesText of PostgreSQL's copyfromparse.c; None for invalid text."""
     out, at = bytearray(), 0
     while at < len(cell):
         if cell[at] != ord("\\"):
@@ -115,10 +115,10 @@ def decoded(cell: bytes) -> bytes | None:
 
 @given(st.lists(st.none() | st.text(st.sampled_from("\\\\\\01389xXaAfnNtv.é"), max_size=10), max_size=12))
 @example(["\\101", "\\1011", "\\x4a\\x4", "\\", "\\\\", "\\377", "\\303\\251", None, "", "\\x", "\\8"])
-def test_every_escape_that_postgresql_reads_is_read_alike(cells: list[str | None]) -> None:
+def test_escapes_equal_postgresql(cells: list[str | None]) -> None:
     found, broken = unescape(pa.array(cells, pa.string()))
 
-    # A backslash before a character beyond ASCII stands for its first byte: the others follow by themselves.
+    # A backslash before a non-ASCII character stands for its first byte; the other bytes follow.
     expected = [None if cell is None else decoded(cell.encode()) for cell in cells]
     found.validate(full=True)
     assert [None if text is None else text.encode() for text in found.to_pylist()] == expected
@@ -127,14 +127,14 @@ def test_every_escape_that_postgresql_reads_is_read_alike(cells: list[str | None
 
 @given(st.lists(st.none() | st.lists(CELLS, max_size=5), max_size=8))
 @example([["NULL", None, "null", "", "a,b", '"', "\\", "{}", "a b"], [], None])
-def test_arrays_are_read_element_by_element(arrays: list[list[str | None] | None]) -> None:
+def test_arrays_round_trip(arrays: list[list[str | None] | None]) -> None:
     texts = [None if array is None else encoded_array(array) for array in arrays]
 
     assert postgres_arrays(pa.array(texts, pa.string())).to_pylist() == arrays
 
 
 @given(st.binary(max_size=400), st.integers(1, 4))
-def test_any_bytes_end_in_rows_or_a_clear_error(data: bytes, columns: int) -> None:
+def test_any_bytes_are_handled(data: bytes, columns: int) -> None:
     copy = CopyText(Utf8Stream(io.BytesIO(data), Path("x")), columns, {str(n): n for n in range(columns)}, "x")
     with suppress(SourceError):
         for block in copy.blocks():
@@ -146,7 +146,7 @@ WHOLE = dumps.toc([dumps.rows_of("recipient_lookup", ["a", "b"], "1.dat"), dumps
 
 
 @given(st.integers(0, len(WHOLE)), st.integers(0, len(WHOLE) - 1), st.integers(0, 255))
-def test_a_damaged_table_of_contents_never_does_more_than_fail(cut: int, place: int, value: int) -> None:
+def test_damaged_toc_raises_toc_error(cut: int, place: int, value: int) -> None:
     for data in (WHOLE[:cut], WHOLE[:place] + bytes([value]) + WHOLE[place + 1 :]):
         try:
             assert len(parse_toc(data).tables) <= 2

@@ -1,4 +1,4 @@
-"""One known case, read from every kind of source: what is published is the same, to the byte."""
+"""One known case, read from every format of source, publishes the same bytes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tests.support.published import published_bytes
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
-# They name the source of a rejected row; all else must be the same.
+# These name the source of rejected rows; all other files must be equal.
 NAMING = ("rejects.csv", "metrics.json", "report.md", "enrich_dist.duckdb:rejects")
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The known case in every form, its rows in the order of their keys, which is that of a database."""
+    """The known case in every format, its rows sorted by key as those of a database."""
 
     awards: Path
     parquet: Path
@@ -64,7 +64,7 @@ def sources(postgres: PostgresServer, store: ObjectStore, tmp_path_factory: pyte
     return Sources(awards, recipients, flat, dump, server.socket_uri, store.uri("published/{}"))
 
 
-def test_awards_in_an_object_store_publish_the_bytes_of_a_file(
+def test_awards_object_publishes_same_bytes(
     sources: Sources, from_parquet: Path, client: Client, tmp_path: Path
 ) -> None:
     settings = known.settings(tmp_path, inputs=(sources.objects.format(sources.awards.name), sources.parquet))
@@ -86,7 +86,7 @@ def run(sources: Sources, recipients: Path | str, client: Client, folder: Path) 
     return settings.paths.work_dir
 
 
-KINDS: dict[str, Callable[[Sources], Path | str]] = {
+FORMATS: dict[str, Callable[[Sources], Path | str]] = {
     "a dump in a zip": lambda sources: sources.dump,
     "a table of a database": lambda sources: sources.uri,
     "Parquet in an object store": lambda sources: sources.objects.format(sources.parquet.name),
@@ -94,11 +94,11 @@ KINDS: dict[str, Callable[[Sources], Path | str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_published_bytes_are_those_of_a_file(
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_format_publishes_same_bytes(
     sources: Sources, from_parquet: Path, client: Client, tmp_path: Path, kind: str
 ) -> None:
-    work_dir = run(sources, KINDS[kind](sources), client, tmp_path)
+    work_dir = run(sources, FORMATS[kind](sources), client, tmp_path)
 
     found, expected = published_bytes(work_dir), published_bytes(from_parquet)
     assert set(found) == set(expected)
@@ -106,15 +106,13 @@ def test_the_published_bytes_are_those_of_a_file(
     assert "enriched_awards.parquet" not in NAMING
     for name in ("rejects.csv", "metrics.json", "report.md"):
         texts = [(path / "published/current" / name).read_text("utf-8") for path in (work_dir, from_parquet)]
-        source = Path(KINDS[kind](sources)).name.partition("?")[0]
+        source = Path(FORMATS[kind](sources)).name.partition("?")[0]
         called = "recipient_lookup" if "database" in kind else source
         assert texts[0].replace(called, sources.parquet.name) == texts[1]
 
 
-def test_a_csv_file_differs_in_the_numbers_of_its_rows_alone(
-    sources: Sources, from_parquet: Path, client: Client, tmp_path: Path
-) -> None:
-    """Its header is its row 1."""
+def test_csv_differs_in_row_numbers(sources: Sources, from_parquet: Path, client: Client, tmp_path: Path) -> None:
+    """The header is row 1 of a CSV file."""
     work_dir = run(sources, sources.csv, client, tmp_path)
 
     tables = [pq.read_table(path / "published/current/enriched_awards.parquet") for path in (work_dir, from_parquet)]
@@ -125,10 +123,10 @@ def test_a_csv_file_differs_in_the_numbers_of_its_rows_alone(
     assert tables[0].equals(tables[1])
 
 
-def test_several_at_once_find_what_one_finds(
+def test_several_sources_publish_same_bytes(
     sources: Sources, from_parquet: Path, client: Client, tmp_path: Path
 ) -> None:
-    """Half of the rows from a file, the other half from another one in the store's form."""
+    """Half of the rows from each of two files."""
     table = pq.read_table(sources.parquet)
     halves = [tmp_path / "first.parquet", tmp_path / "second.parquet"]
     for path, part in zip(halves, (table.slice(0, 25), table.slice(25)), strict=True):

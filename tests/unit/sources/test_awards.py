@@ -44,7 +44,7 @@ def write(tmp_path: Path, *lines: str, end: str = "\n") -> Path:
 
 
 def one_column(tmp_path: Path, header: str, *cells: str, column: str):
-    """Values of one further column, and the repaired rejects."""
+    """Return the values of one extra column, and the values lost."""
     rows = [f'Co {number},D,I,2018,,,T,MI,48083,"{cell}"' for number, cell in enumerate(cells)]
     table = read_awards(write(tmp_path, f"{HEADER},{header}", *rows), {})
     assert table.rows_rejected == 0
@@ -54,7 +54,7 @@ def one_column(tmp_path: Path, header: str, *cells: str, column: str):
 
 
 def replaced(tmp_path: Path, column: str, *cells: str):
-    """Like ``one_column``, for a column that every file must have."""
+    """Like ``one_column``, for a required column."""
     names = HEADER.split(",")
     rows = []
     for number, cell in enumerate(cells):
@@ -99,7 +99,7 @@ def test_both_header_generations(tmp_path, header):
     assert all(table.awards.schema.field(name).type == pa.string() for name in extras)
 
 
-def test_headers_are_known_in_any_writing(tmp_path):
+def test_headers_ignore_case_and_punctuation(tmp_path):
     header = " company ,AGENCY,phase,award_year,Unique Entity ID,city,STATE,zip code"
     [award] = read_awards(write(tmp_path, header, "A,D,I,2018,d7sryqvnkmv3,T,mi,2139"), {}).awards.to_pylist()
     assert (award["uei"], award["zip5"], award["zip"]) == ("D7SRYQVNKMV3", "02139", "2139")
@@ -116,21 +116,21 @@ def test_missing_required_column(tmp_path, check, missing):
         check(write(tmp_path, header, GOOD), {})
 
 
-def test_all_missing_columns_are_told_at_once(tmp_path):
+def test_all_missing_columns_are_reported(tmp_path):
     path = write(tmp_path, "Who,Where", "A,T")
 
-    with pytest.raises(SourceError) as told:
+    with pytest.raises(SourceError) as refused:
         check_awards(path, {"phase": None, "city": "Where"})
 
     assert "no column for company, for agency, for award_year, for uei or duns, for state, for zip among" in str(
-        told.value
+        refused.value
     )
     named = {f"inputs.award_columns.{name}" for name in ("company", "agency", "award_year", "uei", "state", "zip")}
-    assert named == set(re.findall(r"inputs\.award_columns\.\w+", str(told.value)))
-    assert str(told.value).endswith("or to null if the file has none (company is required).")
+    assert named == set(re.findall(r"inputs\.award_columns\.\w+", str(refused.value)))
+    assert str(refused.value).endswith("or to null if the file has none (company is required).")
 
 
-def test_one_identifier_column_is_enough_and_none_is_not(tmp_path):
+def test_one_identifier_column_is_required(tmp_path):
     assert len(read_awards(write(tmp_path, HEADER.replace("UEI", "X"), GOOD), {}).awards) == 1
     path = write(tmp_path, HEADER.replace("UEI", "X").replace("DUNS", "Y"), GOOD)
     with pytest.raises(SourceError, match="uei or duns"):
@@ -146,7 +146,7 @@ def test_column_map_renames_and_declares_absent(tmp_path):
     table = read_awards(path, {"company": "Who", "state": None, "uei": None})
     [award] = table.awards.to_pylist()
     assert (award["company"], award["state"], award["uei"]) == ("Acme Inc", None, None)
-    # What the map leaves out is kept as a further column, under a name of its own.
+    # Columns that the map declares absent are kept as extra columns with other names.
     assert table.awards.schema.names[len(schema.AWARD) :] == ["uei_2", "where"]
     assert award["where"] == "MI"
 
@@ -175,7 +175,7 @@ def test_two_headers_for_one_column(tmp_path):
     assert table.awards.column("zip_2").to_pylist() == ["48083"]
 
 
-def test_further_headers_get_unique_snake_case_names(tmp_path):
+def test_extra_headers_become_snake_case(tmp_path):
     path = write(tmp_path, HEADER + ",PI Name,pi-name,,source row,Topic #", GOOD + ",a,b,c,d,e")
     extras = read_awards(path, {}).awards.schema.names[len(schema.AWARD) :]
     assert extras == ["pi_name", "pi_name_2", "column_12", "source_row_2", "topic_number"]
@@ -206,7 +206,7 @@ def test_row_numbers_count_every_record(tmp_path, end):
 
 
 def test_row_numbers_hold_across_blocks(tmp_path):
-    # Rows long enough for several blocks, every third one of the wrong width.
+    # Rows over several blocks, every third with an extra column.
     padding = "y" * 200_000
     rows = [f"Co {row},{padding},I,2018,,,T,MI,48083" + (",z" if row % 3 == 0 else "") for row in range(2, 92)]
     table = read_awards(write(tmp_path, HEADER, *rows), {})
@@ -228,7 +228,7 @@ def test_last_line_may_lack_its_end(tmp_path):
     assert len(read_awards(path, {}).awards) == 1
 
 
-def test_duplicates_across_blocks_name_the_first_row(tmp_path):
+def test_duplicates_across_blocks(tmp_path):
     padding = "y" * 900_000
     rows = [f"Co {number},{padding},I,2018,,,T,MI,48083" for number in (0, 1, 2, 3, 4, 5, 6, 7, 0, 0)]
     table = read_awards(write(tmp_path, HEADER, *rows), {})
@@ -236,13 +236,13 @@ def test_duplicates_across_blocks_name_the_first_row(tmp_path):
     assert table.rejects.column("source_row").to_pylist() == [10, 11]
 
 
-def test_rows_that_differ_in_any_cell_are_no_duplicates(tmp_path):
+def test_different_rows_are_not_duplicates(tmp_path):
     table = read_awards(write(tmp_path, HEADER + ",Note", GOOD + ",a", GOOD + ",b", GOOD + ","), {})
     assert len(table.awards) == 3
     assert len(set(table.awards.column("award_id").to_pylist())) == 3
 
 
-def test_award_id_is_the_digest_of_the_raw_cells(tmp_path):
+def test_award_id_is_raw_digest(tmp_path):
     raw = " Acme &amp; Co ,DOD,Phase I,2018,,bad,Troy,MI,48083"
     [award] = read_awards(write(tmp_path, HEADER, raw), {}).awards.to_pylist()
     assert award["award_id"] == hashlib.md5("\x1f".join(raw.split(",")).encode()).hexdigest()
@@ -259,47 +259,47 @@ def test_rejected_rows_report_no_repairs(tmp_path):
     assert (table.rows_read, table.rows_rejected, table.cells_repaired) == (3, 2, 1)
 
 
-def test_row_without_name_needs_a_valid_identifier(tmp_path):
+def test_nameless_row_needs_identifier(tmp_path):
     rows = [",D,I,2018,,153865951,T,MI,48083", " ,D,I,2018,,000000000,T,MI,48083", "&nbsp;,D,I,2018,,,T,MI,48083"]
     table = read_awards(write(tmp_path, HEADER, *rows), {})
     assert table.awards.column("duns").to_pylist() == ["153865951"]
     assert table.rejects.column("reason").to_pylist() == ["no company name and no valid identifier"] * 2
 
 
-def test_nul_bytes_do_no_harm(tmp_path):
+def test_nul_bytes_become_spaces(tmp_path):
     rows = [GOOD.replace("Acme", "\x00Ac\x00me\x00"), OTHER + "\x00"]
     table = read_awards(write(tmp_path, HEADER + ",Note", rows[0] + ",a\x00b", rows[1] + ",\x00"), {})
     assert table.awards.column("company").to_pylist() == ["Ac me Inc", "Beta LLC"]
     assert table.awards.column("note").to_pylist() == ["a b", None]
 
 
-def test_all_rows_rejected_is_an_empty_table(tmp_path):
+def test_all_rows_may_be_rejected(tmp_path):
     table = read_awards(write(tmp_path, HEADER, ",,"), {})
     assert (len(table.awards), table.rows_read, table.rows_rejected) == (0, 1, 1)
     assert table.awards.schema == schema.AWARD
     check_awards(write(tmp_path, HEADER, ",,"), {})
 
 
-# --- quotes left open ------------------------------------------------------------------------------------------
+# --- unclosed quotes -------------------------------------------------------------------------------------------
 
 
-def accounted(table) -> bool:
+def adds_up(table) -> bool:
     return table.rows_read == len(table.awards) + table.rows_rejected
 
 
-def test_open_quote_that_swallows_a_few_rows_is_a_reject(tmp_path):
+def test_unclosed_quote_rejects_few_rows(tmp_path):
     opened = GOOD.replace("DOD", '"DOD')
     table = read_awards(write(tmp_path, HEADER, OTHER, opened, GOOD, GOOD), {})
     assert len(table.awards) == 1
     [reject] = table.rejects.to_pylist()
     assert reject["source_row"] == 3
     assert "quote may be left open" in reject["reason"]
-    assert accounted(table)
+    assert adds_up(table)
 
 
-@pytest.mark.parametrize("position", [0, 1, 2, 3, 5, 6, 7, 8])  # 4 is empty: its quotes would be a doubled quote
-def test_open_quote_that_ends_in_the_same_column_is_a_reject(tmp_path, position):
-    # The merged record has the right width: only its cell tells.
+@pytest.mark.parametrize("position", [0, 1, 2, 3, 5, 6, 7, 8])  # 4 is empty: quotes would make it a doubled quote
+def test_unclosed_quote_in_same_column(tmp_path, position):
+    # The merged record has the right number of columns.
     first, second = GOOD.split(","), OTHER.split(",")
     first[position] = f'"{first[position]}'
     second[position] = f'"{second[position]}"'
@@ -309,9 +309,9 @@ def test_open_quote_that_ends_in_the_same_column_is_a_reject(tmp_path, position)
     assert table.awards.column("source_row").to_pylist() == [3]
 
 
-@pytest.mark.parametrize("rows", [1500, 100_000])  # within one block, and longer than one
+@pytest.mark.parametrize("rows", [1500, 100_000])  # within one block, and longer than a block
 @pytest.mark.parametrize("position", [0, 8])
-def test_open_quote_that_swallows_the_file_stops(tmp_path, rows, position):
+def test_unclosed_quote_over_file_stops(tmp_path, rows, position):
     opened = GOOD.split(",")
     opened[position] = f'"{opened[position]}'
     lines = [f"Co {number},DOD,Phase I,2018,,153865951,Troy,MI,48083" for number in range(rows)]
@@ -321,7 +321,7 @@ def test_open_quote_that_swallows_the_file_stops(tmp_path, rows, position):
         assert caught.value.row == 3
 
 
-def test_texts_of_several_lines_with_commas_are_no_open_quote(tmp_path):
+def test_multiline_text_is_not_unclosed_quote(tmp_path):
     abstract = "First, we do this, that, and more.\nSecond, a, b, c, d, e, f, g, h, i, j, k.\n"
     table = read_awards(write(tmp_path, HEADER + ",Abstract", f'{GOOD},"{abstract}"'), {})
     assert table.rows_rejected == 0
@@ -331,7 +331,7 @@ def test_texts_of_several_lines_with_commas_are_no_open_quote(tmp_path):
 # --- cells -----------------------------------------------------------------------------------------------------
 
 
-def test_text_is_tidied(tmp_path):
+def test_text_is_cleaned(tmp_path):
     cells = {
         "  A \t B  ": "A B",
         "A &amp; B": "A & B",
@@ -473,7 +473,7 @@ def test_years(tmp_path):
 # --- real data -------------------------------------------------------------------------------------------------
 
 
-def test_sample_is_read_whole():
+def test_sample_is_read_completely():
     check_awards(SAMPLE, {})
     table = read_awards(SAMPLE, {})
     assert (table.rows_read, len(table.awards), table.rows_rejected, table.bytes_repaired) == (11446, 11446, 0, 0)

@@ -24,7 +24,7 @@ from enrich_dist.sources.recipient_files import CsvSource
 from enrich_dist.sources.recipients import RecipientBatch, check_recipients, read_recipients
 from enrich_dist.store.artifacts import get_or_build
 
-# Headers as USAspending writes them, of the many those that are read and some beside them.
+# Some of USAspending's headers, including columns that are not read.
 CONTRACTS = [
     "contract_transaction_unique_key", "contract_award_unique_key", "award_id_piid", "action_date", "recipient_uei",
     "recipient_duns", "recipient_name", "recipient_name_raw", "recipient_doing_business_as_name",
@@ -41,7 +41,7 @@ UEI, OTHER = "D7SRYQVNKMV3", "C7SRYQVNKMV4"
 
 
 def award(headers: Sequence[str], **values: str) -> list[str]:
-    """A row, by the ends of its headers."""
+    """Return a row; keys are headers without ``recipient_``."""
     row = dict.fromkeys(headers, "") | {headers[1]: "key"}
     for name, value in values.items():
         [header] = [header for header in headers if header == f"recipient_{name}"]
@@ -111,7 +111,7 @@ def test_awards_become_recipients(download: Path) -> None:
     assert (beta["name"], beta["zip5"], beta["zip4"]) == ("BETA COLLEGE", "83702", "0001")
 
 
-def test_every_row_is_accounted_for_and_found_again(download: Path) -> None:
+def test_every_row_is_accounted_for(download: Path) -> None:
     [batch] = read(download)
 
     assert batch.rows_read == len(CONTRACT_ROWS) + len(ASSISTANCE_ROWS)
@@ -122,17 +122,17 @@ def test_every_row_is_accounted_for_and_found_again(download: Path) -> None:
 
 
 @pytest.mark.parametrize("batch_rows", [1, 2, 3, 5])
-def test_batches_change_no_row(download: Path, batch_rows: int) -> None:
-    whole, cut = read(download), read(download, batch_rows)
+def test_batch_size_does_not_matter(download: Path, batch_rows: int) -> None:
+    complete, batches = read(download), read(download, batch_rows)
 
-    assert rows(cut) == rows(whole)
+    assert rows(batches) == rows(complete)
     for count in ("rows_read", "rows_merged", "rows_rejected"):
-        assert sum(getattr(batch, count) for batch in cut) == sum(getattr(batch, count) for batch in whole)
-    assert [row for batch in cut for row in batch.rejects.to_pylist()] == whole[0].rejects.to_pylist()
+        assert sum(getattr(batch, count) for batch in batches) == sum(getattr(batch, count) for batch in complete)
+    assert [row for batch in batches for row in batch.rejects.to_pylist()] == complete[0].rejects.to_pylist()
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_a_file_alone_is_read_however_it_is_packed(tmp_path: Path, pack: Any) -> None:
+def test_single_file_with_any_compression(tmp_path: Path, pack: Any) -> None:
     path = tmp_path / "contracts.csv"
     path.write_bytes(pack(text(CONTRACTS, CONTRACT_ROWS).encode()))
 
@@ -144,7 +144,7 @@ def test_a_file_alone_is_read_however_it_is_packed(tmp_path: Path, pack: Any) ->
     ]
 
 
-def test_one_file_of_the_zip_can_be_named(download: Path) -> None:
+def test_zip_member_can_be_named(download: Path) -> None:
     batches = read(download, member="Assistance_PrimeTransactions_1.csv")
 
     assert [row["name"] for row in rows(batches)] == ["ACME UNIVERSITY", "BETA COLLEGE"]
@@ -152,22 +152,22 @@ def test_one_file_of_the_zip_can_be_named(download: Path) -> None:
         check_recipients(open_source(download, "Nowhere.csv"), {})
 
 
-def test_a_table_of_recipients_is_no_bulk_download(tmp_path: Path) -> None:
+def test_recipient_table_is_not_detected(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text("recipient_name,recipient_uei,city,state,zip5\nA,,,,\n", "utf-8")
 
     assert type(open_source(path)) is CsvSource
 
 
-def test_the_digest_tells_which_files_are_read(download: Path, tmp_path: Path) -> None:
-    reading = ReadOptions({}, 1, tmp_path)
-    whole, one = open_source(download), open_source(download, "Assistance_PrimeTransactions_1.csv")
+def test_digest_depends_on_members(download: Path, tmp_path: Path) -> None:
+    options = ReadOptions({}, 1, tmp_path)
+    complete, one = open_source(download), open_source(download, "Assistance_PrimeTransactions_1.csv")
 
-    assert isinstance(whole, BulkDownload)
-    assert whole.digest(reading) == open_source(download).digest(reading) != one.digest(reading)
+    assert isinstance(complete, BulkDownload)
+    assert complete.digest(options) == open_source(download).digest(options) != one.digest(options)
 
 
-def test_the_plan_of_chunks_tells_merged_rows_and_files(download: Path, tmp_path: Path) -> None:
+def test_chunk_plan_has_merged_rows(download: Path, tmp_path: Path) -> None:
     stored = get_or_build(tmp_path / "chunks", lambda folder: chunks.write_chunks(iter(read(download, 2)), folder))
 
     assert stored.facts["source_rows"] == 12
@@ -178,7 +178,7 @@ def test_the_plan_of_chunks_tells_merged_rows_and_files(download: Path, tmp_path
     ]
 
 
-def test_without_awards_it_says_so(tmp_path: Path) -> None:
+def test_file_without_awards_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "contracts.csv"
     path.write_text(text(CONTRACTS, []), "utf-8")
 
@@ -186,7 +186,7 @@ def test_without_awards_it_says_so(tmp_path: Path) -> None:
         check_recipients(path, {})
 
 
-def test_damage_that_shows_late_is_told_as_it_is(tmp_path: Path) -> None:
+def test_late_damage_is_a_source_error(tmp_path: Path) -> None:
     path = tmp_path / "contracts.csv"
     path.write_bytes(gzip.compress(text(CONTRACTS, CONTRACT_ROWS * 5000).encode())[:-20])
 
@@ -195,8 +195,8 @@ def test_damage_that_shows_late_is_told_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_memory_is_bounded_whatever_the_number_of_awards(tmp_path: Path) -> None:
-    """As many recipients as awards, which is the worst of cases: DuckDB spills."""
+def test_memory_is_bounded(tmp_path: Path) -> None:
+    """The worst case, as many recipients as awards: DuckDB spills."""
     path = tmp_path / "contracts.csv.gz"
     with gzip.open(path, "wt", compresslevel=1) as out:
         out.write(",".join(CONTRACTS) + "\n")
@@ -210,7 +210,7 @@ import enrich_dist.sources.bulk_download as bulk
 from enrich_dist.core.resource_usage import Meter
 from enrich_dist.sources import read_recipients
 bulk.DRIVER_MEMORY_MB = 150
-with Meter() as meter:  # not ru_maxrss, which a process inherits from the one that started it
+with Meter() as meter:  # not ru_maxrss, which includes the parent process
     batches = read_recipients(Path(sys.argv[1]), {}, batch_rows=5000, scratch=Path(sys.argv[2]))
     rows = sum(len(batch.recipients) for batch in batches)
 print(rows, meter.peak_memory_bytes // 1000)

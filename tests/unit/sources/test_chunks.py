@@ -1,4 +1,4 @@
-"""Recipients to chunk files: the same files as one thread would write, whatever happens on the way."""
+"""Chunk files: independent of threads, complete, and bounded in memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def serial_map(
     return (function(number, item) for number, item in enumerate(items))
 
 
-def threads_left() -> list[str]:
+def remaining_threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("ordered_map")]
 
 
@@ -40,7 +40,7 @@ def content(directory: Path) -> dict[str, bytes]:
 
 
 def odd_source(path: Path, rows: int = 1000) -> Path:
-    """Rows that are kept, repaired and rejected, all through the file; one row group."""
+    """Rows that are kept, repaired and rejected throughout the file, in one row group."""
     numbers = range(rows)
     table = pa.table(
         {
@@ -64,9 +64,7 @@ def build(source: Path, directory: Path, batch_rows: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("batch_rows", [37, 250, 5000])
-def test_threads_write_the_bytes_that_one_thread_would(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_rows: int
-) -> None:
+def test_threads_do_not_change_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_rows: int) -> None:
     source = odd_source(tmp_path / "r.parquet")
     facts = build(source, tmp_path / "threads", batch_rows)
     with monkeypatch.context() as patched:
@@ -84,10 +82,10 @@ def test_threads_write_the_bytes_that_one_thread_would(
 
     assert facts == serial_facts == late_facts
     assert content(tmp_path / "threads") == content(tmp_path / "serial") == content(tmp_path / "late")
-    assert not threads_left()
+    assert not remaining_threads()
 
 
-def test_every_row_is_in_a_chunk_or_rejected_and_in_order(tmp_path: Path) -> None:
+def test_rows_are_chunked_or_rejected(tmp_path: Path) -> None:
     source = odd_source(tmp_path / "r.parquet")
     stored = get_or_build(
         tmp_path / "chunks",
@@ -109,7 +107,7 @@ def test_every_row_is_in_a_chunk_or_rejected_and_in_order(tmp_path: Path) -> Non
     assert stored.facts["source_rows"] == 1000 == stored.facts["rows"] + stored.facts["rejected_rows"]
 
 
-def test_what_compresses_well_is_compressed(tmp_path: Path) -> None:
+def test_repeated_columns_are_compressed(tmp_path: Path) -> None:
     build(SAMPLE, tmp_path / "chunks", 50_000)
 
     columns = pq.read_metadata(tmp_path / "chunks" / "000000.parquet").row_group(0).to_dict()["columns"]
@@ -119,7 +117,7 @@ def test_what_compresses_well_is_compressed(tmp_path: Path) -> None:
     assert set(codec.values()) == {"UNCOMPRESSED", "ZSTD"}
 
 
-def test_no_more_batches_are_made_than_are_written_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pending_batches_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [batch] = read_recipients(odd_source(tmp_path / "r.parquet"), {}, batch_rows=1000)
     made, most = 0, 0
     written: list[Path] = []
@@ -144,9 +142,7 @@ def test_no_more_batches_are_made_than_are_written_soon(tmp_path: Path, monkeypa
     assert most <= 3  # the one that is made is the third
 
 
-def test_damage_in_a_later_batch_is_the_same_error_as_from_one_thread(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_late_damage_is_raised_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "r.parquet"
     names = pa.array([f"{number * 2654435761 % 2**32:x} Firm" for number in range(100_000)])
     absent = {"uei": None, "city": None, "state": None, "zip5": None}
@@ -160,7 +156,7 @@ def test_damage_in_a_later_batch_is_the_same_error_as_from_one_thread(
         directory.mkdir()
         with pytest.raises(SourceError, match="damaged") as failure:
             chunks.write_chunks(read_recipients(source, absent, batch_rows=1000), directory)
-        assert not threads_left()
+        assert not remaining_threads()
         return str(failure.value), sorted(path.name for path in directory.glob("0*"))
 
     in_threads = outcome(tmp_path / "threads")
@@ -171,7 +167,7 @@ def test_damage_in_a_later_batch_is_the_same_error_as_from_one_thread(
     assert in_threads[1]
 
 
-def test_a_full_disk_ends_all_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_ends_all_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_table = pq.write_table
 
     def fails_at_third(table: pa.Table, path: Path, **options: Any) -> None:
@@ -189,7 +185,7 @@ def test_a_full_disk_ends_all_threads(tmp_path: Path, monkeypatch: pytest.Monkey
         )
 
     assert [path.name for path in tmp_path.iterdir()] == ["r.parquet"]
-    assert not threads_left()
+    assert not remaining_threads()
 
 
 _PEAK = """
@@ -206,7 +202,7 @@ print(facts["source_rows"], int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_memory_does_not_grow_with_the_recipients(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_recipients(tmp_path: Path) -> None:
     sample = pq.read_table(SAMPLE)
     peaks_mib = []
     for copies in (1, 8):

@@ -1,4 +1,4 @@
-"""Awards to companies: what joins, what stays apart, and that the order of rows is nothing."""
+"""Companies: which awards join, which stay separate, and independence of row order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ A, B = "AAAAAAAAAAA1", "BBBBBBBBBBB2"
 
 
 def awards(*rows: dict[str, Any]) -> pa.Table:
-    """Awards with the given values, null elsewhere."""
+    """Return awards with the given values; other columns are null."""
     filled = [{"award_id": f"a{number:03}", "source_row": number + 2, **row} for number, row in enumerate(rows)]
     return pa.Table.from_pylist(filled, schema=schema.AWARD)
 
@@ -27,14 +27,14 @@ def build(tmp_path: Path, *rows: dict[str, Any]) -> CompanyTables:
 
 
 def groups(tables: CompanyTables) -> list[list[str]]:
-    """Award ids by company, in the order of the companies."""
+    """Return award ids by company, in the order of the companies."""
     by_company: dict[int, list[str]] = {}
     for row in tables.award_companies.to_pylist():
         by_company.setdefault(row["company_id"], []).append(row["award_id"])
     return [sorted(by_company[company]) for company in sorted(by_company)]
 
 
-def test_a_shared_uei_or_duns_or_name_in_a_state_joins(tmp_path: Path) -> None:
+def test_shared_keys_join_awards(tmp_path: Path) -> None:
     tables = build(
         tmp_path,
         {"company": "Acme Inc", "uei": A, "duns": "111111112", "state": "NY"},
@@ -48,7 +48,7 @@ def test_a_shared_uei_or_duns_or_name_in_a_state_joins(tmp_path: Path) -> None:
     assert tables.companies["company_key"].to_pylist() == ["name:ACME RESEARCH|CA", f"uei:{A}"]
 
 
-def test_a_company_carries_all_names_identifiers_and_places(tmp_path: Path) -> None:
+def test_company_has_all_names_and_places(tmp_path: Path) -> None:
     [company] = build(
         tmp_path,
         {"company": "Acme Inc", "uei": A, "city": "Troy", "state": "NY", "zip5": "12180"},
@@ -67,7 +67,7 @@ def test_a_company_carries_all_names_identifiers_and_places(tmp_path: Path) -> N
     ]
 
 
-def test_one_name_with_conflicting_ueis_stays_apart(tmp_path: Path) -> None:
+def test_name_with_conflicting_ueis_stays_separate(tmp_path: Path) -> None:
     tables = build(
         tmp_path,
         {"company": "Acme", "state": "NY", "uei": A},
@@ -80,7 +80,7 @@ def test_one_name_with_conflicting_ueis_stays_apart(tmp_path: Path) -> None:
     assert tables.names_kept_apart == 1
 
 
-def test_a_name_of_its_own_still_joins_where_another_name_is_in_conflict(tmp_path: Path) -> None:
+def test_unambiguous_name_joins_despite_conflict(tmp_path: Path) -> None:
     tables = build(
         tmp_path,
         {"company": "Acme", "state": "NY", "uei": A},
@@ -92,7 +92,7 @@ def test_a_name_of_its_own_still_joins_where_another_name_is_in_conflict(tmp_pat
     assert groups(tables) == [["a000", "a002", "a003"], ["a001"]]
 
 
-def test_one_duns_with_conflicting_ueis_stays_apart(tmp_path: Path) -> None:
+def test_duns_with_conflicting_ueis_stays_separate(tmp_path: Path) -> None:
     tables = build(
         tmp_path,
         {"company": "Acme", "uei": A, "duns": "111111112"},
@@ -103,7 +103,7 @@ def test_one_duns_with_conflicting_ueis_stays_apart(tmp_path: Path) -> None:
     assert groups(tables) == [["a002"], ["a000"], ["a001"]]
 
 
-def test_names_do_not_chain_companies_of_different_ueis(tmp_path: Path) -> None:
+def test_names_do_not_chain_companies(tmp_path: Path) -> None:
     tables = build(
         tmp_path,
         {"company": "Acme", "state": "NY", "uei": A},
@@ -115,7 +115,7 @@ def test_names_do_not_chain_companies_of_different_ueis(tmp_path: Path) -> None:
     assert groups(tables) == [["a001", "a002"], ["a000"], ["a003"]]
 
 
-def test_awards_without_anything_in_common_are_companies_of_their_own(tmp_path: Path) -> None:
+def test_unrelated_awards_stay_separate(tmp_path: Path) -> None:
     tables = build(tmp_path, {"duns": "111111112"}, {"duns": "222222223"}, {"company": "Acme"}, {"company": "Bolt"})
 
     assert len(groups(tables)) == 4
@@ -138,9 +138,7 @@ _rows = st.lists(
 
 @given(rows=_rows, data=st.data())
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_companies_partition_the_awards_and_order_is_nothing(
-    tmp_path: Path, rows: list[dict[str, Any]], data: st.DataObject
-) -> None:
+def test_row_order_does_not_matter(tmp_path: Path, rows: list[dict[str, Any]], data: st.DataObject) -> None:
     table = awards(*rows)
     order = data.draw(st.permutations(range(len(rows))))
 

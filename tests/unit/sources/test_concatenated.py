@@ -1,4 +1,4 @@
-"""Several sources as one: differing columns, rows found again in their own source, keys, and what the settings take."""
+"""Several sources as one: different columns, row locations, digests and settings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UEI = "D7SRYQVNKMV3"
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, Path]:
-    """Three of one kind of content and no two of one shape."""
+    """Three sources with similar content in different formats and columns."""
     parquet, csv = tmp_path / "one.parquet", tmp_path / "two.csv"
     pq.write_table(
         pa.table(
@@ -69,7 +69,7 @@ def read(inputs: InputSettings, batch_rows: int = 2) -> tuple[list[dict[str, Any
     )
 
 
-def test_what_differs_is_reconciled(files: dict[str, Path]) -> None:
+def test_different_columns_are_reconciled(files: dict[str, Path]) -> None:
     check_recipients(recipient_source(InputSettings(recipients=listed(files))), {})
     recipients, _ = read(InputSettings(recipients=listed(files)))
 
@@ -84,7 +84,7 @@ def test_what_differs_is_reconciled(files: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("batch_rows", [1, 2, 100])
-def test_rejects_tell_the_source_and_its_own_row(files: dict[str, Path], batch_rows: int) -> None:
+def test_rejects_name_source_and_row(files: dict[str, Path], batch_rows: int) -> None:
     _, rejects = read(InputSettings(recipients=listed(files)), batch_rows)
 
     assert [(row["source_file"], row["source_row"]) for row in rejects] == [
@@ -94,7 +94,7 @@ def test_rejects_tell_the_source_and_its_own_row(files: dict[str, Path], batch_r
     ]
 
 
-def test_sources_of_one_name_are_told_apart(files: dict[str, Path], tmp_path: Path) -> None:
+def test_equal_names_are_numbered(files: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "copy").mkdir()
     copy = tmp_path / "copy" / "one.parquet"
     copy.write_bytes(files["parquet"].read_bytes())
@@ -104,25 +104,25 @@ def test_sources_of_one_name_are_told_apart(files: dict[str, Path], tmp_path: Pa
     assert [row["source_file"] for row in rejects] == ["one.parquet (input 1)", "one.parquet (input 2)"]
 
 
-def test_a_source_that_lacks_a_column_says_which(files: dict[str, Path]) -> None:
+def test_missing_column_names_the_source(files: dict[str, Path]) -> None:
     with pytest.raises(SourceError, match=r"two\.csv, column 'uei'"):
         check_recipients(recipient_source(InputSettings(recipients=[str(files["parquet"]), str(files["csv"])])), {})
 
 
-def test_the_digest_is_of_all_in_their_order(files: dict[str, Path], tmp_path: Path) -> None:
-    reading = ReadOptions({}, 1, tmp_path)
+def test_digest_depends_on_order(files: dict[str, Path], tmp_path: Path) -> None:
+    options = ReadOptions({}, 1, tmp_path)
     one, two, _ = listed(files)
 
     def digest(*recipients: Any) -> str:
-        return recipient_source(InputSettings(recipients=list(recipients))).digest(reading)
+        return recipient_source(InputSettings(recipients=list(recipients))).digest(options)
 
     assert digest(one, two) == digest(one, two)
     assert len({digest(one, two), digest(two, one), digest(one), digest(one, one)}) == 4
-    # A list of one is that one.
-    assert digest(one) == recipient_source(InputSettings(recipients=one)).digest(reading)
+    # A list of one source equals that source.
+    assert digest(one) == recipient_source(InputSettings(recipients=one)).digest(options)
 
 
-def test_a_run_finds_rejected_and_quarantined_rows_again(files: dict[str, Path], tmp_path: Path) -> None:
+def test_run_locates_rows_in_files(files: dict[str, Path], tmp_path: Path) -> None:
     awards, _ = known.write_inputs(tmp_path / "known")
     settings = Settings(
         inputs={"awards": awards, "recipients": listed(files)}, paths={"work_dir": tmp_path / "work"}, chunk_size=2
@@ -135,7 +135,7 @@ def test_a_run_finds_rejected_and_quarantined_rows_again(files: dict[str, Path],
     assert step.numbers["source_rows"] == 8
     assert chunks.row_ranges_of(stored, "") == [
         RowRange(1, "one.parquet", 1),
-        RowRange(4, "two.csv", 1),  # its header is its row 1, and row 4 here
+        RowRange(4, "two.csv", 1),  # the header is row 1 of the file, and row 4 of all
         RowRange(8, "dump", 1),
     ]
     [chunk] = [chunk for chunk in chunks.chunks_of(stored) if "SEVEN" in pq.read_table(chunk.path)["name"].to_pylist()]
@@ -145,7 +145,7 @@ def test_a_run_finds_rejected_and_quarantined_rows_again(files: dict[str, Path],
     assert pipeline.partition_recipients().reused
 
 
-def test_settings_take_one_or_a_list(files: dict[str, Path]) -> None:
+def test_settings_accept_one_or_list(files: dict[str, Path]) -> None:
     one = load_settings(None, ["inputs.recipients=a.parquet"], {}).settings.inputs
     several = load_settings(None, ["inputs.recipients=[a.parquet, {location: b.zip, member: x.y}]"], {}).settings.inputs
     environment = load_settings(None, [], {"ENRICH_DIST_INPUTS__RECIPIENTS": '["a.csv", "b.csv"]'}).settings.inputs
@@ -166,17 +166,17 @@ def test_settings_take_one_or_a_list(files: dict[str, Path]) -> None:
 
 
 @pytest.mark.long
-def test_plan_reads_several_and_a_member(files: dict[str, Path], tmp_path: Path) -> None:
+def test_plan_reads_several_sources(files: dict[str, Path], tmp_path: Path) -> None:
     awards, recipients = known.write_inputs(tmp_path / "known")
     where = ["--set", f"paths.work_dir={tmp_path / 'work'}", "--set", f"inputs.awards={awards}"]
 
-    told = enrich_dist("plan", *where, "--recipients", recipients, "--recipients", files["parquet"])
-    assert told.returncode == 0, told.stderr
-    assert f"{known.RECIPIENT_ROWS + 3} recipient rows" in told.stdout
+    finished = enrich_dist("plan", *where, "--recipients", recipients, "--recipients", files["parquet"])
+    assert finished.returncode == 0, finished.stderr
+    assert f"{known.RECIPIENT_ROWS + 3} recipient rows" in finished.stdout
 
     columns = [part for name in ("uei", "state", "zip5") for part in ("--set", f"inputs.recipient_columns.{name}=null")]
-    told = enrich_dist("plan", *where, *columns, "--recipients", files["dump"], "--member", "7.dat")
-    assert told.returncode == 0, told.stderr
+    finished = enrich_dist("plan", *where, *columns, "--recipients", files["dump"], "--member", "7.dat")
+    assert finished.returncode == 0, finished.stderr
     refused = enrich_dist("run", *where, *columns, "--recipients", files["dump"], "--member", "nowhere")
     assert refused.returncode == 2
     assert "no table or file nowhere; it contains rpt.recipient_lookup" in refused.stderr

@@ -1,4 +1,4 @@
-"""Dumps of PostgreSQL: real ones that a real pg_dump has written, and contents of every archive version."""
+"""PostgreSQL dumps: real ones by pg_dump, and synthetic ones of every archive version."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 
 from enrich_dist.errors import SourceError
-from enrich_dist.sources import text_file as sources_bytes
+from enrich_dist.sources import text_file
 from enrich_dist.sources.formats import open_source
 from enrich_dist.sources.pg_dump import DumpSource
 from enrich_dist.sources.pg_dump.toc import TocError, copied_columns, parse_toc
@@ -26,7 +26,7 @@ from enrich_dist.sources.recipients import check_recipients, read_recipients
 from tests.support import dumps
 from tests.support.postgres_server import PostgresServer
 
-# As USAspending defines it; other tables have columns of the same names.
+# As USAspending defines it; other tables have columns with the same names.
 TABLE = """
     create schema if not exists rpt;
     create table rpt.recipient_lookup (
@@ -76,53 +76,51 @@ def file_of(dump: Path, table: str) -> str:
     return next(t.file for t in parse_toc((dump / "toc.dat").read_bytes()).tables if t.table == table)
 
 
-def require_the_rows(found: list[dict[str, Any]]) -> None:
+def check_rows(found: list[dict[str, Any]]) -> None:
     assert [row["source_row"] for row in found] == [1, 3, 4]
     first, odd, plain = found
     assert first["recipient_id"] == "00000000-0000-0000-0000-000000000001"
-    assert first["name"] == 'ACME "ROCKETS"\\ INC'  # blanks are made one by cleaning
+    assert first["name"] == 'ACME "ROCKETS"\\ INC'  # cleaning collapses white space
     assert first["alternate_names"] == ["A, B", 'C "q" \\ z', "tab here", "{braces}"]
     assert (first["address_line_1"], first["address_line_2"]) == ("1 Main Street", None)
     assert (odd["name"], odd["address_line_1"], odd["city"]) == ("\\N", "\\.", "Zürich")
     assert (plain["name"], plain["alternate_names"], plain["zip5"]) == ("PLAIN LLC", ["ONE"], "89501")
 
 
-def test_a_real_dump_is_read_out_of_its_directory(dump: Path) -> None:
+def test_real_dump_directory(dump: Path) -> None:
     check_recipients(dump, {})
-    require_the_rows(recipients(dump))
+    check_rows(recipients(dump))
 
 
-def test_a_real_dump_is_read_out_of_a_zip_without_the_rest(
-    dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_real_dump_in_zip(dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = dumps.zipped(dump, tmp_path / "usaspending-db.zip")
     opened: list[str] = []
     real = zipfile.ZipFile.open
 
-    def noted(self: zipfile.ZipFile, name: Any, *arguments: Any, **options: Any) -> Any:
+    def record_member(self: zipfile.ZipFile, name: Any, *arguments: Any, **options: Any) -> Any:
         opened.append(getattr(name, "filename", name).rpartition("/")[2])
         return real(self, name, *arguments, **options)
 
     written: list[str] = []
     real_open = builtins.open
 
-    def watched(file: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
+    def record_write(file: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
         if set(mode) & set("wax+"):
             written.append(str(file))
         return real_open(file, mode, *arguments, **options)
 
-    monkeypatch.setattr(zipfile.ZipFile, "open", noted)
-    monkeypatch.setattr(builtins, "open", watched)
-    monkeypatch.setattr(io, "open", watched)
+    monkeypatch.setattr(zipfile.ZipFile, "open", record_member)
+    monkeypatch.setattr(builtins, "open", record_write)
+    monkeypatch.setattr(io, "open", record_write)
 
-    require_the_rows(recipients(path))
+    check_rows(recipients(path))
     open_source(path).digest(ReadOptions({}, 1, tmp_path))
     assert set(opened) == {"toc.dat", file_of(dump, "recipient_lookup") + ".gz"}
     assert written == []
     assert sorted(file.name for file in tmp_path.iterdir()) == ["usaspending-db.zip"]
 
 
-def test_the_rows_that_are_rejected_are_told_with_file_and_row(dump: Path) -> None:
+def test_rejects_name_file_and_row(dump: Path) -> None:
     batches = list(read_recipients(dump, {}, batch_rows=100))
 
     assert [batch.rows_read for batch in batches] == [4]
@@ -134,7 +132,7 @@ def test_the_rows_that_are_rejected_are_told_with_file_and_row(dump: Path) -> No
 @pytest.mark.parametrize(
     "called", ["recipient_profile", "public.recipient_profile", "FILE", "FILE.gz", "folder/FILE.gz"]
 )
-def test_another_table_is_found_by_its_name_or_its_file(dump: Path, called: str) -> None:
+def test_table_is_found_by_any_name(dump: Path, called: str) -> None:
     member = called.replace("FILE", file_of(dump, "recipient_profile"))
 
     [row] = recipients(dump, member)
@@ -143,8 +141,8 @@ def test_another_table_is_found_by_its_name_or_its_file(dump: Path, called: str)
 
 
 @pytest.mark.parametrize("packing", ["none", "lz4", "zstd"])
-def test_files_are_read_however_they_are_packed(dump: Path, tmp_path: Path, packing: str) -> None:
-    """PostgreSQL 16 and later pack by LZ4 and Zstandard, too."""
+def test_all_compressions_are_read(dump: Path, tmp_path: Path, packing: str) -> None:
+    """PostgreSQL 16 and later also compress by LZ4 and Zstandard."""
     other = shutil.copytree(dump, tmp_path / "dump")
     for file in other.glob("*.dat.gz"):
         plain = gzip.decompress(file.read_bytes())
@@ -156,34 +154,34 @@ def test_files_are_read_however_they_are_packed(dump: Path, tmp_path: Path, pack
             suffix = {"lz4": ".lz4", "zstd": ".zst"}[packing]
             target.with_name(target.name + suffix).write_bytes(pa.compress(plain, packing, asbytes=True))
 
-    require_the_rows(recipients(other))
-    require_the_rows(recipients(dumps.zipped(other, tmp_path / "dump.zip", under="")))
+    check_rows(recipients(other))
+    check_rows(recipients(dumps.zipped(other, tmp_path / "dump.zip", under="")))
 
 
-def test_a_dump_without_compression_is_read(database: PostgresServer, tmp_path: Path) -> None:
-    require_the_rows(recipients(database.dump(tmp_path / "dump", "--compress=0")))
+def test_uncompressed_dump_is_read(database: PostgresServer, tmp_path: Path) -> None:
+    check_rows(recipients(database.dump(tmp_path / "dump", "--compress=0")))
 
 
-def test_batches_do_not_change_a_row(dump: Path) -> None:
+def test_batch_size_does_not_matter(dump: Path) -> None:
     assert recipients(dump, batch_rows=1) == recipients(dump, batch_rows=2) == recipients(dump, batch_rows=100)
 
 
-def test_the_digest_is_of_the_table_alone(database: PostgresServer, dump: Path, tmp_path: Path) -> None:
-    reading = ReadOptions({}, 1, tmp_path)
-    digest = open_source(dump).digest(reading)
+def test_digest_is_of_table_only(database: PostgresServer, dump: Path, tmp_path: Path) -> None:
+    options = ReadOptions({}, 1, tmp_path)
+    digest = open_source(dump).digest(options)
 
     database.execute("insert into rpt.big_one values ('more')")
-    assert open_source(database.dump(tmp_path / "other")).digest(reading) == digest
+    assert open_source(database.dump(tmp_path / "other")).digest(options) == digest
     zipped = dumps.zipped(dump, tmp_path / "dump.zip")
-    assert open_source(zipped).digest(reading) == digest
+    assert open_source(zipped).digest(options) == digest
 
     changed = shutil.copytree(dump, tmp_path / "changed")
     file = changed / (file_of(dump, "recipient_lookup") + ".gz")
     file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes()).replace(b"PLAIN LLC", b"PLAIN INC"), mtime=0))
-    assert open_source(changed).digest(reading) != digest
+    assert open_source(changed).digest(options) != digest
 
 
-def test_an_empty_table_says_so(postgres: PostgresServer, tmp_path: Path) -> None:
+def test_empty_table_is_refused(postgres: PostgresServer, tmp_path: Path) -> None:
     empty = postgres.create_database("empty_one")
     empty.execute(TABLE)
     folder = empty.dump(tmp_path / "dump")
@@ -201,14 +199,14 @@ def test_an_empty_table_says_so(postgres: PostgresServer, tmp_path: Path) -> Non
         (["--exclude-table=rpt.recipient_lookup"], "contains public.recipient_profile, rpt.big_one.*--member"),
     ],
 )
-def test_a_dump_of_another_kind_says_what_helps(
+def test_other_dump_options_are_refused(
     database: PostgresServer, tmp_path: Path, options: list[str], message: str
 ) -> None:
     with pytest.raises(SourceError, match=message):
         check_recipients(database.dump(tmp_path / "dump", *options), {})
 
 
-def test_the_custom_format_says_what_helps(database: PostgresServer, dump: Path, tmp_path: Path) -> None:
+def test_custom_format_is_refused(database: PostgresServer, dump: Path, tmp_path: Path) -> None:
     folder = tmp_path / "dump"
     folder.mkdir()
     database.run("pg_dump", "--format=custom", "--file", folder / "toc.dat")
@@ -217,11 +215,11 @@ def test_the_custom_format_says_what_helps(database: PostgresServer, dump: Path,
         check_recipients(folder, {})
 
 
-# What a dump may lack, or be made to do harm with.
+# Incomplete and harmful dumps.
 
 
 def made(folder: Path, rows: bytes = b"A\tx\n\\.\n\n\n", **options: Any) -> Path:
-    """A dump of one table with the columns name and city."""
+    """Return a dump of one table with the columns name and city."""
     folder.mkdir(exist_ok=True)
     entries = [
         dumps.Entry("ENCODING", "ENCODING", definition=f"SET client_encoding = '{options.pop('encoding', 'UTF8')}';\n"),
@@ -243,7 +241,7 @@ def names(location: Path, member: str | None = None) -> list[str]:
 
 @pytest.mark.parametrize("size", [4, 8])
 @pytest.mark.parametrize("version", dumps.VERSIONS)
-def test_contents_of_every_version_are_understood(tmp_path: Path, version: tuple[int, int], size: int) -> None:
+def test_every_archive_version_is_read(tmp_path: Path, version: tuple[int, int], size: int) -> None:
     folder = made(tmp_path / "dump", version=version, size=size)
 
     contents = parse_toc((folder / "toc.dat").read_bytes())
@@ -255,7 +253,7 @@ def test_contents_of_every_version_are_understood(tmp_path: Path, version: tuple
 
 
 @pytest.mark.parametrize("version", [(1, 11), (1, 17), (2, 0)])
-def test_another_version_is_not_guessed_at(version: tuple[int, int]) -> None:
+def test_unknown_version_is_refused(version: tuple[int, int]) -> None:
     with pytest.raises(TocError, match=r"1\.12 to 1\.16"):
         parse_toc(dumps.toc([], version))
 
@@ -266,18 +264,18 @@ def test_another_version_is_not_guessed_at(version: tuple[int, int]) -> None:
         ("COPY rpt.t (a, b) FROM stdin;\n", ("a", "b")),
         ('COPY "odd (x)"."t" ("A b", "say ""hi"", (you)", c) FROM stdin;\n', ("A b", 'say "hi", (you)', "c")),
         ("COPY t (a b) FROM stdin;", None),
-        ("COPY " + "a" * 50_000, None),  # whatever stands there, at once
+        ("COPY " + "a" * 50_000, None),  # must not backtrack
         ("COPY " + '"a.' * 20_000, None),
         ("COPY t FROM stdin;", None),
         ("INSERT INTO t VALUES (1);", None),
         ("", None),
     ],
 )
-def test_columns_are_those_of_the_statement(statement: str, columns: tuple[str, ...] | None) -> None:
+def test_columns_of_copy_statement(statement: str, columns: tuple[str, ...] | None) -> None:
     assert copied_columns(statement) == columns
 
 
-def test_a_huge_length_allocates_nothing() -> None:
+def test_huge_length_is_refused() -> None:
     with pytest.raises(TocError, match="truncated"):
         parse_toc(dumps.toc([], size=8)[:-9] + dumps.integer(2**62, 8) + dumps.integer(1, 8))
 
@@ -292,15 +290,15 @@ def test_a_huge_length_allocates_nothing() -> None:
         (b"\x28\xb5\x2f\xfd" + b"nonsense" * 5, r"damaged or incomplete"),
         (b"", "ends before the rows do"),
     ],
-    ids=["no end", "more after the end", "a long row", "cut gzip", "bad zstd", "nothing"],
+    ids=["no end", "text after the end", "a long row", "truncated gzip", "bad zstd", "empty"],
 )
-def test_damaged_rows_say_so(tmp_path: Path, rows: bytes, message: str) -> None:
+def test_damaged_rows_are_refused(tmp_path: Path, rows: bytes, message: str) -> None:
     with pytest.raises(SourceError, match=message) as raised:
         names(made(tmp_path / "dump", rows))
     assert "7.dat" in str(raised.value)
 
 
-def test_rows_that_cannot_be_split_or_decoded_are_rejected_by_themselves(tmp_path: Path) -> None:
+def test_bad_rows_are_rejected_alone(tmp_path: Path) -> None:
     folder = made(tmp_path / "dump", b"A\tx\nB\nC\tx\\377\nD\ty\\\nE\tz\n\\.\n")
 
     [batch] = read_recipients(folder, ABSENT, batch_rows=100)
@@ -313,13 +311,13 @@ def test_rows_that_cannot_be_split_or_decoded_are_rejected_by_themselves(tmp_pat
     assert "escape" in found[1][1]
 
 
-def test_a_latin1_dump_says_what_helps(tmp_path: Path) -> None:
+def test_latin1_dump_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"in LATIN1.*--encoding=UTF8"):
         names(made(tmp_path / "dump", encoding="LATIN1"))
     assert names(made(tmp_path / "dump", b"Caf\xe9\tx\n\\.\n", encoding="SQL_ASCII")) == ["Café"]
 
 
-def test_two_tables_of_one_name_are_told_apart_by_their_schema(tmp_path: Path) -> None:
+def test_schema_distinguishes_equal_names(tmp_path: Path) -> None:
     folder = made(tmp_path / "dump", entries=[dumps.rows_of("recipient_lookup", ["name", "city"], "8.dat", "old")])
     (folder / "8.dat").write_bytes(b"OLD\tx\n\\.\n")
 
@@ -328,7 +326,7 @@ def test_two_tables_of_one_name_are_told_apart_by_their_schema(tmp_path: Path) -
     assert names(folder, "old.recipient_lookup") == ["OLD"]
 
 
-def test_a_missing_file_says_so(tmp_path: Path) -> None:
+def test_missing_file_is_refused(tmp_path: Path) -> None:
     folder = made(tmp_path / "dump")
     (folder / "7.dat").unlink()
 
@@ -336,7 +334,7 @@ def test_a_missing_file_says_so(tmp_path: Path) -> None:
         names(folder)
 
 
-def test_contents_cannot_lead_to_files_elsewhere(tmp_path: Path) -> None:
+def test_toc_cannot_name_outside_files(tmp_path: Path) -> None:
     (tmp_path / "secret.dat").write_bytes(b"SECRET\tx\n\\.\n")
     folder = made(tmp_path / "dump", entries=[dumps.rows_of("other", ["name", "city"], "../secret.dat")])
 
@@ -345,7 +343,7 @@ def test_contents_cannot_lead_to_files_elsewhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("member", ["../7.dat", "/etc/7.dat", "C:/7.dat"])
-def test_a_zip_with_members_that_lead_out_of_it_is_refused(tmp_path: Path, member: str) -> None:
+def test_zip_with_outside_members_is_refused(tmp_path: Path, member: str) -> None:
     folder = made(tmp_path / "dump")
     path = dumps.zipped(folder, tmp_path / "dump.zip")
     with zipfile.ZipFile(path, "a") as archive:
@@ -356,10 +354,8 @@ def test_a_zip_with_members_that_lead_out_of_it_is_refused(tmp_path: Path, membe
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-def test_rows_that_unpack_out_of_proportion_are_refused(
-    tmp_path: Path, zipped: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sources_bytes, "_HARMLESS_BYTES", 100_000)
+def test_decompression_bomb_is_refused(tmp_path: Path, zipped: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_file, "_HARMLESS_BYTES", 100_000)
     location = made(tmp_path / "dump", gzip.compress(b"A\tx\n" * 2_000_000 + b"\\.\n"))
     # The rest of the archive is no excuse: it is the table's own file that must be in proportion.
     (location / "big.dat").write_bytes(Path(sys.executable).read_bytes()[:3_000_000])
@@ -370,7 +366,7 @@ def test_rows_that_unpack_out_of_proportion_are_refused(
         names(location)
 
 
-def test_several_dumps_in_one_zip_are_not_chosen_among(tmp_path: Path) -> None:
+def test_zip_with_two_dumps_is_refused(tmp_path: Path) -> None:
     folder = made(tmp_path / "dump")
     path = dumps.zipped(folder, tmp_path / "dump.zip", under="a/")
     with zipfile.ZipFile(path, "a") as archive:
@@ -380,7 +376,7 @@ def test_several_dumps_in_one_zip_are_not_chosen_among(tmp_path: Path) -> None:
         names(path)
 
 
-def test_rows_are_estimated_from_the_beginning(tmp_path: Path) -> None:
+def test_row_count_is_estimated(tmp_path: Path) -> None:
     rows = b"".join(b"VENDOR NUMBER %d\tTown\n" % number for number in range(100_000)) + b"\\.\n\n\n"
     for data in (rows, gzip.compress(rows, 1)):
         rows_found, exact = open_source(made(tmp_path / "dump", data)).row_count()
@@ -399,7 +395,7 @@ def _many_rows(count: int) -> Iterator[bytes]:
 
 
 @pytest.mark.long
-def test_memory_does_not_grow_with_the_rows(large: Path, tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_rows(large: Path, tmp_path: Path) -> None:
     script = """
 import sys
 from pathlib import Path
@@ -407,7 +403,7 @@ from enrich_dist.core.resource_usage import Meter
 from enrich_dist.sources import read_recipients
 absent = {"uei": None, "state": None, "zip5": None}
 rows = 0
-with Meter() as meter:  # not ru_maxrss, which a process inherits from the one that started it
+with Meter() as meter:  # not ru_maxrss, which includes the parent process
     for batch in read_recipients(Path(sys.argv[1]), absent, batch_rows=5000):
         rows += batch.rows_read
         if rows == 20_000:
@@ -423,7 +419,7 @@ print(rows, first, meter.peak_memory_bytes // 1000)
     assert last - first < 60_000  # kB; the rows are some 36 MB of text
 
 
-def test_a_dump_is_told_by_what_it_is(dump: Path, tmp_path: Path) -> None:
+def test_dump_is_detected_by_content(dump: Path, tmp_path: Path) -> None:
     other = dumps.zipped(dump, tmp_path / "recipients.csv")
 
     assert isinstance(open_source(other), DumpSource)

@@ -1,4 +1,4 @@
-"""Tables of a real PostgreSQL: rows, order, digest, what changes meanwhile, and what becomes of a password."""
+"""Tables of a real PostgreSQL: rows, order, digest, concurrent changes and passwords."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import pytest
 from enrich_dist.errors import EnrichError, SettingsError, SourceError
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings, load_settings
-from enrich_dist.sources import postgres as sources_postgres
+from enrich_dist.sources import postgres as postgres_source
 from enrich_dist.sources.formats import open_source
 from enrich_dist.sources.protocol import ReadOptions
 from enrich_dist.sources.recipients import check_recipients, read_recipients
 from tests.conftest import enrich_dist
 from tests.support.known_case import write_inputs
 from tests.support.postgres_server import PASSWORD, PostgresServer
-from tests.unit.sources.test_pg_dump import ROWS, TABLE, require_the_rows
+from tests.unit.sources.test_pg_dump import ROWS, TABLE, check_rows
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +40,13 @@ def recipients(uri: str, table: str | None = None, batch_rows: int = 3, columns:
     return pa.concat_tables(batch.recipients for batch in batches).to_pylist()
 
 
-def test_a_table_is_read_as_it_is(database: PostgresServer) -> None:
+def test_table_is_read(database: PostgresServer) -> None:
     check_recipients(database.uri_without_password, {})
-    require_the_rows(recipients(database.uri_without_password))
-    require_the_rows(recipients(database.socket_uri))
+    check_rows(recipients(database.uri_without_password))
+    check_rows(recipients(database.socket_uri))
 
 
-def test_rejects_name_the_table_and_the_row(database: PostgresServer) -> None:
+def test_rejects_name_table_and_row(database: PostgresServer) -> None:
     [batch] = read_recipients(database.uri_without_password, {}, batch_rows=100)
 
     assert batch.rows_read == 4
@@ -56,7 +56,7 @@ def test_rejects_name_the_table_and_the_row(database: PostgresServer) -> None:
 
 
 @pytest.mark.parametrize("batch_rows", [1, 2, 4, 100])
-def test_batches_are_of_the_size_asked_for(database: PostgresServer, batch_rows: int) -> None:
+def test_batches_have_batch_rows(database: PostgresServer, batch_rows: int) -> None:
     batches = list(read_recipients(database.uri_without_password, {}, batch_rows=batch_rows))
 
     sizes = [len(range(4)[first : first + batch_rows]) for first in range(0, 4, batch_rows)]
@@ -64,14 +64,14 @@ def test_batches_are_of_the_size_asked_for(database: PostgresServer, batch_rows:
 
 
 @pytest.mark.parametrize("table", ["recipient_profile", "public.recipient_profile"])
-def test_another_table_is_found_with_and_without_its_schema(database: PostgresServer, table: str) -> None:
+def test_table_is_found_without_schema(database: PostgresServer, table: str) -> None:
     [row] = recipients(database.uri_without_password, table)
 
     assert (row["name"], row["city"]) == ("PROFILE", "Ames")
 
 
-def test_order_and_digest_do_not_depend_on_how_the_rows_lie(postgres: PostgresServer, tmp_path: Path) -> None:
-    """The same rows, stored in another order, with another column beside them, in a database that sorts otherwise."""
+def test_order_and_digest_ignore_storage(postgres: PostgresServer, tmp_path: Path) -> None:
+    """The same rows in another order and with an additional column."""
     one, other = postgres.create_database("one"), postgres.create_database("other")
     fill = "insert into recipient_lookup (recipient_hash, legal_business_name, uei, alternate_names, city, state, zip5)"
     rows = "select md5((i % 400)::text), case i % 3 when 0 then 'é' when 1 then 'Z' else 'a' end || i, null, "
@@ -80,20 +80,20 @@ def test_order_and_digest_do_not_depend_on_how_the_rows_lie(postgres: PostgresSe
     create += "alternate_names text[], city text, state text, zip5 text"
     one.execute(f"{create}); {fill} {rows} i")
     other.execute(f"{create}, source text default now()::text); {fill} {rows} md5(i::text)")
-    reading = ReadOptions({}, 10, tmp_path)
+    options = ReadOptions({}, 10, tmp_path)
 
-    digests = [open_source(server.uri, None).digest(reading) for server in (one, other)]
+    digests = [open_source(server.uri, None).digest(options) for server in (one, other)]
     found = [recipients(server.uri, batch_rows=70) for server in (one, other)]
     assert digests[0] == digests[1]
     assert found[0] == found[1]
     assert [row["recipient_id"] for row in found[0]] == sorted(row["recipient_id"] for row in found[0])
 
     other.execute("update recipient_lookup set state = null where legal_business_name = 'Z1'")  # '' before
-    assert open_source(other.uri, None).digest(reading) != digests[0]
+    assert open_source(other.uri, None).digest(options) != digests[0]
 
 
-def test_what_is_read_is_what_was_digested(postgres: PostgresServer, tmp_path: Path) -> None:
-    """Rows that others change meanwhile do not show."""
+def test_stream_equals_digested_rows(postgres: PostgresServer, tmp_path: Path) -> None:
+    """Concurrent changes are not visible."""
     made = postgres.create_database("changing")
     made.execute("""
         create table recipient_lookup as
@@ -101,9 +101,9 @@ def test_what_is_read_is_what_was_digested(postgres: PostgresServer, tmp_path: P
                null::text zip5
         from generate_series(1, 100) i
     """)
-    source, reading = open_source(made.uri, None), ReadOptions({}, 10, tmp_path)
+    source, options = open_source(made.uri, None), ReadOptions({}, 10, tmp_path)
 
-    digest = source.digest(reading)
+    digest = source.digest(options)
     made.execute("delete from recipient_lookup where name <> 'N1'")
     batches = read_recipients(source, {}, batch_rows=10)
     read = len(next(batches).recipients)
@@ -112,10 +112,10 @@ def test_what_is_read_is_what_was_digested(postgres: PostgresServer, tmp_path: P
     read += sum(len(batch.recipients) for batch in batches)
 
     assert read == 100
-    assert open_source(made.uri, None).digest(reading) != digest
+    assert open_source(made.uri, None).digest(options) != digest
 
 
-def test_the_rows_come_by_a_cursor_of_the_server(postgres: PostgresServer) -> None:
+def test_server_side_cursor_is_used(postgres: PostgresServer) -> None:
     made = postgres.create_database("cursors")
     made.execute("create table recipient_lookup as select 'N' || i as name, null::text uei, null::text city, "
                  "null::text state, null::text zip5 from generate_series(1, 1000) i")  # fmt: skip
@@ -125,12 +125,12 @@ def test_the_rows_come_by_a_cursor_of_the_server(postgres: PostgresServer) -> No
 
     query = "select count(*), max(state), max(query) from pg_stat_activity where application_name = 'enrich_dist'"
     assert made.execute(query).strip() == "1|idle in transaction|fetch forward 10 from recipients"
-    batches.close()  # before its end
+    batches.close()  # before the end
     assert made.execute(query).startswith("0|")
 
 
 @pytest.mark.long
-def test_memory_does_not_grow_with_the_rows(postgres: PostgresServer) -> None:
+def test_memory_does_not_grow_with_rows(postgres: PostgresServer) -> None:
     made = postgres.create_database("large")
     made.execute("create table recipient_lookup as select md5(i::text) recipient_hash, 'VENDOR NUMBER ' || i as name, "
                  "null::text uei, repeat('x', 50) city, null::text state, null::text zip5 "
@@ -140,7 +140,7 @@ import sys
 from enrich_dist.core.resource_usage import Meter
 from enrich_dist.sources import read_recipients
 rows = 0
-with Meter() as meter:  # not ru_maxrss, which a process inherits from the one that started it
+with Meter() as meter:  # not ru_maxrss, which includes the parent process
     for batch in read_recipients(sys.argv[1], {}, batch_rows=5000):
         rows += batch.rows_read
         if rows == 20_000:
@@ -169,7 +169,7 @@ def test_rows_are_counted(database: PostgresServer) -> None:
         ({"127.0.0.1": "127.0.0.1:1"}, None, r"Connection refused.*the server is up"),
     ],
 )
-def test_what_is_wrong_is_told_without_a_password(
+def test_errors_do_not_show_password(
     database: PostgresServer, change: dict[str, str], table: str | None, message: str
 ) -> None:
     uri = database.uri
@@ -178,36 +178,34 @@ def test_what_is_wrong_is_told_without_a_password(
 
     with pytest.raises(SourceError, match=message) as raised:
         check_recipients(open_source(uri, table), {})
-    told = str(raised.value)
-    assert "sources" in told or "nowhere" in told
-    assert PASSWORD not in told
-    assert "enrich:" not in told
+    shown = str(raised.value)
+    assert "sources" in shown or "nowhere" in shown
+    assert PASSWORD not in shown
+    assert "enrich:" not in shown
     assert raised.value.__cause__ is None
 
 
-def test_no_right_to_read_says_so(database: PostgresServer) -> None:
-    database.execute("do $$ begin create role nobody_special login password 'x'; exception when others then end $$;")
-    uri = database.socket_uri.replace("enrich@", "nobody_special@")
+def test_missing_privilege_is_reported(database: PostgresServer) -> None:
+    database.execute("do $$ begin create role unprivileged login password 'x'; exception when others then end $$;")
+    uri = database.socket_uri.replace("enrich@", "unprivileged@")
 
     with pytest.raises(SourceError, match=r"permission denied.*GRANT"):
         check_recipients(uri, {})
 
 
-def test_two_tables_of_one_name_must_be_told_apart(database: PostgresServer) -> None:
+def test_ambiguous_table_is_refused(database: PostgresServer) -> None:
     database.execute("create schema a; create schema b; create table a.twice (name text); create table b.twice (x int)")
 
     with pytest.raises(SourceError, match="several: in the schemas a, b"):
         check_recipients(open_source(database.uri, "twice"), {})
 
 
-def test_a_column_that_is_no_text_says_so(database: PostgresServer) -> None:
+def test_column_type_is_checked(database: PostgresServer) -> None:
     with pytest.raises(SourceError, match=r"column 'update_date': cannot be read as text.*timestamp"):
         check_recipients(database.uri, {"duns": "update_date"})
 
 
-def test_the_password_is_found_in_the_usual_file(
-    database: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pgpass_file_is_used(database: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PGPASSWORD")
     with pytest.raises(SourceError, match="no password supplied"):
         check_recipients(database.uri_without_password, {})
@@ -221,7 +219,7 @@ def test_the_password_is_found_in_the_usual_file(
 
 @pytest.mark.parametrize("form", ["{uri}", "postgresql://127.0.0.1/x?password={password}", "[a.parquet, {uri}]",
                                   "[{{location: {uri}}}]"])  # fmt: skip
-def test_a_password_in_the_settings_is_refused_and_not_repeated(form: str) -> None:
+def test_password_in_settings_is_refused(form: str) -> None:
     text = form.format(uri=f"postgresql://enrich:{PASSWORD}@127.0.0.1/x", password=PASSWORD)
 
     finished = enrich_dist("run", "--set", f"inputs.recipients={text}", "--set", "inputs.awards=a.csv")
@@ -231,7 +229,7 @@ def test_a_password_in_the_settings_is_refused_and_not_repeated(form: str) -> No
     assert PASSWORD not in finished.stderr + finished.stdout
 
 
-def test_a_key_in_the_location_of_the_awards_is_refused_and_not_repeated() -> None:
+def test_key_in_awards_uri_is_refused() -> None:
     finished = enrich_dist("run", "--set", f"inputs.awards=s3://reader:{PASSWORD}@bucket/awards.csv")
 
     assert finished.returncode == 2
@@ -239,7 +237,7 @@ def test_a_key_in_the_location_of_the_awards_is_refused_and_not_repeated() -> No
     assert PASSWORD not in finished.stderr + finished.stdout
 
 
-def test_a_run_keeps_no_password_and_transfers_no_row_twice(postgres: PostgresServer, tmp_path: Path) -> None:
+def test_run_stores_no_password(postgres: PostgresServer, tmp_path: Path) -> None:
     made = postgres.create_database("resumed")
     made.execute("""
         create table recipient_lookup as
@@ -271,21 +269,20 @@ def test_a_run_keeps_no_password_and_transfers_no_row_twice(postgres: PostgresSe
     assert not pipeline.partition_recipients().reused
 
 
-def test_a_user_may_stand_in_the_settings() -> None:
+def test_user_in_settings_is_allowed() -> None:
     settings = load_settings(None, ["inputs.recipients=postgresql://enrich@db/x"], {}).settings
 
     assert settings.inputs.recipients == "postgresql://enrich@db/x"
 
 
-def test_a_missing_package_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources_postgres, "_PACKAGES", ("no_such_package",))
+def test_missing_package_has_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_source, "_PACKAGES", ("no_such_package",))
 
     with pytest.raises(SettingsError, match=r"pip install adbc-driver-postgresql adbc-driver-manager"):
         check_recipients("postgresql://db/x", {})
 
 
-def test_all_errors_are_of_this_project(postgres: PostgresServer) -> None:
-    """Also one of the server in the middle of the rows."""
+def test_server_error_while_reading(postgres: PostgresServer) -> None:
     made = postgres.create_database("failing")
     made.execute("""
         create table numbers as select i from generate_series(1, 100) i;

@@ -1,4 +1,4 @@
-"""Reading of recipient tables: batches, columns of odd types, cleaning, damage."""
+"""Recipients from Parquet: batches, columns of unusual types, cleaning, damage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from enrich_dist.sources import check_recipients, read_recipients
 
 SAMPLE = Path(__file__).parents[3] / "data" / "sample" / "recipients.parquet"
 UEI = "D7SRYQVNKMV3"
-# Columns that a test does not care about.
+# Columns that a test does not need.
 ABSENT = {"uei": None, "city": None, "state": None, "zip5": None}
 
 
@@ -65,7 +65,7 @@ def test_batch_rows_must_be_positive():
         read_recipients(SAMPLE, {}, batch_rows=0)
 
 
-def test_columns_of_other_names(tmp_path):
+def test_columns_with_other_names(tmp_path):
     path = write(
         tmp_path,
         **{
@@ -125,7 +125,7 @@ def test_identifier_without_name_is_enough(tmp_path):
         ({"name": pa.array([], pa.string())}, ABSENT, "no rows"),
     ],
 )
-def test_unusable_columns_are_refused_at_once(tmp_path, check, columns, column_map, message):
+def test_unusable_columns_are_refused(tmp_path, check, columns, column_map, message):
     with pytest.raises(SourceError, match=message) as caught:
         check(write(tmp_path, **columns), column_map)
     assert caught.value.path.endswith("recipients.parquet")
@@ -142,7 +142,7 @@ def test_unusable_columns_are_refused_at_once(tmp_path, check, columns, column_m
         pa.array([b"42", None, b"7"]),
     ],
 )
-def test_names_of_other_types_are_read_as_text(tmp_path, names):
+def test_other_types_become_text(tmp_path, names):
     recipients, _ = read(write(tmp_path, name=names), batch_rows=2)
     assert recipients.column("name").to_pylist() == ["42", "7"]
 
@@ -156,7 +156,7 @@ def test_numbers_as_identifiers_and_zips(tmp_path):
     assert not len(rejects)
 
 
-def test_words_for_null_are_null_but_not_in_names(tmp_path):
+def test_null_words_are_null(tmp_path):
     words = ["NaN", "nan", "None", "NULL"]
     text = dict.fromkeys(("name", "city", "state", "zip5", "uei", "address_line_1", "country_code"), words)
     recipients, rejects = read(write(tmp_path, **text), {})
@@ -210,7 +210,7 @@ def test_alternate_names_as_text(tmp_path, text, names):
 
 
 @pytest.mark.parametrize("kind", [pa.list_(pa.string()), pa.large_list(pa.large_string())])
-def test_alternate_names_as_lists_are_cleaned(tmp_path, kind):
+def test_alternate_names_in_lists(tmp_path, kind):
     values = [["A &amp; B", " ", None, "nan"], None, [], [" C  D "]]
     path = write(tmp_path, name=list("WXYZ"), alternate_names=pa.array(values, kind))
     assert read(path)[0].column("alternate_names").to_pylist() == [["A & B"], None, None, ["C D"]]
@@ -222,7 +222,7 @@ def test_alternate_names_as_lists_are_cleaned(tmp_path, kind):
 @pytest.mark.parametrize(
     "content", [b"", b"name,uei\n", b"PAR1", SAMPLE.read_bytes()[:1000], SAMPLE.read_bytes()[1000:]]
 )
-def test_file_that_is_no_parquet(tmp_path, content):
+def test_damaged_parquet_is_refused(tmp_path, content):
     path = tmp_path / "recipients.parquet"
     path.write_bytes(content)
     with pytest.raises(SourceError, match=r"recipients\.parquet.*Parquet"):
@@ -234,7 +234,7 @@ def test_missing_file(tmp_path):
         check_recipients(tmp_path / "absent.parquet", {})
 
 
-def test_damage_in_the_middle_shows_while_streaming(tmp_path):
+def test_late_damage_is_a_source_error(tmp_path):
     path = tmp_path / "recipients.parquet"
     names = pa.array([f"{number * 2654435761 % 2**32:x} Firm" for number in range(200_000)])
     pq.write_table(pa.table({"name": names}), path, use_dictionary=False, compression="zstd")
@@ -251,7 +251,7 @@ def test_damage_in_the_middle_shows_while_streaming(tmp_path):
 
 @pytest.mark.parametrize("column", ["name", "address_line_1", "alternate_names"])
 @pytest.mark.parametrize("letters", [b"\xff\xfe", b"e\xcc", b"\x80e"])
-def test_text_that_is_not_utf8(tmp_path, column, letters):
+def test_invalid_utf8_is_refused(tmp_path, column, letters):
     invalid = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\x02\0\0\0"), pa.py_buffer(letters))
     if column == "alternate_names":
         invalid = pa.ListArray.from_arrays(pa.array([0, 1], pa.int32()), invalid)
@@ -263,17 +263,17 @@ def test_text_that_is_not_utf8(tmp_path, column, letters):
 # --- real data and memory --------------------------------------------------------------------------------------
 
 
-def test_sample_is_read_whole_in_any_batch_size():
+def test_sample_is_read_completely():
     check_recipients(SAMPLE, {})
-    whole, whole_rejects = read(SAMPLE, {}, batch_rows=200_000)
+    complete, complete_rejects = read(SAMPLE, {}, batch_rows=200_000)
     pieces, pieces_rejects = read(SAMPLE, {}, batch_rows=7_777)
-    assert len(whole) == 96_666
-    assert whole.equals(pieces.combine_chunks())
-    assert whole_rejects.equals(pieces_rejects.combine_chunks())
-    assert len(whole) - whole.column("uei").null_count == 11_177
-    assert len(whole) - whole.column("alternate_names").null_count == 282
-    assert len(whole_rejects) == 8
-    assert set(whole_rejects.column("column").to_pylist()) == {"zip4", "zip5"}
+    assert len(complete) == 96_666
+    assert complete.equals(pieces.combine_chunks())
+    assert complete_rejects.equals(pieces_rejects.combine_chunks())
+    assert len(complete) - complete.column("uei").null_count == 11_177
+    assert len(complete) - complete.column("alternate_names").null_count == 282
+    assert len(complete_rejects) == 8
+    assert set(complete_rejects.column("column").to_pylist()) == {"zip4", "zip5"}
 
 
 _PEAK = """
@@ -281,18 +281,18 @@ import re, sys
 from pathlib import Path
 from enrich_dist.sources import read_recipients
 rows = sum(b.rows_read for b in read_recipients(Path(sys.argv[1]), {}, batch_rows=5000))
-# Not ru_maxrss, which a process inherits from the one that started it.
+# Not ru_maxrss, which includes the parent process.
 print(rows, int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024)
 """
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_memory_does_not_grow_with_one_huge_row_group(tmp_path):
+def test_memory_ignores_row_group_size(tmp_path):
     sample = pq.read_table(SAMPLE)
     peaks_mib = []
     for copies in (1, 8):
         path = tmp_path / f"{copies}.parquet"
-        # Without dictionaries and compression the size of the file is the size of what must not be held.
+        # Without dictionaries and compression, so that the file is as large as its data.
         table = pa.concat_tables([sample] * copies)
         pq.write_table(table, path, row_group_size=len(table), use_dictionary=False, compression="none")
         command = [sys.executable, "-c", _PEAK, str(path)]

@@ -1,4 +1,4 @@
-"""Recipients as CSV: the same rows as from Parquet, and what only CSV can get wrong."""
+"""Recipients from CSV: the same rows as from Parquet, and errors that only CSV has."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write(path: Path, *lines: str) -> Path:
     return path
 
 
-def test_the_sample_reads_the_same_from_csv_as_from_parquet(tmp_path: Path) -> None:
+def test_csv_equals_parquet(tmp_path: Path) -> None:
     table = pq.read_table(SAMPLE).slice(0, 30_000)
     columns = [name for name in table.column_names if name != "alternate_names"]
     parquet, csv = tmp_path / "r.parquet", tmp_path / "r.csv"
@@ -37,12 +37,12 @@ def test_the_sample_reads_the_same_from_csv_as_from_parquet(tmp_path: Path) -> N
 
     assert [batch.rows_read for batch in from_csv] == [7_000, 7_000, 7_000, 7_000, 2_000]
     for left, right in zip(from_parquet, from_csv, strict=True):
-        # The header is row 1, so a CSV row stands one lower.
+        # The header is row 1 of a CSV file.
         assert right.recipients["source_row"][0].as_py() == left.recipients["source_row"][0].as_py() + 1
         assert right.recipients.drop_columns(["source_row"]).equals(left.recipients.drop_columns(["source_row"]))
 
 
-def test_a_csv_may_be_compressed_and_hold_lists(tmp_path: Path) -> None:
+def test_compressed_csv_with_lists(tmp_path: Path) -> None:
     path = tmp_path / "r.csv.gz"
     path.write_bytes(gzip.compress((HEADER + 'h1,"ACME, INC",,,Troy,NY,12180,"{ACME LABS,""B, C""}"\n').encode()))
 
@@ -53,7 +53,7 @@ def test_a_csv_may_be_compressed_and_hold_lists(tmp_path: Path) -> None:
     assert row["alternate_names"] == ["ACME LABS", "B, C"]
 
 
-def test_a_row_of_the_wrong_width_is_kept_with_its_number(tmp_path: Path) -> None:
+def test_short_row_is_rejected(tmp_path: Path) -> None:
     path = write(
         tmp_path / "r.csv",
         "h1,ACME,,,Troy,NY,12180,",
@@ -74,7 +74,7 @@ def test_a_row_of_the_wrong_width_is_kept_with_its_number(tmp_path: Path) -> Non
 
 @given(wide=st.lists(st.booleans(), min_size=1, max_size=40), batch_rows=st.integers(1, 12))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_batches_cover_exactly_their_rows_whichever_are_bad(tmp_path: Path, wide: list[bool], batch_rows: int) -> None:
+def test_batches_count_bad_rows(tmp_path: Path, wide: list[bool], batch_rows: int) -> None:
     lines = [f"h{n},NAME {n},,,Troy,NY,12180,{',' if bad else ''}" for n, bad in enumerate(wide)]
     path = write(tmp_path / "r.csv", *lines)
 
@@ -97,7 +97,7 @@ def test_batches_cover_exactly_their_rows_whichever_are_bad(tmp_path: Path, wide
     ],
     ids=["empty", "header-only", "missing-column"],
 )
-def test_a_file_that_cannot_be_used_fails_before_work_starts(tmp_path: Path, content: str, message: str) -> None:
+def test_unusable_files_are_refused(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "r.csv"
     path.write_text(content, "utf-8")
 

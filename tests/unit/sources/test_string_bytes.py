@@ -1,4 +1,4 @@
-"""Text arrays as bytes: whole, sliced, empty, with nulls."""
+"""Bytes of string arrays: complete, sliced, empty, with nulls."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ cells = st.lists(st.none() | st.text(alphabet="aB0 9~\x1f\x7fé日;", max_size=5
 
 
 @given(values=cells, start=st.integers(0, 4))
-def test_cells_are_told_by_their_bytes_also_in_slices(values: list[str | None], start: int) -> None:
+def test_cells_by_their_bytes(values: list[str | None], start: int) -> None:
     array = pa.array(values, pa.string()).slice(start)
     texts = [(text or "").encode() for text in values[start:]]
-    letters = StringBytes(array)
+    strings = StringBytes(array)
 
-    assert letters.lengths.tolist() == [len(text) for text in texts]
-    assert letters.are_ascii() == all(text.isascii() for text in texts)
-    unprintable = letters.cells_with(~letters.between(" ", "~"))
+    assert strings.lengths.tolist() == [len(text) for text in texts]
+    assert strings.are_ascii() == all(text.isascii() for text in texts)
+    unprintable = strings.cells_with(~strings.between(" ", "~"))
     assert unprintable.tolist() == [any(not 0x20 <= byte <= 0x7E for byte in text) for text in texts]
-    assert letters.cells_with(letters.equal("B")).tolist() == [b"B" in text for text in texts]
-    assert letters.cells_of_digits(2).tolist() == [len(text) == 2 and text.isdigit() for text in texts]
-    at_ends = letters.cells_at_ends(letters.equal(" "))
+    assert strings.cells_with(strings.equal("B")).tolist() == [b"B" in text for text in texts]
+    assert strings.cells_of_digits(2).tolist() == [len(text) == 2 and text.isdigit() for text in texts]
+    at_ends = strings.cells_at_ends(strings.equal(" "))
     for text, found in zip(texts, at_ends.tolist(), strict=True):
         assert not text or found == (text[:1] == b" " or text[-1:] == b" ")
 
 
 @pytest.mark.parametrize("array", [pa.array([], pa.string()), pa.nulls(3, pa.string()), pa.array(["", ""])])
 def test_arrays_without_any_byte(array: pa.Array) -> None:
-    letters = StringBytes(array)
+    strings = StringBytes(array)
 
-    assert not letters.bytes.size
-    assert letters.lengths.tolist() == [0] * len(array)
-    assert not letters.cells_with(letters.equal("x")).any()
-    assert not letters.cells_at_ends(letters.equal(" ")).any()
+    assert not strings.bytes.size
+    assert strings.lengths.tolist() == [0] * len(array)
+    assert not strings.cells_with(strings.equal("x")).any()
+    assert not strings.cells_at_ends(strings.equal(" ")).any()
 
 
 @given(values=cells, start=st.integers(0, 4), data=st.data())
@@ -54,14 +54,14 @@ def test_only_the_chosen_cells_change(values: list[str | None], start: int, data
     ]
 
 
-def test_cells_that_stay_the_same_cost_no_copy() -> None:
+def test_unchanged_cells_are_not_copied() -> None:
     array = pa.array(["a", None, "b"])
 
     assert replace_cells(array, np.array([0, 1]), pa.array(["a", None])) is array
 
 
 @given(values=cells, start=st.integers(0, 4))
-def test_apply_to_distinct_is_as_good_as_all_at_once(values: list[str | None], start: int) -> None:
+def test_apply_to_distinct_equals_direct(values: list[str | None], start: int) -> None:
     array = pa.array(values, pa.string()).slice(start)
 
     assert apply_to_distinct(array, pc.utf8_upper).to_pylist() == pc.utf8_upper(array).to_pylist()

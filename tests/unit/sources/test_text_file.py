@@ -1,4 +1,4 @@
-"""Opening and decoding of awards files, through ``read_awards``: packing, encoding, damage."""
+"""Opening and decoding of text files, through ``read_awards``: compression, encoding, damage."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from enrich_dist.errors import SourceError
-from enrich_dist.sources import check_awards, read_awards
-from enrich_dist.sources import text_file as sources_bytes
+from enrich_dist.sources import check_awards, read_awards, text_file
 from enrich_dist.sources.text_file import open_utf8
 
 HEADER = b"Company,Agency,Phase,Award Year,DUNS,City,State,Zip\n"
@@ -41,11 +40,11 @@ def companies(path: Path) -> list[str | None]:
 
 @pytest.mark.parametrize("name", ["awards.csv", "awards.csv.gz", "awards.zip", "awards"])
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, lambda content: zipped(readme_txt=b"x", awards_csv=content)])
-def test_packing_is_told_by_content_not_by_name(tmp_path, name, pack):
+def test_compression_is_detected_by_content(tmp_path, name, pack):
     assert companies(write(tmp_path, pack(HEADER + ROWS), name)) == ["Acme Inc", "Beta LLC"]
 
 
-def test_gzip_of_several_members_is_read_whole(tmp_path):
+def test_multi_member_gzip_is_read(tmp_path):
     path = write(tmp_path, gzip.compress(HEADER) + gzip.compress(ROWS))
     assert len(companies(path)) == 2
 
@@ -57,22 +56,22 @@ def test_byte_order_mark_is_dropped(tmp_path):
     assert "\ufeff" not in "".join(table.awards.schema.names)
 
 
-def test_bytes_that_are_not_utf8_are_windows_1252_and_counted(tmp_path):
+def test_invalid_bytes_are_windows_1252(tmp_path):
     rows = b"Caf\xe9 \x93Q\x94,D,I,2018,153865951,T,MI,48083\n" + "Müller,D,I,2018,153865952,T,MI,48083\n".encode()
     table = read_awards(write(tmp_path, HEADER + rows), {})
     assert table.awards.column("company").to_pylist() == ["Café “Q”", "Müller"]
     assert table.bytes_repaired == 3
 
 
-def test_undefined_byte_becomes_the_replacement_character(tmp_path):
+def test_undefined_byte_becomes_replacement_character(tmp_path):
     path = write(tmp_path, HEADER + b"A\x81B,D,I,2018,153865951,T,MI,48083\n")
     assert companies(path) == ["A\ufffdB"]
 
 
 @pytest.mark.parametrize("character", ["é", "€", "𝄞"])
 @pytest.mark.parametrize("shift", range(4))
-def test_characters_across_blocks_stay_whole(tmp_path, character, shift):
-    # Far longer than every buffer, so that a character lies across the border of each of them.
+def test_characters_across_blocks(tmp_path, character, shift):
+    # Much longer than every buffer, so that a character crosses the end of each.
     text = "x" * shift + character * 40_000
     rows = "".join(f'A{row},"{text}",I,2018,153865951,T,MI,48083\n' for row in range(60)).encode()
     table = read_awards(write(tmp_path, HEADER + rows), {})
@@ -81,7 +80,7 @@ def test_characters_across_blocks_stay_whole(tmp_path, character, shift):
     assert table.bytes_repaired == 0
 
 
-def test_repaired_bytes_that_grow_do_not_break_the_blocks(tmp_path):
+def test_repaired_bytes_may_grow(tmp_path):
     cell = b"\x93" * 300_000  # three bytes each once repaired
     rows = b"".join(b"A%d,%s,I,2018,153865951,T,MI,48083\n" % (row, cell) for row in range(8))
     table = read_awards(write(tmp_path, HEADER + rows), {})
@@ -90,7 +89,7 @@ def test_repaired_bytes_that_grow_do_not_break_the_blocks(tmp_path):
 
 
 @pytest.mark.parametrize("check", [check_awards, read_awards])
-def test_zip_without_exactly_one_csv_lists_its_members(tmp_path, check):
+def test_ambiguous_zip_lists_its_members(tmp_path, check):
     path = write(tmp_path, zipped(a_csv=HEADER + ROWS, b_csv=HEADER + ROWS), "two.zip")
     with pytest.raises(SourceError, match=r"two\.zip.*a\.csv, b\.csv"):
         check(path, {})
@@ -98,7 +97,7 @@ def test_zip_without_exactly_one_csv_lists_its_members(tmp_path, check):
         check(write(tmp_path, zipped(readme=b"x")), {})
 
 
-def test_macos_resource_forks_do_not_count(tmp_path):
+def test_macos_resource_forks_are_ignored(tmp_path):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("dir/awards.CSV", HEADER + ROWS)
@@ -121,11 +120,11 @@ def test_macos_resource_forks_do_not_count(tmp_path):
         (b"\x1f\x8b\x00\x00", "damaged or incomplete"),
         (zipped(a_csv=HEADER + ROWS)[:60], "damaged or incomplete"),
     ],
-    # By number: the bytes tell when they were packed, and names of tests must not.
+    # By number: compressed bytes contain the time, and names of tests must not.
     ids=range(10),
 )
 @pytest.mark.parametrize("check", [check_awards, read_awards])
-def test_unusable_files_are_named(tmp_path, check, content, message):
+def test_unusable_files_are_refused(tmp_path, check, content, message):
     with pytest.raises(SourceError, match=message) as caught:
         check(write(tmp_path, content), {})
     assert caught.value.path.endswith("awards.csv")
@@ -148,12 +147,12 @@ def test_file_without_permission(tmp_path):
 
 
 def long_rows() -> bytes:
-    noise = os.urandom(6_000_000).hex()  # does not compress away, and spans several blocks
+    noise = os.urandom(6_000_000).hex()  # does not compress well, and spans several blocks
     lines = (f"{noise[at : at + 60]},D,I,2018,153865951,T,MI,48083\n" for at in range(0, len(noise) - 60, 60))
     return HEADER + "".join(lines).encode()
 
 
-def test_damage_in_the_middle_shows_when_reading(tmp_path):
+def test_damaged_gzip_fails_while_reading(tmp_path):
     content = bytearray(gzip.compress(long_rows(), compresslevel=1))
     content[-5] ^= 0xFF  # the checksum at the end
     path = write(tmp_path, bytes(content))
@@ -164,7 +163,7 @@ def test_damage_in_the_middle_shows_when_reading(tmp_path):
         read_awards(write(tmp_path, bytes(content[:-100_000])), {})
 
 
-def test_damaged_zip_member_shows_when_reading(tmp_path):
+def test_damaged_zip_fails_while_reading(tmp_path):
     content = bytearray(zipped(awards_csv=long_rows()))
     content[len(content) // 2] ^= 0xFF
     with pytest.raises(SourceError, match="damaged or incomplete"):
@@ -184,43 +183,43 @@ def archive(*members: tuple[str, bytes]) -> bytes:
     ["../awards.csv", "/etc/awards.csv", "a/../../awards.csv", "..\\awards.csv", "C:/awards.csv", "C:awards.csv"],
 )
 @pytest.mark.parametrize("check", [check_awards, read_awards])
-def test_a_zip_whose_members_lead_outside_is_refused(tmp_path, check, name):
+def test_zip_with_outside_members_is_refused(tmp_path, check, name):
     path = write(tmp_path, archive((name, HEADER + ROWS)))
     with pytest.raises(SourceError, match=r"awards\.csv: the archive has a member .* outside .* Do not extract it"):
         check(path, {})
-    beside = write(tmp_path, archive(("awards.csv", HEADER + ROWS), (name.replace("csv", "txt"), b"")))
+    mixed = write(tmp_path, archive(("awards.csv", HEADER + ROWS), (name.replace("csv", "txt"), b"")))
     with pytest.raises(SourceError, match="outside"):
-        check(beside, {})
+        check(mixed, {})
     assert [entry.name for entry in tmp_path.iterdir()] == ["awards.csv"]
 
 
-def test_dots_that_lead_nowhere_are_only_a_name(tmp_path):
+def test_dots_in_names_are_allowed(tmp_path):
     assert len(companies(write(tmp_path, archive(("awards..2024/a...csv", HEADER + ROWS))))) == 2
 
 
 def bomb(pack: str) -> bytes:
-    """150 MB of rows that are all the same, in a file of some hundred kB."""
+    """150 MB of equal rows in a file of some hundred kB."""
     row = b"Acme Inc,DOD,Phase I,2018,153865951,Troy,MI,48083\n"
     content = HEADER + row * (150_000_000 // len(row))
     return gzip.compress(content, 9) if pack == "gz" else archive(("awards.csv", content))
 
 
-def read_to_the_end(path: Path, most_bytes: int) -> None:
+def read_to_the_end(path: Path, max_bytes: int) -> None:
     with open_utf8(path) as stream:
         read = 0
         while block := stream.read(1_000_000):
             read += len(block)
-            assert read <= most_bytes
+            assert read <= max_bytes
 
 
 @pytest.mark.parametrize("pack", ["gz", "zip"])
-def test_a_bomb_is_refused_before_it_is_all_read(tmp_path, pack):
+def test_decompression_bomb_is_refused_early(tmp_path, pack):
     path = write(tmp_path, bomb(pack))
     with pytest.raises(SourceError, match=r"awards\.csv: the archive unpacks to more than \d+ MB.*unpack it and name"):
         read_to_the_end(path, max(100_000_000, 200 * path.stat().st_size) + 1_000_000)
 
 
-def test_a_member_that_lies_about_its_size_gains_nothing(tmp_path):
+def test_wrong_member_size_is_refused(tmp_path):
     content = bytearray(bomb("zip"))
     real = (150_000_000 // 50) * 50 + len(HEADER)
     directory = content.rindex(b"PK\x01\x02")
@@ -232,8 +231,8 @@ def test_a_member_that_lies_about_its_size_gains_nothing(tmp_path):
         read_to_the_end(path, 1_000_000)
 
 
-def test_more_than_the_limit_is_refused_whatever_the_ratio(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources_bytes, "MAX_UNPACKED_BYTES", 1_000_000)
+def test_size_limit_ignores_ratio(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_file, "MAX_UNPACKED_BYTES", 1_000_000)
     with pytest.raises(SourceError, match=r"more than 1 MB"):
         read_awards(write(tmp_path, gzip.compress(long_rows(), 1)), {})
-    assert len(companies(write(tmp_path, long_rows()))) > 1000  # no archive, no limit
+    assert len(companies(write(tmp_path, long_rows()))) > 1000  # not compressed, no limit
