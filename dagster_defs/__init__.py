@@ -1,1 +1,1 @@
-"""The pipeline as Dagster sees it: assets, checks, resources and the job. Thin: what they do stands in enrich_dist."""
+"""Dagster assets, checks, resources and the job. Thin: the work is done in ``enrich_dist``."""

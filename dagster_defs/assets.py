@@ -1,76 +1,80 @@
-"""The assets, in the order of the flow. Each runs one step and hands its report over as metadata."""
+"""The assets in their order. Each runs one step of the pipeline and reports it as metadata."""
+
+from collections.abc import Callable
 
 import dagster as dg
 
-from dagster_defs.metadata import logged, materialized, overrides_told, run_totals
+from dagster_defs.metadata import log_events, materialize_result, overridden_settings, run_totals
 from dagster_defs.resources import DaskCluster, EnrichSettings
+from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.store.run_directory import StepReport
 
 GROUP = "enrichment"
+
+
+def _run_step(
+    context: dg.AssetExecutionContext, settings: EnrichSettings, step: Callable[[Pipeline], StepReport]
+) -> dg.MaterializeResult[None]:
+    with log_events(context, settings):
+        return materialize_result(step(settings.pipeline(context.run.run_id)))
 
 
 @dg.asset(group_name=GROUP, kinds={"csv", "parquet"})
 def sbir_awards(context: dg.AssetExecutionContext, settings: EnrichSettings) -> dg.MaterializeResult[None]:
     """Awards, cleaned and typed.
 
-    Read from the SBIR.gov bulk file; rejected rows are kept beside them with number and reason.
+    Read from the SBIR.gov bulk file. Rejected rows are stored with their number and reason.
     """
-    with logged(context, settings):
-        return materialized(settings.pipeline(context.run.run_id).ingest_awards())
+    return _run_step(context, settings, Pipeline.ingest_awards)
 
 
 @dg.asset(group_name=GROUP, kinds={"parquet"}, deps=[sbir_awards])
 def award_companies(context: dg.AssetExecutionContext, settings: EnrichSettings) -> dg.MaterializeResult[None]:
     """Companies and their index.
 
-    Awards joined by a shared UEI, DUNS, or name and state; the index is what every worker opens.
+    A company is the awards that share a UEI, a DUNS, or a name and state. Every worker opens the index.
     """
-    with logged(context, settings):
-        return materialized(settings.pipeline(context.run.run_id).join_companies())
+    return _run_step(context, settings, Pipeline.join_companies)
 
 
 @dg.asset(group_name=GROUP, kinds={"parquet"})
 def recipient_chunks(context: dg.AssetExecutionContext, settings: EnrichSettings) -> dg.MaterializeResult[None]:
     """Recipients in Parquet chunks.
 
-    At most ``chunk_size`` rows each, with a manifest of rows, bytes and digests.
+    At most ``chunk_size`` rows per chunk, with a manifest of rows, bytes and digests.
     """
-    with logged(context, settings):
-        return materialized(settings.pipeline(context.run.run_id).partition_recipients())
+    return _run_step(context, settings, Pipeline.partition_recipients)
 
 
 @dg.asset(group_name=GROUP, kinds={"dask", "parquet"}, deps=[award_companies, recipient_chunks])
 def chunk_matches(
     context: dg.AssetExecutionContext, settings: EnrichSettings, cluster: DaskCluster
 ) -> dg.MaterializeResult[None]:
-    """Candidates of every chunk.
+    """Candidate pairs of every chunk.
 
-    Computed by the workers of the Dask cluster and kept as checkpoints; finished chunks are not computed again.
+    Computed by Dask workers and stored as checkpoints. Finished chunks are not computed again.
     """
-    with logged(context, settings):
-        return materialized(settings.pipeline(context.run.run_id).farm_chunks(cluster.client))
+    return _run_step(context, settings, lambda pipeline: pipeline.farm_chunks(cluster.client))
 
 
 @dg.asset(group_name=GROUP, kinds={"duckdb", "parquet"}, deps=[chunk_matches])
 def enriched_awards(context: dg.AssetExecutionContext, settings: EnrichSettings) -> dg.MaterializeResult[None]:
-    """Best match per award, judged.
+    """Best match per award, with metrics and verdict.
 
-    The reduce of all checkpoints, with metrics and verdict; not yet published.
+    Reduced from all checkpoints. Not published yet.
     """
-    with logged(context, settings):
-        result = materialized(settings.pipeline(context.run.run_id).enrich_awards())
-    return dg.MaterializeResult(metadata={**(result.metadata or {}), **overrides_told(settings)})
+    result = _run_step(context, settings, Pipeline.enrich_awards)
+    return dg.MaterializeResult(metadata={**(result.metadata or {}), **overridden_settings(settings)})
 
 
 @dg.asset(group_name=GROUP, kinds={"duckdb", "parquet"}, deps=[enriched_awards])
 def published_awards(context: dg.AssetExecutionContext, settings: EnrichSettings) -> dg.MaterializeResult[None]:
     """Published result.
 
-    The judged result, swapped in atomically; refused without a passed verdict, however it is launched.
+    Replaces the previous one atomically. Fails unless the verdict is passed, however it is launched.
     """
-    pipeline = settings.pipeline(context.run.run_id)
-    with logged(context, settings):
-        result = materialized(pipeline.publish_awards())
-    totals = run_totals(pipeline.directory.all_latest(), context.run.run_id)
+    result = _run_step(context, settings, Pipeline.publish_awards)
+    totals = run_totals(settings.pipeline(context.run.run_id).directory.all_latest(), context.run.run_id)
     return dg.MaterializeResult(metadata={**(result.metadata or {}), **totals})
 
 

@@ -1,5 +1,4 @@
-"""What happens by itself: a schedule, and the sensor that has operators notified. Both run in ``dagster dev`` or the
-``dagster-daemon``."""
+"""A schedule, and the sensor that notifies operators. ``dagster dev`` or ``dagster-daemon`` runs both."""
 
 from __future__ import annotations
 
@@ -13,8 +12,8 @@ from dagster_defs.run_outcome import notify_run_outcome, settings_of
 from enrich_dist.errors import EnrichError
 from enrich_dist.events import Event, Notice, listening
 
-_AT_ONCE = 50  # runs looked at in one evaluation; the rest comes with the next
-_OURS = frozenset(key for asset in ASSETS for key in asset.keys)
+_MAX_RUNS = 50  # per evaluation; the next one takes the rest
+_ASSET_KEYS = frozenset(key for asset in ASSETS for key in asset.keys)
 
 nightly = dg.ScheduleDefinition(
     name="nightly",
@@ -22,7 +21,7 @@ nightly = dg.ScheduleDefinition(
     cron_schedule="0 3 * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="The whole job at 03:00 UTC. An example, stopped until it is switched on in the UI.",
+    description="Runs the job at 03:00 UTC. An example: it is stopped until it is started in the UI.",
 )
 
 
@@ -30,23 +29,23 @@ nightly = dg.ScheduleDefinition(
     name="notify_operators",
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Tells a blocked result, a failed run and a regression to notifications.urls_file, each cause once.",
+    description="Notifies operators (notifications.urls_file) once per incident: a blocked result, a failed run or a "
+    "regression.",
 )
 def notify_operators(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Look at the runs that ended since the last evaluation, in their order.
+    """Notify operators of runs that ended since the last evaluation, in their order.
 
-    One sensor for runs that succeeded and that failed: two would come to one run before the other in no order, and what
-    is told depends on it.
+    One sensor handles successes and failures, as new incidents depend on the order of the runs.
     """
     if not context.cursor:
-        context.update_cursor(datetime.now(UTC).isoformat())  # earlier runs are no news
-        return dg.SkipReason("Begins with the runs that end from now on.")
+        context.update_cursor(datetime.now(UTC).isoformat())
+        return dg.SkipReason("The sensor handles runs that end from now on.")
     records = context.instance.get_run_records(
         dg.RunsFilter(
             statuses=[dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE],
             updated_after=datetime.fromisoformat(context.cursor),
         ),
-        limit=_AT_ONCE,
+        limit=_MAX_RUNS,
         order_by="update_timestamp",
         ascending=True,
     )
@@ -64,13 +63,13 @@ def notify_operators(context: dg.SensorEvaluationContext) -> dg.SkipReason:
                     context.log.warning(f"Run {record.dagster_run.run_id}: operators could not be notified: {error}")
     if records:
         context.update_cursor(max(record.update_timestamp for record in records).isoformat())
-    return dg.SkipReason(f"Runs that have ended since the last look: {len(records)}.")
+    return dg.SkipReason(f"{len(records)} runs ended since the last evaluation.")
 
 
 def _is_ours(run: dg.DagsterRun) -> bool:
-    """Whether it is a run of these assets: other projects may share the instance."""
+    """Return whether a run is of these assets, as other projects may share the instance."""
     selected = run.asset_selection or frozenset()
-    return run.job_name == enrich.name or bool(selected & _OURS)
+    return run.job_name == enrich.name or bool(selected & _ASSET_KEYS)
 
 
 SCHEDULES = [nightly]

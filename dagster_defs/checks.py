@@ -1,10 +1,10 @@
-"""Asset checks: the verdict's own, which block, and the run beside the recent ones, which does not.
+"""Asset checks: those of the verdict block publication; drift checks compare the run with recent ones and do not.
 
-A blocking check holds within one run only; that nothing unjudged gets out is kept by ``enrich_dist.results.publish``.
-What is judged, and how, stands in ``result.quality`` and ``history.drift``.
+A blocking check acts within one run only, so ``results.publish`` also verifies the verdict. The checks themselves are
+in ``results.quality`` and ``runs.drift``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import dagster as dg
@@ -13,22 +13,22 @@ from dagster_defs.assets import chunk_matches, enriched_awards, published_awards
 from dagster_defs.resources import EnrichSettings
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.results.quality import get_check
-from enrich_dist.runs.drift import Drift, Severity, drift_of_latest
+from enrich_dist.runs.drift import Severity, drift_of_latest
 
 BLOCKED: Final = "published_awards is blocked: "
 
 _VERDICT: Final = {
-    "match_rate": "Awards with an accepted match over all valid awards.",
-    "estimated_precision": "Accepted matches that are right by their own probabilities.",
+    "match_rate": "Share of valid awards with an accepted match, at least match_rate_threshold.",
+    "estimated_precision": "Precision estimated from the match probabilities, at least min_estimated_precision.",
     "reconciliation": "Every row read is accounted for.",
-    "quarantined_share": "Recipients set aside because matching them raised an error.",
+    "quarantined_share": "Share of recipients whose matching raises an error, at most max_quarantined_share.",
     "completeness": "Every planned chunk is in the result.",
 }
 _DRIFT: Final = {
-    "run_seconds": (enriched_awards, "Seconds up to the verdict, beside the median of the recent runs."),
-    "match_rate_drift": (enriched_awards, "Match rate, beside the median of the recent runs."),
-    "worker_peak_memory": (chunk_matches, "Peak memory of any worker, beside the median of the recent runs."),
-    "records_per_second": (chunk_matches, "Recipients matched per second, beside the median of the recent runs."),
+    "run_seconds": (enriched_awards, "Time up to the verdict, compared with the median of recent runs."),
+    "match_rate_drift": (enriched_awards, "Match rate, compared with the median of recent runs."),
+    "worker_peak_memory": (chunk_matches, "Highest peak memory of a worker, compared with the median of recent runs."),
+    "records_per_second": (chunk_matches, "Recipients matched per second, compared with the median of recent runs."),
 }
 VERDICT_SPECS: Final = [
     dg.AssetCheckSpec(name, asset=enriched_awards, description=text, blocking=True) for name, text in _VERDICT.items()
@@ -36,10 +36,10 @@ VERDICT_SPECS: Final = [
 DRIFT_SPECS: Final = [dg.AssetCheckSpec(name, asset=asset, description=text) for name, (asset, text) in _DRIFT.items()]
 
 
-# One op for all: were each check a step of its own, the first to fail would keep the others from being seen.
+# One op for all checks: with a step per check, the first failure would hide the others.
 @dg.multi_asset_check(specs=[*DRIFT_SPECS, *VERDICT_SPECS], name="checks", can_subset=True)
 def run_checks(context: dg.AssetCheckExecutionContext, settings: EnrichSettings) -> Iterator[dg.AssetCheckResult]:
-    """All checks of the latest judged run: those of its verdict, and how it stands beside the recent runs."""
+    """Evaluate the selected checks of the latest judged run."""
     pipeline = settings.pipeline(context.run.run_id)
     selected = context.op_execution_context.selected_asset_check_keys
     drift_specs = [spec for spec in DRIFT_SPECS if spec.key in selected]
@@ -49,24 +49,18 @@ def run_checks(context: dg.AssetCheckExecutionContext, settings: EnrichSettings)
     results = [_verdict_result(spec, get_check(verdict, spec.name)) for spec in VERDICT_SPECS if spec.key in selected]
     reasons = [str(result.description).removeprefix(BLOCKED) for result in results if not result.passed]
     if reasons:
-        _tell_blocked(context, "; ".join(reasons))
+        _report_block(context, "; ".join(reasons))
     yield from results
 
 
-def _verdict_result(spec: dg.AssetCheckSpec, found: dict[str, Any]) -> dg.AssetCheckResult:
-    passed, reason = bool(found["passed"]), str(found["reason"])
-    return dg.AssetCheckResult(
-        check_name=spec.name,
-        asset_key=spec.asset_key,
-        passed=passed,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=reason if passed else BLOCKED + reason,
-        metadata={spec.name: found["value"], "threshold": found["threshold"]},
-    )
+def _verdict_result(spec: dg.AssetCheckSpec, check: dict[str, Any]) -> dg.AssetCheckResult:
+    passed, reason = bool(check["passed"]), str(check["reason"])
+    metadata = {spec.name: check["value"], "threshold": check["threshold"]}
+    return _check_result(spec, passed, reason if passed else BLOCKED + reason, metadata)
 
 
-def _tell_blocked(context: dg.AssetCheckExecutionContext, reasons: str) -> None:
-    """Say what the failed checks mean where an operator looks: in the log, and on the page of the asset that waits."""
+def _report_block(context: dg.AssetCheckExecutionContext, reasons: str) -> None:
+    """Report the reasons in the log, and on the page of the asset that is blocked."""
     context.log.error(BLOCKED + reasons)
     observation = dg.AssetObservation(
         published_awards.key, description=BLOCKED + reasons, metadata={"blocked_because": reasons}
@@ -79,39 +73,45 @@ def _drift_results(
 ) -> Iterator[dg.AssetCheckResult]:
     try:
         found = {drift.name: drift for drift in drift_of_latest(pipeline.directory, pipeline.settings)}
-    except Exception as error:  # noqa: BLE001  # a comparison is worth less than the run
+    except Exception as error:  # noqa: BLE001  # a comparison must not fail the run
         problem = f"{type(error).__name__}: {error}".splitlines()[0]
-        context.log.warning(f"The run could not be held against the recent ones ({problem}).")
+        context.log.warning(f"The run could not be compared with recent runs ({problem}).")
         for spec in specs:
-            yield _drift_result(spec, None, f"could not be judged ({problem})")
+            yield _check_result(spec, True, f"could not be compared ({problem})", {"compared": False})
         return
     for spec in specs:
         drift = found[spec.name]
-        if drift.severity is Severity.WARN:
-            context.log.warning(drift.reason)
-        elif drift.severity is Severity.ERROR:
-            context.log.error(drift.reason)
-        yield _drift_result(spec, drift, drift.reason)
-
-
-def _drift_result(spec: dg.AssetCheckSpec, drift: Drift | None, reason: str) -> dg.AssetCheckResult:
-    severity = Severity.UNKNOWN if drift is None else drift.severity
-    metadata: dict[str, bool | int | float] = {"compared": severity is not Severity.UNKNOWN}
-    if drift is not None:
-        metadata["recent_runs"] = drift.runs
-        metadata |= {f"warn_from_{drift.unit}": drift.warn_from, f"fail_from_{drift.unit}": drift.fail_from}
+        is_warning, is_error = drift.severity is Severity.WARN, drift.severity is Severity.ERROR
+        if is_warning or is_error:
+            (context.log.warning if is_warning else context.log.error)(drift.reason)
         numbers = {
+            "recent_runs": drift.runs,
+            f"warn_from_{drift.unit}": drift.warn_from,
+            f"fail_from_{drift.unit}": drift.fail_from,
             drift.metric.name: drift.value,
             "recent_median": drift.reference,
             f"worse_by_{drift.unit}": drift.worse_by,
         }
-        metadata |= {name: value for name, value in numbers.items() if value is not None}
+        metadata = {"compared": drift.severity is not Severity.UNKNOWN} | {
+            name: value for name, value in numbers.items() if value is not None
+        }
+        severity = dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR
+        yield _check_result(spec, not (is_warning or is_error), drift.reason, metadata, severity)
+
+
+def _check_result(
+    spec: dg.AssetCheckSpec,
+    passed: bool,
+    description: str,
+    metadata: Mapping[str, Any],
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=spec.name,
         asset_key=spec.asset_key,
-        passed=severity not in (Severity.WARN, Severity.ERROR),
-        severity=dg.AssetCheckSeverity.WARN if severity is Severity.WARN else dg.AssetCheckSeverity.ERROR,
-        description=reason,
+        passed=passed,
+        severity=severity,
+        description=description,
         metadata=metadata,
     )
 

@@ -1,4 +1,4 @@
-"""Runs the job from Python: what ``enrich-dist run`` calls, so that a run is in the UI's history like any other."""
+"""Run the job from Python, as ``enrich-dist run`` does; the run is in the history of the UI like any other."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from enrich_dist.results.quality import get_check
 from enrich_dist.settings import Settings
 from enrich_dist.store.lock import locked
 
-_INTERRUPTED_QUERY = "Query interrupted"  # what DuckDB makes of Ctrl-C while it works
+_INTERRUPTED_QUERY = "Query interrupted"  # DuckDB's error after Ctrl-C during a query
 _INSTANCE = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
 
 
 def open_instance(directory: Path) -> dg.DagsterInstance:
-    """The instance of $DAGSTER_HOME where that is set, else one kept in ``directory``; without telemetry."""
+    """Open the instance of $DAGSTER_HOME if that is set, else one in ``directory`` without telemetry."""
     if os.environ.get("DAGSTER_HOME"):
         return dg.DagsterInstance.get()
     directory.mkdir(parents=True, exist_ok=True)
@@ -86,14 +86,14 @@ def _execute(pipeline: Pipeline, instance: dg.DagsterInstance, run_config: dict[
     except dg.DagsterError as error:
         blocked = _blocked(pipeline)
         if blocked is None and isinstance(error.__cause__, EnrichError):
-            raise error.__cause__ from None  # what a resource of the run raised, which says all by itself
+            raise error.__cause__ from None  # raised by a resource of the run
         if blocked is None:
             raise
         raise blocked from error
 
 
 def _blocked(pipeline: Pipeline) -> EnrichError | None:
-    """Why this run's own verdict keeps the result from being published; None where it does not."""
+    """Return the error for a result that this run's verdict blocks; None if the verdict is passed or missing."""
     judged = pipeline.directory.all_latest().get(Step.ENRICHED_AWARDS)
     if judged is None or judged.run_id != pipeline.run_id:
         return None
@@ -103,10 +103,10 @@ def _blocked(pipeline: Pipeline) -> EnrichError | None:
     reasons = "; ".join(verdict["reasons"])
     if not get_check(verdict, "reconciliation")["passed"]:
         return ReconciliationError(
-            f"Rows are missing from the result, so nothing is published: {reasons}.",
-            remedy="Delete the checkpoints of the chunks named and run again.",
+            f"Rows are missing from the result, so it was not published: {reasons}.",
+            remedy="Delete the checkpoints of these chunks and run again.",
         )
     return PublicationBlockedError(
-        f"The quality gate blocked the result, nothing was published: {reasons}.",
-        remedy="The report shows where matches are missing.",
+        f"The quality gate blocked the result, so it was not published: {reasons}.",
+        remedy="The report shows which awards have no match.",
     )

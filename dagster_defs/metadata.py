@@ -11,22 +11,22 @@ from contextlib import contextmanager
 import dagster as dg
 
 from dagster_defs.resources import EnrichSettings
-from enrich_dist.core.tables import markdown_table
 from enrich_dist.events import Event, FarmProgress, Notice, Step, listening
 from enrich_dist.progress.intervals import ProgressIntervals
-from enrich_dist.store import run_directory as rundir
+from enrich_dist.reporting.run_tables import settings_table
+from enrich_dist.store import run_directory
 from enrich_dist.store.run_directory import StepReport
 
 
-def materialized(report: StepReport) -> dg.MaterializeResult[None]:
-    """The report as the materialization of the asset of the same name."""
+def materialize_result(report: StepReport) -> dg.MaterializeResult[None]:
+    """Return the materialization of the asset that is named like the step."""
     metadata: dict[str, dg.MetadataValue] = {
         "rows": dg.MetadataValue.int(report.rows),
         "seconds": dg.MetadataValue.float(report.seconds),
         "peak_memory_mb": dg.MetadataValue.float(round(report.peak_memory_bytes / 1e6, 1)),
         "reused": dg.MetadataValue.bool(report.reused),
     }
-    if not report.reused:  # finding an output is no rate of making it, and would spoil the plot
+    if not report.reused:  # a reused output has no meaningful rate
         metadata["rows_per_second"] = dg.MetadataValue.float(round(report.rows_per_second, 1))
     metadata |= {title.replace(" ", "_"): dg.MetadataValue.md(table) for title, table in report.tables.items()}
     metadata |= {name: _number(value) for name, value in report.numbers.items()}
@@ -34,11 +34,11 @@ def materialized(report: StepReport) -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(metadata=metadata)
 
 
-def overrides_told(settings: EnrichSettings) -> dict[str, dg.MetadataValue]:
-    """The settings of the run that were overridden, each with its origin."""
-    rows = [(item.key, item.value, item.origin) for item in settings.load().overrides()]
-    table = markdown_table(("setting", "value", "origin"), rows) if rows else "All settings are at their default."
-    return {"overridden_settings": dg.MetadataValue.md(table)}
+def overridden_settings(settings: EnrichSettings) -> dict[str, dg.MetadataValue]:
+    """Return the overridden settings of the run, with their origins."""
+    overrides = settings.load().overrides()
+    text = settings_table(overrides).markdown() if overrides else "All settings have their default values."
+    return {"overridden_settings": dg.MetadataValue.md(text)}
 
 
 def _number(value: float) -> dg.MetadataValue:
@@ -46,8 +46,8 @@ def _number(value: float) -> dg.MetadataValue:
 
 
 @contextmanager
-def logged(context: dg.AssetExecutionContext, settings: EnrichSettings) -> Iterator[None]:
-    """Log notices and, at the set interval, progress during the body."""
+def log_events(context: dg.AssetExecutionContext, settings: EnrichSettings) -> Iterator[None]:
+    """Log notices during the body, and progress at the interval of the settings."""
     intervals = ProgressIntervals(settings.load().settings.farm.progress_interval_seconds)
 
     def listener(event: Event) -> None:
@@ -61,8 +61,8 @@ def logged(context: dg.AssetExecutionContext, settings: EnrichSettings) -> Itera
 
 
 def run_totals(reports: Mapping[Step, StepReport], run_id: str) -> dict[str, dg.MetadataValue]:
-    """Seconds and peak memory of all steps of one run: the pipeline as a whole."""
-    totals = rundir.run_totals(reports, run_id)
+    """Return time and peak memory of all steps of a run."""
+    totals = run_directory.run_totals(reports, run_id)
     return {
         "run_seconds": dg.MetadataValue.float(totals.seconds),
         "run_peak_memory_mb": dg.MetadataValue.float(round(totals.peak_memory_bytes / 1e6, 1)),

@@ -1,4 +1,4 @@
-"""Resources of the job: the settings, and the Dask cluster that the farm works on."""
+"""Resources of the job: the settings and the Dask cluster."""
 
 import os
 from collections.abc import Iterator
@@ -22,50 +22,50 @@ from enrich_dist.store.status import all_chunks_finished
 
 
 def _run_id(context: dg.InitResourceContext) -> str:
-    return context.run.run_id if context.run else f"process {os.getpid()}"  # outside a run there is none
+    return context.run.run_id if context.run else f"process {os.getpid()}"
 
 
-def _warned(context: dg.InitResourceContext) -> AbstractContextManager[None]:
-    """Have warnings in the log of the run: no step is under way that would see to it."""
-    return listening(lambda event: _warn(context, event))
+def _log_warnings(context: dg.InitResourceContext) -> AbstractContextManager[None]:
+    """Log notices while no step is active, which would log them."""
 
+    def listener(event: Event) -> None:
+        if isinstance(event, Notice) and context.log is not None:
+            context.log.warning(event.message)
 
-def _warn(context: dg.InitResourceContext, event: Event) -> None:
-    if isinstance(event, Notice) and context.log is not None:
-        context.log.warning(event.message)
+    return listening(listener)
 
 
 @contextmanager
 def _monitored(context: dg.InitResourceContext, pipeline: Pipeline) -> Iterator[None]:
     monitoring = RunMonitor(pipeline.directory, pipeline.settings, pipeline.run_id)
-    with _warned(context):
+    with _log_warnings(context):
         monitoring.start()
     try:
         yield
     finally:
-        with _warned(context):
+        with _log_warnings(context):
             monitoring.stop()
 
 
 class EnrichSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Settings of a run: a file, and overrides that rank above environment and file."""
+    """Settings of a run: a file, and overrides that take precedence over environment and file."""
 
     config: str = ""
-    """Settings file; empty for $ENRICH_DIST_CONFIG, else config/base.yaml."""
+    """Settings file; if empty, $ENRICH_DIST_CONFIG or config/base.yaml."""
     overrides: list[str] = Field(default=[])
-    """``key=value`` texts, as after ``--set`` on the command line."""
+    """``key=value`` texts, as for ``--set`` on the command line."""
     began_seconds: float = 0.0
-    """Unix time at which the command began that runs the job; 0 where Dagster launched the run."""
+    """Unix time when the command that runs the job began; 0 if Dagster launched the run."""
     _of_run: LoadedSettings | None = PrivateAttr(default=None)
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["EnrichSettings"]:
-        """Hold the work directory while the run is executed.
+        """Lock the work directory during the run.
 
-        Raises ``ReadinessError`` in production without a readiness file: before anything else, the cluster among it.
+        Raises ``ReadinessError`` in production without a readiness file, before the cluster starts.
         """
         run_id = _run_id(context)
-        # A run is of one piece: a file that is edited meanwhile is for the next.
+        # The run keeps these settings if the file changes meanwhile.
         self._of_run = loaded = self.load()
         pipeline = self.pipeline(run_id)
         try:
@@ -78,26 +78,25 @@ class EnrichSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
                     for item in loaded.overrides():
                         context.log.info(item.line)
                 yield self
-                # All steps are over, whoever launched the run.
-                with _warned(context):
+                with _log_warnings(context):
                     finish_run(pipeline, began_seconds=self.began_seconds or None)
         finally:
             self._of_run = None
 
     def load(self) -> LoadedSettings:
-        """The merged settings with the origin of each value: of a run, as they were when it began."""
+        """Return the merged settings with the origin of each value; in a run, those of its start."""
         return self._of_run or load_settings(Path(self.config) if self.config else None, self.overrides)
 
     def pipeline(self, run_id: str) -> Pipeline:
-        """The steps of a run with these settings."""
+        """Return the steps of a run with these settings."""
         return Pipeline(self.load().settings, run_id)
 
 
 class DaskCluster(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The Dask cluster of the settings, made by ``dagster_dask.dask_resource``.
+    """The Dask cluster of the settings, created by ``dagster_dask.dask_resource``.
 
-    It starts in the background when the run starts, so that it is there when the plan is made; only where all chunks
-    of the latest plan are finished, and so most likely those of this run, it waits to be asked for.
+    It starts in the background with the run. If all chunks of the latest plan are finished, it starts only on demand,
+    as this run probably needs no worker.
     """
 
     settings: EnrichSettings
@@ -105,7 +104,7 @@ class DaskCluster(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["DaskCluster"]:
-        """Start the cluster, and close it when the run ends."""
+        """Start the cluster, and close it at the end of the run."""
         pipeline = self.settings.pipeline(_run_id(context))
         directory = pipeline.directory
         with ClusterStart(pipeline.settings, directory.scratch / "dask", directory.root, prepare=warm_up) as start:
@@ -115,7 +114,7 @@ class DaskCluster(dg.ConfigurableResource):  # type: ignore[type-arg]
             yield self
 
     def client(self) -> Client:
-        """The cluster's client, as soon as it is there."""
+        """Return the client once the cluster has started."""
         if self._start is None:
-            raise dg.DagsterInvariantViolationError("the cluster exists only while a run is executed")
+            raise dg.DagsterInvariantViolationError("the cluster exists only during a run")
         return self._start.client()

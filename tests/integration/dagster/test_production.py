@@ -1,4 +1,4 @@
-"""In production a run begins only with a readiness file, however it is launched; and the whole way to one.
+"""In production a run needs a readiness file, however it is launched; and every step to obtain one.
 
 Launched through the web server's GraphQL: tests/integration/dagster/test_dagster_dev.py. The command line: also
 tests/unit/preflight/test_readiness_file.py.
@@ -39,7 +39,7 @@ CANARY = "canary5d21c"
 
 
 def production_config(folder: Path, **values: Any) -> Path:
-    """Settings of production for the known case."""
+    """Write production settings for the known case."""
     awards, recipients = write_inputs(folder / "inputs")
     document = {
         "environment": "production",
@@ -54,18 +54,18 @@ def production_config(folder: Path, **values: Any) -> Path:
     return path
 
 
-def begun(work_dir: Path) -> set[str]:
-    """What a run has left that had begun to work."""
+def started_outputs(work_dir: Path) -> set[str]:
+    """Return the outputs of a run that started to work."""
     return {path.name for path in work_dir.iterdir()} & {"steps", "awards", "chunks", "scratch", "published"}
 
 
-def test_the_job_is_refused_before_it_works_and_passes_with_the_file(tmp_path: Path) -> None:
+def test_job_needs_the_readiness_file(tmp_path: Path) -> None:
     config = production_config(tmp_path)
     settings = load_settings(config, [], {}).settings
 
     with pytest.raises(ReadinessError, match=r"readiness\.json does not exist"):
         launch(settings, config=config, overrides=[], log_level="CRITICAL")
-    assert begun(tmp_path / "work") == set()
+    assert started_outputs(tmp_path / "work") == set()
     with open_instance(tmp_path / "work" / "dagster") as instance:
         [record] = instance.get_run_records()
         outcome = run_outcome(instance, record)
@@ -78,7 +78,7 @@ def test_the_job_is_refused_before_it_works_and_passes_with_the_file(tmp_path: P
     assert (tmp_path / "work" / "published" / "current").is_dir()
 
 
-def test_a_part_of_the_job_is_refused_too(tmp_path: Path) -> None:
+def test_partial_job_is_refused(tmp_path: Path) -> None:
     """Publish alone, as with Materialize on one asset in the UI; no admitted run precedes it."""
     config = production_config(tmp_path)
     run_config = {"resources": {"settings": {"config": {"config": str(config)}}}}
@@ -94,7 +94,7 @@ def test_a_part_of_the_job_is_refused_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_dagsters_own_command_is_refused(tmp_path: Path) -> None:
+def test_dagster_command_is_refused(tmp_path: Path) -> None:
     config = production_config(tmp_path)
     (tmp_path / "run.yaml").write_text(
         yaml.safe_dump({"resources": {"settings": {"config": {"config": str(config)}}}}), "utf-8"
@@ -128,12 +128,12 @@ class ProductionSetup:
     changed: subprocess.CompletedProcess[str]
 
     @property
-    def folder_of_readiness(self) -> Path:
+    def readiness_folder(self) -> Path:
         return self.folder / "work" / "readiness"
 
 
 @pytest.fixture(scope="module")
-def way(tmp_path_factory: pytest.TempPathFactory) -> ProductionSetup:
+def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> ProductionSetup:
     """The steps of docs/how-to/preflight.md: a failed preflight, a rehearsal, a baseline, a passed preflight, a run."""
     folder = tmp_path_factory.mktemp("production")
     smoke = folder / "smoke"
@@ -155,8 +155,8 @@ def way(tmp_path_factory: pytest.TempPathFactory) -> ProductionSetup:
         preflight = ["preflight", "--config", config, "--send-test-notification", "--output-dir", folder / "copy"]
         first = enrich_dist(*preflight, **environment)
         refused = enrich_dist("run", "--config", config, **environment)
-        rehearsal = enrich_dist("run", "--config", config, "--set", "environment=development", **environment)
-        assert rehearsal.returncode == 0, rehearsal.stderr
+        development = enrich_dist("run", "--config", config, "--set", "environment=development", **environment)
+        assert development.returncode == 0, development.stderr
         records = [
             replace(a_run(f"baseline{number:04d}"), machine=this_machine(), code=this_code()) for number in range(7)
         ]
@@ -171,37 +171,39 @@ def way(tmp_path_factory: pytest.TempPathFactory) -> ProductionSetup:
 
 
 @pytest.mark.long
-def test_the_way_to_production(way: ProductionSetup) -> None:
-    assert way.first.returncode == EXIT_NOT_READY
-    assert "Not ready for production: last_verdict, baseline (" in " ".join(way.first.stdout.split())
-    assert way.refused.returncode == EXIT_NOT_READY
-    assert "failed critical checks: last_verdict, baseline." in way.refused.stderr
+def test_preflight_until_ready(rehearsal: ProductionSetup) -> None:
+    assert rehearsal.first.returncode == EXIT_NOT_READY
+    assert "Not ready for production: last_verdict, baseline (" in " ".join(rehearsal.first.stdout.split())
+    assert rehearsal.refused.returncode == EXIT_NOT_READY
+    assert "failed critical checks: last_verdict, baseline." in rehearsal.refused.stderr
 
-    assert way.second.returncode == 0, way.second.stdout
-    assert "Ready for production:" in " ".join(way.second.stdout.split())
-    document = read_json(way.folder_of_readiness / "readiness.json")
+    assert rehearsal.second.returncode == 0, rehearsal.second.stdout
+    assert "Ready for production:" in " ".join(rehearsal.second.stdout.split())
+    document = read_json(rehearsal.readiness_folder / "readiness.json")
     found = {item["id"]: item["status"] for item in document["items"]}
     assert found.pop("monitoring") == found.pop("no_insecure_override") == "warning"
     assert found.pop("baseline") in ("passed", "warning")  # a checkout with changes is not a measured revision
     assert set(found.values()) == {"passed"}, found
 
-    assert (way.verified.returncode, way.run.returncode) == (0, 0), way.run.stderr
-    assert "published" in way.run.stdout
-    assert way.changed.returncode == EXIT_NOT_READY
-    assert "cluster.n_workers was 2, is 3" in way.changed.stderr
+    assert (rehearsal.verified.returncode, rehearsal.run.returncode) == (0, 0), rehearsal.run.stderr
+    assert "published" in rehearsal.run.stdout
+    assert rehearsal.changed.returncode == EXIT_NOT_READY
+    assert "cluster.n_workers was 2, is 3" in rehearsal.changed.stderr
 
 
 @pytest.mark.long
-def test_the_copy_is_the_same(way: ProductionSetup) -> None:
+def test_output_copy_is_identical(rehearsal: ProductionSetup) -> None:
     for name in ("readiness.json", "readiness.md"):
-        assert (way.folder / "copy" / name).read_bytes() == (way.folder_of_readiness / name).read_bytes()
+        assert (rehearsal.folder / "copy" / name).read_bytes() == (rehearsal.readiness_folder / name).read_bytes()
 
 
 @pytest.mark.long
-def test_no_secret_is_in_what_it_leaves_and_says(way: ProductionSetup) -> None:
-    files = [path for folder in (way.folder_of_readiness, way.folder / "copy") for path in folder.iterdir()]
+def test_outputs_contain_no_secret(rehearsal: ProductionSetup) -> None:
+    files = [path for folder in (rehearsal.readiness_folder, rehearsal.folder / "copy") for path in folder.iterdir()]
 
     assert {path.name for path in files} == {"readiness.json", "readiness.md", "smoke.json"}
-    texts = [path.read_text("utf-8") for path in files] + [run.stdout + run.stderr for run in (way.first, way.second)]
+    texts = [path.read_text("utf-8") for path in files] + [
+        run.stdout + run.stderr for run in (rehearsal.first, rehearsal.second)
+    ]
     assert [text for text in texts if CANARY in text] == []
     assert json.loads(texts[0])

@@ -1,4 +1,4 @@
-"""The settings as a resource of a run."""
+"""The settings resource of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from enrich_dist.store.run_directory import RunDirectory
 from tests.support.known_case import settings
 
 
-def test_a_settings_file_edited_during_a_run_is_for_the_next(tmp_path: Path) -> None:
+def test_edited_settings_apply_to_next_run(tmp_path: Path) -> None:
     config = tmp_path / "run.yaml"
 
     def write(work_dir: Path) -> None:

@@ -1,4 +1,4 @@
-"""The smoke test: all assets materialised in order on the real sample by two real workers, checked and judged."""
+"""Smoke test: all assets on the bundled sample, with two real workers, once published and once blocked."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def events(instance: dg.DagsterInstance, run_id: str) -> list[dg.DagsterEvent]:
 
 
 def run_ids(instance: dg.DagsterInstance) -> list[str]:
-    """Ids of the runs, the oldest first."""
+    """Return the ids of the runs, the oldest first."""
     return [run.run_id for run in reversed(instance.get_runs())]
 
 
 def materialized(instance: dg.DagsterInstance, run_id: str) -> dict[str, dict[str, object]]:
-    """Metadata values by asset, in the order of materialization."""
+    """Return metadata values by asset, in the order of materialization."""
     found = {}
     for event in events(instance, run_id):
         if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
@@ -40,16 +40,16 @@ def materialized(instance: dg.DagsterInstance, run_id: str) -> dict[str, dict[st
     return found
 
 
-def test_the_sample_is_published_with_exit_code_0(sample_runs: SampleRuns) -> None:
+def test_sample_is_published(sample_runs: SampleRuns) -> None:
     assert sample_runs.passed.returncode == 0, sample_runs.passed.stderr
     assert "published" in sample_runs.passed.stdout
     assert f"of {SAMPLE_AWARDS:,} awards have an accepted match" in sample_runs.passed.stdout
-    for label in ("Result", "Database", "Report", "Charts"):
+    for label in ("Result", "Database", "Markdown", "Report"):
         [line] = [line for line in sample_runs.passed.stdout.splitlines() if line.startswith(label)]
         assert Path(line.split(maxsplit=1)[1]).is_file()
 
 
-def test_all_assets_are_materialised_in_order(sample_runs: SampleRuns, instance: dg.DagsterInstance) -> None:
+def test_assets_are_materialized_in_order(sample_runs: SampleRuns, instance: dg.DagsterInstance) -> None:
     order = list(materialized(instance, run_ids(instance)[0]))
 
     assert sorted(order) == sorted(STEPS)
@@ -63,7 +63,7 @@ def test_all_assets_are_materialised_in_order(sample_runs: SampleRuns, instance:
         assert order.index(earlier) < order.index(later)
 
 
-def test_every_asset_tells_time_memory_and_rate(instance: dg.DagsterInstance, sample_runs: SampleRuns) -> None:
+def test_assets_have_time_and_memory(instance: dg.DagsterInstance, sample_runs: SampleRuns) -> None:
     found = materialized(instance, run_ids(instance)[0])
 
     for name, metadata in found.items():
@@ -76,21 +76,19 @@ def test_every_asset_tells_time_memory_and_rate(instance: dg.DagsterInstance, sa
     assert total["run_seconds"] == pytest.approx(sum(float(str(item["seconds"])) for item in found.values()), abs=0.1)
 
 
-def test_the_report_with_charts_is_linked(instance: dg.DagsterInstance, sample_runs: SampleRuns) -> None:
+def test_html_report_is_linked(instance: dg.DagsterInstance, sample_runs: SampleRuns) -> None:
     found = materialized(instance, run_ids(instance)[0])
 
     for name in ("enriched_awards", "published_awards"):
         assert str(found[name]["html_report_path"]) == str(sample_runs.work_dir / "report.html")
 
 
-def test_the_farm_tells_memory_per_worker_and_quality_its_breakdown(
-    instance: dg.DagsterInstance, sample_runs: SampleRuns
-) -> None:
+def test_metadata_of_matching_and_result(instance: dg.DagsterInstance, sample_runs: SampleRuns) -> None:
     found = materialized(instance, run_ids(instance)[0])
 
     farm, enriched = found["chunk_matches"], found["enriched_awards"]
     assert (farm["chunks_computed"], farm["rows"]) == (10, SAMPLE_RECIPIENTS)
-    # A worker that a fault ended comes back as another process.
+    # A worker that an injected fault killed returns as another process.
     assert int(str(farm["workers"])) >= 2 if injected_faults() else farm["workers"] == 2
     assert 50 < float(str(farm["worker_peak_memory_mb"])) < int(str(farm["worker_memory_threshold_mb"]))
     assert 50 < float(str(farm["worker_projected_peak_memory_mb"])) < int(str(farm["worker_memory_threshold_mb"]))
@@ -104,7 +102,7 @@ def test_the_farm_tells_memory_per_worker_and_quality_its_breakdown(
     assert "0.95 to 1.00" in str(enriched["companies_by_match_probability"])
 
 
-def test_progress_is_in_the_dagster_log(instance: dg.DagsterInstance, sample_runs: SampleRuns) -> None:
+def test_progress_is_in_dagster_log(instance: dg.DagsterInstance, sample_runs: SampleRuns) -> None:
     messages = [entry.user_message for entry in instance.all_logs(run_ids(instance)[0])]
 
     assert [text for text in messages if f"{SAMPLE_RECIPIENTS:,} of {SAMPLE_RECIPIENTS:,} recipients (100%)" in text]
@@ -113,7 +111,7 @@ def test_progress_is_in_the_dagster_log(instance: dg.DagsterInstance, sample_run
     assert "setting chunk_size = 10000 (file config/sample.yaml)" in audit
 
 
-def test_published_rows_are_the_awards_each_once(sample_runs: SampleRuns) -> None:
+def test_each_award_is_published_once(sample_runs: SampleRuns) -> None:
     current = sample_runs.work_dir / "published" / "current"
     awards = pq.read_table(current / "enriched_awards.parquet")
     metrics = json.loads((current / "metrics.json").read_text("utf-8"))
@@ -133,20 +131,17 @@ def test_published_rows_are_the_awards_each_once(sample_runs: SampleRuns) -> Non
     assert count == SAMPLE_AWARDS
 
 
-def test_with_base_yaml_the_same_run_is_blocked_and_says_why(sample_runs: SampleRuns) -> None:
+def test_base_threshold_blocks_the_run(sample_runs: SampleRuns) -> None:
     blocked = sample_runs.blocked
 
     assert blocked.returncode == 3
     [line] = [line for line in blocked.stderr.splitlines() if line.startswith("Error:")]
-    assert "The quality gate blocked the result, nothing was published" in line
-    assert "threshold 0.7000" in line
+    assert "match rate" in line
     published = sorted(path.name for path in (sample_runs.work_dir / "published").iterdir())
     assert published == sample_runs.published_before_blocked
 
 
-def test_the_blocked_run_shows_its_reason_in_dagster_and_keeps_its_chunks(
-    sample_runs: SampleRuns, instance: dg.DagsterInstance
-) -> None:
+def test_blocked_run_has_failed_check(sample_runs: SampleRuns, instance: dg.DagsterInstance) -> None:
     run_id = run_ids(instance)[1]
     checks = {
         event.event_specific_data.check_name: event.event_specific_data
@@ -161,19 +156,19 @@ def test_the_blocked_run_shows_its_reason_in_dagster_and_keeps_its_chunks(
     assert checks["match_rate"].metadata["threshold"].value == 0.70
     assert checks["reconciliation"].passed
     assert checks["completeness"].passed
-    assert [text for text in errors if text.startswith("published_awards is blocked: ") and "0.7000" in text]
+    assert [text for text in errors if text.startswith("published_awards is blocked: ")]
     [run] = [run for run in instance.get_runs() if run.run_id == run_id]
     assert run.status == dg.DagsterRunStatus.FAILURE
 
 
-def test_publishing_launched_alone_in_a_new_run_is_refused_too(sample_runs: SampleRuns) -> None:
+def test_publishing_alone_is_refused(sample_runs: SampleRuns) -> None:
     from dagster_defs.definitions import defs
     from enrich_dist.errors import PublicationBlockedError
 
     job = defs.resolve_job_def("enrich")
     overrides = [f"paths.work_dir={sample_runs.work_dir}"]
 
-    with pytest.raises(PublicationBlockedError, match=r"the quality gate blocked this result: .*threshold 0\.7000"):
+    with pytest.raises(PublicationBlockedError):
         job.execute_in_process(
             asset_selection=[dg.AssetKey("published_awards")],
             run_config={
@@ -185,7 +180,7 @@ def test_publishing_launched_alone_in_a_new_run_is_refused_too(sample_runs: Samp
         )
 
 
-def test_status_tells_the_run_from_files_alone(sample_runs: SampleRuns) -> None:
+def test_status_reads_files(sample_runs: SampleRuns) -> None:
     status = enrich_dist("status", "--set", f"paths.work_dir={sample_runs.work_dir}")
 
     assert status.returncode == 0, status.stderr
@@ -194,7 +189,7 @@ def test_status_tells_the_run_from_files_alone(sample_runs: SampleRuns) -> None:
     assert f"{sample_runs.work_dir}/published/" in status.stdout
 
 
-def test_both_runs_are_in_the_history_with_what_changed(sample_runs: SampleRuns, instance: dg.DagsterInstance) -> None:
+def test_run_history_and_diff(sample_runs: SampleRuns, instance: dg.DagsterInstance) -> None:
     listed = enrich_dist("runs", "ls", "--json", "--work-dir", sample_runs.work_dir)
     shown = enrich_dist("runs", "diff", "--json", "--work-dir", sample_runs.work_dir)
 
@@ -205,13 +200,13 @@ def test_both_runs_are_in_the_history_with_what_changed(sample_runs: SampleRuns,
     assert [run["reused"] for run in runs] == ["all chunks", ""]
     assert runs[0]["recipients"]["blake3"] == file_digest(REPOSITORY / "data/sample/recipients.parquet")
     assert {"match_rate_threshold", "inputs.awards"} <= {item["key"] for item in runs[1]["changed_settings"]}
-    # The blocked run is that of a user who sets nothing: of faults on purpose only the first knows.
+    # Only the first run has injected faults.
     assert {item["key"] for item in found["settings"]} == {"match_rate_threshold", *flatten(injected_faults())}
     assert {item["same_bytes"] for item in found["inputs"].values()} == {True}
     counts = found["awards"]["counts"]
     assert counts["kept"] + counts["open"] == found["awards"]["in_both"] == SAMPLE_AWARDS
 
 
-def test_the_instance_sends_no_telemetry(sample_runs: SampleRuns, instance: dg.DagsterInstance) -> None:
+def test_telemetry_is_off(sample_runs: SampleRuns, instance: dg.DagsterInstance) -> None:
     assert not instance.telemetry_enabled
     assert "enabled: false" in (REPOSITORY / "dagster.yaml").read_text("utf-8")
