@@ -1,13 +1,13 @@
-"""enrich_dist: link SBIR awards to USAspending recipients on a Dask cluster, judged before it is published.
+"""enrich_dist: link SBIR awards to USAspending recipients on a Dask cluster, with a quality gate before publication.
 
-From Python, four functions do what the command line does; each tells more in its own documentation:
+The Python API has four functions, which do what the command line does:
 
-``run``       the whole job: match, judge, publish (``enrich-dist run``)
-``open_run``  what a run left: awards, metrics, verdict, settings, report
-``link``      any two tables of organisations (``enrich-dist link``)
-``plan``      what a run will meet, before it starts (``enrich-dist plan``)
+``run``       run the whole job: match, judge, publish (``enrich-dist run``)
+``open_run``  open the latest run: awards, metrics, verdict, settings, report
+``link``      link any two tables of organisations (``enrich-dist link``)
+``plan``      estimate a run before it starts (``enrich-dist plan``)
 
-Everything else may change from version to version. Errors are those of ``enrich_dist.errors``.
+They raise the errors of ``enrich_dist.errors``. Everything else may change from version to version.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Run", "__version__", "link", "open_run", "plan", "run"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the functions when they are first asked for: whatever needs a part of the package imports this module."""
+    """Import the functions on first use, so that importing a part of the package stays fast."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module("enrich_dist.api"), name)

@@ -1,6 +1,6 @@
-"""The functions of the package for Python: thin, each does what the command of the same name does.
+"""The Python API: functions that do what the commands of the same names do.
 
-Covers ``run``, ``open_run``, ``link`` and ``plan``. What is heavy is imported when it is used. Does not print.
+Heavy packages are imported when a function is called. Does not print.
 """
 
 from __future__ import annotations
@@ -23,11 +23,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """What the latest judged run of a work directory left; to be read only.
+    """The latest judged run of a work directory, read-only.
 
-    ``status``: "published", "passed" (and not published) or "blocked"; ``metrics`` and ``verdict``: the documents
-    metrics.json and verdict.json; ``settings``: every setting of the run by dotted key, with value as text and origin;
-    ``result``: the directory of its files; ``report``: the HTML file, which may be missing.
+    Attributes
+    ----------
+    work_dir
+        The work directory.
+    run_id
+        Id of the run, as in ``enrich-dist runs ls``.
+    status
+        "published", "passed" (judged, not published) or "blocked".
+    result
+        Directory of the result's files.
+    report
+        The HTML report; the file may be missing.
+    metrics, verdict
+        The documents metrics.json and verdict.json.
+    settings
+        Every setting of the run by dotted key, with its value as text and its origin.
     """
 
     work_dir: Path
@@ -45,9 +58,9 @@ class Run:
         return float(self.metrics["match_rate"])
 
     def awards(self) -> pa.Table:
-        """Every valid award, with ``match_status`` and the recipient where it is matched.
+        """Read every valid award, with ``match_status`` and the recipient of its match.
 
-        Read anew at each call; columns as in the published ``enriched_awards.parquet``.
+        Returns a table with the columns of the published ``enriched_awards.parquet``. Each call reads the file again.
         """
         import pyarrow.parquet as pq
 
@@ -60,12 +73,28 @@ def run(
     *,
     log_level: str = "CRITICAL",
 ) -> Run:
-    """Run the job as ``enrich-dist run`` does: match, judge, publish; an interrupted run is resumed.
+    """Run the job: match, judge, publish. An interrupted run resumes.
 
-    ``config``: a settings file (None: $ENRICH_DIST_CONFIG, else config/base.yaml), or all settings as an object;
-    ``settings``: values that rank above file and environment, by dotted key or nested; ``log_level``: of Dagster's log
-    on the terminal. Progress goes to whoever listens (``enrich_dist.events.listening``).
+    Parameters
+    ----------
+    config
+        A settings file (None: $ENRICH_DIST_CONFIG, else config/base.yaml), or all settings as an object.
+    settings
+        Values that override file and environment, by dotted key or nested.
+    log_level
+        Level of Dagster's log on the terminal. For progress, see ``enrich_dist.events.listening``.
 
+    Raises
+    ------
+    SettingsError, SourceError
+        Before any work starts (exit code 2 of the command).
+    PublicationBlockedError
+        The quality gate blocked the result (3); ``open_run`` returns it with its reasons.
+    RunInterruptedError, EnrichError
+        The run failed (1); finished chunks are kept.
+
+    Examples
+    --------
     >>> import enrich_dist
     >>> done = enrich_dist.run(
     ...     settings={
@@ -76,10 +105,6 @@ def run(
     ... )
     >>> done.status
     'published'
-
-    Raises what the command ends with: ``SettingsError`` and ``SourceError`` before any work (exit code 2),
-    ``PublicationBlockedError`` where the gate blocks (3; ``open_run`` then tells why), ``RunInterruptedError`` and the
-    other errors of ``enrich_dist.errors`` (1).
     """
     from enrich_dist.preflight.admission import admit, preload_workers
 
@@ -93,8 +118,22 @@ def run(
 
 
 def open_run(work_dir: Path | str) -> Run:
-    """What the latest judged run of a work directory left, published or blocked.
+    """Open the latest judged run of a work directory, published or blocked.
 
+    Parameters
+    ----------
+    work_dir
+        The work directory; the setting ``paths.work_dir`` of the run.
+
+    Raises
+    ------
+    StateError
+        No run was judged yet, or its result is missing.
+    CorruptionError
+        A file is damaged.
+
+    Examples
+    --------
     >>> import enrich_dist
     >>> done = enrich_dist.open_run("work")
     >>> done.verdict["status"], done.settings["match_rate_threshold"].value
@@ -103,8 +142,6 @@ def open_run(work_dir: Path | str) -> Run:
     True
     >>> done.report.name
     'report.html'
-
-    Raises ``StateError`` where nothing was judged yet, or the result is gone; ``CorruptionError`` for a damaged file.
     """
     from enrich_dist.core.files import read_json
     from enrich_dist.runs.journal import latest_run
@@ -136,19 +173,32 @@ def link(
     config: Path | str | Settings | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> LinkSummary:
-    """Link two tables of organisations as ``enrich-dist link`` does: one best right one per left one.
+    """Link two tables of organisations: at most one right row per left row.
 
-    ``left``, ``right``: Parquet or CSV with id, name and, where there are, address, city, state, zip, uei, duns,
-    alternate_names; ``left_columns``, ``right_columns``: other names of these (None: there is no such column); ``out``:
-    .csv or .parquet, columns as in ``linking.LINK``; ``with_review``: also the undecided; ``config``, ``settings``: as
-    for ``run``, of which ``matching`` counts.
+    Parameters
+    ----------
+    left, right
+        Parquet or CSV files with id and name; optionally address, city, state, zip, uei, duns, alternate_names.
+    out
+        Output file, .csv or .parquet, with the columns of ``linking.LINK``.
+    left_columns, right_columns
+        Other names of these columns; None: the file has no such column.
+    with_review
+        Whether to write unresolved links too (status "review").
+    config, settings
+        As for ``run``; only the section ``matching`` applies.
 
+    Raises
+    ------
+    SourceError
+        A table is not usable.
+
+    Examples
+    --------
     >>> import enrich_dist
     >>> found = enrich_dist.link("left.csv", "right.csv", "links.csv", left_columns={"id": "vendor_no"})
     >>> found.left_rows, found.matched
     (3, 2)
-
-    Raises ``SourceError`` where a table cannot be used.
     """
     from enrich_dist.pipeline.linking import link as link_tables
 
@@ -172,19 +222,31 @@ def plan(
     sample_rows: int | None = None,
     workers: int | None = None,
 ) -> RunPlan:
-    """Tell what a run with these settings will meet, as ``enrich-dist plan`` does.
+    """Estimate candidates, memory, run time and disk of a run, and recommend settings.
 
-    ``config``, ``settings``: as for ``run``; ``sample_rows``: recipients that are matched to tell (None: 100,000);
-    ``workers``: tell for so many (None: those of the settings).
+    Awards, companies and index stay in the work directory, so that the next run reuses them.
 
+    Parameters
+    ----------
+    config, settings
+        As for ``run``.
+    sample_rows
+        Number of recipients to match (None: 100,000).
+    workers
+        Number of workers to estimate for (None: those of the settings).
+
+    Raises
+    ------
+    SettingsError, SourceError
+        As for ``run``.
+
+    Examples
+    --------
     >>> import enrich_dist
     >>> inputs = {"awards": "awards.csv", "recipients": "recipients.parquet"}
     >>> made = enrich_dist.plan(settings={"inputs": inputs, "paths.work_dir": "work", "chunk_size": 10})
     >>> made.chunks
     6
-
-    Awards, companies and index are kept in the work directory, for the run that follows. Raises ``SettingsError`` and
-    ``SourceError`` as a run does.
     """
     from enrich_dist.planning.run_plan import SAMPLE_ROWS, make_plan
 
@@ -195,15 +257,15 @@ def plan(
 def _loaded(
     config: Path | str | Settings | None, settings: Mapping[str, Any] | None
 ) -> tuple[Path | None, list[str], LoadedSettings]:
-    """(settings file, overrides as after ``--set``, the settings of both): what Dagster loads is the same."""
+    """Return the settings file, the overrides as for ``--set``, and the settings that Dagster loads from both."""
     values = flatten(settings or {})
     if isinstance(config, Settings):
         texts = [*_difference(config), *_texts(values)]
         loaded = load_settings(None, texts)
         if not values and loaded.settings != config:
             raise SettingsError(
-                "The environment or config/base.yaml sets what these settings leave out, and it cannot be unset.",
-                remedy="Name a settings file instead.",
+                "The environment or config/base.yaml sets a value that these settings leave unset.",
+                remedy="Pass a settings file instead.",
             )
         return None, texts, loaded
     file = None if config is None else Path(config)
@@ -212,12 +274,12 @@ def _loaded(
 
 
 def _difference(settings: Settings) -> list[str]:
-    """What makes the settings that would be loaded anyway these."""
-    there = flatten(load_settings().settings.model_dump(mode="json"))
+    """Return the overrides that turn the default settings into these."""
+    defaults = flatten(load_settings().settings.model_dump(mode="json"))
     wanted = flatten(settings.model_dump(mode="json"))
-    return _texts({key: value for key, value in wanted.items() if key not in there or there[key] != value})
+    return _texts({key: value for key, value in wanted.items() if key not in defaults or defaults[key] != value})
 
 
 def _texts(values: Mapping[str, Any]) -> list[str]:
-    # JSON is YAML, in which the values of --set are read.
+    # Values of --set are parsed as YAML, and JSON is YAML.
     return [f"{key}={json.dumps(value, default=str)}" for key, value in values.items()]

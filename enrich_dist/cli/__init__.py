@@ -1,1 +1,1 @@
-"""The command line: one small module per group of commands, no logic of its own."""
+"""The command line: one small module per group of commands, without logic of its own."""

@@ -1,4 +1,4 @@
-"""``enrich-dist checkpoints``: list them, hold them against their digests, remove those of no use."""
+"""``enrich-dist checkpoints``: list them, verify them, and remove those that no chunk needs."""
 
 from __future__ import annotations
 
@@ -8,41 +8,45 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from enrich_dist.cli.options import Config, Overrides
+from enrich_dist.cli.options import Config, Overrides, plain_console, run_directory
 from enrich_dist.errors import EXIT_FAILED
-from enrich_dist.settings import load_settings
+from enrich_dist.remedies import RESUME
 
-app = typer.Typer(no_args_is_help=True, help="The checkpoints of the latest plan: ls, verify, gc.")
+app = typer.Typer(no_args_is_help=True, help="Checkpoints of the latest plan: ls, verify, gc.")
 
 
 @app.command("ls")
 def list_(config: Config = None, overrides: Overrides = None) -> None:
-    """List the chunks of the latest plan with their checkpoints; nothing is verified."""
+    """List the chunks of the latest plan with their checkpoints, without verifying them.
+
+    Example: `enrich-dist checkpoints ls`
+    """
     from enrich_dist.farm.diagnosis import examine
     from enrich_dist.reporting.diagnosis import checkpoints_table
-    from enrich_dist.store.run_directory import RunDirectory
 
-    findings = examine(RunDirectory(load_settings(config, overrides or []).settings.paths.work_dir))
-    Console().print(checkpoints_table(findings))
+    Console().print(checkpoints_table(examine(run_directory(config, overrides))))
 
 
 @app.command()
 def verify(config: Config = None, overrides: Overrides = None) -> None:
-    """Read every checkpoint and hold it against its digests. Ends with exit code 1 if one is damaged."""
-    from enrich_dist.farm.diagnosis import ChunkState, examine
-    from enrich_dist.store.run_directory import RunDirectory
+    """Read every checkpoint and compare it with its digests. Exit code 1 if one is damaged.
 
-    findings = examine(RunDirectory(load_settings(config, overrides or []).settings.paths.work_dir), verify=True)
-    console = Console(soft_wrap=True, highlight=False, markup=False)
-    damaged = [chunk for chunk in findings.chunks if chunk.state is ChunkState.DAMAGED]
+    A run does the same before it reuses a checkpoint. Use this command after a disk failure or a copy.
+
+    Example: `enrich-dist checkpoints verify`
+    """
+    from enrich_dist.farm.diagnosis import ChunkState, examine
+
+    diagnosis = examine(run_directory(config, overrides), verify=True)
+    console = plain_console()
+    damaged = [chunk for chunk in diagnosis.chunks if chunk.state is ChunkState.DAMAGED]
     for chunk in damaged:
         console.print(f"Chunk {chunk.chunk_id}: {chunk.problem}")
-    console.print(
-        f"{findings.count(ChunkState.FINISHED):,} valid, {len(damaged):,} damaged, "
-        f"{len(findings.chunks) - findings.count(ChunkState.FINISHED) - len(damaged):,} not there"
-    )
+    valid = diagnosis.count(ChunkState.FINISHED)
+    missing = len(diagnosis.chunks) - valid - len(damaged)
+    console.print(f"{valid:,} valid, {len(damaged):,} damaged, {missing:,} missing")
     if damaged:
-        console.print("Run the same `enrich-dist run` again: damaged checkpoints are computed anew.")
+        console.print(RESUME)
         raise typer.Exit(EXIT_FAILED)
 
 
@@ -50,39 +54,40 @@ def verify(config: Config = None, overrides: Overrides = None) -> None:
 def gc(
     config: Config = None,
     overrides: Overrides = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be removed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
     shared: Annotated[
-        bool, typer.Option("--shared", help="Also where runs of other work directories may need them.")
+        bool, typer.Option("--shared", help="Also remove from a location that other work directories share.")
     ] = False,
 ) -> None:
-    """Remove checkpoints that belong to no chunk of the latest plan, and what dead writers left behind.
+    """Remove checkpoints that no chunk of the latest plan needs, and partial files of dead writers.
 
-    They would spare work if their inputs and settings came back; nothing else needs them. Where paths.checkpoints
-    names a location outside the work directory, other work directories may need them: that takes --shared.
+    They would only save work if their inputs and settings were used again. If paths.checkpoints is outside the work
+    directory, other work directories may need them, so --shared is required.
+
+    Example: `enrich-dist checkpoints gc --dry-run`
     """
     from enrich_dist.errors import StateError
     from enrich_dist.farm.diagnosis import examine
     from enrich_dist.store.checkpoints import CheckpointStore
     from enrich_dist.store.lock import locked
-    from enrich_dist.store.run_directory import RunDirectory
 
-    directory = RunDirectory(load_settings(config, overrides or []).settings.paths.work_dir)
+    directory = run_directory(config, overrides)
     with locked(directory.root, run_id=uuid.uuid4().hex, what="enrich-dist checkpoints gc"):
-        findings = examine(directory)
-        leftovers = findings.leftovers
-        told = f"{len(leftovers):,} files ({sum(entry.bytes for entry in leftovers) / 1e6:,.1f} MB)"
-        if leftovers and findings.shared and not (dry_run or shared):
+        diagnosis = examine(directory)
+        unused, location = diagnosis.leftovers, diagnosis.checkpoint_location
+        size = f"{len(unused):,} files ({sum(entry.bytes for entry in unused) / 1e6:,.1f} MB)"
+        if unused and diagnosis.shared and not (dry_run or shared):
             raise StateError(
-                f"{told} in {findings.checkpoint_location} belong to no chunk of this work directory's latest plan, "
-                "but runs of other work directories may need them. Nothing was removed.",
-                remedy="If none does, and none is under way, say so with --shared; --dry-run lists them.",
+                f"Nothing was removed: {size} in {location} belong to no chunk of this work directory's latest plan, "
+                "but runs of other work directories may need them.",
+                remedy="If none does and no run is active, add --shared; --dry-run lists the files.",
             )
-        storage = CheckpointStore(findings.checkpoint_location).storage
+        storage = CheckpointStore(location).storage
         if not dry_run:
-            for entry in leftovers:
+            for entry in unused:
                 storage.delete(entry.name)
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = plain_console()
     if dry_run:
-        for entry in leftovers:
+        for entry in unused:
             console.print(storage.where(entry.name))
-    console.print(f"{told} {'would be removed' if dry_run else 'removed'}")
+    console.print(f"{size} {'would be removed' if dry_run else 'removed'}")

@@ -1,4 +1,4 @@
-"""``enrich-dist config``: what the settings are, where each came from, what is wrong with them, and their schema."""
+"""``enrich-dist config``: show, validate and document the settings."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from enrich_dist.cli.options import Config, Overrides
 from enrich_dist.errors import EXIT_BAD_INPUT, SettingsError
 from enrich_dist.settings import load_settings
 
-Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write it to this file instead.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write to this file instead.")]
 
-app = typer.Typer(
-    no_args_is_help=True, help="Settings: what they are, where they came from, and whether they are valid."
-)
+app = typer.Typer(no_args_is_help=True, help="Settings: show, validate, schema, reference.")
 
 
 @app.command()
 def show(
     config: Config = None,
     overrides: Overrides = None,
-    origin: Annotated[bool, typer.Option("--origin", help="Tell where each value came from.")] = False,
+    origin: Annotated[bool, typer.Option("--origin", help="Show where each value was set.")] = False,
 ) -> None:
-    """Print every setting with its value, as a run with the same options would use it."""
+    """Print every setting with its value, as a run with the same options would use it.
+
+    Example: `enrich-dist config show --origin --config config/sample.yaml`
+    """
     table = Table("setting", "value", *(["origin"] if origin else []), box=None, pad_edge=False)
     for item in load_settings(config, overrides or []).used():
         table.add_row(item.key, escape(item.value), *([escape(item.origin)] if origin else []))
@@ -37,9 +38,11 @@ def show(
 
 @app.command()
 def validate(config: Config = None, overrides: Overrides = None) -> None:
-    """Tell all that is wrong with the settings, before any work; exit code 2 where a run would be refused.
+    """Report all errors of the settings before any work starts. Exit code 2 if a run would be refused.
 
-    Also looks at what they name: inputs, certificates, packages, directories, the place of the checkpoints.
+    It also checks what they name: inputs, certificates, packages, directories and the checkpoint location.
+
+    Example: `enrich-dist config validate --config production.yaml`
     """
     console = Console(soft_wrap=True, highlight=False)
     try:
@@ -63,21 +66,27 @@ def validate(config: Config = None, overrides: Overrides = None) -> None:
 
 @app.command()
 def schema(out: Out = None) -> None:
-    """Print the JSON Schema of settings files, for editors."""
+    """Print the JSON Schema of settings files, for editors.
+
+    Example: `enrich-dist config schema --out settings.schema.json`
+    """
     from enrich_dist.settings.json_schema import settings_schema
 
-    _print(json.dumps(settings_schema(), indent=2, ensure_ascii=False) + "\n", out)
+    _write(json.dumps(settings_schema(), indent=2, ensure_ascii=False) + "\n", out)
 
 
 @app.command()
 def reference(out: Out = None) -> None:
-    """Print the reference of all settings as Markdown: docs/reference/settings.md."""
+    """Print the reference of all settings as Markdown: docs/reference/settings.md.
+
+    Example: `enrich-dist config reference --out docs/reference/settings.md`
+    """
     from enrich_dist.settings.reference import render_reference
 
-    _print(render_reference(), out)
+    _write(render_reference(), out)
 
 
-def _print(text: str, out: Path | None) -> None:
+def _write(text: str, out: Path | None) -> None:
     if out is None:
         typer.echo(text, nl=False)
     else:

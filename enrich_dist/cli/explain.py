@@ -1,4 +1,4 @@
-"""``enrich-dist explain``: why a company, or the company of an award, has the recipient it has, or none."""
+"""``enrich-dist explain``: why a company has its recipient, or none."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ def explain(
     ] = None,
     company: Annotated[str | None, typer.Option(metavar="KEY_OR_NAME", help="A company: company_key or name.")] = None,
     recipient: Annotated[
-        str | None, typer.Option(metavar="ID_OR_UEI", help="A recipient: which companies had it as a candidate.")
+        str | None, typer.Option(metavar="ID_OR_UEI", help="A recipient: the companies it was a candidate of.")
     ] = None,
-    candidates: Annotated[int, typer.Option(min=1, help="Candidates that are shown, the best first.")] = 5,
+    candidates: Annotated[int, typer.Option(min=1, help="Number of candidates to show, the best first.")] = 5,
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:
-    """Show a company's candidates, what each comparison weighs, and why the winner won or none did.
+    """Show a company's candidates, the match weight of each comparison, and why one or none was accepted.
 
-    It tells of the latest result. Weights are in bits: 1 bit doubles the odds. They add up from the prior to the odds.
+    It reads the latest result. Weights are in bits: one bit doubles the odds, and the weights add up from the prior.
+
+    Example: `enrich-dist explain --company "KITWARE INC"`
     """
-    if sum(asked is not None for asked in (award, company, recipient)) != 1:
-        raise SettingsError("What to explain?", remedy="Give one of --award, --company and --recipient.")
+    if sum(option is not None for option in (award, company, recipient)) != 1:
+        raise SettingsError("Nothing to explain.", remedy="Give one of --award, --company and --recipient.")
     settings = load_settings(config, overrides or []).settings
 
     from enrich_dist.reporting.explanation import print_appearances, print_explanation

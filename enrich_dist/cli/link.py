@@ -1,4 +1,4 @@
-"""``enrich-dist link``: two tables of organisations, linked by the matcher of the main job."""
+"""``enrich-dist link``: link any two tables of organisations with the matcher of the main job."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
-from enrich_dist.cli.options import Config, Overrides, column_maps
+from enrich_dist.cli.options import Config, Overrides, column_maps, plain_console
 from enrich_dist.settings import load_settings
 
 Columns = Annotated[
@@ -19,18 +17,20 @@ Columns = Annotated[
 
 
 def link(
-    left: Annotated[Path, typer.Argument(help="Organisations to find a partner for: Parquet or CSV with id and name.")],
+    left: Annotated[Path, typer.Argument(help="Organisations to link: Parquet or CSV with id and name.")],
     right: Annotated[Path, typer.Argument(help="Organisations to search: Parquet or CSV with id and name.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Links: .csv or .parquet.")],
     left_column: Columns = None,
     right_column: Columns = None,
-    all_: Annotated[bool, typer.Option("--all", help="Also write undecided links (status review).")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Also write unresolved links (status review).")] = False,
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:
-    """Link two tables of organisations: one best right one per left one, with its probability.
+    """Link two tables of organisations: at most one right row per left row, with its match probability.
 
-    Columns: id, name and, where there are, address, city, state, zip, uei, duns, alternate_names.
+    Columns: id and name; optionally address, city, state, zip, uei, duns, alternate_names.
+
+    Example: `enrich-dist link vendors.csv recipients.parquet --out links.csv --left-column id=vendor_no`
     """
     matching = load_settings(config, overrides or []).settings.matching
     from enrich_dist.pipeline.linking import link as link_tables
@@ -46,12 +46,11 @@ def link(
         decision=matching.decision(),
         with_review=all_,
     )
-    console = Console()
+    console = plain_console()
     console.print(
         f"{summary.left_rows:,} left rows: {summary.matched:,} matched, {summary.review:,} for review, "
         f"{summary.unmatched:,} unmatched, {summary.left_invalid:,} invalid. "
-        f"{summary.right_rows:,} right rows, {summary.right_invalid:,} invalid.",
-        highlight=False,
+        f"{summary.right_rows:,} right rows, {summary.right_invalid:,} invalid."
     )
-    console.print(accuracy_sentence({"accuracy": summary.accuracy}), highlight=False)
-    console.print(f"Links  {escape(str(out))}", soft_wrap=True, highlight=False)
+    console.print(accuracy_sentence({"accuracy": summary.accuracy}))
+    console.print(f"Links  {out}")

@@ -1,8 +1,6 @@
-"""Entry point of ``enrich-dist``: the commands, and errors as one clear line with an exit code.
+"""Entry point of ``enrich-dist``: the commands, and errors as one line with an exit code (``errors``).
 
-Exit codes: 0 published (or done), 1 failed, 2 bad input or settings, 3 blocked by the gate (or going to
-be: ``fail_fast``), 4 performance regression.
-Imports are kept out of the way of ``--help`` and ``status``: what is heavy is imported by the command that needs it.
+Commands import heavy packages when they run, so that ``--help`` is fast.
 """
 
 from __future__ import annotations
@@ -22,18 +20,16 @@ from enrich_dist.cli import (
     checkpoints,
     cluster,
     config,
-    doctor,
     explain,
+    inspect,
     link,
     notify,
     plan,
     preflight,
     rejudge,
-    report,
     review,
     run,
     runs,
-    status,
 )
 from enrich_dist.errors import EXIT_FAILED, EnrichError, RunInterruptedError
 
@@ -43,19 +39,19 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
-    help="Links SBIR awards to USAspending recipients on a Dask cluster: resumable, and judged before it is published.",
+    help="Link SBIR awards to USAspending recipients on a Dask cluster, with resumable runs and a quality gate.",
 )
 app.command("run")(run.run)
 app.command("link")(link.link)
-app.command("status")(status.status)
+app.command("status")(inspect.status)
 app.add_typer(runs.app, name="runs")
-app.command("doctor")(doctor.doctor)
+app.command("doctor")(inspect.doctor)
 app.command("explain")(explain.explain)
 app.command("plan")(plan.plan)
 app.command("preflight")(preflight.preflight)
 app.command("rejudge")(rejudge.rejudge)
 app.add_typer(bench.app, name="bench")
-app.command("report")(report.report)
+app.command("report")(inspect.report)
 app.add_typer(review.app, name="review")
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(cluster.app, name="cluster")
@@ -74,7 +70,7 @@ def _options(
 
 def main() -> NoReturn:
     """Run the command line; never returns."""
-    # What imports make lives on: to look for garbage in it over and over costs a second of start-up.
+    # Imported objects are never freed; collecting garbage among them costs a second of start-up.
     gc.set_threshold(200_000, 20, 100)
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
@@ -83,7 +79,7 @@ def main() -> NoReturn:
         if code == _TYPER_INTERRUPTED:
             code = _fail(str(RunInterruptedError()), EXIT_FAILED)
     except typer.Abort:
-        code = _fail("Stopped.", EXIT_FAILED)
+        code = _fail(str(RunInterruptedError()), EXIT_FAILED)
     except EnrichError as error:
         if debug:
             traceback.print_exc()
@@ -92,7 +88,7 @@ def main() -> NoReturn:
         if debug:
             traceback.print_exc()
         where = f" ({error.filename})" if error.filename else ""
-        code = _fail(f"{error.strerror or error}{where}. Mend it and run the same command again.", EXIT_FAILED)
+        code = _fail(f"{error.strerror or error}{where}. Fix it and run the same command again.", EXIT_FAILED)
     except Exception as error:  # the last place before the user
         if hasattr(error, "exit_code") and hasattr(error, "show"):  # a usage error of the command line itself
             error.show()
@@ -101,7 +97,7 @@ def main() -> NoReturn:
             if debug:
                 traceback.print_exc()
             detail = f"{type(error).__name__}: {error}".splitlines()[0]
-            code = _fail(f"{detail} (unexpected; add --debug for the traceback)", EXIT_FAILED)
+            code = _fail(f"{detail} (unexpected error; --debug shows the traceback)", EXIT_FAILED)
     sys.exit(code if isinstance(code, int) else 0)
 
 

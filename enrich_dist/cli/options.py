@@ -1,16 +1,19 @@
-"""Options that several commands share: the settings file and overrides."""
+"""Options and helpers that several commands share."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from enrich_dist.errors import SettingsError
-from enrich_dist.settings import LoadedSettings
+from enrich_dist.settings import LoadedSettings, load_settings, override_texts
+
+if TYPE_CHECKING:
+    from enrich_dist.store.run_directory import RunDirectory
 
 Config = Annotated[
     Path | None,
@@ -18,20 +21,22 @@ Config = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any setting, over environment and file; can be repeated."),
+    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override any setting; can be repeated."),
 ]
+WorkDir = Annotated[Path | None, typer.Option(help="Work directory of the runs; the setting paths.work_dir.")]
+Json = Annotated[bool, typer.Option("--json", help="Print only a JSON document.")]
 Recipients = Annotated[
     list[str] | None,
-    typer.Option(help="Recipients; the setting inputs.recipients. Repeat it for several sources at once."),
+    typer.Option(help="Recipients; the setting inputs.recipients. Can be repeated for several sources."),
 ]
 Member = Annotated[
     str | None,
-    typer.Option(help="Table or file of a source that holds several; the setting inputs.recipients_member."),
+    typer.Option(help="Table or file within a source that has several; the setting inputs.recipients_member."),
 ]
 
 
 def recipient_values(recipients: list[str] | None, member: str | None) -> list[tuple[str, str | None]]:
-    """The settings that the two options stand for."""
+    """Return the settings of ``--recipients`` and ``--member``."""
     several = json.dumps(recipients) if recipients and len(recipients) > 1 else None
     return [
         ("inputs.recipients", several or (recipients[0] if recipients else None)),
@@ -39,14 +44,32 @@ def recipient_values(recipients: list[str] | None, member: str | None) -> list[t
     ]
 
 
+def run_directory(config: Path | None, overrides: list[str] | None, work_dir: Path | None = None) -> RunDirectory:
+    """Return the run directory of ``paths.work_dir``."""
+    from enrich_dist.store.run_directory import RunDirectory
+
+    texts = [*(overrides or []), *override_texts([("paths.work_dir", work_dir)])]
+    return RunDirectory(load_settings(config, texts).settings.paths.work_dir)
+
+
+def plain_console(*, stderr: bool = False) -> Console:
+    """Return a console that neither wraps, highlights nor interprets markup."""
+    return Console(stderr=stderr, soft_wrap=True, highlight=False, markup=False)
+
+
+def print_json(document: object) -> None:
+    """Print a JSON document."""
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
 def print_overrides(console: Console, loaded: LoadedSettings) -> None:
-    """The audit line of every setting that was overridden."""
+    """Print the audit line of every overridden setting."""
     for item in loaded.overrides():
         console.print(item.line, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def column_maps(texts: list[str] | None) -> dict[str, str | None]:
-    """``column=header`` texts as a map; an empty header says that the file has no such column.
+    """Return ``COLUMN=HEADER`` texts as a map; an empty header means that the file has no such column.
 
     Raises ``SettingsError`` for a text without "=".
     """

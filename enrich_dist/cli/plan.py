@@ -1,41 +1,39 @@
-"""``enrich-dist plan``: what a run would compare and take, before it starts; and what became of the prediction."""
+"""``enrich-dist plan``: estimate a run before it starts, and compare a run with its estimate."""
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from enrich_dist.cli.options import Config, Member, Overrides, Recipients, recipient_values
+from enrich_dist.cli.options import Config, Json, Member, Overrides, Recipients, print_json, recipient_values
 from enrich_dist.settings import Settings, load_settings, override_texts
 
 
 def plan(
     sample_rows: Annotated[
-        int,
-        typer.Option(min=1, help="Recipients that are matched to tell: from all over a Parquet file, else the first."),
+        int, typer.Option(min=1, help="Recipients to match: spread over a Parquet file, else the first ones.")
     ] = 100_000,
     workers: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Tell for so many workers; more than there are cores here: on machines like this one."
-        ),
+        typer.Option(min=1, help="Number of workers to estimate for; more than the cores here: on equal machines."),
     ] = None,
     compare: Annotated[
-        bool, typer.Option("--compare", help="Hold the latest run against the prediction made before it.")
+        bool, typer.Option("--compare", help="Compare the latest run with the plan made before it.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON document and nothing else.")] = False,
+    as_json: Json = False,
     config: Config = None,
     overrides: Overrides = None,
     recipients: Recipients = None,
     member: Member = None,
 ) -> None:
-    """Tell candidates, largest blocks, memory, wall time and disk of a run, and which settings would be best.
+    """Estimate candidates, largest blocks, memory, run time and disk of a run, and recommend settings.
 
-    Awards, companies and index are kept: the run that follows does not make them again, and is compared with the
-    prediction when it ends.
+    Awards, companies and index stay in the work directory, so that the next run reuses them. When it ends, it is
+    compared with the plan.
+
+    Example: `enrich-dist plan --config config/sample.yaml`
     """
     given = override_texts(recipient_values(recipients, member))
     settings = load_settings(config, [*(overrides or []), *given]).settings
@@ -44,7 +42,7 @@ def plan(
         _compare(settings, console, as_json=as_json)
         return
 
-    # Bad input is told before what takes seconds to import.
+    # Bad input is reported before the slow imports.
     from enrich_dist.sources.inputs import check_inputs
 
     check_inputs(settings.inputs)
@@ -58,7 +56,7 @@ def plan(
     with TerminalListener(open_console(), settings.farm.progress_interval_seconds) as terminal, listening(terminal):
         made = make_plan(settings, sample_rows, workers=workers)
     if as_json:
-        typer.echo(json.dumps(plan_document(made), indent=2, ensure_ascii=False))
+        print_json(plan_document(made))
     else:
         print_plan(console, made)
 
@@ -70,6 +68,6 @@ def _compare(settings: Settings, console: Console, *, as_json: bool) -> None:
 
     comparison = read_comparison(RunDirectory(settings.paths.work_dir))
     if as_json:
-        typer.echo(json.dumps(comparison_document(comparison), indent=2, ensure_ascii=False))
+        print_json(comparison_document(comparison))
     else:
         print_comparison(console, comparison)

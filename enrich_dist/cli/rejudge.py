@@ -1,8 +1,8 @@
-"""``enrich-dist rejudge``: a finished run with other thresholds or new decisions, in seconds and without a cluster."""
+"""``enrich-dist rejudge``: judge a finished run again with other thresholds or new decisions, without a cluster."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,10 +23,15 @@ def rejudge(
     overrides: Overrides = None,
     publish: Annotated[bool, typer.Option("--publish", help="Also publish the result, if it passes.")] = False,
 ) -> None:
-    """Reduce and judge the finished run anew: other thresholds, another gate, decisions of persons."""
+    """Reduce and judge the finished run again, with other thresholds or new review decisions. Exit code 3 if blocked.
+
+    It reads the checkpoints and takes seconds: no chunk is matched again.
+
+    Example: `enrich-dist rejudge --set matching.accept_probability=0.75`
+    """
     loaded = load_settings(config, overrides or [])
     print_overrides(Console(stderr=True, soft_wrap=True), loaded)
-    from enrich_dist.pipeline.rejudge import rejudge as judge_anew
+    from enrich_dist.pipeline.rejudge import rejudge as judge_again
     from enrich_dist.preflight.readiness_file import require_ready
     from enrich_dist.reporting.terminal import shown_path
     from enrich_dist.run_lifecycle import report_run
@@ -34,56 +39,49 @@ def rejudge(
 
     if publish:
         require_ready(loaded.settings)
-    done = judge_anew(loaded)
+    rejudged = judge_again(loaded)
     console = Console(soft_wrap=True, highlight=False)
-    _print_outcome(console, done)
-    result = done.step.path(Output.RESULT)
+    _print_outcome(console, rejudged)
+    result = rejudged.step.path(Output.RESULT)
     try:
         if publish:
-            done.pipeline.publish_awards()  # refuses a blocked result
-            result = done.pipeline.directory.published / "current"
+            rejudged.pipeline.publish_awards()  # refuses a blocked result
+            result = rejudged.pipeline.directory.published / "current"
     finally:
-        report_run(done.pipeline)
+        report_run(rejudged.pipeline)
     console.print(f"{'Published' if publish else 'Result'}  {escape(shown_path(result))}")
-    if not done.passed:
+    if not rejudged.passed:
         raise typer.Exit(EXIT_BLOCKED)
     if not publish:
-        console.print("To publish it: the same command with --publish")
+        console.print("To publish it, run the same command with --publish.")
 
 
-def _print_outcome(console: Console, done: RejudgedResult) -> None:
-    """Rates before and after, decisions of persons, and the verdict with its reasons."""
-    from enrich_dist.core.tables import percent
+def _print_outcome(console: Console, rejudged: RejudgedResult) -> None:
+    """Print rates before and after, review decisions, and the verdict with its reasons."""
     from enrich_dist.results.report import decisions_text
 
-    def estimate(name: str) -> Callable[[Mapping[str, Any]], str]:
-        def text(metrics: Mapping[str, Any]) -> str:
-            share = metrics["accuracy"][name]["estimate"]
-            return "none accepted" if share is None else percent(share)
-
-        return text
-
-    rows: list[tuple[str, Callable[[Mapping[str, Any]], str]]] = [
-        ("match rate", lambda metrics: percent(metrics["match_rate"])),
-        ("estimated precision", estimate("precision")),
-        ("estimated recall", estimate("recall")),
-        *((f"awards {status}", _count(status)) for status in ("matched", "review", "unmatched")),
-    ]
-    before, after = done.before, done.after
+    before, after = rejudged.before, rejudged.after
+    rates, rates_before = _rates(after.metrics), _rates(before.metrics) if before else {}
     table = Table("", box=None, pad_edge=False)
     for title in ("before", "", "after"):
         table.add_column(title, justify="right")
-    for title, text in rows:
-        table.add_row(title, text(before.metrics) if before else "no result", "→", text(after.metrics))
+    for name, rate in rates.items():
+        table.add_row(name, rates_before.get(name, "no result"), "→", rate)
     table.add_row("verdict", before.verdict["status"] if before else "", "→", after.verdict["status"])
     console.print(table)
-    kept = ", the same result was there already" if done.step.reused else ""
-    console.print(f"Reduced and judged in {done.step.seconds:.1f} s; no chunk was touched{kept}.")
+    reused = "; the result is unchanged" if rejudged.step.reused else ""
+    console.print(f"Reduced and judged in {rejudged.step.seconds:.1f} s, without matching a chunk{reused}.")
     if decisions := decisions_text(after.metrics["overrides"]):
         console.print(f"Human review decisions: {escape(decisions)}")
     for reason in after.verdict["reasons"]:
         console.print(f"[bold red]Blocked:[/] {escape(reason)}")
 
 
-def _count(status: str) -> Callable[[Mapping[str, Any]], str]:
-    return lambda metrics: f"{metrics['awards'][status]:,}"
+def _rates(metrics: Mapping[str, Any]) -> dict[str, str]:
+    from enrich_dist.core.tables import percent
+
+    rates = {"match rate": percent(metrics["match_rate"])}
+    for name in ("precision", "recall"):
+        share = metrics["accuracy"][name]["estimate"]
+        rates[f"estimated {name}"] = "none accepted" if share is None else percent(share)
+    return rates | {f"awards {name}": f"{metrics['awards'][name]:,}" for name in ("matched", "review", "unmatched")}

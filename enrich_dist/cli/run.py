@@ -1,14 +1,13 @@
-"""``enrich-dist run``: the whole job, from two input files to the published result."""
+"""``enrich-dist run``: the whole job, from the inputs to the published result."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from enrich_dist.cli.options import Config, Member, Overrides, Recipients, print_overrides, recipient_values
+from enrich_dist.cli.options import Config, Member, Overrides, Recipients, WorkDir, print_overrides, recipient_values
 from enrich_dist.settings import load_settings, override_texts
 
 
@@ -20,12 +19,18 @@ def run(
     ] = None,
     recipients: Recipients = None,
     member: Member = None,
-    work_dir: Annotated[Path | None, typer.Option(help="Where the run writes; the setting paths.work_dir.")] = None,
+    work_dir: WorkDir = None,
     workers: Annotated[int | None, typer.Option(help="Local workers; the setting cluster.n_workers.")] = None,
     chunk_size: Annotated[int | None, typer.Option(help="Recipients per chunk; the setting chunk_size.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also print Dagster's log.")] = False,
 ) -> None:
-    """Run the job: match, judge, publish. An interrupted run is resumed by running it again."""
+    """Run the job: match, judge, publish. To resume an interrupted run, run the same command again.
+
+    Exit codes: 0 published, 1 failed (finished chunks are kept), 2 bad input, 3 blocked by the quality gate, 5 not
+    ready for production.
+
+    Example: `enrich-dist run --config config/sample.yaml --work-dir work`
+    """
     from enrich_dist.reporting.terminal import TerminalListener, open_console
 
     console = open_console()
@@ -44,7 +49,7 @@ def run(
     loaded = load_settings(config, texts)
     print_overrides(console, loaded)
 
-    # Before Dagster is imported and a cluster started: bad input is told at once.
+    # Bad input is reported before Dagster is imported and a cluster is started.
     from enrich_dist.events import listening
     from enrich_dist.preflight.admission import admit, preload_workers
 
@@ -76,7 +81,7 @@ def run(
                 began_seconds=began_seconds,
             )
     except ProjectedToFailError:
-        raise  # there is no result to sum up
+        raise  # there is no result to summarise
     except PublicationBlockedError:
         print_summary(Console(), directory, published=False)
         add_report_seconds(directory, began_seconds)

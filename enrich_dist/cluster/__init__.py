@@ -1,1 +1,1 @@
-"""Clusters: how a scheduler and its workers are started, reached, secured and scaled."""
+"""Dask clusters: how scheduler and workers are started, reached, secured and scaled."""

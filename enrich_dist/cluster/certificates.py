@@ -1,7 +1,7 @@
 """A private certificate authority for a Dask cluster, and certificates of scheduler, workers and clients.
 
-Covers a test bed, or a cluster whose operator keeps the files apart: whoever holds one of the keys belongs to the
-cluster, and whoever holds the CA's key can let others in. Does not cover revocation: make a new CA instead.
+Anyone who has one of the keys can join the cluster, and anyone who has the CA's key can sign new certificates. Does not
+cover revocation: make a new CA instead.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _CA = "ca"
 def make_certificates(directory: Path, *, valid_days: int) -> list[Path]:
     """Write ``ca.pem`` and, for each role, ``<role>.pem`` and ``<role>-key.pem``; return the files.
 
-    Keys can be read by their owner alone. Raises ``StateError`` when one of the files is there: nothing is overwritten.
+    Only the owner can read the keys. Raises ``StateError`` if one of the files exists: nothing is overwritten.
     """
     names = [f"{name}{suffix}.pem" for name in (_CA, *ROLES) for suffix in ("", "-key")]
-    there = [name for name in names if (directory / name).exists()]
-    if there:
+    existing = [name for name in names if (directory / name).exists()]
+    if existing:
         raise StateError(
-            f"{directory} holds {', '.join(there)} already.",
+            f"{directory} already contains {', '.join(existing)}.",
             remedy="Choose another directory, or remove them if no cluster uses them.",
         )
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def make_certificates(directory: Path, *, valid_days: int) -> list[Path]:
             _builder(_name(role), ca_name, key, valid_days)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
-            # Scheduler and workers call each other, so each is both; Dask asks for no host names.
+            # Scheduler and workers connect to each other, so each is both; Dask checks no host names.
             .add_extension(
                 x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
                 critical=False,
@@ -77,7 +77,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))  # clocks of a cluster differ
+        .not_valid_before(now - timedelta(hours=1))  # clock skew within a cluster
         .not_valid_after(now + timedelta(days=valid_days))
     )
 
@@ -107,7 +107,7 @@ def _write_pair(
         (paths[0], certificate.public_bytes(serialization.Encoding.PEM), 0o644),
         (paths[1], secret, 0o600),
     ):
-        # Never over a file that came meanwhile, and never for a moment readable by others.
+        # Exclusive: never overwrites a file, and is never readable by others.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as handle:
             handle.write(content)

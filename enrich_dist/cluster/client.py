@@ -1,8 +1,7 @@
-"""A Dask cluster from settings: started here, or one that is already there.
+"""A Dask client from settings, with a cluster that is started here or exists already.
 
-The client is made by dagster-dask's own resource, whose kinds of cluster stand in ``kinds``. Starting takes
-seconds and needs nothing of the run, so ``ClusterStart`` does it in the background; while it works it serves those who
-ask for more or fewer workers (``scaling``).
+The client is made by dagster-dask's resource, configured by ``kinds``. Starting a cluster takes seconds and needs
+nothing of the run, so ``ClusterStart`` does it in the background. Afterwards it serves scale requests (``scaling``).
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ from distributed import Client
 
 from enrich_dist.cluster import forkserver
 from enrich_dist.cluster.kinds import check_cluster, dask_config, register_kinds, resource_config
-from enrich_dist.cluster.scaling import ScaleRequestServer, following_the_work, remove_note
+from enrich_dist.cluster.scaling import ScaleRequestServer, adapt_to_chunks_left, remove_cluster_files
 from enrich_dist.errors import FarmError
 from enrich_dist.events import Notice, emit
 from enrich_dist.farm.worker import run_aside
 from enrich_dist.settings import Settings
 
-# Workers have some seconds to end before they are killed; a result must not wait for a cluster that never closes.
+# Workers get some seconds to end before they are killed; a result must not wait for a cluster that never closes.
 _CLOSE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class OpenCluster:
-    """A client, and the cluster it belongs to where that was started here."""
+    """A client, and its cluster if that was started here."""
 
     client: Client
     cluster: Any | None
@@ -43,17 +42,17 @@ class OpenCluster:
 
 @contextmanager
 def open_cluster(settings: Settings, scratch: Path) -> Iterator[OpenCluster]:
-    """Yield a cluster with at least one worker; close what was started afterwards.
+    """Yield a cluster with at least one worker; afterwards close what was started.
 
-    Raises ``SettingsError`` when it cannot be started with these settings, ``FarmError`` when the scheduler does not
-    answer or no worker comes within ``cluster.start_timeout_seconds``.
+    Raises ``SettingsError`` if the settings do not allow it to start, ``FarmError`` if the scheduler does not answer or
+    no worker joins within ``cluster.start_timeout_seconds``.
     """
     check_cluster(settings)
-    # Brings pandas and dask.dataframe with it: two seconds that a run without work to farm need not spend.
+    # Imports pandas and dask.dataframe: two seconds that a run without chunks to match need not spend.
     from dagster_dask import dask_resource
 
     register_kinds()
-    # What was on its way to a scheduler that is lost: that it is lost is told in one line, not as a traceback.
+    # A lost scheduler is reported in one line, not as a traceback for each message on its way.
     logging.getLogger("distributed.batched").setLevel(logging.WARNING)
     scratch.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -70,10 +69,10 @@ def open_cluster(settings: Settings, scratch: Path) -> Iterator[OpenCluster]:
             opened.client.wait_for_workers(1, timeout=settings.cluster.start_timeout_seconds)
         except (OSError, TimeoutError, DagsterError) as error:  # Dagster wraps what its resources raise
             cause = error.__cause__ or error
-            raise FarmError(f"The Dask cluster did not come up: {cause}.", remedy=_start_remedy(settings)) from error
+            raise FarmError(f"The Dask cluster did not start: {cause}.", remedy=_start_remedy(settings)) from error
         adaptive = settings.cluster.adaptive
         if opened.cluster is not None and adaptive.minimum is not None and adaptive.maximum is not None:
-            stack.enter_context(following_the_work(opened.cluster, adaptive.minimum, adaptive.maximum))
+            stack.enter_context(adapt_to_chunks_left(opened.cluster, adaptive.minimum, adaptive.maximum))
         yield opened
 
 
@@ -87,25 +86,21 @@ def open_client(settings: Settings, scratch: Path) -> Iterator[Client]:
 def _start_remedy(settings: Settings) -> str:
     cluster = settings.cluster
     if cluster.kind == "address":
-        remedy = f"Check that a scheduler runs at {cluster.address} and has workers"
-        same_ca = f", and that its certificate and yours are of the CA in {cluster.tls.ca_file}"
-        return f"{remedy}{same_ca if cluster.tls.given else ''}."
+        same_ca = f", and that the CA in {cluster.tls.ca_file} signed its certificate and yours"
+        return f"Check that {cluster.address} is a scheduler with workers{same_ca if cluster.tls.given else ''}."
     if cluster.kind == "local":
-        return "Raise cluster.start_timeout_seconds, or look at the workers' messages above."
-    return f"Look at the messages of {cluster.kind}; raise cluster.start_timeout_seconds if workers only come late."
+        return "Check the log of the workers above, or raise cluster.start_timeout_seconds."
+    return f"Check the log of {cluster.kind}; raise cluster.start_timeout_seconds if workers join late."
 
 
 class ClusterStart:
-    """A cluster that can start in the background while the plan is made.
-
-    Context manager; ``begin()`` starts it, ``client()`` starts it if need be and waits for it. Leaving closes it.
-    """
+    """A cluster that starts in the background. Context manager; on exit the cluster is closed."""
 
     def __init__(
         self, settings: Settings, scratch: Path, work_dir: Path, prepare: Callable[[], None] | None = None
     ) -> None:
-        """``work_dir`` is where those who scale it ask. ``prepare`` is run on every worker that is there at the start,
-        so that the first chunks need not wait for imports; whether it succeeds does not matter."""
+        """``work_dir``: where scale requests are written. ``prepare``: run on all workers after the start, so that the
+        first chunks need not wait for imports; it may fail."""
         self._settings = settings
         self._scratch = scratch
         self._work_dir = work_dir
@@ -120,18 +115,18 @@ class ClusterStart:
             self._thread.start()
 
     def client(self) -> Client:
-        """The client, as soon as the cluster is there. Raises what starting it raised."""
+        """Start the cluster if needed, wait for it, and return its client. Raises what ``open_cluster`` raises."""
         self.begin()
         client = self._client.result()
-        # Here and not when it starts: now those listen who keep what is told.
+        # Not when it starts: listeners that store notices may be attached only now.
         for warning in _warnings(self._settings, client):
             emit(Notice(warning, warning=True))
         return client
 
     def __enter__(self) -> ClusterStart:
-        # Here, in the thread of the caller: the packages of some kinds can only be imported in the main one.
+        # In the thread of the caller: packages of some kinds can be imported in the main thread only.
         check_cluster(self._settings)
-        remove_note(self._work_dir)
+        remove_cluster_files(self._work_dir)
         return self
 
     def __exit__(
@@ -141,27 +136,23 @@ class ClusterStart:
         if self._thread.is_alive():
             self._thread.join(_CLOSE_SECONDS)
             if self._thread.is_alive():
-                emit(
-                    Notice(
-                        f"The cluster has not closed within {_CLOSE_SECONDS:.0f} s; its end is not waited for.", True
-                    )
-                )
+                emit(Notice(f"The cluster did not close within {_CLOSE_SECONDS:.0f} s; it is abandoned.", warning=True))
 
     def _prepare_workers(self, client: Client) -> None:
         forked = self._settings.cluster.kind == "local" and forkserver.available()
-        if self._prepare is None or forked:  # forked workers have all they need
+        if self._prepare is None or forked:  # forked workers are prepared
             return
         try:
             client.run(run_aside, self._prepare, on_error="return")
-        except Exception as error:  # the cluster stays: no run depends on this  # noqa: BLE001
-            emit(Notice(f"The workers could not be prepared ({error}); their first chunks take longer.", warning=True))
+        except Exception as error:  # the run does not depend on it  # noqa: BLE001
+            emit(Notice(f"The workers could not be prepared ({error}). Their first chunks take longer.", warning=True))
 
     def _serve(self, opened: OpenCluster) -> None:
         try:
-            with ScaleRequestServer(self._work_dir, self._settings.cluster, opened.client, opened.cluster) as desk:
-                desk.serve(self._leave)
-        except OSError as error:  # a full disk, say: whoever works on the cluster will tell
-            emit(Notice(f"The workers of this run cannot be scaled: {error}.", warning=True))
+            with ScaleRequestServer(self._work_dir, self._settings.cluster, opened.client, opened.cluster) as server:
+                server.serve(self._leave)
+        except OSError as error:  # for example a full disk, which the run itself reports
+            emit(Notice(f"This run takes no scale requests: {error}.", warning=True))
 
     def _hold(self) -> None:
         try:
@@ -170,7 +161,7 @@ class ClusterStart:
                 self._prepare_workers(opened.client)
                 self._serve(opened)
                 self._leave.wait()
-        except BaseException as failure:  # handed to whoever asks for the client  # noqa: BLE001
+        except BaseException as failure:  # raised by ``client``  # noqa: BLE001
             if not self._client.done():
                 self._client.set_exception(failure)
 
@@ -180,14 +171,14 @@ def _warnings(settings: Settings, client: Client) -> Iterator[str]:
     if cluster.kind != "local" and not cluster.tls.given:
         address = client.scheduler_info(n_workers=0)["address"]
         yield (
-            f"The cluster at {address} works without TLS (cluster.allow_insecure): whoever reaches "
-            "its scheduler can run code on its workers."
+            f"The cluster at {address} uses no TLS (cluster.allow_insecure). Anyone who reaches its scheduler can run "
+            "code on its workers."
         )
     if cluster.kind == "address":
         allowed = client.run_on_scheduler(lambda dask_scheduler: int(dask_scheduler.allowed_failures))
         if allowed:
             yield (
-                f"The scheduler repeats by itself, up to {allowed} times, what a lost worker was at: a chunk that ends "
-                "its workers ends more of them than farm.max_attempts, and others with it. Start it with "
+                f"The scheduler itself retries the tasks of a lost worker, up to {allowed} times. A chunk that kills "
+                "workers can then kill more than farm.max_attempts of them. Start the scheduler with "
                 "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=0."
             )

@@ -1,9 +1,8 @@
-"""How the workers of a local cluster are started: forked from one process that has imported and loaded all they need.
+"""Start of local workers: forked from one process that has imported their packages and compiled kernels.
 
-A worker started from nothing imports for seconds, and so does each one that replaces a lost worker; forked, it is there
-in moments, and the workers share the memory of what was imported. Covers the fork server of ``multiprocessing``, a
-process of its own that runs no thread, so that forking it is safe. Where the system has none, workers are started from
-nothing. Does not cover workers that others start (``dask worker``).
+A spawned worker spends seconds on imports, also when it replaces a lost worker. A forked worker is ready at once, and
+shares the memory of what was imported. The fork server of ``multiprocessing`` is a process without threads, so it is
+safe to fork. Where the system has none, workers are spawned. Does not cover workers started by ``dask worker``.
 """
 
 from __future__ import annotations
@@ -18,30 +17,29 @@ from typing import Final
 
 from enrich_dist.core.matcher import MatchMemory
 
-# One thread per worker; libraries must not start more behind its back. They read this when they are imported.
+# One thread per worker: libraries read these when they are imported, and must not start more threads.
 WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ARROW_IO_THREADS": "2"}
-# What a forked worker holds less than one that was started from nothing: pages of libraries that it never touches, and
-# memory that was only needed to load them. Measured by scripts/measure_memory.py; docs/explanation/memory.md has the
-# table.
+# Memory that a forked worker uses less than a spawned one: library pages that it never touches, and temporary memory of
+# imports. Measured by scripts/measure_memory.py; docs/explanation/memory.md has the table.
 UNTOUCHED_BYTES: Final = 104_000_000
 _METHOD = "forkserver"
 _PRELOAD = "enrich_dist.cluster.preload"
 
 
 def available() -> bool:
-    """Whether this system can fork workers."""
+    """Return whether this system can fork workers."""
     return _METHOD in multiprocessing.get_all_start_methods()
 
 
-def as_started(memory: MatchMemory, *, local: bool) -> MatchMemory:
-    """What matching takes of a worker of ours (``local``: forked where the system can), or of others."""
+def memory_as_forked(memory: MatchMemory, *, local: bool) -> MatchMemory:
+    """Return the memory that matching takes in a worker, less the saving of a fork if the worker is ``local``."""
     if not (local and available()):
         return memory
     return replace(memory, process_bytes=memory.process_bytes - UNTOUCHED_BYTES)
 
 
 def begin() -> None:
-    """Start the server, which then imports by itself while this process goes on. Does nothing where it runs already."""
+    """Start the fork server, which imports in the background. Does nothing if it runs already."""
     if available():
         multiprocessing.get_context(_METHOD).set_forkserver_preload([_PRELOAD])
         with _environment(WORKER_ENVIRONMENT):
@@ -50,7 +48,7 @@ def begin() -> None:
 
 @contextmanager
 def forked_workers() -> Iterator[None]:
-    """Have Dask's nannies fork their workers while the body runs."""
+    """Let Dask's nannies fork their workers while the body runs."""
     import dask
 
     if not available():
@@ -63,14 +61,13 @@ def forked_workers() -> Iterator[None]:
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Have what is started during the body find the values in its environment."""
-    before = {name: os.environ.get(name) for name in values}
+    """Set environment variables for processes that the body starts."""
+    before = dict(os.environ)
     os.environ.update(values)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        for name in values:
+            os.environ.pop(name)
+            if name in before:
+                os.environ[name] = before[name]

@@ -1,8 +1,8 @@
-"""The kinds of cluster, each as the configuration of ``dagster_dask.dask_resource`` that starts it.
+"""The kinds of cluster: for each, the configuration of ``dagster_dask.dask_resource`` that starts it.
 
-Covers what every kind must be given whatever the operator writes under ``cluster.options`` (memory per worker, one
-thread, TLS), which options a kind takes, and the package it needs; all of it is checked before work starts. A kind is a
-function from settings to configuration and a row in ``KINDS``. Does not start anything (``client``).
+A kind is a function from settings to configuration, and a row in ``KINDS``. Memory limit, one thread per worker and TLS
+are set for every kind, whatever ``cluster.options`` says. ``check_cluster`` checks options, packages and certificates
+before a run starts. Does not start anything (``client``).
 """
 
 from __future__ import annotations
@@ -27,51 +27,51 @@ from enrich_dist.errors import SettingsError
 from enrich_dist.settings import ClusterKindName, Settings
 
 DASK_CONFIG: Mapping[str, Any] = {
-    # A worker's death is ours to judge, not to be retried unseen.
+    # The farm retries the tasks of lost workers itself, and counts the attempts.
     "distributed.scheduler.allowed-failures": 0,
-    # Chunk results are a few hundred bytes: nothing is worth spilling, and the warnings would be noise.
+    # Results of tasks have a few hundred bytes: there is nothing to spill.
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.target": False,
     **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in WORKER_ENVIRONMENT.items()},
 }
-# The pages that scheduler and workers serve over HTTP, and the one that needs prometheus_client.
+# HTTP routes of scheduler and workers, and the name in the one that needs prometheus_client.
 _PAGES = ("distributed.scheduler.http.routes", "distributed.worker.http.routes")
 _METRICS = "prometheus"
-# How Dask itself hands its configuration to a process on another machine.
+# The variable by which Dask passes its configuration to processes on other machines.
 _INHERITED = "DASK_INTERNAL_INHERIT_CONFIG"
 _LOOPBACK = "127.0.0.1"
-# A dashboard asks nobody who he is, and tells what runs.
+# Dashboards have no authentication, so they bind to localhost.
 _NO_DASHBOARD = f"{_LOOPBACK}:0"
 
 
 @dataclass(frozen=True)
 class ClusterKind:
-    """A kind that starts a scheduler and workers of its own."""
+    """A kind of cluster that the run starts itself."""
 
     resource: str
     """Its name in dagster-dask."""
     options: Callable[[Settings], dict[str, Any]]
-    """The arguments of its cluster class: those of the operator, and those that are not the operator's to choose."""
+    """Returns the arguments of its cluster class: the operator's options, and those that are fixed."""
     module: str
     package: str
-    """What pip installs ``module`` with."""
+    """The package that contains ``module``."""
     cluster_class: str
     reserved: Mapping[str, str]
-    """Options that may not be set, with what to set instead."""
+    """Options that operators may not set, each with what to set instead."""
     scratch_option: str | None = None
-    """The option that names a directory for its own files, which would else be written where the run was started."""
+    """The option for the directory of its own files; its default is the current directory."""
     further_module: str | None = None
-    """Needed besides, and of the same name as its package."""
+    """Another required module, with the same name as its package."""
 
 
 def dask_config(settings: Settings) -> dict[str, Any]:
-    """The Dask configuration of driver, scheduler and workers, certificates among it, by dotted keys."""
+    """Return the Dask configuration of driver, scheduler and workers, including certificates, by dotted key."""
     config = dict(DASK_CONFIG)
-    if settings.monitoring.port is None:  # else every process would import what nobody asks for
+    if settings.monitoring.port is None:  # saves an import in every process
         config |= {key: [page for page in dask.config.get(key, []) if _METRICS not in page] for key in _PAGES}
     tls = settings.cluster.tls
     if tls.ca_file and tls.cert_file and tls.key_file:
-        # One certificate for all roles: Dask asks only that the CA has signed it.
+        # One certificate for all roles: Dask only checks that the CA signed it.
         roles = {
             f"distributed.comm.tls.{role}.{part}": str(path.absolute())
             for role in ("client", "scheduler", "worker")
@@ -86,7 +86,7 @@ def dask_config(settings: Settings) -> dict[str, Any]:
 
 
 def resource_config(settings: Settings, scratch: Path) -> dict[str, Any]:
-    """The configuration of ``dagster_dask.dask_resource`` that the settings ask for."""
+    """Return the configuration of ``dagster_dask.dask_resource`` for the settings."""
     cluster = settings.cluster
     client = {"timeout": max(1, round(cluster.start_timeout_seconds)), "set_as_default": False}
     if cluster.kind == "address":
@@ -99,7 +99,7 @@ def resource_config(settings: Settings, scratch: Path) -> dict[str, Any]:
 
 
 def check_cluster(settings: Settings) -> None:
-    """Raise ``SettingsError`` where a cluster of these settings cannot be started: a file, a package or an option."""
+    """Raise ``SettingsError`` if a certificate, package or option does not allow the cluster to start."""
     cluster = settings.cluster
     for name, path in (("ca_file", cluster.tls.ca_file), ("cert_file", cluster.tls.cert_file),
                        ("key_file", cluster.tls.key_file)):  # fmt: skip
@@ -136,7 +136,7 @@ def check_cluster(settings: Settings) -> None:
 
 
 def register_kinds() -> None:
-    """Tell dagster-dask where a cluster class has moved since its release."""
+    """Correct the module of a cluster class that moved since the release of dagster-dask."""
     from dagster_dask import resources
 
     kubernetes = KINDS["kubernetes"]
@@ -147,7 +147,7 @@ def register_kinds() -> None:
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """Keep what Ctrl-C and SIGTERM do: dask-jobqueue, when it is imported, has them end the process at once."""
+    """Keep the handlers of SIGINT and SIGTERM: importing dask-jobqueue replaces them."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -158,14 +158,14 @@ def _own_signals() -> Iterator[None]:
 
 
 def _parameters(kind: ClusterKind) -> set[str]:
-    """The named parameters of the cluster class, and of the job class that it hands the rest to."""
+    """Return the named parameters of the cluster class, and of the job class that takes its other arguments."""
     with _own_signals():
         cluster_class = getattr(importlib.import_module(kind.module), kind.cluster_class)
     sources: list[Any] = [cluster_class]
     if inspect.isclass(cluster_class):
         job_class = getattr(cluster_class, "job_cls", None)
         sources = [*cluster_class.__mro__, *(job_class.__mro__ if job_class else ())]
-        # Above these begin Dask's own classes, which are not configured by an operator.
+        # Skip Dask's own base classes, which operators do not configure.
         sources = [
             item.__init__ for item in sources if not item.__module__.startswith(("distributed", "builtins", "abc"))
         ]
@@ -189,7 +189,7 @@ def _local(settings: Settings) -> dict[str, Any]:
         "threads_per_worker": 1,
         "processes": True,
         "memory_limit": _memory_limit_bytes(settings),
-        "host": _LOOPBACK,  # a scheduler runs whatever code it is sent: never listen beyond this machine
+        "host": _LOOPBACK,  # a scheduler runs any code it receives: never listen beyond this machine
         "dashboard_address": _NO_DASHBOARD,
     }
 
@@ -208,7 +208,7 @@ def _jobs(settings: Settings) -> dict[str, Any]:
     """One job per worker, by dask-jobqueue."""
     options = dict(settings.cluster.options)
     limit_bytes = _memory_limit_bytes(settings)
-    # The last one counts: the job's own text is rounded.
+    # Dask uses the last --memory-limit; the one of the job script is rounded.
     arguments = ["--dashboard-address", _NO_DASHBOARD, *options.get("worker_extra_args", [])]
     arguments += ["--memory-limit", str(limit_bytes)]
     tls = settings.cluster.tls
@@ -231,11 +231,11 @@ def _jobs(settings: Settings) -> dict[str, Any]:
 
 
 def _kubernetes(settings: Settings) -> dict[str, Any]:
-    """Pods by the Dask operator of the Kubernetes cluster that kubectl is set to."""
+    """Pods, by the Dask operator of the Kubernetes cluster in the current kubectl context."""
     options = dict(settings.cluster.options)
     limit_bytes = _memory_limit_bytes(settings)
     environment = {**options.get("env", {}), _INHERITED: _inherited(settings)}
-    # The pod may hold a little more than the worker, so that the nanny, which tells why, is there before the kernel.
+    # The pod gets more memory than the worker, so that the nanny acts, and logs why, before the kernel does.
     resources = {"requests": {"cpu": "1", "memory": str(limit_bytes)}, "limits": {"memory": str(limit_bytes * 5 // 4)}}
     return {
         **options,
@@ -268,7 +268,7 @@ _TLS = "Set cluster.tls.ca_file, cert_file and key_file."
 _JOBS_RESERVED = _reserved(
     cores=_THREAD, processes=_THREAD, memory=_MEMORY, nanny="A worker needs its nanny.", protocol=_TLS,
     **dict.fromkeys(("job_cls", "scheduler_cls", "worker_command", "scheduler", "name"), "It is set by enrich_dist."),
-    **{old: f"It is now called {new}." for old, new in {
+    **{old: f"It is now named {new}." for old, new in {
         "extra": "worker_extra_args", "job_extra": "job_extra_directives", "env_extra": "job_script_prologue",
         "header_skip": "job_directives_skip", "project": "account"}.items()},
     host="Set it in scheduler_options.", dashboard_address="Set it in scheduler_options.",

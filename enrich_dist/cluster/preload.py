@@ -1,6 +1,6 @@
-"""What the fork server imports before it forks any worker: all that a worker needs, kernels loaded.
+"""What the fork server imports before it forks workers: their packages, and the compiled kernels.
 
-Importing this module is its whole effect. Does not open a run's index.
+Importing this module is its whole effect. Does not open the index of a run.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import gc
 import logging
 import signal
 
-# Before anything takes time. Ctrl-C reaches all processes of a terminal; the driver handles it, and ends its workers.
+# First: Ctrl-C reaches all processes of a terminal, but only the driver handles it and ends its workers.
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 import distributed.nanny  # noqa: E402
@@ -20,9 +20,9 @@ from enrich_dist.matching.warm import warm_up  # noqa: E402
 
 try:
     warm_up()
-except Exception:  # whatever it is, the workers meet it themselves and can tell the driver
-    logging.getLogger(__name__).warning("the kernels could not be loaded ahead", exc_info=True)
+except Exception:  # the workers meet the same error, and report it to the driver
+    logging.getLogger(__name__).warning("could not load the compiled kernels", exc_info=True)
 
-# What is never freed need not be looked at by each worker's collector, which would copy the shared pages.
+# Permanent objects need no garbage collection; collecting them in a worker would copy shared pages.
 gc.collect()
 gc.freeze()

@@ -1,9 +1,9 @@
-"""More or fewer workers while a run works: by a wish from another process, or by the work that is left.
+"""Scaling of workers during a run: by request from another process, or by the number of chunks left.
 
-A run leaves a note of its cluster in the work directory (``cluster.json``, for its owner's eyes, gone when it ends).
-Whoever wants another number of workers leaves a wish beside it; the run sees to it and notes which workers there are.
-So nobody but the run talks to its scheduler. Workers leave as Dask retires them: what they were at goes to another, and
-no try is counted. Does not cover clusters that others run: their workers are started and stopped by hand.
+A run describes its cluster in ``cluster.json`` of the work directory, readable by its owner only. Another process asks
+for a number of workers by writing a request next to it; the run scales its cluster and updates the description. Only
+the run talks to its scheduler. Dask retires workers that leave: their tasks move to other workers, and no attempt is
+counted. Does not cover clusters of kind ``address`` and ``ssh``, whose workers are started by hand.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,15 +29,15 @@ from enrich_dist.store.lock import read_holder
 if TYPE_CHECKING:
     from distributed import Client
 
-NOTE_FILE = "cluster.json"
-WISH_FILE = "cluster.wish.json"
-MAX_WORKERS = 10_000
+CLUSTER_FILE = "cluster.json"
+REQUEST_FILE = "cluster.request.json"
+_MAX_WORKERS = 10_000
 _POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class ClusterNote:
-    """A run's cluster as it is now. ``refusal``: why it takes no wishes; ``wish``: the latest that was seen to."""
+class ClusterInfo:
+    """The cluster of a run. ``refusal``: why it takes no requests; ``request``: id of the latest request it served."""
 
     kind: str
     scheduler: str
@@ -45,18 +45,18 @@ class ClusterNote:
     pid: int
     workers: list[str]
     refusal: str | None = None
-    wish: str | None = None
+    request: str | None = None
 
 
 class ScaleRequestServer:
-    """The run's side: keeps the note and sees to wishes. A context manager; leaving it removes both files."""
+    """Serve scale requests on the side of the run. Context manager; on exit it removes both files."""
 
     def __init__(self, work_dir: Path, settings: ClusterSettings, client: Client, cluster: Any | None) -> None:
         self._work_dir = work_dir
         self._client = client
         self._cluster = cluster
         address = str(client.scheduler_info(n_workers=0)["address"])
-        self._note = ClusterNote(
+        self._info = ClusterInfo(
             kind=settings.kind,
             scheduler=address,
             host=socket.gethostname(),
@@ -66,44 +66,44 @@ class ScaleRequestServer:
         )
 
     def __enter__(self) -> ScaleRequestServer:
-        remove_note(self._work_dir)
-        _write_private(self._work_dir / NOTE_FILE, asdict(self._note))
+        remove_cluster_files(self._work_dir)
+        _write_private(self._work_dir / CLUSTER_FILE, asdict(self._info))
         return self
 
     def __exit__(self, *_: object) -> None:
-        remove_note(self._work_dir)
+        remove_cluster_files(self._work_dir)
 
-    def serve(self, leave: threading.Event) -> None:
-        """See to wishes until ``leave`` is set."""
-        while not leave.wait(_POLL_SECONDS):
+    def serve(self, stop: threading.Event) -> None:
+        """Serve requests until ``stop`` is set."""
+        while not stop.wait(_POLL_SECONDS):
             try:
-                self._attend()
-            except Exception as error:  # no wish may end the cluster, which others work on  # noqa: BLE001
-                emit(Notice(f"A wish for another number of workers could not be seen to: {error}", warning=True))
-                remove_note(self._work_dir)
+                self._serve_once()
+            except Exception as error:  # a failed request must not end the cluster  # noqa: BLE001
+                emit(Notice(f"A scale request failed: {error}. This run takes no further requests.", warning=True))
+                remove_cluster_files(self._work_dir)
                 return
 
-    def _attend(self) -> None:
-        note = replace(self._note, workers=self._workers())
-        wish = _read(self._work_dir / WISH_FILE)
-        if wish is not None:
-            (self._work_dir / WISH_FILE).unlink(missing_ok=True)
-            note = replace(note, wish=str(wish["id"]))
-            n_workers = int(wish["n_workers"])
-            if note.refusal is None and self._cluster is not None and 1 <= n_workers <= MAX_WORKERS:
-                emit(Notice(f"The cluster is asked for {n_workers} workers; it had {len(note.workers)}."))
+    def _serve_once(self) -> None:
+        info = replace(self._info, workers=self._workers())
+        request = _read(self._work_dir / REQUEST_FILE)
+        if request is not None:
+            (self._work_dir / REQUEST_FILE).unlink(missing_ok=True)
+            info = replace(info, request=str(request["id"]))
+            n_workers = int(request["n_workers"])
+            if info.refusal is None and self._cluster is not None and 1 <= n_workers <= _MAX_WORKERS:
+                emit(Notice(f"Scaling the cluster from {len(info.workers)} to {n_workers} workers."))
                 _scale(self._cluster, self._client, n_workers)
-        if note != self._note:
-            self._note = note
-            _write_private(self._work_dir / NOTE_FILE, asdict(note))
+        if info != self._info:
+            self._info = info
+            _write_private(self._work_dir / CLUSTER_FILE, asdict(info))
 
     def _workers(self) -> list[str]:
         return sorted(self._client.scheduler_info(n_workers=-1)["workers"])
 
 
-def remove_note(work_dir: Path) -> None:
-    """Remove what a run that was killed may have left."""
-    for name in (NOTE_FILE, WISH_FILE):
+def remove_cluster_files(work_dir: Path) -> None:
+    """Remove both files, which a killed run leaves."""
+    for name in (CLUSTER_FILE, REQUEST_FILE):
         (work_dir / name).unlink(missing_ok=True)
 
 
@@ -111,8 +111,8 @@ def _scale(cluster: Any, client: Client, n_workers: int) -> None:
     from distributed import SpecCluster
 
     if isinstance(cluster, SpecCluster):
-        # Its own ``scale`` names workers to the scheduler in a way that this does not know, and so ends them as if they
-        # had crashed; here they are retired first, idle ones before others.
+        # SpecCluster.scale closes workers whose names the scheduler does not resolve, as if they had crashed. Retire
+        # them first, idle ones before others.
         leaving = client.run_on_scheduler(
             lambda dask_scheduler: dask_scheduler.workers_to_close(target=n_workers, attribute="name")
         )
@@ -122,54 +122,52 @@ def _scale(cluster: Any, client: Client, n_workers: int) -> None:
     cluster.scale(n_workers)
 
 
-def ask_for_workers(work_dir: Path, n_workers: int, *, timeout_seconds: float) -> ClusterNote:
-    """Have the run in ``work_dir`` work with so many workers; return the note when it does.
+def request_workers(work_dir: Path, n_workers: int, *, timeout_seconds: float) -> ClusterInfo:
+    """Request a number of workers from the run in ``work_dir``; return when it has them.
 
-    Raises ``StateError`` when no run is under way there, when its cluster is scaled otherwise, or when the workers have
-    not come or gone within ``timeout_seconds``.
+    Raises ``StateError`` if no run is active, its cluster takes no requests, or the workers do not come or go within
+    ``timeout_seconds``.
     """
     deadline = time.monotonic() + timeout_seconds
-    note = _wait_for_cluster(work_dir, deadline)
-    if note.refusal is not None:
-        raise StateError(f"The workers of this run are not scaled by it ({note.kind}).", remedy=note.refusal)
-    before, wish = note.wish, uuid.uuid4().hex
-    _write_private(work_dir / WISH_FILE, {"id": wish, "n_workers": n_workers})
-    while not (note.wish == wish and len(note.workers) == n_workers):
-        if note.wish not in (before, wish):
-            raise StateError("Another number of workers was asked for meanwhile.", remedy="Ask again if need be.")
+    info = _wait_for_cluster(work_dir, deadline)
+    if info.refusal is not None:
+        raise StateError(f"The cluster of this run ({info.kind}) takes no scale requests.", remedy=info.refusal)
+    previous, request = info.request, uuid.uuid4().hex
+    _write_private(work_dir / REQUEST_FILE, {"id": request, "n_workers": n_workers})
+    while info.request != request or len(info.workers) != n_workers:
+        if info.request not in (previous, request):
+            raise StateError("Another scale request replaced this one.", remedy="Repeat the command if needed.")
         if time.monotonic() > deadline:
             raise StateError(
-                f"{n_workers} workers were asked for; after {timeout_seconds:g} seconds there are {len(note.workers)}.",
-                remedy="They may still come: look at `enrich-dist status`, or at the machine for memory and cores.",
+                f"Requested {n_workers} workers; after {timeout_seconds:g} seconds there are {len(info.workers)}.",
+                remedy="They may still come: check `enrich-dist status`, and the free memory and cores.",
             )
         time.sleep(_POLL_SECONDS / 2)
-        note = _wait_for_cluster(work_dir, deadline)
-    return note
+        info = _wait_for_cluster(work_dir, deadline)
+    return info
 
 
-def _wait_for_cluster(work_dir: Path, deadline: float) -> ClusterNote:
+def _wait_for_cluster(work_dir: Path, deadline: float) -> ClusterInfo:
     while True:
         if read_holder(work_dir) is None:
             raise StateError(
-                f"No run is under way in {work_dir}.", remedy="Name its directory: --set paths.work_dir=DIRECTORY."
+                f"No run is active in {work_dir}.", remedy="Set its directory: --set paths.work_dir=DIRECTORY."
             )
-        document = _read(work_dir / NOTE_FILE)
+        document = _read(work_dir / CLUSTER_FILE)
         if document is not None:
-            return ClusterNote(**document)
+            return ClusterInfo(**document)
         if time.monotonic() > deadline:
             raise StateError(
-                "The run under way has no cluster now.",
-                remedy="It has not begun to farm out chunks, or has done with it.",
+                "The active run has no cluster at the moment.", remedy="Repeat the command while it matches chunks."
             )
         time.sleep(_POLL_SECONDS)
 
 
 @contextmanager
-def following_the_work(cluster: Any, minimum: int, maximum: int) -> Iterator[None]:
-    """Have the cluster hold as many workers as chunks are left, within these bounds, while the body runs.
+def adapt_to_chunks_left(cluster: Any, minimum: int, maximum: int) -> Iterator[None]:
+    """Scale the cluster to the number of chunks left, within these bounds, while the body runs.
 
-    By Dask's own adaptive scaling, but for the number: Dask counts the tasks it was sent, and the farm sends no more
-    than there are workers.
+    Dask's own adaptive target counts submitted tasks; the farm never submits more tasks than there are workers.
     """
     from distributed.deploy.adaptive import Adaptive
 
@@ -180,12 +178,12 @@ def following_the_work(cluster: Any, minimum: int, maximum: int) -> Iterator[Non
         if isinstance(event, FarmProgress):
             chunks_left = event.chunks_total - event.chunks_done
 
-    class ByChunksLeft(Adaptive):
+    class ChunksLeftAdaptive(Adaptive):
         async def target(self) -> int:
             return chunks_left
 
     with listening(listener):
-        adaptive = cluster.adapt(Adaptive=ByChunksLeft, minimum=minimum, maximum=maximum)
+        adaptive = cluster.adapt(Adaptive=ChunksLeftAdaptive, minimum=minimum, maximum=maximum)
         try:
             yield
         finally:
@@ -193,15 +191,11 @@ def following_the_work(cluster: Any, minimum: int, maximum: int) -> Iterator[Non
 
 
 def _refusal(settings: ClusterSettings, address: str) -> str | None:
-    if settings.kind == "address":
-        return f"Start further workers with `dask worker {address}`, or end some; the run takes note by itself."
-    if settings.kind == "ssh":
-        return f"Start further workers with `dask worker {address}` on their hosts; the run takes note by itself."
+    if settings.kind in ("address", "ssh"):
+        return f"Start workers with `dask worker {address}` on their hosts, or stop some; the run uses them."
     if settings.adaptive.given:
-        return (
-            f"It holds between {settings.adaptive.minimum} and {settings.adaptive.maximum} workers, as work is left "
-            "(cluster.adaptive)."
-        )
+        bounds = f"{settings.adaptive.minimum} to {settings.adaptive.maximum}"
+        return f"It scales itself from {bounds} workers by the chunks left (cluster.adaptive)."
     return None
 
 
@@ -212,7 +206,6 @@ def _write_private(final: Path, document: dict[str, Any]) -> None:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    try:
+    with suppress(FileNotFoundError):
         return read_json(path)
-    except FileNotFoundError:
-        return None
+    return None

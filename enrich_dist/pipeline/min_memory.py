@@ -6,7 +6,7 @@ Covers the least that any chunk and any index need. What those of a run need is 
 
 from __future__ import annotations
 
-from enrich_dist.cluster.forkserver import as_started
+from enrich_dist.cluster.forkserver import memory_as_forked
 from enrich_dist.farm.budget import project, require_fit
 from enrich_dist.matching.memory import match_memory
 from enrich_dist.settings import Settings
@@ -15,6 +15,6 @@ from enrich_dist.settings import Settings
 def require_min_memory(settings: Settings) -> None:
     """Raise ``BudgetError``, with the arithmetic, where not even the smallest batch fits without an index."""
     rows = min(settings.chunk_size, settings.farm.min_part_rows)
-    memory = as_started(match_memory(index_bytes=0), local=settings.cluster.kind == "local")
+    memory = memory_as_forked(match_memory(index_bytes=0), local=settings.cluster.kind == "local")
     least = project(memory, chunk_rows=rows, chunk_bytes=0, batch_rows=rows)
     require_fit(least, settings.memory_threshold_mb)

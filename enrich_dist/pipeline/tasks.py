@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from enrich_dist.cluster.forkserver import as_started
+from enrich_dist.cluster.forkserver import memory_as_forked
 from enrich_dist.core.matcher import Matcher
 from enrich_dist.events import Notice, emit
 from enrich_dist.farm import budget
@@ -29,7 +29,7 @@ def plan_tasks(
     plan = chunks.chunks_of(open_unverified(directory.output(Output.CHUNKS)))
     index = open_verified(directory.output(Output.INDEX))
     matcher_key = matcher.key()
-    memory = as_started(
+    memory = memory_as_forked(
         matcher.memory(sum(entry["bytes"] for entry in index.files.values())),
         local=settings.cluster.kind == "local",
     )

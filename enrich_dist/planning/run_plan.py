@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 
-from enrich_dist.cluster.forkserver import as_started
+from enrich_dist.cluster.forkserver import memory_as_forked
 from enrich_dist.errors import SettingsError, SourceError
 from enrich_dist.farm.budget import MB, Projection, fitted, project
 from enrich_dist.matching.blocking import Pairs, Prepared, candidate_pairs, prepare
@@ -182,7 +182,7 @@ class _WorkerMemory:
         """Return the peak with the largest batches that fit ``threshold_mb``, as a run chooses them."""
         settings, chunk_rows = self.settings, min(chunk_size, self.source_rows)
         matcher = OrganisationMatcher(settings.matching.candidates())
-        memory = as_started(matcher.memory(self.index_bytes), local=settings.cluster.kind == "local")
+        memory = memory_as_forked(matcher.memory(self.index_bytes), local=settings.cluster.kind == "local")
 
         def with_batches(batch_rows: int) -> Projection:
             chunk_bytes = round(chunk_rows * self.row_bytes)

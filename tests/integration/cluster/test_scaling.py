@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from distributed import Client
 
-from enrich_dist.cluster.scaling import NOTE_FILE, WISH_FILE
+from enrich_dist.cluster.scaling import CLUSTER_FILE, REQUEST_FILE
 from enrich_dist.core.files import read_json
 from tests.conftest import REPOSITORY, enrich_dist, run_steps
 from tests.support.hosts import DaskProcesses, Host, no_mounts, wait_until
@@ -100,7 +100,7 @@ def test_one_worker_then_three_then_one_and_nothing_is_lost(tmp_path: Path, undi
     with run.running():
         run.hold()
         run.wait(lambda: calls(run.ledger), "the first chunk")
-        note = run.work_dir / NOTE_FILE
+        note = run.work_dir / CLUSTER_FILE
         assert stat.S_IMODE(note.stat().st_mode) == 0o600
         assert len(read_json(note)["workers"]) == 1
 
@@ -130,7 +130,7 @@ def test_one_worker_then_three_then_one_and_nothing_is_lost(tmp_path: Path, undi
     assert sum(again.values()) == CALLED + 2
     assert max(again.values()) == 2
     assert not note.exists()
-    assert not (run.work_dir / WISH_FILE).exists()
+    assert not (run.work_dir / REQUEST_FILE).exists()
 
 
 @pytest.mark.long

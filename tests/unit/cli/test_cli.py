@@ -1,4 +1,4 @@
-"""The command line: help, settings, and bad input as one clear line with its exit code, before work starts."""
+"""The command line: help, settings, and bad input as one line with its exit code, before work starts."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.support.known_case import write_inputs
 
 
 def error_line(finished: subprocess.CompletedProcess[str]) -> str:
-    """The one line of an error; there is no traceback."""
+    """The only line of the error; there is no traceback."""
     assert "Traceback" not in finished.stderr
     [line] = [line for line in finished.stderr.splitlines() if line.startswith("Error:")]
     return line
 
 
-def test_help_names_the_commands_and_needs_none_of_the_engines() -> None:
+def test_help_imports_no_engine() -> None:
     code = (
         "import sys, contextlib; from enrich_dist.cli.main import main; sys.argv = ['enrich-dist', '--help']\n"
         "with contextlib.suppress(SystemExit): main()\n"
@@ -33,7 +33,7 @@ def test_help_names_the_commands_and_needs_none_of_the_engines() -> None:
     assert "heavy: []" in finished.stdout
 
 
-def test_config_show_tells_value_and_origin() -> None:
+def test_config_show_has_origins() -> None:
     finished = enrich_dist(
         "config", "show", "--origin", "--config", "config/sample.yaml", "--set", "cluster.n_workers=5",
         ENRICH_DIST_TIMEOUT_SECONDS="99",
@@ -47,16 +47,16 @@ def test_config_show_tells_value_and_origin() -> None:
     assert rows["memory_threshold_mb"].split(maxsplit=2)[1:] == ["1500", "file config/base.yaml"]
 
 
-def test_every_override_is_shown_when_a_run_starts(tmp_path: Path) -> None:
+def test_run_shows_overrides(tmp_path: Path) -> None:
     mine = tmp_path / "mine.yaml"
-    mine.write_text("timeout_seconds: 1800\nmatch_rate_threshold: 0.8\n", "utf-8")  # of these one is the default
+    mine.write_text("timeout_seconds: 1800\nmatch_rate_threshold: 0.8\n", "utf-8")  # the first is the default
 
     finished = enrich_dist(
         "run", "--config", mine, "--work-dir", tmp_path, "--set", "chunk_size=5", ENRICH_DIST_MEMORY_THRESHOLD_MB="999"
     )
 
-    told = {line for line in finished.stderr.splitlines() if line.startswith("setting ")}
-    assert told == {
+    shown = {line for line in finished.stderr.splitlines() if line.startswith("setting ")}
+    assert shown == {
         "setting chunk_size = 5 (command line)",
         "setting memory_threshold_mb = 999 (environment ENRICH_DIST_MEMORY_THRESHOLD_MB)",
         f"setting paths.work_dir = {tmp_path} (command line)",
@@ -75,7 +75,7 @@ def test_every_override_is_shown_when_a_run_starts(tmp_path: Path) -> None:
         (["run", "--awards", "missing.csv", "--recipients", "missing.parquet"], "missing.csv: "),
     ],
 )
-def test_bad_input_ends_with_code_2_and_a_remedy(tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_bad_input_exits_with_2(tmp_path: Path, arguments: list[str], message: str) -> None:
     extra = ["--work-dir", str(tmp_path)] if arguments[0] == "run" else []
 
     finished = enrich_dist(*arguments, *extra)
@@ -84,7 +84,7 @@ def test_bad_input_ends_with_code_2_and_a_remedy(tmp_path: Path, arguments: list
     assert message in error_line(finished)
 
 
-def test_a_missing_column_of_either_input_fails_before_work_starts(tmp_path: Path) -> None:
+def test_missing_column_fails_early(tmp_path: Path) -> None:
     awards, recipients = write_inputs(tmp_path / "inputs")
     other = tmp_path / "other.csv"
     other.write_text("legal_business_name,uei,city,state\nACME,,Troy,NY\n", "utf-8")
@@ -101,25 +101,25 @@ def test_a_missing_column_of_either_input_fails_before_work_starts(tmp_path: Pat
     assert recipients.exists()
 
 
-def test_debug_adds_the_traceback() -> None:
+def test_debug_shows_traceback() -> None:
     finished = enrich_dist("config", "show", "--debug", "--set", "chunk_sise=5")
 
     assert finished.returncode == 2
     assert "Traceback" in finished.stderr
 
 
-def test_an_unknown_option_is_a_usage_error() -> None:
+def test_unknown_option_exits_with_2() -> None:
     assert enrich_dist("run", "--chunksize", "5").returncode == 2
 
 
-def test_status_of_an_empty_directory_says_how_to_begin(tmp_path: Path) -> None:
+def test_status_of_empty_directory(tmp_path: Path) -> None:
     finished = enrich_dist("status", "--set", f"paths.work_dir={tmp_path}")
 
     assert finished.returncode == 0
     assert "enrich-dist run" in finished.stdout
 
 
-def test_a_directory_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
+def test_unusable_directory_is_one_line(tmp_path: Path) -> None:
     awards, recipients = write_inputs(tmp_path / "inputs")
     (tmp_path / "file").write_text("not a directory", "utf-8")
 
@@ -129,7 +129,7 @@ def test_a_directory_that_cannot_be_written_is_one_clear_line(tmp_path: Path) ->
     assert f"Not a directory ({tmp_path / 'file'}" in error_line(finished)
 
 
-def test_the_quick_end_loses_no_word_and_calls_what_was_registered() -> None:
+def test_quick_exit_flushes_and_calls_handlers() -> None:
     code = (
         "import atexit, sys\n"
         "from enrich_dist.cli import command, main\n"
@@ -141,7 +141,7 @@ def test_the_quick_end_loses_no_word_and_calls_what_was_registered() -> None:
         "command.command()\n"
     )
 
-    # Buffered, as it is for most.
+    # Buffered output, as by default.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     ended = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=60

@@ -1,0 +1,78 @@
+"""``enrich-dist status``, ``doctor`` and ``report``: the latest run of a work directory, read from its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from enrich_dist.cli.options import Config, Overrides, WorkDir, plain_console, run_directory
+
+
+def status(config: Config = None, overrides: Overrides = None) -> None:
+    """Show what is done, what is left and the verdict of the run in paths.work_dir.
+
+    It reads files only, so it works during a run, after it, and from another machine.
+
+    Example: `enrich-dist status --set paths.work_dir=/shared/run`
+    """
+    from enrich_dist.reporting.summary import print_status
+    from enrich_dist.store.status import read_status
+
+    directory = run_directory(config, overrides)
+    print_status(Console(), directory.root, read_status(directory))
+
+
+def doctor(
+    chunk: Annotated[int | None, typer.Argument(help="Number of a chunk, to show all of its attempts.")] = None,
+    config: Config = None,
+    overrides: Overrides = None,
+) -> None:
+    """Show the state of each chunk in paths.work_dir, why attempts failed, and what to do next.
+
+    Use it after a failed run, or during one that makes no progress.
+
+    Example: `enrich-dist doctor 7`
+    """
+    from enrich_dist.farm.diagnosis import examine, find_chunk
+    from enrich_dist.reporting.diagnosis import print_chunk, print_findings
+
+    diagnosis = examine(run_directory(config, overrides))
+    if chunk is None:
+        print_findings(Console(), diagnosis)
+    else:
+        print_chunk(Console(), find_chunk(diagnosis, chunk))
+
+
+def report(
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Output file. [default: report.html in the work dir]")
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write it as Markdown, for a pull request.")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Also compare with this run: its id in `enrich-dist runs ls`."),
+    ] = None,
+    work_dir: WorkDir = None,
+    config: Config = None,
+    overrides: Overrides = None,
+) -> None:
+    """Write the report of the latest run, published or blocked: charts, tables, and changes since the previous run.
+
+    Every run writes it when it ends. This command writes it again from the files of the run.
+
+    Example: `enrich-dist report --markdown report.md`
+    """
+    from enrich_dist.reporting.html import make_report
+    from enrich_dist.reporting.terminal import shown_path
+
+    directory = run_directory(config, overrides, work_dir)
+    html = out or directory.html_report
+    make_report(directory, html=html, markdown=markdown, against=against)
+    for label, path in (("Report", html), ("Markdown", markdown)):
+        if path is not None:
+            plain_console().print(f"{label:<10} {shown_path(path)}")
