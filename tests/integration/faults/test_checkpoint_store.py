@@ -163,7 +163,7 @@ def test_work_directories_that_share_a_location_share_the_work_and_keep_each_oth
 
     assert (refused[0], listed[0]) == (1, 0)
     assert "18 files" in refused[1]
-    assert "runs of other work directories may need them. Nothing was removed." in refused[1]
+    assert "--shared" in refused[1]
     assert all(record_name(task.checkpoint_key) in listed[1] for task in first.tasks())
     assert CheckpointStore(location).storage.list() == before
     assert finish(first, client).reused
@@ -228,7 +228,7 @@ def test_the_command_line_looks_after_an_object_store_and_tells_no_secret(
     key = pipeline.tasks()[3].checkpoint_key
 
     assert command(pipeline, "checkpoints", "ls")[1].count("finished") == CHUNKS
-    assert command(pipeline, "checkpoints", "verify") == (0, "6 valid, 0 damaged, 0 not there\n")
+    assert command(pipeline, "checkpoints", "verify") == (0, "6 valid, 0 damaged, 0 missing\n")
     assert all_chunks_finished(pipeline.directory)
 
     code, output = command(pipeline, "rejudge")
@@ -243,7 +243,7 @@ def test_the_command_line_looks_after_an_object_store_and_tells_no_secret(
     code, output = command(pipeline, "checkpoints", "verify")
     assert code == 1
     assert f"Chunk 3: {storage.where(candidates_name(key))} is not the file that was written" in output
-    assert "5 valid, 1 damaged, 0 not there" in output
+    assert "5 valid, 1 damaged, 0 missing" in output
 
     storage.delete(record_name(key))
     assert "5 of 6 finished" in command(pipeline, "status")[1]

@@ -97,7 +97,7 @@ def test_damage_is_found_and_told(tmp_path: Path, client: Client, harm: str) -> 
 
     assert code == 1
     assert "Chunk 3: " in output
-    assert "5 valid, 1 damaged, 0 not there" in output
+    assert "5 valid, 1 damaged, 0 missing" in output
 
 
 def test_only_what_belongs_to_no_chunk_is_removed(tmp_path: Path, client: Client) -> None:
@@ -111,7 +111,7 @@ def test_only_what_belongs_to_no_chunk_is_removed(tmp_path: Path, client: Client
 
     assert {path.name for path in pipeline.directory.checkpoints.iterdir()} == before
     code, output = told(pipeline, "checkpoints", "verify")
-    assert (code, "6 valid, 0 damaged, 0 not there" in output) == (0, True)
+    assert (code, "6 valid, 0 damaged, 0 missing" in output) == (0, True)
     _, output = told(pipeline, "checkpoints", "ls")
     assert output.count("finished") == 6
 

@@ -46,9 +46,7 @@ def measured(
         (1.0, 1.0, 0.5, 0, "cannot tell"),
     ],
 )
-def test_compare_exit_code(
-    tmp_path: Path, slower: float, memory: float, noise: float, code: int, verdict: str
-) -> None:
+def test_compare_exit_code(tmp_path: Path, slower: float, memory: float, noise: float, code: int, verdict: str) -> None:
     measured(tmp_path, "old", day=0, noise=noise)
     assert bench("baseline", "--archive", tmp_path).exit_code == 0
     measured(tmp_path, "new", day=1, noise=noise, slower=slower, memory=memory)

@@ -77,7 +77,7 @@ def test_another_threshold_acts_and_touches_no_chunk(
     assert told["verdict"] == ["passed", "→", "passed"]
     assert told["match rate"] == ["32.1%", "→", "64.3%"]
     assert {"estimated precision", "estimated recall"} <= set(told)
-    assert "no chunk was touched" in out
+    assert "without matching a chunk" in out
     # What is published stays until it is asked for.
     assert run.published()["Ambiguous Optics"]["match_status"] == "review"
 
@@ -260,6 +260,6 @@ def test_neither_dagster_nor_a_cluster_is_started(run: Reviewed) -> None:
         env={**os.environ, "COLUMNS": "200"},
     )  # fmt: skip
 
-    assert "no chunk was touched" in finished.stdout
+    assert "without matching a chunk" in finished.stdout
     assert "imported: []" in finished.stdout
     assert "clients: 0 clusters: 0" in finished.stdout

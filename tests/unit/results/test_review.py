@@ -124,7 +124,7 @@ def test_a_limit_counts_companies_and_keeps_theirs_together(run: Reviewed, cli: 
     code, out, _ = cli("review", "export", "--out", path, "--limit", "2", "--config", run.config)
 
     assert code == 0
-    assert "2 of 6 companies wait for a decision, 5 candidates in the sheet." in out
+    assert "2 of 6 companies need a decision: 5 candidates." in out
     assert f"enrich-dist review import {path}" in out
     assert {row["company_key"] for row in read_rows(path)} == {QUARTET, OPTICS}
 

@@ -222,7 +222,7 @@ def test_an_id_that_is_unknown_or_of_several_runs_is_told(runs: Runs, work: RunD
         runs("show", "1")
     with pytest.raises(StateError, match="keeps no judged run"):
         runs("diff", directory=RunDirectory(tmp_path))
-    assert "No run was judged here yet" in runs("ls", directory=RunDirectory(tmp_path))
+    assert "enrich-dist run" in runs("ls", directory=RunDirectory(tmp_path))
     assert find_run(work, "latest").run_id == THIRD
 
 
