@@ -1,4 +1,4 @@
-# make demo and make test set up all they need in .venv on first use; the second call starts at once.
+# make demo and make test create .venv on first use.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,36 +12,36 @@ PEERS_STAMP := $(PEERS_VENV)/.installed
 demo: $(STAMP)
 	$(BIN)/enrich-dist run --config config/sample.yaml
 
-# In two processes: one test that waits for workers leaves a core to another.
+# In two processes, because tests wait for workers.
 test: $(DEV_STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not browser and not long"
 
 test-long: $(DEV_STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "long and not browser"
 
-# All that goes wrong on purpose, with real processes (some need root: they mount file systems).
+# Fault tests with real processes (some mount file systems and need root).
 test-faults: $(DEV_STAMP) test-injected-faults
 	$(BIN)/python -m pytest -m faults
 
-# The end-to-end tests while every 20th and every 5th attempt at a chunk fails.
+# The end-to-end tests with injected faults in 5% and 20% of the attempts.
 END_TO_END := tests/integration/cluster/test_known_case.py tests/integration/dagster/test_sample_job.py
 test-injected-faults: $(DEV_STAMP)
 	FAULT_PROBABILITY=0.05 $(BIN)/python -m pytest $(END_TO_END)
 	FAULT_PROBABILITY=0.2 $(BIN)/python -m pytest $(END_TO_END)
 
-# 200 random fault schedules; the figures go to reports/. More, or others: make soak SOAK="--schedules 1000 --seed 7"
+# 200 random fault schedules; writes a record to reports/. Options: make soak SOAK="--schedules 1000 --seed 7"
 soak: $(DEV_STAMP)
 	$(BIN)/python -m scripts.soak $(SOAK)
 
-# Needs Chromium (Debian: apt-get install chromium; elsewhere name it in CHROMIUM).
+# Needs Chromium (Debian: apt-get install chromium; otherwise set CHROMIUM).
 test-browser: $(DEV_STAMP)
 	$(BIN)/python -m pytest -m browser
 
-# The container file and compose's layout, executed and started without a container engine (as root).
+# Execute the container file and start the services of compose without a container engine (as root).
 rehearsal: $(DEV_STAMP)
 	$(BIN)/python -m scripts.deploy_rehearsal
 
-# The Dagster UI with the history of the runs in this folder, at 127.0.0.1:3000.
+# The Dagster UI with the runs of this directory, at 127.0.0.1:3000.
 ui: $(STAMP)
 	$(BIN)/dagster dev
 
@@ -55,42 +55,42 @@ types: $(DEV_STAMP)
 contracts: $(DEV_STAMP)
 	$(BIN)/lint-imports
 
-# Code that nothing uses, and dependencies that are missing or not used; what may stay has its reason in pyproject.toml.
+# Unused code, and missing or unused dependencies; pyproject.toml explains the exceptions.
 unused: $(DEV_STAMP)
 	$(BIN)/vulture
 	$(BIN)/deptry enrich_dist dagster_defs
 
 check: lint types contracts unused
 
-# The documents as a site, in build/site/index.html; fails on a link that leads nowhere.
+# Build the documents as a site, build/site/index.html; fails on broken links.
 docs: $(DEV_STAMP)
 	$(BIN)/python -m scripts.site
 
-# What docs/reference says of commands, errors, tables, metrics and events.
+# Generate docs/reference: commands, errors, tables, metrics and events.
 reference: $(DEV_STAMP)
 	$(BIN)/python -m scripts.reference
 
-# Records its figures in reports/benchmarks/.
+# Writes a record to reports/benchmarks/.
 bench: $(STAMP)
 	$(BIN)/python -m scripts.benchmark_enrichment
 
 bench-quick: $(STAMP)
 	$(BIN)/python -m scripts.benchmark_enrichment --quick --output work/benchmarks
 
-# Is the code slower, or larger in memory, than the committed baseline? Ends with 4 on a regression.
+# Compare time and memory with the committed baseline; exit code 4 on a regression.
 bench-ci: $(STAMP)
 	@mkdir -p work/benchmarks
 	$(BIN)/python -m scripts.ci_benchmark --output work/benchmarks/ci.json
 
-# Makes the code of now the baseline (reports/benchmarks/ci-baseline.json): on an idle machine, in some ten minutes.
+# Record this revision as the baseline (reports/benchmarks/ci-baseline.json): on an idle machine, some ten minutes.
 bench-ci-baseline: $(STAMP)
 	$(BIN)/python -m scripts.ci_benchmark --record
 
-# Other tools on the same inputs. More: make compare-peers COMPARE="--companies 40000 --recipients 300000"
+# Other tools on the same inputs. Options: make compare-peers COMPARE="--companies 40000 --recipients 300000"
 compare-peers: $(STAMP) $(PEERS_STAMP)
 	$(BIN)/python -m scripts.compare_peers --python $(PEERS_VENV)/bin/python $(COMPARE)
 
-# The pictures of the documents, from real runs: those of the Dagster UI by its test in a real browser.
+# Images of the documents from real runs; a browser test makes those of the Dagster UI.
 screenshots: $(DEV_STAMP)
 	$(BIN)/python scripts/screenshots.py
 	SCREENSHOTS=docs/images $(BIN)/python -m pytest -m browser tests/integration/browser/test_dagster_ui.py
@@ -103,14 +103,14 @@ $(STAMP): requirements/run.txt pyproject.toml
 	@echo "Setting up $(VENV) (once, some minutes)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/run.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m enrich_dist.matching  # compiles the kernels once, so that no run waits for it
+	$(BIN)/python -m enrich_dist.matching  # compile the kernels now instead of in the first run
 	@touch $@
 
 $(DEV_STAMP): $(STAMP) requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/dev.txt
 	@touch $@
 
-# Not pinned: peers are measured as they are. Only a pip of 2025 or later reads dependency groups.
+# Not pinned: peers are measured in their current versions. Dependency groups need pip 25.1 or later.
 $(PEERS_STAMP): pyproject.toml
 	@test -x $(PEERS_VENV)/bin/python || $(PYTHON) -m venv $(PEERS_VENV)
 	@echo '*' > $(PEERS_VENV)/.gitignore
@@ -118,7 +118,7 @@ $(PEERS_STAMP): pyproject.toml
 	$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --group peers
 	@touch $@
 
-# Pins of pyproject.toml for every platform and Python version it allows, with hashes and without addresses.
+# Pin the dependencies of pyproject.toml for all platforms and Python versions, with hashes, without index URLs.
 requirements: $(DEV_STAMP)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
 	  --no-emit-find-links --custom-compile-command "make requirements" pyproject.toml requirements/build.in -o requirements/run.txt
