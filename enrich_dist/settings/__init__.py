@@ -1,5 +1,5 @@
-"""The settings of a run: what there is to set (``tree``), where each value comes from (``load``, ``files``), which were
-chosen (``audit``), and the text about them (``comments`` of base.yaml, ``json_schema``, ``reference``)."""
+"""The settings of a run: the typed tree (``tree``), values and their origins (``load``, ``files``), overrides
+(``audit``), and documentation from the comments of base.yaml (``comments``, ``json_schema``, ``reference``)."""
 
 from enrich_dist.settings.audit import UsedSetting, setting_text, used_settings
 from enrich_dist.settings.load import LoadedSettings, known_keys, load_settings, override_texts

@@ -1,6 +1,6 @@
-"""Which settings were overridden: the lines that tell it in terminal, log and reports.
+"""Overridden settings, as shown in terminal, log and reports.
 
-An override is a value that the command line or the environment gave, and one of a file that is not the default.
+An override is a value from the command line or the environment, or a value in a file that differs from the default.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ ENVIRONMENT = "environment"
 
 @dataclass(frozen=True)
 class UsedSetting:
-    """A setting of a run: dotted key, value as text, and where it came from ("default", "file PATH", "environment NAME"
-    or "command line")."""
+    """A setting of a run: dotted key, value as text, and origin (see ``LoadedSettings.origins``)."""
 
     key: str
     value: str
@@ -28,24 +27,24 @@ class UsedSetting:
 
     @property
     def is_override(self) -> bool:
-        """Whether somebody chose the value: one in a file that equals the default changes nothing."""
+        """Return whether the value was chosen. A value in a file that equals the default is no override."""
         return self.origin.startswith((COMMAND_LINE, ENVIRONMENT)) or _defaults().get(self.key) != self.value
 
     @property
     def line(self) -> str:
-        """The audit line."""
+        """Return the line for the log."""
         return f"setting {self.key} = {self.value} ({self.origin})"
 
 
 def used_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> tuple[UsedSetting, ...]:
-    """All settings in the order of their keys."""
+    """Return all settings, sorted by key."""
     return tuple(
         UsedSetting(key, setting_text(value), origins.get(key, DEFAULT)) for key, value in sorted(values.items())
     )
 
 
 def setting_text(value: Any) -> str:
-    """A setting's value as text."""
+    """Return a setting's value as text."""
     return "null" if value is None else str(value)
 
 

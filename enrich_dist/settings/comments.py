@@ -1,6 +1,7 @@
-"""The comments of ``config/base.yaml``: the one text about each setting, which the schema and the reference repeat.
+"""The comments of ``config/base.yaml``, from which the JSON schema and the reference are generated.
 
-A comment is the block of ``#`` lines right above a key. Of a number it holds ``Unit: …`` up to the next full stop.
+A comment is the block of ``#`` lines directly above a key. The comment of a number contains ``Unit: …`` up to the next
+full stop.
 """
 
 from __future__ import annotations
@@ -19,30 +20,30 @@ _UNIT = re.compile(r"\s*\bUnit: (.+?)\.(?=\s|$)")
 
 @dataclass(frozen=True)
 class Comment:
-    """What stands above a key, as one line of text; ``unit`` is empty where it names none."""
+    """The comment above a key, as one line of text."""
 
     text: str
 
     @property
     def unit(self) -> str:
-        """What comes after ``Unit:``."""
+        """Return the unit, empty if there is none."""
         found = _UNIT.search(self.text)
         return found.group(1) if found else ""
 
     @property
     def without_unit(self) -> str:
-        """The text for where the unit stands beside it."""
+        """Return the text without the unit."""
         return _UNIT.sub("", self.text)
 
 
 @cache
 def base_comments() -> Mapping[str, Comment]:
-    """The comments of the package's ``base.yaml`` by dotted key, of sections, too; keys without one are left out."""
+    """Return the comments of the package's ``base.yaml`` by dotted key, including sections."""
     return read_comments(BASE.read_text("utf-8"))
 
 
 def read_comments(text: str) -> dict[str, Comment]:
-    """The comment of every key of a YAML text that has one."""
+    """Return the comments of a YAML text by dotted key, without keys that have none."""
     lines = [line.strip() for line in text.splitlines()]
     found = {}
     for key, number in key_lines(text).items():

@@ -1,6 +1,6 @@
-"""Settings files: reading one with those that it extends, and where a key stands in it.
+"""Reading of settings files and the files they extend, with the line of each key.
 
-Covers YAML and lines. Does not know which keys there are (``load``).
+Does not check keys (``load``).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import yaml
 
 from enrich_dist.errors import SettingsError
 
-EXTENDS = "extends"  # the one key of a file that is no setting
+EXTENDS = "extends"  # the only key of a file that is not a setting
 _FILE = "file "
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML takes the last of two equal keys without a word."""
+    """Refuses duplicate keys, of which PyYAML silently takes the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         lines: dict[str, int] = {}
@@ -27,19 +27,19 @@ class _Loader(yaml.SafeLoader):
             line = key.start_mark.line + 1
             if key.value in lines:
                 raise yaml.constructor.ConstructorError(
-                    problem=f"'{key.value}' stands twice, in line {lines[key.value]} and in line {line}"
+                    problem=f"'{key.value}' occurs twice, in line {lines[key.value]} and in line {line}"
                 )
             lines[str(key.value)] = line
         return super().construct_mapping(node, deep)
 
 
 def origin_of(path: Path) -> str:
-    """How the origin of a value of this file is told."""
+    """Return the origin of the values of a file."""
     return f"{_FILE}{path}"
 
 
 def with_line(origin: str, key: str) -> str:
-    """The origin, with the line of the key where it is a file's."""
+    """Return the origin, with the line of the key if it is a file."""
     if not origin.startswith(_FILE):
         return origin
     line = key_lines(Path(origin.removeprefix(_FILE)).read_text("utf-8")).get(key)
@@ -47,12 +47,12 @@ def with_line(origin: str, key: str) -> str:
 
 
 def file_layers(config: Path, seen: tuple[Path, ...] = ()) -> list[tuple[dict[str, Any], str]]:
-    """(values, origin) of the file and of those it extends, the most basic first.
+    """Return (values, origin) of the file and the files it extends, base file first.
 
-    Raises ``SettingsError`` where one cannot be read or is no mapping, and for a circle.
+    Raises ``SettingsError`` if a file cannot be read, is not a mapping, or extends itself.
     """
     if config.resolve() in seen:
-        raise SettingsError(f"{config} extends itself.", remedy="Remove the 'extends' line that closes the circle.")
+        raise SettingsError(f"{config} extends itself.", remedy="Remove the 'extends' line that closes the cycle.")
     try:
         document = _Loader(config.read_text("utf-8")).get_single_data()
     except FileNotFoundError as error:
@@ -62,12 +62,12 @@ def file_layers(config: Path, seen: tuple[Path, ...] = ()) -> list[tuple[dict[st
         raise SettingsError(f"The settings file {config} cannot be read: {error}.") from error
     except yaml.YAMLError as error:
         raise SettingsError(
-            f"The settings file {config} is not valid YAML: {error}.", remedy="Mend the file at that place."
+            f"The settings file {config} is not valid YAML: {error}.", remedy="Correct the file at this position."
         ) from error
     if document is None:
         document = {}
     if not isinstance(document, dict):
-        raise SettingsError(f"The settings file {config} holds no mapping.", remedy="Write lines of 'key: value'.")
+        raise SettingsError(f"The settings file {config} is not a mapping.", remedy="Write lines of 'key: value'.")
     base = document.pop(EXTENDS, None)
     layers = [] if base is None else file_layers(config.parent / str(base), (*seen, config.resolve()))
     return [*layers, (document, origin_of(config))]
@@ -75,7 +75,7 @@ def file_layers(config: Path, seen: tuple[Path, ...] = ()) -> list[tuple[dict[st
 
 @cache
 def key_lines(text: str) -> dict[str, int]:
-    """The line of every key of a YAML text, by dotted key, sections among them; the first line is 1."""
+    """Return the line of every key of a YAML text by dotted key, including sections, counted from 1."""
     root = yaml.compose(text, yaml.SafeLoader)
     return dict(_lines(root, "")) if root is not None else {}
 

@@ -1,7 +1,7 @@
-"""The JSON Schema of a settings file, by which editors complete and check it while it is written.
+"""The JSON Schema of a settings file, for completion and checks in editors.
 
-Types and bounds are those of ``tree``, descriptions the comments of ``base.yaml``. Does not cover what several settings
-must be together: ``enrich-dist config validate`` tells that.
+Types and bounds come from ``tree``, descriptions from the comments of ``base.yaml``. Does not cover constraints between
+settings, which ``enrich-dist config validate`` checks.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from enrich_dist.settings.files import EXTENDS
 from enrich_dist.settings.tree import Settings
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_EXTENDS = "Another settings file, relative to this one: its values hold where this one has none. May extend a third."
+_EXTENDS = "Base settings file, relative to this one. The values of this file take precedence. It may extend another."
 
 
 def settings_schema() -> dict[str, Any]:
-    """The schema of ``config/base.yaml``, its overlays and any file of one's own."""
+    """Return the schema of settings files."""
     schema = Settings.model_json_schema()
     comments = base_comments()
     for section in (schema, *schema["$defs"].values()):
-        section.pop("description", None)  # what the class says is for programmers
+        section.pop("description", None)  # the docstring of the class
     for key, field in _fields(schema, schema, ""):
         field.pop("title", None)
         if key in comments:
@@ -32,13 +32,13 @@ def settings_schema() -> dict[str, Any]:
 
 
 def setting_schemas() -> dict[str, dict[str, Any]]:
-    """The schema of every single setting by dotted key, in the order of the tree; of sections, too."""
+    """Return the schema of every setting and section by dotted key, in the order of the tree."""
     schema = settings_schema()
     return {key: field for key, field in _fields(schema, schema, "") if key != EXTENDS}
 
 
 def is_section(field: dict[str, Any]) -> bool:
-    """Whether a schema is of a section and not of a setting."""
+    """Return whether a schema describes a section."""
     return "$ref" in field
 
 

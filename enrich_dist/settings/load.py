@@ -1,9 +1,8 @@
-"""Settings from the command line, the environment, files and defaults, and where each value came from.
+"""Settings from the command line, the environment, files and defaults, with the origin of each value.
 
-Precedence: command line > environment > file > default. A file may extend another (``extends: base.yaml``,
-beside it); its own values win. Environment variables are ``ENRICH_DIST_`` + the key in capitals with ``__`` for
-each dot (``ENRICH_DIST_CLUSTER__N_WORKERS``). Unknown keys are errors, wherever they stand. All that is wrong is told
-at once.
+Precedence: command line > environment > file > default. A file may extend another (``extends: base.yaml``). Environment
+variables are ``ENRICH_DIST_`` + the key in capitals with ``__`` for each dot (``ENRICH_DIST_CLUSTER__N_WORKERS``).
+Unknown keys are errors. All errors are reported at once.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from enrich_dist.settings.audit import COMMAND_LINE, DEFAULT, ENVIRONMENT, UsedS
 from enrich_dist.settings.files import file_layers, with_line
 from enrich_dist.settings.tree import ENV_PREFIX, Settings, flatten
 
-CONFIG_VARIABLE = "ENRICH_DIST_CONFIG"  # names the settings file where --config does not
+CONFIG_VARIABLE = "ENRICH_DIST_CONFIG"  # names the settings file without --config
 DEFAULT_CONFIG = Path("config/base.yaml")
 _COMMENTS = "See the comments in config/base.yaml."
 
@@ -42,11 +41,11 @@ class LoadedSettings:
     origins: Mapping[str, str]
 
     def used(self) -> tuple[UsedSetting, ...]:
-        """Every setting, its value as text, and its origin."""
+        """Return every setting with its value as text and its origin."""
         return used_settings(flatten(self.settings.model_dump(mode="json")), self.origins)
 
     def overrides(self) -> list[UsedSetting]:
-        """What was chosen for this run: each has an audit line."""
+        """Return the settings that were chosen for this run."""
         return [item for item in self.used() if item.is_override]
 
 
@@ -55,9 +54,9 @@ def load_settings(
 ) -> LoadedSettings:
     """Merge command line (``key=value`` texts), environment, file and defaults into settings.
 
-    ``config`` is the settings file; without it the variable ENRICH_DIST_CONFIG, else ``config/base.yaml`` where
-    that exists. Raises ``SettingsError`` for unknown keys, malformed or out-of-range values and unreadable files; each
-    thing that is wrong is one of its ``parts``.
+    ``config``: the settings file; default ENRICH_DIST_CONFIG, then ``config/base.yaml`` if it exists. Raises
+    ``SettingsError`` for unknown keys, malformed or out-of-range values and unreadable files, with one of its ``parts``
+    per error.
     """
     environ = os.environ if environ is None else environ
     if config is None and environ.get(CONFIG_VARIABLE):
@@ -77,7 +76,7 @@ def load_settings(
         for key, value in flatten(values).items():
             source = origin or f"{ENVIRONMENT} {_variable(key)}"
             if value is None and _is_section(key):
-                continue  # all that stands in it is a comment
+                continue  # a section without settings
             if unknown := _unknown(key, source):
                 wrong.append(unknown)
                 continue
@@ -93,7 +92,7 @@ def load_settings(
 
 
 def known_keys() -> tuple[str, ...]:
-    """The dotted keys of all settings; a key whose value is a free mapping ends in ``.*``."""
+    """Return the dotted keys of all settings. A key whose value is a free mapping ends in ``.*``."""
     return tuple(_keys_of(Settings, ""))
 
 
@@ -117,15 +116,15 @@ def _is_section(key: str) -> bool:
 
 
 def _unknown(key: str, source: str) -> SettingsError | None:
-    """The error, where there is no such setting."""
+    """Return the error for an unknown setting."""
     known = known_keys()
     if key in known or any(item.endswith(".*") and f"{key}.".startswith(item[:-1]) for item in known):
         return None
     where = with_line(source, key)
     if _is_section(key):
-        return SettingsError(f"'{key}' is no setting but a section ({where}).", remedy="Write its settings below it.")
+        return SettingsError(f"'{key}' is a section, not a setting ({where}).", remedy="Write its settings below it.")
     close = difflib.get_close_matches(key, [item.removesuffix(".*") for item in known], n=1, cutoff=0.5)
-    # A key without its section ("n_workers") is the commonest slip.
+    # The most common mistake is a key without its section ("n_workers").
     close = [item for item in known if item.endswith(f".{key}")][:1] or close
     remedy = f"Did you mean '{close[0]}'?" if close else "`enrich-dist config show` lists all settings."
     return SettingsError(f"Unknown setting '{key}' ({where}).", remedy=remedy)
@@ -148,13 +147,13 @@ def _environment_layer(environ: Mapping[str, str], wrong: list[SettingsError]) -
             else:
                 names.append(name)
     source = EnvSettingsSource(Settings)
-    # The source reads os.environ when it is made; a caller's own mapping takes its place.
+    # The source reads os.environ when it is created; ``environ`` replaces it.
     source.env_vars = {name.lower(): environ[name] for name in names if environ[name] != ""}
     tree: dict[str, Any] = {}
     try:
         values = source()
     except EnvironmentValueError as error:
-        wrong.append(SettingsError(f"A variable {ENV_PREFIX}… of the environment is malformed: {error}."))
+        wrong.append(SettingsError(f"An environment variable {ENV_PREFIX}… is malformed: {error}."))
         return tree
     for key, value in flatten(values).items():
         _put(tree, key, None if value == "null" else value)  # as YAML writes it
@@ -194,7 +193,7 @@ def _readable(error: ValidationError, origins: Mapping[str, str]) -> list[Settin
 
 
 def _origins_named(message: str, section: str, origins: Mapping[str, str]) -> Iterable[str]:
-    """Where the settings come from that a message about a section names."""
+    """Yield the origins of the settings that a message about a section names."""
     words = set(re.findall(r"[a-z_]+", message))
     for key, origin in origins.items():
         name = key.rpartition(".")[2]
@@ -203,7 +202,7 @@ def _origins_named(message: str, section: str, origins: Mapping[str, str]) -> It
 
 
 def _shown(value: Any) -> str | None:
-    """The value for a message; of a URI only what cannot hold a secret, and nothing of what may be one."""
+    """Return the value for a message without anything that may be a secret."""
     text = repr(value)
     scheme, separator, rest = text.partition("://")
     if separator and set(rest) & set("@?#"):
@@ -212,5 +211,5 @@ def _shown(value: Any) -> str | None:
 
 
 def override_texts(values: Sequence[tuple[str, Any]]) -> list[str]:
-    """``key=value`` texts for flags that stand for one setting; flags that were not given (None) are left out."""
+    """Return ``key=value`` texts for flags of single settings, without flags that were not given (None)."""
     return [f"{key}={value}" for key, value in values if value is not None]

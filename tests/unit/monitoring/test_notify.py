@@ -238,7 +238,7 @@ def test_address_in_settings_is_refused(tmp_path: Path, value: str, origin: str)
     overrides = [f"notifications.urls_file={value}"] if origin == "command line" else []
     environment = {"ENRICH_DIST_NOTIFICATIONS__URLS_FILE": value} if origin == "environment" else {}
 
-    with pytest.raises(SettingsError, match="urls_file is an address") as raised:
+    with pytest.raises(SettingsError, match="urls_file is a URL") as raised:
         load_settings(file, overrides, environment)
 
     assert CANARY not in str(raised.value)

@@ -110,7 +110,7 @@ def test_the_limits_are_the_settings() -> None:
 
 
 def test_a_warning_above_its_error_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"warn_memory_share 0\.6 lies above fail_memory_share 0\.5"):
+    with pytest.raises(ValueError, match=r"warn_memory_share 0\.6 is above fail_memory_share 0\.5"):
         CheckSettings(warn_memory_share=0.6)
 
 

@@ -161,7 +161,7 @@ def test_the_reference_is_what_the_command_prints() -> None:
     page = REPOSITORY / "docs" / "reference" / "settings.md"
 
     assert config("reference") == render_reference()
-    assert page.read_text("utf-8") == render_reference(), f"make it anew: enrich-dist config reference > {page}"
+    assert page.read_text("utf-8") == render_reference(), f"regenerate it: enrich-dist config reference --out {page}"
     assert [key for key in KEYS if f"### `{key}`" not in render_reference()] == []
 
 
@@ -187,8 +187,8 @@ def test_all_that_is_wrong_is_told_at_once_with_file_line_key_and_remedy(tmp_pat
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("chunk_size: 1\nchunk_size: 2\n", "'chunk_size' stands twice, in line 1 and in line 2"),
-        ("cluster: local\n", "'cluster' is no setting but a section ("),
+        ("chunk_size: 1\nchunk_size: 2\n", "'chunk_size' occurs twice, in line 1 and in line 2"),
+        ("cluster: local\n", "'cluster' is a section, not a setting ("),
         ("chunk_size: {rows: 3}\n", "Unknown setting 'chunk_size.rows' ("),
         ("extends: nowhere.yaml\n", "nowhere.yaml does not exist. Check 'extends' in"),
         ("chunk_size: [\n", "line 2, column 1"),

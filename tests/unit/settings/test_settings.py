@@ -100,7 +100,7 @@ def test_a_bad_setting_is_named_with_its_origin(
     ("content", "message"),
     [
         ("chunk_size: [", "not valid YAML"),
-        ("- 1\n", "holds no mapping"),
+        ("- 1\n", "is not a mapping"),
         ("chunksize: 1\n", "Did you mean 'chunk_size'"),
     ],
 )
