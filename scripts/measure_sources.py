@@ -1,10 +1,10 @@
-"""Measures what reading recipients takes from each kind of source: seconds, rows a second, peak memory.
+"""Measure seconds, rows per second and peak memory of reading recipients from each format.
 
     python -m scripts.measure_sources [ROWS]
 
-Makes a table of ROWS (3,000,000) recipients in a PostgreSQL of its own, dumps it with its pg_dump, zips the dump,
-writes it as Parquet and as CSV of awards (three a recipient), and reads each in a process of its own, in batches of
-50,000 rows. The figures stand in docs/how-to/sources.md. Needs PostgreSQL, as the tests do.
+Generates a table of ROWS (3,000,000) recipients in a temporary PostgreSQL server, dumps it, zips the dump, writes it as
+Parquet and as CSV of awards (three per recipient), and reads each in a separate process in batches of 50,000 rows. The
+results are in docs/how-to/sources.md. Requires PostgreSQL.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ print(rows, meter.seconds, meter.peak_memory_bytes / 1e6)
 
 
 def main(rows: int) -> None:
-    """Make the sources, read each, and print a table."""
+    """Generate the sources, read each, and print a table."""
     with tempfile.TemporaryDirectory() as name, postgres_server.running(Path(name) / "log") as server:
         folder = Path(name)
         server.execute(_TABLE.replace("ROWS", str(rows)))

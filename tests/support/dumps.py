@@ -1,6 +1,6 @@
-"""Dumps of PostgreSQL for tests: tables of contents of any archive version, and packing.
+"""Synthetic PostgreSQL dumps for tests: tables of contents of any archive version, and zips.
 
-Real dumps come from ``postgres_server``; these are for what that one's version does not write, and for damage.
+``postgres_server`` makes real dumps; these are for other versions and for damage.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ VERSIONS = ((1, 12), (1, 13), (1, 14), (1, 15), (1, 16))
 
 
 def integer(value: int, size: int = 4) -> bytes:
-    """As pg_dump's WriteInt."""
+    """Encode as pg_dump's WriteInt."""
     return bytes([value < 0]) + abs(value).to_bytes(size, "little")
 
 
 def text(value: str | None, size: int = 4) -> bytes:
-    """As pg_dump's WriteStr."""
+    """Encode as pg_dump's WriteStr."""
     if value is None:
         return integer(-1, size)
     data = value.encode()
@@ -28,7 +28,7 @@ def text(value: str | None, size: int = 4) -> bytes:
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of the contents."""
+    """An entry of the table of contents."""
 
     kind: str
     tag: str
@@ -39,12 +39,12 @@ class Entry:
 
 
 def rows_of(table: str, columns: Sequence[str], file: str, schema: str = "rpt") -> Entry:
-    """The entry of a table's rows."""
+    """Return the entry of a table's rows."""
     return Entry("TABLE DATA", table, file, schema, copy=f"COPY {schema}.{table} ({', '.join(columns)}) FROM stdin;\n")
 
 
 def toc(entries: Sequence[Entry], version: tuple[int, int] = (1, 14), *, size: int = 4, form: int = 3) -> bytes:
-    """The bytes of a ``toc.dat``, as WriteHead and WriteToc of pg_backup_archiver.c write them. ``size``: of an int."""
+    """Return a ``toc.dat`` as written by WriteHead and WriteToc of pg_backup_archiver.c. ``size``: bytes of an int."""
     parts = [b"PGDMP", bytes([*version, 0, size, 8, form])]
     parts.append(bytes([1]) if version >= (1, 15) else integer(-1, size))
     parts += [integer(value, size) for value in (10, 20, 12, 1, 6, 125, 0)]
@@ -65,7 +65,7 @@ def toc(entries: Sequence[Entry], version: tuple[int, int] = (1, 14), *, size: i
 
 
 def zipped(folder: Path, path: Path, under: str = "pruned_data_store_api_dump/") -> Path:
-    """A zip of a dump's directory, as USAspending publishes it."""
+    """Zip a dump's directory, as USAspending does."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for file in sorted(folder.iterdir()):
             archive.write(file, f"{under}{file.name}")

@@ -1,7 +1,7 @@
 """A real object store for tests: OpenStack Swift with its S3 API, started on free ports of the loopback interface.
 
 Debian: apt-get install --no-install-recommends memcached swift-account swift-container swift-object swift-proxy.
-One device, one replica, everything under one temporary directory. ``Faulty`` stands before it and lets requests fail.
+One device, one replica, one temporary directory. ``faulty`` is a proxy that lets requests fail.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": ACCESS_KEY,
     "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
     "AWS_EC2_METADATA_DISABLED": "true",
-    # Swift of Debian 12 knows no checksums in trailers.
+    # Swift of Debian 12 does not support checksums in trailers.
     "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
 }
 BUCKET = "checkpoints"
 _START_SECONDS = 90.0
 _SERVICES = ("account", "container", "object")
 
-# In one process of the interpreter that Swift is installed for: the program for it takes seconds a call.
+# In one process, as Swift's own program takes seconds per call.
 _RINGS = """
 import sys
 from swift.common.ring.builder import RingBuilder
@@ -71,11 +71,11 @@ class ObjectStore:
     port: int
 
     def uri(self, prefix: str, *, port: int | None = None, bucket: str = BUCKET) -> str:
-        """The location of a prefix, as ``paths.checkpoints`` names it."""
+        """Return the URI of a prefix."""
         return f"s3://{bucket}/{prefix}?endpoint_override=127.0.0.1:{port or self.port}&scheme=http"
 
     def client(self) -> S3FileSystem:
-        """A client of the test's own."""
+        """Return a client for the test."""
         return S3FileSystem(
             access_key=ACCESS_KEY,
             secret_key=SECRET_KEY,
@@ -86,30 +86,30 @@ class ObjectStore:
         )
 
     def read(self, path: str) -> bytes:
-        """The bytes of an object, by its path without the bucket."""
+        """Return an object's bytes, by its path without the bucket."""
         with self.client().open_input_stream(f"{BUCKET}/{path}", compression=None) as stream:
             return bytes(stream.read())
 
     def write(self, path: str, data: bytes) -> None:
-        """Put an object."""
+        """Store an object."""
         with self.client().open_output_stream(f"{BUCKET}/{path}", compression=None) as stream:
             stream.write(data)
 
 
 def missing_programs() -> list[str]:
-    """The programs that this machine lacks."""
+    """Return the programs that are not installed."""
     return [program for program in PROGRAMS if shutil.which(program) is None]
 
 
 @contextmanager
 def running(root: Path) -> Iterator[ObjectStore]:
-    """A store with all its files under ``root``, for as long as the body runs."""
+    """Run a store with all its files under ``root`` during the body."""
     ports = dict(zip((*_SERVICES, "proxy", "memcached"), _free_ports(5), strict=True))
     _configure(root, ports)
     memcached = ["memcached", "-l", "127.0.0.1", "-p", str(ports["memcached"]), "-m", "16", "-u", getpass.getuser()]
     commands = [memcached, *([f"swift-{name}-server", str(root / f"{name}.conf")] for name in (*_SERVICES, "proxy"))]
     with (root / "log").open("wb") as log:
-        # Each in a session of its own: Swift's servers end their whole process group.
+        # Each in its own session, as Swift's servers end their whole process group.
         processes = [subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True) for command in commands]
         try:
             _wait_for(ports.values(), processes, root / "log")
@@ -145,7 +145,7 @@ def _configure(root: Path, ports: dict[str, int]) -> None:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that nobody uses, all different as they are held at the same time."""
+    """Return free ports, all different as they are bound at the same time."""
     probes = [socket.socket() for _ in range(count)]
     for probe in probes:
         probe.bind(("127.0.0.1", 0))
@@ -180,18 +180,17 @@ def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
 
 @dataclass
 class Faulty:
-    """Stands before a store: answers a request with status 503 where ``fails`` (method, path) says so, and else hands
-    it on. Counts what it did."""
+    """A proxy before a store: answers with status 503 if ``fails(method, path)``, else forwards. Counts requests."""
 
     port: int
     fails: Callable[[str, str], bool]
     failed: int = 0
-    handed_on: int = 0
+    forwarded: int = 0
 
 
 @contextmanager
 def faulty(store: ObjectStore, fails: Callable[[str, str], bool]) -> Iterator[Faulty]:
-    """A faulty way to the store, for as long as the body runs."""
+    """Run a faulty proxy before the store during the body."""
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -201,13 +200,13 @@ def faulty(store: ObjectStore, fails: Callable[[str, str], bool]) -> Iterator[Fa
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             with lock:
                 failing = fails(self.command, self.path)
-                way.failed += failing
-                way.handed_on += not failing
+                proxy.failed += failing
+                proxy.forwarded += not failing
             if failing:
                 self._answer(503, [], b"<Error><Code>SlowDown</Code><Message>later</Message></Error>")
                 return
             connection = http.client.HTTPConnection("127.0.0.1", store.port, timeout=30)
-            # The client's own host name is part of what it signed.
+            # The client's host name is part of its signature.
             connection.request(self.command, self.path, body, dict(self.headers))
             response = connection.getresponse()
             data = response.read()
@@ -228,15 +227,15 @@ def faulty(store: ObjectStore, fails: Callable[[str, str], bool]) -> Iterator[Fa
                 self.wfile.write(data)
 
         def log_message(self, *_: object) -> None:
-            """Nothing."""
+            """Do not log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    way = Faulty(server.server_address[1], fails)
+    proxy = Faulty(server.server_address[1], fails)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield way
+        yield proxy
     finally:
         server.shutdown()
         server.server_close()

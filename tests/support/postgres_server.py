@@ -1,8 +1,8 @@
-"""A real PostgreSQL for tests: a server of its own on a free port of the loopback interface and on a Unix socket.
+"""A real PostgreSQL server for tests, on a free port of the loopback interface and on a Unix socket.
 
-Debian: apt-get install --no-install-recommends postgresql. The server refuses to run as root; there it runs as
-``postgres``, else as who runs the tests. Over TCP it asks for a password, so that tests see what becomes of one; over
-the socket it trusts. Nothing is synced to disk: what it holds is gone with the test.
+Debian: apt-get install --no-install-recommends postgresql. PostgreSQL refuses to run as root; as root, the server runs
+as the user ``postgres``. TCP connections require a password, so that tests can check how it is handled; the socket does
+not. All data are temporary.
 
     with postgres_server.running(tmp_path) as server:
         server.execute("create table t (x int)")
@@ -41,7 +41,7 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class PostgresServer:
-    """A running server, seen through one of its databases."""
+    """A running server, connected to one of its databases."""
 
     socket_dir: Path
     port: int
@@ -52,22 +52,22 @@ class PostgresServer:
 
     @property
     def uri(self) -> str:
-        """Its address over TCP, with the password."""
+        """The TCP URI with the password."""
         return f"postgresql://{self.user}:{self.password}@127.0.0.1:{self.port}/{self.database}"
 
     @property
     def uri_without_password(self) -> str:
-        """Its address over TCP for those who take the password from elsewhere."""
+        """The TCP URI without the password."""
         return f"postgresql://{self.user}@127.0.0.1:{self.port}/{self.database}"
 
     @property
     def socket_uri(self) -> str:
-        """Its address by the socket, which asks for no password."""
+        """The URI of the socket, which needs no password."""
         return f"postgresql://{self.user}@/{self.database}?host={self.socket_dir}&port={self.port}"
 
     @property
     def environment(self) -> dict[str, str]:
-        """By what the programs of PostgreSQL find it."""
+        """The environment for PostgreSQL's programs."""
         return {
             "PGHOST": str(self.socket_dir),
             "PGPORT": str(self.port),
@@ -76,7 +76,7 @@ class PostgresServer:
         }
 
     def run(self, program: str, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run a program of PostgreSQL against the database to its end. Raises when it fails."""
+        """Run a PostgreSQL program against the database. Raises when it fails."""
         done = subprocess.run(
             [str(find_program(program)), *map(str, arguments)],
             env={**os.environ, **self.environment},
@@ -90,37 +90,37 @@ class PostgresServer:
         return done
 
     def execute(self, sql: str) -> str:
-        """Run statements; returns what the last one gives, unaligned, without headers."""
+        """Run statements; return the result of the last one, unaligned, without headers."""
         options = ("--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1")
         return self.run("psql", *options, input=sql).stdout
 
     def create_database(self, name: str) -> PostgresServer:
-        """The same server, seen through a new, empty database."""
+        """Return the same server, connected to a new, empty database."""
         self.execute(f'create database "{name}"')
         return replace(self, database=name)
 
     def dump(self, folder: Path, *options: str) -> Path:
-        """``pg_dump`` of the database as a directory."""
+        """Dump the database as a directory."""
         self.run("pg_dump", "--format=directory", *options, "--file", folder)
         return folder
 
 
 def find_program(name: str) -> str | None:
-    """Where a program of PostgreSQL is: Debian keeps those of the server apart, by their version."""
+    """Return the path of a PostgreSQL program; Debian has the server's programs in a directory per version."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
     return shutil.which(name, path=os.pathsep.join([*map(str, reversed(folders)), os.environ.get("PATH", "")]))
 
 
 def missing_programs() -> list[str]:
-    """The programs that this machine lacks."""
+    """Return the programs that are not installed."""
     return [name for name in PROGRAMS if find_program(name) is None]
 
 
 @contextmanager
 def running(folder: Path) -> Iterator[PostgresServer]:
-    """A server for as long as the body runs; its log is in ``folder``.
+    """Run a server during the body; its log is in ``folder``.
 
-    Its files are not: the path of a socket must be short, and another user must be able to get there.
+    Its files are elsewhere, as the path of the socket must be short and another user must have access.
     """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "postgres.log"
@@ -147,7 +147,7 @@ def running(folder: Path) -> Iterator[PostgresServer]:
             _wait_for(server, process)
             yield server
         finally:
-            process.send_signal(signal.SIGINT)  # a fast shutdown: sessions are ended
+            process.send_signal(signal.SIGINT)  # a fast shutdown, which ends all sessions
             try:
                 process.wait(30)
             except subprocess.TimeoutExpired:
@@ -156,7 +156,7 @@ def running(folder: Path) -> Iterator[PostgresServer]:
 
 
 def _owner() -> dict[str, Any]:
-    """As whom the server runs, as arguments of ``subprocess``; none where the tests do not run as root."""
+    """Return the server's user as arguments of ``subprocess``; empty unless the tests run as root."""
     if os.geteuid():
         return {}
     entry = pwd.getpwnam("postgres")
