@@ -80,32 +80,32 @@ class FarmProgress:
     """What the result needs to be published."""
 
     def line(self) -> str:
-        """One line of plain text."""
+        """Return the progress as one line of plain text."""
         share = 100 * self.records_done / self.records_total if self.records_total else 100.0
         rate = f"{self.records_per_second:,.0f} records/s" if self.records_per_second else "rate unknown yet"
         remaining = "" if self.remaining_seconds is None else f", {format_duration(self.remaining_seconds)} left"
         return (
-            f"{self.records_done:,} of {self.records_total:,} recipients ({share:.0f}%), "
+            f"{self.records_done:,} of {self.records_total:,} recipients ({share:.1f}%), "
             f"chunk {self.chunks_done} of {self.chunks_total}, {rate}{remaining}, "
             f"{self.awards_matched:,} of {self.awards_total:,} awards matched so far, {self.projected()}"
-            + ", ".join([f"{self.workers} workers", *self.mishaps()])
+            + ", ".join([f"{self.workers} workers", *self.problems()])
         )
 
     def projected(self) -> str:
-        """The projected match rate in words, with a comma behind it; nothing where there is none yet."""
+        """Return the projected match rate with a trailing comma; empty if there is none yet."""
         rate, low, high = self.projected_match_rate, self.projected_match_rate_low, self.projected_match_rate_high
         if rate is None or low is None or high is None:
             return ""
-        return f"projected match rate {100 * rate:.1f}% ({100 * low:.1f} to {100 * high:.1f}%), "
+        return f"projected match rate {100 * rate:.1f}% ({100 * low:.1f}% to {100 * high:.1f}%), "
 
-    def mishaps(self) -> list[str]:
-        """What went wrong and was mended, in words."""
-        told = []
+    def problems(self) -> list[str]:
+        """Return the problems that the run recovered from, each with its count."""
+        found = []
         if count := self.failed_attempts:
-            told.append(f"{count:,} failed {'attempt' if count == 1 else 'attempts'}")
+            found.append(f"{count:,} failed {'attempt' if count == 1 else 'attempts'}")
         if count := self.chunks_degraded:
-            told.append(f"{count:,} {'chunk' if count == 1 else 'chunks'} in smaller batches")
-        return told
+            found.append(f"{count:,} {'chunk' if count == 1 else 'chunks'} in smaller batches")
+        return found
 
 
 @dataclass(frozen=True)

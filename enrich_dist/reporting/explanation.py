@@ -1,7 +1,6 @@
-"""An explanation on the terminal: each candidate's weights as a waterfall, from the prior to the odds.
+"""Print an explanation: the match weights of each candidate as a waterfall chart, from the prior to the total.
 
-Covers layout within 80 columns, with and without colours; every sign of a weight is also a form or a number. Does not
-cover what is explained (``explain``).
+The layout fits 80 columns and does not rely on colours. Does not cover what is explained (``results.explain``).
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ _LISTED = 5
 
 
 def print_explanation(console: Console, explanation: Explanation, awards: Sequence[Award]) -> None:
-    """The company, the reason, and its candidates with their waterfalls."""
+    """Print the company, the reason for its outcome, and its candidates with their waterfall charts."""
     for award in awards[:_LISTED]:
         facts = " · ".join(str(fact) for fact in (award.agency, award.phase, award.year) if fact)
         console.print(Text(f"Award {award.award_id}", overflow="fold"))
-        console.print(Text(f"  {award.title or 'without a title'} ({facts})"))
+        console.print(Text(f"  {award.title or '(no title)'} ({facts})"))
     if len(awards) > _LISTED:
-        console.print(Text(f"  and {len(awards) - _LISTED} more awards of this number"))
+        console.print(Text(f"  and {len(awards) - _LISTED} more awards with this number"))
     _print_company(console, explanation)
     low, high = _range(explanation.candidates)
     for number, candidate in enumerate(explanation.candidates, start=1):
@@ -45,15 +44,15 @@ def print_explanation(console: Console, explanation: Explanation, awards: Sequen
         console.print(_shares(explanation))
         console.print()
     for recipient in explanation.rejected_recipients[:_LISTED]:
-        console.print(Text(f"Rejected by a person: {recipient.recipient_id}  {recipient.name or 'no name'}"))
+        console.print(Text(f"Rejected in review: {recipient.recipient_id}  {recipient.name or 'no name'}"))
     if len(explanation.rejected_recipients) > _LISTED:
         console.print(Text(f"  and {len(explanation.rejected_recipients) - _LISTED} more"))
 
 
 def print_appearances(console: Console, appearances: Sequence[Appearance]) -> None:
-    """The companies that had a recipient as a candidate, and what became of it."""
+    """Print the companies that have a recipient as a candidate, and the outcome of each pair."""
     for recipient in dict.fromkeys(item.recipient for item in appearances):
-        console.print(Text(recipient.name or "without a name", style="bold"))
+        console.print(Text(recipient.name or "(no name)", style="bold"))
         console.print(_indented(_recipient_text(recipient)))
     count = len({item.company_key for item in appearances})
     console.print()
@@ -67,7 +66,7 @@ def print_appearances(console: Console, appearances: Sequence[Appearance]) -> No
     for item in appearances:
         which = f" [as {item.recipient.recipient_id}]" if several else ""
         table.add_row(
-            Text(f"{item.company_name or 'without a name'}\n{item.company_key}{which}"),
+            Text(f"{item.company_name or '(no name)'}\n{item.company_key}{which}"),
             f"{item.award_count:,}",
             f"{item.match_weight:+.1f}",
             "" if item.probability is None else format_probability(item.probability),
@@ -75,12 +74,12 @@ def print_appearances(console: Console, appearances: Sequence[Appearance]) -> No
         )
     console.print(table)
     console.print()
-    console.print(Text("The weights of a pair: enrich-dist explain --company KEY"))
+    console.print(Text("To see the match weights of a pair: enrich-dist explain --company KEY"))
 
 
 def _print_company(console: Console, explanation: Explanation) -> None:
     company = explanation.company
-    title = Text(company.name or "without a name", style="bold")
+    title = Text(company.name or "(no name)", style="bold")
     awards = "award" if company.award_count == 1 else "awards"
     console.print(title.append(f"  {company.award_count:,} {awards}", "none"))
     console.print(Text(f"  {company.key}", overflow="fold"))
@@ -111,7 +110,7 @@ def _heading(number: int, candidate: Candidate) -> Table:
     table.add_column(width=2)
     table.add_column(overflow="fold", ratio=1)
     table.add_column(justify="right", no_wrap=True)
-    name = Text(candidate.recipient.name or "without a name", style="bold")
+    name = Text(candidate.recipient.name or "(no name)", style="bold")
     table.add_row(str(number), name, Text(f"probability {format_probability(candidate.probability)}", style="bold"))
     return table
 
@@ -123,13 +122,13 @@ def _recipient_text(recipient: Recipient) -> Text:
 
 
 def _range(candidates: Sequence[Candidate]) -> tuple[float, float]:
-    """Least and greatest running total of all candidates: one scale for all charts."""
+    """Return the minimum and maximum running total of all candidates, so that all charts have one scale."""
     totals = [0.0]
     for candidate in candidates:
         total = candidate.prior
         totals.append(total)
         for comparison in candidate.comparisons:
-            # What a person decided would dwarf all else.
+            # A review decision outweighs all other comparisons by far.
             if comparison.name != "person":
                 total += comparison.weight
                 totals.append(total)
@@ -158,7 +157,7 @@ def _step(before: float, weight: float, low: float, high: float) -> tuple[str, s
 
 
 def bar(before: float, after: float, low: float, high: float) -> Text:
-    """A step of the waterfall from ``before`` to ``after``, with the axis at even odds (0 bits)."""
+    """Return a bar of the waterfall from ``before`` to ``after``, with an axis at 0 bits (even odds)."""
 
     def column(value: float) -> int:
         share = (min(max(value, low), high) - low) / (high - low)
@@ -178,14 +177,14 @@ def _indented(content: RenderableType) -> Padding:
 
 def _words(candidate: Candidate, words: SharedWords) -> RenderableType:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False, title_justify="left")
-    table.add_column("the company's words", overflow="fold", max_width=34)
-    for title in ("bits", "recipients that bear it"):
+    table.add_column("words of the company", overflow="fold", max_width=34)
+    for title in ("bits", "recipients with it"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("")
     for word in words.words:
         style = "none" if word.agreement == AGREES else "red" if word.agreement == MISSING else "yellow"
-        told = (word.text, f"{word.bits:.1f}", f"{word.frequency:,}", word.agreement)
-        table.add_row(*(Text(cell, style=style) for cell in told))
+        cells = (word.text, f"{word.bits:.1f}", f"{word.frequency:,}", word.agreement)
+        table.add_row(*(Text(cell, style=style) for cell in cells))
     outer = Table.grid()
     outer.add_row(Text(f"company    {words.company_name}"))
     outer.add_row(
@@ -196,36 +195,36 @@ def _words(candidate: Candidate, words: SharedWords) -> RenderableType:
     )
     outer.add_row(table)
     if words.additional:
-        outer.add_row(Text(f"only the recipient's: {', '.join(words.additional)}"))
-    whole, agreeing, most = candidate.name_bits
-    counted = f"; no name counts for more than {most:.1f}" if agreeing > most else ""
-    outer.add_row(Text(f"{agreeing:.1f} of the name's {whole:.1f} bits agree{counted}"))
+        outer.add_row(Text(f"only in the recipient: {', '.join(words.additional)}"))
+    total, agreeing, maximum = candidate.name_bits
+    limit = f"; the maximum for a name is {maximum:.1f}" if agreeing > maximum else ""
+    outer.add_row(Text(f"{agreeing:.1f} of {total:.1f} bits of the name agree{limit}"))
     return outer
 
 
 def _competition(candidate: Candidate, explanation: Explanation) -> Text:
-    text = Text(f"{candidate.total:+.1f} bits: probability {format_probability(candidate.alone)} alone")
+    text = Text(f"{candidate.total:+.1f} bits: probability {format_probability(candidate.alone)} as the only candidate")
     if candidate.max_lone_probability < 1:
-        text.append(f" (names and places prove {format_probability(candidate.max_lone_probability)} at most)")
+        text.append(f" (maximum by name and place {format_probability(candidate.max_lone_probability)})")
     others = explanation.organisations - 1
     if others:
         text.append(
-            f"; it shares the probability with {others:,} {'other' if others == 1 else 'others'}: "
+            f"; with {others:,} {'other organisation' if others == 1 else 'other organisations'}: "
             f"{format_probability(candidate.probability)}"
         )
     text.append(".")
     if candidate.also:
         names = [f"{item.recipient_id} ({item.name or 'no name'}, {item.place})" for item in candidate.also[:_LISTED]]
         more = f" and {len(candidate.also) - _LISTED} more" if len(candidate.also) > _LISTED else ""
-        text.append(f"\nRows counted as the same organisation: {'; '.join(names)}{more}.")
+        text.append(f"\nRows of the same organisation: {'; '.join(names)}{more}.")
     return text
 
 
 def _shares(explanation: Explanation) -> Table:
-    """Where the whole probability of 1 goes."""
+    """Return how the probability of 1 is distributed over the candidates."""
     table = Table(box=None, pad_edge=False, show_edge=False)
     table.add_column("", width=2)
-    table.add_column("Where the probability goes", overflow="fold")
+    table.add_column("Distribution of the probability", overflow="fold")
     table.add_column("", justify="right", no_wrap=True)
     for number, candidate in enumerate(explanation.candidates, start=1):
         name = Text(candidate.recipient.name or candidate.recipient.recipient_id)
@@ -234,5 +233,5 @@ def _shares(explanation: Explanation) -> Table:
     if others:
         rest = max(0.0, 1.0 - explanation.no_match_probability - explanation.shown_probability)
         table.add_row("", f"{others:,} {'other' if others == 1 else 'others'}", format_probability(rest))
-    table.add_row("", "no partner, or none of these", format_probability(explanation.no_match_probability))
+    table.add_row("", "no matching recipient", format_probability(explanation.no_match_probability))
     return table

@@ -1,7 +1,6 @@
-"""The panel that stands in the terminal while chunks are farmed out: how far, how fast, how well, and the workers.
+"""The live panel in the terminal while chunks are matched: progress, rate, matches and workers.
 
-Covers what it shows of one ``FarmProgress`` and one sample of the workers. Nothing is computed here but bars and the
-order of the workers. Does not cover when it is shown (``terminal``).
+Renders one ``FarmProgress`` and one sample of the workers. Does not cover when it is shown (``terminal``).
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from rich.text import Text
 from enrich_dist.events import FarmProgress, WorkerSample, format_duration
 
 MAX_WORKERS = 8
-"""Workers with a line of their own; of more, the paused ones and those with most memory."""
+"""Maximum number of workers shown: paused workers and those that use most memory."""
 _WIDTH = 78
 _LABEL_WIDTH = 12
-# From these shares of its limit a worker spills to disk, and is paused, as Dask's own defaults have it.
-_NEAR_LIMIT, _AT_LIMIT = 0.7, 0.8
+# Dask's default fractions of the memory limit at which a worker spills to disk, and pauses.
+_SPILL_FRACTION, _PAUSE_FRACTION = 0.7, 0.8
 
 
 def farm_panel(progress: FarmProgress, workers: Sequence[WorkerSample], spinner: Spinner) -> RenderableType:
-    """The panel, at most 78 columns wide."""
+    """Return the panel, at most 78 columns wide."""
     return Panel(
-        Group(_overall(progress), _facts(progress), *_workers(workers)),
+        Group(_overall(progress), _details(progress), *_workers(workers)),
         title=_title(spinner),
         title_align="left",
         width=_WIDTH,
@@ -51,29 +50,29 @@ def _overall(progress: FarmProgress) -> Table:
     table.add_column(justify="right", no_wrap=True, min_width=9)
     table.add_row(
         ProgressBar(total=max(progress.records_total, 1), completed=progress.records_done),
-        f"{share:.0%}",
+        f"{share:.1%}",
         Text("", "dim") if remaining is None else Text(f"{format_duration(remaining)} left", "bold"),
     )
     return table
 
 
-def _facts(progress: FarmProgress) -> Table:
+def _details(progress: FarmProgress) -> Table:
     table = _labelled()
     rate = f" · {progress.records_per_second:,.0f}/s" if progress.records_per_second else ""
     table.add_row("recipients", f"{progress.records_done:,} of {progress.records_total:,}{rate}")
-    resumed = f" · {progress.chunks_resumed:,} from before" if progress.chunks_resumed else ""
+    resumed = f" · {progress.chunks_resumed:,} resumed" if progress.chunks_resumed else ""
     table.add_row("chunks", f"{progress.chunks_done:,} of {progress.chunks_total:,}{resumed}")
     matched = progress.awards_matched / progress.awards_total if progress.awards_total else 0.0
-    table.add_row("matched", f"{progress.awards_matched:,} of {progress.awards_total:,} awards so far ({matched:.0%})")
+    table.add_row("matched", f"{progress.awards_matched:,} of {progress.awards_total:,} awards so far ({matched:.1%})")
     if (projected := _projected(progress)) is not None:
         table.add_row("projected", projected)
-    if mishaps := progress.mishaps():
-        table.add_row("mishaps", Text(" · ".join(mishaps), "yellow"))
+    if problems := progress.problems():
+        table.add_row("problems", Text(" · ".join(problems), "yellow"))
     return table
 
 
 def _projected(progress: FarmProgress) -> Text | None:
-    """The projected match rate beside the threshold, red where it is certain to be missed."""
+    """Return the projected match rate and the threshold; red if the run will certainly miss it."""
     rate, low, high = (
         progress.projected_match_rate,
         progress.projected_match_rate_low,
@@ -91,22 +90,22 @@ def _projected(progress: FarmProgress) -> Text | None:
 
 
 def _workers(workers: Sequence[WorkerSample]) -> list[RenderableType]:
-    """A bar of memory for each worker, in the order of their names; of many those that are worth a look."""
+    """Return a memory bar per worker in the order of their names; of many workers, the most loaded ones."""
     if not workers:
-        return [Text("\nno worker is there", "yellow")]
-    most = sorted(workers, key=lambda worker: (not worker.paused, -_fill(worker), worker.worker))[:MAX_WORKERS]
+        return [Text("\nno worker available", "yellow")]
+    shown = sorted(workers, key=lambda worker: (not worker.paused, -_fill(worker), worker.worker))[:MAX_WORKERS]
     table = Table.grid(padding=(0, 2), expand=True)
     table.add_column(width=_LABEL_WIDTH, no_wrap=True, overflow="ellipsis")
     table.add_column(ratio=1)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True)
-    for worker in sorted(most, key=lambda worker: _in_order(worker.worker)):
+    for worker in sorted(shown, key=lambda worker: _in_order(worker.worker)):
         table.add_row(f"worker {worker.worker}", _bar(worker), _memory(worker), _state(worker))
     parts: list[RenderableType] = [Text(""), table]
-    if hidden := len(workers) - len(most):
-        paused = sum(worker.paused for worker in workers) - sum(worker.paused for worker in most)
-        told = f", {paused:,} of them paused" if paused else ""
-        parts.append(Text(f"and {hidden:,} more{told or ' that hold less'}", "dim"))
+    if hidden := len(workers) - len(shown):
+        paused = sum(worker.paused for worker in workers) - sum(worker.paused for worker in shown)
+        note = f", {paused:,} of them paused" if paused else " with less memory"
+        parts.append(Text(f"and {hidden:,} more{note}", "dim"))
     return parts
 
 
@@ -114,7 +113,7 @@ def _bar(worker: WorkerSample) -> RenderableType:
     if not worker.memory_limit_bytes:
         return Text("no limit", "dim")
     share = _fill(worker)
-    style = "red" if worker.paused or share >= _AT_LIMIT else "yellow" if share >= _NEAR_LIMIT else "green"
+    style = "red" if worker.paused or share >= _PAUSE_FRACTION else "yellow" if share >= _SPILL_FRACTION else "green"
     return ProgressBar(total=1.0, completed=min(share, 1.0), complete_style=style, finished_style=style)
 
 
@@ -132,7 +131,7 @@ def _state(worker: WorkerSample) -> Text:
 
 
 def _fill(worker: WorkerSample) -> float:
-    """Share of its limit; of a worker without one, nothing can be told."""
+    """Return the used share of the memory limit; 0 without a limit."""
     return worker.memory_bytes / worker.memory_limit_bytes if worker.memory_limit_bytes else 0.0
 
 

@@ -36,7 +36,7 @@ def print_summary(console: Console, directory: RunDirectory, *, published: bool)
     awards = metrics["awards"]
     outcome = (
         f"[bold]{percent(metrics['match_rate'])}[/] of {awards['valid']:,} awards have an accepted match "
-        f"(minimum {percent(judged.numbers[Number.MATCH_RATE_THRESHOLD])})\n"
+        f"(threshold {percent(judged.numbers[Number.MATCH_RATE_THRESHOLD])})\n"
         f"{awards['matched']:,} matched · {awards['review']:,} for review · {awards['unmatched']:,} unmatched · "
         f"{metrics['reconciliation']['awards']['invalid']:,} invalid"
     )

@@ -19,11 +19,11 @@ def tiles(data: ReportData) -> list[Tile]:
     def tone(check: str) -> Literal["good", "bad"]:
         return "good" if checks[check]["passed"] else "bad"
 
-    def minimum(check: str) -> str:
-        return f"minimum {percent(checks[check]['threshold'])}"
+    def threshold(check: str) -> str:
+        return f"threshold {percent(checks[check]['threshold'])}"
 
     found = [
-        Tile("Match rate", percent(metrics["match_rate"]), f"of awards; {minimum('match_rate')}", tone("match_rate")),
+        Tile("Match rate", percent(metrics["match_rate"]), f"of awards; {threshold('match_rate')}", tone("match_rate")),
         Tile(
             "Match rate by company",
             percent(metrics["companies"]["match_rate"]),
@@ -32,7 +32,7 @@ def tiles(data: ReportData) -> list[Tile]:
         Tile(
             "Estimated precision",
             _estimate(precision),
-            f"{_interval(precision)}; {minimum('estimated_precision')}",
+            f"{_interval(precision)}; {threshold('estimated_precision')}",
             tone("estimated_precision"),
         ),
         Tile("Estimated recall", _estimate(recall), _interval(recall)),

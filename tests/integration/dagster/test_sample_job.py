@@ -105,7 +105,7 @@ def test_metadata_of_matching_and_result(instance: dg.DagsterInstance, sample_ru
 def test_progress_is_in_dagster_log(instance: dg.DagsterInstance, sample_runs: SampleRuns) -> None:
     messages = [entry.user_message for entry in instance.all_logs(run_ids(instance)[0])]
 
-    assert [text for text in messages if f"{SAMPLE_RECIPIENTS:,} of {SAMPLE_RECIPIENTS:,} recipients (100%)" in text]
+    assert [text for text in messages if f"{SAMPLE_RECIPIENTS:,} of {SAMPLE_RECIPIENTS:,} recipients (100.0%)" in text]
     audit = [text for text in messages if text.startswith("setting ")]
     assert len([text for text in audit if text.startswith("setting paths.work_dir = ")]) == 1
     assert "setting chunk_size = 10000 (file config/sample.yaml)" in audit

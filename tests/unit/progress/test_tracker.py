@@ -126,8 +126,8 @@ def test_progress_counts_what_was_there_apart(monkeypatch: pytest.MonkeyPatch, t
     assert (after.failed_attempts, later.failed_attempts, later.chunks_degraded) == (0, 1, 0)
     assert after.awards_matched == 6
     assert after.line() == (
-        "600 of 1,000 recipients (60%), chunk 6 of 10, 20 records/s, 0:20 left, 6 of 50 awards matched so far, "
-        "projected match rate 71.2% (69.0 to 73.5%), 2 workers"
+        "600 of 1,000 recipients (60.0%), chunk 6 of 10, 20 records/s, 0:20 left, 6 of 50 awards matched so far, "
+        "projected match rate 71.2% (69.0% to 73.5%), 2 workers"
     )
     assert later.line().endswith("2 workers, 1 failed attempt")
 

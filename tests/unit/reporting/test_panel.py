@@ -1,4 +1,4 @@
-"""What the live panel shows, as plain text: of a farm that begins, one in trouble, one with many workers."""
+"""The live panel as plain text, and the plain lines that replace it without a terminal."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def shown(progress: FarmProgress, *workers: WorkerSample, columns: int = 80) -> 
     return [line.strip("│╭╮╰╯ ") for line in console.export_text().splitlines()]
 
 
-def test_it_shows_how_far_how_fast_and_how_well() -> None:
+def test_panel_shows_progress_and_rates() -> None:
     lines = shown(
         farm(
             chunks_resumed=10,
@@ -46,30 +46,30 @@ def test_it_shows_how_far_how_fast_and_how_well() -> None:
         worker("0", 358),
     )
 
-    assert lines[1].endswith("62%  0:12 left")
+    assert lines[1].endswith("62.1%  0:12 left")
     assert lines[2:6] == [
         "recipients    2,050,000 of 3,300,000 · 105,000/s",
-        "chunks        41 of 66 · 10 from before",
-        "matched       31,000 of 100,000 awards so far (31%)",
+        "chunks        41 of 66 · 10 resumed",
+        "matched       31,000 of 100,000 awards so far (31.0%)",
         "projected     71.2% of awards (69.0% to 73.5%) · threshold 70.0%",
     ]
     assert lines[7].endswith("358 of 1,500 MB")
 
 
-def test_what_is_not_known_yet_is_left_out() -> None:
+def test_unknown_values_are_omitted() -> None:
     text = "\n".join(shown(farm(chunks_done=0, records_done=0, records_per_second=0.0, remaining_seconds=None)))
 
-    for word in ("left", "/s", "projected", "mishaps", "before"):
+    for word in ("left", "/s", "projected", "problems", "resumed"):
         assert word not in text
-    assert "no worker is there" in text
+    assert "no worker available" in text
 
 
-def test_trouble_is_told_and_a_paused_worker_marked() -> None:
+def test_problems_and_paused_workers() -> None:
     lines = shown(
         farm(failed_attempts=1, chunks_degraded=3), worker("0", 1250, paused=True, restarts=1), worker("1", 9, 0)
     )
 
-    assert "mishaps       1 failed attempt · 3 chunks in smaller batches" in lines
+    assert "problems      1 failed attempt · 3 chunks in smaller batches" in lines
     assert next(line for line in lines if line.startswith("worker 0")).endswith(
         "1,250 of 1,500 MB  paused, restarted once"
     )
@@ -83,18 +83,18 @@ def test_trouble_is_told_and_a_paused_worker_marked() -> None:
     ]
 
 
-def test_of_many_workers_those_worth_a_look_are_shown_in_order() -> None:
+def test_most_loaded_workers_are_shown() -> None:
     workers = [worker(str(number), 300 + number, paused=number == 3) for number in range(40)]
 
     lines = [line.split() for line in shown(farm(), *workers) if line.startswith(("worker", "and"))]
 
     assert [line[1] for line in lines[:-1]] == ["3", *map(str, range(33, 40))]
     assert len(lines[:-1]) == MAX_WORKERS
-    assert " ".join(lines[-1]) == "and 32 more that hold less"
+    assert " ".join(lines[-1]) == "and 32 more with less memory"
 
 
 @pytest.mark.parametrize("columns", [50, 80, 200])
-def test_no_line_is_wider_than_the_terminal_nor_broken(columns: int) -> None:
+def test_panel_fits_the_terminal(columns: int) -> None:
     console = Console(file=io.StringIO(), width=columns, record=True, force_terminal=True)
     many = [worker(f"tls://10.0.0.{number}:45553", 1300, paused=True, restarts=12) for number in range(20)]
     console.print(
@@ -121,7 +121,7 @@ def test_no_line_is_wider_than_the_terminal_nor_broken(columns: int) -> None:
         assert len(lines) == 1 + 1 + 5 + 1 + MAX_WORKERS + 1 + 1
 
 
-def heard(console: Console, *events: Event) -> str:
+def output_of(console: Console, *events: Event) -> str:
     with TerminalListener(console, 10) as terminal:
         for event in events:
             terminal(event)
@@ -129,8 +129,8 @@ def heard(console: Console, *events: Event) -> str:
     return str(console.file.getvalue())  # type: ignore[attr-defined]
 
 
-def test_where_there_is_no_terminal_lines_take_its_place() -> None:
-    printed = heard(
+def test_plain_lines_without_a_terminal() -> None:
+    printed = output_of(
         Console(file=io.StringIO(), width=80),
         StepStarted(Step.CHUNK_MATCHES),
         WorkersSeen((worker("0", 300),)),
@@ -151,8 +151,8 @@ def test_where_there_is_no_terminal_lines_take_its_place() -> None:
     assert "╭" not in printed
 
 
-def test_in_a_terminal_the_panel_is_taken_away_at_the_end() -> None:
-    printed = heard(
+def test_panel_is_removed_at_the_end() -> None:
+    printed = output_of(
         Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None),
         StepStarted(Step.CHUNK_MATCHES),
         farm(),

@@ -359,8 +359,8 @@ def test_the_picture_shows_names_words_and_the_competition(pipeline: Pipeline, r
     text = as_text(explained(pipeline, result, "Ambiguous Optics"))
 
     assert "Review: two organisations of one name in one place" in " ".join(text.split())
-    assert "shares the probability with 1 other" in " ".join(text.split())
-    assert "no partner, or none of these" in text
+    assert "with 1 other organisation" in " ".join(text.split())
+    assert "no matching recipient" in text
     [line] = [line for line in text.splitlines() if line.split()[:1] == ["prior"]][:1]
     assert "▒" in line
     assert "█" not in line
@@ -433,7 +433,7 @@ def test_rejected_candidates_are_named(decided: Pipeline) -> None:
 
     assert told.reason == "unmatched: decided by a person, who rejected all 2 candidates"
     assert {recipient.recipient_id for recipient in told.rejected_recipients} == {"r-ambiguous-a", "r-ambiguous-b"}
-    assert "Rejected by a person: r-ambiguous-a" in as_text(told)
+    assert "Rejected in review: r-ambiguous-a" in as_text(told)
     assert appearance.outcome == "rejected by a person"
 
 
