@@ -1,8 +1,7 @@
 """Dask's own commands as processes on hosts: this machine, or network namespaces with an address each.
 
-A ``Network`` is a switch (a namespace with a bridge) and hosts wired to it; nothing of it is in the machine's own
-namespace, and all of it is gone when it is left. ``DaskProcesses`` starts ``dask scheduler`` and ``dask worker`` on
-hosts and ends them.
+``network`` makes a switch (a namespace with a bridge) and hosts connected to it, outside the machine's own namespace,
+and removes them afterwards. ``DaskProcesses`` starts and ends ``dask scheduler`` and ``dask worker`` on hosts.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _DEADLINE_SECONDS = 90
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = _DEADLINE_SECONDS) -> None:
-    """Poll until the condition holds; fail after so long."""
+    """Poll until the condition holds; fail after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds:g} s for: {what}"
@@ -38,21 +37,21 @@ class Host:
     namespace: str | None = None
     switch: str | None = None
     hidden: Path | None = None
-    """A directory of this machine that is empty as seen from there."""
+    """A directory that is empty as seen from this host."""
 
     def command(self, *arguments: str) -> list[str]:
-        """The command line that runs the arguments there."""
+        """The command line that runs the arguments on this host."""
         if self.hidden is not None:
             hide = 'mount -t tmpfs none "$0" && exec "$@"'
             return ["unshare", "--mount", "sh", "-c", hide, str(self.hidden), *arguments]
         return ["ip", "netns", "exec", self.namespace, *arguments] if self.namespace else [*arguments]
 
     def cut(self) -> None:
-        """Pull its cable."""
+        """Disconnect the host."""
         self._link("down")
 
     def heal(self) -> None:
-        """Put the cable back."""
+        """Reconnect the host."""
         self._link("up")
 
     def _link(self, state: str) -> None:
@@ -62,12 +61,12 @@ class Host:
 
 
 def no_mounts() -> str | None:
-    """Why this machine has no mount namespaces for us; None where it has."""
+    """Why mount namespaces are not available; None if they are."""
     try:
         probe = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]
         subprocess.run(probe, check=True, capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.SubprocessError) as error:
-        return f"no mount namespaces here: {getattr(error, 'stderr', None) or error}"
+        return f"no mount namespaces: {getattr(error, 'stderr', None) or error}"
     return None
 
 
@@ -76,14 +75,14 @@ def _ip(*arguments: str) -> None:
 
 
 def no_namespaces() -> str | None:
-    """Why this machine has no network namespaces for us; None where it has."""
+    """Why network namespaces are not available; None if they are."""
     probe = f"ed{os.getpid()}p"
     try:
         _ip("netns", "add", probe)
         _ip("-n", probe, "link", "add", "probe0", "type", "veth", "peer", "name", "probe1")
         _ip("-n", probe, "link", "add", "probe2", "type", "bridge")
     except (OSError, subprocess.SubprocessError) as error:
-        return f"no network namespaces here: {getattr(error, 'stderr', None) or error}"
+        return f"no network namespaces: {getattr(error, 'stderr', None) or error}"
     finally:
         with suppress(OSError, subprocess.SubprocessError):
             _ip("netns", "del", probe)
@@ -120,7 +119,7 @@ def network(*names: str) -> Iterator[list[Host]]:
 
 
 class Certificates:
-    """Certificates of an authority of their own, as options and as settings."""
+    """Certificates of a new CA, as options and as settings."""
 
     def __init__(self, directory: Path) -> None:
         make_certificates(directory, valid_days=2)
@@ -142,9 +141,9 @@ class Certificates:
 
 
 class DaskProcesses:
-    """A scheduler and workers from the command line. A context manager: leaving it ends them.
+    """A scheduler and workers started by Dask's commands. Context manager; on exit they are ended.
 
-    ``environment``: further variables, such as ``DASK_DISTRIBUTED__…`` for Dask's own settings.
+    ``environment``: more variables, such as ``DASK_DISTRIBUTED__…`` for Dask's settings.
     """
 
     def __init__(
@@ -177,7 +176,7 @@ class DaskProcesses:
         self._stack.close()
 
     def start_worker(self, name: str, host: Host | None = None, *, memory_mb: int = 1_500) -> None:
-        """Start a worker and wait until the scheduler has it."""
+        """Start a worker and wait until it is registered."""
         host = host or self.host
         self._start(host, name, "worker", self.address, "--host", host.address, "--name", name, "--nthreads", "1",
                     "--memory-limit", f"{memory_mb}MB", "--dashboard-address", "127.0.0.1:0", "--local-directory",
@@ -185,7 +184,7 @@ class DaskProcesses:
         wait_until(lambda: "Registered to:" in self.log(name), f"worker {name}: {self.log(name)[-2000:]}")
 
     def log(self, name: str) -> str:
-        """What a process has said."""
+        """The output of a process."""
         return (self.folder / f"{name}.log").read_text("utf-8", errors="replace")
 
     def _start(self, host: Host, name: str, kind: str, *arguments: str) -> None:

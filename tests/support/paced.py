@@ -1,6 +1,6 @@
-"""A run in a process of its own whose chunks take as long as the test wants: ``python -m tests.support.paced``.
+"""A run in another process whose chunks the test can hold back: ``python -m tests.support.paced``.
 
-Also the matcher of such a run: it is sent to workers, so it lives in a module that they can import.
+Its matcher is sent to workers, so it is in a module that they can import.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _PACE_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Paced(DelegatingMatcher):
-    """Delegates to ``inner``, a little later; not at all while the file ``hold`` is in ``ledger``.
+    """Delegates to ``inner`` after a short delay, and waits while the file ``hold`` is in ``ledger``.
 
-    Every call leaves a file there: the chunk's first source row, the process, and the time.
+    Every call writes a file there, named by the first source row of the chunk, the process, and the time.
     """
 
     ledger: Path
 
     def match(self, index: Any, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:
         """Wait, then match."""
-        row = recipients["source_row"][0] if len(recipients) else "none"  # all rows of a chunk may have been rejected
+        row = recipients["source_row"][0] if len(recipients) else "none"  # all rows of a chunk may be rejected
         (self.ledger / f"{row}-{os.getpid()}-{time.monotonic_ns()}").touch()
         time.sleep(_PACE_SECONDS)
         while (self.ledger / HOLD).exists():
@@ -62,7 +62,7 @@ def calls(ledger: Path) -> list[tuple[str, str]]:
     return [(row, process) for row, process, _ in names]
 
 
-def _tell(event: Event) -> None:
+def _print_notice(event: Event) -> None:
     if isinstance(event, Notice):
         print(event.message, flush=True)  # noqa: T201
 
@@ -73,7 +73,7 @@ def main() -> None:
     pipeline = PacedPipeline(settings, Path(sys.argv[1]))
     root = pipeline.directory.root
     with (
-        listening(_tell),
+        listening(_print_notice),
         locked(root, run_id="paced", what="a paced run"),
         ClusterStart(settings, pipeline.directory.scratch / "dask", root) as start,
     ):

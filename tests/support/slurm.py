@@ -1,4 +1,4 @@
-"""Slurm for real on this machine: munged, slurmctld and slurmd of Debian, all in one directory, on loopback."""
+"""A real Slurm on loopback: munged, slurmctld and slurmd of Debian, with all files in one directory."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "sinfo")
 
 
 def no_slurm() -> str | None:
-    """Why Slurm cannot be started here; None where it can."""
+    """Why Slurm cannot be started; None if it can."""
     missing = [name for name in _PROGRAMS if shutil.which(name) is None]
     if missing:
         return f"no {', '.join(missing)} here (Debian: slurmctld, slurmd, slurm-client, munge)"
-    return None if os.geteuid() == 0 else "Slurm's daemons are started as root"
+    return None if os.geteuid() == 0 else "Slurm's daemons need root"
 
 
 @contextmanager
 def slurm(folder: Path, *, cpus: int = 4, memory_mb: int = 8_000) -> Iterator[dict[str, str]]:
-    """Yield the environment in which ``sbatch`` and the others speak to it."""
+    """Yield the environment variables that ``sbatch`` and the other commands need."""
     folder.mkdir(parents=True)
     folder.chmod(0o755)
     (folder / "state").mkdir()
@@ -91,8 +91,8 @@ PartitionName=test Nodes={host} Default=YES MaxTime=INFINITE State=UP
 
 
 def _node_is_idle(environment: dict[str, str]) -> bool:
-    asked = subprocess.run(
+    sinfo = subprocess.run(
         ["sinfo", "--noheader", "--format", "%T"], env={**os.environ, **environment}, capture_output=True, text=True,
         check=False, timeout=60,
     )  # fmt: skip
-    return asked.stdout.strip() == "idle"
+    return sinfo.stdout.strip() == "idle"

@@ -1,4 +1,4 @@
-"""What the settings of the cluster do, seen on real workers (``tests/unit/settings/test_every_setting.py``)."""
+"""Effects of the cluster settings on real workers (``tests/unit/settings/test_every_setting.py``)."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def workers(client: Client) -> int:
 
 
 @pytest.mark.setting("cluster.n_workers")
-def test_so_many_workers_are_started(tmp_path: Path) -> None:
+def test_number_of_workers(tmp_path: Path) -> None:
     with open_client(Settings(cluster={"n_workers": 1}), tmp_path) as client:
         assert workers(client) == 1
         assert len(client.nthreads()) == 1
 
 
 @pytest.mark.setting("cluster.address", "cluster.allow_insecure")
-def test_the_scheduler_at_the_address_is_used(tmp_path: Path) -> None:
+def test_address_is_used(tmp_path: Path) -> None:
     with LocalCluster(n_workers=1, processes=False, protocol="tcp", host="127.0.0.1", dashboard_address=None) as there:
         address = there.scheduler_address
         chosen = Settings(cluster={"kind": "address", "address": address, "allow_insecure": True})
@@ -40,14 +40,14 @@ def test_the_scheduler_at_the_address_is_used(tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.setting("cluster.adaptive.minimum", "cluster.adaptive.maximum")
-def test_the_workers_follow_the_work_within_their_bounds(tmp_path: Path) -> None:
+def test_adaptive_scaling_follows_chunks(tmp_path: Path) -> None:
     with open_client(Settings(cluster={"adaptive": {"minimum": 1, "maximum": 3}}), tmp_path) as client:
-        wait_until(lambda: workers(client) == 3, "as many workers as may be, while nothing is known of the work")
+        wait_until(lambda: workers(client) == 3, "the maximum before any progress")
         emit(left(100))
         Event().wait(3)
         assert workers(client) == 3
         emit(left(0))
-        wait_until(lambda: workers(client) == 1, "as few as may be")
+        wait_until(lambda: workers(client) == 1, "the minimum")
 
 
 def left(chunks: int) -> FarmProgress:
@@ -67,7 +67,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesses]
 
 @pytest.mark.long
 @pytest.mark.setting("cluster.tls.ca_file", "cluster.tls.cert_file", "cluster.tls.key_file")
-def test_with_the_certificates_of_its_authority_a_cluster_is_used(tmp_path: Path, secured: DaskProcesses) -> None:
+def test_certificates_are_used(tmp_path: Path, secured: DaskProcesses) -> None:
     assert secured.certificates is not None
     folder = secured.certificates.directory
     tls = {"ca_file": folder / "ca.pem", "cert_file": folder / "client.pem", "key_file": folder / "client-key.pem"}

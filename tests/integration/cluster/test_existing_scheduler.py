@@ -1,7 +1,4 @@
-"""A scheduler and workers started by Dask's own commands, over TLS; the console script uses them by address.
-
-Also what a local cluster listens on.
-"""
+"""A scheduler and workers started by Dask's commands, over TLS, used by address; and the ports of a local cluster."""
 
 from __future__ import annotations
 
@@ -50,7 +47,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesses]
 
 
 def arguments(work_dir: Path, inputs: tuple[Path, Path], address: str) -> list[str | Path]:
-    """A run of the known case on a scheduler."""
+    """Arguments of a run of the known case on a scheduler."""
     awards, recipients = inputs
     return [
         "run", "--work-dir", work_dir, "--chunk-size", "10", "--awards", awards, "--recipients", recipients,
@@ -58,9 +55,7 @@ def arguments(work_dir: Path, inputs: tuple[Path, Path], address: str) -> list[s
     ]  # fmt: skip
 
 
-def test_the_console_script_works_on_it_over_tls_and_publishes_the_same_bytes(
-    tmp_path: Path, cluster: DaskProcesses, client: Client
-) -> None:
+def test_existing_scheduler_publishes_same_bytes(tmp_path: Path, cluster: DaskProcesses, client: Client) -> None:
     assert cluster.address.startswith("tls://")
     assert cluster.certificates is not None
     inputs = write_inputs(tmp_path / "inputs")
@@ -75,17 +70,17 @@ def test_the_console_script_works_on_it_over_tls_and_publishes_the_same_bytes(
     )  # fmt: skip
 
     assert there.returncode == 0, there.stderr
-    assert "without TLS" not in there.stderr
+    assert "allow_insecure" not in there.stderr
     assert published_bytes(tmp_path / "there") == published_bytes(here.paths.work_dir)
-    assert (home / "history").is_dir()  # a DAGSTER_HOME of the user's own is respected
+    assert (home / "history").is_dir()  # the user's DAGSTER_HOME is used
     assert not (tmp_path / "there" / "dagster").exists()
     farm = read_json(tmp_path / "there" / "steps" / "chunk_matches.json")
     assert farm["numbers"]["chunks_computed"] == 6
-    assert "first" in farm["tables"]["memory per worker"]  # workers go by their names
+    assert "first" in farm["tables"]["memory per worker"]  # workers are listed by name
 
 
 @pytest.mark.long
-def test_without_tls_the_operator_must_say_so_and_is_warned(tmp_path: Path) -> None:
+def test_insecure_scheduler_needs_allow_insecure(tmp_path: Path) -> None:
     inputs = write_inputs(tmp_path / "inputs")
     with DaskProcesses(tmp_path / "dask", Host(), DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="3") as processes:
         processes.start_worker("only")
@@ -94,19 +89,19 @@ def test_without_tls_the_operator_must_say_so_and_is_warned(tmp_path: Path) -> N
         allowed = enrich_dist(*run, "--set", "cluster.allow_insecure=true", "--verbose")
 
     assert refused.returncode == 2
-    assert "kind 'address' without TLS allows anyone who can connect to the scheduler to run code" in refused.stderr
+    assert "without TLS" in refused.stderr
     assert allowed.returncode == 0, allowed.stderr
-    assert f"The cluster at {processes.address} works without TLS (cluster.allow_insecure)" in allowed.stderr
-    assert "Start it with DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=0" in allowed.stderr
+    assert f"{processes.address} uses no TLS" in allowed.stderr
+    assert "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=0" in allowed.stderr
 
 
-def test_a_client_without_a_certificate_is_refused(cluster: DaskProcesses) -> None:
+def test_client_without_certificate_is_refused(cluster: DaskProcesses) -> None:
     plain = cluster.address.replace("tls://", "tcp://")
     for address, error in (
         (cluster.address, r"TypeError: .*ssl_context"),
         (plain, r"(OSError|CommClosedError): .*(reset|Timed out|closed)"),
     ):
-        # In a process of its own: what is left of a client that was refused can lock up the next one of its process.
+        # In a new process: a refused client can block the next client of its process.
         refused = subprocess.run(
             [sys.executable, "-c", f"from distributed import Client; Client({address!r}, timeout=3)"],
             env={**os.environ, "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "3s"},
@@ -115,7 +110,7 @@ def test_a_client_without_a_certificate_is_refused(cluster: DaskProcesses) -> No
         assert refused.returncode == 1
         assert re.search(error, refused.stderr), refused.stderr
 
-    # Not by Dask's own client only: the scheduler ends the connection of whoever shows no certificate.
+    # The scheduler itself, not only Dask's client, refuses a connection without a certificate.
     host, port = cluster.address.removeprefix("tls://").split(":")
     context = ssl.create_default_context(cafile=str(cluster.certificates.directory / "ca.pem"))
     context.check_hostname = False
@@ -128,7 +123,7 @@ def test_a_client_without_a_certificate_is_refused(cluster: DaskProcesses) -> No
 
 
 @pytest.mark.long
-def test_a_client_of_another_authority_is_refused_and_told(tmp_path: Path, cluster: DaskProcesses) -> None:
+def test_client_of_other_ca_is_refused(tmp_path: Path, cluster: DaskProcesses) -> None:
     others = Certificates(tmp_path / "others")
 
     failed = enrich_dist(
@@ -138,13 +133,12 @@ def test_a_client_of_another_authority_is_refused_and_told(tmp_path: Path, clust
 
     assert failed.returncode == 1
     [line] = [line for line in failed.stderr.splitlines() if line.startswith("Error:")]
-    assert "The Dask cluster did not come up" in line
-    assert f"its certificate and yours are of the CA in {others.directory / 'ca.pem'}" in line
+    assert str(others.directory / "ca.pem") in line
     assert "Traceback" not in failed.stderr
 
 
 @pytest.mark.long
-def test_no_scheduler_is_one_clear_line(tmp_path: Path) -> None:
+def test_missing_scheduler_is_one_line(tmp_path: Path) -> None:
     awards, recipients = write_inputs(tmp_path / "inputs")
 
     failed = enrich_dist(
@@ -155,13 +149,12 @@ def test_no_scheduler_is_one_clear_line(tmp_path: Path) -> None:
 
     assert failed.returncode == 1
     [line] = [line for line in failed.stderr.splitlines() if line.startswith("Error:")]
-    assert "The Dask cluster did not come up" in line
-    assert "Check that a scheduler runs at tcp://127.0.0.1:9" in line
+    assert "tcp://127.0.0.1:9" in line
     assert "Traceback" not in failed.stderr
 
 
-def test_a_local_cluster_listens_on_this_machine_only(tmp_path: Path) -> None:
-    """Scheduler, nannies, workers and what they serve by HTTP: in a process of their own, so that all is seen."""
+def test_local_cluster_listens_on_loopback(tmp_path: Path) -> None:
+    """Scheduler, nannies, workers and their HTTP servers, in a separate process tree."""
     with subprocess.Popen(
         [sys.executable, "-c", _LOCAL, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as driver:
@@ -177,11 +170,11 @@ def test_a_local_cluster_listens_on_this_machine_only(tmp_path: Path) -> None:
         driver.communicate("leave")
 
     assert driver.returncode == 0
-    assert len(listening) >= 2 + 2 * 3  # the scheduler and its HTTP, and of each worker: itself, its HTTP, its nanny
+    assert len(listening) >= 2 + 2 * 3  # scheduler and its HTTP server; per worker: worker, HTTP server, nanny
     assert {ip for ip in listening if not ipaddress.ip_address(ip).is_loopback} == set()
 
 
-def test_memory_threshold_is_the_limit_of_a_local_worker(client: Client) -> None:
+def test_memory_threshold_limits_workers(client: Client) -> None:
     limits = {item["memory_limit"] for item in client.scheduler_info(n_workers=-1)["workers"].values()}
 
     assert limits == {Settings().memory_threshold_mb * 1_000_000}

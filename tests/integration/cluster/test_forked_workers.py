@@ -1,4 +1,4 @@
-"""Local workers are forked from one process that has all they need, also those that replace a lost one."""
+"""Local workers, and those that replace a lost one, are forked from one preloaded process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def facts() -> dict[str, Any]:
     }
 
 
-def test_workers_and_their_successors_have_one_parent_that_has_loaded_all(tmp_path: Path) -> None:
+def test_replaced_workers_have_same_parent(tmp_path: Path) -> None:
     with open_client(Settings(), tmp_path) as client:
         client.wait_for_workers(2, timeout=60)
         before = list(client.run(facts).values())

@@ -1,6 +1,6 @@
-"""Secrets are nowhere to be found: not in the run directory, not in what is printed, not in Dagster's history.
+"""No secret is in the run directory, in the output, or in Dagster's history.
 
-Canaries stand wherever a secret may be given; the job runs, succeeds and fails, and all it left behind is searched.
+Every place for a secret has a canary. The job succeeds, is blocked and fails, and all files and output are searched.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ENVIRONMENT = {
 
 
 def files_with(needles: list[bytes], *folders: Path) -> dict[str, bytes]:
-    """Files, and file names, in which a needle is found."""
+    """Files whose content or name contains a needle."""
     found = {}
     for folder in folders:
         for path in folder.rglob("*"):
@@ -38,7 +38,7 @@ def files_with(needles: list[bytes], *folders: Path) -> dict[str, bytes]:
 
 
 def key_lines(certificates: Certificates) -> list[bytes]:
-    """A line from within each key: what a leaked key would show."""
+    """A line of each private key."""
     return [path.read_bytes().splitlines()[1] for path in certificates.directory.glob("*-key.pem")]
 
 
@@ -51,7 +51,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesses]
 
 
 @pytest.mark.long
-def test_nothing_of_a_run_tells_a_secret(tmp_path: Path, cluster: DaskProcesses) -> None:
+def test_run_leaks_no_secret(tmp_path: Path, cluster: DaskProcesses) -> None:
     assert cluster.certificates is not None
     awards, recipients = write_inputs(tmp_path / "inputs")
     home = tmp_path / "dagster_home"
@@ -68,14 +68,14 @@ def test_nothing_of_a_run_tells_a_secret(tmp_path: Path, cluster: DaskProcesses)
     failed = enrich_dist(
         *arguments, "--set", "chunk_size=5", "--set", f"cluster.tls.ca_file={awards}", "--debug", **environment
     )
-    looked = [enrich_dist(command, "--set", f"paths.work_dir={tmp_path / 'work'}", **environment)
+    shown = [enrich_dist(command, "--set", f"paths.work_dir={tmp_path / 'work'}", **environment)
               for command in ("status", "doctor")]  # fmt: skip
 
     assert (passed.returncode, blocked.returncode) == (0, 3), passed.stderr + blocked.stderr
     assert failed.returncode not in (0, 3)
     needles = [CANARY.encode(), *key_lines(cluster.certificates)]
     assert len(needles) == 5
-    printed = "".join(run.stdout + run.stderr for run in (passed, blocked, failed, *looked)).encode()
+    printed = "".join(run.stdout + run.stderr for run in (passed, blocked, failed, *shown)).encode()
     assert len(printed) > 1_000
     assert [needle for needle in needles if needle in printed] == []
     assert any((home / "history").rglob("*.db"))
@@ -93,7 +93,7 @@ def test_nothing_of_a_run_tells_a_secret(tmp_path: Path, cluster: DaskProcesses)
         f"cluster.options={{connect_options: [{{password: {CANARY}}}]}}",
     ],
 )
-def test_a_secret_in_the_settings_is_refused_and_not_repeated(tmp_path: Path, override: str) -> None:
+def test_secret_in_settings_is_refused(tmp_path: Path, override: str) -> None:
     awards, recipients = write_inputs(tmp_path / "inputs")
     kind = "address" if "address" in override else "ssh"
 

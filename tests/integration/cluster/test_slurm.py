@@ -1,4 +1,4 @@
-"""The job on workers that Slurm starts, over TLS: Slurm's own daemons, and ``cluster.kind=slurm``."""
+"""The job on workers of a real Slurm, over TLS (``cluster.kind=slurm``)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from distributed import Client
 from enrich_dist.core.files import read_json
 from tests.conftest import REPOSITORY, run_steps
 from tests.integration.cluster.test_scaling import CALLED, PacedRun, scale
-from tests.support.elsewhere import run_elsewhere
 from tests.support.hosts import wait_until
 from tests.support.known_case import settings
 from tests.support.paced import calls
 from tests.support.published import published_bytes
+from tests.support.run_on_cluster import run_on_cluster
 from tests.support.slurm import no_slurm, slurm
 
 _NONE = no_slurm()
@@ -30,8 +30,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
         yield {**found, "PYTHONPATH": str(REPOSITORY)}
 
 
-def test_a_run_on_slurm_publishes_the_same_bytes(tmp_path: Path, environment: dict[str, str], client: Client) -> None:
-    there = run_elsewhere(
+def test_slurm_publishes_same_bytes(tmp_path: Path, environment: dict[str, str], client: Client) -> None:
+    there = run_on_cluster(
         tmp_path,
         client,
         f"""
@@ -61,7 +61,7 @@ def test_a_run_on_slurm_publishes_the_same_bytes(tmp_path: Path, environment: di
     wait_until(lambda: _jobs(environment) == "", "the queue to be empty")
 
 
-def test_jobs_are_added_and_ended_while_a_run_works(
+def test_scale_adds_and_ends_jobs(
     tmp_path: Path, environment: dict[str, str], client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = settings(tmp_path / "here")
@@ -77,7 +77,7 @@ def test_jobs_are_added_and_ended_while_a_run_works(
         run.hold()
         run.wait(lambda: calls(run.ledger), "the first chunk")
         up = scale(run, 2)
-        run.wait(lambda: len(run.processes_at_work()) == 2, "a chunk on each of two jobs")
+        run.wait(lambda: len(run.active_processes()) == 2, "a chunk on each of two jobs")
         down = scale(run, 1)
         run.release()
         farm = run.end()
@@ -86,11 +86,11 @@ def test_jobs_are_added_and_ended_while_a_run_works(
     assert down.returncode == 0, down.stderr
     assert published_bytes(run.work_dir) == published_bytes(here.paths.work_dir)
     assert farm["failed_attempts"] == 0
-    assert len(calls(run.ledger)) == CALLED + 1  # what was in flight on the one that left
-    assert "works without TLS (cluster.allow_insecure)" in run.said()
+    assert len(calls(run.ledger)) == CALLED + 1  # the task in flight on the retired worker
+    assert "cluster.allow_insecure" in run.output()
 
 
 def _jobs(environment: dict[str, str]) -> str:
-    asked = subprocess.run(["squeue", "--noheader"], env={**os.environ, **environment}, capture_output=True, text=True,
+    squeue = subprocess.run(["squeue", "--noheader"], env={**os.environ, **environment}, capture_output=True, text=True,
                            check=True, timeout=60)  # fmt: skip
-    return asked.stdout.strip()
+    return squeue.stdout.strip()

@@ -1,4 +1,4 @@
-"""The job on scheduler and workers that are started by SSH, over TLS: a real sshd on this machine."""
+"""The job on a scheduler and workers started by SSH, over TLS: a real sshd on this machine."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 from distributed import Client
 
 from tests.conftest import REPOSITORY, free_port
-from tests.support.elsewhere import run_elsewhere
 from tests.support.hosts import wait_until
+from tests.support.run_on_cluster import run_on_cluster
 
 _SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin")
 pytestmark = [
@@ -34,7 +34,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """sshd on loopback with keys of its own."""
+    """sshd on loopback with its own keys."""
     folder = tmp_path_factory.mktemp("sshd")
     for name in ("host", "client"):
         asyncssh.generate_private_key("ssh-ed25519").write_private_key(folder / name)
@@ -58,7 +58,7 @@ PermitRootLogin prohibit-password
 PermitUserEnvironment yes
 """
     )
-    Path("/run/sshd").mkdir(exist_ok=True)  # sshd's own, where it separates privileges
+    Path("/run/sshd").mkdir(exist_ok=True)  # needed for privilege separation
     with (folder / "log").open("wb") as log:
         daemon = subprocess.Popen([str(_SSHD), "-D", "-e", "-f", str(folder / "config")], stdout=log, stderr=log)
     try:
@@ -69,8 +69,8 @@ PermitUserEnvironment yes
         daemon.wait(timeout=30)
 
 
-def test_a_run_by_ssh_publishes_the_same_bytes(tmp_path: Path, server: Server, client: Client) -> None:
-    there = run_elsewhere(
+def test_ssh_publishes_same_bytes(tmp_path: Path, server: Server, client: Client) -> None:
+    there = run_on_cluster(
         tmp_path,
         client,
         f"""

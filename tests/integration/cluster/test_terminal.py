@@ -1,4 +1,4 @@
-"""What a person sees while a run works: a live panel in a terminal, plain lines elsewhere."""
+"""Output of a run: a live panel in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def arguments(folder: Path) -> list[str]:
 
 
 @pytest.mark.long
-def test_in_a_terminal_a_panel_moves_in_its_place(tmp_path: Path) -> None:
+def test_terminal_shows_live_panel(tmp_path: Path) -> None:
     printed = run_in_terminal(["enrich-dist", *arguments(tmp_path)], tmp_path, exit_code=0)
 
-    # Dagster redirects the process's output while a step runs: without care the cursor codes are lost there.
+    # Dagster redirects the output of a step; the cursor codes must reach the terminal anyway.
     plain = re.sub(r"\x1b\[[0-9;]*m", "", printed)
     frames = re.findall(r"recipients +(\d+) of 54", plain)
     assert len(set(frames)) > 2
@@ -41,7 +41,7 @@ def test_in_a_terminal_a_panel_moves_in_its_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_elsewhere_plain_lines_tell_progress_and_no_cursor_codes(tmp_path: Path) -> None:
+def test_pipe_shows_plain_lines(tmp_path: Path) -> None:
     done = enrich_dist(*arguments(tmp_path))
 
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The known case by the command line on a cluster of another kind, beside the same on the tests' own cluster."""
+"""The known case on a cluster of another kind, compared with the cluster of the tests."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from tests.support.published import published_bytes
 
 
 @dataclass(frozen=True)
-class Elsewhere:
-    """``expected``: the bytes that the tests' own cluster publishes."""
+class RunOnCluster:
+    """``expected``: the bytes that the cluster of the tests publishes."""
 
     ended: subprocess.CompletedProcess[str]
     work_dir: Path
     expected: dict[str, str]
 
     def records(self) -> list[dict[str, Any]]:
-        """Those of the checkpoints."""
+        """The records of the checkpoints."""
         return [read_json(path) for path in (self.work_dir / "checkpoints").glob("[0-9a-f]*.json")]
 
     def published(self) -> dict[str, str]:
-        """The bytes that it publishes."""
+        """The published bytes."""
         return published_bytes(self.work_dir)
 
 
-def run_elsewhere(folder: Path, client: Client, cluster: str, **environment: str) -> Elsewhere:
-    """Run with TLS on the cluster that ``cluster`` (YAML, the settings below ``cluster``) describes."""
+def run_on_cluster(folder: Path, client: Client, cluster: str, **environment: str) -> RunOnCluster:
+    """Run with TLS; ``cluster``: the settings section ``cluster`` as YAML."""
     here = settings(folder / "here")
     run_steps(here, lambda: client)
     awards, recipients = write_inputs(folder / "inputs")
-    config = folder / "elsewhere.yaml"
+    config = folder / "cluster.yaml"
     certificates = ", ".join(f"{name}: {path}" for name, path in Certificates(folder / "certs").settings().items())
     config.write_text(
         f"""
@@ -56,4 +56,4 @@ cluster:
         "utf-8",
     )
     ended = enrich_dist("run", "--config", config, **environment)
-    return Elsewhere(ended, folder / "there", published_bytes(here.paths.work_dir))
+    return RunOnCluster(ended, folder / "there", published_bytes(here.paths.work_dir))
