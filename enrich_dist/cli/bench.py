@@ -121,7 +121,7 @@ def compare(
         print_json(tables.comparison_document(comparison))
     else:
         console = plain_console()
-        for line in tables.surroundings(comparison):
+        for line in tables.comparison_context(comparison):
             console.print(line)
         console.print(tables.comparison_table(comparison))
         console.print(f"Verdict: {comparison.verdict}", style="bold")

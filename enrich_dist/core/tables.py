@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+
+# A number with a unit, and its change in percent.
+_NUMBER = re.compile(r"(< )?[+-]?[\d,]*\.?\d+(%| MB| s|/s| points)?( \([+-]\d+%\))?")
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def _cell(value: object) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return text.removeprefix("< ").lstrip("+-").removesuffix("%").replace(",", "").replace(".", "", 1).isdigit()
+    return _NUMBER.fullmatch(text) is not None
 
 
 def _is_number_or_empty(text: str) -> bool:

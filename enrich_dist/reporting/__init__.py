@@ -1,1 +1,1 @@
-"""Everything a person reads: terminal output, the live panel, tables, and the HTML report."""
+"""What users read: terminal output, the live panel, tables, and the HTML report."""

@@ -1,19 +1,19 @@
-"""Comparisons and trends for the eye: tables for terminal and Markdown, a JSON document, and drawings in characters."""
+"""Benchmark comparisons and trends: tables for terminal and Markdown, JSON documents, and plots in characters."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from rich.console import Group
-from rich.markup import escape
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
-from enrich_dist.core.tables import markdown_table
+from enrich_dist.core.tables import make_table, markdown_table
+from enrich_dist.reporting.terminal import rich_table
 from enrich_dist.runs.baseline import Comparison, MetricComparison, Verdict
 from enrich_dist.runs.metrics import BYTES, SECONDS, YARDSTICKS, Metric
 from enrich_dist.runs.records import RunRecord
@@ -22,39 +22,31 @@ from enrich_dist.runs.trend import Direction, History, Trend
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARK_WIDTH = 24
 _PLOT_WIDTH, _PLOT_HEIGHT = 64, 10
-_STYLES = {
+_STYLES: Mapping[str, str] = {
     Verdict.REGRESSION: "bold red",
     Verdict.NO_REGRESSION: "green",
     Verdict.CANNOT_TELL: "yellow",
     Direction.DEGRADING: "bold red",
     Direction.IMPROVING: "green",
-    Direction.STEADY: "",
     Direction.TOO_FEW: "dim",
 }
-_HEAD = ("figure", "baseline", "now", "delta", "percent", "chance allows", "smallest visible", "verdict")
+_HEAD = ("metric", "baseline", "now", "delta", "change", "confidence interval", "detectable change", "verdict")
 
 
-def comparison_table(comparison: Comparison) -> Table:
-    """Every figure of both sides, for the terminal."""
-    table = Table(box=None, pad_edge=False)
-    for title in _HEAD:
-        table.add_column(title, justify="left" if title in ("figure", "verdict") else "right")
-    for item in comparison.metrics:
-        *cells, verdict = _cells(item)
-        style = "dim" if item.verdict is None else _STYLES[item.verdict]
-        table.add_row(*map(escape, cells), Text(verdict, style=style))
-    return table
+def comparison_table(comparison: Comparison) -> RichTable:
+    """Return all metrics of both sides for the terminal."""
+    return rich_table(make_table(_HEAD, map(_cells, comparison.metrics)), _STYLES)
 
 
 def comparison_markdown(comparison: Comparison) -> str:
-    """The same as a Markdown document."""
-    lines = [f"# Benchmark: {comparison.verdict}", *surroundings(comparison)]
+    """Return the comparison as a Markdown document."""
+    lines = [f"# Benchmark: {comparison.verdict}", *comparison_context(comparison)]
     lines += [f"- {reason}" for reason in comparison.reasons]
-    return "\n\n".join([*lines, markdown_table(_HEAD, [_cells(item) for item in comparison.metrics])]) + "\n"
+    return "\n\n".join([*lines, markdown_table(_HEAD, map(_cells, comparison.metrics))]) + "\n"
 
 
 def comparison_document(comparison: Comparison) -> dict[str, Any]:
-    """The same as a JSON object; ratios that are not known are null."""
+    """Return the comparison as a JSON object; unknown ratios are null."""
     return {
         "verdict": str(comparison.verdict),
         "reasons": comparison.reasons,
@@ -82,8 +74,8 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def surroundings(comparison: Comparison) -> list[str]:
-    """What was compared: code, runs, data, machine, a line each."""
+def comparison_context(comparison: Comparison) -> list[str]:
+    """Return what was compared, a line each: code, runs, data and machine."""
     before, after = comparison.baseline, comparison.candidate
     lines = [
         f"Baseline {_codes(before)}, {len(before)} runs until {before[-1].timestamp}; "
@@ -91,44 +83,45 @@ def surroundings(comparison: Comparison) -> list[str]:
         f"{after[0].dataset.size_class} on {after[0].machine.line()}.",
     ]
     if comparison.machine is None:
-        lines.append("The machine's own speed was not measured beside these runs.")
+        lines.append("The speed of the machine was not measured with these runs.")
     else:
         change = 100 * (comparison.machine.ratio - 1)
-        lines.append(f"The machine itself took {change:+.1f}% of time for a fixed piece of work.")
+        lines.append(f"Time of the calibration workload on this machine: {change:+.1f}%.")
     return lines
 
 
 def record_line(number: int, repeats: int, record: RunRecord) -> str:
-    """One line of plain text per repeat."""
+    """Return a line of plain text on one repeat."""
     peak = max((worker.peak_memory_bytes for worker in record.workers), default=0)
-    note = "" if record.computed_everything else "; not all of it was computed once, so it will not be compared"
+    note = "" if record.computed_everything else "; it reused earlier outputs, so it will not be compared"
     return (
         f"{number}/{repeats}  {record.wall_seconds or 0.0:.1f} s, {record.records_per_second:,.0f} records/s, "
         f"peak per worker {peak / 1e6:,.0f} MB, machine {record.yardstick_seconds or 0.0:.3f} s{note}"
     )
 
 
-def trend_table(history: History) -> Table:
-    """Every figure over the window, for the terminal."""
-    table = Table(box=None, pad_edge=False)
-    for title in ("figure", "median", "latest", "change", "between", "trend", ""):
-        table.add_column(title, justify="right" if title in ("median", "latest", "change", "between") else "left")
+def trend_table(history: History) -> RichTable:
+    """Return all metrics over the window for the terminal."""
+    rows = []
     for item in history.trends:
         known = item.direction is not Direction.TOO_FEW
-        table.add_row(
-            item.metric.title,
-            item.metric.text(item.median),
-            item.metric.text(item.values[-1]),
-            f"{100 * item.change:+.1f}%" if known else "",
-            f"{100 * item.change_low:+.1f} to {100 * item.change_high:+.1f}%" if known else "",
-            Text(str(item.direction), style=_STYLES[item.direction]),
-            sparkline(item.values),
+        rows.append(
+            (
+                item.metric.title,
+                item.metric.text(item.median),
+                item.metric.text(item.values[-1]),
+                f"{100 * item.change:+.1f}%" if known else "",
+                f"{100 * item.change_low:+.1f}% to {100 * item.change_high:+.1f}%" if known else "",
+                item.direction,
+                sparkline(item.values),
+            )
         )
-    return table
+    head = ("metric", "median", "latest", "change", "confidence interval", "trend", "values")
+    return rich_table(make_table(head, rows), _STYLES)
 
 
 def trend_document(history: History) -> dict[str, Any]:
-    """The same as a JSON object."""
+    """Return the trends as a JSON object."""
     return {
         "runs": history.runs,
         "first": None if history.first is None else history.first.isoformat(),
@@ -150,7 +143,7 @@ def trend_document(history: History) -> dict[str, Any]:
 
 
 def sparkline(values: Sequence[float], width: int = _SPARK_WIDTH) -> str:
-    """The values as bars, from the lowest to the highest; medians of neighbours where there are more than ``width``."""
+    """Return the values as bars from minimum to maximum; more than ``width`` values are grouped by their medians."""
     if len(values) > width:
         edges = [round(number * len(values) / width) for number in range(width + 1)]
         values = [statistics.median(values[a:b]) for a, b in pairwise(edges)]
@@ -161,11 +154,11 @@ def sparkline(values: Sequence[float], width: int = _SPARK_WIDTH) -> str:
 
 
 def plot(item: Trend) -> Group:
-    """The runs of one figure as points over time, with the fitted line where there is one."""
+    """Return the values of one metric as points over time, with the fitted line if there is one."""
     days, span = item.days, item.days[-1] - item.days[0]
     low, high = min(item.values), max(item.values)
-    room = (high - low) or abs(high) or 1.0
-    low, high = low - 0.05 * room, high + 0.05 * room
+    height = (high - low) or abs(high) or 1.0
+    low, high = low - 0.05 * height, high + 0.05 * height
     cells = [[" "] * _PLOT_WIDTH for _ in range(_PLOT_HEIGHT)]
 
     def put(day: float, value: float, sign: str) -> None:
@@ -175,7 +168,7 @@ def plot(item: Trend) -> Group:
             cells[row][column] = sign
 
     if item.direction is not Direction.TOO_FEW:
-        # Through the medians of both, as scipy puts it.
+        # The line passes through the medians, as in scipy.stats.theilslopes.
         middle = statistics.median(days)
         for column in range(_PLOT_WIDTH):
             day = days[0] + span * column / (_PLOT_WIDTH - 1)
@@ -198,9 +191,9 @@ def _cells(item: MetricComparison) -> tuple[str, ...]:
         metric.text(item.candidate),
         _delta(metric, item.delta),
         f"{item.percent:+.1f}%",
-        f"{100 * (found.low - 1):+.1f} to {100 * (found.high - 1):+.1f}%" if known else "anything",
+        f"{100 * (found.low - 1):+.1f}% to {100 * (found.high - 1):+.1f}%" if known else "unknown",
         f"{100 * found.smallest_visible:.1f}%" if known else "none",
-        "told only" if item.verdict is None else str(item.verdict),
+        "not judged" if item.verdict is None else str(item.verdict),
     )
 
 
