@@ -143,7 +143,7 @@ def resolve_columns(
         for other, taken in found.items():
             if taken == position:
                 raise SourceError(
-                    f"{layout.setting} gives the header '{header}' to both {layout.name(other)} and "
+                    f"{layout.setting} maps the header '{header}' to both {layout.name(other)} and "
                     f"{layout.name(canonical)}.",
                     path=path,
                     column=header,
@@ -204,10 +204,10 @@ def _position_of(header: str, canonical: str, headers: Sequence[str], layout: La
         if len(positions) == 1:
             return positions[0]
         if positions:
-            problem = f"{layout.setting_of(canonical)} is '{header}', which the file has {len(positions)} times."
+            problem = f"{layout.setting_of(canonical)} is set to '{header}', which the file has {len(positions)} times."
             raise SourceError(problem, path=path, column=header, remedy="Rename one of them in the file.")
     raise SourceError(
-        f"{layout.setting_of(canonical)} is a column that the file does not have; it has {_shown(headers)}.",
+        f"{layout.setting_of(canonical)} is set to a column that the file does not have; it has {_shown(headers)}.",
         path=path,
         column=header,
         remedy=_did_you_mean(header, headers) or f"Correct {layout.setting_of(canonical)}.",

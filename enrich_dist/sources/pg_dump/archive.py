@@ -11,7 +11,7 @@ import io
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, cast
 
@@ -58,7 +58,7 @@ class DumpArchive(ABC):
 
     def read_toc(self) -> bytes:
         """Return the table of contents. Raises ``SourceError``."""
-        with self._opened(TOC) as (handle, _):
+        with self.open(TOC) as (handle, _):
             data = handle.read(_MAX_TOC_BYTES + 1)
         if len(data) > _MAX_TOC_BYTES:
             raise SourceError(
@@ -67,27 +67,21 @@ class DumpArchive(ABC):
         return data
 
     @contextmanager
-    def raw(self, name: str) -> Iterator[BinaryIO]:
-        """Open a file, not decompressed."""
-        with self._opened(name) as (handle, _):
-            yield handle
+    def open(self, name: str) -> Iterator[tuple[io.BufferedReader, int]]:
+        """Yield a file, not decompressed, and its size. Raises ``SourceError``, also for read errors of the body."""
+        try:
+            with self._open(name) as opened:
+                yield opened
+        except READ_ERRORS as error:
+            raise read_error(f"{self}, {name}", error) from error
 
     @contextmanager
     def unpacked(self, name: str) -> Iterator[tuple[Readable, Callable[[], int], int]]:
         """Yield a file's decompressed content, a function that returns the position in the file, and its size."""
-        with self._opened(name) as (handle, size):
+        with self.open(name) as (handle, size):
             start = handle.peek(4)
             unpack = next((unpack for magic, unpack in _UNPACKERS.items() if start.startswith(magic)), None)
             yield Unpacked(unpack(handle) if unpack else handle, f"{self}, {name}", size), handle.tell, size
-
-    @contextmanager
-    def _opened(self, name: str) -> Iterator[tuple[io.BufferedReader, int]]:
-        with ExitStack() as stack:
-            try:
-                opened = stack.enter_context(self._open(name))
-            except READ_ERRORS as error:
-                raise read_error(self, error) from error
-            yield opened
 
 
 class _Directory(DumpArchive):

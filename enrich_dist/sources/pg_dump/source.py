@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -21,7 +20,6 @@ from enrich_dist.sources.pg_dump.copy_text import CopyText
 from enrich_dist.sources.pg_dump.toc import Contents, TableData, TocError, parse_toc
 from enrich_dist.sources.protocol import RawBatch, ReadOptions, Source, single_range
 from enrich_dist.sources.recipient_files import batch_records
-from enrich_dist.sources.source_file import READ_ERRORS, read_error
 from enrich_dist.sources.text_file import Utf8Stream, count_packed_lines
 
 DEFAULT_TABLE: Final = "recipient_lookup"
@@ -36,12 +34,6 @@ def open_source(location: str | Path, member: str | None) -> DumpSource | None:
     return None if archive is None else DumpSource(archive, member)
 
 
-@dataclass(frozen=True)
-class _Rows:
-    table: TableData
-    file: str
-
-
 class DumpSource(Source):
     """A table of a dump."""
 
@@ -52,8 +44,8 @@ class DumpSource(Source):
         self.where = archive.location
 
     @cached_property
-    def _rows(self) -> _Rows:
-        """The table, and the file with its rows. Raises ``SourceError``."""
+    def _table(self) -> tuple[TableData, str]:
+        """The table, and the name of the file with its rows. Raises ``SourceError``."""
         try:
             contents = parse_toc(self._archive.read_toc())
         except TocError as error:
@@ -78,7 +70,7 @@ class DumpSource(Source):
                 path=self.where,
                 remedy="The dump is incomplete or has no data: download or dump it again.",
             )
-        return _Rows(table, file)
+        return table, file
 
     def _choose_table(self, contents: Contents) -> TableData:
         wanted = PurePosixPath(self._member or DEFAULT_TABLE).name
@@ -106,39 +98,26 @@ class DumpSource(Source):
 
     def digest(self, options: ReadOptions) -> str:  # noqa: ARG002
         """Return the digest of the table's columns and the bytes of its file, without reading the rest of the dump."""
-        rows = self._rows
-        try:
-            with self._archive.raw(rows.file) as handle:
-                return text_digest("pg_dump", *rows.table.columns, stream_digest(handle))
-        except READ_ERRORS as error:
-            raise read_error(self._file_location, error) from error
+        table, file = self._table
+        with self._archive.open(file) as (handle, _):
+            return text_digest("pg_dump", *table.columns, stream_digest(handle))
 
     def stream(self, options: ReadOptions) -> Generator[RawBatch, None, None]:
         """See ``Source.stream``."""
-        rows = self._rows
-        positions = resolve_columns(rows.table.columns, options.column_map, options.layout, self._file_location)
+        table, file = self._table
+        path = f"{self.where}, {file}"
+        positions = resolve_columns(table.columns, options.column_map, options.layout, path)
         with ExitStack() as opening:
-            try:
-                unpacked, _, _ = opening.enter_context(self._archive.unpacked(rows.file))
-                text = Utf8Stream(unpacked, self._file_location)
-            except READ_ERRORS as error:
-                raise read_error(self._file_location, error) from error
-            copy = CopyText(text, len(rows.table.columns), positions, self._file_location)
+            unpacked, _, _ = opening.enter_context(self._archive.unpacked(file))
+            copy = CopyText(Utf8Stream(unpacked, path), len(table.columns), positions, path)
             wanted = {canonical: number for number, canonical in enumerate(positions)}
             ranges = single_range(self.name)
-            return batch_records(copy, wanted, options.batch_rows, self._file_location, ranges, opening.pop_all())
+            return batch_records(copy, wanted, options.batch_rows, path, ranges, opening.pop_all())
 
     def row_count(self) -> tuple[int, bool]:
         """Return an estimate from the beginning of the rows."""
-        with self._archive.unpacked(self._rows.file) as (text, packed_position, size_bytes):
-            try:
-                return count_packed_lines(text, packed_position, size_bytes), False
-            except READ_ERRORS as error:
-                raise read_error(self._file_location, error) from error
-
-    @property
-    def _file_location(self) -> str:
-        return f"{self.where}, {self._rows.file}"
+        with self._archive.unpacked(self._table[1]) as (text, packed_position, size_bytes):
+            return count_packed_lines(text, packed_position, size_bytes), False
 
 
 def _names_of(table: TableData) -> set[str]:
