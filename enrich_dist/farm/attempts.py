@@ -74,7 +74,8 @@ class FailedAttempt:
     host: str | None
     pid: int | None
     memory_bytes: int | None
-    failed_seconds: float
+    failed_seconds: float = 0.0
+    """Seconds since 1970, by the driver's clock."""
 
 
 class AttemptLedger:
@@ -100,7 +101,7 @@ class AttemptLedger:
         """The marker of an attempt, None where there is none."""
         return _read(self._marker_path(key, attempt), Marker)
 
-    def begun(self) -> set[tuple[str, int]]:
+    def started(self) -> set[tuple[str, int]]:
         """Key and attempt of each marker that is there: one look at the directory, for whoever waits for many."""
         parts = (path.name.split(".") for path in self.directory.glob("*.*.running.json"))
         # Other files tell nothing, as in ``marker``.

@@ -26,7 +26,7 @@ def farm_numbers(
         "checkpoints_damaged": damaged,
         Number.FAILED_ATTEMPTS: outcome.failures.total(),
         **{f"failed_attempts_{kind.name.lower()}": outcome.failures[kind] for kind in FailureKind},
-        "chunks_doubled": outcome.doubled,
+        "chunks_doubled": outcome.backup_tasks,
         Number.WORKER_RESTARTS: sum(outcome.restarts.values()),
         "chunks_in_parts": sum(record.parts > 1 for record in records),
         "chunks_degraded": sum(record.degradations > 0 for record in records),

@@ -63,7 +63,7 @@ def of_thousands(facts: ReportData, chunks: int = 3_000, workers: int = 120) -> 
             kind=FailureKind.CRASH,
             counted=True,
             message="The worker was lost while it worked on the chunk.",
-            next_step="It is tried again.",
+            next_step="The chunk is retried.",
             traceback="",
             worker=worker(chunk),
             host="host",

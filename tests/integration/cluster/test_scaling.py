@@ -189,7 +189,7 @@ def test_worker_without_index_is_retired(tmp_path: Path, expected: dict[str, str
             run.wait(lambda: len(calls(run.ledger)) >= 2, "the first chunks")
             run.hold()
             processes.start_worker("blind", Host(hidden=run.work_dir / "index"))
-            run.wait(lambda: "takes no more work" in run.output(), "the notice about the worker")
+            run.wait(lambda: "is retired" in run.output(), "the notice about the worker")
             run.release()
             farm = run.end()
             output = run.output()

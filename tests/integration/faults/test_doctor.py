@@ -54,7 +54,7 @@ def test_a_failed_chunk_is_named_with_its_reason_and_what_helps(failed: HarmedPi
     code, output = told(failed, "doctor", "2")
     assert code == 0
     assert output.count("(crash, counted)") == 3
-    assert "It is given up" in output
+    assert "The chunk is given up" in output
     assert "KilledWorker" in output
 
 

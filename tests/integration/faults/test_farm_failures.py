@@ -107,7 +107,7 @@ def test_a_chunk_that_always_fails_stops_the_run_and_the_rest_is_kept(
         pipeline.farm_chunks(lambda: own_client)
 
     assert "finished chunks are kept" in str(failure.value)
-    assert [notice for notice in notices if "Chunk 2, attempt 1" in notice and "tried again" in notice]
+    assert [notice for notice in notices if "Chunk 2, attempt 1" in notice and "retried" in notice]
     kept = {path.stem for path in pipeline.directory.checkpoints.glob("*.json")}
     assert kept
     assert calls(tmp_path)["21"] == 3
@@ -210,7 +210,7 @@ def test_a_chunk_that_takes_too_much_memory_in_the_smallest_parts_stops_the_run(
 
     with (
         open_client(pipeline.settings, tmp_path / "dask") as small,
-        pytest.raises(FarmError, match=r"Chunk 2, .*\(out of memory\): .*limit 600 MB") as stopped,
+        pytest.raises(FarmError, match=r"Chunk 2, .*\(out of memory\): .*600 MB") as stopped,
     ):
         pipeline.farm_chunks(lambda: small)
 

@@ -22,7 +22,8 @@ from distributed import Client, LocalCluster
 
 from enrich_dist.cluster.client import open_client
 from enrich_dist.errors import FarmError
-from enrich_dist.events import Event, FarmProgress, Notice, WorkersSeen, listening
+from enrich_dist.events import Event, FarmProgress, Notice, WorkersSeen, emit, listening
+from enrich_dist.farm.driver import observe_workers
 from enrich_dist.farm.worker_monitor import WorkerMonitor
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings
@@ -70,8 +71,8 @@ def test_a_straggler_is_computed_by_an_idle_worker_too_and_counts_once(
     with open_client(pipeline.settings, tmp_path / "dask") as own, listening(heard):
         report = pipeline.farm_chunks(lambda: own)
 
-    [told] = heard.notices("Chunk 2 has taken")
-    assert int(told.split()[4]) < 8, "straggler_min_seconds is 1; some more for a machine that is busy"
+    [notice] = heard.notices("Chunk 2 has been running")
+    assert int(notice.split()[6]) < 8, "straggler_min_seconds is 1; some more for a machine that is busy"
     assert report.numbers["chunks_doubled"] == 1
     assert report.numbers["failed_attempts"] == 0
     assert report.rows == 54
@@ -101,7 +102,7 @@ def test_a_silent_worker_is_restarted_and_its_chunk_tried_again(tmp_path: Path, 
     with open_client(pipeline.settings, tmp_path / "dask") as own, listening(heard):
         report = pipeline.farm_chunks(lambda: own)
 
-    assert heard.notices("no sign of life for 3 s and is restarted")
+    assert heard.notices("no heartbeat for 3 s and is restarted")
     assert heard.notices("Chunk 2, attempt 1, failed (hang): its worker")
     assert report.numbers["failed_attempts_hang"] == 1
     assert calls(tmp_path)["21"] == 2
@@ -123,17 +124,18 @@ def test_a_paused_worker_is_named_with_what_fills_it(tmp_path: Path) -> None:
     with open_client(Settings(memory_threshold_mb=700), tmp_path) as own, listening(heard):
         victim = sorted(own.scheduler_info(n_workers=-1)["workers"])[0]
         own.run(stuff, 0.86, workers=[victim])
-        watch = WorkerMonitor(own)
+        monitor = WorkerMonitor(time.monotonic())
         deadline = time.monotonic() + 60
         while not heard.notices("is paused"):
             assert time.monotonic() < deadline
-            watch.look()
+            for event in monitor.update(observe_workers(own), time.monotonic()):
+                emit(event)
             time.sleep(0.1)
 
     (told,) = heard.notices("is paused")
     assert victim in told
     assert "of 700 MB" in told
-    assert "libraries, index and the chunk under way" in told
+    assert "unmanaged (libraries, index, current chunk)" in told
     assert [seen.paused for event in heard.events if isinstance(event, WorkersSeen) for seen in event.workers]
 
 
@@ -160,7 +162,7 @@ def test_paused_workers_with_nothing_under_way_are_restarted(
         wait_until_paused(own)
         report = pipeline.farm_chunks(lambda: own)
 
-    assert heard.notices("stays paused with nothing under way")
+    assert heard.notices("stays paused without a task")
     assert report.numbers["worker_restarts"] >= 1
     assert sum(calls(tmp_path).values()) == CHUNKS
     assert finish(pipeline) == undisturbed
@@ -208,7 +210,7 @@ def test_a_late_worker_without_the_index_takes_no_work(tmp_path: Path, undisturb
             report = pipeline.farm_chunks(lambda: own)
 
     (late,) = joined
-    assert heard.notices(f"Worker {late} takes no more work")
+    assert heard.notices(f"Worker {late} is retired")
     assert report.numbers["failed_attempts"] == report.numbers["failed_attempts_configuration"] >= 1
     assert finish(pipeline) == undisturbed
 
@@ -296,7 +298,7 @@ def test_a_lost_scheduler_is_waited_for_or_ends_the_run_and_it_resumes(
             report = pipeline.farm_chunks(lambda: own)
         assert report.numbers["chunks_computed"] == 1
     else:
-        assert heard.notices("is back")
+        assert heard.notices("is restored")
         assert heard.notices("Chunk 2, attempt 1, failed (scheduler lost)")
     assert calls(tmp_path) == Counter({"21": 2, "1": 1, "11": 1, "31": 1, "41": 1, "51": 1})
     assert finish(pipeline) == undisturbed

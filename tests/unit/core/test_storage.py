@@ -10,7 +10,7 @@ import pytest
 from enrich_dist.core.storage import LOCATION_FILE, Entry, Storage, open_storage
 from enrich_dist.errors import SettingsError, StorageError
 from enrich_dist.farm.attempts import FailureKind
-from enrich_dist.farm.failures import classify
+from enrich_dist.farm.policy import classify_error
 from enrich_dist.settings import load_settings
 from tests.conftest import REPOSITORY
 from tests.support.object_store import BUCKET, SECRET_KEY, ObjectStore, faulty
@@ -86,7 +86,7 @@ def test_store_errors_are_classified(store: ObjectStore, monkeypatch: pytest.Mon
     def kind(storage: Storage) -> FailureKind:
         with pytest.raises(OSError, match="AWS Error") as failed:
             storage.put("a", b"1")
-        return classify(failed.value, begun=True, short_of_memory=False)
+        return classify_error(failed.value)
 
     assert kind(open_storage(store.uri("p", bucket="nowhere"))) is FailureKind.CRASH  # retried, counted
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")

@@ -1,96 +1,110 @@
-"""The failure policy case by case: what follows, and what it costs."""
+"""The failure-policy table, row by row: what follows a failure, and whether it is counted."""
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from enrich_dist.farm.attempts import FailureKind
-from enrich_dist.farm.chunk_task import ChunkTask
-from enrich_dist.farm.policy import ChunkHistory, FarmPolicy, decide
+from enrich_dist.errors import CorruptionError, IndexMismatchError
+from enrich_dist.farm.attempts import FailureKind, Marker
+from enrich_dist.farm.policy import ChunkHistory, Decision, classify_error, decide, describe_failure
 from enrich_dist.remedies import FREE_SPACE
+from tests.support.farm_case import POLICY, chunk_task
 
-TASK = ChunkTask(7, Path("c"), 1_000, "", Path("i"), "", Path("s"), "key", Path("l"))
-POLICY = FarmPolicy(
-    timeout_seconds=60,
-    max_attempts=3,
-    min_part_rows=300,
-    no_worker_seconds=60,
-    heartbeat_timeout_seconds=60,
-    straggler_factor=3,
-    straggler_min_seconds=10,
+TASK = chunk_task(7)
+
+
+def decisions(kind: FailureKind, count: int) -> list[Decision]:
+    history = ChunkHistory()
+    return [decide(TASK, kind, "why", history, POLICY) for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ValueError("row"), FailureKind.DATA),
+        (MemoryError(), FailureKind.OUT_OF_MEMORY),
+        (OSError(errno.ENOSPC, "full"), FailureKind.ENVIRONMENT),
+        (OSError(errno.EROFS, "read-only"), FailureKind.ENVIRONMENT),
+        (OSError(errno.EIO, "unreadable"), FailureKind.CRASH),
+        (OSError("AWS Error"), FailureKind.CRASH),
+        (CorruptionError("torn"), FailureKind.CORRUPTION),
+        (IndexMismatchError("another index"), FailureKind.CONFIGURATION),
+    ],
 )
+def test_error_is_classified(error: Exception, kind: FailureKind) -> None:
+    assert classify_error(error) is kind
 
 
 @pytest.mark.parametrize("kind", [FailureKind.CRASH, FailureKind.HANG, FailureKind.CORRUPTION])
-def test_a_counted_failure_is_tried_again_until_the_tries_are_used_up(kind: FailureKind) -> None:
-    story = ChunkHistory()
+def test_counted_failures_are_retried_up_to_limit(kind: FailureKind) -> None:
+    made = decisions(kind, 3)
 
-    decisions = [decide(TASK, kind, "why", story, POLICY) for _ in range(3)]
-
-    assert [d.following.attempt if d.following else None for d in decisions] == [2, 3, None]
-    assert all(decision.counted for decision in decisions)
+    assert [decision.retry.attempt if decision.retry else None for decision in made] == [2, 3, None]
+    assert all(decision.counted for decision in made)
 
 
 @pytest.mark.parametrize("kind", [FailureKind.NOT_STARTED, FailureKind.SCHEDULER, FailureKind.CONFIGURATION])
-def test_what_the_chunk_is_not_to_blame_for_costs_nothing(kind: FailureKind) -> None:
-    story = ChunkHistory()
+def test_uncounted_failures_are_counted_after_twenty(kind: FailureKind) -> None:
+    made = decisions(kind, 23)
 
-    decisions = [decide(TASK, kind, "why", story, POLICY) for _ in range(10)]
-
-    assert all(decision.following and not decision.counted for decision in decisions)
-    assert story.tries == 0
+    assert [decision.counted for decision in made] == [False] * 20 + [True] * 3
+    assert [decision.retry is None for decision in made] == [False] * 22 + [True]
 
 
-@pytest.mark.parametrize("kind", [FailureKind.NOT_STARTED, FailureKind.SCHEDULER, FailureKind.CONFIGURATION])
-def test_what_never_ends_is_counted_in_the_end(kind: FailureKind) -> None:
-    story = ChunkHistory()
-    decisions = [decide(TASK, kind, "why", story, POLICY) for _ in range(23)]
+def test_out_of_memory_doubles_parts_to_floor() -> None:
+    history = ChunkHistory()
 
-    assert [decision.counted for decision in decisions] == [False] * 20 + [True] * 3
-    assert decisions[-1].following is None
+    first = decide(TASK, FailureKind.OUT_OF_MEMORY, "why", history, POLICY)
+    assert first.retry is not None
+    second = decide(first.retry, FailureKind.OUT_OF_MEMORY, "why", history, POLICY)
 
-
-def test_too_much_memory_doubles_the_parts_down_to_the_floor() -> None:
-    story = ChunkHistory()
-
-    first = decide(TASK, FailureKind.OUT_OF_MEMORY, "why", story, POLICY)
-    assert first.following is not None
-    second = decide(first.following, FailureKind.OUT_OF_MEMORY, "why", story, POLICY)
-
-    assert (first.following.parts, first.counted) == (2, False)
-    assert second.following is None  # 1,000 rows in four parts are fewer than 300 each
-    assert "Raise memory_threshold_mb" in second.remedy
+    assert (first.retry.parts, first.counted) == (2, False)
+    assert second.retry is None  # 1,000 rows in four parts are fewer than 300 each
+    assert "memory_threshold_mb" in second.remedy
 
 
-def test_the_same_error_twice_isolates_and_another_does_not() -> None:
-    story = ChunkHistory()
+def test_same_error_twice_isolates_rows() -> None:
+    history = ChunkHistory()
 
-    first = decide(TASK, FailureKind.DATA, "row 1", story, POLICY)
-    other = decide(TASK, FailureKind.DATA, "row 2", story, POLICY)
-    assert first.following is not None
-    assert other.following is not None
-    assert (first.following.isolate, other.following.isolate) == (False, False)
+    made = [decide(TASK, FailureKind.DATA, why, history, POLICY) for why in ("row 1", "row 2", "row 2")]
 
-    same = decide(TASK, FailureKind.DATA, "row 2", story, POLICY)
-    assert same.following is not None
-    assert same.following.isolate
-    assert decide(replace(TASK, isolate=True), FailureKind.DATA, "row 2", story, POLICY).following is None
+    assert [decision.retry and decision.retry.isolate for decision in made] == [False, False, True]
+    assert decide(replace(TASK, isolate=True), FailureKind.DATA, "row 2", history, POLICY).retry is None
 
 
-def test_a_full_disk_is_not_tried_again() -> None:
-    decision = decide(TASK, FailureKind.ENVIRONMENT, "no space", ChunkHistory(), POLICY)
+def test_full_disk_is_not_retried() -> None:
+    [decision] = decisions(FailureKind.ENVIRONMENT, 1)
 
-    assert decision.following is None
-    assert decision.remedy == FREE_SPACE
+    assert (decision.retry, decision.remedy) == (None, FREE_SPACE)
 
 
-def test_attempts_have_numbers_of_their_own_also_beside_a_double() -> None:
-    story = ChunkHistory()
-    double = story.next_attempt()
-    after = decide(TASK, FailureKind.CRASH, "why", story, POLICY).following
+def test_retry_after_backup_has_own_number() -> None:
+    history = ChunkHistory()
+    backup = history.next_attempt()
+    retry = decide(TASK, FailureKind.CRASH, "why", history, POLICY).retry
 
-    assert after is not None
-    assert (double, after.attempt) == (2, 3)
+    assert retry is not None
+    assert (backup, retry.attempt) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "expected"),
+    [
+        (FailureKind.SCHEDULER, None, "the connection to the scheduler was lost"),
+        (FailureKind.NOT_STARTED, None, "its worker was lost"),
+        (FailureKind.CRASH, None, "worker tcp://w (process 3 on host) was lost"),
+        (
+            FailureKind.OUT_OF_MEMORY,
+            None,
+            "worker tcp://w (process 3 on host) was lost: it exceeded its memory",
+        ),
+        (FailureKind.DATA, ValueError("odd row."), "ValueError: odd row"),
+    ],
+)
+def test_failure_is_described(kind: FailureKind, error: Exception | None, expected: str) -> None:
+    marker = Marker("key", 1, "tcp://w", "host", 3, 0.0)
+
+    assert describe_failure(kind, error, marker, 600_000_000).startswith(expected)
