@@ -1,16 +1,19 @@
-"""One scheduler and one driver under the load of many workers: where do they become the limit?
+"""Load one scheduler and one driver with many simulated workers, to find out when they become the bottleneck.
 
-    python -m scripts.simulate_cluster            all cases -> reports/planning/simulation.json
-    python -m scripts.simulate_cluster --workers 50 --chunks 400 --seconds 2    one case, told; --keep adds it
+    python -m scripts.simulate_cluster                                  all cases -> reports/planning/simulation.json
+    python -m scripts.simulate_cluster --workers 50 --chunks 400 --seconds 2    print one case; --keep adds it
+    python -m scripts.simulate_cluster --workers 1000 --chunks 4000 --seconds 30 --kill 200    lose workers at once
 
-The driver is the real one (``Pipeline.farm_chunks``: farm, observer, early warning, logs), in a process of its own with
-a real Dask scheduler beside it in another. The workers are real Dask workers, many in one process and without nannies;
-their tasks are the real ones (``farm.worker.run_chunk``: marker, chunk file verified and read, checkpoint written, read
-back, recorded), but the matcher sleeps for as long as the model says that a chunk takes, and finds nothing. Runs lie
-where ``--scratch`` says, so that the disk does not count where that is in memory.
+The driver is the real one (``Pipeline.farm_chunks``: farm, observer, early warning, logs), with a real Dask scheduler
+in a process of its own. The workers are real Dask workers, many in one process and without nannies. They run the real
+task (``farm.worker.run_chunk``: marker, verified chunk file, checkpoint), but the matcher sleeps and finds nothing.
+Place ``--scratch`` in memory to exclude the disk.
 
-Does not simulate networks, failures, nor the memory of workers. Scheduler, driver and all workers share this machine's
-cores: CPU seconds per chunk are told apart for each, as on a real cluster each has a core of its own.
+``--kill N`` kills the process of N workers in the middle of the farm. ``submission_delay_seconds`` is the longest time
+that a free slot waited for the next submission after that.
+
+Does not simulate networks or the memory of workers. Scheduler, driver and all workers share this machine's cores, so
+CPU seconds per chunk are reported for each: on a real cluster each has cores of its own.
 """
 
 from __future__ import annotations
@@ -22,14 +25,17 @@ import json
 import logging
 import multiprocessing
 import os
+import random
 import statistics
 import tempfile
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import psutil
@@ -41,6 +47,7 @@ from enrich_dist import schema
 from enrich_dist.core.files import read_json, write_json
 from enrich_dist.core.matcher import Matcher, MatchMemory
 from enrich_dist.core.resource_usage import Meter
+from enrich_dist.events import AttemptTimes
 from enrich_dist.farm.chunk_log import read_chunk_log
 from enrich_dist.farm.fault_injection import DelegatingMatcher
 from enrich_dist.farm.worker import run_chunk
@@ -58,7 +65,7 @@ COMPANIES = 500
 SEED = 1
 _WORKERS_PER_PROCESS = 250
 _MIN_ROWS = 2_000  # awards are drawn from them
-_PATIENCE_SECONDS = 300.0
+_TIMEOUT_SECONDS = 300.0
 # (workers, chunks, seconds of a chunk)
 CASES = (
     (10, 1_000, 0.0),
@@ -71,34 +78,37 @@ CASES = (
 
 @dataclass(frozen=True)
 class Sleeping(DelegatingMatcher):
-    """Sleeps instead of matching; finds nothing."""
+    """Sleeps instead of matching; finds nothing. ``spread``: largest deviation from ``seconds``, as a share."""
 
     seconds: float
+    spread: float = 0.0
 
     def memory(self, index_bytes: int) -> MatchMemory:  # noqa: ARG002
-        """None: workers of a simulation share a process."""
+        """Return none: simulated workers share a process."""
         return MatchMemory()
 
     def match(self, index: Any, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:  # noqa: ARG002
         """Sleep."""
-        time.sleep(self.seconds)
+        draw = random.Random(recipients["source_row"][0].as_py())
+        time.sleep(self.seconds * draw.uniform(1 - self.spread, 1 + self.spread))
         return schema.CANDIDATE.empty_table(), schema.COUNT.empty_table()
 
 
 class SimulatedPipeline(Pipeline):
     """A pipeline whose matcher sleeps."""
 
-    def __init__(self, settings: Settings, seconds: float) -> None:
+    def __init__(self, settings: Settings, seconds: float, spread: float) -> None:
         super().__init__(settings, "simulation")
         self._seconds = seconds
+        self._spread = spread
 
     def matcher(self) -> Matcher:
-        """One that sleeps."""
-        return Sleeping(super().matcher(), self._seconds)
+        """Return one that sleeps."""
+        return Sleeping(super().matcher(), self._seconds, self._spread)
 
 
 def serve_scheduler(address: Any) -> None:
-    """A process that is a scheduler; it tells its address."""
+    """Run a scheduler; put its address into the queue."""
 
     async def serve() -> None:
         async with Scheduler(host="127.0.0.1", port=0, dashboard=False) as scheduler:
@@ -110,7 +120,7 @@ def serve_scheduler(address: Any) -> None:
 
 
 def serve_workers(scheduler: str, first: int, count: int, scratch: str) -> None:
-    """A process that is many workers of one thread each."""
+    """Run many workers of one thread each."""
 
     async def serve() -> None:
         workers = [
@@ -131,13 +141,13 @@ def serve_workers(scheduler: str, first: int, count: int, scratch: str) -> None:
         await asyncio.gather(*(worker.finished() for worker in workers))
 
     _quiet()
-    # To reset the kernel's high-water mark walks all pages of the process, which here is that of many workers.
+    # Resetting the kernel's peak memory walks all pages of the process, which here belong to many workers.
     setattr(enrich_dist.farm.worker, "Meter", Clock)  # noqa: B010
     asyncio.run(serve())
 
 
 class Clock(Meter):
-    """A meter that measures time and no memory."""
+    """A meter of time only."""
 
     def __init__(self) -> None:
         self.memory_method = "none"
@@ -152,16 +162,16 @@ class Clock(Meter):
 
     @property
     def seconds(self) -> float:
-        """Wall seconds so far or in all."""
+        """Return the wall seconds."""
         return (self._ended or time.perf_counter()) - self._started
 
     @property
     def peak_memory_bytes(self) -> int:
-        """Not measured."""
+        """Return 0: memory is not measured."""
         return 0
 
     def lap(self) -> int:
-        """Not measured."""
+        """Return 0: memory is not measured."""
         return 0
 
 
@@ -170,30 +180,34 @@ def _quiet() -> None:
 
     logging.getLogger("distributed").setLevel(logging.WARNING)
     dask.config.set({"distributed.worker.memory.spill": False, "distributed.worker.profile.enabled": False})
-    # A worker of its own watches its process twice a second; a thousand in one would do nothing else.
+    # As on our own clusters: the farm, not Dask, retries the chunks of a lost worker.
+    dask.config.set({"distributed.scheduler.allowed-failures": 0})
+    # Each worker samples its process twice a second; a thousand in one process would do nothing else.
     dask.config.set({"distributed.admin.system-monitor.interval": "60s", "distributed.admin.tick.interval": "5s"})
     dask.config.set({"distributed.comm.timeouts.connect": "120s", "distributed.comm.timeouts.tcp": "300s"})
 
 
 @contextmanager
-def simulated(workers: int, scratch: Path) -> Iterator[tuple[Client, psutil.Process, list[psutil.Process]]]:
-    """A client of a scheduler with so many workers; the processes of either."""
+def simulated(
+    workers: int, scratch: Path, *, kill: int = 0
+) -> Iterator[tuple[Client, psutil.Process, list[psutil.Process]]]:
+    """Yield a client of a scheduler with ``workers`` workers, and the processes of both; the last one has ``kill``."""
     context = multiprocessing.get_context("spawn")
-    told = context.Queue()
-    scheduler = context.Process(target=serve_scheduler, args=(told,), daemon=True)
+    addresses = context.Queue()
+    scheduler = context.Process(target=serve_scheduler, args=(addresses,), daemon=True)
     scheduler.start()
-    address = told.get(timeout=_PATIENCE_SECONDS)
+    address = addresses.get(timeout=_TIMEOUT_SECONDS)
     hosts = []
-    for first in range(0, workers, _WORKERS_PER_PROCESS):
-        count = min(_WORKERS_PER_PROCESS, workers - first)
+    for first in _first_workers(workers, kill):
+        count = min(_WORKERS_PER_PROCESS, (workers - kill if first < workers - kill else workers) - first)
         host = context.Process(
             target=serve_workers, args=(address, first, count, str(scratch / f"host-{first}")), daemon=True
         )
         host.start()
         hosts.append(host)
     try:
-        with Client(address, set_as_default=False, timeout=_PATIENCE_SECONDS) as client:
-            client.wait_for_workers(workers, timeout=_PATIENCE_SECONDS)
+        with Client(address, set_as_default=False, timeout=_TIMEOUT_SECONDS) as client:
+            client.wait_for_workers(workers, timeout=_TIMEOUT_SECONDS)
             assert scheduler.pid is not None
             yield (
                 client,
@@ -206,25 +220,39 @@ def simulated(workers: int, scratch: Path) -> Iterator[tuple[Client, psutil.Proc
             process.join()
 
 
-def simulate(workers: int, chunks: int, seconds: float, folder: Path, *, profile: Path | None = None) -> dict[str, Any]:
-    """One farm: ideal and measured wall, and what each part took; ``profile``: where that of the driver's main thread
-    is kept."""
-    pipeline = SimulatedPipeline(_settings(folder, chunks), seconds)
+def _first_workers(workers: int, kill: int) -> list[int]:
+    """Return the number of the first worker of each process."""
+    return [*range(0, workers - kill, _WORKERS_PER_PROCESS), *range(workers - kill, workers, _WORKERS_PER_PROCESS)]
+
+
+def simulate(
+    workers: int, chunks: int, seconds: float, folder: Path, *, kill: int = 0, profile: Path | None = None
+) -> dict[str, Any]:
+    """Run one farm; return ideal and measured wall time, and the CPU time of each part.
+
+    ``profile``: file for a profile of the driver's main thread.
+    """
+    # Chunks of equal length end in waves: no slot would be free for most of the time.
+    pipeline = SimulatedPipeline(_settings(folder, chunks), seconds, spread=0.5 if kill else 0.0)
     pipeline.ingest_awards()
     pipeline.join_companies()
     pipeline.partition_recipients()
     driver = psutil.Process()
-    with simulated(workers, folder / "dask") as (client, scheduler, hosts):
-        _warm(client, pipeline, workers)
+    with simulated(workers, folder / "dask", kill=kill) as (client, scheduler, hosts):
+        _warm(client, pipeline, workers, kill)
         before = _cpu(driver), _cpu(scheduler), sum(map(_cpu, hosts))
         memory_before = driver.memory_info().rss
+        if kill:
+            killed, hosts = hosts[-1], hosts[:-1]
+            before = *before[:2], sum(map(_cpu, hosts))
+            Timer(seconds, killed.kill).start()
         report = _profiled(lambda: pipeline.farm_chunks(lambda: client), profile)
         cpu = _cpu(driver) - before[0], _cpu(scheduler) - before[1], sum(map(_cpu, hosts)) - before[2]
         memory = driver.memory_info().rss, scheduler.memory_info().rss
     wall, chunks = float(report.numbers[Number.FARM_SECONDS]), int(report.numbers[Number.CHUNKS_COMPUTED])
-    yardstick = CalibrationWorkload()
+    attempts = read_chunk_log(pipeline.directory.chunk_log)
+    calibration = CalibrationWorkload()
     ideal = -(-chunks // workers) * seconds
-    busy = busy_seconds(pipeline)
     return {
         "workers": workers,
         "chunks": chunks,
@@ -234,7 +262,7 @@ def simulate(workers: int, chunks: int, seconds: float, folder: Path, *, profile
         "chunks_per_second": round(chunks / wall, 1),
         "asked_chunks_per_second": round(workers / seconds, 1) if seconds else None,
         "idle_share": round(max(0.0, 1 - chunks * seconds / (workers * wall)), 4),
-        "busy_share": round(busy / (workers * wall), 4),
+        "busy_share": round(busy_seconds(attempts) / (workers * wall), 4),
         "driver_cpu_share": round(cpu[0] / wall, 3),
         "scheduler_cpu_share": round(cpu[1] / wall, 3),
         "workers_cpu_share": round(cpu[2] / wall, 3),
@@ -245,8 +273,30 @@ def simulate(workers: int, chunks: int, seconds: float, folder: Path, *, profile
         "driver_memory_grown_mb": round((memory[0] - memory_before) / 1e6, 1),
         "scheduler_memory_mb": round(memory[1] / 1e6, 1),
         "failed_attempts": report.numbers[Number.FAILED_ATTEMPTS],
+        **({"killed_workers": kill, **submission_delays(attempts)} if kill else {}),
         "load": round(os.getloadavg()[0], 2),
-        "yardstick_cpu_seconds": round(statistics.median(yardstick.seconds() for _ in range(7)), 4),
+        "yardstick_cpu_seconds": round(statistics.median(calibration.seconds() for _ in range(7)), 4),
+    }
+
+
+def submission_delays(attempts: Sequence[AttemptTimes]) -> dict[str, float]:
+    """Return the longest time from the end of an attempt to the next submission, before and after the first failure.
+
+    Attempts that end after each chunk was submitted do not count: at times no chunk is left to submit.
+    """
+    submitted = sorted(attempt.submitted_seconds for attempt in attempts)
+    all_submitted = max(attempt.submitted_seconds for attempt in attempts if attempt.attempt == 1)
+    failed = [attempt for attempt in attempts if attempt.outcome != "finished"]
+    killed = min((attempt.finished_seconds for attempt in failed), default=float("inf"))
+    delays: dict[bool, float] = {False: 0.0, True: 0.0}
+    for attempt in attempts:
+        if attempt.finished_seconds < all_submitted:
+            following = bisect_right(submitted, attempt.finished_seconds)
+            after = attempt.finished_seconds >= killed
+            delays[after] = max(delays[after], submitted[following] - attempt.finished_seconds)
+    return {
+        "submission_delay_seconds_before": round(delays[False], 3),
+        "submission_delay_seconds": round(delays[True], 3),
     }
 
 
@@ -260,17 +310,16 @@ def _profiled(work: Callable[[], StepReport], path: Path | None) -> StepReport:
         profile.dump_stats(path)
 
 
-def busy_seconds(pipeline: Pipeline) -> float:
-    """Seconds that workers were at chunks, as they told."""
-    attempts = read_chunk_log(pipeline.directory.chunk_log)
+def busy_seconds(attempts: Sequence[AttemptTimes]) -> float:
+    """Return the seconds that workers spent on chunks."""
     return sum(a.finished_seconds - a.started_seconds for a in attempts if a.started_seconds is not None)
 
 
-def _warm(client: Client, pipeline: SimulatedPipeline, workers: int) -> None:
-    """Every process opens the index and imports what it needs once: a chunk each, which the farm finds finished."""
+def _warm(client: Client, pipeline: SimulatedPipeline, workers: int, kill: int) -> None:
+    """Run a chunk in each process, so that it opens the index and imports what it needs before the farm."""
     address = {info["name"]: address for address, info in client.scheduler_info(n_workers=-1)["workers"].items()}
     quick = Sleeping(Pipeline.matcher(pipeline), 0.0)
-    firsts = range(0, workers, _WORKERS_PER_PROCESS)
+    firsts = _first_workers(workers, kill)
     done = [
         client.submit(run_chunk, task, quick, workers=[address[str(first)]], pure=False)
         for task, first in zip(pipeline.tasks(), firsts, strict=False)
@@ -286,7 +335,7 @@ def _cpu(process: psutil.Process) -> float:
 def _settings(folder: Path, chunks: int) -> Settings:
     folder.mkdir(parents=True, exist_ok=True)
     recipients, awards = folder / "recipients.parquet", folder / "awards.csv"
-    # A row or a few in a chunk: what a chunk holds is not what is simulated.
+    # A few rows per chunk: the content of a chunk is not simulated.
     chunk_rows = -(-_MIN_ROWS // chunks)
     write_recipients(recipients, rows=chunks * chunk_rows, seed=SEED, sample=SAMPLE)
     write_awards(awards, companies=COMPANIES, recipients=recipients, seed=SEED)
@@ -295,38 +344,40 @@ def _settings(folder: Path, chunks: int) -> Settings:
         paths={"work_dir": folder / "work"},
         chunk_size=chunk_rows,
         match_rate_threshold=0.0,
-        # Nothing that is simulated may be taken for a worker in trouble.
+        # Simulated workers are slow to send heartbeats and must not be restarted.
         farm={"heartbeat_timeout_seconds": 600, "straggler_factor": 0},
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Simulate what is asked for."""
+    """Run the cases."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--workers", type=int)
     parser.add_argument("--chunks", type=int, default=1_000)
     parser.add_argument("--seconds", type=float, default=1.0, help="of a chunk")
-    parser.add_argument("--scratch", type=Path, help="existing directory; best one in memory")
-    parser.add_argument("--profile", type=Path, help="keep a profile of the driver here (with --workers)")
+    parser.add_argument("--scratch", type=Path, help="existing directory, best one in memory")
+    parser.add_argument("--profile", type=Path, help="write a profile of the driver here (with --workers)")
+    parser.add_argument("--kill", type=int, default=0, help="workers to kill at once (with --workers)")
     parser.add_argument("--keep", action="store_true", help="add the case to the report (with --workers)")
     options = parser.parse_args(arguments)
     cases = CASES if options.workers is None else ((options.workers, options.chunks, options.seconds),)
-    told = list(read_json(REPORT)["cases"]) if options.keep else []
+    results = list(read_json(REPORT)["cases"]) if options.keep else []
     for workers, chunks, seconds in cases:
         with tempfile.TemporaryDirectory(prefix="simulate-", dir=options.scratch) as folder:
-            told.append(simulate(workers, chunks, seconds, Path(folder), profile=options.profile))
-        print(json.dumps(told[-1]), flush=True)
+            case = simulate(workers, chunks, seconds, Path(folder), kill=options.kill, profile=options.profile)
+        results.append(case)
+        print(json.dumps(case), flush=True)
         if options.workers is None or options.keep:
-            _keep(sorted(told, key=lambda case: (case["workers"], case["chunks"])))
+            _keep(sorted(results, key=lambda case: (case["workers"], case["chunks"])))
 
 
-def _keep(told: list[dict[str, Any]]) -> None:
+def _keep(cases: list[dict[str, Any]]) -> None:
     write_json(
         REPORT,
         {
             "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": {"processor": this_machine().cpu_model, "cores": this_machine().cores},
-            "cases": told,
+            "cases": cases,
         },
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,7 +21,6 @@ from urllib.parse import urlsplit
 from distributed import CancelledError, Client, Future, KilledWorker
 
 from enrich_dist.core.matcher import Matcher
-from enrich_dist.errors import CorruptionError, EnrichError
 from enrich_dist.events import emit
 from enrich_dist.farm.attempts import AttemptLedger, FailureKind
 from enrich_dist.farm.chunk_task import ChunkTask
@@ -87,6 +86,11 @@ class _AttemptDone:
     seconds: float
 
 
+@dataclass(frozen=True)
+class _Fetched:
+    records: dict[AttemptId, CheckpointRecord | Exception]
+
+
 class _Interval:
     """Whether something is due that happens every ``seconds``."""
 
@@ -118,13 +122,14 @@ class Farm:
         self._futures: dict[AttemptId, Future[Any]] = {}
         self._tasks: dict[AttemptId, ChunkTask] = {}
         self._to_fetch: dict[AttemptId, Future[Any]] = {}
-        self._queue: SimpleQueue[_AttemptDone | Event] = SimpleQueue()
+        self._queue: SimpleQueue[_AttemptDone | _Fetched | Event] = SimpleQueue()
         self._to_report: list[tuple[ChunkTask, CheckpointRecord]] = []
         self._records: dict[str, CheckpointRecord] = {}
         self._observation = _Interval(_OBSERVE_WORKERS_SECONDS)
         self._marker_check = _Interval(_READ_MARKERS_SECONDS)
         self._fetch = _Interval(_FETCH_SECONDS)
         self._stop: Stop | None = None
+        self._is_fetching = False
         self._connected = True
 
     def run(
@@ -258,14 +263,23 @@ class Farm:
     def _wait_for_events(self) -> None:
         """Handle the events since the last call; wait a moment for the first."""
         with suppress(Empty):
-            event = self._queue.get(timeout=self._fetch.remaining() if self._to_fetch else _POLL_SECONDS)
+            event = self._queue.get(
+                timeout=self._fetch.remaining() if self._to_fetch and not self._is_fetching else _POLL_SECONDS
+            )
             self._handle_queued(event)
             # No more than there are now: workers must not wait while the driver handles events.
             for _ in range(self._queue.qsize()):
                 self._handle_queued(self._queue.get_nowait())
 
-    def _handle_queued(self, event: _AttemptDone | Event) -> None:
-        if not isinstance(event, _AttemptDone):
+    def _handle_queued(self, event: _AttemptDone | _Fetched | Event) -> None:
+        if isinstance(event, _Fetched):
+            self._is_fetching = False
+            for attempt, record in event.records.items():
+                if isinstance(record, CheckpointRecord):
+                    self._handle(RecordFetched(attempt, record))
+                else:
+                    self._fail(attempt, record, time.monotonic())
+        elif not isinstance(event, _AttemptDone):
             self._handle(event)
         elif (future := self._futures.pop(event.attempt, None)) is not None:  # None: it was cancelled
             if future.status == "finished":
@@ -281,38 +295,29 @@ class Farm:
         self._handle(AttemptFailed(attempt, error, marker, seconds, worker_lost=lost))
 
     def _fetch_records(self) -> None:
-        if not self._to_fetch or not self._fetch.is_due():
-            return
-        futures, self._to_fetch = self._to_fetch, {}
-        for attempt, record in self._gather(futures):
-            if isinstance(record, CheckpointRecord):
-                self._handle(RecordFetched(attempt, record))
-            else:
-                self._fail(attempt, record, time.monotonic())
+        """Fetch the records of finished chunks in a thread: submission must not wait for a slow or lost worker."""
+        if self._to_fetch and not self._is_fetching and self._fetch.is_due():
+            futures, self._to_fetch = self._to_fetch, {}
+            self._is_fetching = True
+            self._start_thread(self._gather, futures)
 
-    def _gather(
-        self, futures: dict[AttemptId, Future[Any]]
-    ) -> Iterator[tuple[AttemptId, CheckpointRecord | EnrichError | OSError]]:
-        """Return the record of each attempt that succeeded, or the error if it has no valid checkpoint.
-
-        If a worker hangs or was lost with its records, they are read from the checkpoint store.
-        """
-        records: dict[AttemptId, CheckpointRecord] = {}
-        with suppress(KilledWorker, CancelledError, OSError):
+    def _gather(self, futures: dict[AttemptId, Future[Any]]) -> None:
+        """Get the record of each attempt that succeeded, from its worker or else from the checkpoint store."""
+        records: dict[AttemptId, CheckpointRecord | Exception] = {}
+        with suppress(Exception, CancelledError):  # whatever is wrong with the workers: the store has the records
             # Dask computes a lost record again, so "skip" leaves it out if that fails.
             gather = partial(self._client.gather, futures, errors="skip", asynchronous=True)
-            records = self._client.sync(gather, callback_timeout=_FETCH_TIMEOUT_SECONDS)
+            records.update(self._client.sync(gather, callback_timeout=_FETCH_TIMEOUT_SECONDS))
         for attempt, future in futures.items():
             # Not left to the garbage collector: Dask recomputes lost results that a future still refers to.
             future.release()
-            if (record := records.get(attempt)) is not None:
-                yield attempt, record
-                continue
-            task = self._tasks[attempt]
-            try:
-                yield attempt, CheckpointStore(task.checkpoint_location).read_record(task.checkpoint_key)
-            except (FileNotFoundError, CorruptionError) as error:
-                yield attempt, error
+            if records.get(attempt) is None:
+                task = self._tasks[attempt]
+                try:
+                    records[attempt] = CheckpointStore(task.checkpoint_location).read_record(task.checkpoint_key)
+                except Exception as error:  # the chunk is retried  # noqa: BLE001
+                    records[attempt] = error
+        self._queue.put(_Fetched(records))
 
     def _read_markers(self) -> None:
         if not self._marker_check.is_due():
