@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from enrich_dist.cli.options import Config, Overrides
+from enrich_dist.cli.options import Config, Overrides, print_json
 from enrich_dist.errors import EXIT_NOT_READY
 from enrich_dist.settings import LoadedSettings, load_settings
 
@@ -66,13 +65,13 @@ def _verify(loaded: LoadedSettings, *, is_required: bool) -> None:
         typer.echo("Nothing to verify: environment development needs no readiness file (--env requires one).")
         return
     found = verify(loaded.settings)
-    typer.echo(f"Ready for {found['environment']}: checked at {found['timestamp']} on revision {found['revision']}.")
+    typer.echo(f"Ready for {found.environment}: checked at {found.timestamp} on revision {found.revision}.")
 
 
 def _preflight(loaded: LoadedSettings, output_dir: Path | None, *, smoke: bool, send: bool, as_json: bool) -> bool:
     from enrich_dist.preflight.context import PreflightContext
-    from enrich_dist.preflight.readiness_file import READINESS_FILE, readiness_folder, write_readiness
-    from enrich_dist.preflight.report import markdown, print_report, to_document
+    from enrich_dist.preflight.readiness_file import CODEC, READINESS_FILE, readiness_folder, write_readiness
+    from enrich_dist.preflight.report import markdown, print_report
     from enrich_dist.preflight.runner import run_checks
 
     stderr = Console(stderr=True)
@@ -81,17 +80,16 @@ def _preflight(loaded: LoadedSettings, output_dir: Path | None, *, smoke: bool, 
         stderr.status("") as status,
     ):
         report = run_checks(context, lambda check: status.update(f"{check.title} …"))
-    document = to_document(report)
     if as_json:
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        print_json(CODEC.to_document(report))
     else:
         print_report(Console(highlight=False), report)
     text = markdown(report)
     folder = readiness_folder(loaded.settings.paths.work_dir)
     try:
-        write_readiness(folder, document, text)
+        write_readiness(folder, report, text)
         if output_dir is not None:
-            write_readiness(output_dir.absolute(), document, text)
+            write_readiness(output_dir.absolute(), report, text)
     except OSError as error:  # unwritable storage is one of the checks, and is reported
         if report.ready:
             raise

@@ -10,21 +10,23 @@ to the work directory can also publish there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from enrich_dist.core.files import atomic_path, document_digest, read_json, write_json
+from enrich_dist.core.files import atomic_path
+from enrich_dist.core.json_documents import JsonCodec
 from enrich_dist.errors import CorruptionError, ReadinessError
-from enrich_dist.preflight.outcome import Status
+from enrich_dist.preflight.outcome import Report
+from enrich_dist.remedies import PREFLIGHT
 from enrich_dist.runs.revision import source_digest, this_code
 from enrich_dist.settings import Settings, flatten
 
 READINESS_FILE: Final = "readiness.json"
 _MARKDOWN_FILE: Final = "readiness.md"
-_FORMAT: Final = 1
-_SELF = "readiness_blake3"
+CODEC: Final = JsonCodec(
+    Report, kind="readiness file", remedy=PREFLIGHT, format_version=1, digest_key="readiness_blake3"
+)
 _MAX_CLOCK_SKEW_HOURS: Final = 0.1
 _MAX_SHOWN: Final = 4
 
@@ -34,12 +36,11 @@ def readiness_folder(work_dir: Path) -> Path:
     return work_dir.absolute() / "readiness"
 
 
-def write_readiness(folder: Path, document: Mapping[str, Any], text: str) -> Path:
-    """Write a report (``report.to_document`` and ``report.markdown``); return the readiness file."""
-    whole = {"format": _FORMAT, **document}
+def write_readiness(folder: Path, report: Report, text: str) -> Path:
+    """Write a report, and its Markdown as ``text``; return the readiness file."""
     with atomic_path(folder / _MARKDOWN_FILE) as temporary:
         temporary.write_text(text, "utf-8")
-    write_json(folder / READINESS_FILE, {**whole, _SELF: document_digest(whole)})
+    CODEC.write(folder / READINESS_FILE, report)
     return folder / READINESS_FILE
 
 
@@ -49,67 +50,62 @@ def require_ready(settings: Settings) -> None:
         verify(settings)
 
 
-def verify(settings: Settings) -> dict[str, Any]:
-    """Return the readiness file if it is recent, passed, and of this code and these settings.
+def verify(settings: Settings) -> Report:
+    """Return the report of the readiness file if it is recent, passed, and of this code and these settings.
 
     Raises ``ReadinessError`` otherwise.
     """
     path = readiness_folder(settings.paths.work_dir) / READINESS_FILE
-    document = _read(path)
+    report = _read(path)
     problem = (
-        _failed_checks(document) or _other_code(document) or _other_settings(document, settings)
-        or _age_problem(document, settings)
+        _failed_checks(report) or _other_code(report) or _other_settings(report, settings)
+        or _age_problem(report, settings)
     )  # fmt: skip
     if problem:
         raise ReadinessError(f"Not ready: {path} {problem}.")
-    return document
+    return report
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Report:
     try:
-        document = read_json(path)
+        return CODEC.read(path)
     except FileNotFoundError as error:
         raise ReadinessError(f"Not ready: {path} does not exist.") from error
-    except (CorruptionError, OSError) as error:
-        problem = error.message if isinstance(error, CorruptionError) else f"{path} cannot be read: {error.strerror}."
-        raise ReadinessError(f"Not ready: {problem}") from error
-    own = document.pop(_SELF, None)
-    if document.get("format") != _FORMAT or own != document_digest(document):
-        raise ReadinessError(f"Not ready: {path} was changed since the preflight wrote it.")
-    return document
+    except CorruptionError as error:
+        raise ReadinessError(f"Not ready: {error.message}") from error
+    except OSError as error:
+        raise ReadinessError(f"Not ready: {path} cannot be read: {error.strerror}.") from error
 
 
-def _failed_checks(document: Mapping[str, Any]) -> str | None:
-    """Judge by the checks, not by the verdict that the file states."""
-    items = document["items"]
-    failed = [item["id"] for item in items if item["critical"] and not Status(item["status"]).holds]
-    if failed or not items:
-        return f"of {document['timestamp']} has failed critical checks: {', '.join(failed) or 'all'}"
-    return None
+def _failed_checks(report: Report) -> str | None:
+    if report.ready:
+        return None
+    failed = ", ".join(item.id for item in report.failed)
+    return f"of {report.timestamp} has failed critical checks: {failed or 'all'}"
 
 
-def _other_code(document: Mapping[str, Any]) -> str | None:
+def _other_code(report: Report) -> str | None:
     code = this_code()
-    if document["revision"] != code.label:
-        return f"is of revision {document['revision']}, but this code is {code.label}"
-    if document["source_digest"] != source_digest():
+    if report.revision != code.label:
+        return f"is of revision {report.revision}, but this code is {code.label}"
+    if report.source_digest != source_digest():
         return f"is of revision {code.label}, but source files have changed since"
     return None
 
 
-def _other_settings(document: Mapping[str, Any], settings: Settings) -> str | None:
-    if document["settings_digest"] == settings.digest():
+def _other_settings(report: Report, settings: Settings) -> str | None:
+    if report.settings_digest == settings.digest():
         return None
-    before, now = document["settings"], flatten(settings.model_dump(mode="json"))
+    before, now = report.settings, flatten(settings.model_dump(mode="json"))
     changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
     shown = "; ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in changed[:_MAX_SHOWN])
     return f"is of other settings ({shown}{'; …' if len(changed) > _MAX_SHOWN else ''})"
 
 
-def _age_problem(document: Mapping[str, Any], settings: Settings) -> str | None:
-    age_hours = (datetime.now(UTC) - datetime.fromisoformat(document["timestamp"])).total_seconds() / 3600
+def _age_problem(report: Report, settings: Settings) -> str | None:
+    age_hours = (datetime.now(UTC) - datetime.fromisoformat(report.timestamp)).total_seconds() / 3600
     if age_hours < -_MAX_CLOCK_SKEW_HOURS:
-        return f"is of {document['timestamp']}, which is in the future by the clock of this machine"
+        return f"is of {report.timestamp}, which is in the future by the clock of this machine"
     limit = settings.readiness.max_age_hours
     if age_hours > limit:
         return f"is {age_hours:,.1f} hours old, and readiness.max_age_hours is {limit:g}"

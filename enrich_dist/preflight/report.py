@@ -1,13 +1,12 @@
-"""The results of a preflight: in the terminal, as Markdown and as JSON; and the checklist for operators.
+"""The report of a preflight in the terminal and as Markdown, and the checklist for operators.
 
-The three forms show the same results and judge nothing. docs/DEPLOYMENT_CHECKLIST.md is the output of ``checklist``.
+docs/DEPLOYMENT_CHECKLIST.md is the output of ``checklist``. The JSON form is the readiness file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console, Group
 from rich.table import Table
@@ -15,7 +14,7 @@ from rich.text import Text
 
 from enrich_dist.core.tables import markdown_table
 from enrich_dist.preflight.catalog import CHECKS
-from enrich_dist.preflight.outcome import Outcome, Status
+from enrich_dist.preflight.outcome import Report, Status
 
 _STYLES: Final = {
     Status.PASSED: "green",
@@ -32,87 +31,20 @@ production runs require ([how to](how-to/preflight.md)).
 """
 
 
-@dataclass(frozen=True)
-class CheckResult:
-    """One check with its outcome. ``remedy``: None where nothing is to be done."""
-
-    id: str
-    title: str
-    critical: bool
-    outcome: Outcome
-    remedy: str | None
-    seconds: float
-
-    @property
-    def holds(self) -> bool:
-        """Whether runs may start as far as this check is concerned."""
-        return not self.critical or self.outcome.status.holds
-
-
-@dataclass(frozen=True)
-class Report:
-    """All results. ``timestamp``: start of the preflight, ISO 8601, UTC; ``settings``: by dotted key."""
-
-    environment: str
-    revision: str
-    version: str
-    source_digest: str
-    timestamp: str
-    settings_digest: str
-    settings: dict[str, Any]
-    results: tuple[CheckResult, ...]
-
-    @property
-    def ready(self) -> bool:
-        """Whether all critical checks hold."""
-        return bool(self.results) and not self.failed
-
-    @property
-    def failed(self) -> list[CheckResult]:
-        """Critical checks that do not hold."""
-        return [result for result in self.results if not result.holds]
-
-    def verdict(self) -> str:
-        """Return the verdict as one sentence."""
-        statuses = [result.outcome.status for result in self.results]
-        counts = ", ".join(f"{statuses.count(status)} {status}" for status in Status if status in statuses)
-        if self.ready:
-            return f"Ready for {self.environment}: all critical checks hold ({counts})."
-        return f"Not ready for {self.environment}: {', '.join(result.id for result in self.failed)} ({counts})."
-
-
-def to_document(report: Report) -> dict[str, Any]:
-    """Return the report as a JSON object."""
-    document = asdict(report)
-    items = []
-    for item in document.pop("results"):
-        outcome = item.pop("outcome")
-        items.append({**outcome, **item, "status": str(outcome["status"])})
-    return {"ready": report.ready, "verdict": report.verdict(), **document, "items": items}
-
-
 def markdown(report: Report) -> str:
     """Return the report as Markdown."""
     rows = [
-        (
-            result.title,
-            "yes" if result.critical else "no",
-            result.outcome.status,
-            result.outcome.summary,
-            result.remedy or "",
-        )
-        for result in report.results
+        (item.title, "yes" if item.critical else "no", item.status, item.summary, item.remedy or "")
+        for item in report.items
     ]
     facts = [
-        (result.id, name, "" if value is None else value)
-        for result in report.results
-        for name, value in result.outcome.facts.items()
+        (item.id, name, "" if value is None else value) for item in report.items for name, value in item.facts.items()
     ]
     version = f"Revision {report.revision} (version {report.version}), settings {report.settings_digest[:12]}"
     return "\n".join(
         [
             f"# Readiness for {report.environment}\n",
-            f"**{report.verdict()}**\n",
+            f"**{report.verdict}**\n",
             f"{version}, {report.timestamp}.\n",
             _table(("check", "critical", "status", "result", "remedy"), rows),
             "\n## Facts\n",
@@ -125,16 +57,15 @@ def markdown(report: Report) -> str:
 def print_report(console: Console, report: Report) -> None:
     """Print the report."""
     table = Table("status", "check, result and remedy", box=None, pad_edge=False)
-    for result in report.results:
-        status = result.outcome.status
-        title = Text(result.title if result.critical else f"{result.title} (not critical)", style="bold")
-        lines = [title, Text(result.outcome.summary)]
-        if result.remedy:
-            lines.append(Text(f"→ {result.remedy}", style="dim"))
-        table.add_row(Text(str(status), style=_STYLES[status]), Group(*lines))
+    for item in report.items:
+        title = Text(item.title if item.critical else f"{item.title} (not critical)", style="bold")
+        lines = [title, Text(item.summary)]
+        if item.remedy:
+            lines.append(Text(f"→ {item.remedy}", style="dim"))
+        table.add_row(Text(str(item.status), style=_STYLES[item.status]), Group(*lines))
     console.print(table)
     console.print()
-    console.print(Text(report.verdict(), style="bold green" if report.ready else "bold red"))
+    console.print(Text(report.verdict, style="bold green" if report.ready else "bold red"))
 
 
 def checklist() -> str:

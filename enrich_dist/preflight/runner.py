@@ -9,8 +9,7 @@ from enrich_dist.errors import EnrichError
 from enrich_dist.preflight.admission import find_settings_problems
 from enrich_dist.preflight.catalog import CHECKS, Check
 from enrich_dist.preflight.context import PreflightContext
-from enrich_dist.preflight.outcome import Outcome, Status, failed, unknown
-from enrich_dist.preflight.report import CheckResult, Report
+from enrich_dist.preflight.outcome import CheckResult, Outcome, Report, Status, failed, unknown
 from enrich_dist.settings import flatten
 
 
@@ -25,7 +24,8 @@ def run_checks(
         outcome = _run(check, context)
         remedy = None if outcome.status is Status.PASSED else outcome.remedy or check.remedy
         seconds = round(time.monotonic() - start, 2)
-        results.append(CheckResult(check.id, check.title, check.critical, outcome, remedy, seconds))
+        text, facts = outcome.summary, dict(outcome.facts)
+        results.append(CheckResult(check.id, check.title, check.critical, outcome.status, text, facts, remedy, seconds))
     settings = context.settings
     return Report(
         environment=settings.environment,
@@ -35,7 +35,7 @@ def run_checks(
         timestamp=context.now.isoformat(timespec="seconds"),
         settings_digest=settings.digest(),
         settings=flatten(settings.model_dump(mode="json")),
-        results=tuple(results),
+        items=tuple(results),
     )
 
 

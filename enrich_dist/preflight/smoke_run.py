@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
-from enrich_dist.core.files import document_digest, read_json, write_json
+from enrich_dist.core.files import read_json
+from enrich_dist.core.json_documents import JsonCodec
 from enrich_dist.errors import EXIT_PUBLISHED, CorruptionError
 from enrich_dist.runs.revision import Code
 from enrich_dist.settings import ENV_PREFIX
@@ -25,7 +26,6 @@ _RECORD_FILE: Final = "smoke.json"
 _COMMAND = (sys.executable, "-c", "from enrich_dist.cli.command import command; command()")
 _TIMEOUT_SECONDS: Final = 1_800.0
 _SHOWN_LINES: Final = 4
-_SELF = "record_blake3"
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,14 @@ class SmokeTest:
         return self.passed and same and 0 <= age_hours <= max_age_hours
 
 
+_CODEC: Final = JsonCodec(SmokeTest, kind="smoke test record", remedy=None, digest_key="record_blake3")
+
+
 def read_smoke_test(folder: Path) -> SmokeTest | None:
     """Return the latest record, None if there is none or it is damaged."""
     try:
-        document = read_json(folder / _RECORD_FILE)
-        own = document.pop(_SELF, None)
-        return SmokeTest(**document) if own == document_digest(document) else None
-    except (FileNotFoundError, CorruptionError, TypeError):
+        return _CODEC.read(folder / _RECORD_FILE)
+    except (FileNotFoundError, CorruptionError):
         return None
 
 
@@ -80,8 +81,7 @@ def run_smoke_test(config: Path, scratch: Path, folder: Path, *, code: Code, sou
         match_rate=metrics.get("match_rate"),
         awards=metrics.get("awards", {}).get("valid"),
     )
-    document = asdict(test)
-    write_json(folder / _RECORD_FILE, {**document, _SELF: document_digest(document)})
+    _CODEC.write(folder / _RECORD_FILE, test)
     return test
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from enrich_dist.preflight.catalog import CHECKS, Check
 from enrich_dist.preflight.context import PreflightContext
-from enrich_dist.preflight.outcome import Outcome, passed
+from enrich_dist.preflight.outcome import Outcome, Report, passed
 from enrich_dist.preflight.readiness_file import readiness_folder, write_readiness
-from enrich_dist.preflight.report import Report, markdown, to_document
+from enrich_dist.preflight.report import markdown
 from enrich_dist.preflight.runner import run_checks
 from enrich_dist.settings import LoadedSettings, Settings
 
@@ -36,8 +36,8 @@ def outcome_of(check_id: str, settings: Settings | LoadedSettings, **options: An
 def outcome_in(context: PreflightContext, check_id: str) -> Outcome:
     """Run one check; its remedy is that of the result."""
     [check] = [check for check in CHECKS if check.id == check_id]
-    [result] = run_checks(context, checks=[check]).results
-    return replace(result.outcome, remedy=result.remedy)
+    [result] = run_checks(context, checks=[check]).items
+    return Outcome(result.status, result.summary, result.facts, result.remedy)
 
 
 def check_with(check: Check, outcome: Outcome) -> Check:
@@ -57,7 +57,7 @@ def a_report(settings: Settings, *, now: datetime | None = None, **outcomes: Out
 def make_ready(settings: Settings, *, now: datetime | None = None, **outcomes: Outcome) -> Path:
     """Write the readiness file of ``a_report`` to the work directory."""
     report = a_report(settings, now=now, **outcomes)
-    return write_readiness(readiness_folder(settings.paths.work_dir), to_document(report), markdown(report))
+    return write_readiness(readiness_folder(settings.paths.work_dir), report, markdown(report))
 
 
 @contextmanager

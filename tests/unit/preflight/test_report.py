@@ -14,8 +14,9 @@ from rich.console import Console
 from enrich_dist.errors import StateError
 from enrich_dist.preflight.catalog import CHECKS
 from enrich_dist.preflight.context import PreflightContext
-from enrich_dist.preflight.outcome import Outcome, Status, failed, passed, unknown, warning
-from enrich_dist.preflight.report import Report, checklist, markdown, print_report, to_document
+from enrich_dist.preflight.outcome import Outcome, Report, Status, failed, passed, unknown, warning
+from enrich_dist.preflight.readiness_file import CODEC
+from enrich_dist.preflight.report import checklist, markdown, print_report
 from enrich_dist.preflight.runner import run_checks
 from enrich_dist.settings import Settings
 from tests.conftest import REPOSITORY, enrich_dist
@@ -42,19 +43,19 @@ def report() -> Report:
 
 
 def test_all_forms_agree_on_every_check(report: Report) -> None:
-    document = json.loads(json.dumps(to_document(report)))
+    document = json.loads(CODEC.to_bytes(report))
     lines = markdown(report).splitlines()
     shown = terminal(report)
 
     assert [item["id"] for item in document["items"]] == [check.id for check in CHECKS]
     table = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines if line.startswith("| ")][2 : len(CHECKS) + 2]
-    for item, result, cells in zip(document["items"], report.results, table, strict=True):
+    for item, result, cells in zip(document["items"], report.items, table, strict=True):
         title, critical, status, summary, remedy = (cell.strip() for cell in cells)
         assert (title, critical == "yes", status) == (item["title"], item["critical"], item["status"])
         assert summary == item["summary"].replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
         assert remedy == (item["remedy"] or "")
         assert re.search(rf"^{status} +{re.escape(title)}", shown, flags=re.MULTILINE)
-        assert result.outcome.summary.splitlines()[0] in shown
+        assert result.summary.splitlines()[0] in shown
         assert item["remedy"] is None or f"→ {item['remedy']}" in shown
     assert document["verdict"] in shown
     assert f"**{document['verdict']}**" in lines
@@ -63,16 +64,16 @@ def test_all_forms_agree_on_every_check(report: Report) -> None:
 def test_ready_depends_on_critical_checks(report: Report) -> None:
     assert not report.ready
     assert [result.id for result in report.failed] == ["baseline", "storage"]
-    assert "(9 passed, 1 warning, 2 failed" in report.verdict()
+    assert "(9 passed, 1 warning, 2 failed" in report.verdict
     assert a_report(Settings(), monitoring=failed("x"), vulnerabilities=unknown("x"), storage=warning("x")).ready
     for check in (check for check in CHECKS if check.critical):
         for outcome in (failed("x"), unknown("x")):
             assert not a_report(Settings(), **{check.id: outcome}).ready
-    assert not replace(report, results=()).ready
+    assert not replace(report, items=()).ready
 
 
 def test_remedy_of_outcome_precedes_check(report: Report) -> None:
-    remedies = {result.id: result.remedy for result in report.results}
+    remedies = {result.id: result.remedy for result in report.items}
 
     assert remedies["storage"] == "Free space."
     assert remedies["baseline"] == next(check.remedy for check in CHECKS if check.id == "baseline")
@@ -93,10 +94,10 @@ def test_raising_check_becomes_an_outcome(tmp_path: Path, error: Exception, stat
 
     checks = [replace(CHECKS[0], run=fail), check_with(CHECKS[1], passed("Good."))]
     with PreflightContext(loaded_of(Settings(paths={"work_dir": tmp_path}))) as context:  # type: ignore[arg-type]
-        first, second = run_checks(context, checks=checks).results
+        first, second = run_checks(context, checks=checks).items
 
-    assert (first.outcome.status, shown in first.outcome.summary) == (status, True)
-    assert second.outcome.status is Status.PASSED
+    assert (first.status, shown in first.summary) == (status, True)
+    assert second.status is Status.PASSED
 
 
 def test_checklist_is_current() -> None:
