@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
-import threading
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -32,19 +32,8 @@ MAX_RATIO: Final = 200
 # Below this any ratio is accepted: small files with few distinct values have high ratios.
 _HARMLESS_BYTES: Final = 100_000_000
 _SAMPLE_BYTES: Final = 16 << 20  # from which lines are estimated
-
-_repairs = threading.local()
-
-
-def _read_as_windows_1252(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeDecodeError):
-        raise error
-    _repairs.count += error.end - error.start
-    # The five bytes that Windows-1252 leaves undefined become the replacement character.
-    return error.object[error.start : error.end].decode("cp1252", errors="replace"), error.end
-
-
-codecs.register_error("enrich_dist.windows_1252", _read_as_windows_1252)
+# Bytes that are not UTF-8, as ``surrogateescape`` decodes them.
+_INVALID: Final = re.compile("[\udc80-\udcff]+")
 
 
 class Readable(Protocol):
@@ -88,7 +77,7 @@ class Utf8Stream:
     def __init__(self, raw: Readable, path: object) -> None:
         self._raw = raw
         self._path = path
-        self._tail = b""  # the first bytes of an incomplete character
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._peeked = b""
         self._ended = False
         self.bytes_repaired = 0
@@ -127,19 +116,20 @@ class Utf8Stream:
             except READ_ERRORS as error:
                 raise read_error(self._path, error) from error
             self._ended = not block
-            data = self._tail + block
+            text = self._decoder.decode(block, self._ended)
             try:
-                _, consumed = codecs.utf_8_decode(data, "strict", self._ended)
-                valid = data[:consumed]
-            except UnicodeDecodeError:
-                _repairs.count = 0
-                text, consumed = codecs.utf_8_decode(data, "enrich_dist.windows_1252", self._ended)
-                self.bytes_repaired += _repairs.count
                 valid = text.encode("utf-8")
-            self._tail = data[consumed:]
+            except UnicodeEncodeError:
+                self.bytes_repaired += sum(map(len, _INVALID.findall(text)))
+                valid = _INVALID.sub(_as_windows_1252, text).encode("utf-8")
             if valid:
                 return valid
         return b""
+
+
+def _as_windows_1252(invalid: re.Match[str]) -> str:
+    # The five bytes that Windows-1252 does not define become the replacement character.
+    return invalid[0].encode("utf-8", "surrogateescape").decode("cp1252", errors="replace")
 
 
 @contextmanager
