@@ -22,15 +22,15 @@ def comparison(data: ReportData) -> Section:
     """Return the run compared with the previous one, and with one that the user chose."""
     title = "Compared with earlier runs"
     others = [] if data.previous is None else [("previous run", data.previous)]
-    text = (
-        "To see which awards gained, lost or changed their match, run: enrich-dist runs diff"
-        if others
-        else "This work directory has no earlier judged run."
-    )
     if data.against is not None:
         others.append((f"run {data.against.short_id}", data.against))
     if not others:
-        return Section("comparison", title, (text,))
+        return Section("comparison", title, ("This work directory has no earlier judged run.",))
+    verdicts = [("this run", data.run), *others]
+    text = (
+        f"Verdicts: {', '.join(f'{name} {run.status}' for name, run in verdicts)}.",
+        "To see which awards gained, lost or changed their match, run: enrich-dist runs diff",
+    )
     now, before = run_numbers(data.run), [run_numbers(other) for _, other in others]
     rows = [
         (
@@ -47,10 +47,9 @@ def comparison(data: ReportData) -> Section:
         )
         for metric in run_metrics(data.run, *(other for _, other in others))
     ]
-    rows.append(("verdict", data.run.status, *(cell for _, other in others for cell in (other.status, ""))))
     head = ("metric", "this run", *(cell for name, _ in others for cell in (name, "change")))
     table = make_table(head, rows, "This run and earlier ones")
-    return Section("comparison", title, (text,), charts=_trend(data), tables=(table,))
+    return Section("comparison", title, text, charts=_trend(data), tables=(table,))
 
 
 def _trend(data: ReportData) -> tuple[tuple[Chart, Table], ...]:
@@ -84,7 +83,7 @@ def _trend(data: ReportData) -> tuple[tuple[Chart, Table], ...]:
 
 def plan(data: ReportData) -> Section:
     """Return predicted and actual time, memory and disk."""
-    title = "Plan and actual"
+    title = "Plan vs actual"
     if data.plan_comparison is None:
         return Section("plan", title, ("This run has no plan. To plan a run: enrich-dist plan",))
     table = make_table(("metric", *HEAD[1:]), comparison_rows(data.plan_comparison), "Seconds; memory and disk in MB")
@@ -189,7 +188,7 @@ def memory(data: ReportData) -> Section:
         ],
     )
     shown = [(chart, memory_table(data.workers))]
-    text = ["Of all chunks in the result, also those of earlier runs."]
+    text = ["All chunks of the result are included, also those that earlier runs computed."]
     if len(highest) < len(data.workers):
         text.append(f"The chart shows the {len(highest)} worker processes with the highest peaks.")
     if len(data.worker_histories) > 1 or any(len(history.samples) > 1 for history in data.worker_histories):
