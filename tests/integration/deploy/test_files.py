@@ -143,4 +143,4 @@ def test_unknown_role_is_refused() -> None:
     done = subprocess.run(["sh", SERVICE, "nobody"], capture_output=True, text=True, check=False)
 
     assert done.returncode == 2
-    assert "no such role: nobody" in done.stderr
+    assert "unknown role: nobody" in done.stderr

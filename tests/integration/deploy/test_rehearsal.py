@@ -63,7 +63,7 @@ def test_deployment_publishes_a_result(image: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "mistake", "message"),
     [
-        ("command: [scheduler]", "command: [schedular]", "no such role: schedular"),
+        ("command: [scheduler]", "command: [schedular]", "unknown role: schedular"),
         ("- tls:/tls:ro", "- tls:/elsewhere:ro", "ca.pem"),
         ("http://127.0.0.1:8787/health", "http://127.0.0.1:8787/wealth", "scheduler-1 is not healthy"),
     ],

@@ -107,4 +107,4 @@ def test_job_resumes_after_its_time(tmp_path: Path, environment: dict[str, str])
     wait_for_end(tmp_path, environment, number)
 
     assert read_json(tmp_path / "work" / "published" / "current" / "verdict.json")["status"] == "passed"
-    assert "The run is put into the queue again." in (tmp_path / "enrich-dist.log").read_text("utf-8")
+    assert "Requeueing the job" in (tmp_path / "enrich-dist.log").read_text("utf-8")
