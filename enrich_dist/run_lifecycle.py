@@ -10,8 +10,8 @@ from enrich_dist.events import Step
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.planning.plan_vs_actual import compare_with_plan
 from enrich_dist.reporting.html import write_run_report
-from enrich_dist.runs.archive import append_run
-from enrich_dist.runs.journal import keep_run
+from enrich_dist.runs.archive import append_to_archive
+from enrich_dist.runs.journal import append_to_journal
 
 
 def finish_run(pipeline: Pipeline, *, began_seconds: float | None = None) -> None:
@@ -19,7 +19,7 @@ def finish_run(pipeline: Pipeline, *, began_seconds: float | None = None) -> Non
 
     ``began_seconds``: Unix time at which the command began; None where no command ran the job.
     """
-    append_run(pipeline.directory, pipeline.settings, pipeline.run_id)
+    append_to_archive(pipeline.directory, pipeline.settings, pipeline.run_id)
     compare_with_plan(pipeline.directory, pipeline.settings, pipeline.run_id, began_seconds=began_seconds)
     report_run(pipeline)
 
@@ -29,5 +29,5 @@ def report_run(pipeline: Pipeline) -> None:
     latest = pipeline.directory.all_latest()
     judged = (Step.ENRICHED_AWARDS, Step.PUBLISHED_AWARDS)
     if any(step in latest and latest[step].run_id == pipeline.run_id for step in judged):
-        keep_run(pipeline.directory)
+        append_to_journal(pipeline.directory)
         write_run_report(pipeline.directory)

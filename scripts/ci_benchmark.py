@@ -36,7 +36,7 @@ from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.runs.baseline import Shift, shift
 from enrich_dist.runs.calibration import CalibrationWorkload
 from enrich_dist.runs.machine import Machine, this_machine, usable_cores
-from enrich_dist.runs.metrics import cpu_yardsticks, driver_peak_bytes, worker_peak_bytes
+from enrich_dist.runs.metrics import cpu_calibration_units, driver_peak_bytes, worker_peak_bytes
 from enrich_dist.runs.revision import this_code
 from enrich_dist.runs.session import run_session
 from enrich_dist.settings import load_settings
@@ -119,7 +119,7 @@ def measure_command(repeats: int) -> Session:
         scratch, archive = Path(folder) / "scratch", Path(folder) / "records"
         for record in run_session(config=CONFIG, overrides=[], scratch=scratch, archive=archive, repeats=repeats):
             for name, value in (
-                ("whole command", cpu_yardsticks(record)),
+                ("whole command", cpu_calibration_units(record)),
                 ("peak per worker", worker_peak_bytes(record)),
                 ("peak of the driver", driver_peak_bytes(record)),
             ):

@@ -275,7 +275,7 @@ def simulate(
         "failed_attempts": report.numbers[Number.FAILED_ATTEMPTS],
         **({"killed_workers": kill, **submission_delays(attempts)} if kill else {}),
         "load": round(os.getloadavg()[0], 2),
-        "yardstick_cpu_seconds": round(statistics.median(calibration.seconds() for _ in range(7)), 4),
+        "calibration_cpu_seconds": round(statistics.median(calibration.seconds() for _ in range(7)), 4),
     }
 
 

@@ -79,8 +79,7 @@ def baseline(
     chosen = [record for items in comparable[-sessions:] for record in items]
     set_baseline(place, chosen)
     plain_console().print(
-        f"Baseline: {len(chosen)} runs of {latest[0].code.label}, {latest[0].dataset.size_class}, on "
-        f"{latest[0].machine.line()}"
+        f"Baseline: {len(chosen)} runs of {latest[0].code.label}, {latest[0].size_class}, on {latest[0].machine.line()}"
     )
 
 
@@ -171,7 +170,7 @@ def trend(
         print_json(tables.trend_document(history))
         return
     console = plain_console()
-    console.print(f"{latest[-1].dataset.size_class} on {latest[-1].machine.line()}")
+    console.print(f"{latest[-1].size_class} on {latest[-1].machine.line()}")
     if not history.runs or history.first is None or history.last is None:
         console.print("No run in this window.")
         return

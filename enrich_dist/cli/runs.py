@@ -24,8 +24,8 @@ def list_runs(
     Example: `enrich-dist runs ls --work-dir work`
     """
     from enrich_dist.reporting import runs as tables
-    from enrich_dist.runs.entry import published_release
     from enrich_dist.runs.journal import read_runs
+    from enrich_dist.runs.records import published_release
 
     directory = run_directory(config, overrides, work_dir)
     runs, current = read_runs(directory), published_release(directory)
@@ -50,8 +50,8 @@ def show(
     Example: `enrich-dist runs show previous`
     """
     from enrich_dist.reporting import runs as tables
-    from enrich_dist.runs.entry import published_release
     from enrich_dist.runs.journal import find_run
+    from enrich_dist.runs.records import published_release
 
     directory = run_directory(config, overrides, work_dir)
     found, current = find_run(directory, run), published_release(directory)

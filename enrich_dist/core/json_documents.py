@@ -7,14 +7,16 @@ where a document is stored.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from enrich_dist.core.files import canonical_json, json_bytes, parse_json, text_digest, write_json
 from enrich_dist.errors import CorruptionError
 
 T = TypeVar("T")
+Measure = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
 _FORMAT = "format"
 
 

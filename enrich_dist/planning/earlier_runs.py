@@ -12,21 +12,18 @@ from typing import Any, Final
 
 from enrich_dist.events import Step
 from enrich_dist.planning.estimate import Correction, StageTime, Workload
-from enrich_dist.runs.records import Dataset, RunRecord
+from enrich_dist.runs.records import RunRecord, size_class
 
 MAX_RUNS: Final = 5
 
 
 def comparable_runs(records: Iterable[RunRecord], work: Workload, machine_digest: str) -> list[RunRecord]:
     """Return the newest ``MAX_RUNS`` comparable runs, oldest first; single steps of them may be reused."""
-    size_class = Dataset(work.awards, work.recipients, "", "").size_class
+    wanted = size_class(work.awards, work.recipients)
     found = [
         record
         for record in records
-        if record.machine.digest == machine_digest
-        and record.dataset.size_class == size_class
-        and not (record.failed_attempts or record.worker_restarts or record.chunks_resumed)
-        and not record.settings.get("testing.fault_probability")
+        if record.machine.digest == machine_digest and record.size_class == wanted and record.is_undisturbed
     ]
     return found[-MAX_RUNS:]
 
@@ -37,7 +34,7 @@ def corrections(
     """Return the correction of each stage that earlier runs computed.
 
     ``stages``: the estimate without corrections and without reuse; ``settings``: those of the planned run
-    (``SETTINGS_THAT_MATTER``).
+    (``WORKLOAD_SETTINGS``).
     """
     found = {}
     for stage in stages:
@@ -53,14 +50,14 @@ def _scaled_seconds(
 ) -> list[float]:
     """Return the seconds of a stage in earlier runs, scaled to the rows of this workload."""
     if stage == Step.CHUNK_MATCHES:
-        records = [record for record in records if record.settings == dict(settings)]
+        records = [record for record in records if record.workload_settings == dict(settings)]
     found = []
     for record in records:
-        done = record.stages.get(stage)
+        done = {str(name): step for name, step in record.own_steps.items()}.get(stage)
         if done is None or done.reused or done.seconds <= 0:
             continue
         by_recipients = stage in (Step.RECIPIENT_CHUNKS, Step.CHUNK_MATCHES)
-        then = record.dataset.recipients if by_recipients else record.dataset.awards
+        then = record.recipients.valid_rows if by_recipients else record.awards.valid_rows
         now = work.recipients if by_recipients else work.awards
         found.append(done.seconds * now / max(1, then))
     return found

@@ -35,7 +35,7 @@ from enrich_dist.planning.sample import open_sample
 from enrich_dist.planning.trial import Trial, run_trial
 from enrich_dist.runs.archive import archive_path, read_archive
 from enrich_dist.runs.machine import this_machine, usable_cores
-from enrich_dist.runs.records import settings_that_matter
+from enrich_dist.runs.records import workload_settings
 from enrich_dist.settings import Settings
 from enrich_dist.sources.chunks import file_bytes
 from enrich_dist.sources.inputs import check_inputs
@@ -237,7 +237,7 @@ def _basis(
             [stage for stage in estimated if stage.stage not in rates.measured_seconds],
             work,
             earlier,
-            settings_that_matter(settings),
+            workload_settings(settings),
         ),
         inputs=inputs,
         made_seconds=round(time.time(), 3),

@@ -15,9 +15,10 @@ from rich.text import Text
 from enrich_dist.core.tables import make_table, markdown_table
 from enrich_dist.reporting.terminal import rich_table
 from enrich_dist.runs.baseline import Comparison, MetricComparison, Verdict
-from enrich_dist.runs.metrics import BYTES, SECONDS, YARDSTICKS, Metric
+from enrich_dist.runs.metrics import BYTES, CALIBRATION_UNITS, SECONDS, Metric, worker_peak_bytes
 from enrich_dist.runs.records import RunRecord
 from enrich_dist.runs.trend import Direction, History, Trend
+from enrich_dist.store.run_directory import Number
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARK_WIDTH = 24
@@ -52,7 +53,7 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
         "reasons": comparison.reasons,
         "machine": comparison.candidate[0].machine.digest,
         "machine_slower_ratio": None if comparison.machine is None else round(comparison.machine.ratio, 4),
-        "size_class": comparison.candidate[0].dataset.size_class,
+        "size_class": comparison.candidate[0].size_class,
         "baseline": _side(comparison.baseline),
         "candidate": _side(comparison.candidate),
         "metrics": {
@@ -80,7 +81,7 @@ def comparison_context(comparison: Comparison) -> list[str]:
     lines = [
         f"Baseline {_codes(before)}, {len(before)} runs until {before[-1].timestamp}; "
         f"now {_codes(after)}, {len(after)} runs until {after[-1].timestamp}.",
-        f"{after[0].dataset.size_class} on {after[0].machine.line()}.",
+        f"{after[0].size_class} on {after[0].machine.line()}.",
     ]
     if comparison.machine is None:
         lines.append("The speed of the machine was not measured with these runs.")
@@ -92,11 +93,12 @@ def comparison_context(comparison: Comparison) -> list[str]:
 
 def record_line(number: int, repeats: int, record: RunRecord) -> str:
     """Return a line of plain text on one repeat."""
-    peak = max((worker.peak_memory_bytes for worker in record.workers), default=0)
+    peak = worker_peak_bytes(record) or 0.0
     note = "" if record.computed_everything else "; it reused earlier outputs, so it will not be compared"
+    rate = record.matching(Number.FARM_RECORDS_PER_SECOND)
     return (
-        f"{number}/{repeats}  {record.wall_seconds or 0.0:.1f} s, {record.records_per_second:,.0f} records/s, "
-        f"peak per worker {peak / 1e6:,.0f} MB, machine {record.yardstick_seconds or 0.0:.3f} s{note}"
+        f"{number}/{repeats}  {record.wall_seconds or 0.0:.1f} s, {rate:,.0f} records/s, "
+        f"peak per worker {peak / 1e6:,.0f} MB, machine {record.calibration_seconds or 0.0:.3f} s{note}"
     )
 
 
@@ -202,7 +204,7 @@ def _delta(metric: Metric, delta: float) -> str:
         return f"{delta / 1e6:+,.1f} MB"
     if metric.unit == SECONDS:
         return f"{delta:+,.2f} s"
-    if metric.unit == YARDSTICKS:
+    if metric.unit == CALIBRATION_UNITS:
         return f"{delta:+,.1f}"
     return f"{delta:+,.0f}/s" if metric.unit == "records/s" else f"{100 * delta:+.2f} points"
 

@@ -9,7 +9,7 @@ from typing import Final
 from enrich_dist.core.tables import Table, make_table, megabytes, percent
 from enrich_dist.events import Step
 from enrich_dist.reporting.terminal import STEP_TITLES
-from enrich_dist.runs.entry import RunEntry
+from enrich_dist.runs.records import RunRecord
 from enrich_dist.settings import UsedSetting
 from enrich_dist.store.run_directory import STEPS, StepReport
 
@@ -19,7 +19,7 @@ _METHOD: Final = "awards_matched_by_"
 
 @dataclass(frozen=True)
 class RunMetric:
-    """A number of ``RunEntry.numbers`` by which runs are compared; ``decimals`` are those of a difference."""
+    """A number of ``RunRecord.numbers`` by which runs are compared; ``decimals`` are those of a difference."""
 
     name: str
     title: str
@@ -76,12 +76,12 @@ _FAILURES: Final = (
 )
 
 
-def run_numbers(run: RunEntry) -> dict[str, float]:
+def run_numbers(run: RunRecord) -> dict[str, float]:
     """Return the numbers of a run, with the awards matched by each method."""
     return run.numbers | {f"{_METHOD}{method}": count for method, count in run.matched_by_method.items()}
 
 
-def run_metrics(*runs: RunEntry) -> list[RunMetric]:
+def run_metrics(*runs: RunRecord) -> list[RunMetric]:
     """Return the metrics that any of the runs has, in a fixed order."""
     methods = dict.fromkeys(method for run in runs for method in run.matched_by_method)
     by_method = [RunMetric(_METHOD + method, f"awards matched by {method}", _whole) for method in methods]

@@ -17,7 +17,7 @@ from enrich_dist.reporting.run_tables import failure_counts, run_metrics, run_nu
 from enrich_dist.reporting.terminal import rich_table, shown_path
 from enrich_dist.runs.award_changes import CHANGES, KINDS, AwardChanges
 from enrich_dist.runs.diff import InputChange, RunDifference
-from enrich_dist.runs.entry import RunEntry, to_document
+from enrich_dist.runs.records import CODEC, RunRecord
 from enrich_dist.store.run_directory import Number
 
 _STYLES = {"published": "green", "blocked": "red", "gained": "green", "lost": "red", "changed": "yellow"}
@@ -33,7 +33,7 @@ _CHANGE_TITLES = {
 _DIGEST = 12  # characters of a digest that are shown
 
 
-def runs_table(runs: Sequence[RunEntry], current: str | None) -> Table:
+def runs_table(runs: Sequence[RunRecord], current: str | None) -> Table:
     """Return all runs, the newest first; ``current``: name of the published directory."""
     rows = [
         (
@@ -52,15 +52,16 @@ def runs_table(runs: Sequence[RunEntry], current: str | None) -> Table:
     return rich_table(make_table(head, rows), _STYLES)
 
 
-def runs_document(runs: Sequence[RunEntry], current: str | None) -> list[dict[str, Any]]:
+def runs_document(runs: Sequence[RunRecord], current: str | None) -> list[dict[str, Any]]:
     """Return all runs as JSON, the newest first."""
     return [run_document(run, current) for run in reversed(runs)]
 
 
-def run_document(run: RunEntry, current: str | None) -> dict[str, Any]:
+def run_document(run: RunRecord, current: str | None) -> dict[str, Any]:
     """Return a run as a JSON object."""
     return {
-        **to_document(run),
+        **CODEC.to_document(run),
+        "code": run.code.label,
         "finished": datetime.fromtimestamp(run.finished_seconds, UTC).isoformat(timespec="seconds"),
         "numbers": run.numbers,
         "matched_by_method": run.matched_by_method,
@@ -70,9 +71,9 @@ def run_document(run: RunEntry, current: str | None) -> dict[str, Any]:
     }
 
 
-def print_run(console: Console, run: RunEntry, current: str | None) -> None:
+def print_run(console: Console, run: RunRecord, current: str | None) -> None:
     """Print all that is recorded of a run."""
-    console.print(f"Run {run.run_id}, judged {_time(run)} UTC, code {run.code}")
+    console.print(f"Run {run.run_id}, judged {_time(run)} UTC, code {run.code.label}")
     is_current = " (the current publication)" if run.release == current else ""
     console.print(f"{run.status}{is_current}, results/{run.result}")
     if run.reused:
@@ -104,7 +105,7 @@ def print_difference(console: Console, found: RunDifference) -> None:
         f"From run {before.short_id} ({_time(before)}), {before.status}, "
         f"to run {now.short_id} ({_time(now)}), {now.status}"
     )
-    console.print(f"Code: {_from_to(before.code, now.code)}")
+    console.print(f"Code: {_from_to(before.code.label, now.code.label)}")
     for item in found.inputs:
         console.print(_input_line(item))
     if found.settings:
@@ -151,8 +152,8 @@ def difference_document(found: RunDifference) -> dict[str, Any]:
             "examples": list(found.awards.examples),
         }
     return {
-        "before": {"run_id": found.before.run_id, "status": found.before.status, "code": found.before.code},
-        "now": {"run_id": found.now.run_id, "status": found.now.status, "code": found.now.code},
+        "before": {"run_id": found.before.run_id, "status": found.before.status, "code": found.before.code.label},
+        "now": {"run_id": found.now.run_id, "status": found.now.status, "code": found.now.code.label},
         "inputs": {
             item.name: {"before": vars(item.before), "now": vars(item.now), "same_bytes": item.same_bytes}
             for item in found.inputs
@@ -224,7 +225,7 @@ def _from_to(before: str, now: str) -> str:
     return before if before == now else f"{before} → {now}"
 
 
-def _failures(run: RunEntry) -> str:
+def _failures(run: RunRecord) -> str:
     matching = run.own_steps.get(Step.CHUNK_MATCHES)
     if matching is None:
         return "this run did not match chunks"
@@ -237,11 +238,11 @@ def _failures(run: RunEntry) -> str:
     return ", ".join(counts or ["none"]) + (f" (attempts by kind: {', '.join(kinds)})" if kinds else "")
 
 
-def _published(run: RunEntry, current: str | None) -> str:
+def _published(run: RunRecord, current: str | None) -> str:
     if run.release == current:
         return "now"
     return "earlier" if run.status == "published" else ""
 
 
-def _time(run: RunEntry) -> str:
+def _time(run: RunRecord) -> str:
     return f"{datetime.fromtimestamp(run.finished_seconds, UTC):%Y-%m-%d %H:%M:%S}"

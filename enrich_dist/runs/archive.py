@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from enrich_dist.core.files import read_json, write_json
 from enrich_dist.errors import CorruptionError, StateError
-from enrich_dist.events import Notice, emit
-from enrich_dist.runs.records import RunRecord, from_document, record_of_run, to_document
+from enrich_dist.events import Notice, Step, emit
+from enrich_dist.runs.records import CODEC, RunRecord, latest_record
 from enrich_dist.settings import Settings
 from enrich_dist.store.run_directory import RunDirectory
 
@@ -46,14 +46,16 @@ def archive_path(settings: Settings, current: Path | None = None) -> Path:
     return RunDirectory(work_dir).benchmarks
 
 
-def append_run(directory: RunDirectory, settings: Settings, run_id: str) -> Path | None:
+def append_to_archive(directory: RunDirectory, settings: Settings, run_id: str) -> Path | None:
     """Add the record of the run that has just ended; return its file, or None where there is none.
 
     A record is worth less than the run: whatever goes wrong is told as a warning and harms nothing.
     """
     try:
-        record = record_of_run(directory, settings, run_id, now=datetime.now(UTC))
-        return None if record is None else write_record(archive_path(settings), record)
+        judged = directory.all_latest().get(Step.ENRICHED_AWARDS)
+        if judged is None or judged.run_id != run_id:
+            return None
+        return write_record(archive_path(settings), latest_record(directory, settings))
     except Exception as error:  # noqa: BLE001  # see above
         problem = f"{type(error).__name__}: {error}".splitlines()[0]
         emit(Notice(f"The run's benchmark record could not be written ({problem}).", warning=True))
@@ -67,7 +69,7 @@ def write_record(archive: Path, record: RunRecord) -> Path:
     if there:
         return there[0]
     final = archive / f"{_PREFIX}{moment:%Y%m%dT%H%M%SZ}-{record.id}.json"
-    write_json(final, to_document(record))
+    CODEC.write(final, record.without_local_details())
     return final
 
 
@@ -94,7 +96,7 @@ def newest_first(archive: Path) -> Iterator[RunRecord]:
 
 def _read(path: Path) -> RunRecord | str:
     try:
-        return from_document(read_json(path), path.name)
+        return CODEC.from_bytes(path.read_bytes(), path.name)
     except CorruptionError as error:
         return f"{path.name}: {error.message}"
     except OSError as error:
@@ -131,7 +133,7 @@ def set_baseline(archive: Path, records: Sequence[RunRecord]) -> None:
     key = records[0].comparable_key
     baselines[key] = {
         "records": sorted(record.id for record in records),
-        "size_class": records[0].dataset.size_class,
+        "size_class": records[0].size_class,
         "code": sorted({record.code.label for record in records}),
     }
     write_json(archive / BASELINE, {"baselines": baselines})
@@ -145,7 +147,7 @@ def baseline_for(archive: Path, candidate: Sequence[RunRecord], records: Iterabl
     entry = _baselines(archive).get(candidate[0].comparable_key)
     if entry is None:
         raise StateError(
-            f"There is no baseline for {candidate[0].dataset.size_class} with these inputs and settings on this kind "
+            f"There is no baseline for {candidate[0].size_class} with these inputs and settings on this kind "
             f"of machine ({candidate[0].machine.digest}).",
             remedy="Measure the code to compare with by `enrich-dist bench run`, then `enrich-dist bench baseline`.",
         )

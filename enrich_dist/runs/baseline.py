@@ -210,8 +210,8 @@ def _is_judged(
 
 
 def _machine_shift(baseline: Sequence[RunRecord], candidate: Sequence[RunRecord]) -> Shift | None:
-    before = [record.yardstick_seconds for record in baseline if record.yardstick_seconds]
-    after = [record.yardstick_seconds for record in candidate if record.yardstick_seconds]
+    before = [record.calibration_seconds for record in baseline if record.calibration_seconds]
+    after = [record.calibration_seconds for record in candidate if record.calibration_seconds]
     if len(before) < len(baseline) or len(after) < len(candidate):
         return None
     return shift(before, after, _MACHINE_FALSE_ALARM)

@@ -21,7 +21,7 @@ _SORTED, _COUNTED, _GATHERED = 1_500_000, 120_000, 1_500_000
 _SPREAD = 4_000_000  # values of 8 bytes: more than a core's own cache holds
 
 
-def yardstick_seconds() -> float:
+def calibration_seconds() -> float:
     """Median wall seconds in which each core sorts the same million numbers (some 0.1 s; all of it less than 1 s).
 
     On all cores at once, as a run works: a neighbour on one of them shows.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from enrich_dist.errors import StateError
 from enrich_dist.runs.award_changes import AwardChanges, compare_awards
-from enrich_dist.runs.entry import InputFile, RunEntry
+from enrich_dist.runs.records import InputFile, RunRecord
 from enrich_dist.store.run_directory import RunDirectory
 
 _ENRICHED = "enriched_awards.parquet"
@@ -48,15 +48,15 @@ class SettingChange:
 class RunDifference:
     """Two runs, and what differs. ``awards``: a sentence where they cannot be compared."""
 
-    before: RunEntry
-    now: RunEntry
+    before: RunRecord
+    now: RunRecord
     inputs: tuple[InputChange, ...]
     settings: tuple[SettingChange, ...]
     awards: AwardChanges | str
 
 
 def compare_runs(
-    directory: RunDirectory, before: RunEntry, now: RunEntry, *, examples: int = 5, table: Path | None = None
+    directory: RunDirectory, before: RunRecord, now: RunRecord, *, examples: int = 5, table: Path | None = None
 ) -> RunDifference:
     """What changed from ``before`` to ``now``. ``examples``: awards shown of each kind of change; ``table``: file for
     all of them (``awards.compare_awards``).
@@ -83,7 +83,7 @@ def compare_runs(
     )
 
 
-def setting_changes(before: RunEntry, now: RunEntry) -> tuple[SettingChange, ...]:
+def setting_changes(before: RunRecord, now: RunRecord) -> tuple[SettingChange, ...]:
     """The settings whose value differs, by key. A change of origin alone is none."""
     old, new = ({item.key: item for item in run.settings} for run in (before, now))
     found = []
@@ -102,7 +102,7 @@ def setting_changes(before: RunEntry, now: RunEntry) -> tuple[SettingChange, ...
     return tuple(found)
 
 
-def enriched_awards(directory: RunDirectory, run: RunEntry) -> Path:
+def enriched_awards(directory: RunDirectory, run: RunRecord) -> Path:
     """The enriched awards of a run: in its result, or in the published directory of the same content.
 
     Raises ``StateError`` when both are gone.

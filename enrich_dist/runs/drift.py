@@ -15,18 +15,15 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import islice
 from typing import Final
 
 import numpy as np
 
-from enrich_dist.errors import StateError
-from enrich_dist.events import Step
 from enrich_dist.runs.archive import archive_path, newest_first
 from enrich_dist.runs.metrics import SECONDS, Metric, metric
-from enrich_dist.runs.records import RunRecord, record_of_run
+from enrich_dist.runs.records import RunRecord, latest_record
 from enrich_dist.settings import Settings
 from enrich_dist.settings.tree import CheckSettings
 from enrich_dist.store.run_directory import STEPS, RunDirectory
@@ -82,7 +79,7 @@ def judge_drift(current: RunRecord, past: Iterable[RunRecord], limits: CheckSett
     """Hold the run against earlier ones (``past``: the newest first; those that are not comparable are left out)."""
     others = [record for record in islice(past, _LOOKED_AT) if record.id != current.id]
     equal = [item for item in others if item.computed_everything and item.trend_key == current.trend_key]
-    alike = [item for item in others if item.dataset.size_class == current.dataset.size_class]
+    alike = [item for item in others if item.size_class == current.size_class]
     slower = limits.warn_slower_share, limits.fail_slower_share
     memory = limits.warn_memory_share, limits.fail_memory_share
     points = limits.warn_match_rate_points, limits.fail_match_rate_points
@@ -100,16 +97,12 @@ def drift_of_latest(directory: RunDirectory, settings: Settings) -> tuple[Drift,
 
     Raises ``StateError`` when nothing was judged there yet, and what reading the run directory raises.
     """
-    run_id = directory.latest(Step.ENRICHED_AWARDS).run_id
-    current = record_of_run(directory, settings, run_id, now=datetime.now(UTC))
-    if current is None:
-        raise StateError("There is no record of the latest run.", remedy="Run the whole job again.")
-    return judge_drift(current, newest_first(archive_path(settings)), settings.checks)
+    return judge_drift(latest_record(directory, settings), newest_first(archive_path(settings)), settings.checks)
 
 
 def judged_seconds(record: RunRecord) -> float:
     """Wall seconds of all steps up to the verdict."""
-    return sum(record.stages[step].seconds for step in JUDGED_STEPS if step in record.stages)
+    return sum(step.seconds for name, step in record.own_steps.items() if name in JUDGED_STEPS)
 
 
 def _named(name: str) -> Metric:
@@ -182,8 +175,8 @@ def _with_step(drift: Drift, current: RunRecord, past: Sequence[RunRecord], rece
         return drift
     growths = {}
     for step in JUDGED_STEPS:
-        values = _recent(past, lambda record, step=step: record.stages[step].seconds, recent)  # type: ignore[misc]
-        growths[step] = current.stages[step].seconds - statistics.median(values)
+        values = _recent(past, lambda record, step=step: record.own_steps[step].seconds, recent)  # type: ignore[misc]
+        growths[step] = current.own_steps[step].seconds - statistics.median(values)
     worst = max(growths, key=lambda step: growths[step])
     reason = f"{drift.reason}; most of it in {worst} ({growths[worst]:+.2f} s)"
     return Drift(**{**drift.__dict__, "reason": reason})

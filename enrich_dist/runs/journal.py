@@ -1,7 +1,4 @@
-"""The file in which the runs of a work directory are kept: a JSON object a line, the last of a run counts.
-
-Covers adding to it, reading it, and finding the run that a person names. Does not cover what is kept (``entry``).
-"""
+"""The journal of a work directory: ``steps/runs.jsonl`` with one run record per line; the last line of a run counts."""
 
 from __future__ import annotations
 
@@ -11,86 +8,99 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from enrich_dist.core.json_lines import read_json_lines
-from enrich_dist.errors import SettingsError, StateError
-from enrich_dist.events import Notice, emit
+from enrich_dist.errors import CorruptionError, SettingsError, StateError
+from enrich_dist.events import Notice, Step, emit
 from enrich_dist.remedies import RUN_FIRST
-from enrich_dist.runs.entry import RunEntry, from_document, latest_entry, to_document
-from enrich_dist.store.run_directory import RunDirectory
+from enrich_dist.runs.records import CODEC, RunRecord, latest_record, result_status
+from enrich_dist.store.run_directory import Output, RunDirectory
 
 logger = logging.getLogger(__name__)
 
 LATEST, PREVIOUS = "latest", "previous"
 
 
-def keep_run(directory: RunDirectory) -> None:
-    """Keep the run that has just been judged, or published. Never raises: the run is done, whatever goes wrong."""
+def append_to_journal(directory: RunDirectory) -> None:
+    """Append the run whose result was just judged or published. Emit a warning instead of raising."""
     try:
-        line = json.dumps(to_document(_with_paths(latest_run(directory), directory.relative)), sort_keys=True) + "\n"
-        directory.run_history.parent.mkdir(parents=True, exist_ok=True)
+        record = _with_settings(latest_record(directory), read_runs(directory))
+        line = json.dumps(CODEC.to_document(_convert_paths(record, directory.relative)), sort_keys=True) + "\n"
         with directory.run_history.open("a", encoding="utf-8") as file:
             file.write(line)
-    except Exception as error:  # see above
-        logger.debug("the run could not be kept", exc_info=True)
+    except Exception as error:
+        logger.debug("the run could not be added to the journal", exc_info=True)
         problem = f"{type(error).__name__}: {error}".splitlines()[0]
         emit(Notice(f"The run could not be added to {directory.run_history.name} ({problem}).", warning=True))
 
 
-def _with_paths(entry: RunEntry, convert: Callable[[str], str]) -> RunEntry:
-    """Convert every path of the entry."""
-    awards, recipients = (replace(item, path=convert(item.path)) for item in (entry.awards, entry.recipients))
-    steps = {
-        name: replace(step, paths={key: convert(path) for key, path in step.paths.items()})
-        for name, step in entry.steps.items()
-    }
-    return replace(entry, awards=awards, recipients=recipients, steps=steps)
+def latest_run(directory: RunDirectory) -> RunRecord:
+    """Return the run whose result is the latest, with the state of the result as it is now.
+
+    Raises ``StateError`` when no result was judged, or it was deleted.
+    """
+    runs = read_runs(directory)
+    judged = directory.all_latest().get(Step.ENRICHED_AWARDS)
+    if judged is not None and (result := judged.path(Output.RESULT)).exists():
+        recorded = [run for run in runs if run.key == (judged.run_id, result.name)]
+        if recorded:
+            return replace(recorded[-1], status=result_status(directory, judged, recorded[-1].release))
+    return _with_settings(latest_record(directory), runs)
 
 
-def latest_run(directory: RunDirectory) -> RunEntry:
-    """The run whose result is the latest, as it is now (``entry.latest_entry``)."""
-    entry = latest_entry(directory)
-    if entry.settings:
-        return entry
-    # Another run has begun since, or publishes this one's result: it has put its own settings in the place.
-    kept = [run.settings for run in read_runs(directory) if run.key == entry.key]
-    return replace(entry, settings=kept[-1]) if kept else entry
-
-
-def read_runs(directory: RunDirectory) -> list[RunEntry]:
-    """All judged runs, the oldest first; empty where there is none. Lines that cannot be read are left out."""
-    found: dict[tuple[str, str], RunEntry] = {}
+def read_runs(directory: RunDirectory) -> list[RunRecord]:
+    """Return all judged runs, the oldest first. Log and leave out lines that are not run records of this version."""
+    found: dict[tuple[str, str], RunRecord] = {}
+    problems = []
     for line in read_json_lines(directory.run_history):
         try:
-            entry = _with_paths(from_document(line), directory.resolve)
-        except (ValueError, TypeError, KeyError, AttributeError):
+            record = _convert_paths(CODEC.from_document(line, directory.run_history.name), directory.resolve)
+        except CorruptionError as error:
+            problems.append(error.message)
             continue
-        found.pop(entry.key, None)
-        found[entry.key] = entry
+        found.pop(record.key, None)
+        found[record.key] = record
+    if problems:
+        logger.warning("%s: %d lines are ignored. %s", directory.run_history, len(problems), problems[0])
     return list(found.values())
 
 
-def find_run(directory: RunDirectory, name: str) -> RunEntry:
-    """The run that ``name`` names: ``latest``, ``previous`` (the one before it), or the beginning of its id.
+def find_run(directory: RunDirectory, name: str) -> RunRecord:
+    """Return the run that ``name`` identifies: ``latest``, ``previous`` (the one before), or the start of its id.
 
-    Raises ``StateError`` where there is no such run, ``SettingsError`` where several ids begin like that.
+    Raises ``StateError`` where there is no such run, ``SettingsError`` where several ids start like that.
     """
     runs = read_runs(directory)
     if not runs:
-        raise StateError(f"{directory.root} keeps no judged run.", remedy=RUN_FIRST)
+        raise StateError(f"{directory.root} has no judged run.", remedy=RUN_FIRST)
     if name in (LATEST, PREVIOUS):
         place = 1 if name == LATEST else 2
         if len(runs) < place:
-            raise StateError(
-                f"{directory.root} keeps one run only, so there is none before it.", remedy="Run the job again first."
-            )
+            raise StateError(f"{directory.root} has only one run.", remedy="Run the job again first.")
         return runs[-place]
     found = [run for run in runs if name and run.run_id.startswith(name)]
     ids = list(dict.fromkeys(run.run_id for run in found))
     if len(ids) > 1:
         raise SettingsError(
-            f"'{name}' begins the ids of {len(ids)} runs: {', '.join(ids)}.", remedy="Give more of the id."
+            f"The ids of {len(ids)} runs start with '{name}': {', '.join(ids)}.", remedy="Give more of the id."
         )
     if not ids:
         raise StateError(
-            f"No run's id begins with '{name}'.", remedy="`enrich-dist runs ls` lists them; or say latest, previous."
+            f"No run id starts with '{name}'.", remedy="List the runs with `enrich-dist runs ls`, or use latest."
         )
     return found[-1]
+
+
+def _with_settings(record: RunRecord, runs: list[RunRecord]) -> RunRecord:
+    """Take the settings from the journal where a later run has replaced the recorded ones."""
+    if record.settings:
+        return record
+    earlier = [run.settings for run in runs if run.key == record.key]
+    return replace(record, settings=earlier[-1]) if earlier else record
+
+
+def _convert_paths(record: RunRecord, convert: Callable[[str], str]) -> RunRecord:
+    steps = {
+        name: replace(step, paths={key: convert(path) for key, path in step.paths.items()})
+        for name, step in record.steps.items()
+    }
+    awards, recipients = (replace(item, path=convert(item.path)) for item in (record.awards, record.recipients))
+    return replace(record, awards=awards, recipients=recipients, steps=steps)

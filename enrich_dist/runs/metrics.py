@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from enrich_dist.events import Step
 from enrich_dist.runs.records import RunRecord
-from enrich_dist.store.run_directory import STEPS
+from enrich_dist.store.run_directory import STEPS, Number
 
 TIME_LIMIT: Final = 1.10
 """Times the baseline from which a time is a regression."""
 MEMORY_LIMIT: Final = 1.20
 """Times the baseline from which a peak of memory is a regression."""
-SECONDS, BYTES, YARDSTICKS = "seconds", "bytes", "yardsticks"
+SECONDS, BYTES, CALIBRATION_UNITS = "seconds", "bytes", "yardsticks"
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Metric:
     """Stable, with its unit."""
     title: str
     unit: str
-    """``SECONDS``, ``BYTES``, ``YARDSTICKS``, ``records/s`` or ``share``."""
+    """``SECONDS``, ``BYTES``, ``CALIBRATION_UNITS``, ``records/s`` or ``share``."""
     value: Callable[[RunRecord], float | None]
     """The figure; None where the record has none."""
     larger_is_worse: bool = True
@@ -42,14 +43,14 @@ class Metric:
             return f"{value / 1e6:,.0f} MB"
         if self.unit == SECONDS:
             return f"{value:,.2f} s"
-        if self.unit == YARDSTICKS:
+        if self.unit == CALIBRATION_UNITS:
             return f"{value:,.1f}"
         return f"{value:,.0f}/s" if self.unit == "records/s" else f"{100 * value:.2f}%"
 
 
 def total_seconds(record: RunRecord) -> float:
     """Wall seconds of all steps."""
-    return sum(stage.seconds for stage in record.stages.values())
+    return sum(stage.seconds for stage in record.own_steps.values())
 
 
 def worker_peak_bytes(record: RunRecord) -> float | None:
@@ -59,18 +60,23 @@ def worker_peak_bytes(record: RunRecord) -> float | None:
 
 def driver_peak_bytes(record: RunRecord) -> float | None:
     """Most resident memory of the driver during any step."""
-    return max((float(stage.peak_memory_bytes) for stage in record.stages.values()), default=None)
+    return max((float(stage.peak_memory_bytes) for stage in record.own_steps.values()), default=None)
 
 
-def cpu_yardsticks(record: RunRecord) -> float | None:
+def cpu_calibration_units(record: RunRecord) -> float | None:
     """CPU seconds of the whole command over those of the CPU yardstick; None where either was not measured."""
-    if not record.cpu_seconds or not record.yardstick_cpu_seconds:
+    if not record.cpu_seconds or not record.calibration_cpu_seconds:
         return None
-    return record.cpu_seconds / record.yardstick_cpu_seconds
+    return record.cpu_seconds / record.calibration_cpu_seconds
 
 
-def _stage_seconds(step: str, record: RunRecord) -> float | None:
-    return record.stages[step].seconds if step in record.stages else None
+def _own_matching(number: Number, record: RunRecord) -> float | None:
+    """Return a number of the matching step; None where the run matched nothing itself."""
+    return (record.matching(number) or None) if Step.CHUNK_MATCHES in record.own_steps else None
+
+
+def _stage_seconds(step: Step, record: RunRecord) -> float | None:
+    return record.own_steps[step].seconds if step in record.own_steps else None
 
 
 METRICS: Final = (
@@ -79,7 +85,7 @@ METRICS: Final = (
     ),
     Metric("total_seconds", "all steps", SECONDS, total_seconds, limit=TIME_LIMIT, headline=True),
     # Not a headline: where a machine cannot count it, the others tell all the same.
-    Metric("cpu_yardsticks", "CPU, in yardsticks", YARDSTICKS, cpu_yardsticks, limit=TIME_LIMIT),
+    Metric("cpu_calibration_units", "CPU, in yardsticks", CALIBRATION_UNITS, cpu_calibration_units, limit=TIME_LIMIT),
     *(
         Metric(
             f"{step}_seconds",
@@ -95,7 +101,7 @@ METRICS: Final = (
         "farm_seconds",
         "chunks out",
         SECONDS,
-        lambda record: record.farm_seconds or None,
+        lambda record: _own_matching(Number.FARM_SECONDS, record),
         limit=TIME_LIMIT,
         is_part=True,
     ),
@@ -107,7 +113,7 @@ METRICS: Final = (
         "records_per_second",
         "matching rate",
         "records/s",
-        lambda record: record.records_per_second or None,
+        lambda record: _own_matching(Number.FARM_RECORDS_PER_SECOND, record),
         larger_is_worse=False,
     ),
     Metric("match_rate", "match rate", "share", lambda record: record.match_rate, larger_is_worse=False),

@@ -1,37 +1,34 @@
-"""The record of a run: what it worked on, with which code, machine and settings, and what each step took.
+"""The record of a run: inputs, code, machine, settings, the reports of its steps, and the memory of its workers.
 
-Covers making one from a finished run directory, and its JSON document. A document bears a digest of itself, as figures
-that a decision rests on must be those that were measured. Does not cover where records lie (``archive``) nor what they
-say together (``compare``, ``trend``).
+There is one record type with one codec. The journal of the work directory stores the whole record (``journal``); the
+benchmark archive stores it without paths, names and tables, as archives are shared (``archive``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated, Any, Final
+from functools import cache
+from typing import Final
 
-from pydantic import Field, TypeAdapter, ValidationError
-
-from enrich_dist.core.files import document_digest, file_digest, text_digest
-from enrich_dist.errors import CorruptionError
+from enrich_dist.core.files import document_digest, read_json, text_digest
+from enrich_dist.core.json_documents import Count, JsonCodec, Measure
+from enrich_dist.errors import CorruptionError, StateError
 from enrich_dist.events import Step
 from enrich_dist.farm.worker_memory import memory_per_worker
+from enrich_dist.remedies import MEASURE_AGAIN, RUN_AGAIN, RUN_FIRST
+from enrich_dist.results.publish import CURRENT
 from enrich_dist.runs.machine import Machine, this_machine
 from enrich_dist.runs.revision import Code, this_code
-from enrich_dist.settings import Settings, flatten
+from enrich_dist.settings import Settings, UsedSetting, flatten, used_settings
+from enrich_dist.store.artifacts import open_unverified
 from enrich_dist.store.checkpoints import CheckpointStore
-from enrich_dist.store.run_directory import STEPS, Number, RunDirectory, StepReport
+from enrich_dist.store.run_directory import STEPS, Number, Output, RunDirectory, StepReport, run_totals
 
-FORMAT: Final = 1
-_SELF = "record_blake3"  # in the document: the digest of all else in it
-
-# What a run's time and memory depend on besides data, code and machine. Left out is what only decides when something is
-# given up or told, what decides about the result and not about the work, and all that could name a host or a path.
-SETTINGS_THAT_MATTER: Final = (
+# The settings that time and memory of a run depend on, besides data, code and machine. Left out are settings that only
+# affect the result, retries or notifications, and those that could name a host or a path.
+WORKLOAD_SETTINGS: Final = (
     "chunk_size",
     "memory_threshold_mb",
     "cluster.kind",
@@ -46,233 +43,332 @@ SETTINGS_THAT_MATTER: Final = (
     "matching.batch_rows",
     "testing.fault_probability",
 )
-
-Measure = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0)]
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """The two inputs of a run."""
-
-    awards: Count
-    """Valid awards."""
-    recipients: Count
-    """Valid recipients."""
-    awards_blake3: str
-    """Digest of the input file's bytes, as ``b3sum`` prints it."""
-    recipients_blake3: str
-
-    @property
-    def size_class(self) -> str:
-        """Both counts to one significant digit: a table that is fetched anew every month mostly stays in its class."""
-        return f"{_one_digit(self.recipients):,} recipients x {_one_digit(self.awards):,} awards"
+_SHORT_ID, _ARCHIVE_ID = 8, 12  # characters
+_FAULTS = "testing.fault_probability"
+_QUALITY = (
+    "match_rate",
+    "match_rate_by_company",
+    "estimated_precision",
+    "estimated_recall",
+    "awards_matched",
+    "awards_review",
+    "awards_unmatched",
+)
+_MATCHING = ("chunks_computed", "farm_seconds", "worker_peak_memory_mb", "failed_attempts", "degradations")
+_METHOD = "awards_matched_by_"
+_MEMORY_TABLE = "memory per worker"
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One step of the run (``rundir.STEPS``)."""
+class InputFile:
+    """An input of the run."""
 
-    seconds: Measure
-    """Wall time."""
+    path: str
+    """Empty in an archive."""
     rows: Count
-    """Rows of its output."""
-    peak_memory_bytes: Count
-    """Most resident memory of the driver during the step."""
-    reused: bool
-    """Whether a valid output was there already, so that the seconds tell nothing of the work."""
+    """Rows read."""
+    valid_rows: Count
+    blake3: str
+    """Digest of the bytes, as ``b3sum`` prints it."""
 
 
 @dataclass(frozen=True)
 class Worker:
-    """One worker process. It has no name here: those of remote workers hold addresses."""
+    """One worker process, without its name, which may contain an address."""
 
     chunks: Count
     records: Count
     busy_seconds: Measure
     """Sum over its chunks."""
     peak_memory_bytes: Count
-    """Most resident memory during any of its chunks."""
+    """Peak resident memory during any of its chunks."""
     memory_method: str
-    """How it was measured (``meter``)."""
+    """How the peak was measured (``core.resource_usage``)."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What one run took."""
+    """A run that produced a judged result."""
 
-    id: str
-    """Start of the run's id; unique in an archive."""
-    timestamp: str
-    """When the run had ended: ISO 8601, UTC, whole seconds."""
-    session: str | None
-    """Name that the repeats of one ``bench run`` share; None for a run of its own."""
+    run_id: str
+    finished_seconds: Measure
+    """Unix time at which the result was judged."""
+    status: str
+    """State of the result when this was written: "published", "passed" or "blocked"."""
     code: Code
     machine: Machine
-    dataset: Dataset
-    settings: dict[str, str | int | float | bool | None]
-    """``SETTINGS_THAT_MATTER`` by their dotted keys."""
-    outcome: str
-    """``published``, or ``blocked`` where the result was judged and nothing more."""
-    stages: dict[str, Stage]
-    """The steps of this very run, by name."""
-    farm_seconds: Measure
-    """Wall seconds in which chunks were out, without the wait for the cluster."""
-    records_per_second: Measure
-    """Recipients matched per second of ``farm_seconds``; 0 where none was."""
-    match_rate: Annotated[float, Field(ge=0, le=1)]
-    """Awards with an accepted match over valid awards."""
-    chunks: Count
-    chunks_resumed: Count
-    """Chunks whose checkpoint was there before the run."""
-    failed_attempts: Count
-    """Attempts at chunks that failed and were made again."""
-    worker_restarts: Count
+    """Machine of the driver."""
+    result: str
+    """Name of the result directory."""
+    release: str
+    """Name of the published directory with the same content."""
+    awards: InputFile
+    recipients: InputFile
+    settings: tuple[UsedSetting, ...]
+    """All settings; in an archive ``WORKLOAD_SETTINGS`` only. Empty where the run did not record them."""
+    steps: dict[Step, StepReport]
+    """The latest report of each step, also of steps that an earlier run computed."""
     workers: tuple[Worker, ...]
-    """Of all chunks in the result, also of those that an earlier run computed."""
+    """Workers of all chunks in the result, also of chunks that an earlier run computed."""
+    session: str | None = None
+    """Name that the repeats of one ``bench run`` share. This and the next fields are only set by ``bench run``."""
     wall_seconds: Measure | None = None
-    """The whole command, from before its first import to its end; only ``bench run`` sees it."""
-    yardstick_seconds: Measure | None = None
-    """How fast the machine was just before the run (``yardstick``); only from ``bench run``."""
+    """The whole command, from before its first import to its end."""
     cpu_seconds: Measure | None = None
-    """Of all processes of the whole command (``tree``); only from ``bench run``."""
-    yardstick_cpu_seconds: Measure | None = None
-    """CPU seconds of ``yardstick.CalibrationWorkload``, mean of before and after the run; only from ``bench run``."""
+    """CPU time of all processes of the command (``process_tree``)."""
+    calibration_seconds: Measure | None = None
+    """Wall time of the calibration workload just before the run (``calibration``)."""
+    calibration_cpu_seconds: Measure | None = None
+    """CPU time of the calibration workload, mean of before and after the run."""
+
+    def __post_init__(self) -> None:
+        missing = {Step.SBIR_AWARDS, Step.RECIPIENT_CHUNKS, Step.CHUNK_MATCHES, Step.ENRICHED_AWARDS} - set(self.steps)
+        if missing:
+            raise ValueError(f"no report of {', '.join(sorted(missing))}")
+        if not 0 <= self.steps[Step.ENRICHED_AWARDS].numbers.get(Number.MATCH_RATE, -1) <= 1:
+            raise ValueError("match_rate is not between 0 and 1")
+
+    @property
+    def id(self) -> str:
+        """Start of the run's id without hyphens; unique in an archive."""
+        return self.run_id.replace("-", "")[:_ARCHIVE_ID]
+
+    @property
+    def short_id(self) -> str:
+        """The id as it is displayed."""
+        return self.run_id[:_SHORT_ID]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Identifies a run in the journal: a run that is judged again has another result."""
+        return self.run_id, self.result
+
+    @property
+    def timestamp(self) -> str:
+        """When the result was judged: ISO 8601, UTC, whole seconds."""
+        return datetime.fromtimestamp(int(self.finished_seconds), UTC).isoformat(timespec="seconds")
+
+    @property
+    def own_steps(self) -> dict[Step, StepReport]:
+        """The steps that this run did itself."""
+        return {name: step for name, step in self.steps.items() if step.run_id == self.run_id}
+
+    @property
+    def match_rate(self) -> float:
+        """Awards with an accepted match over valid awards."""
+        return float(self.steps[Step.ENRICHED_AWARDS].numbers[Number.MATCH_RATE])
+
+    @property
+    def chunks(self) -> int:
+        """Chunks of the result."""
+        return int(self.matching(Number.CHUNKS))
+
+    def matching(self, number: Number) -> float:
+        """Return a number of the matching step; 0 where it has none."""
+        return float(self.steps[Step.CHUNK_MATCHES].numbers.get(number, 0))
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The numbers by which runs are compared, by their names in the step reports."""
+        judged = self.steps[Step.ENRICHED_AWARDS].numbers
+        numbers: dict[str, float] = {name: judged[name] for name in _QUALITY if name in judged}
+        if Step.CHUNK_MATCHES in self.own_steps:  # a run that only judged again matched nothing
+            matched = self.steps[Step.CHUNK_MATCHES].numbers
+            numbers |= {name: matched[name] for name in _MATCHING if name in matched}
+        totals = run_totals(self.steps, self.run_id)
+        return numbers | {
+            "run_seconds": totals.seconds,
+            "run_peak_memory_mb": round(totals.peak_memory_bytes / 1e6, 1),
+        }
+
+    @property
+    def matched_by_method(self) -> dict[str, int]:
+        """Awards with an accepted match, by method."""
+        judged = self.steps[Step.ENRICHED_AWARDS].numbers
+        return {name.removeprefix(_METHOD): int(count) for name, count in judged.items() if name.startswith(_METHOD)}
+
+    @property
+    def changed_settings(self) -> tuple[UsedSetting, ...]:
+        """The settings that were overridden (``settings.audit``)."""
+        return tuple(item for item in self.settings if item.is_override)
+
+    @property
+    def memory_table(self) -> str | None:
+        """Memory per worker as Markdown."""
+        return self.steps[Step.CHUNK_MATCHES].tables.get(_MEMORY_TABLE)
+
+    @property
+    def reused(self) -> str:
+        """What the run reused, in words; empty where it computed everything."""
+        own = self.own_steps
+        if Step.CHUNK_MATCHES not in own:
+            return "all chunks (judged again)"
+        resumed, chunks = int(self.matching(Number.CHUNKS_RESUMED)), self.chunks
+        if resumed and resumed == chunks:
+            return "all chunks" + (" and the result" if own[Step.ENRICHED_AWARDS].reused else "")
+        if resumed:
+            return f"{resumed:,} of {chunks:,} chunks"
+        files = ((Step.SBIR_AWARDS, "awards as read"), (Step.RECIPIENT_CHUNKS, "chunk files"))
+        return " and ".join(name for step, name in files if step in own and own[step].reused)
+
+    @property
+    def is_undisturbed(self) -> bool:
+        """Whether no chunk was resumed or retried, no worker restarted and no fault injected."""
+        numbers = (Number.CHUNKS_RESUMED, Number.FAILED_ATTEMPTS, Number.WORKER_RESTARTS)
+        return not any(map(self.matching, numbers)) and float(self.workload_settings.get(_FAULTS, "0")) == 0
 
     @property
     def computed_everything(self) -> bool:
-        """Whether the figures are those of the whole work, done once: nothing was reused, resumed, or made again."""
+        """Whether the run did the whole work exactly once, so that its times can be compared."""
+        own = self.own_steps
         return (
-            all(step in self.stages for step in STEPS[:-1])
-            and not any(stage.reused for stage in self.stages.values())
-            and not self.chunks_resumed
-            and not self.failed_attempts
-            and not self.worker_restarts
-            and not self.settings.get("testing.fault_probability")
+            all(step in own for step in STEPS[:-1])
+            and not any(step.reused for step in own.values())
+            and self.is_undisturbed
         )
 
     @property
-    def settings_digest(self) -> str:
-        """Of ``settings``."""
-        return document_digest(self.settings)[:12]
+    def size_class(self) -> str:
+        """``size_class`` of the inputs."""
+        return size_class(self.awards.valid_rows, self.recipients.valid_rows)
 
     @property
-    def workload(self) -> str:
-        """Name of all runs that do the same work: the same bytes of input, by the same settings that matter."""
-        return text_digest(self.dataset.awards_blake3, self.dataset.recipients_blake3, self.settings_digest)[:12]
+    def workload_settings(self) -> dict[str, str]:
+        """``WORKLOAD_SETTINGS`` with their values as text."""
+        return {item.key: item.value for item in self.settings if item.key in WORKLOAD_SETTINGS}
+
+    @property
+    def settings_digest(self) -> str:
+        """Digest of ``workload_settings``."""
+        return document_digest(self.workload_settings)[:12]
 
     @property
     def comparable_key(self) -> str:
-        """Name of all runs whose times may be held against each other: the same work on an equal machine."""
-        return f"{self.machine.digest}-{self.workload}"
+        """Identifies runs whose times can be compared: the same inputs and settings on the same kind of machine."""
+        workload = text_digest(self.awards.blake3, self.recipients.blake3, self.settings_digest)[:12]
+        return f"{self.machine.digest}-{workload}"
 
     @property
     def trend_key(self) -> str:
-        """Name of all runs that make one history: an equal machine, about as much data, the same settings."""
-        return f"{self.machine.digest}-{self.dataset.size_class}-{self.settings_digest}"
+        """Identifies runs of one trend: the same kind of machine, size class and settings."""
+        return f"{self.machine.digest}-{self.size_class}-{self.settings_digest}"
+
+    def without_local_details(self) -> RunRecord:
+        """Return the record for an archive: no path, host name or worker name."""
+        return replace(
+            self,
+            awards=replace(self.awards, path=""),
+            recipients=replace(self.recipients, path=""),
+            settings=tuple(replace(i, origin="") for i in self.settings if i.key in WORKLOAD_SETTINGS),
+            steps={name: replace(step, paths={}, tables={}) for name, step in self.steps.items()},
+        )
 
 
-_ADAPTER = TypeAdapter(RunRecord)
+CODEC: Final = JsonCodec(
+    RunRecord,
+    kind="run record",
+    format_version=2,
+    digest_key="record_blake3",
+    remedy=f"Move it away. {MEASURE_AGAIN}",
+)
 
 
-def record_of_run(directory: RunDirectory, settings: Settings, run_id: str, *, now: datetime) -> RunRecord | None:
-    """The record of the run that has just ended in ``directory``; None where it did not get as far as a judged result.
+def size_class(awards: int, recipients: int) -> str:
+    """Return both counts to one significant digit; monthly updates of a table mostly stay in their class."""
 
-    Raises what reading the run directory and its inputs raises.
+    def rounded(count: int) -> int:
+        return round(count, 1 - len(str(count))) if count else 0
+
+    return f"{rounded(recipients):,} recipients x {rounded(awards):,} awards"
+
+
+def workload_settings(settings: Settings) -> dict[str, str]:
+    """Return ``WORKLOAD_SETTINGS`` with their values as text."""
+    values = flatten(settings.model_dump(mode="json"))
+    return {item.key: item.value for item in used_settings({name: values[name] for name in WORKLOAD_SETTINGS}, {})}
+
+
+def latest_record(directory: RunDirectory, settings: Settings | None = None) -> RunRecord:
+    """Return the record of the run whose result is the latest in the work directory.
+
+    ``settings``: those of the run, where the caller knows them; else as the run recorded them.
+    Raises ``StateError`` when no result was judged, or it was deleted.
     """
-    steps = {name: step for name, step in directory.all_latest().items() if step.run_id == run_id}
+    steps = directory.all_latest()
     if Step.ENRICHED_AWARDS not in steps:
-        return None
-    # A run may take over steps of an earlier one (Dagster can launch a part of the job); sizes are then those.
-    latest = directory.all_latest()
-    farm = latest[Step.CHUNK_MATCHES]
-    farmed = Step.CHUNK_MATCHES in steps
+        raise StateError(f"{directory.root} has no judged result.", remedy=RUN_FIRST)
+    judged = steps[Step.ENRICHED_AWARDS]
+    result = judged.path(Output.RESULT)
+    try:
+        release = open_unverified(result).content_digest[:24]
+    except CorruptionError as error:
+        raise StateError(f"{result} does not exist or is damaged.", remedy=RUN_AGAIN) from error
     return RunRecord(
-        id=run_id.replace("-", "")[:12],
-        timestamp=now.astimezone(UTC).isoformat(timespec="seconds"),
-        session=None,
-        code=this_code(),
+        run_id=judged.run_id,
+        finished_seconds=(directory.steps / f"{Step.ENRICHED_AWARDS}.json").stat().st_mtime,
+        status=result_status(directory, judged, release),
+        code=_this_code(),
         machine=this_machine(),
-        dataset=_dataset(latest),
-        settings=settings_that_matter(settings),
-        outcome="published" if Step.PUBLISHED_AWARDS in steps else "blocked",
-        stages={
-            name: Stage(step.seconds, step.rows, step.peak_memory_bytes, step.reused) for name, step in steps.items()
+        result=result.name,
+        release=release,
+        awards=_input(steps[Step.SBIR_AWARDS], Number.ROWS_READ),
+        recipients=_input(steps[Step.RECIPIENT_CHUNKS], Number.SOURCE_ROWS),
+        settings=_settings(directory, judged.run_id, settings),
+        # The other tables repeat the numbers and the files of the result.
+        steps={
+            name: replace(step, tables={title: text for title, text in step.tables.items() if title == _MEMORY_TABLE})
+            for name, step in steps.items()
         },
-        farm_seconds=float(farm.numbers[Number.FARM_SECONDS]) if farmed else 0.0,
-        records_per_second=float(farm.numbers[Number.FARM_RECORDS_PER_SECOND]) if farmed else 0.0,
-        match_rate=float(steps[Step.ENRICHED_AWARDS].numbers[Number.MATCH_RATE]),
-        chunks=int(farm.numbers[Number.CHUNKS]),
-        chunks_resumed=int(farm.numbers[Number.CHUNKS_RESUMED]),
-        failed_attempts=int(farm.numbers[Number.FAILED_ATTEMPTS]),
-        worker_restarts=int(farm.numbers[Number.WORKER_RESTARTS]),
         workers=_workers(directory),
     )
 
 
-def to_document(record: RunRecord) -> dict[str, Any]:
-    """The record as a JSON object that bears its own digest."""
-    document: dict[str, Any] = {"format": FORMAT, **_ADAPTER.dump_python(record, mode="json")}
-    return {**document, _SELF: document_digest(document)}
+def result_status(directory: RunDirectory, judged: StepReport, release: str) -> str:
+    """Return "published", "passed" or "blocked" for a judged result, as it is now."""
+    if published_release(directory) == release:
+        return "published"
+    return "passed" if judged.numbers[Number.VERDICT_PASSED] else "blocked"
 
 
-def from_document(document: Mapping[str, Any], where: str) -> RunRecord:
-    """The record that a JSON object holds; ``where`` names it in errors.
-
-    Raises ``CorruptionError`` when it is none, or not what was written.
-    """
-    content = {name: value for name, value in document.items() if name != _SELF}
-    if content.get("format") != FORMAT:
-        raise CorruptionError(
-            f"{where} is no record of format {FORMAT}, but of {content.get('format')!r}.",
-            remedy="Read it with the version that wrote it, or move it away.",
-        )
-    if document.get(_SELF) != document_digest(content):
-        raise CorruptionError(
-            f"{where} is not what was written: its digest does not fit.", remedy="Move it away, and measure again."
-        )
-    try:
-        return _ADAPTER.validate_python({name: value for name, value in content.items() if name != "format"})
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise CorruptionError(
-            f"{where} is not the record of a run: {field}: {first['msg']}.", remedy="Move it away, and measure again."
-        ) from error
+def published_release(directory: RunDirectory) -> str | None:
+    """Return the name of the published directory; None where nothing is published."""
+    current = directory.published / CURRENT
+    return current.resolve().name if current.exists() else None
 
 
-def _dataset(latest: Mapping[Step, StepReport]) -> Dataset:
-    awards, recipients = latest[Step.SBIR_AWARDS], latest[Step.RECIPIENT_CHUNKS]
-    return Dataset(
-        awards=awards.rows,
-        recipients=recipients.rows,
-        awards_blake3=_source_digest(awards),
-        recipients_blake3=_source_digest(recipients),
+def _input(step: StepReport, rows: Number) -> InputFile:
+    return InputFile(
+        path=step.source,
+        rows=int(step.numbers[rows]),
+        valid_rows=step.rows,
+        blake3=step.digests.get("source", ""),  # a step that an earlier version recorded has none
     )
 
 
-def _source_digest(step: StepReport) -> str:
-    """As the step found it; a step that an older version recorded did not tell it."""
-    return step.digests.get("source") or file_digest(Path(step.source))
-
-
-def settings_that_matter(settings: Settings) -> dict[str, str | int | float | bool | None]:
-    """``SETTINGS_THAT_MATTER`` with their values."""
-    values = flatten(settings.model_dump(mode="json"))
-    return {name: values[name] for name in SETTINGS_THAT_MATTER}
+def _settings(directory: RunDirectory, run_id: str, settings: Settings | None) -> tuple[UsedSetting, ...]:
+    values: Mapping[str, object] = {} if settings is None else flatten(settings.model_dump(mode="json"))
+    origins: dict[str, str] = {}
+    try:
+        document = read_json(directory.used_settings)
+        if document["run_id"] == run_id:
+            recorded = document["settings"]
+            values = values or {key: item["value"] for key, item in recorded.items()}
+            origins = {key: str(item["origin"]) for key, item in recorded.items()}
+    except (FileNotFoundError, CorruptionError, KeyError, TypeError, AttributeError):
+        pass
+    return used_settings(values, origins)
 
 
 def _workers(directory: RunDirectory) -> tuple[Worker, ...]:
     chunks, location = directory.latest_farm()
-    store = CheckpointStore(location)
-    # Their tables were verified when the result was made; only the records are wanted here.
-    with ThreadPoolExecutor(store.storage.parallel_reads) as pool:
-        records = list(pool.map(lambda chunk: store.read_record(chunk["checkpoint_key"], verify=False), chunks))
+    # The reduce verified the tables; only the records are needed here.
+    records, _ = CheckpointStore(location).find((chunk["checkpoint_key"] for chunk in chunks), verify=False)
     return tuple(
         Worker(item.chunks, item.records, round(item.busy_seconds, 3), item.peak_memory_bytes, item.memory_method)
-        for item in memory_per_worker(records)
+        for item in memory_per_worker(records.values())
     )
 
 
-def _one_digit(count: int) -> int:
-    return round(count, 1 - len(str(count))) if count else 0
+@cache
+def _this_code() -> Code:
+    return this_code()

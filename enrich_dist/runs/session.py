@@ -19,7 +19,7 @@ from pathlib import Path
 from enrich_dist.core.files import read_json
 from enrich_dist.errors import EXIT_BLOCKED, EXIT_PUBLISHED, BenchmarkError
 from enrich_dist.runs.archive import read_archive, write_record
-from enrich_dist.runs.calibration import CalibrationWorkload, yardstick_seconds
+from enrich_dist.runs.calibration import CalibrationWorkload, calibration_seconds
 from enrich_dist.runs.records import RunRecord
 
 DEFAULT_REPEATS = 7
@@ -63,7 +63,7 @@ def run_session(
     cpu = CalibrationWorkload()
     for _ in range(repeats):
         with tempfile.TemporaryDirectory(prefix="bench-", dir=scratch) as directory:
-            speed = yardstick_seconds()
+            speed = calibration_seconds()
             shots = [cpu.seconds() for _ in range(_SHOTS)]
             record, done = _run_once(Path(directory), config, overrides, command or command_of(_COMMAND))
             shots += [cpu.seconds() for _ in range(_SHOTS)]
@@ -71,9 +71,9 @@ def run_session(
                 record,
                 session=session,
                 wall_seconds=round(done.wall_seconds, 3),
-                yardstick_seconds=speed,
+                calibration_seconds=speed,
                 cpu_seconds=None if done.cpu_seconds is None else round(done.cpu_seconds, 3),
-                yardstick_cpu_seconds=round(statistics.mean(shots), 6),
+                calibration_cpu_seconds=round(statistics.mean(shots), 6),
             )
             write_record(archive, record)
             yield record

@@ -192,9 +192,9 @@ class CheckpointStore:
         table.require(copy.read_bytes(), where)
         return copy
 
-    def find(self, keys: Iterable[str]) -> tuple[dict[str, CheckpointRecord], list[str]]:
-        """Records of the valid checkpoints among ``keys``, and a message for each one that is not valid."""
-        return self._each(keys, self.read_record)
+    def find(self, keys: Iterable[str], *, verify: bool = True) -> tuple[dict[str, CheckpointRecord], list[str]]:
+        """Return the records of the valid checkpoints among ``keys``, and a message for each invalid one."""
+        return self._each(keys, lambda key: self.read_record(key, verify=verify))
 
     def find_tables(
         self, keys: Iterable[str], directory: Path, *, anew: bool = False

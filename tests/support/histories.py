@@ -5,23 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 
+from enrich_dist.events import Step
 from enrich_dist.runs.machine import Machine
-from enrich_dist.runs.records import Dataset, RunRecord, Stage, Worker
+from enrich_dist.runs.records import InputFile, RunRecord, Worker
 from enrich_dist.runs.revision import Code
+from enrich_dist.settings import used_settings
+from enrich_dist.store.run_directory import Number, StepReport
 
 BEGIN = datetime(2026, 11, 1, 12, tzinfo=UTC)
 MACHINE = Machine("A processor", 2, 16, "Linux x86_64", "3.11")
 # About what the sample takes.
 STAGE_SECONDS = {
-    "sbir_awards": 1.2,
-    "award_companies": 0.8,
-    "recipient_chunks": 1.5,
-    "chunk_matches": 4.0,
-    "enriched_awards": 1.4,
-    "published_awards": 0.1,
+    Step.SBIR_AWARDS: 1.2,
+    Step.AWARD_COMPANIES: 0.8,
+    Step.RECIPIENT_CHUNKS: 1.5,
+    Step.CHUNK_MATCHES: 4.0,
+    Step.ENRICHED_AWARDS: 1.4,
+    Step.PUBLISHED_AWARDS: 0.1,
 }
 OUTSIDE_SECONDS = 4.0
 CPU_SECONDS = 25.0
@@ -34,38 +38,88 @@ def a_run(
     *,
     slower: float = 1.0,
     memory: float = 1.0,
-    by_stage: Mapping[str, float] | None = None,
+    by_stage: Mapping[Step, float] | None = None,
     session: str | None = "session",
     at: datetime = BEGIN,
-    yardstick_seconds: float | None = 0.1,
+    calibration_seconds: float | None = 0.1,
 ) -> RunRecord:
     """A run of the sample, all of its times ``slower`` times as long and its memory ``memory`` times as large."""
     factors = by_stage or {}
     seconds = {step: taken * slower * factors.get(step, 1.0) for step, taken in STAGE_SECONDS.items()}
-    farm_seconds = seconds["chunk_matches"] * 0.9
+    farm_seconds = seconds[Step.CHUNK_MATCHES] * 0.9
+    numbers: dict[Step, dict[str, int | float]] = {
+        Step.CHUNK_MATCHES: {
+            Number.CHUNKS: 10,
+            Number.CHUNKS_RESUMED: 0,
+            Number.FAILED_ATTEMPTS: 0,
+            Number.WORKER_RESTARTS: 0,
+            Number.FARM_SECONDS: farm_seconds,
+            Number.FARM_RECORDS_PER_SECOND: 96_666 / farm_seconds,
+        },
+        Step.ENRICHED_AWARDS: {Number.MATCH_RATE: 0.5},
+    }
+    settings = {"chunk_size": 10_000, "testing.fault_probability": 0.0}
     return RunRecord(
-        id=name,
-        timestamp=at.isoformat(timespec="seconds"),
-        session=session,
+        run_id=name,
+        finished_seconds=at.timestamp(),
+        status="published",
         code=Code("0.1.0", "0123456789abcdef", False),
         machine=MACHINE,
-        dataset=Dataset(11_446, 96_666, "aa", "bb"),
-        settings={"chunk_size": 10_000, "testing.fault_probability": 0.0},
-        outcome="published",
-        stages={step: Stage(taken, 1_000, int(DRIVER_BYTES * memory), False) for step, taken in seconds.items()},
-        farm_seconds=farm_seconds,
-        records_per_second=96_666 / farm_seconds,
-        match_rate=0.5,
-        chunks=10,
-        chunks_resumed=0,
-        failed_attempts=0,
-        worker_restarts=0,
+        result="result",
+        release="release",
+        awards=InputFile("", 11_500, 11_446, "aa"),
+        recipients=InputFile("", 96_700, 96_666, "bb"),
+        settings=used_settings(settings, dict.fromkeys(settings, "")),
+        steps={
+            step: StepReport(
+                step, name, 1_000, taken, int(DRIVER_BYTES * memory), False, paths={}, numbers=numbers.get(step, {})
+            )
+            for step, taken in seconds.items()
+        },
         workers=(Worker(10, 96_666, farm_seconds, int(WORKER_BYTES * memory), "vmhwm"),),
+        session=session,
         wall_seconds=sum(seconds.values()) + OUTSIDE_SECONDS * slower,
-        yardstick_seconds=yardstick_seconds,
         cpu_seconds=CPU_SECONDS * slower,
-        yardstick_cpu_seconds=0.3,
+        calibration_seconds=calibration_seconds,
+        calibration_cpu_seconds=0.3,
     )
+
+
+def with_step(run: RunRecord, step: Step, **changes: Any) -> RunRecord:
+    """Return the run with other values in the report of a step."""
+    return replace(run, steps={**run.steps, step: replace(run.steps[step], **changes)})
+
+
+def vary(
+    run: RunRecord,
+    *,
+    run_id: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    recipients: int | None = None,
+    numbers: Mapping[tuple[Step, Number], float] | None = None,
+    **fields: Any,
+) -> RunRecord:
+    """Return the run with other values; ``recipients``: valid rows."""
+    run = replace(run, **fields)
+    for (step, number), value in (numbers or {}).items():
+        run = with_step(run, step, numbers={**run.steps[step].numbers, number: value})
+    if run_id is not None:
+        run = replace(run, run_id=run_id, steps={name: replace(s, run_id=run_id) for name, s in run.steps.items()})
+    if settings is not None:
+        run = replace(run, settings=used_settings(settings, dict.fromkeys(settings, "")))
+    if recipients is not None:
+        run = replace(run, recipients=replace(run.recipients, valid_rows=recipients))
+    return run
+
+
+RESUMED = {(Step.CHUNK_MATCHES, Number.CHUNKS_RESUMED): 1}
+RETRIED = {(Step.CHUNK_MATCHES, Number.FAILED_ATTEMPTS): 1}
+RESTARTED = {(Step.CHUNK_MATCHES, Number.WORKER_RESTARTS): 1}
+
+
+def match_rate(rate: float) -> dict[tuple[Step, Number], float]:
+    """Return the number for ``vary``."""
+    return {(Step.ENRICHED_AWARDS, Number.MATCH_RATE): rate}
 
 
 def a_session(
@@ -92,12 +146,12 @@ def a_session(
             by_stage=by_stage,
             session=name,
             at=at + timedelta(minutes=number),
-            yardstick_seconds=0.1 * machine_slower * float(random.lognormal(0.0, noise / 4)),
+            calibration_seconds=0.1 * machine_slower * float(random.lognormal(0.0, noise / 4)),
         )
         return replace(
             run,
-            wall_seconds=sum(s.seconds for s in run.stages.values()) + OUTSIDE_SECONDS * whole,
-            yardstick_cpu_seconds=0.3 * machine_slower,
+            wall_seconds=sum(s.seconds for s in run.steps.values()) + OUTSIDE_SECONDS * whole,
+            calibration_cpu_seconds=0.3 * machine_slower,
         )
 
     return [one(number) for number in range(repeats)]

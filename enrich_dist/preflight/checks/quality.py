@@ -74,7 +74,7 @@ def baseline(context: PreflightContext) -> Outcome:
     except StateError as error:
         return failed(f"This machine has no baseline: {error.message}")
     of_baseline, measured = before[-1].code.label, latest[-1].code.label
-    size = latest[-1].dataset.size_class
+    size = latest[-1].size_class
     facts: dict[str, Fact] = {"baseline": of_baseline, "measured": measured, "machine": machine, "dataset": size}
     name = f"the baseline ({of_baseline}, {size})"
     # A measurement of uncommitted changes is not a measurement of any revision.

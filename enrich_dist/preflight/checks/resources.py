@@ -94,16 +94,16 @@ def _comparable_seconds(context: PreflightContext, recipients: int) -> list[floa
     from enrich_dist.runs.archive import archive_path, newest_first
     from enrich_dist.runs.machine import this_machine
     from enrich_dist.runs.metrics import total_seconds
-    from enrich_dist.runs.records import settings_that_matter
+    from enrich_dist.runs.records import workload_settings
 
-    machine, settings = this_machine().digest, settings_that_matter(context.settings)
+    machine, settings = this_machine().digest, workload_settings(context.settings)
     comparable = (
-        total_seconds(record) * recipients / record.dataset.recipients
+        total_seconds(record) * recipients / record.recipients.valid_rows
         for record in islice(newest_first(archive_path(context.settings)), _MAX_RECORDS_READ)
         if record.computed_everything
         and record.machine.digest == machine
-        and record.settings == settings
-        and record.dataset.recipients
-        and 1 / _MAX_SIZE_RATIO <= recipients / record.dataset.recipients <= _MAX_SIZE_RATIO
+        and record.workload_settings == settings
+        and record.recipients.valid_rows
+        and 1 / _MAX_SIZE_RATIO <= recipients / record.recipients.valid_rows <= _MAX_SIZE_RATIO
     )
     return list(islice(comparable, _MAX_COMPARABLE_RUNS))

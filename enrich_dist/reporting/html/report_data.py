@@ -23,8 +23,8 @@ from enrich_dist.planning.plan_vs_actual import Comparison, read_comparison
 from enrich_dist.remedies import RUN_AGAIN, RUN_FIRST
 from enrich_dist.results.calibration import Calibration, CalibrationBin, measure_calibration
 from enrich_dist.results.unresolved import UnresolvedCompanies, read_unresolved
-from enrich_dist.runs.entry import RunEntry
 from enrich_dist.runs.journal import find_run, latest_run, read_runs
+from enrich_dist.runs.records import RunRecord
 from enrich_dist.settings import UsedSetting
 from enrich_dist.store.artifacts import open_unverified
 from enrich_dist.store.checkpoints import CheckpointRecord
@@ -53,10 +53,10 @@ class ReportData:
     """A sentence where it could not be measured."""
     settings: tuple[UsedSetting, ...]
     """Empty where the run did not record them."""
-    run: RunEntry
-    earlier_runs: tuple[RunEntry, ...]
+    run: RunRecord
+    earlier_runs: tuple[RunRecord, ...]
     """Judged runs before this one, the oldest first."""
-    against: RunEntry | None
+    against: RunRecord | None
     """A further run to compare with."""
     plan_comparison: Comparison | None
     """None where the run had no plan."""
@@ -67,7 +67,7 @@ class ReportData:
         return bool(self.verdict["status"] == "passed")
 
     @property
-    def previous(self) -> RunEntry | None:
+    def previous(self) -> RunRecord | None:
         """The run that was judged before this one."""
         return self.earlier_runs[-1] if self.earlier_runs else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,15 @@ from dagster_defs.checks import DRIFT_SPECS, VERDICT_SPECS
 from dagster_defs.definitions import defs
 from dagster_defs.launch import open_instance
 from enrich_dist.core.files import read_json
+from enrich_dist.events import Step
 from enrich_dist.results.publish import CURRENT
 from enrich_dist.runs.archive import read_archive, write_record
 from enrich_dist.runs.records import RunRecord
+from enrich_dist.store.run_directory import Number
 from tests.conftest import enrich_dist, free_port
 from tests.integration.cluster.test_secrets import files_with
 from tests.support import known_case as known
+from tests.support.histories import match_rate, vary
 from tests.support.in_process import run_in_process
 from tests.support.listener import Listener, listening_for_posts, write_urls
 
@@ -248,14 +251,13 @@ def test_first_run_passes_drift_checks(project: Project, instance: dg.DagsterIns
 
 def faster(record: RunRecord, number: int, by: float) -> RunRecord:
     """Return a record of an earlier run that was faster, with a higher match rate and less memory."""
-    at = datetime.fromisoformat(record.timestamp) - timedelta(hours=number)
-    return replace(
+    rate = (Step.CHUNK_MATCHES, Number.FARM_RECORDS_PER_SECOND)
+    return vary(
         record,
-        id=f"planted{number:05d}",
-        timestamp=at.isoformat(timespec="seconds"),
-        stages={name: replace(stage, seconds=stage.seconds / by) for name, stage in record.stages.items()},
-        records_per_second=record.records_per_second * by,
-        match_rate=min(record.match_rate + 0.02, 1.0),
+        run_id=f"planted{number:05d}",
+        finished_seconds=record.finished_seconds - 3_600 * number,
+        steps={name: replace(step, seconds=step.seconds / by) for name, step in record.steps.items()},
+        numbers={rate: record.matching(rate[1]) * by, **match_rate(min(record.match_rate + 0.02, 1.0))},
         workers=tuple(
             replace(worker, peak_memory_bytes=int(worker.peak_memory_bytes / 1.35)) for worker in record.workers
         ),
@@ -279,7 +281,7 @@ def test_regression_fails_checks_and_is_notified(tmp_path: Path, listener: Liste
             for number in range(6):
                 planted = faster(record, number, by)
                 if by == 1.0:
-                    planted = replace(planted, match_rate=record.match_rate, workers=record.workers)
+                    planted = vary(planted, numbers=match_rate(record.match_rate), workers=record.workers)
                 write_record(project.work_dir / "benchmarks", planted)
             run_id = project.run(instance, "checks.warn_slower_share=4", "checks.fail_slower_share=5")
             project.evaluate_sensor(instance)

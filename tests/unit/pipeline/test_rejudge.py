@@ -95,7 +95,7 @@ def test_each_rejudge_is_a_run_of_its_own_with_its_report(run: Reviewed, cli: Co
     assert len(read_runs(directory)) == before + 2
     assert first.run_id != second.run_id
     assert (first.status, second.status) == ("passed", "published")
-    assert "all chunks (judged anew)" in (first.reused, second.reused)
+    assert "all chunks (judged again)" in (first.reused, second.reused)
     values = [{item.key: item.value for item in kept.settings} for kept in (first, second)]
     assert [value["matching.accept_probability"] for value in values] == ["0.45", "0.6"]
 

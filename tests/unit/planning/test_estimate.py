@@ -22,7 +22,7 @@ from enrich_dist.planning.estimate import (
     total,
 )
 from enrich_dist.planning.prediction import MADE_BY_PLAN
-from tests.support.histories import MACHINE, STAGE_SECONDS, a_run
+from tests.support.histories import MACHINE, RESTARTED, STAGE_SECONDS, a_run, vary
 from tests.support.predictions import RATES, WORK, prediction
 
 positive = st.floats(1e-7, 1e-2)
@@ -109,7 +109,7 @@ def test_earlier_runs_correct_the_estimate() -> None:
     stages = stage_times(work, RATES, Cluster(2), 50_000)
     runs = comparable_runs([a_run()] * 3, work, MACHINE.digest)
 
-    found = corrections(stages, work, runs, a_run().settings)
+    found = corrections(stages, work, runs, a_run().workload_settings)
     corrected = {s.stage: s for s in stage_times(work, RATES, Cluster(2), 50_000, corrections=found)}
 
     reduce = corrected["enriched_awards"]
@@ -135,14 +135,14 @@ def test_only_comparable_runs_count() -> None:
 
     assert comparable_runs([a_run()], work, "another machine") == []
     assert comparable_runs([a_run()], replace(work, recipients=1_000_000), MACHINE.digest) == []
-    assert comparable_runs([replace(a_run(), worker_restarts=1)], work, MACHINE.digest) == []
+    assert comparable_runs([vary(a_run(), numbers=RESTARTED)], work, MACHINE.digest) == []
     assert len(comparable_runs([a_run()] * 9, work, MACHINE.digest)) == MAX_RUNS
 
 
 def test_matching_needs_equal_settings() -> None:
     first = a_run()
-    work = replace(WORK, awards=first.dataset.awards, recipients=first.dataset.recipients)
-    others = {**first.settings, "chunk_size": 1}
+    work = replace(WORK, awards=first.awards.valid_rows, recipients=first.recipients.valid_rows)
+    others = {**first.workload_settings, "chunk_size": "1"}
 
-    assert "chunk_matches" in corrections(prediction().stages(), work, [first], first.settings)
+    assert "chunk_matches" in corrections(prediction().stages(), work, [first], first.workload_settings)
     assert "chunk_matches" not in corrections(prediction().stages(), work, [first], others)

@@ -27,12 +27,12 @@ from enrich_dist.preflight.outcome import Outcome, Status
 from enrich_dist.preflight.smoke_run import read_smoke_test
 from enrich_dist.runs.archive import set_baseline, write_record
 from enrich_dist.runs.machine import Machine, this_machine
-from enrich_dist.runs.records import RunRecord, settings_that_matter
+from enrich_dist.runs.records import RunRecord, workload_settings
 from enrich_dist.runs.revision import Code, source_digest, this_code
 from enrich_dist.settings import Settings, load_settings
 from tests.conftest import free_port
 from tests.support import prometheus_server
-from tests.support.histories import a_run, a_session
+from tests.support.histories import RESUMED, a_run, a_session, vary
 from tests.support.hosts import wait_until
 from tests.support.in_process import run_in_process
 from tests.support.known_case import AWARDS, settings, write_inputs
@@ -257,15 +257,10 @@ def test_memory_projection_leaves_no_files(tmp_path: Path) -> None:
 
 def recorded(run: Settings, name: str, **change: Any) -> RunRecord:
     """A record of a one-hour run with these settings on this machine."""
-    record = replace(
-        a_run(name, session=None),
-        machine=this_machine(),
-        settings=settings_that_matter(run),
-        dataset=replace(a_run().dataset, recipients=55),
-    )
-    seconds = sum(stage.seconds for stage in record.stages.values())
-    stages = {step: replace(stage, seconds=stage.seconds / seconds * 3600) for step, stage in record.stages.items()}
-    return replace(record, stages=stages, **change)
+    record = vary(a_run(name, session=None), machine=this_machine(), settings=workload_settings(run), recipients=55)
+    seconds = sum(step.seconds for step in record.steps.values())
+    steps = {name: replace(step, seconds=step.seconds / seconds * 3600) for name, step in record.steps.items()}
+    return vary(record, steps=steps, **change)
 
 
 @pytest.mark.long
@@ -274,10 +269,10 @@ def test_time_projection_prefers_comparable_runs(tmp_path: Path) -> None:
     paths = {"work_dir": tmp_path / "work", "benchmarks": tmp_path / "archive"}
     run = settings(tmp_path, paths=paths, readiness={"max_hours": 1.1})
     not_comparable = {
-        "other0000001": {"settings": {**settings_that_matter(run), "chunk_size": 1}},
+        "other0000001": {"settings": {**workload_settings(run), "chunk_size": "1"}},
         "other0000002": {"machine": replace(this_machine(), cores=999)},
-        "other0000003": {"dataset": replace(a_run().dataset, recipients=500)},
-        "other0000004": {"chunks_resumed": 1},
+        "other0000003": {"recipients": 500},
+        "other0000004": {"numbers": RESUMED},
     }
     for name, change in not_comparable.items():
         write_record(tmp_path / "archive", recorded(run, name, **change))

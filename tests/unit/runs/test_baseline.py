@@ -17,7 +17,7 @@ from enrich_dist.events import Step
 from enrich_dist.runs.baseline import FALSE_ALARM, Verdict, _arrangements, compare, min_repeats, shift
 from enrich_dist.runs.records import RunRecord
 from enrich_dist.runs.session import DEFAULT_REPEATS
-from tests.support.histories import a_run, a_session
+from tests.support.histories import RESUMED, RETRIED, a_run, a_session, vary, with_step
 
 SESSIONS = 20
 QUIET = (0.005, 0.01, 0.02, 0.03)  # scatter of the repeats on a machine that does nothing else
@@ -85,10 +85,7 @@ def test_noise_too_large_to_tell_is_said_with_the_smallest_change_that_could_be_
 
 def test_one_step_alone_that_is_slower_by_half_is_named() -> None:
     random = np.random.default_rng(4)
-    slower = [
-        replace(run, stages={**run.stages, "award_companies": replace(run.stages[Step.AWARD_COMPANIES], seconds=1.4)})
-        for run in a_session(random, 0.01)
-    ]
+    slower = [with_step(run, Step.AWARD_COMPANIES, seconds=1.4) for run in a_session(random, 0.01)]
 
     found = compare(a_session(random, 0.01), slower)
 
@@ -98,10 +95,7 @@ def test_one_step_alone_that_is_slower_by_half_is_named() -> None:
 
 def test_a_step_of_no_weight_is_only_told() -> None:
     random = np.random.default_rng(5)
-    slower = [
-        replace(run, stages={**run.stages, "published_awards": replace(run.stages[Step.PUBLISHED_AWARDS], seconds=0.2)})
-        for run in a_session(random, 0.01)
-    ]
+    slower = [with_step(run, Step.PUBLISHED_AWARDS, seconds=0.2) for run in a_session(random, 0.01)]
 
     found = compare(a_session(random, 0.01), slower)
 
@@ -227,12 +221,12 @@ def test_one_wild_repeat_does_not_hide_a_slowdown() -> None:
     ("change", "message"),
     [
         ({"settings": {"chunk_size": 5}}, "did not do the same work"),
-        ({"chunks_resumed": 3}, "reused or repeated work"),
-        ({"failed_attempts": 1}, "reused or repeated work"),
+        ({"numbers": RESUMED}, "reused or repeated work"),
+        ({"numbers": RETRIED}, "reused or repeated work"),
     ],
 )
 def test_runs_that_cannot_be_compared_are_refused(change: dict[str, object], message: str) -> None:
     runs = a_session(np.random.default_rng(12), 0.01)
 
     with pytest.raises(StateError, match=message):
-        compare(runs, [*runs[:-1], replace(runs[-1], **change)])  # type: ignore[arg-type]
+        compare(runs, [*runs[:-1], vary(runs[-1], **change)])  # type: ignore[arg-type]

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from enrich_dist.events import Step
 from enrich_dist.runs.archive import newest_first, write_record
 from enrich_dist.runs.drift import MIN_RUNS, Drift, Severity, judge_drift, judged_seconds
 from enrich_dist.runs.records import RunRecord
 from enrich_dist.settings.tree import CheckSettings
-from tests.support.histories import BEGIN, a_run
+from tests.support.histories import BEGIN, RESUMED, a_run, match_rate, vary
 
 LIMITS = CheckSettings()
 NAMES = ("run_seconds", "worker_peak_memory", "records_per_second", "match_rate_drift")
@@ -94,7 +95,7 @@ def test_severity_tells_by_how_far_a_limit_is_exceeded(
     ],
 )
 def test_a_lower_match_rate_is_told_in_points(rate: float, severity: Severity, points: float) -> None:
-    drift = judged(replace(now(), match_rate=rate), past(1))["match_rate_drift"]
+    drift = judged(vary(now(), numbers=match_rate(rate)), past(1))["match_rate_drift"]
 
     assert (drift.severity, drift.worse_by) == (severity, pytest.approx(points))
 
@@ -115,7 +116,7 @@ def test_a_warning_above_its_error_is_refused() -> None:
 
 
 def test_the_step_that_grew_most_is_named() -> None:
-    drift = judged(now(by_stage={"enriched_awards": 2.5}), past())["run_seconds"]
+    drift = judged(now(by_stage={Step.ENRICHED_AWARDS: 2.5}), past())["run_seconds"]
 
     assert drift.severity is Severity.WARN
     assert "most of it in enriched_awards (+2." in drift.reason
@@ -132,10 +133,10 @@ def test_too_few_runs_are_nothing_to_compare_with() -> None:
 
 def test_only_comparable_runs_count() -> None:
     others = [
-        *(replace(run, id=f"m{run.id}", machine=replace(run.machine, cores=64)) for run in past()),
-        *(replace(run, id=f"s{run.id}", settings={"chunk_size": 1}) for run in past()),
-        *(replace(run, id=f"d{run.id}", dataset=replace(run.dataset, recipients=3_000_000)) for run in past()),
-        *(replace(run, id=f"r{run.id}", chunks_resumed=3) for run in past()),
+        *(vary(run, run_id=f"m{run.id}", machine=replace(run.machine, cores=64)) for run in past()),
+        *(vary(run, run_id=f"s{run.id}", settings={"chunk_size": 1}) for run in past()),
+        *(vary(run, run_id=f"d{run.id}", recipients=3_000_000) for run in past()),
+        *(vary(run, run_id=f"r{run.id}", numbers=RESUMED) for run in past()),
         now(slower=0.1),  # the run itself, as when a check is launched again
     ]
 
@@ -147,7 +148,7 @@ def test_only_comparable_runs_count() -> None:
 
 
 def test_a_run_that_resumed_is_not_judged_by_its_time_but_by_its_match_rate() -> None:
-    found = judged(replace(now(slower=0.1), chunks_resumed=5, match_rate=0.2), past())
+    found = judged(vary(now(slower=0.1), numbers={**RESUMED, **match_rate(0.2)}), past())
 
     assert {found[name].severity for name in NAMES[:3]} == {Severity.UNKNOWN}
     assert "took over work" in found["run_seconds"].reason

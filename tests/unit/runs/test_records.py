@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ from enrich_dist.events import Event, Notice, Step, listening
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.runs.archive import (
     BASELINE,
-    append_run,
+    append_to_archive,
     archive_path,
     baseline_for,
     latest_session,
@@ -33,14 +33,15 @@ from enrich_dist.runs.archive import (
     set_baseline,
     write_record,
 )
-from enrich_dist.runs.calibration import CalibrationWorkload, yardstick_seconds
+from enrich_dist.runs.calibration import CalibrationWorkload, calibration_seconds
 from enrich_dist.runs.machine import this_machine
-from enrich_dist.runs.records import from_document, record_of_run, to_document
+from enrich_dist.runs.records import CODEC, latest_record
 from enrich_dist.runs.revision import this_code
 from enrich_dist.runs.session import Command, Finished, command_of, run_session
 from enrich_dist.settings import PathSettings, Settings
+from enrich_dist.store.run_directory import Number, RunDirectory
 from tests.support import known_case as known
-from tests.support.histories import BEGIN, a_run
+from tests.support.histories import BEGIN, RESUMED, a_run, match_rate, vary
 from tests.support.in_process import run_in_process
 
 
@@ -52,54 +53,54 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     return pipeline
 
 
-def test_a_record_tells_what_the_run_took_and_worked_on(finished: Pipeline) -> None:
-    now = datetime(2026, 11, 26, 12, tzinfo=UTC)
+def test_record_of_finished_run(finished: Pipeline) -> None:
+    record = latest_record(finished.directory, finished.settings)
 
-    record = record_of_run(finished.directory, finished.settings, "test", now=now)
-
-    assert record is not None
-    assert record.timestamp == "2026-11-26T12:00:00+00:00"
-    assert record.outcome == "published"
-    assert list(record.stages) == list(finished.directory.all_latest())
-    assert record.stages[Step.SBIR_AWARDS].seconds == finished.directory.latest(Step.SBIR_AWARDS).seconds
+    judged = finished.directory.steps / "enriched_awards.json"
+    assert datetime.fromisoformat(record.timestamp).timestamp() == int(judged.stat().st_mtime)
+    assert record.status == "published"
+    assert list(record.own_steps) == list(finished.directory.all_latest())
+    assert record.steps[Step.SBIR_AWARDS].seconds == finished.directory.latest(Step.SBIR_AWARDS).seconds
     awards = finished.settings.inputs.awards
     assert awards is not None
-    assert record.dataset.awards_blake3 == file_digest(Path(awards))
-    assert record.dataset.awards == finished.directory.latest(Step.SBIR_AWARDS).rows
-    assert record.settings["chunk_size"] == 10
-    assert sum(worker.records for worker in record.workers) == record.dataset.recipients
+    assert record.awards.blake3 == file_digest(Path(awards))
+    assert record.awards.valid_rows == finished.directory.latest(Step.SBIR_AWARDS).rows
+    assert record.workload_settings["chunk_size"] == "10"
+    assert sum(worker.records for worker in record.workers) == record.recipients.valid_rows
     assert all(worker.peak_memory_bytes > 0 for worker in record.workers)
     assert record.machine == this_machine()
 
 
-def test_a_run_that_found_chunks_done_is_told_apart(finished: Pipeline) -> None:
-    record = record_of_run(finished.directory, finished.settings, "test", now=BEGIN)
+def test_resumed_run_is_recognised(finished: Pipeline) -> None:
+    record = latest_record(finished.directory, finished.settings)
 
-    assert record is not None
-    assert record.chunks_resumed == record.chunks > 0
+    assert record.matching(Number.CHUNKS_RESUMED) == record.chunks > 0
     assert not record.computed_everything
 
 
-def test_a_record_holds_no_path_and_no_host(finished: Pipeline) -> None:
-    record = record_of_run(finished.directory, finished.settings, "test", now=BEGIN)
-    assert record is not None
+def test_archive_has_no_path_or_host(finished: Pipeline, tmp_path: Path) -> None:
+    record = latest_record(finished.directory, finished.settings)
 
-    text = json.dumps(to_document(record))
+    text = write_record(tmp_path, record).read_text("utf-8")
 
-    assert "/" not in text.replace(record.machine.cpu_model, "").replace(record.timestamp, "")
+    assert "/" in json.dumps(CODEC.to_document(record))
+    assert "/" not in text.replace(record.machine.cpu_model, "")
     assert not re.search(rf"\b{re.escape(socket.gethostname())}\b", text)
 
 
-def test_a_run_that_did_not_get_to_a_result_leaves_no_record(finished: Pipeline) -> None:
-    assert record_of_run(finished.directory, finished.settings, "another run", now=BEGIN) is None
+def test_unjudged_run_has_no_record(finished: Pipeline, tmp_path: Path) -> None:
+    assert append_to_archive(finished.directory, finished.settings, "another run") is None
+    assert append_to_archive(RunDirectory(tmp_path), finished.settings, "test") is None
+    with pytest.raises(StateError):
+        latest_record(RunDirectory(tmp_path))
 
 
 def test_a_record_is_appended_once_where_the_settings_say(finished: Pipeline, tmp_path: Path) -> None:
     paths = finished.settings.paths.model_copy(update={"benchmarks": tmp_path / "archive"})
     settings = finished.settings.model_copy(update={"paths": paths})
 
-    first = append_run(finished.directory, settings, "test")
-    second = append_run(finished.directory, settings, "test")
+    first = append_to_archive(finished.directory, settings, "test")
+    second = append_to_archive(finished.directory, settings, "test")
 
     assert first is not None
     assert second == first
@@ -112,7 +113,7 @@ def test_a_record_that_cannot_be_written_warns_and_harms_nothing(finished: Pipel
     told: list[Event] = []
 
     with listening(told.append):
-        path = append_run(finished.directory, finished.settings.model_copy(update={"paths": paths}), "test")
+        path = append_to_archive(finished.directory, finished.settings.model_copy(update={"paths": paths}), "test")
 
     assert path is None
     [notice] = told
@@ -141,17 +142,17 @@ def test_the_archive_is_the_projects_only_for_work_within_it(tmp_path: Path) -> 
     st.none() | st.floats(0, 1e3),
 )
 def test_a_record_is_read_as_it_was_written(slower: float, memory: float, session: str | None, speed: float) -> None:
-    record = a_run(slower=slower, memory=memory, session=session, yardstick_seconds=speed)
+    record = a_run(slower=slower, memory=memory, session=session, calibration_seconds=speed)
 
-    assert from_document(json.loads(json.dumps(to_document(record))), "here") == record
+    assert CODEC.from_bytes(CODEC.to_bytes(record), "here") == record
 
 
 def test_damaged_files_are_told_and_left_out(tmp_path: Path) -> None:
     whole = write_record(tmp_path, a_run("aaaa"))
     document = json.loads(whole.read_text("utf-8"))
     (tmp_path / "run-1-torn.json").write_bytes(whole.read_bytes()[:100])
-    (tmp_path / "run-2-altered.json").write_text(json.dumps({**document, "farm_seconds": 0.1}), "utf-8")
-    (tmp_path / "run-3-other.json").write_text(json.dumps({"format": 99}), "utf-8")
+    (tmp_path / "run-2-altered.json").write_text(json.dumps({**document, "wall_seconds": 0.1}), "utf-8")
+    (tmp_path / "run-3-other.json").write_text(json.dumps({"format": 1}), "utf-8")
     (tmp_path / "run-4-list.json").write_text("[]", "utf-8")
     (tmp_path / "another-report.json").write_text("{}", "utf-8")
 
@@ -161,18 +162,25 @@ def test_damaged_files_are_told_and_left_out(tmp_path: Path) -> None:
     assert [problem.split(":")[0].split(" ")[0] for problem in found.problems] == [
         f"run-{name}.json" for name in ("1-torn", "2-altered", "3-other", "4-list")
     ]
-    assert "its digest does not fit" in found.problems[1]
+    assert "its digest does not match" in found.problems[1]
+    assert "format 2 (found 1)" in found.problems[2]
     assert str(tmp_path) not in found.problems[1]
 
 
-@pytest.mark.parametrize(("field", "value"), [("match_rate", 1.5), ("chunks", -1), ("farm_seconds", "fast")])
-def test_a_record_with_an_impossible_value_names_the_field(field: str, value: object) -> None:
-    document = {**to_document(a_run()), field: value}
+@pytest.mark.parametrize(("field", "value"), [("finished_seconds", -1), ("wall_seconds", "fast"), ("steps", {})])
+def test_impossible_value_is_named(field: str, value: object) -> None:
+    document = {**CODEC.to_document(a_run()), field: value}
     del document["record_blake3"]
     document["record_blake3"] = document_digest(document)
 
-    with pytest.raises(CorruptionError, match=f"is not the record of a run: {field}"):
-        from_document(document, "here")
+    with pytest.raises(CorruptionError, match="not a run record: " + (field if field != "steps" else ".*no report of")):
+        CODEC.from_document(document, "here")
+
+
+@pytest.mark.parametrize("rate", [1.5, -0.1])
+def test_impossible_match_rate_is_refused(rate: float) -> None:
+    with pytest.raises(ValueError, match="match_rate"):
+        vary(a_run(), numbers=match_rate(rate))
 
 
 def test_a_failed_write_leaves_no_part_of_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +198,7 @@ def test_a_failed_write_leaves_no_part_of_a_record(tmp_path: Path, monkeypatch: 
 def test_the_latest_session_leaves_out_runs_that_resumed(tmp_path: Path) -> None:
     later = BEGIN + timedelta(days=1)
     runs = [a_run("a1", session="one"), a_run("b1", session="two", at=later), a_run("c1", session=None, at=later)]
-    runs.append(replace(a_run("b2", session="two", at=later), chunks_resumed=1))
+    runs.append(vary(a_run("b2", session="two", at=later), numbers=RESUMED))
 
     assert [record.id for record in latest_session(runs)] == ["b1"]
     assert len(sessions_of(runs)) == 2
@@ -200,12 +208,12 @@ def test_the_latest_session_leaves_out_runs_that_resumed(tmp_path: Path) -> None
 
 def test_baselines_of_several_workloads_stand_side_by_side(tmp_path: Path) -> None:
     one = a_run("a1")
-    other = replace(a_run("b1"), settings={"chunk_size": 5})
+    other = vary(a_run("b1"), settings={"chunk_size": 5})
     set_baseline(tmp_path, [one])
     set_baseline(tmp_path, [other])
 
     assert baseline_for(tmp_path, [a_run("a2")], [one, other]) == (one,)
-    assert baseline_for(tmp_path, [replace(a_run("b2"), settings={"chunk_size": 5})], [one, other]) == (other,)
+    assert baseline_for(tmp_path, [vary(a_run("b2"), settings={"chunk_size": 5})], [one, other]) == (other,)
 
 
 def test_a_baseline_that_is_missing_gone_or_damaged_says_what_to_do(tmp_path: Path) -> None:
@@ -252,7 +260,7 @@ def test_the_revision_is_that_of_the_checkout_the_package_belongs_to(tmp_path: P
 
 
 def test_the_yardstick_is_short_and_positive() -> None:
-    assert 0 < yardstick_seconds() < 60
+    assert 0 < calibration_seconds() < 60
 
 
 def test_a_session_runs_each_time_from_nothing_and_shares_a_name(
@@ -287,7 +295,7 @@ def test_a_session_runs_each_time_from_nothing_and_shares_a_name(
     assert len({record.session for record in kept}) == 1
     assert kept[0].session is not None
     assert all((record.wall_seconds, record.cpu_seconds) == (2.0, 3.0) for record in kept)
-    assert all(record.yardstick_seconds and record.yardstick_cpu_seconds for record in kept)
+    assert all(record.calibration_seconds and record.calibration_cpu_seconds for record in kept)
     assert len(work_dirs) == 3
     assert list((tmp_path / "scratch").iterdir()) == []
 
@@ -311,10 +319,10 @@ def test_the_job_appends_its_record_when_it_ends(monkeypatch: pytest.MonkeyPatch
     from dagster import build_init_resource_context
 
     from dagster_defs import resources
-    from enrich_dist import run
+    from enrich_dist import run_lifecycle
 
     appended: list[str] = []
-    monkeypatch.setattr(run, "append_run", lambda directory, settings, run_id: appended.append(run_id))
+    monkeypatch.setattr(run_lifecycle, "append_to_archive", lambda directory, settings, run_id: appended.append(run_id))
     held = resources.EnrichSettings(overrides=[f"paths.work_dir={tmp_path}"])
 
     with held.yield_for_execution(build_init_resource_context()):

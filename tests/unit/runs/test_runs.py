@@ -22,8 +22,8 @@ from enrich_dist.errors import EnrichError, SettingsError, StateError
 from enrich_dist.events import Event, Notice, listening
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.run_lifecycle import finish_run, report_run
-from enrich_dist.runs.entry import latest_entry
-from enrich_dist.runs.journal import find_run, keep_run, read_runs
+from enrich_dist.runs.journal import append_to_journal, find_run, read_runs
+from enrich_dist.runs.records import latest_record
 from enrich_dist.settings import flatten
 from enrich_dist.store.run_directory import RunDirectory
 from tests.support import known_case as known
@@ -110,8 +110,8 @@ def test_ls_lists_the_newest_first_with_what_was_reused_and_published(runs: Runs
 
     assert [line.split()[2] for line in lines] == [THIRD[:8], SECOND[:8], FIRST[:8]]
     assert [line.split()[3] for line in lines] == ["published", "passed", "published"]
-    assert "all chunks (judged anew)" in lines[1]
-    assert [line.split()[-1] for line in lines] == ["now", "anew)", "earlier"]
+    assert "all chunks (judged again)" in lines[1]
+    assert [line.split()[-1] for line in lines] == ["now", "again)", "earlier"]
     assert [item["run_id"] for item in documents] == [THIRD, SECOND, FIRST]
     for item in documents:
         result = json.loads((work.results / item["result"] / "metrics.json").read_text("utf-8"))
@@ -216,11 +216,11 @@ def test_a_run_beside_itself_changed_nothing(runs: Runs) -> None:
 
 
 def test_an_id_that_is_unknown_or_of_several_runs_is_told(runs: Runs, work: RunDirectory, tmp_path: Path) -> None:
-    with pytest.raises(StateError, match=r"No run's id begins with 'x'.*runs ls"):
+    with pytest.raises(StateError, match=r"No run id starts with 'x'"):
         runs("show", "x")
-    with pytest.raises(SettingsError, match="'1' begins the ids of 2 runs"):
+    with pytest.raises(SettingsError, match="ids of 2 runs start with '1'"):
         runs("show", "1")
-    with pytest.raises(StateError, match="keeps no judged run"):
+    with pytest.raises(StateError, match="has no judged run"):
         runs("diff", directory=RunDirectory(tmp_path))
     assert "enrich-dist run" in runs("ls", directory=RunDirectory(tmp_path))
     assert find_run(work, "latest").run_id == THIRD
@@ -274,14 +274,14 @@ def test_a_torn_or_foreign_line_hides_no_run(work: RunDirectory, tmp_path: Path)
     copy.run_history.write_text("\n".join(['{"run_id": "old"}', *lines, "[]", torn]), "utf-8")
 
     assert [run.run_id for run in read_runs(copy)] == [FIRST, SECOND, THIRD]
-    assert read_runs(work)[-1] == latest_entry(work)
+    assert read_runs(work)[-1] == latest_record(work)
 
 
 def test_what_cannot_be_kept_warns_and_harms_nothing(tmp_path: Path) -> None:
     told: list[Event] = []
 
     with listening(told.append):
-        keep_run(RunDirectory(tmp_path))  # nothing was judged here
+        append_to_journal(RunDirectory(tmp_path))  # nothing was judged here
 
     [notice] = told
     assert isinstance(notice, Notice)

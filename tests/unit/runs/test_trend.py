@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -17,7 +16,7 @@ from enrich_dist.reporting import benchmark_tables as tables
 from enrich_dist.runs.metrics import METRICS, metric
 from enrich_dist.runs.records import RunRecord
 from enrich_dist.runs.trend import Direction, History, histories, trend, trends, window
-from tests.support.histories import BEGIN, a_run
+from tests.support.histories import BEGIN, RESUMED, a_run, vary
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 RUNS = 20
@@ -103,10 +102,10 @@ def test_the_repeats_of_a_session_are_one_point() -> None:
 
 def test_runs_that_reused_work_and_other_sizes_are_no_part_of_a_history() -> None:
     runs = a_history()
-    larger = replace(runs[3], id="large", dataset=replace(runs[3].dataset, recipients=3_300_000))
-    refreshed = replace(runs[4], id="new", dataset=replace(runs[4].dataset, recipients=97_001, recipients_blake3="cc"))
+    larger = vary(runs[3], run_id="large", recipients=3_300_000)
+    refreshed = vary(runs[4], run_id="new", recipients=97_001)
 
-    found = histories([*runs, larger, refreshed, replace(runs[5], id="resumed", chunks_resumed=1)])
+    found = histories([*runs, larger, refreshed, vary(runs[5], run_id="resumed", numbers=RESUMED)])
 
     assert sorted(len(items) for items in found.values()) == [1, RUNS + 1]
 

@@ -30,12 +30,13 @@ from enrich_dist.events import FarmProgress, emit
 from enrich_dist.monitoring.prometheus.run_monitor import RunMonitor
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.preflight.admission import admit
-from enrich_dist.runs.archive import append_run, read_archive
+from enrich_dist.runs.archive import append_to_archive, read_archive
 from enrich_dist.runs.drift import Severity, judge_drift
 from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import CheckpointStore
 from enrich_dist.store.run_directory import Output
 from tests.conftest import free_port
+from tests.support.histories import match_rate, vary
 from tests.support.in_process import run_in_process
 from tests.support.known_case import AWARDS, RECIPIENT_ROWS, settings, write_inputs
 from tests.support.prometheus_server import read
@@ -157,7 +158,7 @@ def test_checkpoints_lie_where_they_are_to(tmp_path: Path) -> None:
 def test_the_record_of_a_run_lies_where_it_is_to(tmp_path: Path) -> None:
     pipeline = run_in_process(settings(tmp_path, paths={"work_dir": tmp_path / "work", "benchmarks": tmp_path / "all"}))
 
-    append_run(pipeline.directory, pipeline.settings, pipeline.run_id)
+    append_to_archive(pipeline.directory, pipeline.settings, pipeline.run_id)
 
     assert len(read_archive(tmp_path / "all").records) == 1
     assert not pipeline.directory.benchmarks.exists()
@@ -450,6 +451,6 @@ def test_an_error_begins_at_its_limit(
 def severity(changes: dict[str, float], name: str, limits: dict[str, float]) -> Severity:
     """How a run with these changes stands beside ten even ones."""
     given = {key: value for key, value in changes.items() if key != "match_rate"}
-    current = replace(now(**given), match_rate=changes.get("match_rate", 0.5))
+    current = vary(now(**given), numbers=match_rate(changes.get("match_rate", 0.5)))
     found = judge_drift(current, past(noise=0.002), Settings(checks=limits).checks)
     return next(drift.severity for drift in found if drift.name == name)

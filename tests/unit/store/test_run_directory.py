@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import yaml
 from distributed import Client
-from enrich_dist.run import finish_run
 from typer.testing import CliRunner, Result
 
 from enrich_dist.cli.main import app
@@ -20,6 +19,7 @@ from enrich_dist.core.files import read_json, write_json
 from enrich_dist.errors import CorruptionError, StateError
 from enrich_dist.events import Step
 from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.run_lifecycle import finish_run
 from enrich_dist.settings import Settings, flatten
 from enrich_dist.store.run_directory import Number, Output, RunDirectory, StepReport
 from tests.support import known_case
