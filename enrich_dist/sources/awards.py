@@ -101,22 +101,20 @@ def read_awards(location: str | Path | SourceFile, column_map: Mapping[str, str 
     with open_delimited(path) as file:
         positions = resolve_columns(file.header, column_map, AWARD_LAYOUT, path)
         extras = extra_names(file.header, set(positions.values()), schema.AWARD.names)
-        awards_schema = _awards_schema(extras)
+        awards_schema = pa.schema([*schema.AWARD, *(pa.field(name, pa.string()) for name in extras.values())])
 
-        def clean(_: int, block: Block) -> tuple[pa.Table, RejectLog, int]:
-            found = RejectLog(single_range(path.name))
-            return _clean_block(block, positions, extras, awards_schema, found), found, len(block.source_rows)
+        def clean(_: int, block: Block) -> tuple[pa.Table, int]:
+            return _clean_block(block, positions, extras, awards_schema, log), len(block.source_rows)
 
-        for table, found, count in ordered_map(clean, file.blocks(), threads=_THREADS, max_pending=_MAX_PENDING):
+        for table, count in ordered_map(clean, file.blocks(), threads=_THREADS, max_pending=_MAX_PENDING):
             tables.append(table)
-            log.extend(found)
             rows_read += count
         bytes_repaired = file.bytes_repaired
-        bad = file.bad_records
-    rows_read += len(bad)
+        bad_records = file.bad_records
+    rows_read += len(bad_records)
     if not rows_read:
         raise _no_rows(path)
-    log.add_bad_records(bad)
+    log.add_bad_records(bad_records)
     awards = _without_duplicates(pa.concat_tables([awards_schema.empty_table(), *tables]), log)
     rejects = log.table()
     # The repairs of duplicates are dropped with them.
@@ -124,10 +122,6 @@ def read_awards(location: str | Path | SourceFile, column_map: Mapping[str, str 
     rejects = rejects.filter(pc.or_(pc.equal(rejects.column("outcome"), REJECTED), kept))
     cells_repaired = pc.sum(pc.equal(rejects.column("outcome"), REPAIRED)).as_py() or 0
     return AwardTable(awards, rejects, rows_read, rows_read - len(awards), cells_repaired, bytes_repaired)
-
-
-def _awards_schema(extras: Mapping[int, str]) -> pa.Schema:
-    return pa.schema([*schema.AWARD, *(pa.field(name, pa.string()) for name in extras.values())])
 
 
 def _clean_block(

@@ -107,7 +107,7 @@ class BulkDownload(Source):
         has_rows = False
         for member in self._members:
             with open_delimited(self._file, member) as opened:
-                resolve_columns(opened.header, options.column_map, options.layout, self.member_location(member))
+                self.resolve(opened.header, member, options)
                 has_rows = has_rows or next(opened.blocks(), None) is not None or bool(opened.bad_records)
         if not has_rows:
             raise self._no_rows()
@@ -122,7 +122,12 @@ class BulkDownload(Source):
         with ExitStack() as stack:
             connection = stack.enter_context(connect(memory_mb=DRIVER_MEMORY_MB, scratch=options.scratch))
             connection.register("staged", pa.RecordBatchReader.from_batches(_STAGED, awards.batches()))
-            _execute(connection, awards, _VARIANTS)
+            try:
+                connection.execute(_VARIANTS)
+            except duckdb.Error:
+                if awards.failure is not None:
+                    raise awards.failure from None
+                raise
             connection.unregister("staged")
             connection.execute(_RECIPIENTS)
             connection.execute("drop table variants")
@@ -138,9 +143,10 @@ class BulkDownload(Source):
             return self._recipients, True
         return count_lines(self._file), False
 
-    def member_location(self, member: str | None) -> str:
-        """Return the location of a file in messages."""
-        return f"{self.where}, {member}" if member else self.where
+    def resolve(self, header: Sequence[str], member: str | None, options: ReadOptions) -> dict[str, int]:
+        """Return the positions of the columns in a file. Raises ``SourceError``."""
+        path = f"{self.where}, {member}" if member else self.where
+        return resolve_columns(header, options.column_map, options.layout, path)
 
     def member_name(self, member: str | None) -> str:
         """Return the name of a file in the rejects."""
@@ -167,12 +173,7 @@ class _AwardReader:
                 self.row_ranges.append(RowRange(rows_before + 1, self._source.member_name(member), 1))
                 last = rows_before
                 with open_delimited(self._source._file, member) as opened:
-                    positions = resolve_columns(
-                        opened.header,
-                        self._options.column_map,
-                        self._options.layout,
-                        self._source.member_location(member),
-                    )
+                    positions = self._source.resolve(opened.header, member, self._options)
                     for block in opened.blocks():
                         last = rows_before + int(block.source_rows[-1])
                         yield self._staged(block, positions, rows_before)
@@ -198,15 +199,6 @@ class _AwardReader:
         found = zip(rejected["source_row"].to_pylist(), reasons, rejected["name"].to_pylist(), strict=True)
         self.bad_records += [BadRecord(row, reason, text or "") for row, reason, text in found]
         return batch.filter(pc.is_null(block.unusable))
-
-
-def _execute(connection: duckdb.DuckDBPyConnection, awards: _AwardReader, query: str) -> None:
-    try:
-        connection.execute(query)
-    except duckdb.Error:
-        if awards.failure is not None:
-            raise awards.failure from None
-        raise
 
 
 def _recipients(

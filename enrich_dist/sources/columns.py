@@ -235,22 +235,19 @@ def _require(
         f"no column for {wanted} among the headers {_shown(headers)}.",
         path=path,
         column=", ".join(map(layout.name, to_set)),
-        remedy=_how_to_name(to_set[0], missing[0], layout) if len(missing) == 1 else _how_to_name_all(to_set, layout),
+        remedy=_how_to_name(to_set, missing[0], layout),
     )
 
 
-def _how_to_name(column: str, group: Sequence[str], layout: Layout) -> str:
-    how = f"Set {layout.setting_of(column)} to the name of the column"
-    if len(group) > 1:
-        return f"{how}, or all of {' or '.join(map(layout.name, group))} to null."
-    return f"{how}." if column in layout.indispensable else f"{how}, or to null if the file has none."
-
-
-def _how_to_name_all(columns: Sequence[str], layout: Layout) -> str:
-    how = f"Set {', '.join(map(layout.setting_of, columns))}, each to the name of its column"
+def _how_to_name(columns: Sequence[str], group: Sequence[str], layout: Layout) -> str:
+    """Return the remedy for missing columns; ``group``: the alternatives of the first one."""
+    each = ", each to the name of its column" if len(columns) > 1 else " to the name of the column"
+    how = f"Set {', '.join(map(layout.setting_of, columns))}{each}"
     needed = [layout.name(column) for column in columns if column in layout.indispensable]
     if len(needed) == len(columns):
         return f"{how}."
+    if len(columns) == 1 and len(group) > 1:
+        return f"{how}, or all of {' or '.join(map(layout.name, group))} to null."
     return f"{how}, or to null if the file has none{f' ({needed[0]} is required)' if needed else ''}."
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -153,19 +152,8 @@ def _aggregate(
 ) -> tuple[pa.Table, pa.Table]:
     both = pc.binary_join_element_wise(awards["address1"], awards["address2"], ", ")  # null if either is
     address = pc.coalesce(both, awards["address1"], awards["address2"])
-    columns: dict[str, Any] = {
-        "award_id": awards["award_id"],
-        "company": awards["company"],
-        "uei": awards["uei"],
-        "duns": awards["duns"],
-        "address": address,
-        "city": awards["city"],
-        "state": awards["state"],
-        "zip5": awards["zip5"],
-        "name_key": names,
-        "state_key": states,
-        "component": pa.array(components),
-    }
+    columns = {name: awards[name] for name in ("award_id", "company", "uei", "duns", "city", "state", "zip5")}
+    columns |= {"address": address, "name_key": names, "state_key": states, "component": pa.array(components)}
     with connect(memory_mb=memory_mb, scratch=scratch) as connection:
         connection.register("awards", pa.table(columns))
         aggregated: pa.Table = connection.sql(_AGGREGATE).to_arrow_table()

@@ -18,7 +18,7 @@ _MAX_SHOWN_CHARACTERS: Final = 500
 
 
 class RejectLog:
-    """Reject rows of one source, added in any order. ``row_ranges``: the file of each row, and its number there."""
+    """Reject rows of one source, added in any order and by any thread. ``row_ranges``: the files of the rows."""
 
     def __init__(self, row_ranges: Sequence[RowRange]) -> None:
         self._row_ranges = row_ranges
@@ -52,10 +52,6 @@ class RejectLog:
             pa.array([getattr(record, name) for record in records], pa.string()) for name in ("reason", "text")
         )
         self.add(REJECTED, rows, reasons, column=None, values=texts)
-
-    def extend(self, other: RejectLog) -> None:
-        """Add all rows of another log of the same source."""
-        self._tables += other._tables
 
     def table(self) -> pa.Table:
         """Return all rows as ``schema.REJECT``, sorted by source_row, then column (nulls last)."""
