@@ -22,8 +22,7 @@ _LIST_NULL: Final = pa.scalar(None, _LIST)
 
 _FROM_JSON: Final = """from_json(x, '["VARCHAR"]')"""
 _ARRAY: Final = r"(?s)^\s*(?:\[[^=]*\]=)?\{.*\}\s*$"
-# An element is quoted, with a backslash before quotes and backslashes, or ends at the next comma; NULL without quotes
-# is
+# An element is quoted, with a backslash before quotes and backslashes, or ends at the next comma. An unquoted NULL is
 # null. Bounds before the braces ("[0:1]={a,b}") are ignored.
 _ELEMENTS: Final = r"""
     list_transform(

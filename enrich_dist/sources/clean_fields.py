@@ -127,7 +127,7 @@ def _clean_any_zip4(values: pa.Array) -> Cleaned:
 
 
 def clean_state(values: pa.Array) -> pa.Array:
-    """Return states in capitals; names of US states and territories as two strings."""
+    """Return states in capitals; names of US states and territories as two letters."""
     state = pc.utf8_upper(clean_text(values))
     position = pc.index_in(state, value_set=pa.array(list(_STATE_CODES)))
     return pc.coalesce(pa.array(list(_STATE_CODES.values())).take(position), state)

@@ -127,17 +127,18 @@ def test_store_error_while_reading(store: ObjectStore, files: dict[str, Path]) -
 
 
 @pytest.mark.parametrize(
-    ("uri", "message"),
+    "uri",
     [
-        ("s3://key:hunter2@bucket/x.parquet", "must not contain credentials"),
-        ("s3://bucket", "prefix in the bucket is missing"),
-        ("s3://bucket/x?secret_key=hunter2", "unknown option secret_key"),
-        ("ftp://hunter2@host/x.parquet", "scheme 'ftp' is not supported"),
+        "s3://key:hunter2@bucket/x.parquet",
+        "s3://bucket",
+        "s3://bucket/x?secret_key=hunter2",
+        "ftp://hunter2@host/x.parquet",
     ],
 )
-def test_malformed_location_is_refused(uri: str, message: str) -> None:
-    with pytest.raises(SourceError, match=message) as raised:
+def test_malformed_location_is_refused(uri: str) -> None:
+    with pytest.raises(SourceError) as raised:
         as_file(uri)
+    assert raised.value.path == f"{uri.partition('://')[0]}://…"
     assert "hunter2" not in str(raised.value)
 
 
