@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from enrich_dist.errors import EnrichError, SourceError
-from enrich_dist.preflight.catalog import CHECKS, SettingsCheck
-from enrich_dist.preflight.checks.settings import check_notification_addresses
+from enrich_dist.preflight.catalog import CHECKS
+from enrich_dist.preflight.checks.settings import SettingsCheck, check_notification_addresses
 from enrich_dist.preflight.readiness_file import require_ready
 from enrich_dist.settings import LoadedSettings, Settings
 from enrich_dist.settings.audit import DEFAULT

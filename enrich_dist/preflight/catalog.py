@@ -11,23 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from enrich_dist.errors import EnrichError, SettingsError
 from enrich_dist.preflight.checks import alerting, quality, resources, settings, vulnerabilities, workers
 from enrich_dist.preflight.context import PreflightContext
 from enrich_dist.preflight.outcome import Outcome
-from enrich_dist.settings import Settings
-
-
-@dataclass(frozen=True)
-class SettingsCheck:
-    """The cheap part of a check: ``run`` raises ``EnrichError``.
-
-    ``refuses_run``: whether the error refuses a run; ``warning``: errors that ``config validate`` shows as warnings.
-    """
-
-    run: Callable[[Settings], None]
-    refuses_run: bool = True
-    warning: type[EnrichError] | tuple[()] = ()
 
 
 @dataclass(frozen=True)
@@ -40,7 +26,7 @@ class Check:
     why: str
     remedy: str
     run: Callable[[PreflightContext], Outcome]
-    settings_checks: tuple[SettingsCheck, ...] = ()
+    settings_checks: tuple[settings.SettingsCheck, ...] = ()
 
 
 CHECKS: Final = (
@@ -71,12 +57,7 @@ CHECKS: Final = (
         "A missing column, file or package ends the run before it starts.",
         "Change the setting that the message names.",
         settings.settings_valid,
-        (
-            # A settings file may leave the inputs to the command line.
-            SettingsCheck(settings.check_run_inputs, warning=SettingsError),
-            SettingsCheck(settings.check_min_memory),
-            SettingsCheck(settings.check_cluster_settings),
-        ),
+        settings.VALIDITY,
     ),
     Check(
         "no_insecure_override", "No setting makes the run insecure", True,
@@ -84,20 +65,14 @@ CHECKS: Final = (
         "block, so it is reported with its origin.",
         "Remove the setting at its origin.",
         settings.no_insecure_override,
-        (
-            SettingsCheck(settings.check_insecure_cluster, refuses_run=False, warning=SettingsError),
-            SettingsCheck(settings.check_injected_faults, refuses_run=False, warning=SettingsError),
-        ),
+        settings.SECURITY,
     ),
     Check(
         "storage", "Storage is writable and has space to spare", True,
         "A full or read-only disk stops a run halfway.",
         "Free space, or set paths.work_dir and paths.checkpoints to writable locations.",
         resources.storage,
-        (
-            SettingsCheck(settings.check_directories, refuses_run=False),
-            SettingsCheck(settings.check_checkpoint_location),
-        ),
+        settings.STORAGE,
     ),
     Check(
         "memory_fits", "The projected memory fits the workers", True,
@@ -138,7 +113,7 @@ CHECKS: Final = (
         "Write an address into a file that only you can read, and set notifications.urls_file to it. Test it with "
         "--send-test-notification.",
         alerting.alert_destination,
-        (SettingsCheck(settings.check_notification_addresses),),
+        settings.ALERTS,
     ),
     Check(
         "vulnerabilities", "Requirements have no known vulnerabilities", False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from pydantic import computed_field
@@ -39,24 +40,10 @@ class Outcome:
     remedy: str | None = None
 
 
-def passed(summary: str, facts: Facts | None = None) -> Outcome:
-    """Return a passed outcome."""
-    return Outcome(Status.PASSED, summary, facts or {})
-
-
-def warning(summary: str, facts: Facts | None = None, *, remedy: str | None = None) -> Outcome:
-    """Return a warning."""
-    return Outcome(Status.WARNING, summary, facts or {}, remedy)
-
-
-def failed(summary: str, facts: Facts | None = None, *, remedy: str | None = None) -> Outcome:
-    """Return a failed outcome."""
-    return Outcome(Status.FAILED, summary, facts or {}, remedy)
-
-
-def unknown(summary: str, facts: Facts | None = None, *, remedy: str | None = None) -> Outcome:
-    """Return an unknown outcome."""
-    return Outcome(Status.UNKNOWN, summary, facts or {}, remedy)
+passed = partial(Outcome, Status.PASSED)
+warning = partial(Outcome, Status.WARNING)
+failed = partial(Outcome, Status.FAILED)
+unknown = partial(Outcome, Status.UNKNOWN)
 
 
 @dataclass(frozen=True)

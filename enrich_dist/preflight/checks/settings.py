@@ -1,16 +1,19 @@
 """Whether the settings are usable and secure.
 
-The ``check_*`` functions are cheap: they read settings and the files that these name, and raise ``EnrichError``.
+``SettingsCheck`` is the cheap part of a check: it reads settings and the files that these name. ``catalog`` assigns the
+groups below to checks.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
-from enrich_dist.errors import SettingsError
+from enrich_dist.errors import EnrichError, SettingsError
 from enrich_dist.preflight.context import PreflightContext
 from enrich_dist.preflight.outcome import Outcome, passed, warning
 from enrich_dist.settings import Settings, flatten
@@ -24,30 +27,38 @@ _THRESHOLDS: Final = {
 }
 
 
-def check_run_inputs(settings: Settings) -> None:
-    """Raise ``SettingsError`` if an input is not set, ``SourceError`` if one is not usable."""
+@dataclass(frozen=True)
+class SettingsCheck:
+    """``run`` raises ``EnrichError``.
+
+    ``refuses_run``: whether the error refuses a run; ``warning``: errors that ``config validate`` shows as warnings.
+    """
+
+    run: Callable[[Settings], None]
+    refuses_run: bool = True
+    warning: type[EnrichError] | tuple[()] = ()
+
+
+def _check_inputs(settings: Settings) -> None:
     from enrich_dist.sources.inputs import check_inputs
 
     check_inputs(settings.inputs)
 
 
-def check_min_memory(settings: Settings) -> None:
-    """Raise an error if ``memory_threshold_mb`` cannot be enough for any run."""
+def _check_min_memory(settings: Settings) -> None:
     from enrich_dist.pipeline.min_memory import require_min_memory
 
     require_min_memory(settings)
 
 
-def check_cluster_settings(settings: Settings) -> None:
-    """Raise ``SettingsError`` if a certificate, a package or an option of the cluster is missing or wrong."""
+def _check_cluster(settings: Settings) -> None:
     if settings.cluster.kind != "local" or settings.cluster.tls.given:
         from enrich_dist.cluster.kinds import check_cluster
 
         check_cluster(settings)
 
 
-def check_insecure_cluster(settings: Settings) -> None:
-    """Raise ``SettingsError`` if the cluster may run without TLS."""
+def _check_tls(settings: Settings) -> None:
     if settings.cluster.allow_insecure:
         raise SettingsError(
             "cluster.allow_insecure is true. Without TLS, anyone who reaches the scheduler can run code on it and on "
@@ -55,8 +66,7 @@ def check_insecure_cluster(settings: Settings) -> None:
         )
 
 
-def check_injected_faults(settings: Settings) -> None:
-    """Raise ``SettingsError`` if faults are injected."""
+def _check_injected_faults(settings: Settings) -> None:
     if settings.testing.fault_probability:
         raise SettingsError(
             f"testing.fault_probability is {settings.testing.fault_probability:g}. Attempts fail and workers are "
@@ -64,8 +74,8 @@ def check_injected_faults(settings: Settings) -> None:
         )
 
 
-def check_directories(settings: Settings) -> None:
-    """Raise ``SettingsError`` if a directory that a run writes to cannot be created or written."""
+def _check_directories(settings: Settings) -> None:
+    """Check that the directories that a run writes to can be created and written."""
     textfile = settings.monitoring.textfile
     for key, path in (
         ("paths.work_dir", settings.paths.work_dir),
@@ -81,8 +91,7 @@ def check_directories(settings: Settings) -> None:
             raise SettingsError(f"{key}: {existing} is not writable.", remedy="Set it to a writable directory.")
 
 
-def check_checkpoint_location(settings: Settings) -> None:
-    """Raise ``StorageError`` if ``paths.checkpoints`` is not usable."""
+def _check_checkpoint_location(settings: Settings) -> None:
     if settings.paths.checkpoints is not None:
         from enrich_dist.core.storage import open_storage
 
@@ -95,6 +104,19 @@ def check_notification_addresses(settings: Settings) -> None:
         from enrich_dist.monitoring.notify import read_addresses
 
         read_addresses(settings.notifications.urls_file)
+
+
+# A settings file may leave the inputs to the command line.
+VALIDITY: Final = (
+    SettingsCheck(_check_inputs, warning=SettingsError),
+    SettingsCheck(_check_min_memory),
+    SettingsCheck(_check_cluster),
+)
+SECURITY: Final = tuple(
+    SettingsCheck(check, refuses_run=False, warning=SettingsError) for check in (_check_tls, _check_injected_faults)
+)
+STORAGE: Final = (SettingsCheck(_check_directories, refuses_run=False), SettingsCheck(_check_checkpoint_location))
+ALERTS: Final = (SettingsCheck(check_notification_addresses),)
 
 
 def settings_valid(context: PreflightContext) -> Outcome:
