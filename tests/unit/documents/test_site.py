@@ -61,12 +61,12 @@ def test_broken_link_fails(project: Path, change: str, message: str) -> None:
 
 
 def test_navigation_is_complete(project: Path) -> None:
-    (project / "docs/explanation/memory.md").rename(project / "docs/explanation/forgotten.md")
+    (project / "docs/explanation/memory.md").rename(project / "docs/explanation/unlisted.md")
     for path in project.glob("docs/**/*.md"):
-        path.write_text(path.read_text("utf-8").replace("memory.md", "forgotten.md"), "utf-8")
+        path.write_text(path.read_text("utf-8").replace("memory.md", "unlisted.md"), "utf-8")
 
     built = build(project)
 
     assert built.returncode != 0
-    assert "explanation/forgotten.md is not in nav" in built.stderr
+    assert "explanation/unlisted.md is not in nav" in built.stderr
     assert "no page explanation/memory.md" in built.stderr

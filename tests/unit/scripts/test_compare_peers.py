@@ -176,7 +176,7 @@ def write_recipients_file(path: Path) -> None:
 def write_case(directory: Path) -> None:
     directory.mkdir()
     write_recipients_file(directory / "recipients.parquet")
-    companies = ["Acme Widgets, Inc.", "Boreal Optics", "Third Name Inc", "Nobody Knows LLC"]
+    companies = ["Acme Widgets, Inc.", "Boreal Optics", "Third Name Inc", "No Partner LLC"]
     organisations = {
         "id": ["c0", "c1", "c2", "c3"],
         "name": companies,
@@ -212,7 +212,7 @@ def test_inputs_have_no_identifiers(tmp_path: Path) -> None:
         "Acme Widgets, Inc.": ["ACME WIDGETS LLC"],
         "Boreal Optics": ["BOREAL OPTICS INC", "BOREAL OPTICS LLC"],
         "Third Name Inc": ["UNRELATED CORP"],
-        "Nobody Knows LLC": [],
+        "No Partner LLC": [],
     }
 
 
@@ -228,7 +228,7 @@ def test_labels_become_a_case(tmp_path: Path) -> None:
     rows = [
         "s1,Boreal Optics,1 Main St,Suite 2,Boston,MA,02108,UEI1,recipient_hash-1,A_manual,exact",
         "s1,Boreal Optics,,,,,,UEI2,recipient_hash-2,A_manual,exact",
-        "s2,Nobody,,,,,,,,ADJ_nomatch,none",
+        "s2,Missing,,,,,,,,ADJ_nomatch,none",
         "s3,Renamed,,,,,,UEI0,recipient_hash-0,A_manual,unrelated",
     ]
     labels = tmp_path / "labels.csv"
@@ -238,7 +238,7 @@ def test_labels_become_a_case(tmp_path: Path) -> None:
     facts = {row["name"]: case.known[row["id"]] for row in case.left.to_pylist()}
     assert {name: (len(fact.acceptable), fact.findable) for name, fact in facts.items()} == {
         "Boreal Optics": (2, True),
-        "Nobody": (0, False),
+        "Missing": (0, False),
         "Renamed": (1, False),
     }
     assert "1 Main St Suite 2" in case.left["address"].to_pylist()
