@@ -31,6 +31,7 @@ ROUGH_SECONDS: Final[Mapping[str, float]] = MappingProxyType(
         "publish": 0.05,
         "report": 1.0,
         "reused": 0.05,
+        "chunk": 0.02,  # fixed cost of a chunk on a worker
         "driver_chunk": 0.01,  # CPU of driver and scheduler per chunk (scripts/simulate_cluster.py)
     }
 )
@@ -60,15 +61,9 @@ class Workload:
     candidate_row_bytes: float
     """Bytes of the candidates in checkpoints, per source row."""
     counts_bytes: float
-    """Bytes of a checkpoint's counts for a chunk of ``counts_rows`` rows; they grow with the power ``counts_power``."""
-    counts_rows: int
-    counts_power: float
+    """Bytes of a checkpoint's counts."""
     inputs_bytes: int
     """Bytes of awards, companies and index in the run directory."""
-    chunk_file_bytes: float = 0.0
-    """Fixed bytes of a chunk file."""
-    candidates_file_bytes: float = 0.0
-    """Fixed bytes of a checkpoint's candidates."""
 
     def chunks(self, chunk_size: int) -> int:
         """Return the number of chunks of ``chunk_size`` source rows."""
@@ -79,17 +74,6 @@ class Workload:
         """Candidates in all checkpoints."""
         return self.candidates_per_row * self.source_rows
 
-    def chunk_bytes(self, chunk_size: int) -> float:
-        """Return the bytes of all chunk files."""
-        return self.chunk_row_bytes * self.source_rows + self.chunk_file_bytes * self.chunks(chunk_size)
-
-    def checkpoint_bytes(self, chunk_size: int) -> float:
-        """Return the bytes of all checkpoints."""
-        rows = min(chunk_size, self.source_rows)
-        counts = self.counts_bytes * math.pow(rows / self.counts_rows, self.counts_power)
-        fixed = (counts + self.candidates_file_bytes) * self.chunks(chunk_size)
-        return self.candidate_row_bytes * self.source_rows + fixed
-
 
 @dataclass(frozen=True)
 class Rates:
@@ -98,8 +82,6 @@ class Rates:
     cores: int
     partition_row_seconds: float
     match_row_seconds: float
-    chunk_seconds: float
-    """Fixed worker seconds per chunk."""
     measured_seconds: Mapping[str, float]
     """Seconds of the stages that the plan itself ran."""
     spread: float = 0.0
@@ -185,7 +167,7 @@ def slowdown(rates: Rates, cluster: Cluster) -> tuple[float, float, float]:
 
 def chunk_seconds(rates: Rates, cluster: Cluster, rows: int) -> float:
     """Return the expected worker seconds for a chunk of ``rows`` rows."""
-    return slowdown(rates, cluster)[0] * (rates.match_row_seconds * rows + rates.chunk_seconds)
+    return slowdown(rates, cluster)[0] * (rates.match_row_seconds * rows + ROUGH_SECONDS["chunk"])
 
 
 def matching_time(work: Workload, rates: Rates, cluster: Cluster, chunk_size: int) -> MatchingTime:
@@ -264,7 +246,7 @@ def disk(work: Workload, chunk_size: int) -> Disk:
     """Return the bytes on disk at the end of a run."""
     return Disk(
         inputs_bytes=work.inputs_bytes,
-        chunks_bytes=work.chunk_bytes(chunk_size),
-        checkpoints_bytes=work.checkpoint_bytes(chunk_size),
+        chunks_bytes=work.chunk_row_bytes * work.source_rows,
+        checkpoints_bytes=work.candidate_row_bytes * work.source_rows + work.counts_bytes * work.chunks(chunk_size),
         results_bytes=RESULT_BYTES + RESULT_AWARD_BYTES * work.awards,
     )

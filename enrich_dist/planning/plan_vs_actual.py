@@ -14,10 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from pydantic import TypeAdapter, ValidationError
-
-from enrich_dist.core.files import read_json, write_json
-from enrich_dist.errors import CorruptionError, EnrichError, StateError
+from enrich_dist.core.json_documents import JsonCodec
+from enrich_dist.errors import EnrichError, StateError
 from enrich_dist.events import Notice, Step, emit
 from enrich_dist.planning.estimate import Cluster
 from enrich_dist.planning.prediction import Prediction, expected_peak, read_prediction
@@ -58,7 +56,7 @@ class Comparison:
     note: str
 
 
-_ADAPTER: Final = TypeAdapter(Comparison)
+_CODEC: Final = JsonCodec(Comparison, kind="comparison", remedy="Delete it, plan and run again.")
 
 
 def comparison_path(directory: RunDirectory) -> Path:
@@ -88,7 +86,9 @@ def compare_with_plan(
         outside = None
         if began_seconds is not None:
             outside = max(0.0, time.time() - began_seconds - sum(step.seconds for step in steps.values()))
-        _write(directory, _compare(directory, prediction, settings, steps, outside_seconds=outside))
+        _CODEC.write(
+            comparison_path(directory), _compare(directory, prediction, settings, steps, outside_seconds=outside)
+        )
     except Exception as error:  # noqa: BLE001 see above
         problem = f"{type(error).__name__}: {error}".splitlines()[0]
         emit(Notice(f"The run could not be compared with its plan ({problem}).", warning=True))
@@ -101,7 +101,7 @@ def add_report_seconds(directory: RunDirectory, began_seconds: float) -> None:
         known = sum(stage.actual for stage in comparison.stages if stage.actual is not None)
         rest = max(0.0, time.time() - began_seconds - known)
         stages = tuple(replace(s, actual=rest) if s.name == "report" else s for s in comparison.stages)
-        _write(directory, replace(comparison, stages=stages, wall=_wall(stages)))
+        _CODEC.write(comparison_path(directory), replace(comparison, stages=stages, wall=_wall(stages)))
 
 
 def read_comparison(directory: RunDirectory) -> Comparison:
@@ -109,20 +109,13 @@ def read_comparison(directory: RunDirectory) -> Comparison:
 
     Raises ``StateError`` when there is none, ``CorruptionError`` when the file is damaged.
     """
-    path = comparison_path(directory)
     try:
-        return _ADAPTER.validate_python(read_json(path))
+        return _CODEC.read(comparison_path(directory))
     except FileNotFoundError as error:
         raise StateError(
             f"{directory.root} has no run with a plan.",
             remedy="Run `enrich-dist plan`, then `enrich-dist run` with the same settings.",
         ) from error
-    except ValidationError as error:
-        raise CorruptionError(f"{path} is damaged.", remedy="Delete it, plan and run again.") from error
-
-
-def _write(directory: RunDirectory, comparison: Comparison) -> None:
-    write_json(comparison_path(directory), _ADAPTER.dump_python(comparison, mode="json"))
 
 
 def _compare(

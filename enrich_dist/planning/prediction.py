@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import TypeAdapter, ValidationError
-
-from enrich_dist.core.files import document_digest, read_json, write_json
-from enrich_dist.errors import CorruptionError, StateError
+from enrich_dist.core.json_documents import JsonCodec
+from enrich_dist.errors import StateError
 from enrich_dist.events import Step
 from enrich_dist.planning.estimate import Cluster, Correction, Disk, Rates, StageTime, Workload, disk, stage_times
 from enrich_dist.store.run_directory import RunDirectory
 
-FORMAT: Final = 2
 MADE_BY_PLAN: Final = frozenset({Step.SBIR_AWARDS, Step.AWARD_COMPANIES})
 """Stages that the plan itself runs: the run that follows reuses their output."""
 
@@ -75,7 +72,13 @@ class Prediction:
         return disk(self.basis.work, self.chunk_size)
 
 
-_ADAPTER: Final = TypeAdapter(Prediction)
+_CODEC: Final = JsonCodec(
+    Prediction,
+    kind="prediction",
+    remedy="Run `enrich-dist plan` again.",
+    format_version=2,
+    digest_key="prediction_blake3",
+)
 
 
 def expected_peak(projected_bytes: int, process_bytes: int) -> int:
@@ -90,8 +93,7 @@ def prediction_path(directory: RunDirectory) -> Path:
 
 def write_prediction(directory: RunDirectory, prediction: Prediction) -> None:
     """Write the prediction; it replaces an earlier one."""
-    document = {"format": FORMAT, **_ADAPTER.dump_python(prediction, mode="json")}
-    write_json(prediction_path(directory), {**document, "prediction_blake3": document_digest(document)})
+    _CODEC.write(prediction_path(directory), prediction)
 
 
 def read_prediction(directory: RunDirectory) -> Prediction:
@@ -99,18 +101,8 @@ def read_prediction(directory: RunDirectory) -> Prediction:
 
     Raises ``StateError`` when there is none, ``CorruptionError`` when the file is damaged or of another version.
     """
-    path = prediction_path(directory)
     try:
-        document = read_json(path)
+        return _CODEC.read(prediction_path(directory))
     except FileNotFoundError as error:
-        raise StateError(
-            f"{directory.root} has no prediction.", remedy="Run `enrich-dist plan` before the run."
-        ) from error
-    digest = document.pop("prediction_blake3", None)
-    damaged = CorruptionError(f"{path} is damaged or of another version.", remedy="Run `enrich-dist plan` again.")
-    if document.get("format") != FORMAT or digest != document_digest(document):
-        raise damaged
-    try:
-        return _ADAPTER.validate_python({name: value for name, value in document.items() if name != "format"})
-    except ValidationError as error:
-        raise damaged from error
+        message = f"{directory.root} has no prediction."
+        raise StateError(message, remedy="Run `enrich-dist plan` before the run.") from error

@@ -138,8 +138,8 @@ def make_plan(settings: Settings, sample_rows: int = SAMPLE_ROWS, *, workers: in
     rows = max(rows, counts.rows)
     large, lookups, pairs_left_out = counts.blocks.left_out(config.max_block_size)
     memory = _WorkerMemory(settings, counts.row_bytes, int(companies.numbers[Number.INDEX_BYTES]), rows)
-    work = _workload(counts, trial, awards, companies, rows)
-    basis = _basis(settings, work, trial, [awards, companies], {"recipients": source.where, "rows_exact": exact})
+    planned = {"recipients": source.where, "rows_exact": exact}
+    basis = _basis(settings, counts, trial, awards, companies, rows, planned)
     prediction = _prediction(basis, _cluster(settings, workers), settings.chunk_size, memory)
     write_prediction(pipeline.directory, prediction)
     return RunPlan(
@@ -196,50 +196,38 @@ class _WorkerMemory:
         )
 
 
-def _workload(
-    counts: _SampleCounts, trial: Trial, awards: StepReport, companies: StepReport, source_rows: int
-) -> Workload:
-    inputs = (awards.path(Output.AWARDS), companies.path(Output.COMPANIES), companies.path(Output.INDEX))
-    return Workload(
+def _basis(
+    settings: Settings,
+    counts: _SampleCounts,
+    trial: Trial,
+    awards: StepReport,
+    companies: StepReport,
+    source_rows: int,
+    inputs: dict[str, object],
+) -> Basis:
+    artifacts = (awards.path(Output.AWARDS), companies.path(Output.COMPANIES), companies.path(Output.INDEX))
+    work = Workload(
         source_rows=source_rows,
         recipients=round(counts.recipients * source_rows / counts.rows),
         awards=awards.rows,
         companies=companies.rows,
         candidates_per_row=trial.candidates_per_row,
         chunk_row_bytes=trial.chunk_row_bytes,
-        chunk_file_bytes=trial.chunk_file_bytes,
         candidate_row_bytes=trial.candidate_row_bytes,
-        candidates_file_bytes=trial.candidates_file_bytes,
         counts_bytes=trial.counts_bytes,
-        counts_rows=trial.counts_rows,
-        counts_power=trial.counts_power,
-        inputs_bytes=sum(int(e["bytes"]) for path in inputs for e in open_unverified(path).files.values()),
+        inputs_bytes=sum(int(e["bytes"]) for path in artifacts for e in open_unverified(path).files.values()),
     )
-
-
-def _basis(
-    settings: Settings, work: Workload, trial: Trial, steps: list[StepReport], inputs: dict[str, str | bool]
-) -> Basis:
-    rates = Rates(
-        cores=usable_cores(),
-        partition_row_seconds=trial.partition_row_seconds,
-        match_row_seconds=trial.match_row_seconds,
-        chunk_seconds=trial.chunk_seconds,
-        measured_seconds={step.step: step.seconds for step in steps if not step.reused},
-        spread=trial.spread,
-    )
-    estimated = stage_times(work, rates, _cluster(settings, None), settings.chunk_size)
+    measured = {str(step.step): step.seconds for step in (awards, companies) if not step.reused}
+    rates = Rates(usable_cores(), trial.partition_row_seconds, trial.match_row_seconds, measured, trial.spread)
+    stages = stage_times(work, rates, _cluster(settings, None), settings.chunk_size)
     earlier = comparable_runs(read_archive(archive_path(settings)).records, work, this_machine().digest)
     return Basis(
-        work=work,
-        rates=rates,
-        corrections=corrections(
-            [stage for stage in estimated if stage.stage not in rates.measured_seconds],
-            work,
-            earlier,
-            workload_settings(settings),
+        work,
+        rates,
+        corrections(
+            [stage for stage in stages if stage.stage not in measured], work, earlier, workload_settings(settings)
         ),
-        inputs=inputs,
+        inputs,
         made_seconds=round(time.time(), 3),
     )
 

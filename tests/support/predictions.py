@@ -17,15 +17,12 @@ WORK = Workload(
     chunk_row_bytes=90.0,
     candidate_row_bytes=6.0,
     counts_bytes=40_000.0,
-    counts_rows=25_000,
-    counts_power=0.5,
     inputs_bytes=25_000_000,
 )
 RATES = Rates(
     cores=2,
     partition_row_seconds=8e-6,
     match_row_seconds=10e-6,
-    chunk_seconds=0.02,
     measured_seconds={},
     spread=0.1,
 )

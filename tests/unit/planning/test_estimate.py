@@ -36,8 +36,6 @@ workloads = st.builds(
     chunk_row_bytes=st.floats(1, 500),
     candidate_row_bytes=st.floats(0, 500),
     counts_bytes=st.floats(0, 10**6),
-    counts_rows=st.integers(1, 50_000),
-    counts_power=st.floats(0, 1),
     inputs_bytes=st.integers(0, 10**9),
 )
 rates = st.builds(
@@ -45,7 +43,6 @@ rates = st.builds(
     cores=st.integers(1, 128),
     partition_row_seconds=positive,
     match_row_seconds=positive,
-    chunk_seconds=st.floats(1e-6, 1),
     measured_seconds=st.just({}),
     spread=st.floats(0, 1),
 )
