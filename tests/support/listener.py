@@ -1,4 +1,4 @@
-"""Real listeners on this machine that keep what is sent to them: where notifications arrive in tests."""
+"""HTTP and SMTP servers that record the notifications they receive."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 @dataclass
 class Listener:
-    """What arrived, in order. ``status`` is what it answers from now on."""
+    """Received posts in order; ``status`` is that of the next responses."""
 
     port: int
     posts: list[dict[str, Any]] = field(default_factory=list)
@@ -26,7 +26,7 @@ class Listener:
         return f"json://127.0.0.1:{self.port}/{path}"
 
     def taken(self) -> list[dict[str, Any]]:
-        """What has arrived since the last call."""
+        """Return the posts since the last call."""
         found = list(self.posts)
         self.posts.clear()
         return found
@@ -58,7 +58,7 @@ def listening_for_posts() -> Iterator[Listener]:
 
 
 def write_urls(path: Path, *lines: str) -> Path:
-    """An address file that only its owner can read."""
+    """Write an address file that only its owner can read."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n", "utf-8")
     path.chmod(0o600)
@@ -67,7 +67,7 @@ def write_urls(path: Path, *lines: str) -> Path:
 
 @contextmanager
 def listening_for_mail() -> Iterator[tuple[int, list[str]]]:
-    """A real SMTP listener; yields its port and the mails that it takes."""
+    """Run an SMTP server; yields its port and the mails that it receives."""
     mails: list[str] = []
 
     class Handler(socketserver.StreamRequestHandler):

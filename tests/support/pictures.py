@@ -1,4 +1,4 @@
-"""Pictures of pages: taken by the browser tests, kept under docs/images by ``make screenshots``."""
+"""Pictures of pages, taken by the browser tests and stored in docs/images by ``make screenshots``."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from pathlib import Path
 from playwright.sync_api import FloatRect, Locator, Page
 
 MARGIN = 20
-_TRIES = 40
+_ATTEMPTS = 40
 
 
 def pictures_folder(otherwise: Path) -> Path:
-    """Where pictures go: $SCREENSHOTS, else the test's own folder."""
+    """Return the folder for pictures: $SCREENSHOTS, else the given one."""
     folder = Path(os.environ.get("SCREENSHOTS") or otherwise)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def around(locator: Locator, margin: int = MARGIN) -> FloatRect:
-    """The rectangle that holds all of them, with a margin."""
+    """Return the rectangle that contains all elements, with a margin."""
     boxes = [box for box in (found.bounding_box() for found in locator.all()) if box]
     x, y = min(box["x"] for box in boxes) - margin, min(box["y"] for box in boxes) - margin
     right, bottom = max(box["x"] + box["width"] for box in boxes), max(box["y"] + box["height"] for box in boxes)
     return {"x": x, "y": y, "width": right + margin - x, "height": bottom + margin - y}
 
 
-def beside_the_navigation(page: Page, *, height: float) -> FloatRect:
-    """The page from its top without the bar of icons on the left."""
+def right_of_navigation(page: Page, *, height: float) -> FloatRect:
+    """Return the page from its top, without the navigation bar on the left."""
     left = page.get_by_text("Assets", exact=True).last.bounding_box()
     assert left, "the page has no title"
     x = left["x"] - MARGIN
@@ -36,13 +36,13 @@ def beside_the_navigation(page: Page, *, height: float) -> FloatRect:
 
 
 def steady_picture(page: Page, path: Path, clip: FloatRect) -> None:
-    """Take the picture as soon as it is the same twice: nothing moves or loads any more."""
+    """Take the picture once it is the same twice, when nothing moves or loads any more."""
     last = b""
-    for _ in range(_TRIES):
+    for _ in range(_ATTEMPTS):
         picture = page.screenshot(clip=clip)
         if picture == last:
             path.write_bytes(picture)
             return
         last = picture
         page.wait_for_timeout(500)
-    raise RuntimeError(f"{page.url} does not come to rest")
+    raise RuntimeError(f"{page.url} does not stop changing")

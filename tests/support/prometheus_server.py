@@ -1,7 +1,7 @@
-"""Real Prometheus, Pushgateway and node_exporter for tests, with the configuration that is shipped.
+"""Prometheus, Pushgateway and node_exporter for tests, with the configuration in ``deploy/monitoring``.
 
 Debian: apt-get install --no-install-recommends prometheus prometheus-pushgateway prometheus-node-exporter. Only ports,
-intervals and paths are others than in ``deploy/monitoring``.
+intervals and paths differ.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ _INTERVAL = "500ms"
 
 
 def missing_programs() -> list[str]:
-    """Those of ``PROGRAMS`` that are not installed."""
+    """Return the programs that are not installed."""
     return [program for program in PROGRAMS if shutil.which(program) is None]
 
 
 def promtool(*arguments: str | Path, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run it to its end."""
+    """Run promtool."""
     command = ["promtool", *map(str, arguments)]
     return subprocess.run(command, input=text, capture_output=True, text=True, timeout=120, check=False)
 
 
 def read(url: str) -> str:
-    """The body of an answer, without a proxy."""
+    """Return the body of a response, without a proxy."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(url, timeout=10) as answer:
         body: bytes = answer.read()
@@ -50,29 +50,29 @@ def read(url: str) -> str:
 
 @dataclass(frozen=True)
 class Servers:
-    """Prometheus that scrapes the others. ``endpoint_port`` is free: a run is to serve its figures there."""
+    """Prometheus, which scrapes the others. ``endpoint_port`` is free for the metrics of a run."""
 
     port: int
     endpoint_port: int
     pushgateway: str
     textfile: Path
-    began_seconds: float
+    started_seconds: float
 
     def api(self, path: str, **parameters: str) -> Any:
-        """The data of an answer of the HTTP API. Raises where it is no success."""
+        """Return the data of an HTTP API response. Raises if it is not a success."""
         answer = json.loads(read(f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"))
         assert answer["status"] == "success", answer
         return answer["data"]
 
     def series(self, query: str) -> list[dict[str, Any]]:
-        """What the query has given at any moment since the server began."""
+        """Return the results of a query since the server started."""
         found: list[dict[str, Any]] = self.api(
-            "query_range", query=query, start=str(self.began_seconds), end=str(time.time()), step="1"
+            "query_range", query=query, start=str(self.started_seconds), end=str(time.time()), step="1"
         )["result"]
         return found
 
     def fired(self, alert: str) -> list[dict[str, Any]]:
-        """The series of an alert that fires, or did."""
+        """Return the series of an alert that fires or fired."""
         return self.series(f'ALERTS{{alertname="{alert}", alertstate="firing"}}')
 
 
@@ -111,7 +111,7 @@ def _answers(url: str) -> bool:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Servers]:
-    """Start all three, and end them."""
+    """Start all three servers, and stop them at the end."""
     ports = {address: free_port() for address in (_ENDPOINT, _PUSHGATEWAY, _NODE)}
     port, textfiles = free_port(), folder / "textfiles"
     textfiles.mkdir(parents=True)
@@ -142,5 +142,5 @@ def running(folder: Path) -> Iterator[Servers]:
             endpoint_port=ports[_ENDPOINT],
             pushgateway=f"http://127.0.0.1:{ports[_PUSHGATEWAY]}",
             textfile=textfiles / "enrich_dist.prom",
-            began_seconds=time.time(),
+            started_seconds=time.time(),
         )

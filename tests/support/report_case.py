@@ -1,4 +1,4 @@
-"""Runs for tests of the report: with a company whose name would be markup, and with very many chunks."""
+"""Runs for tests of the report: one with a company name that is markup, and one with thousands of chunks."""
 
 from __future__ import annotations
 
@@ -28,15 +28,14 @@ def hostile_settings(folder: Path) -> Settings:
 
 
 def hostile_run(folder: Path) -> Pipeline:
-    """That case up to the judged result and its report."""
+    """Run that case up to the judged result and its report."""
     pipeline = run_in_process(hostile_settings(folder))
     finish_run(pipeline)
     return pipeline
 
 
 def of_thousands(facts: ReportData, chunks: int = 3_000, workers: int = 120) -> ReportData:
-    """The facts of a run as they would be of very many chunks: each with its record and its attempts, some of which
-    failed, by many workers, all of them made from a real chunk's."""
+    """Return the data of a run with many chunks and workers, and failed attempts, made from one real chunk."""
     record = next(iter(facts.records.values()))
 
     def worker(chunk: int) -> str:

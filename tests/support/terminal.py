@@ -1,4 +1,4 @@
-"""Runs the console script in a pseudo terminal, as a person would see it."""
+"""Run console scripts in a pseudo terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLUMNS, ROWS = 100, 45
 
 
 def run_in_terminal(command: list[str], cwd: Path, *, exit_code: int) -> str:
-    """Run one of this environment's console scripts in a pseudo terminal; return all it printed."""
+    """Run a console script of this environment in a pseudo terminal, and return its output."""
     outer, inner = pty.openpty()
     termios.tcsetwinsize(inner, (ROWS, COLUMNS))
     hidden = ("ENRICH_DIST_", "DAGSTER_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
@@ -34,7 +34,7 @@ def run_in_terminal(command: list[str], cwd: Path, *, exit_code: int) -> str:
         while part := os.read(outer, 65536):
             printed += part
     except OSError:
-        pass  # how a pseudo terminal ends on Linux
+        pass  # a closed pseudo terminal on Linux
     finally:
         os.close(outer)
     text = printed.decode()
@@ -44,7 +44,7 @@ def run_in_terminal(command: list[str], cwd: Path, *, exit_code: int) -> str:
 
 
 def final_screen(printed: str) -> str:
-    """What is left on the terminal, with its colours: the few cursor movements of rich's progress display applied."""
+    """Return the final screen with its colours, after the cursor movements of rich's live display."""
     lines, row = [""], 0
     for token in re.split(r"(\r\n|\r|\n|\x1b\[\d*[AK]|\x1b\[\?\d+[hl])", printed):
         if token in ("\r\n", "\n"):

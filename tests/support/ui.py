@@ -1,4 +1,4 @@
-"""A real browser on a real Dagster UI: what the browser tests share.
+"""Helpers for tests with a real browser on a real Dagster UI.
 
 Needs Chromium (Debian: ``apt-get install chromium``); $CHROMIUM names another executable.
 """
@@ -52,29 +52,29 @@ _FLAGS = (
 
 
 def check_page(asset: str, check: str) -> str:
-    """Path of a check's own page."""
+    """Return the path of a check's page."""
     return f"/assets/{asset}?view=checks&checkDetail={check}"
 
 
 def events_page(asset: str) -> str:
-    """Path of an asset's materializations; the latest one is open."""
+    """Return the path of an asset's materializations, of which the latest is open."""
     return f"/assets/{asset}?view=events"
 
 
 def overview_page(asset: str) -> str:
-    """Path of an asset's overview, which has its metadata as a table or as plots."""
+    """Return the path of an asset's overview, with its metadata as a table or as plots."""
     return f"/assets/{asset}?view=overview"
 
 
 def switch(page: Page, kind: str, name: str) -> Locator:
-    """The switch of a schedule or a sensor on the page of what happens by itself; ``kind`` is the plural."""
+    """Return the switch of a schedule or sensor on the automation page; ``kind`` is the plural."""
     row = page.locator(f"a[href$='/{kind}/{name}']").locator("xpath=..")
     return row.locator("label[class*='formatSwitch'] input")
 
 
 @contextmanager
 def serving(dagster_home: Path) -> Iterator[str]:
-    """Serve the UI over the history in ``dagster_home``; yields its address."""
+    """Serve the UI with the history in ``dagster_home``; yields its address."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [
@@ -110,11 +110,11 @@ def browsing() -> Iterator[Browser]:
 def opened_page(
     browser: Browser, address: str, *, preferences: Mapping[str, object] | None = None, scale: float = 1
 ) -> Iterator[Page]:
-    """A page of a new visitor, whose ``preferences`` the UI finds in its local storage.
+    """Open a page in a new browser context, with ``preferences`` in its local storage.
 
-    Raises ``AssertionError`` when the page's own code has failed.
+    Raises ``AssertionError`` if the code of the page failed.
     """
-    stored = {"communityNux": 1, **(preferences or {})}  # the newsletter dialog is answered already
+    stored = {"communityNux": 1, **(preferences or {})}  # suppresses the newsletter dialog
     context = browser.new_context(
         base_url=address,
         viewport={"width": 1400, "height": 800},
@@ -150,7 +150,7 @@ def _chromium() -> str:
 
 
 def _answers(server: subprocess.Popen[bytes], address: str) -> bool:
-    """Whether the server answers before it ends or its time is over."""
+    """Return whether the server answers before it exits or times out."""
     deadline = time.monotonic() + _SERVER_START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         try:
@@ -162,7 +162,7 @@ def _answers(server: subprocess.Popen[bytes], address: str) -> bool:
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
-    """End the server with its code server, which is a process of the same session."""
+    """End the server and its code server, a process of the same session."""
     for sent in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(server.pid, sent)

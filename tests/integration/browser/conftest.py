@@ -1,7 +1,6 @@
-"""Runs of the bundled sample, one after the other as an operator meets them, and the Dagster UI over their history.
+"""Runs of the bundled sample, and the Dagster UI with their history.
 
-First four that pass, each from nothing; then one that finds less than they did; then one that the gate blocks. Tests
-that look at a state stand before those that ask for the next one.
+Four runs pass, each from scratch; then one matches less; then one is blocked. Tests are in the order of these states.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _COMPUTED = ("awards", "companies", "index", "chunks", "checkpoints", "results",
 
 @dataclass(frozen=True)
 class History:
-    """What the UI has to show: the runs of a work directory, the oldest first."""
+    """The runs of a work directory, the oldest first."""
 
     directory: RunDirectory
     runs: tuple[str, ...]
@@ -44,7 +43,7 @@ def _runs(directory: RunDirectory) -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def passed(tmp_path_factory: pytest.TempPathFactory) -> History:
-    """Runs that computed everything and were published."""
+    """Return runs that computed everything and were published."""
     directory = RunDirectory(tmp_path_factory.mktemp("sample") / "work")
     for _ in range(PASSED_RUNS):
         for name in _COMPUTED:
@@ -56,7 +55,7 @@ def passed(tmp_path_factory: pytest.TempPathFactory) -> History:
 
 @pytest.fixture(scope="module")
 def drifted(passed: History) -> History:
-    """One more, for which a match must be far more probable than before: it finds less, and is published."""
+    """Add a run with a higher acceptance threshold: it matches less, and is published."""
     done = enrich_dist(
         "run", "--config", SAMPLE, "--work-dir", passed.directory.root, "--set", "matching.accept_probability=0.95"
     )
@@ -66,7 +65,7 @@ def drifted(passed: History) -> History:
 
 @pytest.fixture(scope="module")
 def blocked(drifted: History) -> History:
-    """One more, with the threshold of the product, which the sample cannot reach."""
+    """Add a run with the default threshold, which the sample cannot reach."""
     done = enrich_dist("run", "--config", BASE, "--work-dir", drifted.directory.root, "--chunk-size", "10000",
                        *SAMPLE_INPUTS)  # fmt: skip
     assert done.returncode == BLOCKED_EXIT_CODE, done.stderr
@@ -99,5 +98,5 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where a test's pictures go."""
+    """Return the folder for pictures of a test."""
     return pictures_folder(tmp_path)

@@ -1,4 +1,4 @@
-"""The run report in a real browser: drawn without a network, readable on a phone, used by keyboard, by axe's rules.
+"""The run report in a real browser: offline, on a phone, with a keyboard, and checked by axe.
 
 The run is the known case on a real cluster, with a company whose name is markup.
 """
@@ -28,7 +28,7 @@ from tests.support.ui import browsing
 pytestmark = [pytest.mark.browser, pytest.mark.cluster]
 
 DESKTOP, PHONE = (1280, 900), (360, 740)
-# Contrast of texts, and all else that WCAG 2.1 asks for on levels A and AA.
+# WCAG 2.1, levels A and AA.
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
 
 
@@ -40,7 +40,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory, client: Client) -> RunDirectory:
-    """Run twice, so that there is something to compare with."""
+    """Run twice, so that the report has a comparison."""
     settings = hostile_settings(tmp_path_factory.mktemp("report"))
     run_steps(settings, lambda: client)
     again = settings.model_copy(update={"match_rate_threshold": 0.4})
@@ -49,7 +49,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory, client: Client) -> RunDi
 
 @contextmanager
 def opened(browser: Browser, file: Path, size: tuple[int, int], scheme: str = "light") -> Iterator[Page]:
-    """The report as a visitor sees it who has no network; fails when anything was asked for or went wrong."""
+    """Open the report without a network; fail on any request or error."""
     context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)  # type: ignore[arg-type]
     page = context.new_page()
     wrong: list[str] = []
@@ -70,7 +70,7 @@ def opened(browser: Browser, file: Path, size: tuple[int, int], scheme: str = "l
 
 
 def draw_all(page: Page) -> list[ElementHandle]:
-    """Scroll to each chart, as it is drawn when it comes near."""
+    """Scroll to each chart, as charts are drawn when they come near the viewport."""
     charts = page.query_selector_all("[data-chart]")
     for chart in charts:
         chart.scroll_into_view_if_needed()
@@ -84,7 +84,7 @@ def report(browser: Browser, directory: RunDirectory) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_every_chart_is_drawn_without_a_network(report: Callable[..., Any], directory: RunDirectory, size: Any) -> None:
+def test_charts_are_drawn_offline(report: Callable[..., Any], directory: RunDirectory, size: Any) -> None:
     expected = [chart.key for section in all_sections(read_report_data(directory)) for chart, _ in section.charts]
     with report(size) as page:
         charts = draw_all(page)
@@ -95,13 +95,11 @@ def test_every_chart_is_drawn_without_a_network(report: Callable[..., Any], dire
         keys = [chart.get_attribute("data-chart") for chart in charts]
 
     assert keys == expected
-    assert {"methods", "by-agency", "by-state", "probabilities", "scores", "steps", "timeline", "memory"} <= set(keys)
+    assert {"methods", "by-agency", "by-state", "probabilities", "weights", "steps", "timeline", "memory"} <= set(keys)
     assert [key for key, count in zip(keys, marks, strict=True) if not count] == []
 
 
-def test_the_report_of_thousands_of_chunks_loads_at_once_and_draws_all(
-    browser: Browser, directory: RunDirectory, tmp_path: Path
-) -> None:
+def test_large_report_loads_fast(browser: Browser, directory: RunDirectory, tmp_path: Path) -> None:
     file = tmp_path / "many.html"
     file.write_text(render_html(of_thousands(read_report_data(directory))), "utf-8")
     began = time.perf_counter()
@@ -120,7 +118,7 @@ def test_the_report_of_thousands_of_chunks_loads_at_once_and_draws_all(
     assert drawn_seconds < 60
 
 
-def test_a_hostile_name_is_shown_as_it_is_and_does_nothing(report: Callable[..., Any]) -> None:
+def test_markup_in_names_is_inert(report: Callable[..., Any]) -> None:
     with report(DESKTOP) as page:
         draw_all(page)
         title = page.title()
@@ -132,7 +130,7 @@ def test_a_hostile_name_is_shown_as_it_is_and_does_nothing(report: Callable[...,
     assert HOSTILE_NAME in (text or "")
 
 
-def test_on_a_phone_nothing_but_tables_scrolls_sideways(report: Callable[..., Any]) -> None:
+def test_only_tables_scroll_on_phone(report: Callable[..., Any]) -> None:
     with report(PHONE) as page:
         draw_all(page)
         page.evaluate("document.querySelectorAll('details').forEach((item) => { item.open = true; })")
@@ -149,7 +147,7 @@ def test_on_a_phone_nothing_but_tables_scrolls_sideways(report: Callable[..., An
     assert size >= 16
 
 
-def test_all_that_can_be_used_is_reached_by_keyboard(report: Callable[..., Any]) -> None:
+def test_keyboard_reaches_all_controls(report: Callable[..., Any]) -> None:
     focusable = "a[href], summary, [tabindex='0'], button, input"
     with report(DESKTOP) as page:
         page.evaluate("document.querySelectorAll('details').forEach((item) => { item.open = true; })")
@@ -186,7 +184,7 @@ def test_all_that_can_be_used_is_reached_by_keyboard(report: Callable[..., Any])
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_axe_finds_nothing(report: Callable[..., Any], size: Any, scheme: str) -> None:
+def test_axe_finds_no_violation(report: Callable[..., Any], size: Any, scheme: str) -> None:
     axe = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
     with report(size, scheme) as page:
         draw_all(page)
@@ -200,8 +198,8 @@ def test_axe_finds_nothing(report: Callable[..., Any], size: Any, scheme: str) -
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_texts_and_marks_of_charts_have_contrast(report: Callable[..., Any], scheme: str) -> None:
-    """What axe cannot see in a drawing: 4.5 to 1 for texts, 3 to 1 for bars and lines (WCAG 1.4.3, 1.4.11)."""
+def test_chart_colours_have_contrast(report: Callable[..., Any], scheme: str) -> None:
+    """axe does not check charts: 4.5 to 1 for texts, 3 to 1 for bars and lines (WCAG 1.4.3, 1.4.11)."""
     with report(DESKTOP, scheme) as page:
         colours = page.evaluate(
             """() => {
@@ -213,12 +211,12 @@ def test_texts_and_marks_of_charts_have_contrast(report: Callable[..., Any], sch
         )
 
     paper = colours.pop("paper")
-    least = {name: 4.5 if name in ("ink", "muted") else 3.0 for name in colours}
-    assert {name: colour for name, colour in colours.items() if contrast(colour, paper) < least[name]} == {}
+    minimum = {name: 4.5 if name in ("ink", "muted") else 3.0 for name in colours}
+    assert {name: colour for name, colour in colours.items() if contrast(colour, paper) < minimum[name]} == {}
 
 
 def contrast(one: str, other: str) -> float:
-    """WCAG's contrast of two colours written #rrggbb."""
+    """Return the WCAG contrast of two colours written #rrggbb."""
     darker, lighter = sorted((luminance(one), luminance(other)))
     return (lighter + 0.05) / (darker + 0.05)
 
@@ -229,7 +227,7 @@ def luminance(colour: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def test_a_change_to_the_dark_redraws_the_charts(report: Callable[..., Any]) -> None:
+def test_dark_scheme_redraws_charts(report: Callable[..., Any]) -> None:
     with report(DESKTOP) as page:
         bar = draw_all(page)[0]
         before = bar.evaluate("chart => getComputedStyle(chart.querySelector('.point path')).fill")

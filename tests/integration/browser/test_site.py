@@ -1,5 +1,4 @@
-"""The site of the documents in a real browser, opened from its files: nothing is asked of any other host, nothing goes
-wrong, it can be read on a phone, by axe's rules, and its search finds."""
+"""The documentation site in a real browser, opened from files: offline, on a phone, checked by axe, with its search."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ from tests.support.ui import browsing
 pytestmark = pytest.mark.browser
 
 DESKTOP, PHONE = (1280, 900), (360, 740)
-LEAST_PAGES = 25
+MIN_PAGES = 25
 
 
 @pytest.fixture(scope="module")
@@ -32,19 +31,19 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def pages() -> list[Path]:
-    """Every page of the site as it was built now."""
+    """Build the site, and return its pages."""
     built = subprocess.run(
         [sys.executable, "-m", "scripts.site"], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     assert built.returncode == 0, built.stdout + built.stderr
     found = sorted(path for path in SITE.rglob("*.html") if path.name != "404.html")  # it asks for the server's root
-    assert len(found) >= LEAST_PAGES
+    assert len(found) >= MIN_PAGES
     return found
 
 
 @contextmanager
 def visiting(browser: Browser, size: tuple[int, int], scheme: str) -> Iterator[Page]:
-    """A visitor without a network; fails when a page asks for anything but files, or something goes wrong in it."""
+    """Open a page without a network; fail on requests to other hosts and on errors."""
     context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)  # type: ignore[arg-type]
     page = context.new_page()
     wrong: list[str] = []
@@ -71,7 +70,7 @@ def visiting(browser: Browser, size: tuple[int, int], scheme: str) -> Iterator[P
 @pytest.mark.parametrize(
     ("size", "scheme"), [(DESKTOP, "light"), (DESKTOP, "dark"), (PHONE, "light")], ids=["desktop", "dark", "phone"]
 )
-def test_every_page_loads_and_axe_finds_nothing_serious(
+def test_pages_load_and_pass_axe(
     browser: Browser, pages: list[Path], size: tuple[int, int], scheme: str, tmp_path: Path
 ) -> None:
     axe = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
@@ -83,9 +82,9 @@ def test_every_page_loads_and_axe_finds_nothing_serious(
             page.wait_for_function("[...document.images].every((image) => image.complete)")
             assert page.evaluate("[...document.images].filter((i) => !i.naturalWidth).map((i) => i.src)") == []
             across = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-            assert across <= 0, f"{path.name} is {across} pixels wider than the screen"
+            assert across <= 0, f"{path.name} is {across} pixels too wide"
             page.evaluate(axe)
-            result = page.evaluate("() => axe.run({ preload: false })")  # it asks for style sheets again
+            result = page.evaluate("() => axe.run({ preload: false })")
             checked += len(result["passes"])
             for item in result["violations"]:
                 if item["impact"] in ("serious", "critical"):
@@ -99,7 +98,7 @@ def test_every_page_loads_and_axe_finds_nothing_serious(
     assert checked > 10 * len(pages)
 
 
-def test_the_search_finds_without_a_network(browser: Browser, pages: list[Path]) -> None:
+def test_search_works_offline(browser: Browser, pages: list[Path]) -> None:
     with visiting(browser, DESKTOP, "light") as page:
         page.goto((SITE / "index.html").as_uri())
         page.keyboard.press("/")

@@ -1,4 +1,4 @@
-"""The Dagster instance that the shared sample runs left."""
+"""The Dagster instance of the shared sample runs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ from tests.conftest import SampleRuns
 
 @pytest.fixture
 def instance(sample_runs: SampleRuns) -> Iterator[dg.DagsterInstance]:
-    """The Dagster instance that the runs left."""
+    """Open the Dagster instance of the runs."""
     with open_instance(sample_runs.work_dir / "dagster") as opened:
         yield opened

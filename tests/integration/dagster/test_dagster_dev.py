@@ -1,5 +1,4 @@
-"""``dagster dev`` in the project's folder: the history of the command line's runs, the same job launched there, and its
-daemon, which has operators notified."""
+"""``dagster dev`` in the project's folder: history of the command line's runs, launches, and notifications."""
 
 from __future__ import annotations
 
@@ -36,7 +35,7 @@ def listener() -> Iterator[Listener]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, listener: Listener) -> Path:
-    """A folder like the project's, with settings for the known case and one run of the command line."""
+    """Return a project folder with settings for the known case and one run of the command line."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "dagster.yaml").symlink_to(REPOSITORY / "dagster.yaml")
     (folder / "config").mkdir()
@@ -63,7 +62,7 @@ def address(project: Path) -> Iterator[str]:
         "-m",
         "dagster_defs.definitions",
     ]
-    # In a group of its own, so that none of its servers outlives the test, whatever becomes of it.
+    # In a process group of its own, so that all its servers end with the test.
     with subprocess.Popen(
         command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     ) as process:
@@ -86,7 +85,7 @@ def ask(address: str, query: str, **variables: Any) -> Any:
 
 
 def runs(address: str) -> list[dict[str, str]]:
-    """Runs, the newest first."""
+    """Return the runs, the newest first."""
     query = "{ runsOrError { ... on Runs { results { runId status jobName } } } }"
     found: list[dict[str, str]] = ask(address, query)["runsOrError"]["results"]
     return found
@@ -120,7 +119,7 @@ _REPOSITORY = {"repositoryLocationName": "dagster_defs.definitions", "repository
 
 
 def launched(address: str, *overrides: str) -> tuple[str, str]:
-    """Launch the job; its id and how it ended."""
+    """Launch the job, and return its id and final status."""
     config = {"resources": {"settings": {"config": {"overrides": list(overrides)}}}} if overrides else {}
     answer = ask(address, _LAUNCH, job={**_REPOSITORY, "pipelineName": "enrich"}, config=config)["launchRun"]
     assert answer["__typename"] == "LaunchRunSuccess", answer
@@ -135,7 +134,7 @@ def launched(address: str, *overrides: str) -> tuple[str, str]:
 
 
 @pytest.mark.long
-def test_the_ui_has_the_command_lines_run_and_launches_the_same_job(project: Path, address: str) -> None:
+def test_ui_shows_and_launches_runs(project: Path, address: str) -> None:
     [first] = wait_until(lambda: runs(address))
     assert (first["jobName"], first["status"]) == ("enrich", "SUCCESS")
     before = (project / "work" / "published" / CURRENT).resolve()
@@ -148,15 +147,15 @@ def test_the_ui_has_the_command_lines_run_and_launches_the_same_job(project: Pat
 
 
 @pytest.mark.long
-def test_the_daemon_tells_a_block_once_until_it_is_resolved(address: str, listener: Listener) -> None:
+def test_daemon_notifies_of_a_block(address: str, listener: Listener) -> None:
     sensor = {**_REPOSITORY, "sensorName": "notify_operators"}
 
-    def looked() -> bool:
+    def has_evaluated() -> bool:
         state = ask(address, _SENSOR, sensor=sensor)["sensorOrError"]["sensorState"]
         assert state["status"] == "RUNNING"
         return bool(state["ticks"] and state["ticks"][0]["cursor"])
 
-    wait_until(looked)  # it begins with what ends after its first look
+    wait_until(has_evaluated)  # runs that ended earlier are ignored
     found = [launched(address, f"match_rate_threshold={gate}") for gate in (0.99, 0.99, 0.5, 0.99)]
     wait_until(lambda: len(listener.posts) >= 2)
 
@@ -177,7 +176,7 @@ query($run: ID!) {
 
 
 @pytest.mark.long
-def test_in_production_a_launch_is_refused_without_a_readiness_file(
+def test_launch_needs_the_readiness_file(
     project: Path, address: str, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wait_until(lambda: runs(address))
@@ -189,9 +188,9 @@ def test_in_production_a_launch_is_refused_without_a_readiness_file(
     assert (status, farm.read_bytes()) == ("FAILURE", before)
     events = ask(address, _FAILURES, run=run_id)["logsForRun"]["events"]
     [error] = [event["error"] for event in events if event.get("error")]
-    told = error["message"] + "".join(cause["message"] for cause in error["causes"])
-    assert "Not ready: " in told
-    assert "enrich-dist preflight --env production" in told
+    text = error["message"] + "".join(cause["message"] for cause in error["causes"])
+    assert "Not ready: " in text
+    assert "enrich-dist preflight --env production" in text
     wait_until(lambda: [post for post in listener.posts if "Not ready: " in post["message"]])
 
     monkeypatch.chdir(project)

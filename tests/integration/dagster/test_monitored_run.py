@@ -1,4 +1,4 @@
-"""Real runs that a real Prometheus scrapes: figures arrive, alerts fire, every query of the dashboard has an answer."""
+"""Real runs that a real Prometheus scrapes: metrics arrive, alerts fire, and every dashboard query returns data."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from tests.support.hosts import wait_until
 from tests.support.prometheus_server import MONITORING, Servers, promtool, read
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
-# The last word of a run is scraped, and the rules are evaluated on it.
+# Time to scrape the last metrics of a run and to evaluate the rules.
 _AFTERWARDS_SECONDS = 30.0
-# The pushgateway's, which the other figures are read from: the text file says the same, seconds sooner or later.
+# From the Pushgateway, like the other metrics here: the text file has the same values, some seconds apart.
 _PUSHED_VERDICT = 'enrich_dist_verdict_passed{job="enrich_dist", instance=""}'
 
 
 @dataclass(frozen=True)
 class Monitored:
-    """Two runs in one work directory: one with faults on purpose that is published, one that the gate blocks."""
+    """Two runs in one work directory: one with injected faults that is published, and one that is blocked."""
 
     servers: Servers
     work_dir: Path
@@ -36,12 +36,12 @@ class Monitored:
     blocked: subprocess.CompletedProcess[str]
 
     def step(self, name: str) -> dict[str, Any]:
-        """The record that a step left."""
+        """Return the record of a step."""
         document: dict[str, Any] = json.loads((self.work_dir / "steps" / f"{name}.json").read_text("utf-8"))
         return document
 
     def latest(self, metric: str) -> float:
-        """What Prometheus has now of a metric that a run pushed."""
+        """Return the latest value of a metric that a run pushed."""
         [found] = self.servers.api("query", query=f'{metric}{{job="enrich_dist", instance=""}}')["result"]
         return float(found["value"][1])
 
@@ -62,7 +62,7 @@ def monitored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
         ]
         faults = ["testing.fault_probability=0.2", "farm.max_attempts=10"]
         published = enrich_dist("run", "--config", "config/sample.yaml", *_set(*ways, *faults))
-        # Published before: what was scraped of the first run's end must not be mistaken for the second's.
+        # The end of the first run must be scraped before the second one starts.
         wait_until(lambda: servers.series(f"{_PUSHED_VERDICT} == 1"), "the first verdict", _AFTERWARDS_SECONDS)
         blocked = enrich_dist("run", "--config", "config/sample.yaml", *_set(*ways, "match_rate_threshold=0.9"))
         yield Monitored(servers, folder / "work", published, blocked)
@@ -72,14 +72,14 @@ def _set(*texts: str) -> list[str]:
     return [part for text in texts for part in ("--set", text)]
 
 
-def test_the_runs_end_as_they_would_without_monitoring(monitored: Monitored) -> None:
+def test_exit_codes_are_unchanged(monitored: Monitored) -> None:
     assert monitored.published.returncode == 0, monitored.published.stderr
     assert monitored.blocked.returncode == 3, monitored.blocked.stderr
     for run in (monitored.published, monitored.blocked):
-        assert "figures" not in run.stderr
+        assert "Metrics c" not in run.stderr
 
 
-def test_while_it_works_progress_and_every_worker_are_seen(monitored: Monitored) -> None:
+def test_progress_and_workers_are_scraped(monitored: Monitored) -> None:
     done = [float(value) for _, value in monitored.servers.series("enrich_dist_progress_chunks_done")[0]["values"]]
     workers = {item["metric"]["worker"] for item in monitored.servers.series("enrich_dist_worker_memory_bytes > 0")}
     steps = {item["metric"]["step"] for item in monitored.servers.series("enrich_dist_step_active == 1")}
@@ -90,13 +90,13 @@ def test_while_it_works_progress_and_every_worker_are_seen(monitored: Monitored)
     assert "chunk_matches" in steps
 
 
-def test_dask_is_scraped_where_the_run_says_it_is(monitored: Monitored) -> None:
+def test_dask_metrics_are_scraped(monitored: Monitored) -> None:
     assert monitored.servers.series('dask_scheduler_workers{job="dask"}')
-    # Not its tasks: a worker that has none when it is asked says nothing of them.
+    # Not its tasks: a worker without tasks exposes no metric for them.
     assert monitored.servers.series('dask_worker_threads{job="dask"}')
 
 
-def test_what_is_left_of_a_run_is_what_its_records_say(monitored: Monitored) -> None:
+def test_pushed_metrics_equal_the_records(monitored: Monitored) -> None:
     judged, farm = monitored.step("enriched_awards"), monitored.step("chunk_matches")
 
     def arrived() -> bool:
@@ -113,7 +113,7 @@ def test_what_is_left_of_a_run_is_what_its_records_say(monitored: Monitored) -> 
     assert monitored.latest("enrich_dist_last_success_timestamp_seconds") == pytest.approx(published)
 
 
-def test_the_textfile_says_the_same_as_the_pushgateway(monitored: Monitored) -> None:
+def test_textfile_equals_the_pushgateway(monitored: Monitored) -> None:
     for verdict in (_PUSHED_VERDICT, 'enrich_dist_verdict_passed{job="node"}'):
         wait_until(partial(monitored.servers.series, f"{verdict} == 0"), verdict, _AFTERWARDS_SECONDS)
 
@@ -125,11 +125,11 @@ def test_the_textfile_says_the_same_as_the_pushgateway(monitored: Monitored) -> 
 
 
 @pytest.mark.parametrize("alert", ["EnrichDistQualityGateBlocked", "EnrichDistAttemptsFailing"])
-def test_the_alert_fires(monitored: Monitored, alert: str) -> None:
+def test_alert_fires(monitored: Monitored, alert: str) -> None:
     wait_until(lambda: monitored.servers.fired(alert), alert, _AFTERWARDS_SECONDS)
 
 
-def test_no_other_alert_fires_but_that_of_the_gate(monitored: Monitored) -> None:
+def test_no_other_alert_fires(monitored: Monitored) -> None:
     time.sleep(2)
     fired = {item["metric"]["alertname"] for item in monitored.servers.series('ALERTS{alertstate="firing"}')}
 
@@ -137,7 +137,7 @@ def test_no_other_alert_fires_but_that_of_the_gate(monitored: Monitored) -> None
 
 
 def dashboard_queries() -> list[tuple[str, str]]:
-    """(title of the panel, query) of every panel, with Grafana's variables as a person sees them first."""
+    """Return (title, query) of every panel, with the default values of Grafana's variables."""
     document = json.loads((MONITORING / "grafana" / "enrich-dist.json").read_text("utf-8"))
     return [
         (panel["title"], target["expr"].replace("$job", ".*"))
@@ -147,19 +147,19 @@ def dashboard_queries() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("panel", "query"), dashboard_queries())
-def test_every_query_of_the_dashboard_gives_data(monitored: Monitored, panel: str, query: str) -> None:
+def test_dashboard_queries_return_data(monitored: Monitored, panel: str, query: str) -> None:
     wait_until(lambda: monitored.servers.series(query), f"{panel}: {query}", _AFTERWARDS_SECONDS)
 
 
-def test_every_rule_was_evaluated_without_an_error(monitored: Monitored) -> None:
+def test_rules_have_no_errors(monitored: Monitored) -> None:
     rules = [rule for group in monitored.servers.api("rules")["groups"] for rule in group["rules"]]
 
     assert len(rules) > 20
     assert [(rule["name"], rule.get("lastError")) for rule in rules if rule["health"] != "ok"] == []
 
 
-def test_promtool_finds_nothing_to_say_about_what_was_pushed(monitored: Monitored) -> None:
-    # Its own metrics are the Pushgateway's business.
+def test_promtool_accepts_pushed_metrics(monitored: Monitored) -> None:
+    # Without the Pushgateway's own metrics.
     exposed = [line for line in read(f"{monitored.servers.pushgateway}/metrics").splitlines() if "enrich_dist_" in line]
 
     checked = promtool("check", "metrics", text="\n".join(exposed) + "\n")
