@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Benchmark the job: run, baseline, compare, trend.")
 
 ArchiveOption = Annotated[
-    Path | None, typer.Option("--archive", help="Directory of the records. [default: paths.benchmarks]")
+    Path | None, typer.Option("--archive", help="Directory of the records. Default: paths.benchmarks.")
 ]
 
 

@@ -48,7 +48,7 @@ def doctor(
 
 def report(
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Output file. [default: report.html in the work dir]")
+        Path | None, typer.Option(metavar="FILE.html", help="Output file. Default: report.html in the work directory.")
     ] = None,
     markdown: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write it as Markdown, for a pull request.")

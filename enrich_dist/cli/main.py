@@ -38,7 +38,7 @@ _TYPER_INTERRUPTED = 130
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     help="Link SBIR awards to USAspending recipients on a Dask cluster, with resumable runs and a quality gate.",
 )
 app.command("run")(run.run)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Config = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="Settings file. [default: $ENRICH_DIST_CONFIG, else config/base.yaml]"),
+    typer.Option("--config", "-c", help="Settings file. Default: $ENRICH_DIST_CONFIG, else config/base.yaml."),
 ]
 Overrides = Annotated[
     list[str] | None,
