@@ -249,7 +249,7 @@ def test_the_command_line_looks_after_an_object_store_and_tells_no_secret(
     assert "5 of 6 finished" in command(pipeline, "status")[1]
     assert read_status(pipeline.directory).chunks_done == CHUNKS - 1
     assert "1 waiting" in command(pipeline, "doctor")[1]
-    assert "Nobody has begun with it yet" in command(pipeline, "doctor", "3")[1]
+    assert "Not started." in command(pipeline, "doctor", "3")[1]
 
     texts = [path.read_bytes() for path in pipeline.directory.root.rglob("*") if path.is_file()]
     assert texts
