@@ -1,11 +1,8 @@
-"""Arrow schemas of the tables that rooms hand to each other: the contract between them.
+"""Arrow schemas of the tables that packages exchange, and the levels of comparisons.
 
-Covers the columns, their types and their meaning. Does not cover how a table is read (``sources``), stored
-(``checkpoints``, ``reduce``) or judged (``quality``), and imports nothing but Arrow.
-
-Row numbers: ``source_row`` is the number under which a person finds the row: for CSV the record number as a
-spreadsheet counts it (the header is row 1, so the first record is row 2), for Parquet counted from 1.
-Text columns hold cleaned text (HTML entities resolved, outer white space removed), and null, never ``""``.
+``source_row`` is the row number in a spreadsheet for CSV (the header is row 1, the first record row 2), and counts from
+1 for Parquet. Text columns contain cleaned text (HTML entities resolved, outer white space removed), and null, never
+``""``.
 """
 
 from __future__ import annotations
@@ -15,8 +12,8 @@ from typing import Self
 
 import pyarrow as pa
 
-# One row of the SBIR.gov bulk file. Further columns of a source are kept after these, as text, under their
-# own snake_case name.
+# One row of the SBIR.gov bulk file. Additional columns of a source follow as text, under their
+# snake_case name.
 AWARD = pa.schema(
     [
         pa.field("award_id", pa.string(), nullable=False),  # digest of all cells: unique, as equal rows are rejected
@@ -77,7 +74,7 @@ COMPANY = pa.schema(
     [
         pa.field("company_id", pa.int32(), nullable=False),  # position in the order of company_key, from 0
         pa.field("company_key", pa.string(), nullable=False),  # uei:…, duns:…, name:…|state; independent of row order
-        pa.field("name", pa.string()),  # the name most of its awards bear
+        pa.field("name", pa.string()),  # the most frequent name on its awards
         pa.field("names", pa.list_(pa.string())),
         pa.field("ueis", pa.list_(pa.string())),
         pa.field("duns", pa.list_(pa.string())),
@@ -86,7 +83,7 @@ COMPANY = pa.schema(
     ]
 )
 
-# One organisation of the table that is searched, in the shape of USAspending ``recipient_lookup``.
+# One row of the recipients, with the columns of USAspending ``recipient_lookup``.
 RECIPIENT = pa.schema(
     [
         pa.field("source_row", pa.int64(), nullable=False),
@@ -108,8 +105,8 @@ RECIPIENT = pa.schema(
     ]
 )
 
-# What a source could not take as it stood. "rejected" rows are not processed further and count as invalid;
-# "repaired" cells lost or changed a value while their row went on.
+# Rows and cells of a source with problems. "rejected" rows count as invalid and are not processed; "repaired" cells
+# lost or changed a value.
 REJECT = pa.schema(
     [
         pa.field("source_file", pa.string(), nullable=False),  # file name without directory
@@ -202,8 +199,8 @@ COMPARISON = pa.schema(
         pa.field("uei_agreement", pa.int8(), nullable=False),
         pa.field("duns_agreement", pa.int8(), nullable=False),
         pa.field("name_level", pa.int8(), nullable=False),  # NameLevel
-        pa.field("name_agreement", pa.float32(), nullable=False),  # weighed share of the company's name that agrees
-        pa.field("name_similarity", pa.float32(), nullable=False),  # weighed overlap (Dice) of both names
+        pa.field("name_agreement", pa.float32(), nullable=False),  # weighted share of the company's name that agrees
+        pa.field("name_similarity", pa.float32(), nullable=False),  # weighted overlap (Dice) of both names
         pa.field("name_kind", pa.int8(), nullable=False),  # NameKind
         pa.field("name_code", pa.int32(), nullable=False),  # the company's name in the index, -1 for none
         pa.field("state_agreement", pa.int8(), nullable=False),
@@ -214,7 +211,7 @@ COMPARISON = pa.schema(
     ]
 )
 
-# What a chunk counts for the weights of the comparisons; sums over chunks are those of the run.
+# Counts of a chunk for the match weights. The counts of a run are the sums over its chunks.
 COUNT = pa.schema(
     [
         pa.field("kind", pa.string(), nullable=False),  # one of COUNT_KINDS
@@ -225,13 +222,13 @@ COUNT = pa.schema(
 
 COUNT_KINDS = (
     "recipients",  # all of the chunk; key 0
-    "concept",  # recipients whose legal name bears the word and is no company's name; key: concept in the index
+    "concept",  # recipients whose legal name has the word and is no company's name; key: concept in the index
     "random_place",  # pairs of a recipient and a random company; key: place level
-    "blocks_left_out",  # looks of recipients into blocks larger than max_block_size; key 0
-    "pairs_left_out",  # pairs in them; key 0
+    "blocks_left_out",  # lookups of skipped blocks, larger than max_block_size; key 0
+    "pairs_left_out",  # candidate pairs in skipped blocks; key 0
 )
 
-# A pair worth judging: one row per (company_id, source_row), with all that the reduce needs of the recipient.
+# A candidate pair: one row per (company_id, source_row), with all columns of the recipient that the reduce needs.
 CANDIDATE = pa.schema(
     [
         pa.field("company_id", pa.int32(), nullable=False),
@@ -240,7 +237,7 @@ CANDIDATE = pa.schema(
     ]
 )
 
-# What a person decided of a pair; later runs honour it.
+# Human review decisions on pairs, which later runs apply.
 OVERRIDE = pa.schema(
     [
         pa.field("company_key", pa.string(), nullable=False),
@@ -249,7 +246,7 @@ OVERRIDE = pa.schema(
     ]
 )
 
-# One recipient, as the published tables tell it beside an award or a company.
+# One recipient, as published with an award or a company.
 MATCHED_RECIPIENT = pa.schema(
     [
         pa.field(f"recipient_{field.name.removeprefix('recipient_')}", field.type)
@@ -258,20 +255,20 @@ MATCHED_RECIPIENT = pa.schema(
     ]
 )
 
-# What is published of every valid award: its own columns (AWARD), further columns of the source, then these. An
-# award's own column of one of these names is published as award_NAME.
+# Published columns of every valid award after its own columns (AWARD) and additional columns of the source. An award
+# column with one of these names is published as award_NAME.
 AWARD_MATCH = pa.schema(
     [
         pa.field("company_key", pa.string()),  # of the company that the award belongs to: COMPANY, COMPANY_MATCH
         pa.field("match_status", pa.string()),  # "matched", "review" or "unmatched"
-        pa.field("match_method", pa.string()),  # what the match rests on, by the best candidate; null if unmatched
-        pa.field("match_probability", pa.float64()),  # that this recipient is the partner, 0 to 1; null if unmatched
+        pa.field("match_method", pa.string()),  # method of the best candidate; null if unmatched
+        pa.field("match_probability", pa.float64()),  # that this recipient is the match, 0 to 1; null if unmatched
         pa.field("match_weight", pa.float64()),  # sum of the weights of all comparisons, in bits; null if unmatched
         *MATCHED_RECIPIENT,  # null unless match_status is "matched"
     ]
 )
 
-# What is published of every company: its best candidate with the evidence, also where it was not accepted.
+# Published columns of every company: its best candidate with the evidence, accepted or not.
 COMPANY_MATCH = pa.schema(
     [
         pa.field("company_id", pa.int32()),
@@ -279,11 +276,11 @@ COMPANY_MATCH = pa.schema(
         pa.field("company_name", pa.string()),
         pa.field("award_count", pa.int32()),
         pa.field("match_status", pa.string()),
-        pa.field("match_method", pa.string()),  # what the best candidate rests on; null if there is none
-        pa.field("match_probability", pa.float64()),  # that the best candidate is the partner, 0 to 1
+        pa.field("match_method", pa.string()),  # method of the best candidate; null if there is none
+        pa.field("match_probability", pa.float64()),  # that the best candidate is the match, 0 to 1
         pa.field("match_weight", pa.float64()),  # sum of the weights below, in bits
         pa.field("runner_up_probability", pa.float64()),  # of the best candidate of another organisation; 0 for none
-        pa.field("partner_probability", pa.float64()),  # that any candidate is the partner, 0 to 1
+        pa.field("partner_probability", pa.float64()),  # that any candidate is the match, 0 to 1
         *(pa.field(field.name, field.type) for field in COMPARISON),
         pa.field("name_weight", pa.float64()),  # bits
         pa.field("place_weight", pa.float64()),  # bits

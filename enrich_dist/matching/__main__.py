@@ -1,4 +1,4 @@
-"""``python -m enrich_dist.matching`` compiles all kernels into their cache, so that no run waits for it."""
+"""``python -m enrich_dist.matching`` compiles all kernels into numba's cache, so that no run waits for it."""
 
 from enrich_dist.matching.warm import warm_up
 

@@ -1,9 +1,8 @@
-"""Which pairs of recipient and company are worth comparing.
+"""Blocking: the candidate pairs of recipients and companies.
 
-Covers equal identifiers; equal normalised names, legal, alternate and the parent's; names that are equal once spaces
-are taken out, or of which one is the other cut short; and names that share enough of their words' weight, the more of
-it the less their places support them. Does not cover how alike a pair is (``compare``) nor whether it is a match.
-Every rule looks at one recipient alone, so the candidates of a recipient never depend on its neighbours in the batch.
+Rules: equal identifiers; equal normalised names (legal, alternate or parent), also without spaces or truncated; and
+names with enough weighted overlap, the more the less their places agree. Does not compare pairs (``compare``).
+Each rule uses one recipient only, so the candidates of a recipient never depend on the others in the batch.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ from enrich_dist.matching.normalise import normalise_cities, normalise_codes, sp
 from enrich_dist.matching.vocabulary import WEIGHT_PER_BIT
 from enrich_dist.schema import Agreement, NameKind
 
-# Least overlap (per mille) of similar names by what is known of their places; in the same town the setting holds.
+# Minimum overlap (per mille) of similar names by place; the setting applies in the same town.
 MIN_OVERLAP_STATE = 600
 MIN_OVERLAP_UNKNOWN = 700
 MIN_OVERLAP_CONFLICT = 800
-# A word that no company bears weighs as much as one in 2**15 names.
+# Weight of a word in no company's name: that of a word in one of 2**15 names.
 UNKNOWN_WEIGHT = 15 * WEIGHT_PER_BIT
 
 
@@ -43,8 +42,8 @@ UNKNOWN_WEIGHT = 15 * WEIGHT_PER_BIT
 class Codes:
     """Index codes of one text column of the recipients."""
 
-    codes: Ints  # int64 per recipient, -1 where no company bears the text
-    missing: npt.NDArray[np.bool_]  # the recipient bears none
+    codes: Ints  # int64 per recipient, -1 for a text of no company
+    missing: npt.NDArray[np.bool_]  # the recipient has no text
 
     @classmethod
     def of(cls, texts: pa.Array, relation: Relation) -> Codes:
@@ -62,9 +61,9 @@ class Prepared:
 
     row_count: int
     names: pa.Array  # distinct normalised names, without nulls
-    name_codes: Ints  # of ``names`` in the index, int64, -1 where no company bears the name
+    name_codes: Ints  # of ``names`` in the index, int64, -1 for a name of no company
     tokens: tuple[Any, ...]  # of ``names``, by ``kernels.tokens.look_up``
-    name_rows: Ints  # one entry per name that a row bears, ordered by row
+    name_rows: Ints  # one entry per name of a row, ordered by row
     name_ids: Ints  # position in ``names``, parallel to ``name_rows``
     name_kinds: npt.NDArray[np.int8]  # ``NameKind``, parallel to ``name_rows``
     ueis: Codes
@@ -72,14 +71,16 @@ class Prepared:
     states: Codes
     cities: Codes
     zips: Codes
-    streets: tuple[pa.Array, pa.Array]  # both lines as they stand
+    streets: tuple[pa.Array, pa.Array]  # both address lines, not normalised
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs to compare: (row, company), int64, ordered by row and company, each once; ``cut_names`` are the pairs
-    (position in ``Prepared.names``, index name) of which one is the other cut short, as ``position * names + name``;
-    ``blocks_left_out`` and ``pairs_left_out`` count what ``max_block_size`` left out."""
+    """Distinct candidate pairs (row, company), int64, ordered by row and company.
+
+    ``cut_names``: the pairs (position in ``Prepared.names``, index name) of which one is the other truncated, as
+    ``position * names + name``; ``blocks_left_out``, ``pairs_left_out``: skipped because of ``max_block_size``.
+    """
 
     rows: Ints
     companies: Ints
@@ -89,13 +90,13 @@ class Pairs:
 
 
 def prepare(index: CompanyIndex, recipients: pa.Table) -> Prepared:
-    """Normalise a batch of recipients (``schema.RECIPIENT``) and look its texts up."""
+    """Normalise a batch of recipients (``schema.RECIPIENT``) and look up its texts in the index."""
     column = {name: as_array(recipients[name]) for name in recipients.column_names}
     rows, names, kinds = _names(column)
     order = np.lexsort((kinds, rows))
     encoded = pc.dictionary_encode(names)
     distinct = encoded.dictionary
-    # Repeated texts are normalised once; identifiers and ZIP codes are valid in form already (``schema.RECIPIENT``).
+    # Repeated texts are normalised once. Identifiers and ZIP codes are valid in form already.
     state_codes = pc.dictionary_encode(column["state"])
     states = normalise_codes(state_codes.dictionary, STATE_PATTERN).take(state_codes.indices)
     cities = pc.dictionary_encode(column["city"])
@@ -118,15 +119,15 @@ def prepare(index: CompanyIndex, recipients: pa.Table) -> Prepared:
 
 
 def _names(column: dict[str, pa.Array]) -> tuple[Ints, pa.Array, Ints]:
-    """(row, normalised name, kind) of all names of the recipients."""
+    """Return (row, normalised name, kind) of all names of the recipients."""
     count = len(column["name"])
     own = np.arange(count)
     alternates = column["alternate_names"]
-    bearers = pc.list_parent_indices(alternates).to_numpy(zero_copy_only=False).astype(np.int64)
+    parents = pc.list_parent_indices(alternates).to_numpy(zero_copy_only=False).astype(np.int64)
     parts = []
     for owner, texts, kind in (
         (own, column["name"], NameKind.LEGAL),
-        (bearers, pc.list_flatten(alternates), NameKind.ALTERNATE),
+        (parents, pc.list_flatten(alternates), NameKind.ALTERNATE),
         (own, column["parent_name"], NameKind.PARENT),
     ):
         if texts.null_count == len(texts):
@@ -145,11 +146,11 @@ def _names(column: dict[str, pa.Array]) -> tuple[Ints, pa.Array, Ints]:
 
 
 def candidate_pairs(index: CompanyIndex, batch: Prepared, config: CandidateConfig) -> Pairs:
-    """All pairs of the batch that are worth comparing."""
+    """Return the candidate pairs of the batch."""
     left_out = np.zeros(2, dtype=np.int64)
     equal, cut = _equal_names(index, batch)
     certain = np.unique(
-        np.concatenate([identifier_keys(index, batch), _bearer_keys(index, batch, *equal, config, left_out)])
+        np.concatenate([identifier_keys(index, batch), _name_keys(index, batch, *equal, config, left_out)])
     )
     similar = similar_keys(index, batch, config, certain, left_out)
     rows, companies = _split(np.union1d(certain, similar), index)
@@ -157,7 +158,7 @@ def candidate_pairs(index: CompanyIndex, batch: Prepared, config: CandidateConfi
 
 
 def identifier_keys(index: CompanyIndex, batch: Prepared) -> Ints:
-    """Pairs with an equal UEI or DUNS, as keys (row * companies + company); may repeat."""
+    """Return the pairs with an equal UEI or DUNS as keys (row * companies + company), possibly repeated."""
     keys = []
     for codes, relation in ((batch.ueis, index.ueis), (batch.duns, index.duns)):
         rows = np.flatnonzero(codes.codes >= 0)
@@ -167,8 +168,7 @@ def identifier_keys(index: CompanyIndex, batch: Prepared) -> Ints:
 
 
 def _equal_names(index: CompanyIndex, batch: Prepared) -> tuple[tuple[Ints, Ints], Ints]:
-    """((position in ``batch.names``, index name), cut ones as keys) of names that are equal, also without spaces, or
-    but for being cut short."""
+    """Return ((position in ``batch.names``, index name), keys of truncated ones) of equal names."""
     compact = batch.tokens[-1]
     known = np.flatnonzero(batch.name_codes >= 0)
     joined, joined_codes = index.vocabulary.names_under("compact", compact)
@@ -180,37 +180,36 @@ def _equal_names(index: CompanyIndex, batch: Prepared) -> tuple[tuple[Ints, Ints
     return (keys // width, keys % width), np.unique(cut * width + cut_codes)
 
 
-def _bearer_keys(
+def _name_keys(
     index: CompanyIndex, batch: Prepared, positions: Ints, codes: Ints, config: CandidateConfig, left_out: Ints
 ) -> Ints:
-    """Pairs of bearers of the pairs of names, as keys; names that too many companies bear are left out and counted."""
+    """Return the pairs with these names as keys; skip and count names of too many companies."""
     counts = index.names.companies.counts(codes)
     large = counts > config.max_block_size
-    bearers = _by_name(batch)
-    asking = bearers.counts(positions[large])
-    left_out += (int(asking.sum()), int((asking * counts[large]).sum()))
+    entries = Lists.of_positions(batch.name_ids, len(batch.names))
+    lookups = entries.counts(positions[large])
+    left_out += (int(lookups.sum()), int((lookups * counts[large]).sum()))
     positions, codes = positions[~large], codes[~large]
     at, companies = index.names.companies.expand(codes)
-    on, entry = bearers.expand(positions[at])
+    on, entry = entries.expand(positions[at])
     return _join(batch.name_rows[entry], companies[on], index)
 
 
 def similar_keys(index: CompanyIndex, batch: Prepared, config: CandidateConfig, certain: Ints, left_out: Ints) -> Ints:
-    """Pairs with similar names, as keys: the best ``max_candidates_per_name`` companies of each recipient.
+    """Return the pairs with similar names as keys: the best ``max_candidates_per_name`` companies of each recipient.
 
-    Ranked by overlap, equal ones by company id. Pairs that are ``certain`` already take no place in the ranking. Each
-    distinct name is worked on once per state.
+    Ranks by overlap, then company id, without pairs that are ``certain``. Searches each distinct name once per state.
     """
     if not len(batch.name_rows) or not len(index.names.texts):
         return np.zeros(0, dtype=np.int64)
     state_width = len(index.states.texts) + 1
-    asked = batch.name_ids * state_width + (likely_states(index, batch)[batch.name_rows] + 1)
-    queries, query_of, asking = np.unique(asked, return_inverse=True, return_counts=True)
+    by_state = batch.name_ids * state_width + (likely_states(index, batch)[batch.name_rows] + 1)
+    queries, query_of, query_counts = np.unique(by_state, return_inverse=True, return_counts=True)
     states = queries % state_width - 1
     name_of_query, code, overlap, blocks, pairs = similar_names(
         queries // state_width,
         states,
-        asking,
+        query_counts,
         batch.tokens,
         index.vocabulary.index,
         UNKNOWN_WEIGHT,
@@ -219,23 +218,22 @@ def similar_keys(index: CompanyIndex, batch: Prepared, config: CandidateConfig, 
         config.max_block_size,
     )
     left_out += (blocks, pairs)
-    by_query = _grouped(query_of, len(queries))
+    by_query = Lists.of_positions(query_of, len(queries))
     at, entry = by_query.expand(name_of_query)
     on, companies = index.names.companies.expand(code[at])
     rows, overlap = batch.name_rows[entry[on]], overlap[at][on]
-    least = _min_overlap(index, batch, rows, companies, config)
+    floor = _min_overlap(index, batch, rows, companies, config)
     keys = _join(rows, companies, index)
-    kept = (overlap >= least) & ~_contains(certain, keys)
+    kept = (overlap >= floor) & ~_contains(certain, keys)
     return _best_per_row(keys[kept], overlap[kept], index, config.max_candidates_per_name)
 
 
 def likely_states(index: CompanyIndex, batch: Prepared) -> Ints:
-    """State code of each recipient for the search, -1 where unknown: one without a state is looked for where its ZIP
-    code lies."""
+    """Return the state code of each recipient, from its ZIP code if it has no state, -1 for unknown."""
     states, zips = batch.states, batch.zips.codes
-    told = states.missing & (zips >= 0)
+    by_zip = states.missing & (zips >= 0)
     found = states.codes.copy()
-    found[told] = index.zip_states[zips[told]]
+    found[by_zip] = index.zip_states[zips[by_zip]]
     return found
 
 
@@ -244,28 +242,16 @@ def _min_overlap(index: CompanyIndex, batch: Prepared, rows: Ints, companies: In
     town = (batch.cities.agreement(index.cities, rows, companies) == Agreement.AGREE) | (
         batch.zips.agreement(index.zips, rows, companies) == Agreement.AGREE
     )
-    least = np.choose(
+    floor = np.choose(
         state - Agreement.CONFLICT,  # conflict, unknown, agree
         [MIN_OVERLAP_CONFLICT, MIN_OVERLAP_UNKNOWN, MIN_OVERLAP_STATE],
     )
-    return np.where(town, round(1000 * config.min_name_overlap), least)
-
-
-def _by_name(batch: Prepared) -> Lists:
-    """Entries of ``name_rows`` by name."""
-    return _grouped(batch.name_ids, len(batch.names))
-
-
-def _grouped(keys: Ints, key_count: int) -> Lists:
-    """Positions by key."""
-    starts = np.zeros(key_count + 1, dtype=np.int64)
-    np.cumsum(np.bincount(keys, minlength=key_count), out=starts[1:])
-    return Lists(starts, np.argsort(keys, kind="stable"))
+    return np.where(town, round(1000 * config.min_name_overlap), floor)
 
 
 def _best_per_row(keys: Ints, overlaps: Ints, index: CompanyIndex, limit: int) -> Ints:
-    """The keys of the best ``limit`` companies of each row."""
-    # Best pair of names first within a key; then the first of each key is its best.
+    """Return the keys of the best ``limit`` companies of each row."""
+    # Sort the best pair of names of each key first, and keep it.
     order = np.lexsort((-overlaps, keys))
     keys, overlaps = keys[order], overlaps[order]
     first = np.ones(len(keys), dtype=bool)
@@ -288,7 +274,7 @@ def _split(keys: Ints, index: CompanyIndex) -> tuple[Ints, Ints]:
 
 
 def _contains(ascending: Ints, keys: Ints) -> npt.NDArray[np.bool_]:
-    """Which of the keys occur in the ascending array."""
+    """Return which of the keys are in the ascending array."""
     if not len(ascending):
         return np.zeros(len(keys), dtype=bool)
     at = np.minimum(np.searchsorted(ascending, keys), len(ascending) - 1)

@@ -1,8 +1,8 @@
 """The comparison vector of a pair: the columns of ``schema.COMPARISON``.
 
-Covers the agreement of identifiers, places and streets, and how alike the names are: a level (``schema.NameLevel``)
-and the share of the company's name that agrees, weighed by how rare its words are. Does not cover which pairs are
-compared (``blocking``) nor what the vector is worth (``weights``).
+Covers agreement of identifiers, places and streets, and similarity of names: a level (``schema.NameLevel``) and the
+agreeing share of the company's name, weighted by the rarity of its words. Does not cover which pairs are compared
+(``blocking``) nor match weights (``weights``).
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from enrich_dist.matching.normalise import normalise_streets
 from enrich_dist.matching.vocabulary import COMMON_SHARE, WEIGHT_PER_BIT
 from enrich_dist.schema import Agreement, NameKind, PlaceLevel, StreetLevel
 
-# Words of at most this weight are common: they tell organisations of one name apart no more than a legal form does.
+# Words of at most this weight are common: like a legal form, they hardly distinguish organisations.
 COMMON_WEIGHT = round(-WEIGHT_PER_BIT * np.log2(COMMON_SHARE))
 
 _SAME_STREET_SIMILARITY, _SIMILAR_STREET_SIMILARITY = 0.9, 0.7
 
-# One in so many recipients is compared with a random company.
+# One in this many recipients is compared with a random company.
 RANDOM_ROWS = 4
 
-# Pairs of texts compared at a time: bounds memory where recipients and companies with many names meet.
+# Pairs of texts compared at a time, to bound memory.
 SLICE_PAIRS = 200_000
 
 Floats = npt.NDArray[np.float64]
 
 
 def compare(index: CompanyIndex, batch: Prepared, pairs: Pairs) -> pa.Table:
-    """Comparison vectors (``schema.COMPARISON``) of the pairs, in their order."""
+    """Return the comparison vectors (``schema.COMPARISON``) of the pairs, in their order."""
     rows, companies = pairs.rows, pairs.companies
 
     def agreement(codes: Codes, relation: Relation) -> npt.NDArray[np.int8]:
@@ -64,7 +64,7 @@ def compare(index: CompanyIndex, batch: Prepared, pairs: Pairs) -> pa.Table:
 
 
 def place_level(state: Ints, city: Ints, zip_code: Ints) -> npt.NDArray[np.int8]:
-    """The place as one comparison (``schema.PlaceLevel``): city, ZIP code and state are not independent."""
+    """Return the ``PlaceLevel`` from the ``Agreement`` of state, city and ZIP code."""
     agree, conflict, unknown = Agreement.AGREE, Agreement.CONFLICT, Agreement.UNKNOWN
     rules = [  # the first that applies
         (PlaceLevel.SAME_CITY_AND_ZIP, (city == agree) & (zip_code == agree)),
@@ -80,10 +80,10 @@ def place_level(state: Ints, city: Ints, zip_code: Ints) -> npt.NDArray[np.int8]
 
 
 def random_places(index: CompanyIndex, batch: Prepared, source_rows: Ints) -> Ints:
-    """How often each place level occurs between recipients and a company drawn at random for each: int64.
+    """Return the counts of each place level between recipients and random companies: int64.
 
-    One in ``RANDOM_ROWS`` recipients takes part. All is drawn by a hash of the source row, so that it does not depend
-    on how recipients are cut into chunks.
+    Samples one in ``RANDOM_ROWS`` recipients. A hash of the source row draws recipients and companies, so the counts do
+    not depend on the chunks.
     """
     if not index.company_count:
         return np.zeros(len(PlaceLevel), dtype=np.int64)
@@ -100,39 +100,39 @@ def random_places(index: CompanyIndex, batch: Prepared, source_rows: Ints) -> In
 
 
 def _compare_names(index: CompanyIndex, batch: Prepared, pairs: Pairs) -> dict[str, Ints]:
-    """The columns on names: those of the best pair of names of both sides."""
+    """Return the columns of names, of the best pair of names of both sides."""
     rows, companies = pairs.rows, pairs.companies
     width = max(len(index.names.texts), 1)
     best = np.full(len(rows), -1, dtype=np.int64)
-    borne = _group(batch.name_rows, batch.row_count)
-    sizes = borne.counts(rows) * index.names.codes.counts(companies)
+    names = Lists.of_positions(batch.name_rows, batch.row_count)
+    sizes = names.counts(rows) * index.names.codes.counts(companies)
     for begin, end in _slices(sizes):
-        at, entry = borne.expand(rows[begin:end])
+        at, entry = names.expand(rows[begin:end])
         at_name, code = index.names.codes.expand(companies[begin:end][at])
         entry, pair = entry[at_name], begin + at[at_name]
-        # Many recipients share a name: each pair of names is compared once.
+        # Many recipients share a name, so compare each pair of names once.
         keys, inverse = np.unique(batch.name_ids[entry] * width + code, return_inverse=True)
-        level, agreed, alike = _name_likeness(index, batch, pairs, keys // width, keys % width)
-        # One number that orders by what counts, and holds all of it.
-        rank = ((level.astype(np.int64) * 1001 + agreed) * 1001 + alike)[inverse]
+        level, agreed, similarity = _compare_distinct(index, batch, pairs, keys // width, keys % width)
+        # One integer that sorts by level, agreement, similarity, kind and code, and contains them all.
+        rank = ((level.astype(np.int64) * 1001 + agreed) * 1001 + similarity)[inverse]
         rank = (rank * len(NameKind) + (NameKind.PARENT - batch.name_kinds[entry])) * width + (width - 1 - code)
         np.maximum.at(best, pair, rank)
     nameless = best < 0
     best = np.where(nameless, NameKind.PARENT * width + width - 1, best)  # nothing in common, by no name
     best, code = best // width, width - 1 - best % width
     best, kind = best // len(NameKind), NameKind.PARENT - best % len(NameKind)
-    best, alike = best // 1001, best % 1001
+    best, similarity = best // 1001, best % 1001
     return {
         "name_level": best // 1001,
         "name_agreement": (best % 1001 / 1000).astype(np.float32),
-        "name_similarity": (alike / 1000).astype(np.float32),
+        "name_similarity": (similarity / 1000).astype(np.float32),
         "name_kind": kind,
         "name_code": np.where(nameless, -1, code),
     }
 
 
-def _name_likeness(index: CompanyIndex, batch: Prepared, pairs: Pairs, names: Ints, codes: Ints) -> Any:
-    """(level, agreement, similarity) of the pairs of names (position in ``batch.names``, code in ``index.names``)."""
+def _compare_distinct(index: CompanyIndex, batch: Prepared, pairs: Pairs, names: Ints, codes: Ints) -> Any:
+    """Return (level, agreement, similarity) of pairs (position in ``batch.names``, code in ``index.names``)."""
     keys = names * max(len(index.names.texts), 1) + codes
     return compare_names(
         names,
@@ -149,16 +149,16 @@ def _name_likeness(index: CompanyIndex, batch: Prepared, pairs: Pairs, names: In
 
 
 def _compare_streets(index: CompanyIndex, batch: Prepared, rows: Ints, companies: Ints) -> npt.NDArray[np.int8]:
-    """Street level (``schema.StreetLevel``) of the pairs: the best over the company's streets."""
+    """Return the ``StreetLevel`` of the pairs, the best over the company's streets."""
     levels = np.zeros(len(rows), dtype=np.int8)
     first, second = batch.streets
     with_street = first.is_valid().to_numpy(zero_copy_only=False) | second.is_valid().to_numpy(zero_copy_only=False)
-    asked = np.flatnonzero(with_street[rows] & (index.streets.codes.counts(companies) > 0))
-    # Only the streets of recipients that have a pair are worth normalising.
-    needed, position = np.unique(rows[asked], return_inverse=True)
+    compared = np.flatnonzero(with_street[rows] & (index.streets.codes.counts(companies) > 0))
+    # Normalise only the streets of recipients in a pair.
+    needed, position = np.unique(rows[compared], return_inverse=True)
     streets = normalise_streets(first.take(pa.array(needed)), second.take(pa.array(needed)))
-    for begin, end in _slices(index.streets.codes.counts(companies[asked])):
-        pairs = asked[begin:end]
+    for begin, end in _slices(index.streets.codes.counts(companies[compared])):
+        pairs = compared[begin:end]
         at, codes = index.streets.codes.expand(companies[pairs])
         left = streets.take(pa.array(position[begin:end][at]))
         found = street_level(left, index.streets.texts.take(pa.array(codes)))
@@ -167,17 +167,17 @@ def _compare_streets(index: CompanyIndex, batch: Prepared, rows: Ints, companies
 
 
 def street_level(left: pa.Array, right: pa.Array) -> npt.NDArray[np.int8]:
-    """Street level of parallel normalised streets; null, and a PO box beside a street, are not comparable."""
+    """Return the ``StreetLevel`` of parallel normalised streets, UNKNOWN for null, or a PO box and a street."""
     left_box, right_box = (
         pc.fill_null(pc.match_substring_regex(side, r"^(?:PO )?BOX\b"), False) for side in (left, right)
     )
     comparable = pc.and_(pc.and_(left.is_valid(), right.is_valid()), pc.equal(left_box, right_box))
     left_joined, right_joined = (pc.replace_substring(pc.fill_null(side, ""), " ", "") for side in (left, right))
-    likeness = _edit_similarity(left_joined, right_joined)
-    # The number counts more than the name of the street; a street without one is not another.
+    similarity = _edit_similarity(left_joined, right_joined)
+    # Different house numbers mean different streets; a missing number does not.
     other_number = pc.fill_null(pc.not_equal(_number(left), _number(right)), False).to_numpy(zero_copy_only=False)
     level = np.select(
-        [other_number, likeness >= _SAME_STREET_SIMILARITY, likeness >= _SIMILAR_STREET_SIMILARITY],
+        [other_number, similarity >= _SAME_STREET_SIMILARITY, similarity >= _SIMILAR_STREET_SIMILARITY],
         [StreetLevel.DIFFERENT, StreetLevel.SAME, StreetLevel.SIMILAR],
         StreetLevel.DIFFERENT,
     )
@@ -185,7 +185,7 @@ def street_level(left: pa.Array, right: pa.Array) -> npt.NDArray[np.int8]:
 
 
 def _edit_similarity(left: pa.Array, right: pa.Array) -> Floats:
-    """Normalised Levenshtein similarity of parallel texts: 1 - distance / length of the longer one."""
+    """Return the normalised Levenshtein similarity of parallel texts: 1 - distance / length of the longer one."""
     from rapidfuzz.distance import Levenshtein
     from rapidfuzz.process import cpdist
 
@@ -194,18 +194,12 @@ def _edit_similarity(left: pa.Array, right: pa.Array) -> Floats:
 
 
 def _number(streets: pa.Array) -> pa.Array:
-    """The first number of a street (its house number, or that of the PO box), null where it has none."""
+    """Return the house number or PO box of a street, null if it has none."""
     return pc.struct_field(pc.extract_regex(streets, r"^(?:PO )?(?:BOX )?(?P<number>[0-9]+)"), "number")
 
 
-def _group(rows: Ints, row_count: int) -> Lists:
-    """Positions of each row in an ascending array of rows."""
-    starts = np.searchsorted(rows, np.arange(row_count + 1))
-    return Lists(starts.astype(np.int64), np.arange(len(rows)))
-
-
 def _slices(sizes: Ints) -> list[tuple[int, int]]:
-    """Bounds of runs of pairs that expand to about ``SLICE_PAIRS`` each, and to more for a single huge pair."""
+    """Return bounds of runs of pairs that expand to about ``SLICE_PAIRS`` each, or more for a single huge pair."""
     if not len(sizes):
         return []
     block = np.cumsum(sizes) // SLICE_PAIRS

@@ -1,9 +1,8 @@
-"""The companies as workers search them: a directory of files that are mapped into memory, not read.
+"""The company index: a directory of files that workers map into memory, so that workers of a host share the pages.
 
-Covers writing the files, with bytes that depend on nothing but the companies, and opening them: distinct texts as
-Arrow IPC files, everything that joins texts and companies as ``.npy`` arrays, the words of the names in
-``vocabulary``. Workers of one host share the pages. Does not cover where the directory lies, its digest and its
-publication (the caller's), nor what is searched (``blocking``, ``compare``).
+Distinct texts are Arrow IPC files, relations between texts and companies are ``.npy`` arrays, the words of names are in
+``vocabulary``. The bytes depend only on the companies. Does not cover the location, digest and publication of the
+directory (the caller's) nor searches (``blocking``, ``compare``).
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ DUNS_PATTERN = "[0-9]{9}"
 STATE_PATTERN = "[A-Z]{2}"
 ZIP_PATTERN = "[0-9]{5}"
 
-# Where some sources cut names short (characters).
+# Length at which some sources truncate names (characters).
 CUT_LENGTH = 30
 
 
 @dataclass(frozen=True)
 class Relation:
-    """A distinct text of companies (names, UEIs, cities, …) and who bears it, looked up from both sides.
+    """Distinct texts of companies (names, UEIs, cities, …) and the companies with each, looked up from both sides.
 
     ``pairs`` are int64 keys ``company_id * len(texts) + text code``, ascending: membership is a binary search.
     """
@@ -51,10 +50,10 @@ class Relation:
     pairs: Ints
 
     def look_up(self, values: pa.Array) -> Ints:
-        """Codes of the values, int64, -1 where no company bears the value."""
+        """Return the codes of the values, int64, -1 for a value of no company."""
         found = find_all(*self._codes_by_hash, hash_texts(*text_buffers(values), False))
         known = np.flatnonzero(found >= 0)
-        # Equal hashes are not yet equal texts; a missing value has the hash of the empty one.
+        # Equal hashes can be different texts, and a missing value has the hash of the empty text.
         same = pc.equal(values.take(pa.array(known)), self.texts.take(pa.array(found[known])))
         found[known[~pc.fill_null(same, False).to_numpy(zero_copy_only=False)]] = -1
         return np.asarray(found.astype(np.int64))
@@ -66,16 +65,16 @@ class Relation:
     def agreement(self, codes: Ints, missing: Ints, companies: Ints) -> npt.NDArray[np.int8]:
         """Return the ``Agreement``: UNKNOWN where ``missing`` or the company has no text.
 
-        ``codes``, ``missing`` (bool) and ``companies`` run in parallel, one entry per pair to compare.
+        ``codes``, ``missing`` (bool) and ``companies`` have one entry per pair.
         """
-        borne = np.zeros(len(codes), dtype=bool)
+        found = np.zeros(len(codes), dtype=bool)
         known = np.flatnonzero(codes >= 0)
         if len(self.pairs):
             keys = companies[known].astype(np.int64) * len(self.texts) + codes[known]
             at = np.minimum(np.searchsorted(self.pairs, keys), len(self.pairs) - 1)
-            borne[known] = self.pairs[at] == keys
+            found[known] = self.pairs[at] == keys
         comparable = ~missing & (self.codes.counts(companies) > 0)
-        agreement = np.where(borne, Agreement.AGREE, Agreement.CONFLICT)
+        agreement = np.where(found, Agreement.AGREE, Agreement.CONFLICT)
         return np.where(comparable, agreement, Agreement.UNKNOWN).astype(np.int8)
 
 
@@ -84,7 +83,7 @@ RELATIONS = ("names", "ueis", "duns", "states", "cities", "zips", "streets")
 
 @dataclass(frozen=True)
 class CompanyIndex:
-    """All companies, opened. ``company_count`` companies with ids from 0; relations by what their texts are.
+    """The opened index of ``company_count`` companies with ids from 0, one relation per kind of text.
 
     ``cities`` are ``state|city``; a *name* is a distinct normalised name and its number the code in ``names``.
     """
@@ -98,12 +97,12 @@ class CompanyIndex:
     zips: Relation
     streets: Relation
     zip_states: Ints
-    """State code of each ZIP code, int64: the one of most locations there, -1 where none tells."""
+    """State code of each ZIP code, int64: the most frequent, -1 for unknown."""
     vocabulary: Vocabulary
 
 
 def join_city(states: pa.Array, cities: pa.Array) -> pa.Array:
-    """``state|city`` of normalised texts, null where one is missing: equal names of towns abound."""
+    """Return ``state|city`` of normalised texts, null if one is missing. Many towns have equal names."""
     return pc.binary_join_element_wise(states, cities, "|")
 
 
@@ -142,7 +141,7 @@ def build_index(companies: pa.Table, directory: Path) -> None:
 
 
 def open_index(directory: Path) -> CompanyIndex:
-    """Open the files of ``build_index`` by mapping them; nothing is read before it is used."""
+    """Map the files of ``build_index`` into memory."""
     relations = {name: _open_relation(directory, name) for name in RELATIONS}
     return CompanyIndex(
         company_count=int(load(directory / "company_count.npy")[0]),
@@ -153,7 +152,7 @@ def open_index(directory: Path) -> CompanyIndex:
 
 
 def _cut_names(raw: pa.Array, texts: pa.Array) -> tuple[Ints, pa.Array]:
-    """(name, normal form of the first ``CUT_LENGTH`` characters) of the raw names that are longer."""
+    """Return (name, normal form of the first ``CUT_LENGTH`` characters) of the longer raw names."""
     raw = pc.unique(raw.filter(pc.fill_null(pc.greater(pc.utf8_length(raw), CUT_LENGTH), False)))
     first = split_names(raw)
     first = first.filter(pc.invert(first["further"]))
@@ -166,7 +165,7 @@ def _cut_names(raw: pa.Array, texts: pa.Array) -> tuple[Ints, pa.Array]:
 
 
 def _zip_states(zips: pa.Array, zip_texts: pa.Array, states: pa.Array, state_texts: pa.Array) -> Ints:
-    """State code by ZIP code, of locations with both; of several the most frequent, of equally frequent the first."""
+    """Return the most frequent state code of each ZIP code, the first on ties, -1 for none."""
     zip_codes, state_codes = (
         pc.fill_null(pc.index_in(texts, value_set=known), -1).to_numpy(zero_copy_only=False).astype(np.int64)
         for texts, known in ((zips, zip_texts), (states, state_texts))
@@ -182,7 +181,7 @@ def _zip_states(zips: pa.Array, zip_texts: pa.Array, states: pa.Array, state_tex
 
 
 def _name_states(directory: Path, state_count: int) -> tuple[Ints, Ints]:
-    """Distinct (name, state) of the companies that bear the name; ``state_count`` where a company has no state."""
+    """Return the distinct (name, state) of companies; ``state_count`` for a company without a state."""
     names, states = _open_relation(directory, "names"), _open_relation(directory, "states")
     company_name = np.repeat(np.arange(len(names.texts)), np.diff(names.companies.starts))
     companies = names.companies.values
@@ -195,7 +194,7 @@ def _name_states(directory: Path, state_count: int) -> tuple[Ints, Ints]:
 
 
 def _flatten(lists: Any) -> tuple[Ints, pa.Array]:
-    """(row, member) of a list column."""
+    """Return (row, member) of a list column."""
     lists = as_array(lists)
     return pc.list_parent_indices(lists).to_numpy(zero_copy_only=False), pc.list_flatten(lists)
 

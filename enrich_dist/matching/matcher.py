@@ -1,8 +1,6 @@
-"""The object that drivers hand to workers: it opens the index and matches recipients against it.
+"""The matcher that the driver sends to workers: it opens the index and matches recipients in batches.
 
-Covers the order of the steps, batch by batch, and the shape of the result. Does not cover the steps themselves
-(``blocking``, ``compare``) nor where index and recipients come from. What is heavy is imported where it is used:
-the object is unpickled in many processes that never match.
+Imports heavy modules where it uses them, because processes that never match unpickle it too.
 """
 
 from __future__ import annotations
@@ -28,37 +26,37 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OrganisationMatcher:
-    """Finds the candidates of recipients among companies. Immutable, picklable, equal if its config is."""
+    """Finds the candidates of recipients among companies. Immutable, picklable, equal if its config is equal."""
 
     config: CandidateConfig = field(default_factory=CandidateConfig)
 
     def key(self) -> str:
-        """BLAKE3 of what, besides companies and recipients, the candidates depend on."""
+        """Return the BLAKE3 digest of everything, except companies and recipients, that candidates depend on."""
         return text_digest(ENGINE_VERSION, self.config.digest())
 
     def memory(self, index_bytes: int) -> MatchMemory:
-        """What matching takes of a worker's memory, with an index whose files have so many bytes."""
+        """Return the memory model for an index whose files have ``index_bytes``."""
         from enrich_dist.matching.memory import match_memory
 
         return match_memory(index_bytes)
 
     def open_index(self, directory: Path) -> CompanyIndex:
-        """Open the files that ``index.build_index`` wrote, by mapping them into memory."""
+        """Map the files of ``index.build_index`` into memory."""
         from enrich_dist.matching.index import open_index
 
         return open_index(directory)
 
     def match(self, index: CompanyIndex, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:
-        """(candidates, counts) of recipients (``schema.RECIPIENT``), whose ``source_row`` are distinct.
+        """Return (candidates, counts) of recipients (``schema.RECIPIENT``) with distinct ``source_row``.
 
-        Candidates (``schema.CANDIDATE``): one row per (company_id, source_row), in that order. Counts
-        (``schema.COUNT``): one row per kind and key that occurs, in that order. Neither of a recipient depends on the
-        other recipients, so matching parts of a table and joining or adding the results gives the same.
+        Candidates (``schema.CANDIDATE``): sorted by company_id and source_row, which are unique. Counts
+        (``schema.COUNT``): sorted by kind and key. Both of a recipient are independent of other recipients, so matching
+        a table in parts and joining them gives the same result.
         """
         return self.join(list(self._parts(index, recipients)))
 
     def join(self, parts: Sequence[tuple[pa.Table, pa.Table]]) -> tuple[pa.Table, pa.Table]:
-        """(candidates, counts) of a table, from those of its parts."""
+        """Return (candidates, counts) of a table from those of its parts."""
         if not parts:
             return schema.CANDIDATE.empty_table(), schema.COUNT.empty_table()
         candidates = pa.concat_tables([part for part, _ in parts])
@@ -66,7 +64,7 @@ class OrganisationMatcher:
         return joined, add_counts(pa.concat_tables([counts for _, counts in parts]))
 
     def _parts(self, index: CompanyIndex, recipients: pa.Table) -> Iterator[tuple[pa.Table, pa.Table]]:
-        """Candidates and counts batch by batch, in the order of the recipients."""
+        """Yield candidates and counts batch by batch, in the order of the recipients."""
         from enrich_dist.matching import blocking, compare
 
         for start in range(0, recipients.num_rows, self.config.batch_rows):
@@ -90,7 +88,7 @@ class OrganisationMatcher:
 
 
 def add_counts(counts: pa.Table) -> pa.Table:
-    """Counts added up: one row per kind and key, in that order."""
+    """Return the sums of counts: one row per kind and key, in that order."""
     added = counts.group_by(["kind", "key"]).aggregate([("count", "sum")])
     added = added.rename_columns(["kind", "key", "count"]).select(schema.COUNT.names)
     return added.sort_by([("kind", "ascending"), ("key", "ascending")]).cast(schema.COUNT)
@@ -110,13 +108,13 @@ def _counts(
 ) -> pa.Table:
     token_starts, concepts = batch.tokens[:2]
     legal = np.bincount(batch.name_ids[batch.name_kinds == NameKind.LEGAL], minlength=len(batch.names))
-    # Those that bear a company's very name are its candidates, not strangers that share a word with it.
+    # Recipients with the name of a company are its candidates, not others that share a word with it.
     legal[batch.name_codes >= 0] = 0
-    bearers = np.repeat(legal, np.diff(token_starts))
-    # Unknown words are -1, which leads to the last.
+    counts_of = np.repeat(legal, np.diff(token_starts))
+    # Unknown words are -1: the last entry.
     known = np.append(index.vocabulary.in_companies, False)[concepts]
     concept_counts = np.bincount(
-        concepts[known], weights=bearers[known], minlength=index.vocabulary.concept_count
+        concepts[known], weights=counts_of[known], minlength=index.vocabulary.concept_count
     ).astype(np.int64)
     parts = [
         ("recipients", np.array([batch.row_count])),

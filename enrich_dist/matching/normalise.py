@@ -1,9 +1,7 @@
-"""Text as it is compared: names, streets and cities in A-Z, 0-9 and single spaces.
+"""Normalisation of names, streets and cities to A-Z, 0-9 and single spaces.
 
-Covers HTML entities, accents, punctuation, legal forms, a leading THE, spelled-out initials, initials in brackets,
-abbreviations, names behind DBA. Names go through a compiled kernel, the rarer streets and cities through
-``pyarrow.compute``; the word lists are files in ``data/``. Does not cover scripts other than Latin (such letters are
-dropped, so that a name of nothing else becomes null), nor names cut short by a source (``blocking``).
+Names use a compiled kernel, streets and cities ``pyarrow.compute``; the word lists are files in ``data/``. Does not
+cover scripts other than Latin (a name without Latin letters becomes null) nor truncated names (``blocking``).
 """
 
 from __future__ import annotations
@@ -22,18 +20,17 @@ from enrich_dist.matching.kernels.brackets import without_initials
 from enrich_dist.matching.kernels.names import byte_classes, normalise, working_bytes
 from enrich_dist.matching.kernels.text import Bytes
 
-# Marks around single characters while runs of them are joined; cannot occur in cleaned text.
+# Marks single characters while runs are joined; not in cleaned text.
 _MARK = "\x01"
 
 
 def normalise_names(names: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Names as they are compared for equality: string array of the same length, null where nothing is left.
+    """Return normalised names: string array of the same length, null if nothing remains.
 
     Words of A-Z and 0-9 with single spaces, & written AND, without the legal forms at the end and a leading THE; runs
-    of single characters are one word (``K T`` becomes ``KT``); initials in brackets that repeat the name are left out
-    (``OCEAN SYSTEMS ENGINEERING CORP (OSEC)``); abbreviations that stand for one word are written out,
-    roman numerals as digits. A name of nothing but legal forms keeps its text. Of several names (``ACME DBA BETA``)
-    the first. Idempotent.
+    of single characters are one word (``K T`` becomes ``KT``); initials in brackets that repeat the name are removed
+    (``OCEAN SYSTEMS ENGINEERING CORP (OSEC)``); abbreviations of one word are expanded, roman numerals become digits. A
+    name that consists of legal forms keeps its text. Of several names (``ACME DBA BETA``) the first. Idempotent.
     """
     found = split_names(names)
     first = found.filter(pc.invert(found["further"]))
@@ -43,13 +40,13 @@ def normalise_names(names: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def split_names(names: pa.Array | pa.ChunkedArray) -> pa.Table:
-    """All names that texts hold, in their normal form (see ``normalise_names``).
+    """Return all names in texts, normalised (see ``normalise_names``).
 
     Returns a table of ``row`` (int32, ascending: the position of the text), ``name`` (string, never null) and
-    ``further`` (bool: it stood behind DBA, FORMERLY or the like). A text of which nothing is left gives no row.
+    ``further`` (bool: it follows DBA, FORMERLY or similar). A text of which nothing remains has no row.
     """
     text = _text(names)
-    text = _where(pc.match_substring(text, ";"), text, _resolve_entities)  # every entity ends so, and few names have it
+    text = _where(pc.match_substring(text, ";"), text, _resolve_entities)  # entities end with it, and few names have it
     text = _where(pc.invert(pc.string_is_ascii(text)), text, _resolve_letters)
     text = _where(pc.match_substring(text, "("), text, _drop_initials)
     data, starts = text_buffers(text)
@@ -60,17 +57,17 @@ def split_names(names: pa.Array | pa.ChunkedArray) -> pa.Table:
 
 
 def normalise_streets(address_1: pa.Array | pa.ChunkedArray, address_2: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Streets without the part of the building, words abbreviated: string array of the same length.
+    """Return streets without suites, words abbreviated: string array of the same length.
 
-    Both lines are read as one. Null where both are missing or name nothing but a part of a building.
+    Joins both lines. Null if both are missing or contain only a suite.
     """
     first, second = (pc.fill_null(_text(lines), "") for lines in (address_1, address_2))
     text = pc.binary_join_element_wise(first, second, " ")
-    # A number sign stands for a word that the cleaning would lose: #120 is suite 120.
+    # Cleaning would drop the number sign: #120 is suite 120.
     text = pc.replace_substring(text, "#", " STE ")
     text = _replace_words(_join_single_characters(_clean(text)), "street_words.txt")
     text = pc.replace_substring_regex(text, r"\b(?:POST OFFICE BOX|POB|PO BOX|PO DRAWER) ([0-9]+)\b", r"PO BOX \1")
-    # A box beside a street is another way to reach it.
+    # Drop a PO box next to a street.
     text = pc.replace_substring_regex(text, r"^([0-9]+ .*[A-Z].*) PO BOX [0-9]+$", r"\1")
     text = pc.replace_substring_regex(text, r"\b[0-9]+(?:ST|ND|RD|TH) STE\b", "")
     text = pc.replace_substring_regex(text, r"(?:\bSTE\b ?)+(?:[A-Z0-9]*[0-9][A-Z0-9]*\b|[A-Z]\b|$)?", " ")
@@ -78,7 +75,7 @@ def normalise_streets(address_1: pa.Array | pa.ChunkedArray, address_2: pa.Array
 
 
 def normalise_cities(cities: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """City names with their common words abbreviated: string array of the same length, null where empty."""
+    """Return city names with common words abbreviated: string array of the same length, null if empty."""
     return _null_if_empty(_replace_words(_clean(cities), "city_words.txt"))
 
 
@@ -92,7 +89,7 @@ def normalise_codes(codes: pa.Array | pa.ChunkedArray, pattern: str) -> pa.Array
 def _clean(texts: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Upper-case A-Z, 0-9 and single spaces: entities, accents and punctuation resolved, & written AND."""
     text = _text(texts)
-    text = _where(pc.match_substring(text, ";"), text, _resolve_entities)  # every entity ends so, and few names have it
+    text = _where(pc.match_substring(text, ";"), text, _resolve_entities)  # entities end with it, and few names have it
     text = _where(pc.invert(pc.string_is_ascii(text)), text, _resolve_letters)
     text = pc.utf8_upper(text)
     text = pc.replace_substring(text, "&", " AND ")
@@ -114,7 +111,7 @@ def _resolve_entities(text: pa.Array) -> pa.Array:
 
 
 def _resolve_letters(text: pa.Array) -> pa.Array:
-    """Latin letters without their accents."""
+    """Replace Latin letters with accents by plain ones."""
     for line in words.lines("letters.txt"):
         sign, _, replacement = line.partition(" ")
         text = pc.replace_substring(text, sign, replacement or " ")
@@ -123,17 +120,17 @@ def _resolve_letters(text: pa.Array) -> pa.Array:
 
 
 def _drop_initials(text: pa.Array) -> pa.Array:
-    """Names without their own initials in brackets."""
+    """Remove initials in brackets that repeat the name."""
     data, starts = text_buffers(text)
     return text_array(without_initials(data, starts, _classes()), starts)
 
 
 def _join_single_characters(text: pa.Array) -> pa.Array:
-    """Runs of single characters as one word: ``N P PHOTONICS`` is ``NP PHOTONICS``."""
+    """Join runs of single characters: ``N P PHOTONICS`` becomes ``NP PHOTONICS``."""
 
     def join(part: pa.Array) -> pa.Array:
-        # The expression engine knows no look-ahead, and a run overlaps with itself; so every single character is
-        # marked, then the marks that face each other vanish with the space between them.
+        # RE2 has no look-ahead, and the matches of a run overlap. So mark every single character, then remove adjacent
+        # marks together with the space between them.
         part = pc.replace_substring_regex(part, r"\b([A-Z0-9])\b", rf"{_MARK}\1{_MARK}")
         part = pc.replace_substring(part, f"{_MARK} {_MARK}", "")
         return pc.replace_substring(part, _MARK, "")
@@ -142,10 +139,10 @@ def _join_single_characters(text: pa.Array) -> pa.Array:
 
 
 def _replace_words(text: pa.Array, file_name: str) -> pa.Array:
-    """Every word that stands in the file of pairs, replaced by its partner."""
+    """Replace words by a file of pairs."""
     replaced, replacements = _word_pairs(file_name)
     split = pc.split_pattern(text, " ")
-    flat = split.flatten()  # leaves out what null rows hold
+    flat = split.flatten()  # without the members of null rows
     found = pc.index_in(flat, value_set=replaced)
     flat = pc.coalesce(replacements.take(found), flat)
     lengths = pc.fill_null(pc.list_value_length(split), 0).to_numpy(zero_copy_only=False)
@@ -157,13 +154,13 @@ def _replace_words(text: pa.Array, file_name: str) -> pa.Array:
 
 @functools.cache
 def _word_pairs(file_name: str) -> tuple[pa.Array, pa.Array]:
-    """The words of a file of pairs, and their partners."""
+    """Return the words of a file of pairs, and their replacements."""
     pairs = [line.split(" ") for line in words.lines(file_name)]
     return pa.array([pair[0] for pair in pairs]), pa.array([pair[1] for pair in pairs])
 
 
 def _collapse(text: pa.Array) -> pa.Array:
-    """Everything but letters and digits as single spaces, none at the ends."""
+    """Replace everything except letters and digits by single spaces, and trim."""
     return pc.utf8_trim(pc.replace_substring_regex(text, "[^A-Z0-9]+", " "), " ")
 
 
@@ -172,7 +169,7 @@ def _null_if_empty(text: pa.Array) -> pa.Array:
 
 
 def _where(mask: pa.Array, text: pa.Array, function: Callable[[pa.Array], pa.Array]) -> pa.Array:
-    """The function applied to the rows of the mask only: most rows need none of the costly steps."""
+    """Apply the function to the rows of the mask only, because it is expensive and most rows do not need it."""
     mask = pc.fill_null(mask, False)
     if not pc.any(mask, min_count=0).as_py():
         return text
@@ -185,7 +182,7 @@ def _classes() -> Bytes:
 
 
 def _text(values: Any) -> pa.Array:
-    """One plain string array, whatever chunks or string type come in."""
+    """Return one string array."""
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
     if isinstance(values, pa.ChunkedArray):

@@ -1,8 +1,8 @@
-"""The words of the companies' names: what they weigh, who bears them, and how they are found.
+"""The vocabulary of the companies' names: weights of words, posting lists, and tables to find words.
 
-Covers building these files from the distinct names and opening them. Weight of a concept: ``16 log2(1 / p)``, ``p`` its
-share among the companies' names and the background names together (inverse document frequency, Spärck Jones 1972),
-rounded. The background (``data/word_frequencies.txt``) tells common words where companies are few.
+The weight of a concept is its inverse document frequency (Spärck Jones 1972), ``16 log2(1 / p)`` rounded, with ``p``
+its share among the companies' names and the background names. The background (``data/word_frequencies.txt``) identifies
+common words when there are few companies.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist.matching import words
-from enrich_dist.matching.arrays import load, starts_of, text_array, text_buffers
+from enrich_dist.matching.arrays import Lists, load, starts_of, text_array, text_buffers
 from enrich_dist.matching.kernels import tokens as kernel
 from enrich_dist.matching.kernels.text import Bytes, Hashes, Ints, find_all, hash_filter, hash_table, hash_texts
 
 WEIGHT_PER_BIT = 16
-# A word borne by more than this share of names is common: it tells little, and is looked up within states only.
+# A word in more than this share of names is common: weak evidence, searched within states only.
 COMMON_SHARE = 0.002
-# Names of another company that a rare word may lead to.
+# Maximum names in the posting list of a rare word.
 MAX_RARE_POSTINGS = 250
 
 _ARRAYS = [
@@ -87,18 +87,18 @@ _DICTIONARY = (
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The files, opened; the kernels' arguments are put together by the properties."""
+    """The opened files. The properties return arguments of the kernels."""
 
     arrays: dict[str, Any]
     state_count: int
 
     def take(self, *names: str) -> tuple[Any, ...]:
-        """The arrays of these names."""
+        """Return the arrays with these names."""
         return tuple(self.arrays[name] for name in names)
 
     @property
     def words(self) -> tuple[Any, ...]:
-        """What ``kernels.tokens.look_up`` takes as ``vocabulary``."""
+        """Return the argument ``vocabulary`` of ``kernels.tokens.look_up``."""
         dictionary = self.take(*_DICTIONARY)
         return (
             *self.take("word_keys", "word_values", "word_present"),
@@ -108,15 +108,15 @@ class Vocabulary:
 
     @property
     def joined(self) -> tuple[Any, ...]:
-        """What ``kernels.tokens.look_up`` takes as ``joined``."""
+        """Return the argument ``joined`` of ``kernels.tokens.look_up``."""
         return self.take("joined_keys", "joined_values", "joined_present", "joined_first", "joined_second")
 
     @property
     def index(self) -> tuple[Any, ...]:
-        """What ``kernels.overlap.similar_names`` takes as ``index``.
+        """Return the argument ``index`` of ``kernels.overlap.similar_names``.
 
-        By concept: its weight, its names, its number among the common ones; then the names of a common one by state,
-        and those of a rare one with their states; by name: weight, concepts, states.
+        By concept: weight, names, number among the common ones; names of common concepts by state; names of rare ones
+        with their states. By name: weight, concepts, states.
         """
         return (
             *self.take("weights", "posting_starts", "postings", "common", "state_starts", "state_postings"),
@@ -127,45 +127,42 @@ class Vocabulary:
 
     @property
     def compared(self) -> tuple[Any, ...]:
-        """What ``kernels.comparison.compare_names`` takes as ``index``."""
+        """Return the argument ``index`` of ``kernels.comparison.compare_names``."""
         return (*self.index, *self.take("numeric", "compact"))
 
     @property
     def concept_count(self) -> int:
-        """Number of concepts, those of the background included."""
+        """Return the number of concepts, including those of the background."""
         return len(self.arrays["weights"])
 
     @property
     def in_companies(self) -> npt.NDArray[np.bool_]:
-        """Whether a company bears the concept, by concept."""
+        """Return by concept whether it is in a company's name."""
         return np.asarray(np.diff(self.arrays["posting_starts"]) > 0)
 
     def names_under(self, kind: str, hashes: Hashes) -> tuple[Ints, Ints]:
-        """(position in ``hashes``, name) of the names under these hashes; ``kind``: "compact" or "cut"."""
+        """Return (position in ``hashes``, name) of the names with these hashes; ``kind``: "compact" or "cut"."""
         keys, values, starts, names = self.take(*(f"{kind}_{part}" for part in ("keys", "values", "starts", "names")))
         entries = find_all(keys, values, hashes)
         known = np.flatnonzero(entries >= 0)
-        begin = starts[entries[known]]
-        counts = starts[entries[known] + 1] - begin
-        origin = np.repeat(known, counts)
-        within = np.arange(len(origin)) - np.repeat(np.cumsum(counts) - counts, counts)
-        return origin, names[np.repeat(begin, counts) + within]
+        at, found = Lists(starts, names).expand(entries[known])
+        return known[at], found
 
 
 def background_shares(vocabulary: Vocabulary) -> npt.NDArray[np.float64]:
-    """Share of the background names that bear each concept."""
+    """Return the share of background names with each concept."""
     return np.asarray(vocabulary.arrays["background"])
 
 
 def background() -> tuple[dict[str, int], int]:
-    """Names that bear a word, of so many background names."""
+    """Return (background names with each word, number of background names)."""
     head, *rest = words.lines("word_frequencies.txt")
     pairs = [line.split(" ") for line in rest]
     return {word: int(count) for word, count in pairs}, int(head.split(" ")[1])
 
 
 def weigh(shares: npt.NDArray[np.float64]) -> Ints:
-    """Weight of a concept by its share among names: int32, at least 1."""
+    """Return the weight of concepts from their share among names: int32, at least 1."""
     return np.asarray(np.maximum(1, np.rint(-WEIGHT_PER_BIT * np.log2(shares))), dtype=np.int32)
 
 
@@ -174,8 +171,8 @@ def write_vocabulary(
 ) -> None:
     """Write the vocabulary of the distinct ``names``.
 
-    ``name_states``: pairs (name, state code) of where its companies are, ``state_count`` for those without a state.
-    ``cut``: (name, what is left of it) for names that a source may cut short.
+    ``name_states``: pairs (name, state code of its companies), ``state_count`` for no state. ``cut``: (name, truncated
+    name) of names that a source may truncate.
     """
     data, starts = text_buffers(names)
     owner, begins, ends = kernel.split_words(data, starts)
@@ -187,8 +184,8 @@ def write_vocabulary(
     name_count = len(names)
 
     pairs = np.unique(concept.astype(np.int64) * max(name_count, 1) + owner)
-    bearer_concept, bearer = pairs // max(name_count, 1), pairs % max(name_count, 1)
-    frequency = np.bincount(bearer_concept, minlength=concept_count)
+    posting_concept, posting_name = pairs // max(name_count, 1), pairs % max(name_count, 1)
+    frequency = np.bincount(posting_concept, minlength=concept_count)
     weights, share, in_background = _weights(frequency, word_texts, concepts, name_count)
     is_common = (share > COMMON_SHARE) | (frequency > MAX_RARE_POSTINGS)
     common = np.where(is_common, np.cumsum(is_common) - 1, -1).astype(np.int32)
@@ -203,8 +200,8 @@ def write_vocabulary(
         "background": in_background,
         "numeric": _numeric(word_texts, concepts, concept_count),
         "common": common,
-        "posting_starts": starts_of(bearer_concept, concept_count).astype(np.int32),
-        "postings": bearer.astype(np.int32),
+        "posting_starts": starts_of(posting_concept, concept_count).astype(np.int32),
+        "postings": posting_name.astype(np.int32),
         "name_token_starts": starts_of(owner, name_count).astype(np.int32),
         "name_tokens": concept.astype(np.int32),
         "name_weights": np.bincount(owner, weights=weights[concept], minlength=name_count).astype(np.int32),
@@ -213,8 +210,8 @@ def write_vocabulary(
     arrays["word_keys"], arrays["word_values"] = hash_table(word_hashes, np.arange(len(word_hashes)))
     arrays["word_present"] = hash_filter(word_hashes)
     word, hashes = kernel.deletes(word_data, word_starts)
-    borne = frequency[concepts[word]] > 0  # a word that no company bears is nobody's typing error
-    word, hashes = word[borne], hashes[borne]
+    used = frequency[concepts[word]] > 0  # typos are of words in companies' names only
+    word, hashes = word[used], hashes[used]
     arrays.update(_grouped("delete", hashes, word, "words"))
     arrays["delete_present"] = hash_filter(hashes)
     _, background_names = background()
@@ -230,18 +227,20 @@ def write_vocabulary(
     order = np.lexsort((state, name))
     starts = starts_of(name[order], name_count)
     arrays["name_state_starts"], arrays["name_states"] = starts.astype(np.int32), state[order].astype(np.int32)
-    arrays.update(_state_postings(bearer_concept, bearer, common, (starts, state[order]), state_count, name_count))
+    arrays.update(
+        _state_postings(posting_concept, posting_name, common, (starts, state[order]), state_count, name_count)
+    )
     for part in _ARRAYS:
         np.save(directory / f"vocabulary_{part}.npy", arrays[part])
 
 
 def open_vocabulary(directory: Path, state_count: int) -> Vocabulary:
-    """Open the files of ``write_vocabulary`` by mapping them."""
+    """Map the files of ``write_vocabulary`` into memory."""
     return Vocabulary({name: load(directory / f"vocabulary_{name}.npy") for name in _ARRAYS}, state_count)
 
 
 def word_slices(data: Bytes, begins: Ints, ends: Ints) -> pa.Array:
-    """The texts ``data[begins:ends]``, which lie in order and apart."""
+    """Return the texts ``data[begins:ends]``, which are in order and do not overlap."""
     lengths = ends - begins
     starts = np.zeros(len(begins) + 1, dtype=np.int32)
     np.cumsum(lengths, out=starts[1:])
@@ -250,8 +249,7 @@ def word_slices(data: Bytes, begins: Ints, ends: Ints) -> pa.Array:
 
 
 def _concepts(texts: pa.Array, known: pa.Array) -> tuple[Ints, pa.Array]:
-    """(concept of each word, words in ascending order): to those given, the words of every family that occurs and the
-    ``known`` ones are added.
+    """Return (concept of each word, words ascending) of ``texts``, ``known`` and all families that occur in ``texts``.
 
     Concepts are numbered in the order of the words.
     """
@@ -269,7 +267,7 @@ def _concepts(texts: pa.Array, known: pa.Array) -> tuple[Ints, pa.Array]:
         family_of[pc.fill_null(position, 0).to_numpy(zero_copy_only=False)],
         -1,
     )
-    # A family bears the number of its first word.
+    # A family has the number of its first word.
     first = np.full(len(families), len(texts), dtype=np.int64)
     np.minimum.at(first, family[family >= 0], own[family >= 0])
     head = np.where(family >= 0, first[family], own)
@@ -279,7 +277,7 @@ def _concepts(texts: pa.Array, known: pa.Array) -> tuple[Ints, pa.Array]:
 def _weights(
     frequency: Ints, word_texts: pa.Array, concepts: Ints, name_count: int
 ) -> tuple[Ints, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """(weight, share among all names, share among the background's) of every concept."""
+    """Return (weight, share among all names, share among background names) of every concept."""
     counts, background_names = background()
     table = pa.array(list(counts), pa.string())
     found = pc.index_in(word_texts, value_set=table)
@@ -297,7 +295,7 @@ def _numeric(word_texts: pa.Array, concepts: Ints, concept_count: int) -> npt.ND
 
 
 def _grouped(kind: str, hashes: Hashes, members: Ints, what: str) -> dict[str, Any]:
-    """A hash table that leads to lists of members, each ascending and distinct."""
+    """Return a hash table of lists of members, ascending and distinct."""
     order = np.lexsort((members, hashes))
     hashes, members = hashes[order], members[order]
     fresh = np.ones(len(hashes), dtype=bool)
@@ -316,7 +314,7 @@ def _grouped(kind: str, hashes: Hashes, members: Ints, what: str) -> dict[str, A
 
 
 def _joined(surface: pa.Array, owner: Ints, concept: Ints, word_hashes: Hashes) -> dict[str, Any]:
-    """Neighbouring words of a name as one, where that is no word of its own: hash to the two concepts."""
+    """Return a hash table from two adjacent words written as one, if that is not a word, to their concepts."""
     left = np.flatnonzero(owner[:-1] == owner[1:]) if len(owner) else np.zeros(0, dtype=np.int64)
     texts = pc.binary_join_element_wise(surface.take(pa.array(left)), surface.take(pa.array(left + 1)), "")
     data, starts = text_buffers(texts)
@@ -334,19 +332,16 @@ def _joined(surface: pa.Array, owner: Ints, concept: Ints, word_hashes: Hashes) 
 
 
 def _state_postings(
-    concept: Ints, bearer: Ints, common: Ints, name_states: tuple[Ints, Ints], state_count: int, name_count: int
+    concept: Ints, posting: Ints, common: Ints, name_states: tuple[Ints, Ints], state_count: int, name_count: int
 ) -> dict[str, Any]:
-    """Names by concept and state; ``name_states``: (starts, states) by name.
+    """Return names by concept and state: common concepts in blocks by (concept, state), rare ones as (state, name).
 
-    Of common concepts in blocks by (common concept, state), of others as lists of (state, name) by concept.
+    ``posting``: the name of each ``concept``; ``name_states``: (starts, states) by name.
     """
     starts, state = name_states
-    counts = starts[bearer + 1] - starts[bearer]
-    at = np.repeat(starts[bearer], counts) + (
-        np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
-    )
-    block = np.repeat(concept.astype(np.int64), counts) * (state_count + 1) + state[at]
-    pairs = np.unique(block * max(name_count, 1) + np.repeat(bearer, counts))
+    at, found = Lists(starts, state).expand(posting)
+    block = concept[at].astype(np.int64) * (state_count + 1) + found
+    pairs = np.unique(block * max(name_count, 1) + posting[at])
     block, name = pairs // max(name_count, 1), pairs % max(name_count, 1)
     owner, segment = block // (state_count + 1), block % (state_count + 1)
     is_common = common[owner] >= 0

@@ -1,7 +1,4 @@
-"""Gets a process ready to match: imports what matching needs and compiles or loads every kernel.
-
-Covers the smallest match that uses all of them. Does not open a run's index.
-"""
+"""Warm-up of a process: imports the modules of matching, and compiles or loads every kernel."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 
 def warm_up() -> None:
-    """Match one recipient with one company. Takes seconds, or a minute where nothing is compiled yet."""
+    """Match one recipient with one company. Takes seconds, or a minute if nothing is compiled yet."""
     import pyarrow as pa
 
     from enrich_dist import schema

@@ -1,19 +1,17 @@
-"""Match weights of comparison vectors, in the Fellegi–Sunter form, in bits.
+"""Match weights of comparison vectors in bits, by the Fellegi–Sunter model.
 
-Fellegi and Sunter (1969), *A theory for record linkage*: a comparison with outcome o weighs ``log2(m(o) / u(o))``,
-where ``m`` is the probability of the outcome for records of one organisation and ``u`` for records of two. The weights
-of all comparisons of a pair add up. No labels are needed:
+A comparison with level l weighs ``log2(m(l) / u(l))``: ``m`` is its probability for records of one organisation, ``u``
+for records of different ones (Fellegi and Sunter 1969, *A theory for record linkage*). The weight of a pair is the sum.
+No labels are needed:
 
-- ``m`` of name, place and street: from the pairs of this very run whose UEI or DUNS agree.
-- ``u`` of the place: from pairs of every recipient and a random company.
-- ``u`` of a name: from how many recipients bear each of its words (term frequency adjustment, Winkler 2000): agreeing
-  on KITWARE says more than on ADVANCED TECHNOLOGIES. A name's information is the sum of ``log2(1 / p)`` over its words;
-  the share of it that agrees counts, scaled by ``INFORMATION_SCALE`` as words of a name depend on each other.
+- ``m`` of name, place and street: pairs of this run with an equal UEI or DUNS.
+- ``u`` of place: pairs of each recipient with a random company.
+- ``u`` of a name: frequencies of its words among the recipients (term frequency adjustment, Winkler 2000). The
+  information of a name is the sum of ``log2(1 / p)`` over its words, scaled by ``INFORMATION_SCALE`` because words of a
+  name depend on each other. The agreeing share of it counts.
 
-All are integer counts that chunks emit and the reduce adds up. Each estimate starts from shipped defaults that count as
-``PRIOR_PAIRS`` pairs (the mean of a Dirichlet posterior), so a run with few such pairs leans on the defaults.
-
-Does not cover what follows from a weight (``decisions``).
+Chunks emit integer counts, which the reduce adds up. Each estimate is the mean of a Dirichlet posterior. Its prior, the
+shipped defaults, counts as ``PRIOR_PAIRS`` pairs. Does not cover probabilities (``decisions``).
 """
 
 from __future__ import annotations
@@ -28,12 +26,12 @@ import numpy.typing as npt
 from enrich_dist.matching.vocabulary import Vocabulary, background_shares
 from enrich_dist.schema import MIN_SAME_TOWN, Agreement, NameLevel, PlaceLevel, StreetLevel
 
-# Raised whenever the same candidates would get other weights or probabilities.
+# Raise it whenever the same candidates would get other weights or probabilities.
 ENGINE_VERSION = "3"
 
 PRIOR_PAIRS = 200.0
 
-# Place levels that are told apart where all is known; the others are unknown in part (see ``_place_weights``).
+# Place levels of fully known places; ``_place_weights`` derives the others.
 _KNOWN_PLACES = [
     PlaceLevel.DIFFERENT_STATE,
     PlaceLevel.DIFFERENT_CITY,
@@ -42,47 +40,44 @@ _KNOWN_PLACES = [
     PlaceLevel.SAME_CITY_AND_ZIP,
 ]
 
-# Defaults of m, by name level, known place level, and street level without "unknown": from pairs of real records of one
-# organisation in SBIR.gov and USAspending.
+# Defaults of m by name level, known place level and known street level. Data: real pairs of SBIR.gov and USAspending.
 DEFAULT_NAME_M = (0.100, 0.004, 0.022, 0.006, 0.016, 0.009, 0.013, 0.830)
 DEFAULT_PLACE_M = (0.040, 0.115, 0.170, 0.010, 0.665)
 DEFAULT_STREET_M = (0.12, 0.03, 0.85)
-# Defaults of u: from all pairs of real companies and recipients with a place.
+# Defaults of u. Data: all pairs of real companies and recipients with a place.
 DEFAULT_PLACE_U = (0.949, 0.0494, 0.00115, 0.00003, 0.00015)
-# Of two organisations in one town: neighbours in one building are commoner than chance.
+# Of two organisations in one town: sharing a building is more frequent than chance.
 DEFAULT_STREET_U = (0.960, 0.015, 0.025)
 
+# The scales and bits below, except SPREAD_RECIPIENTS, are maximum-likelihood estimates on generated data
+# (docs/explanation/matching.md).
 INFORMATION_SCALE = 0.87
-# Of names that agree in part: the words that agree could be chosen among many.
+# Of names that agree in part, because the agreeing words are the best of many.
 LEVEL_SCALE = (1.0, 0.78, 0.78, 0.78, 0.78, 0.78, 1.0, 1.0)
-# What a level says beyond the words that agree (bits): how seldom two names that share these words are otherwise built
-# so. Fitted together with the scales by maximum likelihood on planted truth (``bench``); see
-# docs/explanation/matching.md.
+# Evidence of a level in addition to its words (bits): how rare it is among names that share these words by chance.
 LEVEL_BITS = (0.0, 0.0, 4.5, 4.7, 8.0, 11.5, 7.5, 5.0)
-# Names of one town that agree in part are alike for a reason more often than chance says (offshoots, trades, streets
-# and places in names): name and place depend on each other there, unless the street agrees, too.
+# Correction (bits) for partly equal names in one town with different streets. Name and place depend on each other there
+# (subsidiaries, trades, streets and towns in names).
 PARTIAL_TOWN_BITS = (0.0, -5.0, -3.0, -2.0, -2.5, 0.0, 0.0, 0.0)
-# An alternate name says a little less than the legal one, the parent's much less: it has other daughters.
+# By ``NameKind``: an alternate name is slightly weaker evidence, the parent's much weaker (it has other subsidiaries).
 KIND_BITS = (0.0, -0.5, -5.0)
-# However rare its words, a name has this many bearers besides the one looked for: firms are named alike for reasons
-# other than chance. Of one name (spacing and the like aside) they are so many among the larger number of recipients or
-# more, and fewer among fewer, as namesakes are spread over all organisations; below the smaller number, which is that
-# of the real recipients they were counted among (``bench.shares``), nothing is known. Names that are only similar lie
-# beside each other in small lists, too (one trade, one town).
+# Expected namesakes of the match, however rare the words: firms have equal names for reasons other than chance. For
+# equal names and spelling variants this holds from the larger number of recipients, and decreases in proportion below
+# it, down to the smaller number, among which real namesakes were counted.
 COINCIDENT_NAMESAKES = 0.87
 SPREAD_RECIPIENTS = (11_177, 200_000)
 
-# A name with a typing error says so much less where another candidate of the company bears its very name in its town.
+# Penalty (bits) of a typo if another candidate of the company has the exact name in the same town. Data: generated.
 EQUAL_NAME_IN_TOWN_BITS = 2.0
 
-# A word borne by no other recipient still has this many expected bearers.
+# Expected frequency of a word in no other recipient.
 UNSEEN_FREQUENCY = 0.15
-# Recipients that the background frequencies count as.
+# Number of recipients that the background frequencies count as.
 BACKGROUND_RECIPIENTS = 20_000.0
 
-# Of wrong pairs, the share that agree on an identifier by an error of entry, as multiple of one in all recipients.
+# u of identifiers: probability of an equal identifier by an entry error, divided by the number of recipients.
 UEI_ERROR_SHARE, DUNS_ERROR_SHARE = 0.002, 0.005
-# Of right pairs in which both sides bear it, the share that differ: a firm has a UEI per registration, a DUNS per site.
+# m of identifiers (conflict, agree): a firm has a UEI per registration and a DUNS per site.
 DEFAULT_UEI_M = (0.010, 0.990)
 DEFAULT_DUNS_M = (0.100, 0.900)
 
@@ -91,10 +86,10 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class MCounts:
-    """Pairs of the run that agree on an identifier, counted by outcome.
+    """Counts of the run's pairs with an equal identifier.
 
-    ``name``: by name level; ``place``, ``street``: by level, the unknown ones too (street where the town agrees).
-    ``uei``, ``duns``: (conflict, agree) where the other identifier agrees.
+    ``name``, ``place``, ``street``: by level (street in the same town only); ``uei``, ``duns``: (conflict, agree) of
+    pairs that agree on the other identifier.
     """
 
     name: Sequence[int] = (0,) * len(NameLevel)
@@ -106,11 +101,11 @@ class MCounts:
 
 @dataclass(frozen=True)
 class Weights:
-    """What each outcome weighs (bits), and what that was estimated from.
+    """Weights of all levels (bits).
 
-    ``name``: by level, ``log2(m)``, to which the agreeing information is added, ``max_name_bits`` (by level) at most;
-    ``name_bits``: information of each name of the index, float64; ``place``: by level; ``street``: by level, where the
-    town agrees; ``uei``, ``duns``: (conflict, agree).
+    ``name``: ``log2(m)`` by level, to which the agreeing information is added, at most ``max_name_bits`` (by level);
+    ``name_bits``: information of each name of the index, float64; ``place``: by level; ``street``: by level, in the
+    same town only; ``uei``, ``duns``: (conflict, agree).
     """
 
     recipients: int
@@ -122,11 +117,11 @@ class Weights:
     uei: tuple[float, float]
     duns: tuple[float, float]
     unreachable_share: float
-    """Share of right pairs whose names have nothing in common: no search by name finds them."""
+    """Share of true pairs whose names have nothing in common, which blocking by name cannot find."""
     identified_pairs: int
 
     def document(self) -> dict[str, Any]:
-        """All but the names' information, for reports: JSON-ready."""
+        """Return the weights for reports, JSON-ready."""
         return {
             "recipients": self.recipients,
             "identified_pairs": self.identified_pairs,
@@ -140,8 +135,7 @@ class Weights:
 
 
 def estimate(counts: Mapping[str, Mapping[int, int]], pairs: MCounts, vocabulary: Vocabulary) -> Weights:
-    """Weights from the counts of a run: ``counts`` by kind and key (``schema.COUNT``), ``pairs`` that agree on an
-    identifier."""
+    """Estimate weights from the counts of a run by kind and key (``schema.COUNT``) and its identified pairs."""
     recipients = max(1, counts.get("recipients", {}).get(0, 0))
     random_places = np.zeros(len(PlaceLevel))
     for level, count in counts.get("random_place", {}).items():
@@ -166,13 +160,13 @@ def estimate(counts: Mapping[str, Mapping[int, int]], pairs: MCounts, vocabulary
 
 
 def name_information(concepts: Mapping[int, int], recipients: int, vocabulary: Vocabulary) -> Floats:
-    """Bits that agreeing on each name of the index says, ``INFORMATION_SCALE * sum(log2(1 / p))`` over its words.
+    """Return the information of each name of the index (bits): ``INFORMATION_SCALE * sum(log2(1 / p))`` over its words.
 
-    ``concepts``: recipients that bear each word in a name that is no company's.
+    ``concepts``: recipients with each word, without recipients that have the name of a company.
     """
-    bearers = np.zeros(vocabulary.concept_count)
-    bearers[list(concepts.keys())] = list(concepts.values())
-    others = bearers + UNSEEN_FREQUENCY
+    frequency = np.zeros(vocabulary.concept_count)
+    frequency[list(concepts.keys())] = list(concepts.values())
+    others = frequency + UNSEEN_FREQUENCY
     in_background = background_shares(vocabulary) * BACKGROUND_RECIPIENTS
     bits = -np.log2((others + in_background) / (recipients + BACKGROUND_RECIPIENTS))
     starts, tokens = vocabulary.take("name_token_starts", "name_tokens")
@@ -182,29 +176,29 @@ def name_information(concepts: Mapping[int, int], recipients: int, vocabulary: V
 
 
 def _max_name_bits(recipients: int) -> Floats:
-    """Most that the agreeing words say, by name level: however rare, there may be others so named."""
-    bearers = np.full(len(NameLevel), COINCIDENT_NAMESAKES)
-    counted, most = SPREAD_RECIPIENTS
-    bearers[NameLevel.SPELLING_VARIANT :] *= min(max(recipients, counted), most) / most
-    return np.log2(recipients / bearers)
+    """Return the maximum information of a name by level, limited by its expected namesakes."""
+    namesakes = np.full(len(NameLevel), COINCIDENT_NAMESAKES)
+    lowest, highest = SPREAD_RECIPIENTS
+    namesakes[NameLevel.SPELLING_VARIANT :] *= min(max(recipients, lowest), highest) / highest
+    return np.log2(recipients / namesakes)
 
 
 def _shares(counts: Sequence[int] | Floats, defaults: Sequence[float]) -> Floats:
-    """Shares of the outcomes: what was counted, and the defaults as ``PRIOR_PAIRS`` further pairs."""
+    """Return the posterior share of each level: the counts, and the defaults as ``PRIOR_PAIRS`` pairs."""
     prior = np.array(defaults) / np.sum(defaults)
     return np.asarray((np.asarray(counts, dtype=float) + PRIOR_PAIRS * prior) / (np.sum(counts) + PRIOR_PAIRS))
 
 
 def _known(m: Floats, u: Floats) -> Floats:
-    """Weights of the levels, 0 for the first, which says that nothing is known."""
+    """Return the weights of the levels, 0 for the first, unknown."""
     return np.concatenate([[0.0], np.log2(m / u)])
 
 
 def _place_weights(m: Floats, u: Floats) -> Floats:
-    """Weights of all place levels, from the probabilities of the known ones.
+    """Return the weights of all place levels from the probabilities of the known ones.
 
-    A state with an unknown city weighs what any agreeing state does, a city with an unknown ZIP code what any agreeing
-    city does.
+    A state with an unknown city has the weight of any equal state, a city with an unknown ZIP code that of any equal
+    city.
     """
     weights = np.zeros(len(PlaceLevel))
     weights[_KNOWN_PLACES] = np.log2(m / u)
@@ -220,8 +214,11 @@ def _identifier(m: Floats, u_agree: float) -> tuple[float, float]:
 
 
 def weight_sql() -> dict[str, str]:
-    """SQL expressions (DOUBLE, bits) of the comparisons' weights by name, over the columns of ``schema.COMPARISON``,
-    ``name_bits`` and ``equal_name_in_town`` (``equal_name_in_town_sql``); ``w`` is the table of ``weight_row``."""
+    """Return SQL expressions (DOUBLE, bits) of the weight of each comparison.
+
+    They use the columns of ``schema.COMPARISON``, ``name_bits``, ``equal_name_in_town`` (``equal_name_in_town_sql``)
+    and the table ``w`` of ``weight_row``.
+    """
     return {
         "name": (
             f"CASE WHEN name_level = {NameLevel.NOTHING_IN_COMMON} THEN w.name[name_level + 1]"
@@ -246,13 +243,13 @@ def weight_sql() -> dict[str, str]:
 
 
 def equal_name_in_town_sql() -> str:
-    """SQL expression (BOOLEAN) over all candidates: whether one of the company bears its very name in its town."""
-    very_name = f"name_level >= {NameLevel.SPELLING_VARIANT} AND place_level >= {MIN_SAME_TOWN}"
-    return f"bool_or({very_name}) OVER (PARTITION BY company_id)"
+    """Return a SQL expression (BOOLEAN): whether a candidate of the company has its name in the same town."""
+    equal_name = f"name_level >= {NameLevel.SPELLING_VARIANT} AND place_level >= {MIN_SAME_TOWN}"
+    return f"bool_or({equal_name}) OVER (PARTITION BY company_id)"
 
 
 def weight_row(weights: Weights) -> dict[str, Any]:
-    """The one row of the table ``w`` that ``weight_sql`` refers to."""
+    """Return the single row of the table ``w`` of ``weight_sql``."""
     return {
         "name": weights.name.tolist(),
         "kind": list(KIND_BITS),

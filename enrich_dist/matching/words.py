@@ -1,8 +1,4 @@
-"""The word lists in ``data/`` as the kernels take them: hash tables and bytes.
-
-Covers reading and checking the files. Does not cover what is done with the words (``kernels.names``,
-``vocabulary``).
-"""
+"""The word lists in ``data/`` as hash tables and bytes, the arguments of the kernels."""
 
 from __future__ import annotations
 
@@ -23,29 +19,29 @@ Texts = tuple[Bytes, npt.NDArray[np.int32]]
 
 @functools.cache
 def lines(file_name: str) -> tuple[str, ...]:
-    """Lines of a data file without comments, outer white space and empty lines."""
+    """Return the lines of a data file without comments and empty lines."""
     text = resources.files("enrich_dist.matching").joinpath("data", file_name).read_text("utf-8")
     stripped = (line.strip() for line in text.splitlines())
     return tuple(line for line in stripped if line and not line.startswith("#"))
 
 
 def as_bytes(texts: Sequence[str]) -> Texts:
-    """ASCII texts as (data, starts)."""
+    """Return ASCII texts as (data, starts)."""
     encoded = [text.encode("ascii") for text in texts]
     starts = np.zeros(len(encoded) + 1, dtype=np.int32)
     np.cumsum([len(text) for text in encoded], out=starts[1:])
-    starts.flags.writeable = False  # as Arrow's are: the kernels are compiled for one kind of array
+    starts.flags.writeable = False  # like Arrow's: numba compiles the kernels for one kind of array
     return np.frombuffer(b"".join(encoded) or b" ", dtype=np.uint8), starts
 
 
 def hashes_of(texts: Sequence[str]) -> Hashes:
-    """Hashes of the texts, uint64."""
+    """Return the hashes of the texts, uint64."""
     return np.asarray(hash_texts(*as_bytes(texts), False))
 
 
 @functools.cache
 def name_lists() -> tuple[Sequences, tuple[Any, ...]]:
-    """(markers of further names, what ``kernels.names.normalise`` takes as ``lists``)."""
+    """Return the arguments ``markers`` and ``lists`` of ``kernels.names.normalise``."""
     pairs = [line.split(" ") for line in lines("abbreviations.txt")]
     replaced = hash_table(hashes_of([short for short, _ in pairs]), np.arange(len(pairs)))
     the, conjunction = hashes_of(["THE", "AND"])
@@ -55,12 +51,12 @@ def name_lists() -> tuple[Sequences, tuple[Any, ...]]:
 
 
 def longest_replacement() -> int:
-    """Characters of the longest word that an abbreviation becomes."""
+    """Return the length of the longest expanded abbreviation."""
     return max(len(line.split(" ")[1]) for line in lines("abbreviations.txt"))
 
 
 def _sequences(texts: Sequence[str], *, by: int) -> Sequences:
-    """Tables of the word sequences, and of their first (``by`` 0) or last (-1) words with the most words of one."""
+    """Return hash tables of the sequences, and of their first (``by`` 0) or last (-1) words with the longest length."""
     longest: dict[str, int] = {}
     for text in texts:
         words = text.split(" ")

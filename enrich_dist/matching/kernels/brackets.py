@@ -1,7 +1,7 @@
-"""Initials in brackets beside the name that they are of: ``(ES3) Engineering & Software System Solutions``.
+"""Removal of initials in brackets that repeat the name: ``(ES3) Engineering & Software System Solutions``.
 
-Covers telling such initials from anything else that stands in brackets (a country, a trade, another name), which stays.
-Bytes are ASCII letters of either case; what is not a letter or a digit ends a word.
+Other text in brackets (a country, a trade, another name) stays. Letters are ASCII of either case; any byte except a
+letter or digit ends a word.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 MIN_INITIALS = 3
-"""Fewer are a country or a state as often as initials: (US), (CA)."""
+"""Fewer are often a country or a state: (US), (CA)."""
 _MAX_INITIALS = 16
 _OPEN, _CLOSE = 40, 41
 _DROPPED = 1  # kernels.names.DROPPED
@@ -19,8 +19,10 @@ _DIGITS, _LETTERS = 48, 65  # the first of each
 
 @njit(cache=True, nogil=True)
 def _initials(data, begin, end, classes, initials):  # type: ignore[no-untyped-def]
-    """Write the initials that ``data[begin:end]`` spells out, a digit behind a letter repeating it (C3I is CCCI);
-    return their number, 0 where it holds several words or too many letters."""
+    """Write the initials in ``data[begin:end]``, where a digit repeats the letter before it (C3I is CCCI).
+
+    Return their number, 0 for several words or too many letters.
+    """
     count = 0
     inside, closed = False, False
     for at in range(begin, end):
@@ -48,8 +50,7 @@ def _initials(data, begin, end, classes, initials):  # type: ignore[no-untyped-d
 
 @njit(cache=True, nogil=True)
 def _are_of(data, begin, end, opened, closed, classes, initials, count):  # type: ignore[no-untyped-def]
-    """Whether the initials are, in this order, those of words of ``data[begin:end]`` outside ``[opened, closed)``; at
-    least half of these words must take part."""
+    """Return whether the initials are, in order, those of at least half of the words outside ``[opened, closed)``."""
     met, words = 0, 0
     inside = False
     for at in range(begin, end):
@@ -69,7 +70,7 @@ def _are_of(data, begin, end, opened, closed, classes, initials, count):  # type
 
 @njit(cache=True, nogil=True)
 def without_initials(data, starts, classes):  # type: ignore[no-untyped-def]
-    """The texts with spaces in place of brackets that hold the initials of the other words: uint8, as long as ``data``.
+    """Replace brackets with the initials of the other words by spaces; return uint8, as long as ``data``.
 
     ``classes``: ``kernels.names.byte_classes``.
     """

@@ -1,10 +1,8 @@
-"""The normal form of organisation names, name by name.
+"""Normalisation of organisation names.
 
-Covers cutting a name into words, the steps that make words comparable (legal forms, a leading THE, spelled-out
-initials, abbreviations), and the names behind DBA and its like. The lists of words come in as hash tables
-(``matching.words``). Does not cover letters beyond ASCII nor HTML entities: those are resolved before.
-
-The steps are repeated until none changes anything, so the normal form of a normal form is itself.
+Splits a name into words, removes legal forms and a leading THE, joins single letters, expands abbreviations, and splits
+names at DBA and similar markers. The word lists are hash tables (``matching.words``). Repeats the steps until nothing
+changes, so the result is idempotent. Does not cover non-ASCII letters and HTML entities (``matching.normalise``).
 """
 
 from __future__ import annotations
@@ -14,13 +12,13 @@ from numba import njit
 
 from enrich_dist.matching.kernels.text import FNV_START, SPACE, Bytes, Ints, find, fnv, fnv_byte, grown, mix
 
-# What becomes of a byte (see byte_classes); anything else is the letter it becomes.
+# Classes of bytes (see byte_classes); any other value is the normalised letter.
 SEPARATOR, DROPPED, AMPERSAND = 0, 1, 2
 
 
 def byte_classes() -> Bytes:
-    """uint8 (256): capital letters and digits as themselves, small letters as capitals, & as AMPERSAND, apostrophes
-    dropped (HALL'S is HALLS), everything else a separator."""
+    """Return the class of each byte, uint8 (256): letters as capitals, digits, AMPERSAND, DROPPED for apostrophes
+    (HALL'S is HALLS), SEPARATOR for the rest."""
     classes = np.full(256, SEPARATOR, dtype=np.uint8)
     for capital in range(ord("A"), ord("Z") + 1):
         classes[capital] = classes[capital + 32] = capital
@@ -32,7 +30,7 @@ def byte_classes() -> Bytes:
 
 @njit(cache=True, nogil=True, inline="always")
 def _cut(data, begin, end, classes, text, starts, ends, hashes):  # type: ignore[no-untyped-def]
-    """Write the words of ``data[begin:end]`` one after the other into ``text``; return their number."""
+    """Write the words of ``data[begin:end]`` one after another into ``text``; return their number."""
     count, position, inside = 0, 0, False
     state = FNV_START
     for at in range(begin, end):
@@ -66,7 +64,7 @@ def _cut(data, begin, end, classes, text, starts, ends, hashes):  # type: ignore
 
 @njit(cache=True, nogil=True)
 def _sequence(text, starts, ends, first, last):  # type: ignore[no-untyped-def]
-    """Hash of the words ``first`` to ``last - 1`` written with single spaces."""
+    """Return the hash of the words ``first`` to ``last - 1``, joined by single spaces."""
     state = FNV_START
     for number in range(first, last):
         if number > first:
@@ -76,15 +74,16 @@ def _sequence(text, starts, ends, first, last):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _marker(text, starts, ends, hashes, first, last, keys, values, begin_keys, begin_values):  # type: ignore[no-untyped-def]
-    """(position, words) of the first marker of a further name (DBA, FORMERLY, …), (last, 0) where there is none."""
+def _marker(text, starts, ends, hashes, first, last, markers):  # type: ignore[no-untyped-def]
+    """Return (position, words) of the first marker of a further name (DBA, FORMERLY, …), or (last, 0)."""
+    keys, values, begin_keys, begin_values = markers
     for number in range(first, last):
         longest = find(begin_keys, begin_values, hashes[number])
         if longest < 0:
             continue
         for words in range(min(longest, last - number), 0, -1):
             if find(keys, values, _sequence(text, starts, ends, number, number + words)) >= 0:
-                # Spelled D B A after another initial, it is part of the initials.
+                # D B A after another initial belongs to the initials.
                 spelled = words == 3 and ends[number] - starts[number] == 1
                 if spelled and number > first and ends[number - 1] - starts[number - 1] == 1:
                     continue
@@ -93,10 +92,9 @@ def _marker(text, starts, ends, hashes, first, last, keys, values, begin_keys, b
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _without_legal_forms(  # type: ignore[no-untyped-def]
-    text, starts, ends, hashes, first, last, keys, values, end_keys, end_values, conjunction
-):
-    """The end of the words without legal forms (and an AND before them); ``last`` if nothing else would be left."""
+def _without_legal_forms(text, starts, ends, hashes, first, last, forms, conjunction):  # type: ignore[no-untyped-def]
+    """Return the end of the words without legal forms and an AND before them; ``last`` if nothing else remains."""
+    keys, values, end_keys, end_values = forms
     end = last
     while end > first:
         words = 0
@@ -117,7 +115,7 @@ def _without_legal_forms(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, inline="always")
 def _join_initials(text, starts, ends, hashes, first, last, free):  # type: ignore[no-untyped-def]
-    """Make one word of every run of single characters; return (last, free)."""
+    """Join every run of single characters; return (last, free)."""
     kept = first
     number = first
     while number < last:
@@ -140,15 +138,13 @@ def _join_initials(text, starts, ends, hashes, first, last, free):  # type: igno
 
 @njit(cache=True, nogil=True)
 def normalise(data, offsets, classes, markers, lists, room):  # type: ignore[no-untyped-def]
-    """Normal forms of all names of every text.
+    """Return the normalised names of every text.
 
-    ``markers``, ``lists``: ``words.name_lists``; ``room``: bytes of working text that the longest text can need
-    (``working_bytes``). Returns (data, starts, row, further): texts, the number of the text each came from, ascending,
-    and whether it stood behind a marker. A text of which nothing is left gives nothing.
+    ``markers``, ``lists``: see ``words.name_lists``; ``room``: see ``working_bytes``. Returns (data, starts, row,
+    further): the names, the position of the text of each, ascending, and whether it follows a marker. A text of which
+    nothing remains has no name.
     """
-    marker_keys, marker_values, marker_begin_keys, marker_begin_values = markers
     forms, replaced, the, conjunction = lists
-    form_keys, form_values, form_end_keys, form_end_values = forms
     replaced_keys, replaced_values, by_text, by_starts = replaced
     capacity = 2
     for number in range(offsets.size - 1):
@@ -170,19 +166,8 @@ def normalise(data, offsets, classes, markers, lists, room):  # type: ignore[no-
         free = all_ends[count - 1] if count else np.int32(0)
         begin, further = 0, False
         while begin < count:
-            at, marker = _marker(
-                text,
-                all_starts,
-                all_ends,
-                all_hashes,
-                begin,
-                count,
-                marker_keys,
-                marker_values,
-                marker_begin_keys,
-                marker_begin_values,
-            )
-            # A marker with nothing on one side names nothing, and goes; alone it is the name.
+            at, marker = _marker(text, all_starts, all_ends, all_hashes, begin, count, markers)
+            # Drop a marker with nothing on one side; alone it is the name.
             if marker and at == begin and begin + marker < count:
                 begin += marker
                 continue
@@ -196,20 +181,8 @@ def normalise(data, offsets, classes, markers, lists, room):  # type: ignore[no-
             while changed:
                 while last - first > 1 and hashes[first] == the:
                     first += 1
-                end = _without_legal_forms(
-                    text,
-                    starts,
-                    ends,
-                    hashes,
-                    first,
-                    last,
-                    form_keys,
-                    form_values,
-                    form_end_keys,
-                    form_end_values,
-                    conjunction,
-                )
-                last = end  # what is left has no legal form at its end: no reason to go round again
+                end = _without_legal_forms(text, starts, ends, hashes, first, last, forms, conjunction)
+                last = end  # the rest has no legal form at its end, so this is no change
                 end, free = _join_initials(text, starts, ends, hashes, first, last, free)
                 changed = end != last
                 last = end
@@ -247,10 +220,10 @@ def normalise(data, offsets, classes, markers, lists, room):  # type: ignore[no-
 
 
 def working_bytes(offsets: Ints, longest_replacement: int) -> int:
-    """Bytes that ``normalise`` needs for the longest text.
+    """Return the bytes of working text that ``normalise`` needs for the longest text.
 
-    Every byte becomes three at most (& is AND), is copied once when initials are joined, and every word can be
-    replaced once after either.
+    Every byte becomes at most three (& is AND) and is copied once when initials are joined, and every word can be
+    replaced once after each.
     """
     longest = int(np.diff(offsets).max(initial=0))
     return (6 + 2 * longest_replacement) * (longest + 1)

@@ -1,12 +1,10 @@
-"""Hashes of text, hash tables, and lists of texts as bytes and offsets.
+"""Hashes of text, hash tables and edit distance, shared by the kernels.
 
-Covers what the other kernels share. A text is ``data[starts[i]:starts[i + 1]]`` of an uint8 array. A hash table is a
-pair of arrays (keys, values) of a size that is a power of two, filled to half at most, probed linearly; key 0 marks a
-free place.
+A text is ``data[starts[i]:starts[i + 1]]`` of an uint8 array. A hash table is a pair of arrays (keys, values) with a
+power-of-two size, at most half full, with linear probing; key 0 marks a free slot.
 
-Hash: FNV-1a with 64 bits (Fowler, Noll and Vo; RFC 9923), its bits mixed by the finaliser of MurmurHash3 (Appleby).
-The state before mixing is kept by callers that go on with it: the hash of two words written together is the state of
-the first continued over the second.
+The hash is 64-bit FNV-1a (Fowler, Noll and Vo; RFC 9923) with the finaliser of MurmurHash3 (Appleby). Callers can
+continue the state before the finaliser: the hash of two joined words continues the state of the first.
 """
 
 from __future__ import annotations
@@ -32,13 +30,13 @@ SPACE = np.uint8(32)
 
 @njit(cache=True, nogil=True, inline="always")
 def fnv_byte(state, byte):  # type: ignore[no-untyped-def]
-    """The state after one more byte."""
+    """Return the state after one more byte."""
     return (state ^ np.uint64(byte)) * _FNV_PRIME
 
 
 @njit(cache=True, nogil=True)
 def fnv(state, data, begin, end):  # type: ignore[no-untyped-def]
-    """The state after ``data[begin:end]``."""
+    """Return the state after ``data[begin:end]``."""
     for at in range(begin, end):
         state = (state ^ np.uint64(data[at])) * _FNV_PRIME
     return state
@@ -46,7 +44,7 @@ def fnv(state, data, begin, end):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def mix(state):  # type: ignore[no-untyped-def]
-    """The hash of a state; never 0."""
+    """Return the hash of a state, never 0."""
     state ^= state >> _SHIFT
     state *= _MIX_1
     state ^= state >> _SHIFT
@@ -57,7 +55,7 @@ def mix(state):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def hash_texts(data, starts, without_spaces):  # type: ignore[no-untyped-def]
-    """Hash of every text, uint64; ``without_spaces``: as if it were written together."""
+    """Return the hash of every text, uint64; ``without_spaces``: ignore spaces."""
     hashes = np.empty(starts.size - 1, dtype=np.uint64)
     for number in range(starts.size - 1):
         state = FNV_START
@@ -70,7 +68,7 @@ def hash_texts(data, starts, without_spaces):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, inline="always")
 def find(keys, values, key):  # type: ignore[no-untyped-def]
-    """The value under ``key``, -1 where there is none."""
+    """Return the value of ``key``, or -1."""
     mask = np.uint64(keys.size - 1)
     at = key & mask
     while keys[np.int64(at)] != _ZERO:
@@ -82,7 +80,7 @@ def find(keys, values, key):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def put(keys, values, key, value):  # type: ignore[no-untyped-def]
-    """Store ``value`` under ``key`` unless something is stored there already; the table must have room."""
+    """Store ``value`` under a new ``key``; keep the value of a known one. The table must have room."""
     mask = np.uint64(keys.size - 1)
     at = key & mask
     while keys[np.int64(at)] != _ZERO:
@@ -100,7 +98,7 @@ def _fill(keys, values, hashes, stored):  # type: ignore[no-untyped-def]
 
 
 def hash_table(hashes: Hashes, values: Ints) -> tuple[Hashes, Ints]:
-    """The hash table of the pairs; the first of equal hashes stays."""
+    """Return the hash table of the pairs, with the first value of equal hashes."""
     size = 4
     while size < 2 * len(hashes):
         size *= 2
@@ -110,10 +108,9 @@ def hash_table(hashes: Hashes, values: Ints) -> tuple[Hashes, Ints]:
 
 
 def hash_filter(hashes: Hashes) -> Bytes:
-    """Bits, of a number that is a power of two, as uint8: not set where no hash ends so (see ``may_contain``).
+    """Return a Bloom filter (1970) with one hash function, for ``may_contain``: packed bits, uint8.
 
-    Small enough to stay in the processor's cache, it spares most look-ups in a large table (Bloom 1970, with one hash
-    function).
+    It fits in the processor's cache and avoids most lookups in a large table.
     """
     size = 1024
     while size < 16 * len(hashes) and size < 2**22:
@@ -125,14 +122,14 @@ def hash_filter(hashes: Hashes) -> Bytes:
 
 @njit(cache=True, nogil=True, inline="always")
 def may_contain(present, digest):  # type: ignore[no-untyped-def]
-    """False only if the hash is none of those the filter was made of."""
+    """Return False only if the hash is not in the filter."""
     at = digest & np.uint64(8 * present.size - 1)
     return (present[np.int64(at >> np.uint64(3))] >> np.uint8(at & np.uint64(7))) & np.uint8(1) != 0
 
 
 @njit(cache=True, nogil=True)
 def find_all(keys, values, hashes):  # type: ignore[no-untyped-def]
-    """The values under all ``hashes``, int32, -1 where there is none."""
+    """Return the values of all ``hashes``, int32, -1 for unknown ones."""
     found = np.empty(hashes.size, dtype=np.int32)
     for number in range(hashes.size):
         found[number] = find(keys, values, hashes[number])
@@ -141,7 +138,7 @@ def find_all(keys, values, hashes):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def grown(array, needed):  # type: ignore[no-untyped-def]
-    """``array``, or a copy of at least twice its size, so that it holds ``needed`` members."""
+    """Return ``array``, or a copy of at least twice its size, with room for ``needed`` members."""
     if needed <= array.size:
         return array
     larger = np.empty(max(needed, 2 * array.size), dtype=array.dtype)
@@ -151,7 +148,7 @@ def grown(array, needed):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def edit_distance(left, left_begin, left_end, right, right_begin, right_end, limit):  # type: ignore[no-untyped-def]
-    """Edits between two byte strings, or ``limit + 1`` where there are more.
+    """Return the edit distance of two byte strings, at most ``limit + 1``.
 
     Optimal string alignment (Damerau 1964: insert, delete, replace, swap neighbours), computed within a band of
     ``limit`` around the diagonal (Ukkonen 1985).
