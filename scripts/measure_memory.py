@@ -12,6 +12,7 @@ imports its dependencies inside functions.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sys
 import tempfile
@@ -76,7 +77,6 @@ def _generate(scratch: Path, grid: list[tuple[int, int, int, int]]) -> None:
 def _measure(scratch: Path, companies: int, chunks: int, chunk_size: int, batch_rows: int) -> dict[str, Any]:
     """One farm on one new worker."""
     from enrich_dist.cluster.client import open_client
-    from enrich_dist.farm.worker import run_aside
     from enrich_dist.matching.warm import warm_up
     from enrich_dist.pipeline.steps import Pipeline
     from enrich_dist.settings import load_settings
@@ -103,7 +103,7 @@ def _measure(scratch: Path, companies: int, chunks: int, chunk_size: int, batch_
     pipeline.partition_recipients()
     shutil.rmtree(pipeline.directory.checkpoints, ignore_errors=True)
     with open_client(settings, scratch / "dask") as client:
-        client.run(run_aside, warm_up)
+        client.run(asyncio.to_thread, warm_up)
         warm_bytes = max(client.run(_resident_bytes).values())
         pipeline.farm_chunks(lambda: client)
     tasks = pipeline.tasks()

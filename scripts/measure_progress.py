@@ -15,6 +15,7 @@ Keeps the figures in ``reports/benchmarks/`` and prints them as tables. Files ho
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import platform
 import random
@@ -41,7 +42,6 @@ from enrich_dist.core.tables import markdown_table
 from enrich_dist.events import Event, FarmProgress, listening
 from enrich_dist.farm.chunk_log import read_chunk_log
 from enrich_dist.farm.fault_injection import DelegatingMatcher
-from enrich_dist.farm.worker import run_aside
 from enrich_dist.matching.warm import warm_up
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.progress.partial_results import MatchRateProjector
@@ -146,7 +146,7 @@ def farm(pipeline: Pipeline, scratch: Path) -> list[tuple[float, FarmProgress]]:
     pipeline.join_companies()
     pipeline.partition_recipients()
     with open_client(pipeline.settings, scratch / "dask") as client, recorded() as told:
-        client.run(run_aside, warm_up)
+        client.run(asyncio.to_thread, warm_up)
         pipeline.farm_chunks(lambda: client)
     return told
 

@@ -10,7 +10,8 @@ task (``farm.worker.run_chunk``: marker, verified chunk file, checkpoint), but t
 Place ``--scratch`` in memory to exclude the disk.
 
 ``--kill N`` kills the process of N workers in the middle of the farm. ``submission_delay_seconds`` is the longest time
-that a free slot waited for the next submission after that.
+from the end of an attempt to the next submission after that, including the time in which no slot was free.
+``driver_pause_seconds`` is the longest time in which the driver did not look for chunks to submit (0.5 s if idle).
 
 Does not simulate networks or the memory of workers. Scheduler, driver and all workers share this machine's cores, so
 CPU seconds per chunk are reported for each: on a real cluster each has cores of its own.
@@ -34,6 +35,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -47,7 +49,7 @@ from enrich_dist import schema
 from enrich_dist.core.files import read_json, write_json
 from enrich_dist.core.matcher import Matcher, MatchMemory
 from enrich_dist.core.resource_usage import Meter
-from enrich_dist.events import AttemptTimes
+from enrich_dist.events import AttemptTimes, WorkersSeen, listening
 from enrich_dist.farm.chunk_log import read_chunk_log
 from enrich_dist.farm.fault_injection import DelegatingMatcher
 from enrich_dist.farm.worker import run_chunk
@@ -246,7 +248,9 @@ def simulate(
             killed, hosts = hosts[-1], hosts[:-1]
             before = *before[:2], sum(map(_cpu, hosts))
             Timer(seconds, killed.kill).start()
-        report = _profiled(lambda: pipeline.farm_chunks(lambda: client), profile)
+        passes: list[float] = []
+        with listening(lambda event: passes.append(time.monotonic()) if isinstance(event, WorkersSeen) else None):
+            report = _profiled(lambda: pipeline.farm_chunks(lambda: client), profile)
         cpu = _cpu(driver) - before[0], _cpu(scheduler) - before[1], sum(map(_cpu, hosts)) - before[2]
         memory = driver.memory_info().rss, scheduler.memory_info().rss
     wall, chunks = float(report.numbers[Number.FARM_SECONDS]), int(report.numbers[Number.CHUNKS_COMPUTED])
@@ -273,6 +277,7 @@ def simulate(
         "driver_memory_grown_mb": round((memory[0] - memory_before) / 1e6, 1),
         "scheduler_memory_mb": round(memory[1] / 1e6, 1),
         "failed_attempts": report.numbers[Number.FAILED_ATTEMPTS],
+        "driver_pause_seconds": round(max(later - earlier for earlier, later in pairwise(passes)), 3),
         **({"killed_workers": kill, **submission_delays(attempts)} if kill else {}),
         "load": round(os.getloadavg()[0], 2),
         "calibration_cpu_seconds": round(statistics.median(calibration.seconds() for _ in range(7)), 4),

@@ -6,6 +6,7 @@ nothing of the run, so ``ClusterStart`` does it in the background. Afterwards it
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -25,7 +26,6 @@ from enrich_dist.cluster.kinds import check_cluster, dask_config, register_kinds
 from enrich_dist.cluster.scaling import ScaleRequestServer, adapt_to_chunks_left, remove_cluster_files
 from enrich_dist.errors import FarmError
 from enrich_dist.events import Notice, emit
-from enrich_dist.farm.worker import run_aside
 from enrich_dist.settings import Settings
 
 # Workers get some seconds to end before they are killed; a result must not wait for a cluster that never closes.
@@ -143,7 +143,7 @@ class ClusterStart:
         if self._prepare is None or forked:  # forked workers are prepared
             return
         try:
-            client.run(run_aside, self._prepare, on_error="return")
+            client.run(asyncio.to_thread, self._prepare, on_error="return")
         except Exception as error:  # the run does not depend on it  # noqa: BLE001
             emit(Notice(f"The workers could not be prepared ({error}). Their first chunks take longer.", warning=True))
 

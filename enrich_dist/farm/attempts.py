@@ -1,9 +1,8 @@
-"""The ledger of attempts: files that tell who is at which chunk, and what became of attempts that failed.
+"""The ledger of attempts: files that record which attempts run, and why attempts failed.
 
-A worker writes a marker before it begins and removes it when it ends, in success or in an error. A marker that is
-still there when its worker is lost says that the chunk was under way; a chunk without one only waited there. Failures
-are kept until their chunk is finished, for whoever looks at a run from its files alone. Covers the files. Does not
-judge (``failures``). Nothing is synced: the ledger must outlive processes, not the machine.
+A worker writes a marker when it starts an attempt, and removes it when the attempt returns or raises. If the worker is
+lost, the marker shows that the attempt had started. Failures are kept until the next farm starts. Files are not synced:
+the ledger must survive processes, not the machine. Does not classify failures (``policy``).
 """
 
 from __future__ import annotations
@@ -29,25 +28,25 @@ class FailureKind(StrEnum):
     """Why an attempt failed."""
 
     DATA = "data"
-    """The task raised an error: rows it cannot take, as long as it raises the same again."""
+    """The task raised an error. If it raises the same error again, rows of the chunk are the cause."""
     OUT_OF_MEMORY = "out of memory"
     CRASH = "crash"
-    """The worker was lost while it worked on the chunk: killed, preempted, or crashed."""
+    """The worker was killed, preempted or crashed while it ran the attempt."""
     NOT_STARTED = "not started"
-    """The worker was lost before it began with the chunk."""
+    """The worker was lost before it started the attempt."""
     HANG = "hang"
-    """It ran over its time, or its worker gave no sign of life."""
+    """The attempt ran over its timeout, or its worker sent no heartbeat."""
     SCHEDULER = "scheduler lost"
-    """The connection to the scheduler was lost, and with it what was under way."""
+    """The connection to the scheduler was lost."""
     CORRUPTION = "corruption"
     ENVIRONMENT = "environment"
-    """The disk is full or cannot be written to."""
+    """The disk is full or not writable."""
     CONFIGURATION = "configuration"
 
 
 @dataclass(frozen=True)
 class Marker:
-    """An attempt that has begun. ``started_seconds``: since 1970, by the worker's clock."""
+    """An attempt that has started. ``worker``: address; ``started_seconds``: since 1970, by the worker's clock."""
 
     checkpoint_key: str
     attempt: int
@@ -59,8 +58,7 @@ class Marker:
 
 @dataclass(frozen=True)
 class FailedAttempt:
-    """An attempt that failed: ``counted`` tells whether it used up one of the chunk's tries; ``memory_bytes`` is what
-    the worker held last, where that is known."""
+    """An attempt that failed. ``counted``: towards ``max_attempts``; ``memory_bytes``: of the worker, last observed."""
 
     checkpoint_key: str
     chunk_id: int
@@ -79,49 +77,48 @@ class FailedAttempt:
 
 
 class AttemptLedger:
-    """The ledger in one directory, which driver and workers share."""
+    """The ledger in one directory that driver and workers share."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
     @contextmanager
     def attempt(self, key: str, attempt: int, worker: str) -> Iterator[None]:
-        """Hold the marker while the body runs. On a worker."""
+        """Keep the marker while the body runs, on a worker."""
         path = self._marker_path(key, attempt)
         marker = Marker(key, attempt, worker, socket.gethostname(), os.getpid(), time.time())
         _write(path, asdict(marker))
         try:
             yield
         finally:
-            # Dask may have moved the attempt to another worker meanwhile: its marker stays.
+            # Dask may have moved the attempt to another worker, whose marker must stay.
             if (found := self.marker(key, attempt)) is None or (found.host, found.pid) == (marker.host, marker.pid):
                 path.unlink(missing_ok=True)
 
     def marker(self, key: str, attempt: int) -> Marker | None:
-        """The marker of an attempt, None where there is none."""
+        """Return the marker of an attempt, or None."""
         return _read(self._marker_path(key, attempt), Marker)
 
     def started(self) -> set[tuple[str, int]]:
-        """Key and attempt of each marker that is there: one look at the directory, for whoever waits for many."""
+        """Return key and attempt of each marker, from one listing of the directory; ignore other files."""
         parts = (path.name.split(".") for path in self.directory.glob("*.*.running.json"))
-        # Other files tell nothing, as in ``marker``.
         return {(key, int(attempt)) for key, attempt, *_ in parts if attempt.isdecimal()}
 
     def markers(self) -> list[Marker]:
-        """All markers that are there, also those of workers that were lost."""
+        """Return all markers, including those of lost workers."""
         found = [_read(path, Marker) for path in self.directory.glob("*.running.json")]
         return [marker for marker in found if marker is not None]
 
     def clear_marker(self, key: str, attempt: int) -> None:
-        """Remove the marker that a lost worker left behind."""
+        """Remove the marker of a lost worker."""
         self._marker_path(key, attempt).unlink(missing_ok=True)
 
     def add(self, failure: FailedAttempt) -> None:
-        """Keep a failure."""
+        """Record a failure."""
         _write(self.directory / f"{failure.checkpoint_key}.{failure.attempt}.failed.json", asdict(failure))
 
     def failures(self) -> list[FailedAttempt]:
-        """All failures kept, by chunk and attempt."""
+        """Return all failures, ordered by chunk and attempt."""
         found = [_read(path, _failed) for path in self.directory.glob("*.failed.json")]
         return sorted(
             (failure for failure in found if failure is not None),
@@ -129,7 +126,7 @@ class AttemptLedger:
         )
 
     def clear(self) -> None:
-        """Forget everything: a farm begins."""
+        """Remove everything: a farm starts."""
         for path in self.directory.glob("*.json"):
             path.unlink(missing_ok=True)
 
@@ -148,7 +145,7 @@ def _write(path: Path, document: dict[str, Any]) -> None:
 
 
 def _read(path: Path, kind: Callable[..., T]) -> T | None:
-    # A file that vanished meanwhile, or that others or another version wrote, tells nothing.
+    # Ignore a file that has just been removed, or that another program or version wrote.
     with suppress(OSError, ValueError, TypeError):
         return kind(**json.loads(path.read_text("utf-8")))
     return None

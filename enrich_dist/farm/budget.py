@@ -1,8 +1,7 @@
-"""What a worker will need to match a chunk, and how a chunk is worked through so that it stays within its memory.
+"""The memory budget of a worker: the projected peak of a chunk, and batch sizes that fit the budget.
 
-Covers the arithmetic: the projected peak of a chunk and what it is made of, the largest batch that fits the budget,
-the refusal where none does, and the pace of a worker that measures as it goes. What a batch, an index and a result
-cost is told by the matcher (``MatchMemory``). Does not measure (``meter``), and knows no settings.
+The matcher declares what a batch, an index and a result take (``MatchMemory``). Does not measure
+(``core.resource_usage``), and knows no settings.
 """
 
 from __future__ import annotations
@@ -14,42 +13,41 @@ from typing import Final
 from enrich_dist.core.matcher import MatchMemory
 from enrich_dist.errors import BudgetError
 
-# Share of a worker's memory that is planned with. Above it Dask gives a worker no further task, and not far above that
-# its nanny ends it.
+# Share of a worker's memory that a projection may use. Above it Dask pauses the worker, and soon its nanny ends it.
 USABLE_SHARE: Final = 0.8
 MB: Final = 1_000_000
-# Memory for reading a chunk, over the bytes of its file. What is read is unpacked batch by batch, as part of these.
+# Memory for reading a chunk, as a multiple of its file size. Decoded rows are part of the batch.
 READ_FACTOR: Final = 1.0
 
 
 @dataclass(frozen=True)
 class Projection:
-    """The peak of a worker that matches a chunk, in bytes, by what it is made of."""
+    """The projected peak memory of a worker that matches a chunk, in bytes, by component."""
 
     process_bytes: int
     index_bytes: int
     batch_bytes: int
     batch_rows: int
     chunk_bytes: int
-    """Of reading the chunk."""
+    """For reading the chunk."""
     output_bytes: int
 
     @property
     def peak_bytes(self) -> int:
-        """All of it."""
+        """Return the sum of all components."""
         return self.process_bytes + self.index_bytes + self.batch_bytes + self.chunk_bytes + self.output_bytes
 
     @property
     def min_threshold_mb(self) -> int:
-        """The least ``memory_threshold_mb`` that it fits."""
+        """Return the smallest ``memory_threshold_mb`` that it fits."""
         return -int(-self.peak_bytes // (USABLE_SHARE * MB))
 
     def fits(self, threshold_mb: int) -> bool:
-        """Whether a worker may have it within ``memory_threshold_mb``."""
+        """Return whether it fits ``memory_threshold_mb``."""
         return self.min_threshold_mb <= threshold_mb
 
     def arithmetic(self) -> str:
-        """Its sum in words."""
+        """Return the sum in words."""
         parts = (
             (self.process_bytes, "for the worker itself"),
             (self.index_bytes, "for the index"),
@@ -57,12 +55,12 @@ class Projection:
             (self.chunk_bytes, "for reading the chunk"),
             (self.output_bytes, "for its result"),
         )
-        told = [f"{size / MB:,.1f} {what}" for size, what in parts if size]
-        return f"{self.peak_bytes / MB:,.0f} MB = {' + '.join(told)}"
+        terms = [f"{size / MB:,.1f} {what}" for size, what in parts if size]
+        return f"{self.peak_bytes / MB:,.0f} MB = {' + '.join(terms)}"
 
 
 def project(memory: MatchMemory, *, chunk_rows: int, chunk_bytes: int, batch_rows: int) -> Projection:
-    """The peak of a worker that matches a chunk of so many rows, whose file has ``chunk_bytes``."""
+    """Return the projection for a chunk of ``chunk_rows`` rows in a file of ``chunk_bytes``."""
     rows = min(batch_rows, chunk_rows)
     return Projection(
         process_bytes=memory.process_bytes,
@@ -75,31 +73,33 @@ def project(memory: MatchMemory, *, chunk_rows: int, chunk_bytes: int, batch_row
 
 
 def fitted(projection: Callable[[int], Projection], *, batch_rows: int, min_rows: int, threshold_mb: int) -> Projection:
-    """The projection in the largest batches, of ``batch_rows`` or halves of it, that fits ``threshold_mb``; that of
-    ``min_rows`` where none does."""
+    """Return the projection with the largest batch that fits: ``batch_rows``, halved as often as necessary.
+
+    If none fits ``threshold_mb``, return that of ``min_rows``.
+    """
     rows = batch_rows
     while rows > min_rows and not projection(rows).fits(threshold_mb):
         rows = max(min_rows, -(-rows // 2))
     return projection(rows)
 
 
-def require_fit(least: Projection, threshold_mb: int) -> None:
-    """Raise ``BudgetError``, with the arithmetic, where it does not fit."""
-    if least.fits(threshold_mb):
+def require_fit(smallest: Projection, threshold_mb: int) -> None:
+    """Raise ``BudgetError``, with the arithmetic, if the projection with the smallest batches does not fit."""
+    if smallest.fits(threshold_mb):
         return
-    # Only where the chunk is what is too large.
-    smaller = least.chunk_bytes + least.output_bytes >= least.peak_bytes - USABLE_SHARE * threshold_mb * MB
+    excess_bytes = smallest.peak_bytes - USABLE_SHARE * threshold_mb * MB
+    smaller_chunks_help = smallest.chunk_bytes + smallest.output_bytes >= excess_bytes
     raise BudgetError(
-        f"The chunks do not fit into the memory of a worker, not even in the smallest batches. A worker needs "
-        f"{least.arithmetic()}; memory_threshold_mb is {threshold_mb:,}, of which {USABLE_SHARE:.0%} "
+        "The chunks do not fit into a worker's memory, even with the smallest batches. A worker needs "
+        f"{smallest.arithmetic()}; memory_threshold_mb is {threshold_mb:,}, of which {USABLE_SHARE:.0%} "
         f"({USABLE_SHARE * threshold_mb:,.0f} MB) may be used.",
-        remedy=f"Raise memory_threshold_mb to {least.min_threshold_mb:,} or more"
-        + (", or lower chunk_size." if smaller else "."),
+        remedy=f"Raise memory_threshold_mb to {smallest.min_threshold_mb:,} or more"
+        + (", or lower chunk_size." if smaller_chunks_help else "."),
     )
 
 
 class BatchMemoryEstimator:
-    """What a batch takes over what the process held before it: as projected, until it was measured here."""
+    """Estimate the memory that a batch adds to the process: as projected, until batches were measured here."""
 
     def __init__(self, row_bytes: float) -> None:
         self._row_bytes = row_bytes
@@ -107,24 +107,24 @@ class BatchMemoryEstimator:
         self._measured_bytes = 0
 
     def of(self, rows: int) -> int:
-        """Bytes that a batch of so many rows is expected to take."""
-        # A part of the cost does not depend on the rows: a small batch says nothing about a large one.
+        """Return the expected bytes of a batch of ``rows`` rows."""
+        # A part of the cost is fixed, so a small batch does not predict a large one.
         if rows <= 2 * self._measured_rows:
             return round(self._measured_bytes * rows / self._measured_rows)
         return round(self._row_bytes * rows)
 
     def learn(self, rows: int, taken_bytes: int) -> None:
-        """Take a measured batch into account: one that is as large as those before, or nearly so and took more."""
+        """Take a measured batch into account if it is the largest so far, or nearly and took more per row."""
         more = taken_bytes * self._measured_rows > self._measured_bytes * rows
         if rows >= self._measured_rows or (more and 2 * rows >= self._measured_rows):
             self._measured_rows, self._measured_bytes = rows, taken_bytes
 
 
 class AdaptiveBatcher:
-    """How many rows of a chunk to match at a time: fewer, where more would bring the process near its limit.
+    """Choose the batch size of a worker: halve it while a batch would bring the process near its memory limit.
 
-    ``resident`` tells what the process holds now, ``release`` gives back what it holds and does not use. A limit of 0
-    is none.
+    ``resident`` returns the resident bytes of the process, ``release`` returns unused memory to the operating system. A
+    limit of 0 is none.
     """
 
     def __init__(
@@ -138,19 +138,22 @@ class AdaptiveBatcher:
         release: Callable[[], None],
     ) -> None:
         self.rows = rows
-        """Rows of a batch, as they are now."""
+        """Current rows per batch."""
         self.degradations = 0
-        """How often they were halved."""
+        """Number of times that the batch size was halved."""
         self._min_rows = min_rows
         self._usable_bytes = USABLE_SHARE * limit_bytes
         self._cost = cost
         self._resident = resident
         self._release = release
         self._before_bytes = 0
-        self._least_taken_bytes = 0
+        self._min_taken_bytes = 0
 
     def next_rows(self, waiting_rows: int, *, further_bytes: int = 0) -> int:
-        """Rows of the next batch, of ``waiting_rows`` that are there; ``further_bytes`` will be taken besides."""
+        """Return the rows of the next batch, at most ``waiting_rows``.
+
+        ``further_bytes``: expected memory of anything else that the batch loads.
+        """
         rows = min(self.rows, waiting_rows)
         self._before_bytes = self._resident() + further_bytes
         if self._usable_bytes and not self._fits(rows):
@@ -159,16 +162,16 @@ class AdaptiveBatcher:
             while rows > self._min_rows and not self._fits(rows):
                 rows = self.rows = max(self._min_rows, -(-rows // 2))
                 self.degradations += 1
-        # What is only expected to come besides may be less: then it must not make the batch look cheap.
-        self._least_taken_bytes = self._cost.of(rows) if further_bytes else 0
+        # The further memory may be less than expected: the batch must not seem cheaper for that.
+        self._min_taken_bytes = self._cost.of(rows) if further_bytes else 0
         return rows
 
     def matched(self, rows: int, peak_bytes: int) -> None:
-        """A batch was matched, and its peak was this."""
-        self._cost.learn(rows, max(self._least_taken_bytes, peak_bytes - self._before_bytes))
+        """Learn from a batch that was matched with this peak memory."""
+        self._cost.learn(rows, max(self._min_taken_bytes, peak_bytes - self._before_bytes))
 
     def finish(self) -> None:
-        """The chunk is done: what is held and not used must not keep the next one waiting."""
+        """Release unused memory at the end of a chunk, so that it does not shrink the batches of the next one."""
         if self._usable_bytes and self._resident() > self._usable_bytes:
             self._release()
 

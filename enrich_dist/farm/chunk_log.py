@@ -1,8 +1,7 @@
-"""The chunks over time: a listener that keeps when each attempt did what in a file, and the reader of that file.
+"""The chunk log: the times of each attempt of the latest farm, for the timeline of the report.
 
-One JSON object a line for every attempt that has ended, written at once. Seconds count from the moment the farm began,
-as those of the workers' samples do (``worker_log``). Covers the attempts of the latest farm alone: a chunk that an
-earlier run finished is not in it. Nothing depends on the file but the timeline of the report.
+One JSON object per line and attempt, written when the attempt ends. Seconds count from the start of the farm, as in
+``worker_log``. Does not contain chunks that earlier runs finished.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ _CLOCKS = ("submitted_seconds", "started_seconds", "finished_seconds", "received
 
 
 class ChunkLog(JsonLinesLog):
-    """Listener that keeps the attempts that have ended."""
+    """Listener that writes the attempts that have ended."""
 
     def __call__(self, event: Event) -> None:
-        """Keep an attempt that has ended."""
+        """Write an attempt that has ended."""
         if not isinstance(event, AttemptTimes):
             return
         line = asdict(event)
@@ -31,10 +30,9 @@ class ChunkLog(JsonLinesLog):
 
 
 def read_chunk_log(path: Path) -> list[AttemptTimes]:
-    """The attempts of the latest farm in the order of their ends, in seconds since it began; empty where there was
-    none.
+    """Return the attempts of the latest farm, ordered by their ends; empty if there was none.
 
-    A line that was cut as its writer died, or that another version wrote, is left out.
+    Ignores a line that is cut, or that another version wrote.
     """
     attempts = []
     for line in read_json_lines(path):

@@ -1,8 +1,7 @@
-"""What state a run is in, chunk by chunk, from its files alone: during it, after it, and when nobody knows.
+"""Diagnose a run from its files, during and after it: the state of each chunk, failures, and what to do.
 
-Covers who works there, what each chunk's state is, why attempts failed and what helps; and the files in the checkpoint
-location that belong to no chunk of the latest plan. Verifies nothing unless asked to, changes nothing. Does not
-print (``observe.findings``).
+Also finds the files in the checkpoint location that belong to no chunk of the latest plan. Changes nothing; verifies
+checkpoints on request. Does not print (``reporting.diagnosis``).
 """
 
 from __future__ import annotations
@@ -20,39 +19,38 @@ from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore
 from enrich_dist.store.lock import read_holder
 from enrich_dist.store.run_directory import RunDirectory
 
-ADVICE = {
-    FailureKind.DATA: "The traceback names what the rows could not pass. An error that comes twice has its rows set "
-    "aside by itself; correct them at the source, or raise max_quarantined_share.",
+REMEDIES = {
+    FailureKind.DATA: "See the traceback for the value that fails. Rows that raise the same error twice are "
+    "quarantined; correct them at the source, or raise max_quarantined_share.",
     FailureKind.OUT_OF_MEMORY: "Raise memory_threshold_mb, or lower chunk_size or matching.batch_rows.",
-    FailureKind.CRASH: "Something ended the worker from outside, or it crashed: look at its log, and at the machine's "
-    "(dmesg).",
-    FailureKind.NOT_STARTED: "Nothing: the chunk only waited on a worker that was lost.",
-    FailureKind.HANG: "Raise timeout_seconds if the chunk is only slow; else look at what its worker waited for (disk, "
-    "network).",
-    FailureKind.SCHEDULER: "Look why the scheduler or the network went away. Run again if the run was stopped.",
-    FailureKind.CORRUPTION: "Run again: damaged files are made anew. If it comes back, check the disk.",
-    FailureKind.ENVIRONMENT: "Make space, or see that paths.work_dir and paths.checkpoints can be written to, "
-    "then run again.",
-    FailureKind.CONFIGURATION: "Let every worker see the driver's paths.work_dir under the same path, then run again.",
+    FailureKind.CRASH: "Check the worker's log and the machine's (dmesg): the worker crashed or was killed.",
+    FailureKind.NOT_STARTED: "Nothing: the chunk was only queued on a worker that was lost.",
+    FailureKind.HANG: "Raise timeout_seconds if the chunk is only slow; otherwise check what its worker waited for "
+    "(disk, network).",
+    FailureKind.SCHEDULER: "Check why the scheduler or the network failed. If the run stopped, run it again.",
+    FailureKind.CORRUPTION: "Run again: damaged files are rebuilt. If it happens again, check the disk.",
+    FailureKind.ENVIRONMENT: "Free disk space, or make paths.work_dir and paths.checkpoints writable, then run again.",
+    FailureKind.CONFIGURATION: "Make the driver's paths.work_dir visible to every worker under the same path, then run "
+    "again.",
 }
-"""What helps, by the kind of failure."""
+"""What to do, by the kind of failure."""
 
 
 class ChunkState(StrEnum):
-    """Where a chunk stands."""
+    """The state of a chunk."""
 
     FINISHED = "finished"
     RUNNING = "running"
     FAILED = "failed"
-    """Its last attempt failed; a run that is under way tries it again unless it was given up."""
+    """Its last attempt failed; an active run retries it unless it was given up."""
     DAMAGED = "damaged"
-    """It has a checkpoint that is not valid: the next run computes it again."""
+    """Its checkpoint is not valid; the next run computes it again."""
     WAITING = "waiting"
 
 
 @dataclass(frozen=True)
 class ChunkFinding:
-    """One chunk of the latest plan. ``problem``: why its checkpoint is not valid."""
+    """A chunk of the latest plan. ``problem``: why its checkpoint is not valid."""
 
     chunk_id: int
     rows: int
@@ -66,9 +64,12 @@ class ChunkFinding:
 
 @dataclass(frozen=True)
 class Findings:
-    """``holder``: who works in the directory now, None where nobody does; ``workers``: those of the latest farm;
-    ``leftovers``: files in the checkpoint location that belong to no chunk of the latest plan; ``shared``: whether runs
-    of other work directories may have put them there."""
+    """The diagnosis of a run directory.
+
+    ``holder``: the active run, None if there is none; ``workers``: of the latest farm; ``leftovers``: files in the
+    checkpoint location that belong to no chunk of the latest plan; ``shared``: whether they may belong to runs of other
+    work directories.
+    """
 
     root: Path
     holder: dict[str, Any] | None
@@ -79,12 +80,12 @@ class Findings:
     shared: bool
 
     def count(self, state: ChunkState) -> int:
-        """Chunks in a state."""
+        """Return the number of chunks in a state."""
         return sum(chunk.state is state for chunk in self.chunks)
 
 
 def examine(directory: RunDirectory, *, verify: bool = False) -> Findings:
-    """Look at a run directory; with ``verify``, read all checkpoints and hold them against their digests."""
+    """Diagnose a run directory; with ``verify``, compare all checkpoints with their digests."""
     planned, location = directory.latest_farm()
     store, ledger = CheckpointStore(location), AttemptLedger(directory.attempts)
     failures = ledger.failures()
@@ -120,16 +121,16 @@ def examine(directory: RunDirectory, *, verify: bool = False) -> Findings:
 
 
 def find_chunk(findings: Findings, chunk_id: int) -> ChunkFinding:
-    """The chunk of that number.
+    """Return the chunk with this number.
 
-    Raises ``StateError`` when the latest plan has none.
+    Raises ``StateError`` if the latest plan has none.
     """
     for chunk in findings.chunks:
         if chunk.chunk_id == chunk_id:
             return chunk
     raise StateError(
         f"The latest plan in {findings.root} has no chunk {chunk_id}; it has {len(findings.chunks)} chunks.",
-        remedy="Look at all of them with: enrich-dist doctor",
+        remedy="List them with: enrich-dist doctor",
     )
 
 
@@ -151,5 +152,4 @@ def _state(
         return ChunkState.RUNNING
     if problem is not None:
         return ChunkState.DAMAGED
-    # A chunk that was not started only waits again.
     return ChunkState.FAILED if failed and failed[-1].kind is not FailureKind.NOT_STARTED else ChunkState.WAITING

@@ -1,4 +1,4 @@
-"""The figures of a farm that has ended: what its step reports, and Dagster plots."""
+"""Metrics of a farm that has ended: the numbers of its step, which Dagster plots."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from enrich_dist.store.run_directory import Number
 def farm_numbers(
     records: Sequence[CheckpointRecord], outcome: FarmOutcome, *, computed: int, damaged: int, memory_threshold_mb: int
 ) -> dict[str, float]:
-    """By name. ``records``: of every chunk in the result; ``outcome``: of those that were ``computed`` now;
-    ``damaged``: checkpoints that were found and not valid."""
+    """Return the numbers by name.
+
+    ``records``: of all chunks in the result; ``outcome``: of the ``computed`` chunks of this run; ``damaged``: count of
+    checkpoints that were not valid.
+    """
     workers = memory_per_worker(records)
     rows_now = sum(record.rows_in for record in outcome.records.values())
     batch_rows = max(record.batch_rows for record in records)

@@ -1,7 +1,7 @@
-"""What a run finds done and what it has to do, told before it starts: which chunks, and why these.
+"""Explain, before a farm starts, which chunks are kept, which are computed, and why.
 
-Covers the comparison with the plan of the run before and with what its attempts left. Decides nothing: whether a chunk
-is done is the checkpoint store's word alone.
+Compares the plan and the attempts of the previous run. Decides nothing: a chunk is done if the checkpoint store has a
+valid checkpoint under its key.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from enrich_dist.farm.attempts import AttemptLedger
 from enrich_dist.farm.chunk_task import ChunkTask
 
-_TOLD = {
+_CAUSES = {
     "chunks": "the recipients, their columns or chunk_size",
     "index": "the awards, their columns or the index format",
     "matcher": "the settings of candidate generation or the engine",
@@ -22,19 +22,19 @@ _TOLD = {
 
 @dataclass(frozen=True)
 class PlanBasis:
-    """What all checkpoint keys of a plan depend on, each as a digest or a text that changes with it."""
+    """What all checkpoint keys of a plan depend on, each as a digest or a version."""
 
     chunks: str
     index: str
     matcher: str
 
     def document(self) -> dict[str, str]:
-        """For the file of the plan."""
+        """Return the basis for the plan's file."""
         return asdict(self)
 
     def changes(self, before: Mapping[str, Any]) -> list[str]:
-        """What is no longer as it was, in words."""
-        return [_TOLD[name] for name, value in self.document().items() if before.get(name) != value]
+        """Return what has changed, in words."""
+        return [_CAUSES[name] for name, value in self.document().items() if before.get(name) != value]
 
 
 def explain_resume(
@@ -45,29 +45,31 @@ def explain_resume(
     before: Mapping[str, Any] | None,
     ledger: AttemptLedger,
 ) -> list[str]:
-    """Sentences on what is kept, what is computed and why.
+    """Return sentences on what is kept, what is computed, and why.
 
-    ``finished``: keys with a valid checkpoint; ``damaged``: chunks whose checkpoint is there but not valid; ``before``:
-    the basis of the run before, None where there was none.
+    ``finished``: keys with a valid checkpoint; ``damaged``: number of chunks whose checkpoint is not valid; ``before``:
+    the basis of the previous run, None if there is none.
     """
     waiting = {task.checkpoint_key for task in tasks} - set(finished)
-    told = []
+    messages = []
     if len(waiting) < len(tasks):
-        told.append(f"{len(tasks) - len(waiting)} of {len(tasks)} chunks have a valid checkpoint and are kept.")
+        messages.append(f"{len(tasks) - len(waiting)} of {len(tasks)} chunks have a valid checkpoint and are kept.")
     if before is None or not waiting:
-        return told
+        return messages
     changes = basis.changes(before)
     if changes:
-        told.append(f"{len(waiting)} chunks are computed, as {' and '.join(changes)} changed since the run before.")
-        return told
-    begun = {marker.checkpoint_key for marker in ledger.markers()} & waiting
-    failed = {failure.checkpoint_key for failure in ledger.failures()} & waiting - begun
+        messages.append(
+            f"{len(waiting)} chunks are computed because {' and '.join(changes)} changed since the previous run."
+        )
+        return messages
+    started = {marker.checkpoint_key for marker in ledger.markers()} & waiting
+    failed = {failure.checkpoint_key for failure in ledger.failures()} & waiting - started
     reasons = [
-        (len(begun), "under way when the run before ended"),
+        (len(started), "active when the previous run ended"),
         (len(failed), "failed before"),
-        (damaged, "with a checkpoint that is not valid"),
-        (len(waiting) - len(begun) - len(failed) - damaged, "not begun yet"),
+        (damaged, "with an invalid checkpoint"),
+        (len(waiting) - len(started) - len(failed) - damaged, "not started"),
     ]
     listed = ", ".join(f"{count} {reason}" for count, reason in reasons if count > 0)
-    told.append(f"{len(waiting)} chunks are computed: {listed}.")
-    return told
+    messages.append(f"{len(waiting)} chunks are computed: {listed}.")
+    return messages

@@ -1,17 +1,14 @@
-"""What runs on a Dask worker: open the index once, match one chunk, meter it, checkpoint it.
+"""The task that runs on a Dask worker: open the index, match one chunk in batches, write its checkpoint.
 
-Receives the matching function and knows nothing of names or identifiers. A worker may join at any time: the task
-itself opens and verifies the index if this process has not yet. A task says how carefully to go about its chunk: how
-many rows to match at a time, and whether rows that raise errors are to be found and set aside; near its memory limit
-the worker takes fewer rows by itself (``budget.AdaptiveBatcher``). Does not cover failures of a task (``driver``).
+A worker may join at any time, so the task itself opens and verifies the index, once per process. Near its memory limit
+the worker uses smaller batches (``budget.AdaptiveBatcher``). Does not cover retries (``state``), nor what is matched.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -31,23 +28,22 @@ from enrich_dist.remedies import CHUNKS_REBUILT_BY_RUN
 from enrich_dist.store.artifacts import open_verified
 from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore
 
-# Rows of one chunk that may be set aside. More are no poison among good rows: the fault lies elsewhere.
+# If more rows of a chunk raise errors, single rows are not the cause.
 MAX_QUARANTINED_ROWS = 1_000
 _REASON_CHARACTERS = 300
-
 
 _open_indexes: dict[str, Any] = {}
 _batch_costs: dict[str, BatchMemoryEstimator] = {}  # by index
 
 
 def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
-    """Match the chunk and write its checkpoint; a valid one that is there already is taken as it is.
+    """Match the chunk and write its checkpoint, unless there is a valid one; return its record.
 
-    Raises ``IndexMismatchError`` when the index here is not the driver's, ``CorruptionError`` when the chunk file is
-    not what the manifest says.
+    Raises ``IndexMismatchError`` if the index differs from the driver's, ``CorruptionError`` if the chunk file differs
+    from the plan.
     """
     store = CheckpointStore(task.checkpoint_location)
-    # Dask may run a task again that is done: when its result was lost, or its worker left.
+    # Dask runs a task again if its result was lost with its worker.
     with suppress(FileNotFoundError, CorruptionError):
         return store.read_record(task.checkpoint_key)
     if task.faults is not None:
@@ -55,15 +51,15 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
     worker = _worker_facts()
     ledger = AttemptLedger(task.ledger_directory)
     with ledger.attempt(task.checkpoint_key, task.attempt, _worker_address()), Meter() as meter:
-        index_comes = task.index_digest not in _open_indexes
+        opens_index = task.index_digest not in _open_indexes
         index = _index(task, matcher)
         _require_planned(task)
-        pace = _pace(task)
-        batch_rows = pace.rows
+        batcher = _batcher(task)
+        batch_rows = batcher.rows
         results: list[tuple[pa.Table, pa.Table]] = []
         quarantined: list[dict[str, Any]] = []
         rows = 0
-        for recipients in _batches(task, pace, meter, index_comes=index_comes):
+        for recipients in _batches(task, batcher, meter, opens_index=opens_index):
             rows += len(recipients)
             if task.isolate:
                 results += _match_isolating(matcher, index, recipients, quarantined)
@@ -71,7 +67,7 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
                 results.append(_match(matcher, index, recipients))
             del recipients
         if rows != task.chunk_rows:
-            raise CorruptionError(f"{task.chunk_path} holds {rows} rows, planned were {task.chunk_rows}.")
+            raise CorruptionError(f"{task.chunk_path} has {rows} rows instead of {task.chunk_rows}.")
         candidates, counts = results[0] if len(results) == 1 else matcher.join(results)
         del results
         with_candidates = int(np.unique(candidates["source_row"].to_numpy()).size)
@@ -95,22 +91,17 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
                 "attempt": task.attempt,
                 "parts": task.parts,
                 "batch_rows": batch_rows,
-                "batch_rows_least": pace.rows,
-                "degradations": pace.degradations,
+                "batch_rows_least": batcher.rows,
+                "degradations": batcher.degradations,
             },
         )
         del candidates, counts
-        pace.finish()
+        batcher.finish()
         return record
 
 
-async def run_aside(function: Callable[[], None]) -> None:
-    """Run the function in a thread: a worker that imports for seconds must answer the scheduler meanwhile."""
-    await asyncio.to_thread(function)
-
-
 def _require_planned(task: ChunkTask) -> None:
-    """Raise ``CorruptionError`` where the chunk's file is gone or another."""
+    """Raise ``CorruptionError`` if the chunk's file is missing or differs from the plan."""
     try:
         found = file_digest(task.chunk_path)
     except FileNotFoundError:
@@ -120,9 +111,9 @@ def _require_planned(task: ChunkTask) -> None:
         raise CorruptionError(f"{task.chunk_path} {what}.", remedy=CHUNKS_REBUILT_BY_RUN)
 
 
-def _pace(task: ChunkTask) -> AdaptiveBatcher:
-    """How this worker goes through the chunk."""
-    rows = max(1, -(-min(task.batch_rows, task.chunk_rows) // task.parts))  # of a chunk all of whose rows were rejected
+def _batcher(task: ChunkTask) -> AdaptiveBatcher:
+    # At least 1: a chunk may be empty.
+    rows = max(1, -(-min(task.batch_rows, task.chunk_rows) // task.parts))
     return AdaptiveBatcher(
         rows=rows,
         min_rows=min(rows, task.min_batch_rows),
@@ -133,22 +124,22 @@ def _pace(task: ChunkTask) -> AdaptiveBatcher:
     )
 
 
-def _batches(task: ChunkTask, pace: AdaptiveBatcher, meter: Meter, *, index_comes: bool) -> Iterator[pa.Table]:
-    """The rows of the chunk, in tables of as many rows as the pace allows; each is read when it is asked for.
+def _batches(task: ChunkTask, batcher: AdaptiveBatcher, meter: Meter, *, opens_index: bool) -> Iterator[pa.Table]:
+    """Yield the chunk in batches, as large as memory allows, and report the peak memory of each to the batcher.
 
-    ``index_comes``: whether this process has not matched against the index before.
+    ``opens_index``: whether this process uses the index for the first time.
     """
-    # With the first batch of a process come the index and, unless it was warmed up, what matching imports.
-    further_bytes = task.memory.index_bytes + max(0, task.memory.process_bytes - resident_bytes()) if index_comes else 0
+    # The first batch also loads the index and, unless the process is warmed up, the modules that matching imports.
+    further_bytes = task.memory.index_bytes + max(0, task.memory.process_bytes - resident_bytes()) if opens_index else 0
     with pq.ParquetFile(task.chunk_path) as file:
-        for batch in file.iter_batches(batch_size=pace.rows):
+        for batch in file.iter_batches(batch_size=batcher.rows):
             table = pa.Table.from_batches([batch])
             start = 0
             while start < len(table):
-                rows = pace.next_rows(len(table) - start, further_bytes=further_bytes)
+                rows = batcher.next_rows(len(table) - start, further_bytes=further_bytes)
                 meter.lap()
                 yield table.slice(start, rows)
-                pace.matched(rows, meter.lap())
+                batcher.matched(rows, meter.lap())
                 start += rows
                 further_bytes = 0
 
@@ -156,18 +147,17 @@ def _batches(task: ChunkTask, pace: AdaptiveBatcher, meter: Meter, *, index_come
 def _match(matcher: Matcher, index: Any, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:
     try:
         return matcher.match(index, recipients)
-    except SystemExit as error:  # would end the worker, and look as if somebody had ended it
+    except SystemExit as error:  # would end the worker and look like a crash
         raise RuntimeError(f"the matcher asked to exit ({error.code})") from error
 
 
 def _match_isolating(
     matcher: Matcher, index: Any, recipients: pa.Table, quarantined: list[dict[str, Any]]
 ) -> list[tuple[pa.Table, pa.Table]]:
-    """Match the rows; halve what raises an error until the rows that do are alone, and set these aside.
+    """Match the rows; bisect batches that raise an error, and quarantine the single rows that raise it.
 
-    A result does not depend on a row's neighbours, so that the others get what they would have got. What says nothing
-    about a row is raised: a lack of memory, a file that cannot be read, an error of our own, and the error of the row
-    that is one too many.
+    A result does not depend on other rows, so those of the remaining rows are unchanged. Raises errors that no row
+    causes (memory, files, errors of this project), and the error of the first row over the limit.
     """
     try:
         return [_match(matcher, index, recipients)]
@@ -199,13 +189,13 @@ def _index(task: ChunkTask, matcher: Matcher) -> Any:
             ) from error
         if found != task.index_digest:
             raise IndexMismatchError(
-                f"The index at {task.index_path} on {socket.gethostname()} is another one ({found[:12]}) than the "
-                f"driver's ({task.index_digest[:12]}).",
+                f"The index at {task.index_path} on {socket.gethostname()} differs from the driver's: digest "
+                f"{found[:12]} instead of {task.index_digest[:12]}.",
                 remedy="Check that every worker sees the driver's paths.work_dir.",
                 worker=_worker_address(),
             )
         _batch_costs.clear()
-        _open_indexes.clear()  # a worker that serves many runs keeps the index of the latest
+        _open_indexes.clear()  # a worker that serves many runs keeps the latest index only
         _open_indexes[task.index_digest] = matcher.open_index(task.index_path)
     return _open_indexes[task.index_digest]
 
@@ -226,7 +216,7 @@ def _worker_facts() -> dict[str, str | int]:
 
 
 def _usable_limit_bytes(task: ChunkTask) -> int:
-    """The memory limit that this process works under; 0 outside a worker, where the process is not ours to judge."""
+    """Return the memory limit of this process, 0 if there is none. Outside a worker no limit applies."""
     try:
         own = int(get_worker().memory_manager.memory_limit or 0)
     except ValueError:

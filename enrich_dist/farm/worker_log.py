@@ -1,8 +1,8 @@
-"""The workers over time: a listener that keeps what it is told of them in a file, and the reader of that file.
+"""The worker log: memory, pauses and restarts of each worker of the latest farm.
 
-One JSON object a line, written at once, so that a run that was killed has told all it knew. A worker's sample is kept
-when it says something new, and every half minute: a night's run of a hundred workers stays at some megabytes. The
-memory is what Dask sampled; the peak of a chunk, which no sample sees for certain, stands in its checkpoint.
+One JSON object per line and sample, written at once. A sample is written if it differs from the last one, and every
+half minute, so that a night's run of a hundred workers takes a few megabytes. The memory is sampled by Dask; the exact
+peak of a chunk is in its checkpoint.
 """
 
 from __future__ import annotations
@@ -15,44 +15,44 @@ from typing import Any
 from enrich_dist.core.json_lines import JsonLinesLog, read_json_lines
 from enrich_dist.events import Event, WorkerSample, WorkersSeen
 
-# A change of memory that is worth a line: a share of the limit, or so many bytes where there is none.
+# Minimum change of memory between samples: a share of the limit, or bytes if there is none.
 _CHANGED_SHARE = 0.02
 _CHANGED_BYTES = 20_000_000
-_ANYWAY_SECONDS = 30.0
+_MAX_INTERVAL_SECONDS = 30.0
 
 
 class WorkerLog(JsonLinesLog):
-    """Listener that keeps the samples that say something new."""
+    """Listener that writes the samples that differ from the last one."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._kept: dict[str, tuple[float, WorkerSample]] = {}
+        self._written: dict[str, tuple[float, WorkerSample]] = {}
 
     def __call__(self, event: Event) -> None:
-        """Keep what is new of the workers."""
+        """Write the samples that differ."""
         if not isinstance(event, WorkersSeen):
             return
         seconds = time.monotonic() - self.began
         for sample in event.workers:
-            if self._tells_something(sample, seconds):
-                self._kept[sample.worker] = (seconds, sample)
+            if self._differs(sample, seconds):
+                self._written[sample.worker] = (seconds, sample)
                 self.write({"seconds": round(seconds, 1), **sample.__dict__})
 
-    def _tells_something(self, sample: WorkerSample, seconds: float) -> bool:
-        if sample.worker not in self._kept:
+    def _differs(self, sample: WorkerSample, seconds: float) -> bool:
+        if sample.worker not in self._written:
             return True
-        then, before = self._kept[sample.worker]
+        then, before = self._written[sample.worker]
         change_bytes = sample.memory_limit_bytes * _CHANGED_SHARE or _CHANGED_BYTES
         return (
             (sample.paused, sample.restarts) != (before.paused, before.restarts)
             or abs(sample.memory_bytes - before.memory_bytes) >= change_bytes
-            or seconds - then >= _ANYWAY_SECONDS
+            or seconds - then >= _MAX_INTERVAL_SECONDS
         )
 
 
 @dataclass(frozen=True)
 class WorkerHistory:
-    """What was seen of one worker: ``samples`` are (seconds since the farm began, resident bytes), in order."""
+    """The samples of one worker, in order: (seconds since the farm started, resident bytes)."""
 
     worker: str
     samples: tuple[tuple[float, int], ...]
@@ -62,15 +62,12 @@ class WorkerHistory:
 
     @property
     def peak_memory_bytes(self) -> int:
-        """The most memory that was sampled."""
+        """Return the highest sample."""
         return max(count_bytes for _, count_bytes in self.samples)
 
 
 def read_worker_log(path: Path) -> list[WorkerHistory]:
-    """The workers of the latest farm, ordered by name; empty where there was none.
-
-    A last line that was cut as its writer died is left out.
-    """
+    """Return the workers of the latest farm, ordered by name; empty if there was none. Ignores a line that is cut."""
     lines: dict[str, list[dict[str, Any]]] = {}
     for sample in read_json_lines(path):
         lines.setdefault(str(sample["worker"]), []).append(sample)

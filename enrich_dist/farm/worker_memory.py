@@ -1,8 +1,4 @@
-"""Memory per worker, from the records of finished chunks.
-
-Covers the figures and their table. Does not measure (``meter``), nor watch workers while they work
-(``farm.watch``, ``worker_log``).
-"""
+"""Memory per worker, from the records of finished chunks. Samples during the run are in ``worker_log``."""
 
 from __future__ import annotations
 
@@ -15,7 +11,7 @@ from enrich_dist.store.checkpoints import CheckpointRecord
 
 @dataclass(frozen=True)
 class WorkerMemory:
-    """What one worker process did and the most memory it used doing it."""
+    """The chunks of one worker process, and its peak memory."""
 
     worker: str
     host: str

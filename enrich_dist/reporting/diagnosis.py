@@ -10,7 +10,7 @@ from rich.text import Text
 
 from enrich_dist.core.tables import Table, make_table, megabytes
 from enrich_dist.farm.attempts import FailedAttempt
-from enrich_dist.farm.diagnosis import ADVICE, ChunkFinding, ChunkState, Findings
+from enrich_dist.farm.diagnosis import REMEDIES, ChunkFinding, ChunkState, Findings
 from enrich_dist.farm.worker_log import WorkerHistory
 from enrich_dist.remedies import RESUME
 from enrich_dist.reporting.terminal import rich_table, shown_path
@@ -98,7 +98,7 @@ def _print_failure(console: Console, failure: FailedAttempt) -> None:
     if failure.traceback:
         _print(console, failure.traceback.rstrip(), "dim")
     _print(console, failure.next_step)
-    _print(console, f"Remedy: {ADVICE[failure.kind]}")
+    _print(console, f"Remedy: {REMEDIES[failure.kind]}")
 
 
 def checkpoints_table(findings: Findings) -> RichTable:
@@ -132,7 +132,7 @@ def _failed_table(chunks: list[ChunkFinding]) -> Table:
     for chunk in chunks:
         last = chunk.failures[-1] if chunk.failures else None
         reason = chunk.problem or (f"{last.kind}: {last.message}" if last else "")
-        remedy = "Run again: it is recomputed." if chunk.problem or last is None else ADVICE[last.kind]
+        remedy = "Run again: it is recomputed." if chunk.problem or last is None else REMEDIES[last.kind]
         rows.append((str(chunk.chunk_id), chunk.state, len(chunk.failures), reason, remedy))
     return make_table(("chunk", "state", "failures", "reason", "remedy"), rows)
 

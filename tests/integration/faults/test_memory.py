@@ -3,6 +3,7 @@ batches, and the projection is that of real worker processes. The published byte
 
 from __future__ import annotations
 
+import asyncio
 import io
 import time
 from collections.abc import Iterator
@@ -18,7 +19,6 @@ from enrich_dist.errors import BudgetError
 from enrich_dist.events import Notice, listening
 from enrich_dist.farm.budget import MB, project
 from enrich_dist.farm.diagnosis import examine, find_chunk
-from enrich_dist.farm.worker import run_aside
 from enrich_dist.matching.warm import warm_up
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.reporting.diagnosis import print_chunk
@@ -56,9 +56,9 @@ def one_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A worker that was made ready as that of a run is, and that has compiled nothing itself."""
     run = Settings(cluster={"n_workers": 1})
     with open_client(run, tmp_path_factory.mktemp("dask")) as client:
-        client.run(run_aside, warm_up)
+        client.run(asyncio.to_thread, warm_up)
         client.restart()
-        client.run(run_aside, warm_up)
+        client.run(asyncio.to_thread, warm_up)
         yield client
 
 
@@ -132,7 +132,7 @@ def test_a_run_short_of_memory_takes_smaller_batches_and_publishes_the_same(
     print_chunk(console, find_chunk(examine(pipeline.directory), 0))
     told = console.file.getvalue()  # type: ignore[attr-defined]
     assert f"(projected {record.projected_peak_memory_bytes / MB:,.0f})" in told
-    assert f"matched {record.batch_rows_least} rows at a time instead of 6" in told
+    assert f"batch size from 6 to {record.batch_rows_least} rows" in told
 
 
 def test_a_limit_too_small_for_the_index_is_refused_before_any_work(

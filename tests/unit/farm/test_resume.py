@@ -1,4 +1,4 @@
-"""What a run says it keeps and computes, and why."""
+"""What a run reports that it keeps and computes, and why."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ def failed(number: int) -> FailedAttempt:
     )  # fmt: skip
 
 
-def test_the_first_run_has_nothing_to_explain(tmp_path: Path) -> None:
+def test_first_run_explains_nothing(tmp_path: Path) -> None:
     assert explain_resume(TASKS, [], 0, BASIS, None, AttemptLedger(tmp_path)) == []
 
 
-def test_an_interrupted_run_says_what_it_goes_on_with(tmp_path: Path) -> None:
+def test_interrupted_run_explains_its_chunks(tmp_path: Path) -> None:
     ledger = AttemptLedger(tmp_path)
     ledger.add(failed(2))
     with ledger.attempt("key3", 1, "worker"):
-        told = explain_resume(TASKS, ["key0", "key1"], 1, BASIS, BASIS.document(), ledger)
+        messages = explain_resume(TASKS, ["key0", "key1"], 1, BASIS, BASIS.document(), ledger)
 
-    assert told == [
+    assert messages == [
         "2 of 6 chunks have a valid checkpoint and are kept.",
-        "4 chunks are computed: 1 under way when the run before ended, 1 failed before, 1 with a checkpoint that is "
-        "not valid, 1 not begun yet.",
+        "4 chunks are computed: 1 active when the previous run ended, 1 failed before, 1 with an invalid checkpoint, "
+        "1 not started.",
     ]
 
 
-def test_a_changed_input_is_named(tmp_path: Path) -> None:
+def test_changed_input_is_named(tmp_path: Path) -> None:
     before = {**BASIS.document(), "index": "another", "matcher": "another"}
 
-    told = explain_resume(TASKS, [], 0, BASIS, before, AttemptLedger(tmp_path))
+    messages = explain_resume(TASKS, [], 0, BASIS, before, AttemptLedger(tmp_path))
 
-    assert told == [
-        "6 chunks are computed, as the awards, their columns or the index format and the settings of candidate "
-        "generation or the engine changed since the run before."
+    assert messages == [
+        "6 chunks are computed because the awards, their columns or the index format and the settings of candidate "
+        "generation or the engine changed since the previous run."
     ]
 
 
-def test_a_finished_run_says_that_all_is_kept(tmp_path: Path) -> None:
+def test_finished_run_keeps_all(tmp_path: Path) -> None:
     keys = [task.checkpoint_key for task in TASKS]
 
-    told = explain_resume(TASKS, keys, 0, BASIS, BASIS.document(), AttemptLedger(tmp_path))
+    messages = explain_resume(TASKS, keys, 0, BASIS, BASIS.document(), AttemptLedger(tmp_path))
 
-    assert told == ["6 of 6 chunks have a valid checkpoint and are kept."]
+    assert messages == ["6 of 6 chunks have a valid checkpoint and are kept."]
