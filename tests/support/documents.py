@@ -21,6 +21,7 @@ from tests.conftest import REPOSITORY
 _BLOCK = re.compile(
     r"^(?:<!-- not run: (?P<reason>[^\n]+?) -->\n\n?)?"
     r"(?:(?P<indent> *)```(?P<kind>sh|console)\n(?P<fenced>.*?)^(?P=indent)```$"
+    r"|(?: *```\w+\n.*?^ *```$)"  # of another language
     r"|(?P<indented>(?:^    [^\n]*\n(?:\n(?=    ))?)+))",
     re.MULTILINE | re.DOTALL,
 )
@@ -42,7 +43,7 @@ def blocks(document: Path, *, indented: bool) -> list[Block]:
     text = document.read_text("utf-8")
     found = []
     for match in _BLOCK.finditer(text):
-        if match["kind"] or indented:
+        if match["kind"] or (indented and match["indented"]):
             code = textwrap.dedent(match["fenced"] if match["kind"] else match["indented"])
             line = text.count("\n", 0, match.start()) + 1
             found.append(Block(line, match["kind"] == "console", code, match["reason"]))

@@ -68,7 +68,7 @@ def test_blocks_are_parsed(tmp_path: Path) -> None:
     document = tmp_path / "document.md"
     document.write_text(
         "text\n\n```sh\na\nb\n```\n\n<!-- not run: there is none -->\n\n    ```console\n    $ c\n    d\n    ```\n\n"
-        "more\n\n    e\n\n    f\n\n```yaml\ng: 1\n```\n",
+        "more\n\n    e\n\n    f\n\n```yaml\ng:\n    h: 1\n```\n",
         "utf-8",
     )
 
