@@ -227,7 +227,7 @@ def memory(key: str, title: str, summary: str, rows: Sequence[tuple[str, float, 
             "x": [row[column] for row in rows],
             "y": places,
             "customdata": labels,
-            "hovertemplate": f"%{{customdata}}: {name}%{{x:,.0f}} MB<extra></extra>",
+            "hovertemplate": f"%{{customdata}}: {name} %{{x:,.0f}} MB<extra></extra>",
             "marker": {"color": colour},
         }
         for name, column, colour in (("measured peak", 2, "var:matched"), ("projected", 1, "var:unmatched"))

@@ -60,7 +60,7 @@ def _group(data: ReportData, group: str) -> tuple[Chart, Table]:
     every = [(str(i["value"]), i["awards"], i["matched"], i["match_rate"]) for i in data.metrics["by"][group]]
     if group == "award_year":
         every.sort()
-        chart = charts.columns_of_shares(f"by-{group}", caption, _most_frequent(every), _rates(every), title)
+        chart = charts.columns_of_shares(f"by-{group}", caption, _summary_of_years(every), _rates(every), title)
     else:
         bars = _rates(report.group_rows(data.metrics, group))
         chart = charts.shares(f"by-{group}", caption, _listed(bars[:5]), bars)
@@ -242,7 +242,7 @@ def _listed(rows: Iterable[Share]) -> str:
     return "; ".join(f"{row.label}: {row.text}" for row in rows)
 
 
-def _most_frequent(rows: Sequence[tuple[str, int, int, float]]) -> str:
+def _summary_of_years(rows: Sequence[tuple[str, int, int, float]]) -> str:
     if not rows:
         return "No awards."
     value, awards, _, rate = max(rows, key=lambda row: row[1])

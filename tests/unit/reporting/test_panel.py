@@ -83,7 +83,7 @@ def test_problems_and_paused_workers() -> None:
     ]
 
 
-def test_most_loaded_workers_are_shown() -> None:
+def test_workers_near_limit_are_shown() -> None:
     workers = [worker(str(number), 300 + number, paused=number == 3) for number in range(40)]
 
     lines = [line.split() for line in shown(farm(), *workers) if line.startswith(("worker", "and"))]
