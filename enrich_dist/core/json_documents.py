@@ -6,6 +6,7 @@ where a document is stored.
 
 from __future__ import annotations
 
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -37,6 +38,7 @@ class JsonCodec(Generic[T]):
         digest_key: str | None = None,
     ) -> None:
         self._adapter: TypeAdapter[T] = TypeAdapter(value_type)
+        self._fields = {field.name for field in fields(value_type)} if is_dataclass(value_type) else None
         self._kind = kind
         self._remedy = remedy
         self._format_version = format_version
@@ -57,6 +59,7 @@ class JsonCodec(Generic[T]):
         Raises ``CorruptionError`` for another format version, a wrong digest, or a missing or malformed field.
         """
         content = dict(document)
+        content_fields = content.keys() - {_FORMAT, self._digest_key}
         digest = content.pop(self._digest_key, None) if self._digest_key else None
         if self._format_version is not None and content.get(_FORMAT) != self._format_version:
             found = content.get(_FORMAT)
@@ -67,6 +70,9 @@ class JsonCodec(Generic[T]):
         text = canonical_json(content)
         if self._digest_key and digest != text_digest(text):
             raise CorruptionError(f"{where} was altered: its digest does not match.", remedy=self._remedy)
+        if self._fields is not None and (unknown := content_fields - self._fields):
+            names = ", ".join(sorted(unknown))
+            raise CorruptionError(f"{where} is not a {self._kind}: unknown field {names}.", remedy=self._remedy)
         try:
             # Strict, so that "7" is no number; in JSON mode, so that lists become tuples and strings become enums.
             return self._adapter.validate_json(text, strict=True)

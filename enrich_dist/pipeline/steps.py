@@ -179,7 +179,7 @@ class Pipeline:
             tasks = self.tasks()
             store, copies = CheckpointStore(self.checkpoint_location), self.directory.checkpoint_copies
             drop_copies(copies, {task.checkpoint_key for task in tasks})
-            finished, damaged = store.find_tables((task.checkpoint_key for task in tasks), copies, anew=True)
+            finished, damaged = store.find_tables((task.checkpoint_key for task in tasks), copies, refresh=True)
             for message in damaged:
                 emit(Notice(f"A checkpoint is not valid and its chunk is computed again: {message}", warning=True))
             waiting = [task for task in tasks if task.checkpoint_key not in finished]
