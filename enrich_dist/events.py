@@ -1,7 +1,7 @@
 """Run events and their listeners.
 
-Steps and farm emit; a listener is a function of one event. A listener that fails is logged once and dropped: it
-never harms the run. Listeners belong to the process. Does not cover how an event is shown.
+Steps and farm emit events; a listener is a function of one event. A listener that raises is logged once and removed, so
+it cannot stop the run. Listeners are local to the process.
 """
 
 from __future__ import annotations
@@ -28,56 +28,56 @@ class Step(StrEnum):
 
 @dataclass(frozen=True)
 class StepStarted:
-    """A step of the run begins."""
+    """A step starts."""
 
     step: Step
 
 
 @dataclass(frozen=True)
 class StepFinished:
-    """A step of the run has its output."""
+    """A step is finished."""
 
     step: Step
     rows: int
     """Rows of the step's output."""
     seconds: float
     reused: bool
-    """True when the output of an earlier run was found valid and nothing was computed."""
+    """Whether the output of an earlier run was valid and nothing was computed."""
 
 
 @dataclass(frozen=True)
 class FarmProgress:
-    """Where the farm stands, after each chunk and at intervals."""
+    """Progress of the farm, after each chunk and at intervals."""
 
     chunks_total: int
     chunks_done: int
     chunks_resumed: int
-    """Of those done, chunks whose checkpoint was there before this run."""
+    """Chunks done whose checkpoint existed before this run."""
     records_total: int
     records_done: int
     awards_total: int
     awards_matched: int
-    """Awards whose company has, in a finished chunk, a candidate that would be accepted as it stands."""
+    """Awards whose company has an acceptable candidate in a finished chunk."""
     records_per_second: float
-    """As it goes now, with the workers there are; 0 before the first chunk of this run."""
+    """Current rate; 0 before the first chunk of this run."""
     remaining_seconds: float | None
-    """Estimate for what is left, with the workers there are now; None before the first chunk of this run, and while
-    there is no worker."""
+    """Estimated time for the remaining chunks with the current workers; None before the first chunk of this run, and
+    without workers."""
     workers: int
     """Worker threads."""
     failed_attempts: int = 0
-    """Of this run."""
+    """Failed attempts of this run."""
     chunks_degraded: int = 0
-    """Chunks of this run whose worker came near its memory limit and took smaller batches."""
+    """Chunks of this run whose worker reduced the batch size near its memory limit."""
     projected_match_rate: float | None = None
-    """Share of the valid awards that will have an accepted match if the chunks that are left are like those that are
-    finished (``result.projection``); None until a tenth of the work is done, and when all of it is."""
+    """Share of valid awards with an accepted match, projected from the finished chunks (``progress.projection``); None
+    until a tenth of the work is done, and at the end."""
     projected_match_rate_low: float | None = None
-    """Lower end of its 95% interval."""
+    """Lower end of its 95% confidence interval."""
     projected_match_rate_high: float | None = None
     """Upper end."""
     match_rate_threshold: float | None = None
-    """What the result needs to be published."""
+    """Minimum match rate for publication."""
 
     def line(self) -> str:
         """Return the progress as one line of plain text."""
@@ -110,10 +110,10 @@ class FarmProgress:
 
 @dataclass(frozen=True)
 class WorkerSample:
-    """A worker at one moment."""
+    """A worker at one point in time."""
 
     worker: str
-    """Its name, which a worker that is started again keeps."""
+    """Its name, which survives restarts."""
     address: str
     memory_bytes: int
     """Resident memory of the process."""
@@ -121,42 +121,42 @@ class WorkerSample:
     """0 where it has none."""
     paused: bool
     restarts: int
-    """How often it was started again during this farm."""
+    """Restarts during this farm."""
 
 
 @dataclass(frozen=True)
 class WorkersSeen:
-    """The workers that are there, about twice a second while chunks are farmed out."""
+    """The current workers, about twice a second during the farm."""
 
     workers: tuple[WorkerSample, ...]
     metrics_addresses: tuple[str, ...] = ()
-    """Where Dask's scheduler and workers tell their own metrics, as ``host:port``."""
+    """Addresses of the metrics of Dask's scheduler and workers, as ``host:port``."""
 
 
 @dataclass(frozen=True)
 class AttemptTimes:
-    """An attempt at a chunk that has ended: when it did what, in seconds of the driver's monotonic clock."""
+    """An ended attempt at a chunk; times are seconds of the driver's monotonic clock."""
 
     chunk_id: int
     attempt: int
     outcome: str
     """"finished", or the kind of its failure."""
     worker: str | None
-    """Name of the worker; None where it never began on one."""
+    """Name of the worker; None where the attempt did not start."""
     submitted_seconds: float
     started_seconds: float | None
-    """Of a finished attempt: its end less what the worker measured. Of a failed one: when the driver saw it begun."""
+    """Finished attempt: its end minus the duration measured by the worker. Failed attempt: first seen running."""
     finished_seconds: float
-    """When word of its end came to the driver."""
+    """When the driver was notified of its end."""
     received_seconds: float
-    """When the driver took it up."""
+    """When the driver handled it."""
     peak_memory_bytes: int | None = None
-    """Most resident memory of the worker during a finished attempt, as it measured; None of any other."""
+    """Peak resident memory of the worker during a finished attempt; None for failed attempts."""
 
 
 @dataclass(frozen=True)
 class Notice:
-    """Something an operator should know: a damaged checkpoint, a retry, an override."""
+    """A message for operators: a damaged checkpoint, a retry, an override."""
 
     message: str
     warning: bool = False
@@ -169,7 +169,7 @@ _listeners: list[Listener] = []
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Have ``listener`` called with every event of the body."""
+    """Call ``listener`` with every event of the body."""
     _listeners.append(listener)
     try:
         yield
@@ -179,17 +179,17 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 def emit(event: Event) -> None:
-    """Tell all listeners."""
+    """Call all listeners."""
     for listener in list(_listeners):
         try:
             listener(event)
-        except Exception:  # whatever a listener does, the run goes on
-            logger.exception("a listener failed and is not called again")
+        except Exception:  # a listener must not stop the run
+            logger.exception("a listener failed and was removed")
             _listeners.remove(listener)
 
 
 def format_duration(seconds: float) -> str:
-    """``M:SS`` or ``H:MM:SS``."""
+    """Return ``M:SS`` or ``H:MM:SS``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -128,7 +128,7 @@ def compare(
             console.print(f"  {reason}")
     if comparison.verdict is baselines.Verdict.REGRESSION:
         raise typer.Exit(EXIT_REGRESSION)
-    if strict and comparison.verdict is baselines.Verdict.CANNOT_TELL:
+    if strict and comparison.verdict is baselines.Verdict.INCONCLUSIVE:
         raise typer.Exit(EXIT_FAILED)
 
 

@@ -26,7 +26,7 @@ _PLOT_WIDTH, _PLOT_HEIGHT = 64, 10
 _STYLES: Mapping[str, str] = {
     Verdict.REGRESSION: "bold red",
     Verdict.NO_REGRESSION: "green",
-    Verdict.CANNOT_TELL: "yellow",
+    Verdict.INCONCLUSIVE: "yellow",
     Direction.DEGRADING: "bold red",
     Direction.IMPROVING: "green",
     Direction.TOO_FEW: "dim",

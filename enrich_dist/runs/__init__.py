@@ -1,5 +1,4 @@
-"""The runs of a work directory, one beside the other: what each worked on and made, and what changed between two.
+"""Records of runs, and what they show together: baseline comparison, drift, trend and run diff.
 
-Covers the journal of runs that got as far as a judged result. Does not cover the speed of repeated runs (``history``),
-nor runs that failed, which Dagster's own history and ``doctor`` tell of.
+Covers runs that produced a judged result. Does not cover failed runs (Dagster's run history, ``enrich-dist doctor``).
 """

@@ -1,7 +1,6 @@
-"""Where records lie: one JSON file per run, each whole or absent, and ``baseline.json`` beside them.
+"""The benchmark archive: one JSON file per run, and ``baseline.json``.
 
-Covers finding the archive, adding to it and reading it. A file that is no record is told and left out: one bad file
-must not hide the history. Does not cover what a record holds (``records``).
+Covers finding, reading and extending an archive. A file that is not a run record is reported and left out.
 """
 
 from __future__ import annotations
@@ -21,22 +20,24 @@ from enrich_dist.store.run_directory import RunDirectory
 
 PROJECT_ARCHIVE: Final = Path("reports/benchmarks")
 BASELINE: Final = "baseline.json"
-_PREFIX = "run-"  # other reports lie in reports/benchmarks, too
+_PREFIX = "run-"  # reports/benchmarks contains other reports, too
 
 
 @dataclass(frozen=True)
 class Archive:
-    """The readable records, the oldest first, and a message for each file that is none."""
+    """The readable records, the oldest first, and a message for each file that is not a record."""
 
     records: tuple[RunRecord, ...]
     problems: tuple[str, ...]
 
 
 def archive_path(settings: Settings, current: Path | None = None) -> Path:
-    """The directory that ``paths.benchmarks`` names; where it names none, ``reports/benchmarks`` of the current
-    directory if that is there and the work directory lies in the current directory, too; else ``benchmarks`` in the
-    work directory. So a run leaves its record with the project it belongs to, and otherwise writes nowhere but where it
-    works."""
+    """Return the archive of a run.
+
+    This is ``paths.benchmarks`` if set. Otherwise it is ``reports/benchmarks`` of the current directory if that exists
+    and the work directory is inside the current directory, so that a project keeps its records; else ``benchmarks`` in
+    the work directory.
+    """
     if settings.paths.benchmarks is not None:
         return settings.paths.benchmarks.absolute()
     here = (current or Path.cwd()).resolve()
@@ -47,9 +48,9 @@ def archive_path(settings: Settings, current: Path | None = None) -> Path:
 
 
 def append_to_archive(directory: RunDirectory, settings: Settings, run_id: str) -> Path | None:
-    """Add the record of the run that has just ended; return its file, or None where there is none.
+    """Add the record of the run that just ended; return its file, or None where the run judged no result.
 
-    A record is worth less than the run: whatever goes wrong is told as a warning and harms nothing.
+    Emit a warning instead of raising.
     """
     try:
         judged = directory.all_latest().get(Step.ENRICHED_AWARDS)
@@ -58,12 +59,12 @@ def append_to_archive(directory: RunDirectory, settings: Settings, run_id: str) 
         return write_record(archive_path(settings), latest_record(directory, settings))
     except Exception as error:  # noqa: BLE001  # see above
         problem = f"{type(error).__name__}: {error}".splitlines()[0]
-        emit(Notice(f"The run's benchmark record could not be written ({problem}).", warning=True))
+        emit(Notice(f"The benchmark record of the run could not be written ({problem}).", warning=True))
         return None
 
 
 def write_record(archive: Path, record: RunRecord) -> Path:
-    """Write the record under its own name; one that is there already stays."""
+    """Write the record without local details; keep an existing file of the same run."""
     moment = datetime.fromisoformat(record.timestamp)
     there = sorted(archive.glob(f"{_PREFIX}*-{record.id}.json"))
     if there:
@@ -74,7 +75,7 @@ def write_record(archive: Path, record: RunRecord) -> Path:
 
 
 def read_archive(archive: Path) -> Archive:
-    """All records of an archive; an archive that does not exist is empty."""
+    """Return all records of an archive; an archive that does not exist is empty."""
     records: list[RunRecord] = []
     problems: list[str] = []
     for path in sorted(archive.glob(f"{_PREFIX}*.json")):
@@ -87,8 +88,8 @@ def read_archive(archive: Path) -> Archive:
 
 
 def newest_first(archive: Path) -> Iterator[RunRecord]:
-    """The readable records, the newest first, each read when it is asked for."""
-    for path in sorted(archive.glob(f"{_PREFIX}*.json"), reverse=True):  # their names begin with the time
+    """Yield the readable records, the newest first, each read on demand."""
+    for path in sorted(archive.glob(f"{_PREFIX}*.json"), reverse=True):  # names start with the time
         found = _read(path)
         if isinstance(found, RunRecord):
             yield found
@@ -104,17 +105,17 @@ def _read(path: Path) -> RunRecord | str:
 
 
 def sessions_of(records: Iterable[RunRecord]) -> list[tuple[RunRecord, ...]]:
-    """The sessions of ``bench run``, the oldest first: of each the records that computed everything."""
+    """Return the records of each ``bench run`` session that computed everything, the oldest session first."""
     sessions: dict[tuple[str, str], list[RunRecord]] = {}
     for record in records:
         if record.session is not None and record.computed_everything:
-            # One session may have seen an input change: its records are then two sets that do not mix.
+            # If an input changed during a session, its records form two sets.
             sessions.setdefault((record.session, record.comparable_key), []).append(record)
     return [tuple(items) for items in sorted(sessions.values(), key=lambda items: items[-1].timestamp)]
 
 
 def latest_session(records: Iterable[RunRecord]) -> tuple[RunRecord, ...]:
-    """The records of the latest session.
+    """Return the records of the latest session.
 
     Raises ``StateError`` when there is none.
     """
@@ -128,7 +129,7 @@ def latest_session(records: Iterable[RunRecord]) -> tuple[RunRecord, ...]:
 
 
 def set_baseline(archive: Path, records: Sequence[RunRecord]) -> None:
-    """Make the records the baseline of their machine and workload; baselines of others stay."""
+    """Make the records the baseline of their machine and workload; other baselines stay."""
     baselines = _baselines(archive)
     key = records[0].comparable_key
     baselines[key] = {
@@ -140,9 +141,9 @@ def set_baseline(archive: Path, records: Sequence[RunRecord]) -> None:
 
 
 def baseline_for(archive: Path, candidate: Sequence[RunRecord], records: Iterable[RunRecord]) -> tuple[RunRecord, ...]:
-    """The baseline of the candidate's machine and workload.
+    """Return the baseline of the candidate's machine and workload.
 
-    Raises ``StateError`` when there is none, or records of it are gone.
+    Raises ``StateError`` when there is none, or some of its records are missing.
     """
     entry = _baselines(archive).get(candidate[0].comparable_key)
     if entry is None:
@@ -156,8 +157,8 @@ def baseline_for(archive: Path, candidate: Sequence[RunRecord], records: Iterabl
     if len(found) < len(wanted):
         missing = ", ".join(sorted(wanted - {record.id for record in found}))
         raise StateError(
-            f"Records of the baseline are gone or damaged: {missing}.",
-            remedy="Bring them back, or make a new baseline by `enrich-dist bench baseline`.",
+            f"Records of the baseline are missing or damaged: {missing}.",
+            remedy="Restore them, or set a new baseline with `enrich-dist bench baseline`.",
         )
     return found
 
@@ -171,6 +172,6 @@ def _baselines(archive: Path) -> dict[str, dict[str, Any]]:
         isinstance(entry, dict) and isinstance(entry.get("records"), list) for entry in found.values()
     ):
         raise CorruptionError(
-            f"{BASELINE} does not hold baselines.", remedy="Delete it, and run `enrich-dist bench baseline` again."
+            f"{BASELINE} does not contain baselines.", remedy="Delete it, and run `enrich-dist bench baseline` again."
         )
     return dict(found)

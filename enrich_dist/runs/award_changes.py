@@ -1,11 +1,10 @@
-"""Which awards gained, lost or changed their match between two results, by DuckDB over both tables of enriched awards.
+"""Awards that gained, lost or changed their match between two results.
 
-An award of one result is found again in the other by ``award_id``, the digest of its row. A new file of the same
-source may spell a row otherwise (a page moved, a column was added), so those left over are found by what names an award
-in the source, where that names one on either side: agency, phase and year with contract and tracking number, else with
-company and title. What is in one result only is counted apart.
+Awards are joined on ``award_id``, the digest of the row. A new version of the source may change a row, so the remaining
+awards are joined on agency, phase and year with contract and tracking number, and then with company and title, where
+these are unique on both sides. Awards in only one result are counted separately.
 
-Covers the comparison and its table. Does not cover which results are compared (``difference``).
+Covers the comparison and its table. Does not cover which results to compare (``diff``).
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ _COLUMNS = (
     "match_status, match_method, match_probability, recipient_id, recipient_name, recipient_uei, recipient_city, "
     "recipient_state"
 )
-# Each finds again what the one before did not. Null where a row has no such name.
-_NAMES: Final = (
+# Join keys, tried in order on the awards that are left; null where a row has no such key.
+_JOIN_KEYS: Final = (
     ("award_id", "award_id"),
     (
         "contract",
@@ -53,7 +52,7 @@ _NAMES: Final = (
         "award_title, coalesce(agency, ''), coalesce(phase, ''), coalesce(award_year, 0))) end",
     ),
 )
-# Rows of one UEI are one organisation; without identifiers on both sides, a name and its place are all there is.
+# Rows with the same UEI are one organisation; without UEIs, name and place decide.
 _SAME_RECIPIENT = """(
     old.recipient_id = new.recipient_id or old.recipient_uei = new.recipient_uei
     or (old.recipient_uei is null and new.recipient_uei is null and old.recipient_name = new.recipient_name
@@ -64,12 +63,12 @@ _SAME_RECIPIENT = """(
 
 @dataclass(frozen=True)
 class AwardChanges:
-    """What became of the awards from the older result to the newer one.
+    """The awards of two results by kind of change.
 
-    ``counts``: awards by kind (``KINDS``); ``by_method``: awards by (kind of ``CHANGES``, method): of what was lost the
-    method it had, else the one it has; ``moves``: awards in both by (status before, status now); ``found_by``: awards
-    in both by what they were found again by; ``examples``: of each kind of ``CHANGES`` some companies: one of
-    the awards that share the change, as a dictionary of the columns of ``table``, and ``awards``, how many they are.
+    ``counts``: awards by kind (``KINDS``); ``by_method``: awards by (kind of ``CHANGES``, method), for a lost match the
+    earlier method; ``moves``: awards in both by (status before, status now); ``found_by``: awards in both by join key;
+    ``examples``: some companies of each kind of ``CHANGES``: one award with the columns of ``table``, and ``awards``,
+    the number of awards with the same change.
     """
 
     counts: dict[str, int]
@@ -85,10 +84,10 @@ class AwardChanges:
 
 
 def compare_awards(older: Path, newer: Path, *, scratch: Path, examples: int, table: Path | None) -> AwardChanges:
-    """Hold two files of enriched awards against each other; write every award that is not as it was to ``table`` (CSV
-    or Parquet by its suffix): one row per award of ``CHANGES`` and ``ONE_SIDED``, what it was and is side by side.
+    """Compare two files of enriched awards.
 
-    Raises ``SettingsError`` for a suffix that is neither.
+    Write one row per award of ``CHANGES`` and ``ONE_SIDED``, with old and new values, to ``table`` (CSV or Parquet by
+    its suffix). Raises ``SettingsError`` for another suffix.
     """
     if table is not None and table.suffix not in SUFFIXES:
         raise SettingsError(f"{table} is neither .csv nor .parquet.", remedy="Give --awards one of these endings.")
@@ -145,7 +144,7 @@ def _compared(older: Path, newer: Path, scratch: Path) -> Iterator[duckdb.DuckDB
             connection.read_parquet(str(path)).create_view(f"{name}_file")
             connection.execute(f"create temp table {name} as select {_COLUMNS} from {name}_file")
         connection.execute("create temp table pairs (old_id varchar, new_id varchar, found_by varchar)")
-        for found_by, name in _NAMES:
+        for found_by, name in _JOIN_KEYS:
             connection.execute(
                 f"""
                 insert into pairs

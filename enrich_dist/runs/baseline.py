@@ -1,13 +1,11 @@
-"""Is the candidate slower, or does it take more memory, than the baseline? Repeats of both tell what chance allows.
+"""Baseline comparison: is the candidate slower than the baseline, or does it use more memory?
 
-Covers the statistics. A change is a *regression* when it is real (chance alone would hardly show it) and the ratio of
-the medians reaches the limit. Where the scatter of the repeats could hide a change as large as the limit, the answer is
-*cannot tell*, never a guess; and every answer says how small a change it could have seen.
+A change is a *regression* if it is statistically significant and the ratio of the medians reaches the limit. Where the
+variation of the repeats could hide a change as large as the limit, the verdict is *inconclusive*. Every verdict states
+the smallest change that it could detect.
 
-Repeats of one session say nothing of a machine that is slower in the next one: the yardstick measured beside every
-repeat does. A slowdown that the machine itself explains is no regression of the code; it is *cannot tell*.
-
-Does not cover which records to compare (``archive``), nor how a comparison is shown (``tables``).
+The calibration workload detects a machine that is slower in one session than in another. A slowdown that the machine
+explains is *inconclusive*. Does not cover which records to compare (``archive``).
 """
 
 from __future__ import annotations
@@ -26,39 +24,39 @@ from enrich_dist.runs.metrics import METRICS, SECONDS, Metric, total_seconds
 from enrich_dist.runs.records import RunRecord
 
 FALSE_ALARM: Final = 0.01
-"""Chance, at most, that a comparison of the same code holds any growth for real; all judged figures share it."""
+"""Maximum probability that a comparison of the same code reports a growth, over all judged metrics together."""
 _MACHINE_FALSE_ALARM = 0.05
-_MIN_SHARE = 0.10  # of the run's time: a part below it cannot move the run by as much as its own limit
-# A change as large as half the width of the interval is found every other time. Half as much again is found nine times
-# in ten: 1 + z(0.90) / z(1 - FALSE_ALARM / 2).
-_WIDTHS_TO_BE_SEEN = 1.5
+_MIN_SHARE = 0.10  # of the run time; smaller parts are not judged
+# A change of half the interval's width is detected with probability 0.5; 1.5 times as much with probability 0.9:
+# 1 + z(0.90) / z(1 - FALSE_ALARM / 2).
+_DETECTABLE_WIDTHS = 1.5
 
 
 class Verdict(StrEnum):
-    """What a comparison says."""
+    """Result of a comparison."""
 
     REGRESSION = "regression"
     NO_REGRESSION = "no regression"
-    CANNOT_TELL = "cannot tell"
+    INCONCLUSIVE = "inconclusive"
 
 
 @dataclass(frozen=True)
 class Shift:
-    """By what factor the candidate's values lie above the baseline's."""
+    """Ratio of the candidate's values to the baseline's, with its confidence interval."""
 
     ratio: float
     """Of the medians."""
     low: float
-    """The least factor that chance would hardly exceed; 0 where there are too few repeats to say anything."""
+    """Lower end of the interval; 0 with too few repeats."""
     high: float
-    """The largest one; infinite where there are too few repeats."""
+    """Upper end; infinite with too few repeats."""
     smallest_visible: float
-    """The least growth (0.08: 8%) that would be held for real nine times in ten; infinite with too few repeats."""
+    """Smallest growth (0.08: 8%) that is detected with probability 0.9; infinite with too few repeats."""
 
 
 @dataclass(frozen=True)
 class MetricComparison:
-    """One figure of both sides."""
+    """One metric of both sides."""
 
     metric: Metric
     baseline: float
@@ -67,7 +65,7 @@ class MetricComparison:
     """Median."""
     shift: Shift
     verdict: Verdict | None
-    """None where the figure is only told."""
+    """None where the metric is only displayed."""
     reason: str
 
     @property
@@ -83,18 +81,18 @@ class MetricComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All figures, and what they say together."""
+    """All metrics, and their common verdict."""
 
     baseline: tuple[RunRecord, ...]
     candidate: tuple[RunRecord, ...]
     metrics: tuple[MetricComparison, ...]
     machine: Shift | None
-    """Of the yardstick: how much slower the machine itself was; None where it was not measured beside all runs."""
+    """Ratio of the calibration times: how much slower the machine was; None where not measured for all runs."""
     verdict: Verdict
 
     @property
     def reasons(self) -> list[str]:
-        """Why, a sentence per figure that decided."""
+        """One sentence per metric that decided the verdict."""
         return [
             item.reason
             for item in self.metrics
@@ -103,15 +101,15 @@ class Comparison:
 
 
 def compare(baseline: Sequence[RunRecord], candidate: Sequence[RunRecord]) -> Comparison:
-    """Hold the candidate's runs against the baseline's.
+    """Compare the candidate's runs with the baseline's.
 
-    Raises ``StateError`` when a run did not do the same work on an equal machine, or did not do all of it.
+    Raises ``StateError`` unless all runs did the same complete work on the same kind of machine.
     """
     _require_comparable([*baseline, *candidate])
     machine = _machine_shift(baseline, candidate)
     values = {item.name: (_values(item, baseline), _values(item, candidate)) for item in METRICS}
     judged = {item.name for item in METRICS if _is_judged(item, values, baseline, candidate)}
-    # Each figure gets its share of the chance of a false alarm (Bonferroni).
+    # Bonferroni correction.
     share = FALSE_ALARM / max(len(judged), 1)
     compared = tuple(
         _compared(item, before, after, share, machine, judged=item.name in judged)
@@ -123,11 +121,11 @@ def compare(baseline: Sequence[RunRecord], candidate: Sequence[RunRecord]) -> Co
 
 
 def shift(baseline: Sequence[float], candidate: Sequence[float], false_alarm: float) -> Shift:
-    """The factor between two samples of positive values, with an exact interval that assumes no distribution.
+    """Return the ratio of two samples of positive values, with an exact, distribution-free confidence interval.
 
-    The interval is that of the Mann-Whitney test on logarithms, turned around: all factors that the test would not
-    reject, ``false_alarm`` on either side (Hodges and Lehmann 1963; Hollander, Wolfe and Chicken, "Nonparametric
-    Statistical Methods", section 4.3). One wild repeat does not move it far, and it holds for few repeats.
+    The interval inverts the Mann-Whitney test on logarithms: it contains all ratios that the test does not reject, with
+    ``false_alarm`` on either side (Hodges and Lehmann 1963; Hollander, Wolfe and Chicken, "Nonparametric Statistical
+    Methods", section 4.3). It is robust to outliers and exact for few repeats.
     """
     ratio = statistics.median(candidate) / statistics.median(baseline)
     differences = np.sort(np.subtract.outer(np.log(candidate), np.log(baseline)), axis=None)
@@ -135,13 +133,13 @@ def shift(baseline: Sequence[float], candidate: Sequence[float], false_alarm: fl
     if dropped is None:
         return Shift(ratio, 0.0, math.inf, math.inf)
     low, high = float(differences[dropped]), float(differences[-1 - dropped])
-    width = (high - low) / 2  # both sides tell of the noise, and one alone may be short by luck
-    return Shift(ratio, math.exp(low), math.exp(high), math.expm1(_WIDTHS_TO_BE_SEEN * width))
+    width = (high - low) / 2  # both sides estimate the noise; one alone may be short by chance
+    return Shift(ratio, math.exp(low), math.exp(high), math.expm1(_DETECTABLE_WIDTHS * width))
 
 
 def min_repeats(false_alarm: float) -> int:
-    """Repeats of either side without which nothing can be held for real: two samples that do not overlap at all must be
-    rarer by chance than ``false_alarm``."""
+    """Return the minimum repeats of either side: two samples without overlap must be rarer by chance than
+    ``false_alarm``."""
     repeats = 1
     while 1 / math.comb(2 * repeats, repeats) > false_alarm:
         repeats += 1
@@ -149,16 +147,19 @@ def min_repeats(false_alarm: float) -> int:
 
 
 def _dropped(baseline: int, candidate: int, false_alarm: float) -> int | None:
-    """How many of the sorted pairwise differences lie outside of the interval at either end; None where even the widest
-    one is not wide enough."""
+    """Return how many of the sorted pairwise differences are outside the interval at either end; None with too few
+    repeats."""
     at_most = np.cumsum(_arrangements(baseline, candidate)) / math.comb(baseline + candidate, baseline)
     allowed = int(np.searchsorted(at_most, false_alarm, side="right"))
     return None if allowed == 0 else allowed - 1
 
 
 def _arrangements(baseline: int, candidate: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """In how many orders of both samples together the Mann-Whitney statistic is 0, 1, 2, …: coefficients of the
-    Gaussian binomial, prod (1 - q^(candidate + i)) / (1 - q^i) for i = 1 … baseline (Mann and Whitney 1947)."""
+    """Return the number of orders of both samples in which the Mann-Whitney statistic is 0, 1, 2, …
+
+    These are the coefficients of the Gaussian binomial, prod (1 - q^(candidate + i)) / (1 - q^i) for i = 1 … baseline
+    (Mann and Whitney 1947).
+    """
     counts = np.zeros(baseline * candidate + 1)
     counts[0] = 1.0
     for i in range(1, baseline + 1):
@@ -174,18 +175,18 @@ def _require_comparable(records: Sequence[RunRecord]) -> None:
     keys = {record.comparable_key for record in records}
     if len(keys) != 1:
         raise StateError(
-            "The runs did not do the same work on an equal machine: inputs, settings or machines differ.",
+            "The runs did not do the same work on the same kind of machine: inputs, settings or machines differ.",
             remedy="Compare runs of one machine, input and settings.",
         )
     if not all(record.computed_everything for record in records):
         raise StateError(
-            "A run reused or repeated work, so that its times are not those of the work.",
-            remedy="Measure with `enrich-dist bench run`, which always begins in an empty work directory.",
+            "A run reused or repeated work, so its times cannot be compared.",
+            remedy="Measure with `enrich-dist bench run`, which starts in an empty work directory.",
         )
 
 
 def _values(metric: Metric, records: Sequence[RunRecord]) -> list[float]:
-    """The figure of every run; none where a run lacks it, or it is 0 and no ratio exists."""
+    """Return the values of all runs; empty where one is missing or 0."""
     found = [metric.value(record) for record in records]
     values = [value for value in found if value is not None and value > 0]
     return values if len(values) == len(records) else []
@@ -201,7 +202,7 @@ def _is_judged(
     if metric.limit is None or not before or not after:
         return False
     if metric.name == "total_seconds" and all(values["wall_seconds"]):
-        return False  # the whole command holds it, and more
+        return False  # the whole command includes it
     if not metric.is_part:
         return True
     total = statistics.median(total_seconds(record) for record in baseline)
@@ -236,31 +237,31 @@ def _compared(
 
 
 def _judge(metric: Metric, limit: float, found: Shift, machine_ratio: float, false_alarm: float) -> tuple[Verdict, str]:
-    """The verdict on one figure and the sentence that says why. ``machine_ratio``: how much slower the machine was."""
+    """Return the verdict on one metric and its reason. ``machine_ratio``: how much slower the machine was."""
     change, allowed = f"{100 * (found.ratio - 1):+.1f}%", f"{100 * (limit - 1):.0f}%"
     if math.isinf(found.smallest_visible):
         least = min_repeats(false_alarm)
-        return Verdict.CANNOT_TELL, f"{metric.title}: too few repeats to tell chance apart, {least} of each are needed"
-    visible = f"a change of {100 * found.smallest_visible:.1f}% or more would have been seen"
+        return Verdict.INCONCLUSIVE, f"{metric.title}: too few repeats, at least {least} of each are needed"
+    visible = f"a change of {100 * found.smallest_visible:.1f}% or more would be detected"
     if found.low > 1 and found.ratio >= limit:
         if found.ratio / machine_ratio < limit:
-            return Verdict.CANNOT_TELL, (
-                f"{metric.title}: {change}, but the machine itself was {100 * (machine_ratio - 1):.1f}% slower than "
-                "for the baseline"
+            return Verdict.INCONCLUSIVE, (
+                f"{metric.title}: {change}, but the machine was {100 * (machine_ratio - 1):.1f}% slower than for the "
+                "baseline"
             )
-        return Verdict.REGRESSION, f"{metric.title}: {change}, more than {allowed}, and not by chance ({visible})"
+        return Verdict.REGRESSION, f"{metric.title}: {change}, more than {allowed}, and significant ({visible})"
     if found.high < limit:
-        worst = f"even the worst that chance allows ({100 * (found.high - 1):+.1f}%) is less than {allowed}"
+        worst = f"the upper end of the interval ({100 * (found.high - 1):+.1f}%) is less than {allowed}"
         return Verdict.NO_REGRESSION, f"{metric.title}: {change}; {worst}; {visible}"
     if found.ratio < limit and found.smallest_visible <= limit - 1:
         return Verdict.NO_REGRESSION, f"{metric.title}: {change}, less than {allowed}; {visible}"
-    return Verdict.CANNOT_TELL, f"{metric.title}: {change}, but the repeats scatter too much: only {visible}"
+    return Verdict.INCONCLUSIVE, f"{metric.title}: {change}, but the repeats vary too much: only {visible}"
 
 
 def _together(metrics: Sequence[MetricComparison]) -> Verdict:
-    """A regression of any figure is one; else what the headlines say."""
+    """Return a regression if any metric has one; otherwise the headline metrics decide."""
     if any(item.verdict is Verdict.REGRESSION for item in metrics):
         return Verdict.REGRESSION
     headlines = [item.verdict for item in metrics if item.metric.headline and item.verdict is not None]
     certain = headlines and all(verdict is Verdict.NO_REGRESSION for verdict in headlines)
-    return Verdict.NO_REGRESSION if certain else Verdict.CANNOT_TELL
+    return Verdict.NO_REGRESSION if certain else Verdict.INCONCLUSIVE

@@ -1,7 +1,6 @@
-"""What changed between two runs of a work directory: code, inputs, settings, figures, and the awards' matches.
+"""The difference of two runs of a work directory: code, inputs, settings, numbers and matches of the awards.
 
-All but the awards is read from what was kept of the runs; the awards need both results on disk, and where one is gone
-the rest is told all the same. Covers the comparison. Does not cover how it is shown (``tables``).
+The matches need both results on disk; everything else comes from the journal.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _ENRICHED = "enriched_awards.parquet"
 
 @dataclass(frozen=True)
 class InputChange:
-    """An input of both runs; ``same_bytes`` is None where a run did not keep the digest."""
+    """An input of both runs."""
 
     name: str
     before: InputFile
@@ -27,7 +26,7 @@ class InputChange:
 
     @property
     def same_bytes(self) -> bool | None:
-        """Whether both runs read the same."""
+        """Whether both runs read the same bytes; None where a run has no digest."""
         if not self.before.blake3 or not self.now.blake3:
             return None
         return self.before.blake3 == self.now.blake3
@@ -35,7 +34,7 @@ class InputChange:
 
 @dataclass(frozen=True)
 class SettingChange:
-    """A setting that differs: values and origins as text, empty in a run that does not know the setting."""
+    """A setting that differs: values and origins as text, empty in a run without the setting."""
 
     key: str
     before: str
@@ -46,7 +45,7 @@ class SettingChange:
 
 @dataclass(frozen=True)
 class RunDifference:
-    """Two runs, and what differs. ``awards``: a sentence where they cannot be compared."""
+    """Two runs and their differences. ``awards``: a sentence where they cannot be compared."""
 
     before: RunRecord
     now: RunRecord
@@ -58,10 +57,10 @@ class RunDifference:
 def compare_runs(
     directory: RunDirectory, before: RunRecord, now: RunRecord, *, examples: int = 5, table: Path | None = None
 ) -> RunDifference:
-    """What changed from ``before`` to ``now``. ``examples``: awards shown of each kind of change; ``table``: file for
-    all of them (``awards.compare_awards``).
+    """Return what changed from ``before`` to ``now``.
 
-    Raises ``StateError`` when ``table`` is wanted and a result is no longer on disk.
+    ``examples``: awards per kind of change; ``table``: file for all changes (``award_changes.compare_awards``).
+    Raises ``StateError`` when ``table`` is given and a result is no longer on disk.
     """
     found: AwardChanges | str
     try:
@@ -84,7 +83,7 @@ def compare_runs(
 
 
 def setting_changes(before: RunRecord, now: RunRecord) -> tuple[SettingChange, ...]:
-    """The settings whose value differs, by key. A change of origin alone is none."""
+    """Return the settings whose value differs, by key; origins do not count."""
     old, new = ({item.key: item for item in run.settings} for run in (before, now))
     found = []
     for key in sorted(old.keys() | new.keys()):
@@ -103,9 +102,9 @@ def setting_changes(before: RunRecord, now: RunRecord) -> tuple[SettingChange, .
 
 
 def enriched_awards(directory: RunDirectory, run: RunRecord) -> Path:
-    """The enriched awards of a run: in its result, or in the published directory of the same content.
+    """Return the enriched awards of a run, from its result or from the published directory of the same content.
 
-    Raises ``StateError`` when both are gone.
+    Raises ``StateError`` when neither exists.
     """
     for place in (directory.results / run.result, directory.published / run.release):
         if (place / _ENRICHED).exists():
@@ -113,5 +112,5 @@ def enriched_awards(directory: RunDirectory, run: RunRecord) -> Path:
     raise StateError(
         f"The result of run {run.short_id} (results/{run.result}) is no longer on disk, so its awards cannot be "
         "compared.",
-        remedy="A run with the same inputs and settings makes it again; `enrich-dist runs show` tells them.",
+        remedy="Run again with its inputs and settings (`enrich-dist runs show`).",
     )

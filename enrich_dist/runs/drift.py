@@ -1,12 +1,11 @@
-"""Is the run that is under way worse than the recent ones? Time, memory, rate and match rate, each with a severity.
+"""Drift: is one run worse than the recent runs in time, memory, matching rate or match rate?
 
-Covers one run against the recent runs of its history, as it can be judged when its own verdict is there. The reference
-is the median of those runs. A time or a memory counts as worse when it exceeds it by the limit *and* by more than the
-runs scatter (a modified z-score above 3.5: Iglewicz and Hoaglin 1993), so that a noisy machine raises no false alarm.
-The repeats of one session of ``bench run`` count as one run, as in ``trend``.
+The reference is the median of the recent comparable runs. A time or a memory counts as worse when it exceeds the
+reference by the limit *and* by more than the normal variation (a modified z-score above 3.5: Iglewicz and Hoaglin
+1993). The repeats of one ``bench run`` session count as one run. A match rate has no noise, so it is compared with all
+runs of the same size class.
 
-Does not cover repeated runs against a baseline, which see smaller changes (``compare``). A match rate has no noise: it
-is held against all runs of about as much data, on whatever machine, also those that resumed.
+Does not cover repeated runs against a baseline, which detect smaller changes (``baseline``).
 """
 
 from __future__ import annotations
@@ -29,21 +28,21 @@ from enrich_dist.settings.tree import CheckSettings
 from enrich_dist.store.run_directory import STEPS, RunDirectory
 
 MIN_RUNS: Final = 6
-"""Recent runs below which the scatter of a time or a memory is not known."""
+"""Minimum recent runs to estimate the variation of a time or a memory."""
 Z_SCORE: Final = 3.5
-"""Scaled median deviations from the median beyond which a value is not chance."""
+"""Modified z-score above which a value is outside the normal variation."""
 _SHARE, _POINTS = "share", "points"
-_LOOKED_AT = 500  # records, at most: an archive may hold years
+_MAX_RECORDS = 500
 _NORMAL = 1.4826  # median absolute deviation to standard deviation
 JUDGED_STEPS: Final = STEPS[:-1]
-"""What every judged run has done, published or blocked."""
+"""The steps of every judged run, published or blocked."""
 
 
 class Severity(StrEnum):
-    """What a comparison with the recent runs says."""
+    """Result of the comparison with the recent runs."""
 
     UNKNOWN = "unknown"
-    """There is nothing to compare, or nothing to compare with."""
+    """The run has no value, or there are too few recent runs."""
     PASSED = "passed"
     WARN = "warn"
     ERROR = "error"
@@ -51,33 +50,33 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Drift:
-    """One figure of the run beside the recent ones."""
+    """One metric of the run compared with the recent runs."""
 
     name: str
-    """Stable; that of the asset check."""
+    """Name of the asset check."""
     metric: Metric
     severity: Severity
     reason: str
-    """A sentence with the figures."""
+    """A sentence with the numbers."""
     value: float | None
-    """The run's own, in the metric's unit; None where it says nothing."""
+    """Value of the run, in the metric's unit; None where it cannot be compared."""
     reference: float | None
-    """Median of the recent runs; None where there are too few."""
+    """Median of the recent runs; None with too few runs."""
     unit: str
-    """Of the next three: ``share`` of the reference (0.1: 10%), or percentage ``points``."""
+    """Unit of the next three: ``share`` of the reference (0.1: 10%), or percentage ``points``."""
     worse_by: float | None
-    """Negative where it is better; None where it is not known."""
+    """Negative where it is better; None where unknown."""
     warn_from: float
-    """From where it is a warning."""
+    """Limit of a warning."""
     fail_from: float
-    """From where it is an error."""
+    """Limit of an error."""
     runs: int
-    """Recent runs compared with; a session of repeats is one."""
+    """Number of recent runs; a session counts as one."""
 
 
 def judge_drift(current: RunRecord, past: Iterable[RunRecord], limits: CheckSettings) -> tuple[Drift, ...]:
-    """Hold the run against earlier ones (``past``: the newest first; those that are not comparable are left out)."""
-    others = [record for record in islice(past, _LOOKED_AT) if record.id != current.id]
+    """Compare the run with earlier runs (``past``: newest first; runs that are not comparable are ignored)."""
+    others = [record for record in islice(past, _MAX_RECORDS) if record.id != current.id]
     equal = [item for item in others if item.computed_everything and item.trend_key == current.trend_key]
     alike = [item for item in others if item.size_class == current.size_class]
     slower = limits.warn_slower_share, limits.fail_slower_share
@@ -93,7 +92,7 @@ def judge_drift(current: RunRecord, past: Iterable[RunRecord], limits: CheckSett
 
 
 def drift_of_latest(directory: RunDirectory, settings: Settings) -> tuple[Drift, ...]:
-    """The latest judged run of the directory beside the earlier ones in the archive.
+    """Compare the latest judged run of the directory with the earlier runs in the archive.
 
     Raises ``StateError`` when nothing was judged there yet, and what reading the run directory raises.
     """
@@ -101,7 +100,7 @@ def drift_of_latest(directory: RunDirectory, settings: Settings) -> tuple[Drift,
 
 
 def judged_seconds(record: RunRecord) -> float:
-    """Wall seconds of all steps up to the verdict."""
+    """Return the wall seconds of all steps up to the verdict."""
     return sum(step.seconds for name, step in record.own_steps.items() if name in JUDGED_STEPS)
 
 
@@ -118,7 +117,7 @@ _JUDGED_SECONDS = Metric("judged_seconds", "all steps up to the verdict", SECOND
 def _growth(
     current: RunRecord, past: Sequence[RunRecord], name: str, item: Metric, recent: int, limits: tuple[float, float]
 ) -> Drift:
-    """A figure whose growth is a ratio. A rate that falls to a half is work that takes twice as long."""
+    """Judge a metric by the ratio to its reference; for a rate, by the inverse ratio."""
     value = item.value(current) if current.computed_everything else None
     values = [found for found in _recent(past, item.value, recent) if found > 0]
 
@@ -128,8 +127,8 @@ def _growth(
         return Drift(name, item, severity, reason, value, reference, _SHARE, worse_by, *limits, len(values))
 
     if not value:
-        why = "the run took over work of an earlier one or did some twice" if item.value(current) else "it has none"
-        return found(Severity.UNKNOWN, f"{item.title}: nothing to compare, as {why}", known=False)
+        why = "the run reused or repeated work" if item.value(current) else "the run has no value"
+        return found(Severity.UNKNOWN, f"{item.title}: not compared, because {why}", known=False)
     if len(values) < MIN_RUNS:
         return found(
             Severity.UNKNOWN, f"{item.title} {item.text(value)}: {_too_few(len(values), MIN_RUNS)}", known=False
@@ -145,7 +144,7 @@ def _growth(
     severity = _severity(math.expm1(change), limits)
     if severity is not Severity.PASSED and change <= Z_SCORE * scatter:
         allowed = math.expm1(Z_SCORE * scatter)
-        return found(Severity.PASSED, f"{text}, which is within their scatter (up to {100 * allowed:.0f}% is)")
+        return found(Severity.PASSED, f"{text}, within their normal variation (up to {100 * allowed:.0f}%)")
     return found(severity, text + _limit_text(severity, [f"{100 * limit:g}%" for limit in limits]))
 
 
@@ -163,14 +162,14 @@ def _match_rate(current: RunRecord, past: Sequence[RunRecord], recent: int, limi
     reason = f"match rate {item.text(value)}, " + (
         f"{abs(points):.2f} points {way} than the median of the last {len(values)} runs ({item.text(reference)})"
         if points
-        else f"that of the last {len(values)} runs"
+        else f"the same as in the last {len(values)} runs"
     )
     reason += _limit_text(severity, [f"{limit:g} points" for limit in limits])
     return Drift("match_rate_drift", item, severity, reason, value, reference, _POINTS, points, *limits, len(values))
 
 
 def _with_step(drift: Drift, current: RunRecord, past: Sequence[RunRecord], recent: int) -> Drift:
-    """Name the step that has grown most, where the run is too slow."""
+    """Name the step that slowed down most, where the run is too slow."""
     if drift.severity not in (Severity.WARN, Severity.ERROR):
         return drift
     growths = {}
@@ -178,18 +177,18 @@ def _with_step(drift: Drift, current: RunRecord, past: Sequence[RunRecord], rece
         values = _recent(past, lambda record, step=step: record.own_steps[step].seconds, recent)  # type: ignore[misc]
         growths[step] = current.own_steps[step].seconds - statistics.median(values)
     worst = max(growths, key=lambda step: growths[step])
-    reason = f"{drift.reason}; most of it in {worst} ({growths[worst]:+.2f} s)"
+    reason = f"{drift.reason}; mostly in {worst} ({growths[worst]:+.2f} s)"
     return Drift(**{**drift.__dict__, "reason": reason})
 
 
-def _recent(past: Sequence[RunRecord], value: Callable[[RunRecord], float | None], most: int) -> list[float]:
-    """The figure of the newest runs that have it, the median of each session."""
-    sittings: dict[str, list[float]] = {}
+def _recent(past: Sequence[RunRecord], value: Callable[[RunRecord], float | None], max_runs: int) -> list[float]:
+    """Return the values of the newest runs that have one; the median of each session."""
+    sessions: dict[str, list[float]] = {}
     for record in past:
         found = value(record)
         if found is not None:
-            sittings.setdefault(record.session or record.id, []).append(found)
-    return [statistics.median(values) for values in islice(sittings.values(), most)]
+            sessions.setdefault(record.session or record.id, []).append(found)
+    return [statistics.median(values) for values in islice(sessions.values(), max_runs)]
 
 
 def _severity(worse_by: float, limits: tuple[float, float]) -> Severity:
@@ -200,7 +199,7 @@ def _severity(worse_by: float, limits: tuple[float, float]) -> Severity:
 
 
 def _changed(item: Metric, change: float) -> str:
-    """The change as a reader of the figure would put it."""
+    """Return the change in words."""
     share = math.expm1(change if item.larger_is_worse else -change)
     more, less = ("longer", "shorter") if item.unit == SECONDS else ("more", "less")
     return f"{100 * abs(share):.1f}% {more if share >= 0 else less}"
@@ -209,12 +208,11 @@ def _changed(item: Metric, change: float) -> str:
 def _limit_text(severity: Severity, limits: Sequence[str]) -> str:
     if severity is Severity.PASSED:
         return ""
-    return f"; {limits[0] if severity is Severity.WARN else limits[1]} or more is {_MEANS[severity]}"
+    return f"; {limits[0] if severity is Severity.WARN else limits[1]} or more is {_NOUNS[severity]}"
 
 
-_MEANS = {Severity.WARN: "a warning", Severity.ERROR: "an error"}
+_NOUNS = {Severity.WARN: "a warning", Severity.ERROR: "an error"}
 
 
-def _too_few(found: int, least: int) -> str:
-    runs = "no comparable run" if not found else f"{found} comparable run{'s' if found > 1 else ''}"
-    return f"nothing to compare with yet ({runs}, {least} {'are' if least > 1 else 'is'} the least)"
+def _too_few(found: int, min_runs: int) -> str:
+    return f"not compared yet ({found} of at least {min_runs} comparable runs)"

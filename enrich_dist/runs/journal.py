@@ -33,7 +33,7 @@ def append_to_journal(directory: RunDirectory) -> None:
 
 
 def latest_run(directory: RunDirectory) -> RunRecord:
-    """Return the run whose result is the latest, with the state of the result as it is now.
+    """Return the run whose result is the latest, with the present state of its result.
 
     Raises ``StateError`` when no result was judged, or it was deleted.
     """

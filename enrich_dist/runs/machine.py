@@ -1,7 +1,7 @@
-"""What a machine is, as far as times depend on it: a fingerprint by which runs on equal machines find each other.
+"""The machine of a run as far as times depend on it: processor, cores, memory, system and Python.
 
-Covers processor, cores, memory, system and Python. Holds no host name, address or path: records are shown around. Does
-not cover what else went on on the machine (``yardstick``), nor the machines of remote workers.
+Contains no host name, address or path, as records are shared. Does not cover the load of the machine
+(``calibration``) or the machines of remote workers.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Machine:
     """The machine of a run's driver."""
 
     cpu_model: str
-    """As the processor names itself."""
+    """As the processor reports it."""
     cores: int
     """Logical cores that this process may use."""
     memory_gb: int
-    """Main memory in gigabytes (1,000,000,000 bytes), rounded: kernels keep a little, not always the same."""
+    """Main memory in gigabytes (1,000,000,000 bytes), rounded, as kernels reserve a varying part."""
     system: str
     """Kernel and processor family, without the version: ``Linux x86_64``."""
     python: str
@@ -36,11 +36,11 @@ class Machine:
 
     @property
     def digest(self) -> str:
-        """Name of all machines of this kind: 48 bits are enough to tell the few of an archive apart."""
+        """Identifies machines of this kind (48 bits)."""
         return text_digest(self.cpu_model, str(self.cores), str(self.memory_gb), self.system, self.python)[:12]
 
     def line(self) -> str:
-        """One line of plain text."""
+        """Return one line of text."""
         return (
             f"{self.cpu_model}, {self.cores} cores, {self.memory_gb} GB, {self.system}, Python {self.python} "
             f"({self.digest})"
@@ -48,7 +48,7 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """The machine that this process runs on."""
+    """Return the machine that this process runs on."""
     return Machine(
         cpu_model=_cpu_model(),
         cores=usable_cores(),
@@ -59,7 +59,7 @@ def this_machine() -> Machine:
 
 
 def usable_cores() -> int:
-    """Logical cores that this process may use."""
+    """Return the number of logical cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

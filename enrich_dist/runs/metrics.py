@@ -1,4 +1,4 @@
-"""The figures of a record that are compared and followed: their names, units, limits, and which way is worse."""
+"""The metrics of run records: names, units, limits, and which direction is worse."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from enrich_dist.runs.records import RunRecord
 from enrich_dist.store.run_directory import STEPS, Number
 
 TIME_LIMIT: Final = 1.10
-"""Times the baseline from which a time is a regression."""
+"""Ratio to the baseline from which a time is a regression."""
 MEMORY_LIMIT: Final = 1.20
-"""Times the baseline from which a peak of memory is a regression."""
-SECONDS, BYTES, CALIBRATION_UNITS = "seconds", "bytes", "yardsticks"
+"""Ratio to the baseline from which a memory peak is a regression."""
+SECONDS, BYTES, CALIBRATION_UNITS = "seconds", "bytes", "calibration units"
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure of a record."""
+    """One metric of a run."""
 
     name: str
-    """Stable, with its unit."""
+    """Stable name with unit."""
     title: str
     unit: str
     """``SECONDS``, ``BYTES``, ``CALIBRATION_UNITS``, ``records/s`` or ``share``."""
     value: Callable[[RunRecord], float | None]
-    """The figure; None where the record has none."""
+    """The value; None where the record has none."""
     larger_is_worse: bool = True
     limit: float | None = None
-    """Times the baseline from which it is a regression; None where it is only told."""
+    """Ratio to the baseline from which it is a regression; None where it is only displayed."""
     headline: bool = False
-    """Whether a comparison that cannot tell about it cannot tell at all."""
+    """Whether an inconclusive result for it makes the whole comparison inconclusive."""
     is_part: bool = False
-    """Whether it is a part of the run's time, of no weight where it is a small one."""
+    """Whether it is a part of the run time, which is not judged where it is small."""
 
     def text(self, value: float) -> str:
-        """The figure in a table: seconds, MB (1,000,000 bytes), records per second, percent."""
+        """Return the value as text: seconds, MB (1,000,000 bytes), records per second or percent."""
         if self.unit == BYTES:
             return f"{value / 1e6:,.0f} MB"
         if self.unit == SECONDS:
@@ -49,22 +49,22 @@ class Metric:
 
 
 def total_seconds(record: RunRecord) -> float:
-    """Wall seconds of all steps."""
+    """Return the wall seconds of all steps."""
     return sum(stage.seconds for stage in record.own_steps.values())
 
 
 def worker_peak_bytes(record: RunRecord) -> float | None:
-    """Most resident memory of any worker; None where no worker is known."""
+    """Return the peak resident memory of any worker; None where no worker is known."""
     return max((float(worker.peak_memory_bytes) for worker in record.workers), default=None)
 
 
 def driver_peak_bytes(record: RunRecord) -> float | None:
-    """Most resident memory of the driver during any step."""
+    """Return the peak resident memory of the driver during any step."""
     return max((float(stage.peak_memory_bytes) for stage in record.own_steps.values()), default=None)
 
 
 def cpu_calibration_units(record: RunRecord) -> float | None:
-    """CPU seconds of the whole command over those of the CPU yardstick; None where either was not measured."""
+    """Return the CPU time of the command over that of the calibration workload; None where not measured."""
     if not record.cpu_seconds or not record.calibration_cpu_seconds:
         return None
     return record.cpu_seconds / record.calibration_cpu_seconds
@@ -84,8 +84,14 @@ METRICS: Final = (
         "wall_seconds", "whole command", SECONDS, lambda record: record.wall_seconds, limit=TIME_LIMIT, headline=True
     ),
     Metric("total_seconds", "all steps", SECONDS, total_seconds, limit=TIME_LIMIT, headline=True),
-    # Not a headline: where a machine cannot count it, the others tell all the same.
-    Metric("cpu_calibration_units", "CPU, in yardsticks", CALIBRATION_UNITS, cpu_calibration_units, limit=TIME_LIMIT),
+    # Not a headline metric, as it is measured on Linux only.
+    Metric(
+        "cpu_calibration_units",
+        "CPU time, in calibration units",
+        CALIBRATION_UNITS,
+        cpu_calibration_units,
+        limit=TIME_LIMIT,
+    ),
     *(
         Metric(
             f"{step}_seconds",
@@ -99,7 +105,7 @@ METRICS: Final = (
     ),
     Metric(
         "farm_seconds",
-        "chunks out",
+        "matching, without cluster start",
         SECONDS,
         lambda record: _own_matching(Number.FARM_SECONDS, record),
         limit=TIME_LIMIT,
@@ -121,5 +127,5 @@ METRICS: Final = (
 
 
 def metric(name: str) -> Metric | None:
-    """The metric of this name, or None."""
+    """Return the metric of this name, or None."""
     return next((item for item in METRICS if item.name == name), None)

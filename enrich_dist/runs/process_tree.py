@@ -1,10 +1,9 @@
-"""A command with all that it started: wall seconds to its end, and CPU seconds of every process of it.
+"""Measure a command with all its child processes: wall time and CPU time.
 
     python -m enrich_dist.runs.process_tree FIGURES.json COMMAND [ARGUMENT …]
 
-Run as a process of its own, which takes over the workers that outlive their parents and waits for them, so that they
-are counted and the caller's own children are left alone. CPU seconds are known on Linux only. Imports nothing but
-Python's own library, as its start is part of every measurement.
+Runs as a separate process that adopts orphaned workers and waits for them, so that they count. CPU time is measured on
+Linux only. Imports the standard library only, as its start is part of every measurement.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _SET_CHILD_SUBREAPER = 36  # prctl(2)
-_PATIENCE_SECONDS = 30.0  # with processes that stay behind
+_TIMEOUT_SECONDS = 30.0  # for orphaned processes
 _POLL_SECONDS = 0.02
 
 
 def measure_process_tree(command: Sequence[str]) -> tuple[int, float, float | None]:
-    """Exit code, wall seconds and CPU seconds; these are None where orphans cannot be waited for."""
+    """Return exit code, wall seconds and CPU seconds; None where orphans cannot be waited for."""
     counted = sys.platform == "linux" and ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
     started = time.perf_counter()
     code = subprocess.run(list(command), check=False).returncode
@@ -37,7 +36,7 @@ def measure_process_tree(command: Sequence[str]) -> tuple[int, float, float | No
 
 
 def _all_ended() -> bool:
-    until = time.monotonic() + _PATIENCE_SECONDS
+    until = time.monotonic() + _TIMEOUT_SECONDS
     while time.monotonic() < until:
         try:
             ended, _ = os.waitpid(-1, os.WNOHANG)
@@ -49,7 +48,7 @@ def _all_ended() -> bool:
 
 
 def main() -> None:
-    """Run the command, write its figures, and end with its exit code."""
+    """Run the command, write the measurements, and exit with its exit code."""
     figures, *command = sys.argv[1:]
     code, wall_seconds, cpu_seconds = measure_process_tree(command)
     Path(figures).write_text(json.dumps({"wall_seconds": wall_seconds, "cpu_seconds": cpu_seconds}), "utf-8")

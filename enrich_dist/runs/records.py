@@ -26,8 +26,8 @@ from enrich_dist.store.artifacts import open_unverified
 from enrich_dist.store.checkpoints import CheckpointStore
 from enrich_dist.store.run_directory import STEPS, Number, Output, RunDirectory, StepReport, run_totals
 
-# The settings that time and memory of a run depend on, besides data, code and machine. Left out are settings that only
-# affect the result, retries or notifications, and those that could name a host or a path.
+# The settings that affect time and memory of a run. Not included are settings that only affect the result, retries or
+# notifications, and those that could contain a host name or a path.
 WORKLOAD_SETTINGS: Final = (
     "chunk_size",
     "memory_threshold_mb",
@@ -119,7 +119,7 @@ class RunRecord:
     calibration_seconds: Measure | None = None
     """Wall time of the calibration workload just before the run (``calibration``)."""
     calibration_cpu_seconds: Measure | None = None
-    """CPU time of the calibration workload, mean of before and after the run."""
+    """CPU time of the calibration workload, mean of the values before and after the run."""
 
     def __post_init__(self) -> None:
         missing = {Step.SBIR_AWARDS, Step.RECIPIENT_CHUNKS, Step.CHUNK_MATCHES, Step.ENRICHED_AWARDS} - set(self.steps)
@@ -324,7 +324,7 @@ def latest_record(directory: RunDirectory, settings: Settings | None = None) -> 
 
 
 def result_status(directory: RunDirectory, judged: StepReport, release: str) -> str:
-    """Return "published", "passed" or "blocked" for a judged result, as it is now."""
+    """Return "published", "passed" or "blocked" for the present state of a judged result."""
     if published_release(directory) == release:
         return "published"
     return "passed" if judged.numbers[Number.VERDICT_PASSED] else "blocked"

@@ -1,5 +1,4 @@
-"""Which code ran: the git revision where the package stands in a checkout, else its version; and a digest of its files.
-Never a path."""
+"""The source code revision: the git commit in a checkout, else the version of the package; and a source digest."""
 
 from __future__ import annotations
 
@@ -12,8 +11,8 @@ from enrich_dist.core.files import file_digest, text_digest
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _CODE = ("enrich_dist", "dagster_defs")
-_PATIENCE_SECONDS = 5.0
-# What the packages are made of; compiled files beside them are not.
+_GIT_TIMEOUT_SECONDS = 5.0
+# Source files, without compiled files.
 _SOURCES = frozenset({".py", ".txt", ".css", ".js", ".j2"})
 
 
@@ -22,21 +21,21 @@ class Code:
     """The code of a run."""
 
     version: str
-    """Of the package."""
+    """Version of the package."""
     revision: str | None
     """Full hash of the commit; None where the package is not part of a git checkout."""
     modified: bool | None
-    """Whether files of the code differed from that commit; None without one."""
+    """Whether source files differed from that commit; None without a commit."""
 
     @property
     def label(self) -> str:
-        """Short text: the first 10 digits of the revision, ``+`` where the code was modified; else the version."""
+        """The first 10 digits of the revision, with ``+`` where the code was modified; else the version."""
         return self.version if self.revision is None else self.revision[:10] + ("+" if self.modified else "")
 
 
 def this_code(package: Path = _PACKAGE) -> Code:
-    """The code that this process runs."""
-    # An installed package may lie within a checkout of something else, as a .venv does: only a file git knows counts.
+    """Return the code that this process runs."""
+    # An installed package may be inside a checkout of another project (.venv), so its files must be tracked by git.
     if _git(package, "ls-files", "--error-unmatch", "--", "__init__.py") is None:
         return Code(__version__, None, None)
     revision = _git(package, "rev-parse", "HEAD")
@@ -47,8 +46,7 @@ def this_code(package: Path = _PACKAGE) -> Code:
 
 
 def source_digest(package: Path = _PACKAGE) -> str:
-    """BLAKE3 over the files of the code, with their names: equal wherever the same code is installed, in a checkout or
-    not, and another one where a single byte was changed."""
+    """Return the BLAKE3 digest of names and contents of the source files; the same wherever the code is installed."""
     parts: list[str] = []
     for root in (package.parent / name for name in _CODE):
         files = sorted(path for path in root.rglob("*") if path.suffix in _SOURCES and "__pycache__" not in path.parts)
@@ -58,7 +56,7 @@ def source_digest(package: Path = _PACKAGE) -> str:
 
 
 def _git(directory: Path, *arguments: str) -> str | None:
-    """What git answers; None without git, outside a checkout, or when it takes too long."""
+    """Return the output of git; None without git, outside a checkout, or after a timeout."""
     try:
         process = subprocess.run(
             ["git", "--no-optional-locks", *arguments],
@@ -66,7 +64,7 @@ def _git(directory: Path, *arguments: str) -> str | None:
             capture_output=True,
             text=True,
             check=True,
-            timeout=_PATIENCE_SECONDS,
+            timeout=_GIT_TIMEOUT_SECONDS,
         )
     except (OSError, subprocess.SubprocessError):
         return None

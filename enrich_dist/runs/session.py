@@ -1,7 +1,7 @@
-"""A session: the configured job several times over, each time from nothing, with a record of each.
+"""A benchmark session: run the configured job several times from scratch, and record each run.
 
-Every repeat is the command that a user would run, in a process of its own and an empty work directory; beside it the
-machine's speed of the moment is measured. Does not cover what the records say (``compare``).
+Every repeat runs the command of a user in a separate process and an empty work directory. The calibration workloads run
+before and after it.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from enrich_dist.runs.calibration import CalibrationWorkload, calibration_second
 from enrich_dist.runs.records import RunRecord
 
 DEFAULT_REPEATS = 7
-"""As many as all figures of a comparison need to be told from chance (``compare.min_repeats``), and one to spare."""
+"""One more than a comparison of all metrics needs (``baseline.min_repeats``)."""
 _COMMAND = (sys.executable, "-c", "from enrich_dist.cli.command import command; command()")
-_TOLD_LINES = 12
-_SHOTS = 8  # of the CPU yardstick, on either side of a run; they scatter more than the run itself
+_SHOWN_LINES = 12
+_SHOTS = 8  # of the CPU calibration workload, before and after a run; they vary more than the run
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A command that has ended. ``cpu_seconds``: of all its processes; None where they cannot be counted."""
+    """A finished command. ``cpu_seconds``: of all its processes; None where they cannot be measured."""
 
     code: int
     output: str
@@ -40,7 +40,7 @@ class Finished:
 
 
 Command = Callable[[Sequence[str], dict[str, str]], Finished]
-"""Runs arguments of ``enrich-dist`` in an environment."""
+"""Runs ``enrich-dist`` with arguments and an environment."""
 
 
 def run_session(
@@ -52,11 +52,10 @@ def run_session(
     repeats: int,
     command: Command | None = None,
 ) -> Iterator[RunRecord]:
-    """Run the job ``repeats`` times; yield each record when it lies in the archive.
+    """Run the job ``repeats`` times; yield each record after it was added to the archive.
 
-    Work directories are made in ``scratch`` and removed. Checkpoints of a shared location are not used, as they would
-    spare the work that is to be measured, and runs do not enter the history of $DAGSTER_HOME.
-    Raises ``BenchmarkError`` when a run fails, or leaves no record of the whole work.
+    Work directories are created in ``scratch`` and deleted. Shared checkpoints and $DAGSTER_HOME are not used.
+    Raises ``BenchmarkError`` when a run fails or has no record.
     """
     session = uuid.uuid4().hex[:12]
     scratch.mkdir(parents=True, exist_ok=True)
@@ -89,27 +88,27 @@ def _run_once(
         f"paths.benchmarks={directory / 'records'}",
         "paths.checkpoints=null",
         "notifications.urls_file=null",
-        "environment=development",  # a measurement publishes nothing that anybody relies on
+        "environment=development",  # the result is not used
     ]
     arguments += [part for text in own for part in ("--set", text)]
     environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
     done = command(arguments, environment)
-    if done.code not in (EXIT_PUBLISHED, EXIT_BLOCKED):  # a blocked run has done all of the work, too
-        lines = done.output.strip().splitlines()[-_TOLD_LINES:]
+    if done.code not in (EXIT_PUBLISHED, EXIT_BLOCKED):  # a blocked run did the same work
+        lines = done.output.strip().splitlines()[-_SHOWN_LINES:]
         raise BenchmarkError(
-            f"A run ended with exit code {done.code}, so nothing more is measured. It said last:\n" + "\n".join(lines),
-            remedy="Run the same settings by `enrich-dist run` and mend what it tells.",
+            f"A run failed with exit code {done.code}, so the session stops. Its last output:\n" + "\n".join(lines),
+            remedy="Run the same settings with `enrich-dist run` and fix the error.",
         )
     records = read_archive(directory / "records").records
     if not records:
         raise BenchmarkError(
-            "A run ended well but left no record.", remedy="Look at its warnings by `enrich-dist run`."
+            "A run succeeded but has no record.", remedy="Run `enrich-dist run` and read its warnings."
         )
     return records[-1], done
 
 
 def command_of(program: Sequence[str]) -> Command:
-    """``program`` with the arguments behind it, in a process of its own, with all that it starts (``tree``)."""
+    """Return a command that runs ``program`` and measures it with all its processes (``process_tree``)."""
 
     def run(arguments: Sequence[str], environment: dict[str, str]) -> Finished:
         with tempfile.TemporaryDirectory(prefix="bench-") as directory:
@@ -125,7 +124,7 @@ def command_of(program: Sequence[str]) -> Command:
             )
             if not figures.exists():
                 raise BenchmarkError(
-                    f"A run could not be measured:\n{process.stdout[-2_000:]}", remedy="Run it by `enrich-dist run`."
+                    f"A run could not be measured:\n{process.stdout[-2_000:]}", remedy="Run it with `enrich-dist run`."
                 )
             return Finished(process.returncode, process.stdout, **read_json(figures))
 

@@ -1,9 +1,8 @@
-"""Where each figure is heading: improving, steady or degrading over a window of time.
+"""The trend of each metric over a time window: improving, steady or degrading.
 
-Covers one history (``RunRecord.trend_key``): equal machines, about as much data, the same settings; only runs that
-computed everything. The window is cut by DuckDB over the records; the slope is that of Theil and Sen, which a few wild
-runs do not move. The repeats of one session are one point, their median: whatever the machine did that hour they share,
-and seven witnesses of one event are one. Does not cover whether the latest run alone is worse (``compare``).
+Covers runs with the same ``RunRecord.trend_key`` that computed everything. The slope is the Theil-Sen estimate, which
+is robust to outliers. The repeats of one session are one point, their median, as they share the state of the machine.
+Does not cover whether a single run is worse (``drift``).
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ from enrich_dist.runs.metrics import METRICS, Metric
 from enrich_dist.runs.records import RunRecord
 
 MIN_RUNS: Final = 6
-"""Runs or sessions below which a slope says nothing."""
+"""Minimum runs or sessions to fit a slope."""
 STEADY_SHARE: Final = 0.05
-"""A change over the whole window below this share of the median is none that matters."""
+"""A change over the window below this share of the median counts as steady."""
 CONFIDENCE: Final = 0.99
-"""Of the interval of a slope; some ten figures are looked at, and one of them would too often be odd at 0.95."""
+"""Confidence level of the slope; high, because about ten metrics are tested."""
 
 _MEMORY_MB = 200
 _DAY_SECONDS = 86_400.0
@@ -40,7 +39,7 @@ _POINTS = pa.schema(
     [
         ("ended", pa.timestamp("us", "UTC")),
         ("run", pa.string()),
-        ("sitting", pa.string()),
+        ("session", pa.string()),
         ("metric", pa.string()),
         ("value", pa.float64()),
     ]
@@ -48,7 +47,7 @@ _POINTS = pa.schema(
 
 
 class Direction(StrEnum):
-    """Where a figure is heading."""
+    """Direction of a metric."""
 
     IMPROVING = "improving"
     STEADY = "steady"
@@ -58,18 +57,18 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True)
 class Trend:
-    """One figure over the window."""
+    """One metric over the window."""
 
     metric: Metric
     days: tuple[float, ...]
     """Days from the first run or session of the window to each, ascending."""
     values: tuple[float, ...]
-    """Of each; the median of a session."""
+    """Value of each; the median of a session."""
     median: float
     slope_per_day: float
     """In the metric's unit; 0 with too few runs."""
     change: float
-    """By the slope, from the first run to the last one, as a share of the median (0.08: 8% up)."""
+    """Change by the slope from the first to the last run, as a share of the median (0.08: 8% up)."""
     change_low: float
     change_high: float
     """Interval of ``change`` (``CONFIDENCE``)."""
@@ -78,7 +77,7 @@ class Trend:
 
 @dataclass(frozen=True)
 class History:
-    """All figures of one history over a window."""
+    """All metrics of comparable runs over a window."""
 
     runs: int
     first: datetime | None
@@ -89,13 +88,14 @@ class History:
 def window(
     since: str | None, until: str | None, last: str | None, *, now: datetime
 ) -> tuple[datetime | None, datetime | None]:
-    """Beginning (included) and end (left out) of the window: ISO dates or times, in UTC where they name no zone; a date
-    as the end means the whole day. ``last`` is a number with h, d or w: hours, days or weeks before now.
+    """Return start (included) and end (excluded) of the window.
 
-    Raises ``SettingsError`` for a text that is neither, for both ``since`` and ``last``, and for an empty window.
+    ``since`` and ``until`` are ISO dates or times, UTC by default; an end date includes the whole day. ``last`` is a
+    number with h, d or w: hours, days or weeks before now.
+    Raises ``SettingsError`` for a malformed value, for both ``since`` and ``last``, and for an empty window.
     """
     if since is not None and last is not None:
-        raise SettingsError("--since and --last both say where the window begins.", remedy="Give one of them.")
+        raise SettingsError("--since and --last both set the start of the window.", remedy="Give one of them.")
     begin = _moment(since, "--since") if since is not None else None
     end = _moment(until, "--until") if until is not None else None
     if end is not None and until is not None and len(until.strip()) == len("2026-01-31"):
@@ -103,15 +103,15 @@ def window(
     if last is not None:
         found = re.fullmatch(r"(\d{1,5})([hdw])", last.strip())
         if found is None:
-            raise SettingsError(f"--last '{last}' is no length of time.", remedy="Write 12h, 30d or 8w.")
+            raise SettingsError(f"--last '{last}' is not a duration.", remedy="Write 12h, 30d or 8w.")
         begin = (end or now) - int(found[1]) * _UNITS[found[2]]
     if begin is not None and end is not None and begin >= end:
-        raise SettingsError("The window ends before it begins.", remedy="Give --until a later date than --since.")
+        raise SettingsError("The window ends before it starts.", remedy="Give --until a later date than --since.")
     return begin, end
 
 
 def histories(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
-    """Runs that computed everything, by the history they belong to; the one with the latest run comes last."""
+    """Return the runs that computed everything by ``trend_key``; the group with the latest run comes last."""
     found: dict[str, list[RunRecord]] = {}
     for record in records:
         if record.computed_everything:
@@ -140,13 +140,13 @@ def trends(records: Sequence[RunRecord], begin: datetime | None, end: datetime |
             name: (days, values, median)
             for name, days, values, median in connection.execute(
                 """
-                with sittings as (
-                    select metric, sitting, epoch(max(ended)) as ended, median(value) as value
-                    from seen group by metric, sitting
+                with sessions as (
+                    select metric, session, epoch(max(ended)) as ended, median(value) as value
+                    from seen group by metric, session
                 )
-                select metric, list((ended - first) / $day order by ended, sitting),
-                       list(value order by ended, sitting), median(value)
-                from sittings, (select min(ended) as first from sittings) group by metric
+                select metric, list((ended - first) / $day order by ended, session),
+                       list(value order by ended, session), median(value)
+                from sessions, (select min(ended) as first from sessions) group by metric
                 """,
                 {"day": _DAY_SECONDS},
             ).fetchall()
@@ -160,7 +160,7 @@ def trends(records: Sequence[RunRecord], begin: datetime | None, end: datetime |
 
 
 def trend(metric: Metric, days: Sequence[float], values: Sequence[float], median: float) -> Trend:
-    """The slope of one figure (``scipy.stats.theilslopes``: Sen 1968, with his interval) and what it means."""
+    """Return the slope of one metric (``scipy.stats.theilslopes``, with the interval of Sen 1968) and its direction."""
     nothing = Trend(metric, tuple(days), tuple(values), median, 0.0, 0.0, 0.0, 0.0, Direction.TOO_FEW)
     if len(set(days)) < MIN_RUNS:
         return nothing
@@ -170,7 +170,7 @@ def trend(metric: Metric, days: Sequence[float], values: Sequence[float], median
     slope, low, high = (float(item) for item in (fitted.slope, fitted.low_slope, fitted.high_slope))
     change = slope * scale
     direction = Direction.STEADY
-    if abs(change) >= STEADY_SHARE and low * high > 0:  # both ends of the interval on the same side of none
+    if abs(change) >= STEADY_SHARE and low * high > 0:  # both ends of the interval have the same sign
         direction = Direction.DEGRADING if (change > 0) == metric.larger_is_worse else Direction.IMPROVING
     return Trend(metric, tuple(days), tuple(values), median, slope, change, low * scale, high * scale, direction)
 
@@ -191,6 +191,6 @@ def _moment(text: str, option: str) -> datetime:
         moment = datetime.fromisoformat(text.strip())
     except ValueError as error:
         raise SettingsError(
-            f"{option} '{text}' is no date.", remedy="Write 2026-01-31, or 2026-01-31T12:00."
+            f"{option} '{text}' is not a date.", remedy="Write 2026-01-31, or 2026-01-31T12:00."
         ) from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

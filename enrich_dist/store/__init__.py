@@ -1,1 +1,1 @@
-"""What stands on disk or in an object store: whole files, directories made once, checkpoints, the run directory."""
+"""The files of a run: artifacts, checkpoints, the run directory and its lock."""

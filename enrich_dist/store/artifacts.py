@@ -1,8 +1,8 @@
-"""Directories made once and found again: each holds files and a manifest with their digests.
+"""Artifacts: directories that are built once, each with a manifest that contains the digests of its files.
 
-Covers the outputs of the steps (awards, companies, index, chunks, results): a directory under its final name
-is whole, and ``get_or_build`` re-makes one whose files are not what the manifest says. Does not cover
-checkpoints, which many workers write at once (``checkpoints``).
+Covers the outputs of the steps (awards, companies, index, chunks, results). A directory under its final name is
+complete; ``get_or_build`` rebuilds one that does not match its manifest. Does not cover checkpoints, which many workers
+write at once.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _REMEDY = REBUILT_BY_RUN
 
 @dataclass(frozen=True)
 class Artifact:
-    """A directory of the store: its path, the manifest's facts, and the digest of its files' content."""
+    """A directory, with the facts and the files that its manifest lists."""
 
     path: Path
     facts: dict[str, Any]
@@ -41,15 +41,14 @@ class Artifact:
 
     @property
     def content_digest(self) -> str:
-        """Digest over names and digests of the files: equal content, equal digest, whatever the facts."""
+        """Digest over names and digests of the files; it does not depend on the facts."""
         return document_digest({name: entry["blake3"] for name, entry in self.files.items()})
 
 
 def get_or_build(final: Path, build: Callable[[Path], dict[str, Any]]) -> Artifact:
-    """Open the directory ``final``, or make it by ``build(temporary directory) -> facts``.
+    """Open the directory ``final``, or build it by ``build(temporary directory) -> facts``.
 
-    A directory that fails verification is made anew. Raises ``EnvironmentFailureError`` when a file could not be
-    written whole.
+    A directory that fails verification is rebuilt. Raises ``EnvironmentFailureError`` when a write fell short.
     """
     if final.exists():
         try:
@@ -69,7 +68,7 @@ def get_or_build(final: Path, build: Callable[[Path], dict[str, Any]]) -> Artifa
         temporary.replace(final)
         sync_directory(final.parent)
     except OSError as error:
-        if error.errno is None:  # numpy's own, of a write that fell short
+        if error.errno is None:  # numpy raises it for a write that fell short
             raise EnvironmentFailureError(
                 f"A file of {final} could not be written whole ({error}).",
                 remedy=FREE_SPACE,
@@ -81,9 +80,9 @@ def get_or_build(final: Path, build: Callable[[Path], dict[str, Any]]) -> Artifa
 
 
 def open_unverified(path: Path) -> Artifact:
-    """Open a directory of the store by its manifest alone; whoever reads a file checks it.
+    """Open an artifact by its manifest, without verifying the files.
 
-    Raises ``CorruptionError`` when there is no usable manifest.
+    Raises ``CorruptionError`` when there is no valid manifest.
     """
     try:
         manifest = read_json(path / MANIFEST)
@@ -96,21 +95,23 @@ def open_unverified(path: Path) -> Artifact:
 
 
 def _manifest(facts: Any, files: Any) -> dict[str, Any]:
-    """A manifest bears the digest of what it says, as nothing else vouches for it."""
-    told = {"facts": facts, "files": files}
-    return {**told, "blake3": document_digest(told)}
+    """Return the manifest with its own digest."""
+    content = {"facts": facts, "files": files}
+    return {**content, "blake3": document_digest(content)}
 
 
 def open_verified(path: Path) -> Artifact:
-    """Open a directory of the store and check every file against the manifest.
+    """Open an artifact and verify every file against the manifest.
 
-    Raises ``CorruptionError`` for a missing, altered or further file.
+    Raises ``CorruptionError`` for a missing, altered or additional file.
     """
     stored = open_unverified(path)
     files = stored.files
     present = {item.name for item in path.iterdir()} - {MANIFEST}
     if present != set(files):
-        raise CorruptionError(f"{path} holds {sorted(present)}, its manifest names {sorted(files)}.", remedy=_REMEDY)
+        raise CorruptionError(
+            f"{path} contains {sorted(present)}, but its manifest lists {sorted(files)}.", remedy=_REMEDY
+        )
     for name, entry in files.items():
         if (path / name).stat().st_size != entry["bytes"] or file_digest(path / name) != entry["blake3"]:
             raise CorruptionError(f"{path / name} is not the file that was written.", remedy=_REMEDY)

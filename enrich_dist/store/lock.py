@@ -1,8 +1,7 @@
-"""One run at a time in a work directory.
+"""The lock of a work directory: one run at a time.
 
-Covers a lock that the operating system lets go of when its holder dies, however it dies, so that none is ever stale;
-and a note of who holds it. Holds on every file system with POSIX locks, which NFS (version 4) and the cluster file
-systems have. Does not keep anybody from reading.
+The operating system releases the lock when its holder dies, so it is never stale. A JSON file names the holder. Works
+on every file system with POSIX locks, such as NFS version 4 and cluster file systems. Does not prevent reading.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ from enrich_dist.errors import BusyError, CorruptionError
 
 LOCK_FILE = "lock"
 HOLDER_FILE = "lock.json"
-# Whoever looks whether the directory is held holds it for a moment.
-_PATIENCE_SECONDS = 1.0
+# ``read_holder`` holds the lock for a moment.
+_TIMEOUT_SECONDS = 1.0
 
 
 @contextmanager
 def locked(work_dir: Path, *, run_id: str, what: str) -> Iterator[None]:
-    """Hold the work directory while the body runs. A run that holds it already may take it again.
+    """Lock the work directory while the body runs. The run that holds the lock may take it again.
 
-    Raises ``BusyError``, which names the holder, when another one does.
+    Raises ``BusyError``, which names the holder, when another run holds it.
     """
     if work_dir.exists() and not work_dir.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(work_dir))
@@ -41,10 +40,10 @@ def locked(work_dir: Path, *, run_id: str, what: str) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         if _holder(work_dir).get("run_id") == run_id:
-            yield  # the same run, further in
+            yield  # the same run, nested
             return
         try:
-            lock.acquire(timeout=_PATIENCE_SECONDS)
+            lock.acquire(timeout=_TIMEOUT_SECONDS)
         except Timeout as error:
             raise _busy(work_dir) from error
     try:
@@ -65,13 +64,13 @@ def locked(work_dir: Path, *, run_id: str, what: str) -> Iterator[None]:
 
 
 def read_holder(work_dir: Path) -> dict[str, Any] | None:
-    """Who holds the work directory now, None where nobody does: the note of a dead holder is not believed."""
+    """Return the process that holds the lock, None if it is free; the file of a dead holder does not count."""
     if not (work_dir / HOLDER_FILE).exists():
         return None
     probe = FileLock(work_dir / LOCK_FILE, thread_local=False)
     try:
         probe.acquire(timeout=0)
-    except (Timeout, OSError):  # held; or not ours to write in: then the note is taken for what it is
+    except (Timeout, OSError):  # held, or not writable, so that the file is all there is
         return _holder(work_dir) or None
     probe.release()
     return None
@@ -80,7 +79,7 @@ def read_holder(work_dir: Path) -> dict[str, Any] | None:
 def _holder(work_dir: Path) -> dict[str, Any]:
     try:
         return read_json(work_dir / HOLDER_FILE)
-    except (FileNotFoundError, CorruptionError):  # it has only just begun, or has just ended
+    except (FileNotFoundError, CorruptionError):  # the holder is starting or ending
         return {}
 
 

@@ -1,7 +1,7 @@
-"""The run directory: where everything a run writes stands, and what each step left there last.
+"""The run directory: its paths, and the latest report of each step.
 
-The directory is the interface between steps, runs and tools: a step finds its input through the record that the
-step before it left, and ``status`` tells the state of a run from files alone.
+The directory is the interface between steps, runs and tools. A step finds its input through the report of the previous
+step. Paths inside the directory are recorded relative to it, so that it can be moved or copied.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STEPS: Final = tuple(Step)
 
 
 class Output(Enum):
-    """Directories that a step writes and others read: the step, and the name in its report's ``paths``."""
+    """Directories that one step writes and others read: the step, and the name in ``StepReport.paths``."""
 
     AWARDS = (Step.SBIR_AWARDS, "awards")
     COMPANIES = (Step.AWARD_COMPANIES, "companies")
@@ -40,12 +40,12 @@ class Output(Enum):
 
     @property
     def step(self) -> Step:
-        """The step that makes it."""
+        """The step that writes it."""
         return self.value[0]
 
 
 class Number(StrEnum):
-    """Numbers of step reports that the code reads; the others are only shown and plotted."""
+    """Numbers of step reports that the code reads; other numbers are only displayed."""
 
     ROWS_READ = "rows_read"
     INDEX_BYTES = "index_bytes"
@@ -68,10 +68,12 @@ class Number(StrEnum):
 
 @dataclass(frozen=True)
 class StepReport:
-    """What a step did. ``rows`` are those of its output; ``numbers`` have stable names with units; ``tables`` are
-    Markdown by title; ``paths`` are absolute, and relative
-    where they are stored; ``digests``: BLAKE3 of files that it read, by their names in ``paths``;
-    ``reused`` tells that a valid output was there already."""
+    """The report of a step.
+
+    ``rows``: of its output; ``numbers``: by stable names with units; ``tables``: Markdown by title; ``paths``: absolute
+    here, relative in the file; ``digests``: BLAKE3 of files that the step read, by their names in ``paths``;
+    ``reused``: whether a valid output existed already.
+    """
 
     step: Step
     run_id: str
@@ -90,7 +92,7 @@ class StepReport:
         return self.rows / self.seconds if self.seconds > 0 else 0.0
 
     def path(self, output: Output) -> Path:
-        """Path of an output of this step."""
+        """Return the path of an output of this step."""
         step, name = output.value
         if step != self.step:
             raise ValueError(f"{output.name} is no output of {self.step}")
@@ -109,7 +111,7 @@ _INSIDE: Final = "./"  # begins a recorded path that is relative to the run dire
 
 
 class RunDirectory:
-    """Paths under ``work_dir`` and the records of the steps."""
+    """Paths under ``work_dir``, and the reports of the steps."""
 
     def __init__(self, work_dir: Path) -> None:
         self.root = work_dir.absolute()
@@ -117,7 +119,7 @@ class RunDirectory:
         self.companies = self.root / "companies"
         self.index = self.root / "index"
         self.chunks = self.root / "chunks"
-        self.checkpoints = self.root / "checkpoints"  # unless the settings name another location
+        self.checkpoints = self.root / "checkpoints"  # the default location
         self.checkpoint_copies = self.root / "scratch" / "checkpoints"
         self.attempts = self.root / "attempts"
         self.results = self.root / "results"
@@ -133,11 +135,11 @@ class RunDirectory:
         self.notified = self.root / "notified.json"
         self.scratch = self.root / "scratch"
         self.dagster = self.root / "dagster"
-        self.benchmarks = self.root / "benchmarks"  # unless archive_path finds another place
+        self.benchmarks = self.root / "benchmarks"  # the default location
 
     @contextmanager
     def recording(self, step: Step, run_id: str) -> Iterator[StepRecorder]:
-        """Measure the body as a step; it ends by calling what it is given."""
+        """Measure the body as a step. The body calls the recorder with the output."""
         emit(StepStarted(step))
         with Meter() as meter:
             yield StepRecorder(step, run_id, self, meter)
@@ -183,11 +185,11 @@ class RunDirectory:
         return location if inside == location else f"{self.root}/{inside}"
 
     def all_latest(self) -> dict[Step, StepReport]:
-        """The latest report of every step that has run here, in the order of the flow."""
+        """Return the latest report of each step that has run here, in order."""
         return {step: self.latest(step) for step in STEPS if (self.steps / f"{step}.json").exists()}
 
     def record_settings(self, run_id: str, values: Mapping[str, Any], origins: Mapping[str, str]) -> None:
-        """Keep the settings of the run that begins, by dotted key, and where each came from."""
+        """Record the settings of the run by dotted key, with their origins."""
         write_json(
             self.used_settings,
             {
@@ -199,8 +201,10 @@ class RunDirectory:
         )
 
     def clear_leftovers(self) -> None:
-        """Remove what steps that were killed left half done. Only for whoever holds the directory: nobody else writes
-        these then. What workers write is not touched: they may outlive their driver."""
+        """Delete partial outputs of killed steps. Call it only while holding the lock.
+
+        Files of workers stay: workers may outlive their driver.
+        """
         for directory in (self.awards, self.companies, self.index, self.chunks, self.results, self.published):
             for path in directory.glob(f"{TEMPORARY_PREFIX}*"):
                 if path.is_dir() and not path.is_symlink():
@@ -211,8 +215,7 @@ class RunDirectory:
     def record_farm_plan(
         self, chunks: Iterable[tuple[int, int, str]], basis: Mapping[str, str], checkpoint_location: str
     ) -> None:
-        """Keep (chunk_id, rows, checkpoint key) of every chunk of the run that is under way, what the keys are made of,
-        and where checkpoints lie."""
+        """Record (chunk_id, rows, checkpoint key) of each chunk, the basis of the keys, and the checkpoint location."""
         write_json(
             self.farm_plan,
             {
@@ -223,18 +226,17 @@ class RunDirectory:
         )
 
     def latest_farm(self) -> tuple[list[dict[str, Any]], str]:
-        """The chunks of the latest farm, as ``record_farm_plan`` kept them, and where their checkpoints lie; no chunk
-        where nothing was farmed out yet."""
+        """Return the chunks of the latest farm plan and their checkpoint location; no chunks if there is no plan."""
         try:
             plan = read_json(self.farm_plan)
             return list(plan["chunks"]), self.resolve(plan.get("checkpoint_location") or str(self.checkpoints))
         except FileNotFoundError:
             return [], str(self.checkpoints)
         except (KeyError, TypeError, AttributeError) as error:
-            raise CorruptionError(f"{self.farm_plan} is not the plan of a farm.", remedy=REBUILD) from error
+            raise CorruptionError(f"{self.farm_plan} is not a farm plan.", remedy=REBUILD) from error
 
     def latest_basis(self) -> dict[str, Any] | None:
-        """What the keys of the latest farm were made of; None where there was none, or nobody can tell."""
+        """Return the basis of the checkpoint keys of the latest farm plan; None if it is unknown."""
         try:
             basis = read_json(self.farm_plan).get("basis")
         except (FileNotFoundError, CorruptionError):
@@ -242,17 +244,17 @@ class RunDirectory:
         return basis if isinstance(basis, dict) else None
 
     def location(self, setting: str | None) -> str:
-        """Where checkpoints lie by the setting ``paths.checkpoints``: an absolute path, or a URI."""
+        """Return the checkpoint location of the setting ``paths.checkpoints``: an absolute path or a URI."""
         if setting is None:
             return str(self.checkpoints)
         return setting if "://" in setting else str(Path(setting).absolute())
 
     def owns(self, checkpoint_location: str) -> bool:
-        """Whether checkpoints lie where only runs in this directory put them."""
+        """Return whether only runs in this directory write to this checkpoint location."""
         return checkpoint_location == str(self.checkpoints)
 
     def read_overrides(self) -> pa.Table:
-        """What persons decided (``schema.OVERRIDE``), ordered; empty where nobody has yet."""
+        """Return the human review decisions (``schema.OVERRIDE``), ordered."""
         if not self.overrides.exists():
             return schema.OVERRIDE.empty_table()
         try:
@@ -263,7 +265,7 @@ class RunDirectory:
             ) from error
 
     def output(self, output: Output) -> Path:
-        """Path of an output of its step's latest run.
+        """Return the path of an output of the latest run of its step.
 
         Raises ``StateError`` when there is none.
         """
@@ -272,7 +274,7 @@ class RunDirectory:
 
 @dataclass(frozen=True)
 class RunTotals:
-    """All steps of one run: wall seconds, the most memory of the driver's process, and how many steps."""
+    """Totals over the steps of one run: wall seconds, peak memory of the driver, and number of steps."""
 
     seconds: float
     peak_memory_bytes: int
@@ -280,7 +282,7 @@ class RunTotals:
 
 
 def run_totals(reports: Mapping[Step, StepReport], run_id: str) -> RunTotals:
-    """The pipeline as a whole, from the reports of its steps."""
+    """Return the totals of a run."""
     of_run = [report for report in reports.values() if report.run_id == run_id]
     return RunTotals(
         seconds=round(sum(report.seconds for report in of_run), 3),
@@ -290,7 +292,7 @@ def run_totals(reports: Mapping[Step, StepReport], run_id: str) -> RunTotals:
 
 
 class StepRecorder:
-    """Ends a step: what it made becomes its report, with the time and memory it took."""
+    """Completes a step: records its output with the time and memory used."""
 
     def __init__(self, step: Step, run_id: str, directory: RunDirectory, meter: Meter) -> None:
         self._step = step
@@ -308,7 +310,7 @@ class StepRecorder:
         tables: dict[str, str] | None = None,
         digests: dict[str, str] | None = None,
     ) -> StepReport:
-        """Record the step's output; the arguments are those of ``StepReport``."""
+        """Record the output of the step; the arguments are the fields of ``StepReport``."""
         finished = StepReport(
             step=self._step,
             run_id=self._run_id,

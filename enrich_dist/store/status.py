@@ -1,4 +1,4 @@
-"""The state of a run from files alone, during it and after: what is done, what is left, what was judged."""
+"""The state of a run, read from files alone, during the run and afterwards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from enrich_dist.store.run_directory import Output, RunDirectory, StepReport
 
 @dataclass(frozen=True)
 class RunStatus:
-    """``steps``: the latest report of each step that has run. Chunk figures are of the latest farm."""
+    """``steps``: the latest report of each step. Chunks and records are those of the latest farm plan."""
 
     steps: dict[Step, StepReport]
     chunks_total: int
@@ -26,7 +26,7 @@ class RunStatus:
 
 
 def read_status(directory: RunDirectory) -> RunStatus:
-    """Read the state of the run directory; nothing is verified and nothing is changed."""
+    """Read the state of the run directory, without verifying or changing anything."""
     steps = directory.all_latest()
     chunks, done = _chunks(directory)
     enriched = steps.get(Step.ENRICHED_AWARDS)
@@ -43,16 +43,16 @@ def read_status(directory: RunDirectory) -> RunStatus:
 
 
 def all_chunks_finished(directory: RunDirectory) -> bool:
-    """Whether there is a plan and each of its chunks has a checkpoint record (which is not verified)."""
+    """Return whether each chunk of the farm plan has a checkpoint record, which is not verified."""
     try:
         chunks, done = _chunks(directory)
-    except CorruptionError:  # the next farm writes its plan anew
+    except CorruptionError:  # the next farm rewrites the plan
         return False
     return bool(chunks) and len(done) == len(chunks)
 
 
 def _chunks(directory: RunDirectory) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The chunks of the latest farm, and those of them that have a record."""
+    """Return the chunks of the latest farm plan, and those with a checkpoint record."""
     chunks, location = directory.latest_farm()
     recorded = CheckpointStore(location).recorded() if chunks else set()
     return chunks, [chunk for chunk in chunks if chunk["checkpoint_key"] in recorded]

@@ -91,7 +91,7 @@ def baseline(context: PreflightContext) -> Outcome:
     reasons = "; ".join(comparison.reasons) or "no metric decided"
     if comparison.verdict is Verdict.REGRESSION:
         return failed(f"Regression against {name}: {reasons}.", facts)
-    if comparison.verdict is Verdict.CANNOT_TELL:
+    if comparison.verdict is Verdict.INCONCLUSIVE:
         return warning(
             f"The comparison with {name} is inconclusive: {reasons}.",
             facts,

@@ -43,7 +43,7 @@ def measured(
         (1.0, 1.0, 0.01, 0, "no regression"),
         (1.15, 1.0, 0.01, 4, "regression"),
         (1.0, 1.25, 0.01, 4, "regression"),
-        (1.0, 1.0, 0.5, 0, "cannot tell"),
+        (1.0, 1.0, 0.5, 0, "inconclusive"),
     ],
 )
 def test_compare_exit_code(tmp_path: Path, slower: float, memory: float, noise: float, code: int, verdict: str) -> None:
@@ -63,7 +63,7 @@ def test_compare_exit_code(tmp_path: Path, slower: float, memory: float, noise: 
     if slower > 1:
         assert 10 < document["metrics"]["wall_seconds"]["percent"] < 20
         assert document["metrics"]["wall_seconds"]["delta"] > 0
-    assert bench("compare", "--archive", tmp_path, "--strict").exit_code == (code or int(verdict == "cannot tell"))
+    assert bench("compare", "--archive", tmp_path, "--strict").exit_code == (code or int(verdict == "inconclusive"))
 
 
 def test_console_script_exits_with_4(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_noisy_machine_does_not_cry_wolf_in_twenty_sessions(noise: float) -> N
 
     verdicts = {compare(a_session(random, noise), a_session(random, noise)).verdict for _ in range(SESSIONS)}
 
-    assert Verdict.CANNOT_TELL in verdicts
+    assert Verdict.INCONCLUSIVE in verdicts
     assert Verdict.REGRESSION not in verdicts
 
 
@@ -76,10 +76,10 @@ def test_noise_too_large_to_tell_is_said_with_the_smallest_change_that_could_be_
     for _ in range(SESSIONS):
         found = compare(a_session(random, noise), a_session(random, noise))
 
-        assert found.verdict is Verdict.CANNOT_TELL
+        assert found.verdict is Verdict.INCONCLUSIVE
         wall = next(item for item in found.metrics if item.metric.name == "wall_seconds")
         assert wall.shift.smallest_visible > 0.10
-        told = f"a change of {100 * wall.shift.smallest_visible:.1f}% or more would have been seen"
+        told = f"a change of {100 * wall.shift.smallest_visible:.1f}% or more would be detected"
         assert any(told in reason for reason in found.reasons)
 
 
@@ -110,17 +110,17 @@ def test_a_slower_machine_is_not_taken_for_slower_code() -> None:
     by_machine = compare(baseline, a_session(random, 0.02, machine_slower=1.2))
     by_both = compare(baseline, a_session(random, 0.02, machine_slower=1.2, slower=1.3))
 
-    assert by_machine.verdict is Verdict.CANNOT_TELL
+    assert by_machine.verdict is Verdict.INCONCLUSIVE
     assert "the machine itself was" in by_machine.reasons[0]
     assert by_both.verdict is Verdict.REGRESSION
 
 
-def test_too_few_repeats_cannot_tell_and_say_how_many_are_needed() -> None:
+def test_too_few_repeats_are_inconclusive() -> None:
     random = np.random.default_rng(7)
 
     found = compare(a_session(random, 0.01, repeats=2), a_session(random, 0.01, repeats=2, slower=1.5))
 
-    assert found.verdict is Verdict.CANNOT_TELL
+    assert found.verdict is Verdict.INCONCLUSIVE
     assert "too few repeats to tell chance apart" in found.reasons[0]
 
 

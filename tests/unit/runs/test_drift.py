@@ -119,14 +119,14 @@ def test_the_step_that_grew_most_is_named() -> None:
     drift = judged(now(by_stage={Step.ENRICHED_AWARDS: 2.5}), past())["run_seconds"]
 
     assert drift.severity is Severity.WARN
-    assert "most of it in enriched_awards (+2." in drift.reason
+    assert "mostly in enriched_awards (+2." in drift.reason
 
 
 def test_too_few_runs_are_nothing_to_compare_with() -> None:
     found = judged(now(slower=9), past(MIN_RUNS - 1))
 
     assert found["run_seconds"].severity is Severity.UNKNOWN
-    assert "nothing to compare with yet (5 comparable runs, 6 are the least)" in found["run_seconds"].reason
+    assert "not compared yet (5 of at least 6 comparable runs)" in found["run_seconds"].reason
     assert found["match_rate_drift"].severity is Severity.PASSED
     assert judged(now(), [])["match_rate_drift"].severity is Severity.UNKNOWN
 
@@ -151,7 +151,7 @@ def test_a_run_that_resumed_is_not_judged_by_its_time_but_by_its_match_rate() ->
     found = judged(vary(now(slower=0.1), numbers={**RESUMED, **match_rate(0.2)}), past())
 
     assert {found[name].severity for name in NAMES[:3]} == {Severity.UNKNOWN}
-    assert "took over work" in found["run_seconds"].reason
+    assert "reused or repeated work" in found["run_seconds"].reason
     assert found["match_rate_drift"].severity is Severity.ERROR
 
 
