@@ -77,7 +77,7 @@ def became(old: tuple[str, str] | None, new: tuple[str, str] | None) -> str:
 
 @settings(max_examples=30)
 @given(results(), st.sampled_from(["", "x"]))
-def test_the_kinds_part_all_awards(both: tuple[Result, Result], spelling: str) -> None:
+def test_kinds_partition_all_awards(both: tuple[Result, Result], spelling: str) -> None:
     older, newer = both
     before, after = ({number: (status, recipient) for number, status, recipient in side} for side in (older, newer))
     expected = Counter(became(before.get(number), after.get(number)) for number in before.keys() | after.keys())
@@ -95,7 +95,7 @@ def test_the_kinds_part_all_awards(both: tuple[Result, Result], spelling: str) -
 
 @settings(max_examples=10)
 @given(results())
-def test_seen_from_the_other_side_gains_are_losses(both: tuple[Result, Result]) -> None:
+def test_swapped_results_swap_gains(both: tuple[Result, Result]) -> None:
     older, newer = both
     there, back = compared(older, newer)[0].counts, compared(newer, older)[0].counts
 
@@ -104,7 +104,7 @@ def test_seen_from_the_other_side_gains_are_losses(both: tuple[Result, Result]) 
     assert there["only in the older"] == back["only in the newer"]
 
 
-def test_a_name_that_several_awards_bear_finds_none_again() -> None:
+def test_ambiguous_keys_join_no_award() -> None:
     with tempfile.TemporaryDirectory() as folder:
         one, two = Path(folder) / "one.parquet", Path(folder) / "two.parquet"
         for path, ids in ((one, ("a", "b")), (two, ("c", "d"))):

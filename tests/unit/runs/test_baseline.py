@@ -25,7 +25,7 @@ samples = st.lists(st.floats(0.01, 1e4), min_size=1, max_size=9)
 
 
 @pytest.mark.parametrize("noise", QUIET)
-def test_a_rerun_of_the_same_code_is_no_regression_in_twenty_sessions(noise: float) -> None:
+def test_same_code_is_no_regression(noise: float) -> None:
     random = np.random.default_rng(int(noise * 1_000))
     baseline = a_session(random, noise)
 
@@ -35,7 +35,7 @@ def test_a_rerun_of_the_same_code_is_no_regression_in_twenty_sessions(noise: flo
 
 
 @pytest.mark.parametrize("noise", QUIET)
-def test_a_planted_slowdown_of_15_percent_is_caught_in_twenty_sessions(noise: float) -> None:
+def test_slowdown_of_15_percent_is_detected(noise: float) -> None:
     random = np.random.default_rng(int(noise * 1_000) + 1)
 
     found = [compare(a_session(random, noise), a_session(random, noise, slower=1.15)) for _ in range(SESSIONS)]
@@ -45,7 +45,7 @@ def test_a_planted_slowdown_of_15_percent_is_caught_in_twenty_sessions(noise: fl
 
 
 @pytest.mark.parametrize("noise", [*QUIET, 0.3])
-def test_a_planted_growth_of_memory_by_25_percent_is_caught_in_twenty_sessions(noise: float) -> None:
+def test_memory_growth_of_25_percent_is_detected(noise: float) -> None:
     """However noisy the times are: memory scatters little."""
     random = np.random.default_rng(int(noise * 1_000) + 2)
 
@@ -60,7 +60,7 @@ def test_a_planted_growth_of_memory_by_25_percent_is_caught_in_twenty_sessions(n
 
 
 @pytest.mark.parametrize("noise", [0.05, 0.1, 0.15, 0.2])
-def test_a_noisy_machine_does_not_cry_wolf_in_twenty_sessions(noise: float) -> None:
+def test_noisy_machine_gives_no_false_alarm(noise: float) -> None:
     random = np.random.default_rng(int(noise * 1_000) + 13)
 
     verdicts = {compare(a_session(random, noise), a_session(random, noise)).verdict for _ in range(SESSIONS)}
@@ -70,7 +70,7 @@ def test_a_noisy_machine_does_not_cry_wolf_in_twenty_sessions(noise: float) -> N
 
 
 @pytest.mark.parametrize("noise", [0.3, 0.6])
-def test_noise_too_large_to_tell_is_said_with_the_smallest_change_that_could_be_seen(noise: float) -> None:
+def test_large_noise_is_inconclusive(noise: float) -> None:
     random = np.random.default_rng(int(noise * 1_000) + 3)
 
     for _ in range(SESSIONS):
@@ -83,7 +83,7 @@ def test_noise_too_large_to_tell_is_said_with_the_smallest_change_that_could_be_
         assert any(told in reason for reason in found.reasons)
 
 
-def test_one_step_alone_that_is_slower_by_half_is_named() -> None:
+def test_slower_step_is_named() -> None:
     random = np.random.default_rng(4)
     slower = [with_step(run, Step.AWARD_COMPANIES, seconds=1.4) for run in a_session(random, 0.01)]
 
@@ -93,7 +93,7 @@ def test_one_step_alone_that_is_slower_by_half_is_named() -> None:
     assert [reason.split(":")[0] for reason in found.reasons] == ["award companies"]
 
 
-def test_a_step_of_no_weight_is_only_told() -> None:
+def test_small_step_is_not_judged() -> None:
     random = np.random.default_rng(5)
     slower = [with_step(run, Step.PUBLISHED_AWARDS, seconds=0.2) for run in a_session(random, 0.01)]
 
@@ -103,7 +103,7 @@ def test_a_step_of_no_weight_is_only_told() -> None:
     assert next(i for i in found.metrics if i.metric.name == "published_awards_seconds").verdict is None
 
 
-def test_a_slower_machine_is_not_taken_for_slower_code() -> None:
+def test_slower_machine_is_inconclusive() -> None:
     random = np.random.default_rng(6)
     baseline = a_session(random, 0.02)
 
@@ -124,13 +124,13 @@ def test_too_few_repeats_are_inconclusive() -> None:
     assert "too few repeats to tell chance apart" in found.reasons[0]
 
 
-def test_the_default_repeats_are_enough_for_all_figures() -> None:
+def test_default_repeats_suffice() -> None:
     assert min_repeats(FALSE_ALARM / 10) <= DEFAULT_REPEATS
 
 
 @settings(max_examples=40)
 @given(st.integers(1, DEFAULT_REPEATS), st.floats(0, 1), st.integers(0, 1_000))
-def test_a_set_held_against_itself_is_never_a_regression(repeats: int, noise: float, seed: int) -> None:
+def test_set_compared_with_itself_passes(repeats: int, noise: float, seed: int) -> None:
     runs = a_session(np.random.default_rng(seed), noise, repeats=repeats)
 
     assert compare(runs, runs).verdict is not Verdict.REGRESSION
@@ -138,7 +138,7 @@ def test_a_set_held_against_itself_is_never_a_regression(repeats: int, noise: fl
 
 @settings(max_examples=40)
 @given(st.integers(0, 1_000), st.sampled_from([1.0, 1.1, 1.3]))
-def test_the_order_of_the_repeats_does_not_matter(seed: int, slower: float) -> None:
+def test_repeat_order_does_not_matter(seed: int, slower: float) -> None:
     random = np.random.default_rng(seed)
     before, after = a_session(random, 0.05), a_session(random, 0.05, slower=slower)
 
@@ -149,9 +149,7 @@ def test_the_order_of_the_repeats_does_not_matter(seed: int, slower: float) -> N
 
 
 @given(samples, samples, st.floats(0.5, 2.0))
-def test_the_unit_does_not_matter_and_the_interval_holds_the_middle(
-    before: list[float], after: list[float], unit: float
-) -> None:
+def test_interval_is_independent_of_unit(before: list[float], after: list[float], unit: float) -> None:
     found = shift(before, after, 0.05)
     other = shift([value * unit for value in before], [value * unit for value in after], 0.05)
 
@@ -161,13 +159,13 @@ def test_the_unit_does_not_matter_and_the_interval_holds_the_middle(
 
 
 @given(samples, samples)
-def test_what_is_a_growth_one_way_is_a_decline_the_other_way(before: list[float], after: list[float]) -> None:
+def test_swapped_sides_invert_the_interval(before: list[float], after: list[float]) -> None:
     there, back = shift(before, after, 0.05), shift(after, before, 0.05)
 
     assert there.low == pytest.approx(1 / back.high if back.high else math.inf)
 
 
-def test_the_interval_is_that_of_the_exact_mann_whitney_test() -> None:
+def test_interval_inverts_mann_whitney_test() -> None:
     random = np.random.default_rng(8)
     for baseline, candidate in [(1, 1), (3, 5), (7, 7), (4, 9)]:
         before, after = random.random(baseline), random.random(candidate)
@@ -179,7 +177,7 @@ def test_the_interval_is_that_of_the_exact_mann_whitney_test() -> None:
         assert at_most == pytest.approx(expected.pvalue)
 
 
-def test_chance_is_held_for_real_no_more_often_than_allowed() -> None:
+def test_false_alarms_stay_within_limit() -> None:
     random = np.random.default_rng(9)
     trials = 4_000
 
@@ -191,7 +189,7 @@ def test_chance_is_held_for_real_no_more_often_than_allowed() -> None:
 
 
 @pytest.mark.parametrize("noise", [0.01, 0.05, 0.2])
-def test_a_change_as_small_as_the_smallest_visible_one_is_seen(noise: float) -> None:
+def test_smallest_visible_change_is_detected(noise: float) -> None:
     random = np.random.default_rng(10)
     trials = 400
     level = FALSE_ALARM / 8
@@ -209,7 +207,7 @@ def test_a_change_as_small_as_the_smallest_visible_one_is_seen(noise: float) -> 
     assert seen >= 0.85 * trials
 
 
-def test_one_wild_repeat_does_not_hide_a_slowdown() -> None:
+def test_outlier_does_not_hide_slowdown() -> None:
     random = np.random.default_rng(11)
     before, after = a_session(random, 0.01), a_session(random, 0.01, slower=1.15)
     before[0] = replace(a_run("wild", slower=0.5), session=before[0].session)
@@ -225,7 +223,7 @@ def test_one_wild_repeat_does_not_hide_a_slowdown() -> None:
         ({"numbers": RETRIED}, "reused or repeated work"),
     ],
 )
-def test_runs_that_cannot_be_compared_are_refused(change: dict[str, object], message: str) -> None:
+def test_incomparable_runs_are_refused(change: dict[str, object], message: str) -> None:
     runs = a_session(np.random.default_rng(12), 0.01)
 
     with pytest.raises(StateError, match=message):

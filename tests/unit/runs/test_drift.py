@@ -47,7 +47,7 @@ def now(**values: object) -> RunRecord:
     return a_run("now", session=None, **values)  # type: ignore[arg-type]
 
 
-def test_a_run_like_the_others_passes_each_check_with_its_reference() -> None:
+def test_similar_run_passes() -> None:
     found = judged(now(), past())
 
     assert tuple(found) == NAMES
@@ -70,9 +70,7 @@ def test_a_run_like_the_others_passes_each_check_with_its_reference() -> None:
         ({"memory": 1.15}, "worker_peak_memory", Severity.PASSED),
     ],
 )
-def test_severity_tells_by_how_far_a_limit_is_exceeded(
-    changes: dict[str, float], name: str, severity: Severity
-) -> None:
+def test_severity_follows_the_limits(changes: dict[str, float], name: str, severity: Severity) -> None:
     drift = judged(now(**changes), past())[name]
 
     assert drift.severity is severity
@@ -94,7 +92,7 @@ def test_severity_tells_by_how_far_a_limit_is_exceeded(
         (0.0, Severity.ERROR, 50.0),
     ],
 )
-def test_a_lower_match_rate_is_told_in_points(rate: float, severity: Severity, points: float) -> None:
+def test_lower_match_rate_in_points(rate: float, severity: Severity, points: float) -> None:
     drift = judged(vary(now(), numbers=match_rate(rate)), past(1))["match_rate_drift"]
 
     assert (drift.severity, drift.worse_by) == (severity, pytest.approx(points))
@@ -110,19 +108,19 @@ def test_the_limits_are_the_settings() -> None:
     assert (found["run_seconds"].warn_from, found["run_seconds"].fail_from) == (0.05, 0.06)
 
 
-def test_a_warning_above_its_error_is_refused() -> None:
+def test_warning_limit_above_error_is_refused() -> None:
     with pytest.raises(ValueError, match=r"warn_memory_share 0\.6 is above fail_memory_share 0\.5"):
         CheckSettings(warn_memory_share=0.6)
 
 
-def test_the_step_that_grew_most_is_named() -> None:
+def test_slowest_step_is_named() -> None:
     drift = judged(now(by_stage={Step.ENRICHED_AWARDS: 2.5}), past())["run_seconds"]
 
     assert drift.severity is Severity.WARN
     assert "mostly in enriched_awards (+2." in drift.reason
 
 
-def test_too_few_runs_are_nothing_to_compare_with() -> None:
+def test_too_few_runs_are_unknown() -> None:
     found = judged(now(slower=9), past(MIN_RUNS - 1))
 
     assert found["run_seconds"].severity is Severity.UNKNOWN
@@ -147,7 +145,7 @@ def test_only_comparable_runs_count() -> None:
     assert found["match_rate_drift"].runs == 10
 
 
-def test_a_run_that_resumed_is_not_judged_by_its_time_but_by_its_match_rate() -> None:
+def test_resumed_run_compares_match_rate_only() -> None:
     found = judged(vary(now(slower=0.1), numbers={**RESUMED, **match_rate(0.2)}), past())
 
     assert {found[name].severity for name in NAMES[:3]} == {Severity.UNKNOWN}
@@ -155,7 +153,7 @@ def test_a_run_that_resumed_is_not_judged_by_its_time_but_by_its_match_rate() ->
     assert found["match_rate_drift"].severity is Severity.ERROR
 
 
-def test_the_repeats_of_a_session_are_one_run() -> None:
+def test_session_counts_as_one_run() -> None:
     session = [a_run(f"s{number}", session="one", slower=3.0) for number in range(30)]
 
     drift = judged(now(slower=1.3), [*session, *past()])["run_seconds"]
@@ -164,7 +162,7 @@ def test_the_repeats_of_a_session_are_one_run() -> None:
     assert drift.severity is not Severity.PASSED
 
 
-def test_a_wild_run_among_the_recent_ones_moves_nothing() -> None:
+def test_outlier_does_not_move_reference() -> None:
     wild = [replace(a_run("wild", slower=20.0), session=None), *past()]
 
     assert judged(now(), wild)["run_seconds"].severity is Severity.PASSED
@@ -172,7 +170,7 @@ def test_a_wild_run_among_the_recent_ones_moves_nothing() -> None:
 
 
 @pytest.mark.parametrize("noise", [0.03, 0.1, 0.3])
-def test_noise_is_hardly_ever_told(noise: float) -> None:
+def test_normal_variation_passes(noise: float) -> None:
     """Of 400 runs that are no slower than the others, whatever the noise of the machine."""
     random = np.random.default_rng(7)
     alarms = sum(
@@ -184,7 +182,7 @@ def test_noise_is_hardly_ever_told(noise: float) -> None:
     assert alarms <= 0.03 * 400
 
 
-def test_a_large_change_is_seen_through_usual_noise() -> None:
+def test_large_change_is_detected() -> None:
     random = np.random.default_rng(8)
     seen = sum(
         judged(now(slower=1.4 * float(random.lognormal(0, 0.03))), past(noise=0.03, seed=seed))["run_seconds"].severity
@@ -196,7 +194,7 @@ def test_a_large_change_is_seen_through_usual_noise() -> None:
 
 
 @given(st.floats(0.2, 5), st.floats(0.2, 5))
-def test_severity_never_falls_as_a_run_gets_slower(one: float, other: float) -> None:
+def test_severity_is_monotonic(one: float, other: float) -> None:
     order = list(Severity)
     less, more = sorted((one, other))
     before = past()
@@ -206,7 +204,7 @@ def test_severity_never_falls_as_a_run_gets_slower(one: float, other: float) -> 
     assert quick <= slow
 
 
-def test_the_newest_records_come_first_and_damaged_ones_are_left_out(tmp_path: Path) -> None:
+def test_newest_readable_records_first(tmp_path: Path) -> None:
     for run in past(3):
         write_record(tmp_path, run)
     (tmp_path / "run-99999999T000000Z-damaged.json").write_text("{}", "utf-8")

@@ -95,7 +95,7 @@ def test_unjudged_run_has_no_record(finished: Pipeline, tmp_path: Path) -> None:
         latest_record(RunDirectory(tmp_path))
 
 
-def test_a_record_is_appended_once_where_the_settings_say(finished: Pipeline, tmp_path: Path) -> None:
+def test_record_is_appended_once(finished: Pipeline, tmp_path: Path) -> None:
     paths = finished.settings.paths.model_copy(update={"benchmarks": tmp_path / "archive"})
     settings = finished.settings.model_copy(update={"paths": paths})
 
@@ -107,7 +107,7 @@ def test_a_record_is_appended_once_where_the_settings_say(finished: Pipeline, tm
     assert [record.id for record in read_archive(tmp_path / "archive").records] == ["test"]
 
 
-def test_a_record_that_cannot_be_written_warns_and_harms_nothing(finished: Pipeline, tmp_path: Path) -> None:
+def test_unwritable_archive_warns(finished: Pipeline, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", "utf-8")
     paths = finished.settings.paths.model_copy(update={"benchmarks": tmp_path / "file" / "archive"})
     told: list[Event] = []
@@ -122,7 +122,7 @@ def test_a_record_that_cannot_be_written_warns_and_harms_nothing(finished: Pipel
     assert "benchmark record could not be written (NotADirectoryError" in notice.message
 
 
-def test_the_archive_is_the_projects_only_for_work_within_it(tmp_path: Path) -> None:
+def test_archive_path_by_work_directory(tmp_path: Path) -> None:
     project = tmp_path / "project"
     (project / "reports" / "benchmarks").mkdir(parents=True)
 
@@ -141,13 +141,13 @@ def test_the_archive_is_the_projects_only_for_work_within_it(tmp_path: Path) -> 
     st.none() | st.text("abcdef0123456789", min_size=1, max_size=12),
     st.none() | st.floats(0, 1e3),
 )
-def test_a_record_is_read_as_it_was_written(slower: float, memory: float, session: str | None, speed: float) -> None:
+def test_record_round_trip(slower: float, memory: float, session: str | None, speed: float) -> None:
     record = a_run(slower=slower, memory=memory, session=session, calibration_seconds=speed)
 
     assert CODEC.from_bytes(CODEC.to_bytes(record), "here") == record
 
 
-def test_damaged_files_are_told_and_left_out(tmp_path: Path) -> None:
+def test_damaged_records_are_reported(tmp_path: Path) -> None:
     whole = write_record(tmp_path, a_run("aaaa"))
     document = json.loads(whole.read_text("utf-8"))
     (tmp_path / "run-1-torn.json").write_bytes(whole.read_bytes()[:100])
@@ -183,7 +183,7 @@ def test_impossible_match_rate_is_refused(rate: float) -> None:
         vary(a_run(), numbers=match_rate(rate))
 
 
-def test_a_failed_write_leaves_no_part_of_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_leaves_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise OSError("no space")
 
@@ -195,7 +195,7 @@ def test_a_failed_write_leaves_no_part_of_a_record(tmp_path: Path, monkeypatch: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_latest_session_leaves_out_runs_that_resumed(tmp_path: Path) -> None:
+def test_latest_session_excludes_resumed_runs(tmp_path: Path) -> None:
     later = BEGIN + timedelta(days=1)
     runs = [a_run("a1", session="one"), a_run("b1", session="two", at=later), a_run("c1", session=None, at=later)]
     runs.append(vary(a_run("b2", session="two", at=later), numbers=RESUMED))
@@ -206,7 +206,7 @@ def test_the_latest_session_leaves_out_runs_that_resumed(tmp_path: Path) -> None
         latest_session(runs[2:])
 
 
-def test_baselines_of_several_workloads_stand_side_by_side(tmp_path: Path) -> None:
+def test_one_baseline_per_workload(tmp_path: Path) -> None:
     one = a_run("a1")
     other = vary(a_run("b1"), settings={"chunk_size": 5})
     set_baseline(tmp_path, [one])
@@ -216,7 +216,7 @@ def test_baselines_of_several_workloads_stand_side_by_side(tmp_path: Path) -> No
     assert baseline_for(tmp_path, [vary(a_run("b2"), settings={"chunk_size": 5})], [one, other]) == (other,)
 
 
-def test_a_baseline_that_is_missing_gone_or_damaged_says_what_to_do(tmp_path: Path) -> None:
+def test_unusable_baseline_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="There is no baseline"):
         baseline_for(tmp_path, [a_run("a2")], [])
     set_baseline(tmp_path, [a_run("a1")])
@@ -227,14 +227,14 @@ def test_a_baseline_that_is_missing_gone_or_damaged_says_what_to_do(tmp_path: Pa
         baseline_for(tmp_path, [a_run("a2")], [])
 
 
-def test_an_equal_machine_has_an_equal_digest_and_another_has_not() -> None:
+def test_machine_digest() -> None:
     machine = this_machine()
 
     assert machine.digest == this_machine().digest
     assert machine.digest != replace(machine, cores=machine.cores + 1).digest
 
 
-def test_the_revision_is_that_of_the_checkout_the_package_belongs_to(tmp_path: Path) -> None:
+def test_revision_of_own_checkout(tmp_path: Path) -> None:
     def git(*arguments: str) -> str:
         names = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
         return subprocess.run(
@@ -259,13 +259,11 @@ def test_the_revision_is_that_of_the_checkout_the_package_belongs_to(tmp_path: P
     assert this_code(package).label == f"{clean.label}+"
 
 
-def test_the_yardstick_is_short_and_positive() -> None:
+def test_calibration_seconds() -> None:
     assert 0 < calibration_seconds() < 60
 
 
-def test_a_session_runs_each_time_from_nothing_and_shares_a_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_session_runs_from_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     work_dirs: set[str] = set()
 
@@ -300,7 +298,7 @@ def test_a_session_runs_each_time_from_nothing_and_shares_a_name(
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
-def test_a_session_stops_at_a_run_that_fails_with_its_last_words(tmp_path: Path) -> None:
+def test_session_stops_at_failed_run(tmp_path: Path) -> None:
     places = {"scratch": tmp_path / "scratch", "archive": tmp_path / "archive"}
 
     def ended(code: int) -> Command:
@@ -314,7 +312,7 @@ def test_a_session_stops_at_a_run_that_fails_with_its_last_words(tmp_path: Path)
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
-def test_the_job_appends_its_record_when_it_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_job_appends_its_record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The hook stands where a run lets go of its work directory, whoever launched it."""
     from dagster import build_init_resource_context
 
@@ -331,7 +329,7 @@ def test_the_job_appends_its_record_when_it_ends(monkeypatch: pytest.MonkeyPatch
     assert len(appended) == 1
 
 
-def test_cpu_seconds_are_those_of_all_that_a_command_started_also_of_what_outlived_it() -> None:
+def test_cpu_seconds_include_orphans() -> None:
     burn = "import time\nwhile time.process_time() < 0.5: pass"
     both = (
         "import subprocess, sys; print('told', flush=True)\n"
@@ -346,5 +344,5 @@ def test_cpu_seconds_are_those_of_all_that_a_command_started_also_of_what_outliv
     assert 1.0 <= done.cpu_seconds < 3.0
 
 
-def test_the_cpu_yardstick_is_short_and_positive() -> None:
+def test_calibration_cpu_seconds() -> None:
     assert 0 < CalibrationWorkload().seconds() < 30

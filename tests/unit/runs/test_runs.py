@@ -104,7 +104,7 @@ def runs(work: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> Runs:
     return call
 
 
-def test_ls_lists_the_newest_first_with_what_was_reused_and_published(runs: Runs, work: RunDirectory) -> None:
+def test_ls_lists_newest_first(runs: Runs, work: RunDirectory) -> None:
     lines = runs("ls").splitlines()[1:]
     documents = json.loads(runs("ls", "--json"))
 
@@ -121,7 +121,7 @@ def test_ls_lists_the_newest_first_with_what_was_reused_and_published(runs: Runs
     assert [item["is_published_now"] for item in documents] == [True, False, False]
 
 
-def test_a_run_keeps_its_inputs_with_rows_and_digest(runs: Runs) -> None:
+def test_record_has_inputs(runs: Runs) -> None:
     shown = json.loads(runs("show", "1aaa", "--json"))
 
     assert shown["awards"]["rows"] == known.AWARD_ROWS
@@ -131,7 +131,7 @@ def test_a_run_keeps_its_inputs_with_rows_and_digest(runs: Runs) -> None:
         assert shown[name]["blake3"] == file_digest(Path(shown[name]["path"]))
 
 
-def test_show_tells_settings_that_are_not_the_default_with_their_origin(runs: Runs) -> None:
+def test_show_lists_changed_settings(runs: Runs) -> None:
     first, latest = runs("show", FIRST), runs("show")
 
     assert "chunk_size            10" in first
@@ -144,7 +144,7 @@ def test_show_tells_settings_that_are_not_the_default_with_their_origin(runs: Ru
     assert "earlier run" in runs("show", "previous")
 
 
-def test_diff_tells_the_setting_and_the_awards_that_lost_their_match_by_it(runs: Runs, tmp_path: Path) -> None:
+def test_diff_of_settings_and_awards(runs: Runs, tmp_path: Path) -> None:
     out = tmp_path / "changes.csv"
 
     text = runs("diff", FIRST, SECOND, "--awards", out)
@@ -168,7 +168,7 @@ def test_diff_tells_the_setting_and_the_awards_that_lost_their_match_by_it(runs:
     assert set(written["old_status"].to_pylist()) == {"matched"}
 
 
-def test_a_title_that_a_spreadsheet_would_compute_is_a_text_in_the_csv_file(runs: Runs, tmp_path: Path) -> None:
+def test_csv_formulas_are_text(runs: Runs, tmp_path: Path) -> None:
     out = tmp_path / "changes.csv"
 
     runs("diff", FIRST, THIRD, "--awards", out)
@@ -177,7 +177,7 @@ def test_a_title_that_a_spreadsheet_would_compute_is_a_text_in_the_csv_file(runs
     assert titles["Newcomer Networks"] == "'=a new one"
 
 
-def test_diff_of_other_files_finds_awards_again_and_tells_each_kind(runs: Runs, tmp_path: Path) -> None:
+def test_diff_of_other_inputs(runs: Runs, tmp_path: Path) -> None:
     out = tmp_path / "changes.parquet"
 
     text = runs("diff", FIRST, THIRD, "--awards", out)
@@ -200,7 +200,7 @@ def test_diff_of_other_files_finds_awards_again_and_tells_each_kind(runs: Runs, 
     assert "changed to another recipient" in text
 
 
-def test_diff_compares_the_latest_with_the_one_before_by_default(runs: Runs) -> None:
+def test_diff_defaults_to_previous_run(runs: Runs) -> None:
     found = json.loads(runs("diff", "--json"))
 
     assert (found["before"]["run_id"], found["now"]["run_id"]) == (SECOND, THIRD)
@@ -215,7 +215,7 @@ def test_a_run_beside_itself_changed_nothing(runs: Runs) -> None:
         "now"] + found["figures"]["awards_review"]["now"] + found["figures"]["awards_unmatched"]["now"]  # fmt: skip
 
 
-def test_an_id_that_is_unknown_or_of_several_runs_is_told(runs: Runs, work: RunDirectory, tmp_path: Path) -> None:
+def test_unknown_or_ambiguous_id_is_refused(runs: Runs, work: RunDirectory, tmp_path: Path) -> None:
     with pytest.raises(StateError, match=r"No run id starts with 'x'"):
         runs("show", "x")
     with pytest.raises(SettingsError, match="ids of 2 runs start with '1'"):
@@ -226,9 +226,7 @@ def test_an_id_that_is_unknown_or_of_several_runs_is_told(runs: Runs, work: RunD
     assert find_run(work, "latest").run_id == THIRD
 
 
-def test_a_result_that_is_gone_is_told_and_the_rest_all_the_same(
-    runs: Runs, work: RunDirectory, tmp_path: Path
-) -> None:
+def test_diff_without_a_result(runs: Runs, work: RunDirectory, tmp_path: Path) -> None:
     copy = RunDirectory(tmp_path / "work")
     shutil.copytree(work.root, copy.root, symlinks=True)
     shutil.rmtree(copy.results / find_run(copy, SECOND).result)
@@ -248,7 +246,7 @@ def test_a_result_that_is_gone_is_told_and_the_rest_all_the_same(
         runs("diff", FIRST, THIRD, "--awards", tmp_path / "x.txt")
 
 
-def test_a_run_that_only_publishes_takes_nothing_from_what_is_kept(work: RunDirectory, tmp_path: Path) -> None:
+def test_publishing_keeps_the_record(work: RunDirectory, tmp_path: Path) -> None:
     run = known.settings(tmp_path)
     directory = RunDirectory(run.paths.work_dir)
     directory.record_settings("judging", flatten(run.model_dump(mode="json")), {"chunk_size": "command line"})
@@ -266,7 +264,7 @@ def test_a_run_that_only_publishes_takes_nothing_from_what_is_kept(work: RunDire
     assert published.own_steps.keys() == judged.own_steps.keys()
 
 
-def test_a_torn_or_foreign_line_hides_no_run(work: RunDirectory, tmp_path: Path) -> None:
+def test_invalid_journal_lines_are_ignored(work: RunDirectory, tmp_path: Path) -> None:
     copy = RunDirectory(tmp_path)
     copy.steps.mkdir()
     lines = work.run_history.read_text("utf-8").splitlines()
@@ -277,7 +275,7 @@ def test_a_torn_or_foreign_line_hides_no_run(work: RunDirectory, tmp_path: Path)
     assert read_runs(work)[-1] == latest_record(work)
 
 
-def test_what_cannot_be_kept_warns_and_harms_nothing(tmp_path: Path) -> None:
+def test_unwritable_journal_warns(tmp_path: Path) -> None:
     told: list[Event] = []
 
     with listening(told.append):
@@ -289,7 +287,7 @@ def test_what_cannot_be_kept_warns_and_harms_nothing(tmp_path: Path) -> None:
     assert "could not be added to runs.jsonl" in notice.message
 
 
-def test_every_award_of_both_results_is_in_the_comparison(runs: Runs, work: RunDirectory) -> None:
+def test_comparison_contains_every_award(runs: Runs, work: RunDirectory) -> None:
     found = json.loads(runs("diff", FIRST, THIRD, "--json"))["awards"]
     rows = [
         pq.read_metadata(work.results / find_run(work, name).result / "enriched_awards.parquet").num_rows

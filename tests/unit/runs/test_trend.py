@@ -41,11 +41,11 @@ def directions(history: History) -> dict[str, Direction]:
     return {item.metric.name: item.direction for item in history.trends}
 
 
-def test_a_history_that_only_scatters_is_steady() -> None:
+def test_noise_is_steady() -> None:
     assert set(directions(trends(a_history(), None, None)).values()) == {Direction.STEADY}
 
 
-def test_each_figure_goes_its_own_way() -> None:
+def test_each_metric_has_its_trend() -> None:
     found = directions(trends(a_history(slower_per_day=0.01, memory_per_day=-0.01), None, None))
 
     assert found["total_seconds"] is Direction.DEGRADING
@@ -55,7 +55,7 @@ def test_each_figure_goes_its_own_way() -> None:
     assert found["match_rate"] is Direction.STEADY
 
 
-def test_the_change_is_that_over_the_window() -> None:
+def test_change_over_the_window() -> None:
     found = trends(a_history(slower_per_day=0.01, noise=0.0001), None, None)
     total = next(item for item in found.trends if item.metric.name == "total_seconds")
 
@@ -70,14 +70,14 @@ def test_one_wild_run_changes_nothing() -> None:
     assert directions(trends(history, None, None))["total_seconds"] is Direction.STEADY
 
 
-def test_the_window_begins_included_and_ends_left_out() -> None:
+def test_window_excludes_its_end() -> None:
     found = trends(a_history(), BEGIN + timedelta(days=2), BEGIN + timedelta(days=12))
 
     assert (found.runs, found.first, found.last) == (10, BEGIN + timedelta(days=2), BEGIN + timedelta(days=11))
     assert all(item.days[0] == 0 and item.days[-1] == 9 for item in found.trends)
 
 
-def test_an_empty_window_and_a_short_one_say_so() -> None:
+def test_too_few_runs_in_window() -> None:
     nothing = trends(a_history(), NOW + timedelta(days=99), None)
     few = trends(a_history()[:5], None, None)
 
@@ -85,7 +85,7 @@ def test_an_empty_window_and_a_short_one_say_so() -> None:
     assert set(directions(few).values()) == {Direction.TOO_FEW}
 
 
-def test_the_repeats_of_a_session_are_one_point() -> None:
+def test_session_is_one_point() -> None:
     """Two sessions of which one met a slow machine are no trend, however many repeats they have."""
     repeats = [
         a_run(f"{name}{number}", slower=slower, session=name, at=BEGIN + timedelta(days=day, minutes=number))
@@ -100,7 +100,7 @@ def test_the_repeats_of_a_session_are_one_point() -> None:
     assert all(len(item.values) == 2 for item in found.trends)
 
 
-def test_runs_that_reused_work_and_other_sizes_are_no_part_of_a_history() -> None:
+def test_trend_excludes_incomparable_runs() -> None:
     runs = a_history()
     larger = vary(runs[3], run_id="large", recipients=3_300_000)
     refreshed = vary(runs[4], run_id="new", recipients=97_001)
@@ -135,13 +135,13 @@ def test_windows(
         ("2026-11-02", "2026-11-01", None, "ends before it begins"),
     ],
 )
-def test_a_window_that_is_none_is_refused(since: str | None, until: str | None, last: str | None, message: str) -> None:
+def test_invalid_window_is_refused(since: str | None, until: str | None, last: str | None, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         window(since, until, last, now=NOW)
 
 
 @given(st.lists(st.floats(0.01, 1e9), min_size=6, max_size=30), st.floats(0.1, 1e3))
-def test_the_unit_of_a_figure_does_not_change_its_direction(values: list[float], unit: float) -> None:
+def test_direction_is_independent_of_unit(values: list[float], unit: float) -> None:
     figure = metric("total_seconds")
     assert figure is not None
     days = [float(day) for day in range(len(values))]
@@ -154,7 +154,7 @@ def test_the_unit_of_a_figure_does_not_change_its_direction(values: list[float],
     assert other[1] == pytest.approx(one[1], rel=1e-6, abs=1e-9)
 
 
-def test_the_drawings_fit_and_show_every_figure() -> None:
+def test_plots_show_every_metric() -> None:
     history = trends(a_history(slower_per_day=0.01), None, None)
     console = Console(width=140, record=True, file=io.StringIO())
     console.print(tables.trend_table(history))
@@ -169,7 +169,7 @@ def test_the_drawings_fit_and_show_every_figure() -> None:
     assert tables.trend_document(history)["metrics"]["total_seconds"]["direction"] == "degrading"
 
 
-def test_a_sparkline_of_many_values_keeps_its_width_and_of_equal_ones_is_flat() -> None:
+def test_sparkline_width() -> None:
     assert tables.sparkline([1, 2, 8]) == "▁▂█"
     assert tables.sparkline([5, 5, 5]) == "▄▄▄"
     assert len(tables.sparkline(list(range(1_000)))) == 24

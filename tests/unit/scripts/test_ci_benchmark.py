@@ -39,7 +39,7 @@ def regressions(session: Session, baseline: list[Session]) -> set[str]:
         ({"peak_per_worker": 1.25}, {"peak per worker"}),
     ],
 )
-def test_what_reaches_its_limit_is_a_regression_and_noise_is_not(factors: dict[str, float], expected: set[str]) -> None:
+def test_regression_needs_the_limit(factors: dict[str, float], expected: set[str]) -> None:
     for seed in range(20):
         random = np.random.default_rng(seed)
         baseline = [a_session(random, 0.04) for _ in range(5)]
@@ -49,7 +49,7 @@ def test_what_reaches_its_limit_is_a_regression_and_noise_is_not(factors: dict[s
         assert regressions(session, baseline) == expected
 
 
-def test_the_committed_baseline_knows_every_figure_and_names_no_host_or_path() -> None:
+def test_committed_baseline_is_complete() -> None:
     baseline = read_baseline(BASELINE)
     found = compare(baseline, baseline["sessions"][0])
 
@@ -61,12 +61,12 @@ def test_the_committed_baseline_knows_every_figure_and_names_no_host_or_path() -
     assert "/" not in json.dumps({**baseline, "machine": "", "timestamp": ""})
 
 
-def test_a_missing_baseline_says_how_to_record_it(tmp_path: Path) -> None:
+def test_missing_baseline_has_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match="ci_benchmark --record"):
         read_baseline(tmp_path / "none.json")
 
 
-def test_a_regression_is_believed_when_it_is_measured_twice(
+def test_regression_is_measured_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     random = np.random.default_rng(0)
@@ -88,7 +88,7 @@ def test_a_regression_is_believed_when_it_is_measured_twice(
     assert "regression" in capsys.readouterr().out
 
 
-def test_a_slowdown_planted_in_matching_is_measured_there_and_nowhere_else() -> None:
+def test_planted_slowdown_is_localised() -> None:
     before, after = measure_steps(2), measure_steps(2, plant=2.5)
 
     ratios = {name: float(np.median(after[name]) / np.median(before[name])) for name in before}

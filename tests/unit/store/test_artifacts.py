@@ -26,7 +26,7 @@ class Builder:
         return {"rows": 7}
 
 
-def test_what_is_valid_is_not_built_again(tmp_path: Path) -> None:
+def test_valid_artifact_is_reused(tmp_path: Path) -> None:
     build = Builder()
 
     first = get_or_build(tmp_path / "out", build)
@@ -50,7 +50,7 @@ def test_what_is_valid_is_not_built_again(tmp_path: Path) -> None:
         lambda path: (path / "manifest.json").write_text((path / "manifest.json").read_text().replace("7", "8", 1)),
     ],
 )
-def test_what_is_damaged_is_found_and_built_again(tmp_path: Path, damage: Any) -> None:
+def test_damaged_artifact_is_rebuilt(tmp_path: Path, damage: Any) -> None:
     build = Builder()
     get_or_build(tmp_path / "out", build)
     damage(tmp_path / "out")
@@ -66,7 +66,7 @@ def test_what_is_damaged_is_found_and_built_again(tmp_path: Path, damage: Any) -
 
 @given(position=st.integers(min_value=0, max_value=1 << 20), bit=st.integers(0, 7))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_bit_flipped_anywhere_in_a_manifest_is_found(tmp_path: Path, position: int, bit: int) -> None:
+def test_flipped_manifest_bit_is_detected(tmp_path: Path, position: int, bit: int) -> None:
     written = get_or_build(tmp_path / "out", Builder())
     manifest = tmp_path / "out" / "manifest.json"
     data = bytearray(manifest.read_bytes())
@@ -89,7 +89,7 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+def test_failed_write_keeps_old_file(tmp_path: Path) -> None:
     final = tmp_path / "file"
     final.write_bytes(b"old")
 
@@ -105,7 +105,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_json_bytes_do_not_depend_on_the_order_of_keys(tmp_path: Path) -> None:
+def test_json_bytes_ignore_key_order(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"x": 1, "y": "é"})
     write_json(tmp_path / "b.json", {"y": "é", "x": 1})
 

@@ -70,7 +70,7 @@ DAMAGE: dict[str, Callable[[bytes, int, int], bytes]] = {
     bit=st.integers(0, 7),
 )
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_damage_at_any_position_of_any_file_is_found_and_mended_by_writing_again(
+def test_damaged_byte_is_detected_and_rewritten(
     checkpoints: CheckpointStore, tmp_path: Path, file: str, damage: str, position: int, bit: int
 ) -> None:
     write(checkpoints)
@@ -85,7 +85,7 @@ def test_damage_at_any_position_of_any_file_is_found_and_mended_by_writing_again
     assert checkpoints.fetch(KEY, tmp_path / "copies").record == checkpoints.read_record(KEY)
 
 
-def test_a_bit_flipped_anywhere_in_a_record_is_found(tmp_path: Path) -> None:
+def test_flipped_record_bit_is_detected(tmp_path: Path) -> None:
     """Also where the record stays one that could be: another worker's name, other seconds."""
     checkpoints = CheckpointStore(tmp_path)
     write(checkpoints)
@@ -98,13 +98,13 @@ def test_a_bit_flipped_anywhere_in_a_record_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ["candidates", "counts"])
-def test_a_missing_table_is_found(checkpoints: CheckpointStore, tmp_path: Path, file: str) -> None:
+def test_missing_table_is_detected(checkpoints: CheckpointStore, tmp_path: Path, file: str) -> None:
     write(checkpoints)
     checkpoints.storage.delete(NAMES[file])
     assert f"{NAMES[file]} is missing" in told(checkpoints, tmp_path / "copies")
 
 
-def test_tables_without_a_record_are_no_checkpoint(checkpoints: CheckpointStore, tmp_path: Path) -> None:
+def test_tables_need_a_record(checkpoints: CheckpointStore, tmp_path: Path) -> None:
     """As a writer leaves them that is stopped before it is done."""
     write(checkpoints)
     checkpoints.storage.delete(NAMES["record"])
@@ -165,7 +165,7 @@ _FEWER = schema.CANDIDATE.remove(schema.CANDIDATE.get_field_index("name_level"))
         "no footer",
     ],
 )
-def test_a_table_that_its_record_names_but_that_is_not_this_chunks_is_found(
+def test_wrong_table_is_detected(
     checkpoints: CheckpointStore, tmp_path: Path, table: str, data: bytes, message: str
 ) -> None:
     write(checkpoints)
@@ -173,7 +173,7 @@ def test_a_table_that_its_record_names_but_that_is_not_this_chunks_is_found(
     assert f"{NAMES[table]} {message}" in told(checkpoints, tmp_path / "copies")
 
 
-def test_the_tables_may_be_replaced_by_the_same_ones(checkpoints: CheckpointStore, tmp_path: Path) -> None:
+def test_same_tables_stay_valid(checkpoints: CheckpointStore, tmp_path: Path) -> None:
     """What the tests above change is what makes the difference."""
     write(checkpoints)
     replace_table(checkpoints, "candidates", encoded(candidates()))
@@ -192,7 +192,7 @@ def test_the_tables_may_be_replaced_by_the_same_ones(checkpoints: CheckpointStor
         ({"rows_in": "10"}, "is not a checkpoint record"),
     ],
 )
-def test_a_record_that_bears_its_digest_but_is_not_this_chunks_is_found(
+def test_wrong_record_is_detected(
     checkpoints: CheckpointStore, tmp_path: Path, values: dict[str, Any], message: str
 ) -> None:
     write(checkpoints)
@@ -200,7 +200,7 @@ def test_a_record_that_bears_its_digest_but_is_not_this_chunks_is_found(
     assert message in told(checkpoints, tmp_path / "copies")
 
 
-def test_a_whole_checkpoint_under_the_name_of_another_is_found(checkpoints: CheckpointStore, tmp_path: Path) -> None:
+def test_checkpoint_of_other_key_is_detected(checkpoints: CheckpointStore, tmp_path: Path) -> None:
     write(checkpoints)
     write(checkpoints, OTHER_KEY, rows=2)
     for name in (candidates_name, counts_name, record_name):
@@ -209,13 +209,13 @@ def test_a_whole_checkpoint_under_the_name_of_another_is_found(checkpoints: Chec
         checkpoints.read_record(KEY)
 
 
-def test_a_table_of_another_schema_is_not_written(checkpoints: CheckpointStore) -> None:
+def test_other_schema_is_not_written(checkpoints: CheckpointStore) -> None:
     with pytest.raises(CorruptionError, match="other columns"):
         checkpoints.write(KEY, _FEWER.empty_table(), COUNTS, lambda: KNOWN)
     assert checkpoints.storage.list() == []
 
 
-def test_a_copy_is_taken_while_it_is_valid_and_fetched_again_when_not(store: ObjectStore, tmp_path: Path) -> None:
+def test_valid_copy_is_reused(store: ObjectStore, tmp_path: Path) -> None:
     checkpoints = CheckpointStore(store.uri(f"copies/{tmp_path.name}"))
     write(checkpoints)
     copy = checkpoints.fetch(KEY, tmp_path).candidates

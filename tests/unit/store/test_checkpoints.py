@@ -55,7 +55,7 @@ def test_a_checkpoint_is_found_again(tmp_path: Path) -> None:
     assert store.find([KEY, OTHER_KEY]) == ({KEY: written}, [])
 
 
-def test_the_bytes_depend_on_the_tables_alone(tmp_path: Path) -> None:
+def test_bytes_depend_on_tables_only(tmp_path: Path) -> None:
     one, again = write(CheckpointStore(tmp_path / "a")), write(CheckpointStore(tmp_path / "b"))
     other = write(CheckpointStore(tmp_path / "c"), counts=COUNTS.slice(1))
 
@@ -64,7 +64,7 @@ def test_the_bytes_depend_on_the_tables_alone(tmp_path: Path) -> None:
     assert other.counts_blake3 != one.counts_blake3
 
 
-def test_what_is_known_is_asked_when_both_tables_are_written(tmp_path: Path) -> None:
+def test_record_fields_follow_the_tables(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
     there = []
 
@@ -108,9 +108,7 @@ def is_none(store: CheckpointStore) -> bool:
     ],
     ids=["truncated", "missing", "empty", "longer", "other-schema"],
 )
-def test_a_checkpoint_with_a_damaged_table_is_none(
-    tmp_path: Path, table: str, damage: Callable[[Path], object]
-) -> None:
+def test_damaged_table_invalidates_checkpoint(tmp_path: Path, table: str, damage: Callable[[Path], object]) -> None:
     store = CheckpointStore(tmp_path)
     write(store)
     damage(TABLES[table](store, KEY))
