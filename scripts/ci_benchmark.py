@@ -1,13 +1,12 @@
-"""Is the code slower, or does it take more memory, than when the baseline was recorded? In minutes, on any machine.
+"""Compare CPU time and memory of this code with the committed baseline, in minutes and on any machine.
 
-    python -m scripts.ci_benchmark             measure, compare with the baseline; exit code 4 on a regression
-    python -m scripts.ci_benchmark --record    measure several times over and make that the baseline
+    python -m scripts.ci_benchmark             measure and compare; exit code 4 on a regression
+    python -m scripts.ci_benchmark --record    measure several times and write the baseline
 
-The bundled sample goes through every step in as many processes at once as the machine has cores (two at most), so that
-each core is always busy, whoever else works. CPU seconds are counted, and divided by those of a fixed piece of work
-done just before and after each step: both a slower machine and a busy one change the ratio far less than the seconds.
-Beside that, the whole command is run for its CPU seconds and the peaks of its memory. A regression is measured again
-before it is believed. Does not tell what small changes cost: that is for ``enrich-dist bench`` on a quiet machine.
+The bundled sample runs through every step in one process per core (at most two), so that each core is always busy. The
+CPU time of a step is divided by that of the calibration workload just before and after it, because a slower or busy
+machine changes this ratio far less than the seconds. The whole command is also run for its CPU time and memory peaks. A
+regression is confirmed by a second measurement. Small changes need ``enrich-dist bench`` on an idle machine.
 """
 
 from __future__ import annotations
@@ -46,17 +45,17 @@ BASELINE = ROOT / "reports" / "benchmarks" / "ci-baseline.json"
 CONFIG = ROOT / "config" / "sample.yaml"
 
 TIME_LIMITS: Final = {"all steps": 1.20, "whole command": 1.40}
-"""Times the baseline from which a ratio to the yardstick is a regression; another step's is ``STEP_LIMIT``."""
+"""Ratio to the baseline from which a metric is a regression; ``STEP_LIMIT`` for a step."""
 STEP_LIMIT: Final = 1.30
 MEMORY_LIMIT: Final = 1.20
 FALSE_ALARM: Final = 0.01
-"""Chance, at most, that repeats of the same code on a machine of one mood differ so."""
+"""Maximum probability of a false alarm on a machine in a constant state."""
 _STEPS = ("awards", "companies", "chunks", "matching", "reduce")
 _MEMORY = ("peak per worker", "peak of the driver")
 _MAX_PROCESSES = 2
 
 Session = dict[str, list[float]]
-"""Values of one measurement by figure: ratios to the yardstick, and bytes."""
+"""Values of one measurement by metric: ratios to the calibration workload, and bytes."""
 
 
 def main() -> None:
@@ -88,19 +87,22 @@ def main() -> None:
 
 
 def measure_steps(repeats: int, *, plant: float = 1.0) -> Session:
-    """The sample through every step in this process, ``repeats`` times and once before to warm up: CPU seconds of each
-    step over those of the yardstick around it. ``plant``: matching takes so many times the CPU it needs."""
-    yardstick = CalibrationWorkload()
+    """Run every step on the sample in this process, ``repeats`` times after a warm-up.
+
+    Return the CPU time of each step over that of the calibration workload. ``plant``: factor on the CPU time of
+    matching.
+    """
+    calibration = CalibrationWorkload()
     found: Session = {name: [] for name in (*_STEPS, "all steps")}
     for number in range(repeats + 1):
         with tempfile.TemporaryDirectory(prefix="ci-benchmark-") as folder:
             ratios, seconds, units = {}, 0.0, []
-            speed = yardstick.seconds()
+            speed = calibration.seconds()
             for name, step in _steps_of(Path(folder), plant).items():
                 began = time.process_time()
                 step()
                 taken = time.process_time() - began
-                speed, before = yardstick.seconds(), speed
+                speed, before = calibration.seconds(), speed
                 unit = (speed + before) / 2
                 ratios[name] = taken / unit
                 seconds += taken
@@ -113,7 +115,7 @@ def measure_steps(repeats: int, *, plant: float = 1.0) -> Session:
 
 
 def measure_command(repeats: int) -> Session:
-    """The whole command on the sample: CPU seconds of all its processes over the yardstick's, and peaks of memory."""
+    """Run the whole command; return its CPU time over that of the calibration workload, and its memory peaks."""
     found: Session = {"whole command": [], **{name: [] for name in _MEMORY}}
     with tempfile.TemporaryDirectory(prefix="ci-benchmark-") as folder:
         scratch, archive = Path(folder) / "scratch", Path(folder) / "records"
@@ -124,18 +126,18 @@ def measure_command(repeats: int) -> Session:
                 ("peak of the driver", driver_peak_bytes(record)),
             ):
                 if value is None:
-                    raise BenchmarkError(f"The run's {name} could not be measured.", remedy="Measure on Linux.")
+                    raise BenchmarkError(f"The {name} of the run could not be measured.", remedy="Measure on Linux.")
                 found[name].append(round(value, 4))
     return found
 
 
 def baseline_document(sessions: Sequence[Session]) -> dict[str, Any]:
-    """What is kept as the baseline: all values, by figure and measurement."""
+    """Return the baseline document: all values by measurement and metric."""
     return {"sessions": list(sessions), **_surroundings()}
 
 
 def read_baseline(path: Path) -> dict[str, Any]:
-    """The baseline in a file.
+    """Return the baseline of a file.
 
     Raises ``BenchmarkError`` where there is none.
     """
@@ -148,8 +150,11 @@ def read_baseline(path: Path) -> dict[str, Any]:
 
 
 def compare(baseline: Mapping[str, Any], session: Session) -> dict[str, dict[str, Any]]:
-    """Each figure beside the baseline: medians, the factor between them, its limit, the spread of the baseline's own
-    measurements, and whether it is a regression: at the limit or above, and by more than the repeats scatter."""
+    """Compare each metric with the baseline.
+
+    Return medians, their ratio, its limit, the spread of the baseline's measurements, and whether it is a regression:
+    at or above the limit, and more than the variation of the repeats.
+    """
     found = {}
     for name, values in session.items():
         sessions = [kept[name] for kept in baseline["sessions"]]
@@ -169,17 +174,17 @@ def compare(baseline: Mapping[str, Any], session: Session) -> dict[str, dict[str
 
 
 def limit_of(name: str) -> float:
-    """Times the baseline from which the figure is a regression."""
+    """Return the ratio to the baseline from which the metric is a regression."""
     return MEMORY_LIMIT if name in _MEMORY else TIME_LIMITS.get(name, STEP_LIMIT)
 
 
 def _is_real(moved: Shift) -> bool:
-    # With too few repeats there is no interval, and the limit alone decides: memory hardly scatters.
+    # With too few repeats there is no interval and the limit decides; memory hardly varies.
     return moved.low == 0 or moved.low > 1
 
 
 def slowed(step: Callable[[], object], factor: float) -> Callable[[], object]:
-    """The step, taking ``factor`` times the CPU that it needs."""
+    """Return the step with ``factor`` times its CPU time."""
 
     def slow() -> None:
         began = time.process_time()
@@ -217,7 +222,7 @@ def _no_cluster() -> Client:
 
 
 def _measure(console: Console, options: argparse.Namespace, number: int) -> Session:
-    """One measurement: the steps in several processes at once, then the command."""
+    """Measure once: the steps in several processes at once, then the command."""
     began = time.perf_counter()
     arguments = ["--process", "--repeats", str(options.repeats), "--plant", str(options.plant)]
     processes = [
@@ -254,7 +259,7 @@ def _print(console: Console, baseline: Mapping[str, Any], found: Mapping[str, Ma
     console.print("Times are CPU seconds over those of a fixed piece of work, medians.")
     recorded = Machine(**baseline["machine"])
     if recorded != this_machine():
-        console.print(f"The baseline is of another machine ({recorded.line()}): ratios carry over, but not to a few %.")
+        console.print(f"The baseline is of another machine ({recorded.line()}), so ratios differ by a few percent.")
 
 
 def _surroundings() -> dict[str, Any]:

@@ -1,11 +1,10 @@
-"""Real runs of the same code, and of code with a planted slowdown and growth of memory: which of them are flagged?
+"""Measure how often a planted regression and the same code are reported as a regression.
 
     python -m scripts.measure_planted        -> reports/benchmarks/TIMESTAMP-planted.json
 
-After a baseline of seven runs of the bundled sample, in turn: a run of the same code, and one whose matcher burns 15%
-of the CPU seconds more and holds 25% more memory (``tests.support.planted``). Every seven in a row
-of either kind are then held against the baseline, as ``enrich-dist bench compare`` does; so a run takes part in several
-of these sessions. Files hold no path and no host name. Does not judge.
+After a baseline of seven runs of the bundled sample, runs of the same code alternate with runs whose matcher uses 15%
+more CPU time and 25% more memory (``tests.support.planted``). Every seven consecutive runs of either kind are compared
+with the baseline like a session of ``enrich-dist bench compare``. The report contains no path and no host name.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ RUNS = 20
 
 
 def one_run(folder: Path, burn_seconds: float, hold_bytes: int) -> RunRecord:
-    """The command on the bundled sample, with so much more in each call of the matcher."""
+    """Run the sample; each call of the matcher burns CPU and holds memory."""
     planted = [sys.executable, "-m", "tests.support.planted", str(burn_seconds), str(hold_bytes)]
     [record] = run_session(
         config=ROOT / "config" / "sample.yaml",
@@ -48,7 +47,7 @@ def one_run(folder: Path, burn_seconds: float, hold_bytes: int) -> RunRecord:
 
 
 def sessions(baseline: Sequence[RunRecord], runs: Sequence[RunRecord]) -> dict[str, Any]:
-    """What is said of every ``DEFAULT_REPEATS`` runs in a row: how often which figure was a regression."""
+    """Compare every ``DEFAULT_REPEATS`` consecutive runs; return how often each metric was a regression."""
     found = [compare(baseline, runs[at : at + DEFAULT_REPEATS]) for at in range(len(runs) - DEFAULT_REPEATS + 1)]
     flagged = Counter(item.metric.name for one in found for item in one.metrics if item.verdict is Verdict.REGRESSION)
     percents: dict[str, list[float]] = {item.metric.name: [] for one in found for item in one.metrics}
@@ -70,9 +69,9 @@ def sessions(baseline: Sequence[RunRecord], runs: Sequence[RunRecord]) -> dict[s
 
 
 def main() -> None:
-    """Measure, and keep the figures."""
+    """Measure and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=RUNS, help="of each kind")
+    parser.add_argument("--runs", type=int, default=RUNS, help="runs of each kind")
     options = parser.parse_args()
     os.environ["PYTHONPATH"] = str(ROOT)
     os.chdir(ROOT)

@@ -122,7 +122,7 @@ def latest_session(records: Iterable[RunRecord]) -> tuple[RunRecord, ...]:
     sessions = sessions_of(records)
     if not sessions:
         raise StateError(
-            "The archive holds no repeated runs that computed everything.",
+            "The archive contains no repeated runs that computed everything.",
             remedy="Measure first: `enrich-dist bench run` with the same --config.",
         )
     return sessions[-1]

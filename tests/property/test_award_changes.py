@@ -1,4 +1,4 @@
-"""Whatever two results hold: each award is counted once, as what became of it."""
+"""Award changes: each award of two arbitrary results is counted exactly once."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ AWARDS = 16
 
 @st.composite
 def results(draw: st.DrawFn) -> tuple[Result, Result]:
-    """Two results that have most of their awards in common."""
+    """Draw two results with mostly the same awards."""
     sides = draw(st.lists(st.tuples(SIDE, SIDE), min_size=AWARDS, max_size=AWARDS))
     older, newer = ([(n, *pair[at]) for n, pair in enumerate(sides) if pair[at] is not None] for at in (0, 1))
     return older, newer
 
 
 def write(path: Path, awards: Result, spelling: str = "") -> None:
-    """``spelling`` is part of every row's digest, as that of a file whose rows were all written anew."""
+    """Write a result; ``spelling`` changes the digest of every row."""
 
     def row(number: int, status: str, recipient: str) -> dict[str, Any]:
         return {
@@ -65,7 +65,7 @@ def compared(older: Result, newer: Result, spelling: str = "") -> tuple[AwardCha
 
 
 def became(old: tuple[str, str] | None, new: tuple[str, str] | None) -> str:
-    """What a person would say of one award; a status and a recipient on either side."""
+    """Return the expected kind of change, given status and recipient on either side."""
     if new is None:
         return "only in the older"
     if old is None:

@@ -1,4 +1,4 @@
-"""Records of runs that never ran: sessions with noise of known size, and planted changes in them."""
+"""Synthetic run records: sessions with known noise and planted changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from enrich_dist.store.run_directory import Number, StepReport
 
 BEGIN = datetime(2026, 11, 1, 12, tzinfo=UTC)
 MACHINE = Machine("A processor", 2, 16, "Linux x86_64", "3.11")
-# About what the sample takes.
+# About the values of the sample.
 STAGE_SECONDS = {
     Step.SBIR_AWARDS: 1.2,
     Step.AWARD_COMPANIES: 0.8,
@@ -43,7 +43,7 @@ def a_run(
     at: datetime = BEGIN,
     calibration_seconds: float | None = 0.1,
 ) -> RunRecord:
-    """A run of the sample, all of its times ``slower`` times as long and its memory ``memory`` times as large."""
+    """Return a run of the sample, with factors on its times and memory."""
     factors = by_stage or {}
     seconds = {step: taken * slower * factors.get(step, 1.0) for step, taken in STAGE_SECONDS.items()}
     farm_seconds = seconds[Step.CHUNK_MATCHES] * 0.9
@@ -133,7 +133,7 @@ def a_session(
     name: str = "now",
     at: datetime = BEGIN,
 ) -> list[RunRecord]:
-    """Repeats whose times scatter log-normally by about ``noise``, half of it for the run as a whole, half by step."""
+    """Return repeats with log-normal noise, half of it common to the run and half per step."""
     share = noise / np.sqrt(2)
 
     def one(number: int) -> RunRecord:

@@ -1,4 +1,4 @@
-"""A run beside the recent ones: what is told, how severely, and what is not told as it is noise."""
+"""Drift: which changes against the recent runs are reported, and how severely."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAMES = ("run_seconds", "worker_peak_memory", "records_per_second", "match_rate_
 
 
 def past(number: int = 10, noise: float = 0.02, seed: int = 1) -> list[RunRecord]:
-    """Runs of their own, the newest first, whose times and memory scatter log-normally by ``noise``."""
+    """Return single runs, the newest first, with log-normal noise."""
     random = np.random.default_rng(seed)
     return [
         a_run(
@@ -135,7 +135,7 @@ def test_only_comparable_runs_count() -> None:
         *(vary(run, run_id=f"s{run.id}", settings={"chunk_size": 1}) for run in past()),
         *(vary(run, run_id=f"d{run.id}", recipients=3_000_000) for run in past()),
         *(vary(run, run_id=f"r{run.id}", numbers=RESUMED) for run in past()),
-        now(slower=0.1),  # the run itself, as when a check is launched again
+        now(slower=0.1),  # the run itself, as when a check runs again
     ]
 
     found = judged(now(slower=2.0), others)
@@ -171,7 +171,7 @@ def test_outlier_does_not_move_reference() -> None:
 
 @pytest.mark.parametrize("noise", [0.03, 0.1, 0.3])
 def test_normal_variation_passes(noise: float) -> None:
-    """Of 400 runs that are no slower than the others, whatever the noise of the machine."""
+    """400 runs without a slowdown, at any noise."""
     random = np.random.default_rng(7)
     alarms = sum(
         judged(now(slower=float(random.lognormal(0, noise))), past(noise=noise, seed=seed))["run_seconds"].severity
@@ -215,7 +215,7 @@ def test_newest_readable_records_first(tmp_path: Path) -> None:
     assert list(newest_first(tmp_path / "nowhere")) == []
 
 
-def test_every_reason_tells_value_and_reference() -> None:
+def test_reason_has_value_and_reference() -> None:
     drift = judged(now(slower=1.5), past())["records_per_second"]
 
     assert drift.value is not None

@@ -1,4 +1,4 @@
-"""A change that was planted in the matcher, in real runs of the whole command on the bundled sample, is caught."""
+"""A planted change of the matcher is detected in real runs of the bundled sample."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.long, pytest.mark.cluster]
 
 
 def session(folder: Path, burn_seconds: float = 0.0, hold_bytes: int = 0) -> list[RunRecord]:
-    """Real runs whose matcher burns and holds so much more, each call; their records go to the archive."""
+    """Run a session whose matcher burns CPU and holds memory in each call."""
     planted = [sys.executable, "-m", "tests.support.planted", str(burn_seconds), str(hold_bytes)]
     return list(
         run_session(
@@ -55,5 +55,5 @@ def test_planted_regression_is_detected(tmp_path: Path, monkeypatch: pytest.Monk
     assert worse.returncode == EXIT_REGRESSION, worse.stdout
     found = {name for name, item in json.loads(worse.stdout)["metrics"].items() if item["verdict"] == "regression"}
     assert "worker_peak_memory_bytes" in found
-    # Where it was planted. Whether the whole command's time can tell, too, depends on who else works on the machine.
+    # Only where it was planted: the time of the whole command depends on the load of the machine.
     assert {"chunk_matches_seconds", "farm_seconds"} <= found

@@ -1,4 +1,4 @@
-"""The record of a run and the archive: made from a real run directory, whole or told, and found again."""
+"""Run records and the benchmark archive."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from tests.support.in_process import run_in_process
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
-    """A run of the known case; its chunks were matched before the farm looked, so it counts them as resumed."""
+    """Return a run of the known case, whose chunks count as resumed."""
     pipeline = run_in_process(known.settings(tmp_path_factory.mktemp("run")))
     pipeline.publish_awards()
     return pipeline
@@ -110,13 +110,13 @@ def test_record_is_appended_once(finished: Pipeline, tmp_path: Path) -> None:
 def test_unwritable_archive_warns(finished: Pipeline, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", "utf-8")
     paths = finished.settings.paths.model_copy(update={"benchmarks": tmp_path / "file" / "archive"})
-    told: list[Event] = []
+    events: list[Event] = []
 
-    with listening(told.append):
+    with listening(events.append):
         path = append_to_archive(finished.directory, finished.settings.model_copy(update={"paths": paths}), "test")
 
     assert path is None
-    [notice] = told
+    [notice] = events
     assert isinstance(notice, Notice)
     assert notice.warning
     assert "benchmark record could not be written (NotADirectoryError" in notice.message
@@ -220,10 +220,10 @@ def test_unusable_baseline_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="There is no baseline"):
         baseline_for(tmp_path, [a_run("a2")], [])
     set_baseline(tmp_path, [a_run("a1")])
-    with pytest.raises(StateError, match="gone or damaged: a1"):
+    with pytest.raises(StateError, match="missing or damaged: a1"):
         baseline_for(tmp_path, [a_run("a2")], [])
     (tmp_path / BASELINE).write_text('{"baselines": {"x": 3}}', "utf-8")
-    with pytest.raises(CorruptionError, match="does not hold baselines"):
+    with pytest.raises(CorruptionError, match="does not contain baselines"):
         baseline_for(tmp_path, [a_run("a2")], [])
 
 
@@ -272,7 +272,7 @@ def test_session_runs_from_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert "DAGSTER_HOME" not in environment
         assert texts["paths.checkpoints"] == "null"
         assert texts["chunk_size"] == "5"
-        assert texts["environment"] == "development"  # the gate of production is for what is published
+        assert texts["environment"] == "development"  # measurements do not publish
         work_dirs.add(texts["paths.work_dir"])
         write_record(Path(texts["paths.benchmarks"]), a_run(f"run{len(work_dirs)}", session=None))
         return Finished(0, "", 2.0, 3.0)
@@ -306,14 +306,14 @@ def test_session_stops_at_failed_run(tmp_path: Path) -> None:
 
     with pytest.raises(BenchmarkError, match=r"exit code 1(.|\n)*the last words"):
         list(run_session(config=None, overrides=[], repeats=2, command=ended(1), **places))
-    with pytest.raises(BenchmarkError, match="left no record"):
+    with pytest.raises(BenchmarkError, match="has no record"):
         list(run_session(config=None, overrides=[], repeats=2, command=ended(0), **places))
 
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
 def test_job_appends_its_record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The hook stands where a run lets go of its work directory, whoever launched it."""
+    """The Dagster resource appends it when it is torn down."""
     from dagster import build_init_resource_context
 
     from dagster_defs import resources
@@ -332,14 +332,14 @@ def test_job_appends_its_record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 def test_cpu_seconds_include_orphans() -> None:
     burn = "import time\nwhile time.process_time() < 0.5: pass"
     both = (
-        "import subprocess, sys; print('told', flush=True)\n"
+        "import subprocess, sys; print('out', flush=True)\n"
         f"subprocess.Popen([sys.executable, '-c', {burn!r}], start_new_session=True)\n"
         f"subprocess.run([sys.executable, '-c', {burn!r}])\nsys.exit(3)"
     )
 
     done = command_of([sys.executable, "-c"])([both], dict(os.environ))
 
-    assert (done.code, done.output) == (3, "told\n")
+    assert (done.code, done.output) == (3, "out\n")
     assert done.cpu_seconds is not None
     assert 1.0 <= done.cpu_seconds < 3.0
 

@@ -1,4 +1,4 @@
-"""``enrich-dist runs``: what is kept of real runs, and what changed between two of them."""
+"""``enrich-dist runs``: the journal, and the difference of two runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FIRST, SECOND, THIRD = "1aaa-first", "1bbb-second", "2ccc-third"
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    """Three runs: the known case, published; judged more strictly; other files, published."""
+    """Return three runs: the known case, published; with a stricter threshold; with other inputs, published."""
     folder = tmp_path_factory.mktemp("runs")
     settings = known.settings(folder)
     directory = RunDirectory(settings.paths.work_dir)
@@ -62,8 +62,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 
 
 def _other_inputs(old: Path, new: Path) -> tuple[Path, Path]:
-    """Files of a later month: one award less, one more, a typing error mended in a third; Kitware is another recipient,
-    the UEI of Renamed Photonics is gone, and Nobody has become known."""
+    """Write later inputs: an award less, one more, one corrected, and three companies with another recipient."""
     new.mkdir()
     lines = (old / "awards.csv").read_text("utf-8").splitlines()
     assert sum("Placeless Analytics" in line for line in lines) == 1
@@ -91,7 +90,7 @@ Runs = Callable[..., str]
 
 @pytest.fixture
 def runs(work: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> Runs:
-    """The command on that directory; gives what it prints, and raises errors of the project."""
+    """Return the command on that directory; it returns its output and raises errors of the project."""
     monkeypatch.setenv("COLUMNS", "200")
 
     def call(*arguments: str | Path, directory: RunDirectory = work) -> str:
@@ -138,8 +137,8 @@ def test_show_lists_changed_settings(runs: Runs) -> None:
     assert next(line for line in first.splitlines() if line.startswith("chunk_size")).endswith("file some.yaml")
     assert "timeout_seconds" not in first
     assert f"Run {THIRD}" in latest
-    for told in ("estimated precision", "Matching", "peak MB", "Failures: none", "awards matched by exact_name_place"):
-        assert told in latest
+    for text in ("estimated precision", "Matching", "peak MB", "Failures: none", "awards matched by exact_name_place"):
+        assert text in latest
     assert "this run did not match chunks" in runs("show", "previous")
     assert "earlier run" in runs("show", "previous")
 
@@ -189,14 +188,14 @@ def test_diff_of_other_inputs(runs: Runs, tmp_path: Path) -> None:
         "Kitware & Sons, Inc.": "changed",
         "Placeless Analytics": "only in the older",
         "Newcomer Networks": "only in the newer",
-        # Its name was mended, so that neither row, nor company and title, are what they were.
+        # Its name was corrected, so neither the row nor company and title are equal.
         **{name: row["change"] for name, row in rows.items() if name.startswith("Spectral")},
     }
     kitware = rows["Kitware & Sons, Inc."]
     assert (kitware["old_recipient_id"], kitware["new_recipient_id"]) == ("r-exact", "r-exact-later")
     assert rows["Nobody Knows Us Corporation"]["new_recipient_id"] == "r-known-now"
     assert "Awards: other content" in text
-    assert "identified by contract, tracking number or title" in text  # Quixotic: its street is spelled otherwise
+    assert "identified by contract, tracking number or title" in text  # Quixotic: another spelling of its street
     assert "changed to another recipient" in text
 
 
@@ -206,7 +205,7 @@ def test_diff_defaults_to_previous_run(runs: Runs) -> None:
     assert (found["before"]["run_id"], found["now"]["run_id"]) == (SECOND, THIRD)
 
 
-def test_a_run_beside_itself_changed_nothing(runs: Runs) -> None:
+def test_run_equals_itself(runs: Runs) -> None:
     found = json.loads(runs("diff", FIRST, FIRST, "--json"))
 
     assert found["settings"] == []
@@ -230,7 +229,7 @@ def test_diff_without_a_result(runs: Runs, work: RunDirectory, tmp_path: Path) -
     copy = RunDirectory(tmp_path / "work")
     shutil.copytree(work.root, copy.root, symlinks=True)
     shutil.rmtree(copy.results / find_run(copy, SECOND).result)
-    # That of the first is gone, too, but it was published.
+    # The result of the first run is deleted, too, but it was published.
     shutil.rmtree(copy.results / find_run(copy, FIRST).result)
 
     text = runs("diff", FIRST, SECOND, directory=copy)
@@ -276,12 +275,12 @@ def test_invalid_journal_lines_are_ignored(work: RunDirectory, tmp_path: Path) -
 
 
 def test_unwritable_journal_warns(tmp_path: Path) -> None:
-    told: list[Event] = []
+    events: list[Event] = []
 
-    with listening(told.append):
-        append_to_journal(RunDirectory(tmp_path))  # nothing was judged here
+    with listening(events.append):
+        append_to_journal(RunDirectory(tmp_path))  # no judged result
 
-    [notice] = told
+    [notice] = events
     assert isinstance(notice, Notice)
     assert notice.warning
     assert "could not be added to runs.jsonl" in notice.message

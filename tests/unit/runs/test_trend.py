@@ -1,4 +1,4 @@
-"""The trend of a history: what drifts is said to, what only scatters is steady, over the window asked for."""
+"""Trends: drift is detected, noise is steady, and the window is respected."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RUNS = 20
 
 
 def a_history(*, slower_per_day: float = 0.0, memory_per_day: float = 0.0, noise: float = 0.03) -> list[RunRecord]:
-    """A run each day."""
+    """Return one run per day."""
     random = np.random.default_rng(1)
     return [
         a_run(
@@ -50,7 +50,7 @@ def test_each_metric_has_its_trend() -> None:
 
     assert found["total_seconds"] is Direction.DEGRADING
     assert found["chunk_matches_seconds"] is Direction.DEGRADING
-    assert found["records_per_second"] is Direction.DEGRADING  # fewer are worse
+    assert found["records_per_second"] is Direction.DEGRADING  # a lower rate is worse
     assert found["worker_peak_memory_bytes"] is Direction.IMPROVING
     assert found["match_rate"] is Direction.STEADY
 
@@ -86,7 +86,7 @@ def test_too_few_runs_in_window() -> None:
 
 
 def test_session_is_one_point() -> None:
-    """Two sessions of which one met a slow machine are no trend, however many repeats they have."""
+    """Two sessions, one on a slow machine, are no trend."""
     repeats = [
         a_run(f"{name}{number}", slower=slower, session=name, at=BEGIN + timedelta(days=day, minutes=number))
         for day, (name, slower) in enumerate([("one", 1.0), ("two", 1.2)])
@@ -129,10 +129,10 @@ def test_windows(
 @pytest.mark.parametrize(
     ("since", "until", "last", "message"),
     [
-        ("soon", None, None, "--since 'soon' is no date"),
-        (None, None, "a month", "--last 'a month' is no length of time"),
-        ("2026-11-01", None, "3d", "both say where the window begins"),
-        ("2026-11-02", "2026-11-01", None, "ends before it begins"),
+        ("soon", None, None, "--since 'soon' is not a date"),
+        (None, None, "a month", "--last 'a month' is not a duration"),
+        ("2026-11-01", None, "3d", "both set the start"),
+        ("2026-11-02", "2026-11-01", None, "ends before it starts"),
     ],
 )
 def test_invalid_window_is_refused(since: str | None, until: str | None, last: str | None, message: str) -> None:

@@ -1,4 +1,4 @@
-"""The benchmark of CI: its judgement on measurements of known size, and real ones of a planted slowdown."""
+"""The CI benchmark: its verdict on synthetic measurements, and on a real planted slowdown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIGURES = {"matching": 5.0, "all steps": 28.0, "whole command": 170.0, "peak per
 
 
 def a_session(random: np.random.Generator, noise: float, **factors: float) -> Session:
-    """Repeats that scatter by ``noise``, and the session as a whole by half of it."""
+    """Return repeats with ``noise``, and half of it common to the session."""
 
     def values(name: str, value: float) -> list[float]:
         whole = factors.get(name.replace(" ", "_"), 1.0) * float(random.lognormal(0.0, noise / 2))
@@ -43,7 +43,7 @@ def test_regression_needs_the_limit(factors: dict[str, float], expected: set[str
     for seed in range(20):
         random = np.random.default_rng(seed)
         baseline = [a_session(random, 0.04) for _ in range(5)]
-        # Memory hardly scatters.
+        # Memory hardly varies.
         session = a_session(random, 0.01 if "peak_per_worker" in factors else 0.04, **factors)
 
         assert regressions(session, baseline) == expected
@@ -56,7 +56,7 @@ def test_committed_baseline_is_complete() -> None:
     assert {"matching", "reduce", "all steps", "whole command", "peak per worker", "peak of the driver"} <= set(found)
     assert not any(item["regression"] for item in found.values())
     for name, item in found.items():
-        # Its own measurements scatter less than what would be called a regression.
+        # Its own measurements vary less than the limit.
         assert item["baseline_spread"] < limit_of(name) - 1
     assert "/" not in json.dumps({**baseline, "machine": "", "timestamp": ""})
 

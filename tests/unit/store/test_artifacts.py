@@ -1,4 +1,4 @@
-"""Directories made once and found again, and files that are whole or absent."""
+"""Artifacts and atomic files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from enrich_dist.store.artifacts import get_or_build, open_unverified, open_veri
 
 
 class Builder:
-    """Counts how often it is asked to build."""
+    """Counts builds."""
 
     def __init__(self) -> None:
         self.calls = 0

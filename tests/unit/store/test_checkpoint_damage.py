@@ -1,5 +1,4 @@
-"""Checkpoints that are torn, altered, of another schema or another chunk: never taken, on either kind of storage, and
-valid again when they are written again."""
+"""Damaged checkpoints are detected on both kinds of storage: torn, altered, of another schema or another chunk."""
 
 from __future__ import annotations
 
@@ -36,8 +35,8 @@ def write(checkpoints: CheckpointStore, key: str = KEY, rows: int = 3) -> None:
     checkpoints.write(key, candidates(rows), COUNTS, lambda: KNOWN)
 
 
-def told(checkpoints: CheckpointStore, copies: Path) -> str:
-    """What is told of the checkpoint, which every way to read it must refuse."""
+def damage_message(checkpoints: CheckpointStore, copies: Path) -> str:
+    """Return the error message; every way to read the checkpoint must raise it."""
     with pytest.raises(CorruptionError) as read:
         checkpoints.read_record(KEY)
     with pytest.raises(CorruptionError) as fetched:
@@ -80,13 +79,13 @@ def test_damaged_byte_is_detected_and_rewritten(
         return
     checkpoints.storage.put(NAMES[file], altered)
 
-    assert NAMES[file] in told(checkpoints, tmp_path / "copies")
+    assert NAMES[file] in damage_message(checkpoints, tmp_path / "copies")
     write(checkpoints)
     assert checkpoints.fetch(KEY, tmp_path / "copies").record == checkpoints.read_record(KEY)
 
 
 def test_flipped_record_bit_is_detected(tmp_path: Path) -> None:
-    """Also where the record stays one that could be: another worker's name, other seconds."""
+    """Also where the record stays plausible: another worker name, other seconds."""
     checkpoints = CheckpointStore(tmp_path)
     write(checkpoints)
     path = tmp_path / NAMES["record"]
@@ -101,11 +100,11 @@ def test_flipped_record_bit_is_detected(tmp_path: Path) -> None:
 def test_missing_table_is_detected(checkpoints: CheckpointStore, tmp_path: Path, file: str) -> None:
     write(checkpoints)
     checkpoints.storage.delete(NAMES[file])
-    assert f"{NAMES[file]} is missing" in told(checkpoints, tmp_path / "copies")
+    assert f"{NAMES[file]} is missing" in damage_message(checkpoints, tmp_path / "copies")
 
 
 def test_tables_need_a_record(checkpoints: CheckpointStore, tmp_path: Path) -> None:
-    """As a writer leaves them that is stopped before it is done."""
+    """A writer that is killed early leaves them."""
     write(checkpoints)
     checkpoints.storage.delete(NAMES["record"])
     assert checkpoints.find_tables([KEY], tmp_path / "copies") == ({}, [])
@@ -114,14 +113,14 @@ def test_tables_need_a_record(checkpoints: CheckpointStore, tmp_path: Path) -> N
 
 
 def replace_table(checkpoints: CheckpointStore, table: str, data: bytes) -> None:
-    """Put other bytes in the place of a table, and let the record name their very size and digest."""
+    """Replace a table and record the size and digest of the new bytes."""
     size, digest_field = FIELDS[table]
     checkpoints.storage.put(NAMES[table], data)
     resign(checkpoints, **{size: len(data), digest_field: bytes_digest(data)})
 
 
 def resign(checkpoints: CheckpointStore, **values: Any) -> None:
-    """Change fields of the record (None leaves one out) and let it bear the digest of what it says now."""
+    """Change fields of the record (None removes one) and recompute its digest."""
     document = {**parse_json(checkpoints.storage.get(NAMES["record"]), ""), **values}
     document = {name: value for name, value in document.items() if value is not None and name != "record_blake3"}
     checkpoints.storage.put(NAMES["record"], json_bytes({**document, "record_blake3": document_digest(document)}))
@@ -170,11 +169,10 @@ def test_wrong_table_is_detected(
 ) -> None:
     write(checkpoints)
     replace_table(checkpoints, table, data)
-    assert f"{NAMES[table]} {message}" in told(checkpoints, tmp_path / "copies")
+    assert f"{NAMES[table]} {message}" in damage_message(checkpoints, tmp_path / "copies")
 
 
 def test_same_tables_stay_valid(checkpoints: CheckpointStore, tmp_path: Path) -> None:
-    """What the tests above change is what makes the difference."""
     write(checkpoints)
     replace_table(checkpoints, "candidates", encoded(candidates()))
     replace_table(checkpoints, "counts", encoded(COUNTS))
@@ -197,7 +195,7 @@ def test_wrong_record_is_detected(
 ) -> None:
     write(checkpoints)
     resign(checkpoints, **values)
-    assert message in told(checkpoints, tmp_path / "copies")
+    assert message in damage_message(checkpoints, tmp_path / "copies")
 
 
 def test_checkpoint_of_other_key_is_detected(checkpoints: CheckpointStore, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The checkpoint store: what it takes for a checkpoint to count as one."""
+"""The checkpoint store: which checkpoints are valid."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_every_part_of_the_key_matters() -> None:
 
 
 def is_none(store: CheckpointStore) -> bool:
-    """Whether the checkpoint is not read, and is told to be damaged."""
+    """Return whether the checkpoint is refused and reported as damaged."""
     with pytest.raises(CorruptionError):
         store.read_record(KEY)
     valid, damaged = store.find([KEY])
@@ -141,7 +141,7 @@ def _foreign(store: CheckpointStore) -> None:
 
 
 def _changed(**values: Any) -> Callable[[CheckpointStore], None]:
-    """A record whose fields are others; a field that is None is left out."""
+    """Return a record with other fields; None removes a field."""
 
     def change(store: CheckpointStore) -> None:
         record = {**json.loads(store.record_path(KEY).read_text("utf-8")), **values}
