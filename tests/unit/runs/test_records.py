@@ -119,7 +119,7 @@ def test_unwritable_archive_warns(finished: Pipeline, tmp_path: Path) -> None:
     [notice] = events
     assert isinstance(notice, Notice)
     assert notice.warning
-    assert "benchmark record could not be written (NotADirectoryError" in notice.message
+    assert "could not be written (NotADirectoryError" in notice.message
 
 
 def test_archive_path_by_work_directory(tmp_path: Path) -> None:
