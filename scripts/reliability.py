@@ -305,7 +305,7 @@ FAULTS = {
     "test_what_was_told_to_be_finished_survives_a_power_cut": ("power cut (ext4 without its journal)", STOPPED),
     "test_a_damaged_checkpoint_is_reported_and_only_its_chunk_is_computed_again": ("damaged checkpoint", SURVIVED),
     "test_two_checkpoints_that_changed_places_are_computed_again": ("checkpoints that changed places", SURVIVED),
-    "test_damage_at_any_position_of_any_file_is_found_and_mended_by_writing_again": (
+    "test_damaged_byte_is_detected_and_rewritten": (
         "checkpoint damaged at a random position (hypothesis)",
         "found on reading",
     ),
