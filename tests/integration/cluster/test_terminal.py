@@ -45,5 +45,5 @@ def test_pipe_shows_plain_lines(tmp_path: Path) -> None:
     done = enrich_dist(*arguments(tmp_path))
 
     assert done.returncode == 0, done.stderr
-    assert re.search(r"of 54 recipients \(\d+%\), chunk \d+ of 28", done.stderr)
+    assert re.search(r"of 54 recipients \(\d+\.\d%\), chunk \d+ of 28", done.stderr)
     assert "\x1b" not in done.stderr
