@@ -113,7 +113,7 @@ def test_normalising_texts_twice_changes_nothing(texts: list[str | None]) -> Non
 
 
 @given(st.lists(st.none() | st.text(max_size=30) | AWKWARD, max_size=8))
-def test_every_name_of_a_text_is_in_normal_form_and_the_first_is_its_own(texts: list[str | None]) -> None:
+def test_split_names_are_normalised(texts: list[str | None]) -> None:
     array = pa.array(texts, pa.string())
     found = split_names(array)
 
@@ -143,7 +143,7 @@ def _is_plain(text: str) -> bool:
 
 @settings(max_examples=30)
 @given(COMPANIES, RECIPIENTS, st.integers(0, 12), st.integers(1, 5), st.randoms(use_true_random=False))
-def test_candidates_and_counts_of_a_recipient_do_not_depend_on_the_others(
+def test_recipients_are_independent(
     companies: list[dict[str, Any]], recipients: Any, cut: int, batch_rows: int, random: Any
 ) -> None:
     index, table = opened(companies), recipient_table(recipients)
@@ -171,7 +171,7 @@ def test_candidates_and_counts_of_a_recipient_do_not_depend_on_the_others(
         assert others.combine_chunks().equals(counts.combine_chunks())
 
 
-def test_counts_of_large_blocks_do_not_depend_on_the_batch() -> None:
+def test_skipped_counts_are_independent_of_batch() -> None:
     nobody = {"names": [], "ueis": [], "duns": [], "locations": []}
     index = opened([{"name": "ACME WIDGETS", **nobody}, {"name": "ACME WIDGETS", **nobody}])
     table = recipient_table([({"name": "ACME WIDGETS"}, dict.fromkeys(("address", "city", "state", "zip5")))] * 2)
@@ -186,7 +186,7 @@ def test_counts_of_large_blocks_do_not_depend_on_the_batch() -> None:
 
 @settings(max_examples=25)
 @given(COMPANIES, RECIPIENTS)
-def test_equal_identifiers_and_names_are_always_found(companies: list[dict[str, Any]], recipients: Any) -> None:
+def test_equal_values_are_always_found(companies: list[dict[str, Any]], recipients: Any) -> None:
     found = OrganisationMatcher().match(opened(companies), recipient_table(recipients))[0].to_pylist()
     by_pair = {(row["company_id"], row["source_row"]): row for row in found}
 
@@ -220,7 +220,7 @@ COINED = st.lists(
 
 @settings(max_examples=25)
 @given(COINED, st.data())
-def test_word_order_changes_neither_the_level_nor_which_side_it_is_on(words: list[str], data: st.DataObject) -> None:
+def test_word_order_does_not_matter(words: list[str], data: st.DataObject) -> None:
     other = data.draw(st.permutations(words))
     place = {"address": None, "city": "Boston", "state": "MA", "zip5": "02110"}
 

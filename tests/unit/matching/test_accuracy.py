@@ -130,7 +130,7 @@ def planted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return Planted(run(folder, left, right), known)
 
 
-def test_the_case_is_one_to_learn_from(planted: Planted) -> None:
+def test_case_has_enough_pairs(planted: Planted) -> None:
     assert len(planted.truth) == COMPANIES
     assert len(planted.partners) == pytest.approx(0.7 * COMPANIES, rel=0.01)
     assert 0.75 < len(planted.findable) / len(planted.partners) < 0.95
@@ -170,7 +170,7 @@ def test_probabilities_are_honest(planted: Planted) -> None:
     assert calibration_error(predicted, np.array([right[company] for company in links.right_ids])) <= 0.03
 
 
-def test_the_estimated_precision_is_near_the_truth(planted: Planted) -> None:
+def test_estimated_precision_is_close(planted: Planted) -> None:
     """Measured with five seeds: 0.011 below it to 0.002 above."""
     right = planted.right
     precision = np.mean([right[company] for company in planted.links.accepted])
@@ -203,7 +203,7 @@ def test_the_place_decides_among_equal_names(namesakes: tuple[Linked, dict[str, 
     assert len(accepted) / len(decided) >= 0.93
 
 
-def test_equal_names_that_nothing_tells_apart_are_left_undecided(
+def test_ambiguous_names_stay_undecided(
     namesakes: tuple[Linked, dict[str, str | None]],
 ) -> None:
     """Measured with five seeds: 0.013 to 0.033."""

@@ -65,12 +65,12 @@ def distance(left: str, right: str, limit: int) -> int:
 @example("ABCDEFGH", "BACDEFHG", 2)
 @example("", "", 0)
 @settings(max_examples=40)
-def test_edit_distance_is_that_of_the_textbook_up_to_the_limit(left: str, right: str, limit: int) -> None:
+def test_edit_distance_up_to_limit(left: str, right: str, limit: int) -> None:
     assert distance(left, right, limit) == min(plain_distance(left, right), limit + 1)
 
 
 @given(st.text("ABCDEFG", min_size=1, max_size=30), st.data())
-def test_edit_distance_of_few_edits_in_a_long_text(text: str, data: st.DataObject) -> None:
+def test_edit_distance_of_long_text(text: str, data: st.DataObject) -> None:
     changed = list(text)
     for _ in range(data.draw(st.integers(0, 3))):
         at = data.draw(st.integers(0, max(len(changed) - 1, 0)))
@@ -83,7 +83,7 @@ KEYS = st.integers(1, 2**64 - 1) | st.integers(1, 40).map(lambda number: number 
 
 
 @given(st.lists(st.tuples(KEYS, st.integers(0, 1000)), max_size=60), st.lists(KEYS, max_size=20))
-def test_a_hash_table_is_a_dictionary_that_keeps_the_first(pairs: list[tuple[int, int]], others: list[int]) -> None:
+def test_hash_table_keeps_first_value(pairs: list[tuple[int, int]], others: list[int]) -> None:
     expected: dict[int, int] = {}
     for key, value in pairs:
         expected.setdefault(key, value)
@@ -98,14 +98,14 @@ def test_a_hash_table_is_a_dictionary_that_keeps_the_first(pairs: list[tuple[int
 
 
 @given(st.lists(KEYS, max_size=60))
-def test_a_filter_never_denies_what_is_there(hashes: list[int]) -> None:
+def test_filter_has_no_false_negatives(hashes: list[int]) -> None:
     present = hash_filter(np.array(hashes, dtype=np.uint64))
     assert all(may_contain(present, np.uint64(hashed)) for hashed in hashes)
     assert np.unpackbits(present).sum() <= len(hashes)
 
 
 @given(st.lists(st.integers(-5, 5), min_size=1, max_size=20), st.integers(0, 70))
-def test_a_grown_array_holds_what_it_held_and_has_room(numbers: list[int], needed: int) -> None:
+def test_grown_array_keeps_values(numbers: list[int], needed: int) -> None:
     array = np.array(numbers, dtype=np.int32)
 
     larger = grown(array, needed)
@@ -121,7 +121,7 @@ TEXTS = st.lists(st.lists(st.text("AB1", min_size=1, max_size=4), max_size=4).ma
 
 
 @given(TEXTS)
-def test_hashes_are_equal_where_the_texts_are(texts: list[str]) -> None:
+def test_equal_texts_have_equal_hashes(texts: list[str]) -> None:
     data, starts = text_buffers(pa.array(texts, pa.string()))
     for without_spaces, plain in ((False, texts), (True, [text.replace(" ", "") for text in texts])):
         hashes = hash_texts(data, starts, without_spaces).tolist()
@@ -131,7 +131,7 @@ def test_hashes_are_equal_where_the_texts_are(texts: list[str]) -> None:
 
 
 @given(TEXTS, st.integers(0, 4))
-def test_words_are_cut_as_by_a_plain_split(texts: list[str], left_out: int) -> None:
+def test_words_split_at_spaces(texts: list[str], left_out: int) -> None:
     array = pa.array(texts, pa.string()).slice(min(left_out, len(texts)))
     data, starts = text_buffers(array)
 
@@ -224,7 +224,7 @@ def typos_of(index: Index, word: str) -> set[int]:
 
 @given(st.data())
 @settings(max_examples=30)
-def test_typing_errors_are_found_exactly_by_the_rule(data: st.DataObject) -> None:
+def test_typos_follow_the_rule(data: st.DataObject) -> None:
     base = data.draw(st.text("ABC", min_size=3, max_size=11))
     edits = st.lists(st.tuples(st.integers(0, len(base)), st.integers(0, 2), st.text("ABC", max_size=2)), max_size=2)
     near = edits.map(lambda edits: _edited(base, edits)).filter(bool)
@@ -264,7 +264,7 @@ def test_typing_error(known: str, asked: str, found: bool) -> None:
     assert bool(typos_of(Index.of([known]), asked)) is found
 
 
-def test_of_two_words_that_several_names_bear_neither_is_the_other_mistyped() -> None:
+def test_frequent_words_are_no_typos() -> None:
     names = [f"{word} {letter}" for word in ("KITWARE", "KITWERE") for letter in "ABCDE"]
     several, once = Index.of(names), Index.of([*names[:5], names[5]])
 
@@ -274,7 +274,7 @@ def test_of_two_words_that_several_names_bear_neither_is_the_other_mistyped() ->
     assert typos_of(several, "KITWIRE") == {several.concept_of[word] for word in ("KITWARE", "KITWERE")}
 
 
-def test_words_of_a_family_are_one_concept_and_their_typing_errors_too() -> None:
+def test_family_is_one_concept() -> None:
     index = Index.of(["TECHNOLOGY", "LAB"])
     assert index.concept_of["TECH"] == index.concept_of["TECHNOLOGIES"] == index.concept_of["TECHNOLOGY"]
     _, concepts, numeric, starts, typos, *_ = index.tokens(["TECHS TECHNOLOGEIS 42 LABQX"])
@@ -285,7 +285,7 @@ def test_words_of_a_family_are_one_concept_and_their_typing_errors_too() -> None
     assert numeric.tolist() == [False, False, True, False]
 
 
-def test_words_written_together_or_apart_are_found_beside_their_own() -> None:
+def test_joined_and_split_words() -> None:
     index = Index.of(["PHYSICAL SCIENCES", "WAVEGUIDE", "A1 B2"])
 
     def extras(*queries: str) -> list[set[int]]:
@@ -299,7 +299,7 @@ def test_words_written_together_or_apart_are_found_beside_their_own() -> None:
     assert extras("A1B2") == [set()], "too short to be told from chance"
 
 
-def test_words_met_again_are_found_as_at_first() -> None:
+def test_repeated_words_are_found_again() -> None:
     """More distinct words than the table of words met begins with."""
     known = [f"WORD{letter}{other}X" for letter in "ABCDEFGHIJ" for other in "KLMNOPQRST"]
     index = Index.of(known)
@@ -404,7 +404,7 @@ def worlds(draw: st.DrawFn) -> tuple[Index, list[list[int]]]:
 
 @given(worlds(), QUERIES, st.integers(300, 1000), st.integers(0, 1000))
 @settings(max_examples=40)
-def test_similar_names_are_those_of_all_pairs(
+def test_similar_names_match_brute_force(
     world: tuple[Index, list[list[int]]], queries: list[tuple[str, int]], floor: int, elsewhere: int
 ) -> None:
     """Nothing is found that is not similar, and blocks lose nothing of what is.
@@ -434,7 +434,7 @@ def test_similar_names_are_those_of_all_pairs(
 
 @given(worlds(), QUERIES, st.integers(300, 1000), st.integers(0, 5))
 @settings(max_examples=30)
-def test_large_blocks_only_ever_lose_names_and_are_counted(
+def test_block_limit_only_removes_names(
     world: tuple[Index, list[list[int]]], queries: list[tuple[str, int]], floor: int, limit: int
 ) -> None:
     index, _ = world
@@ -447,7 +447,7 @@ def test_large_blocks_only_ever_lose_names_and_are_counted(
     assert blocks or found == whole
 
 
-def test_a_large_block_is_left_out_and_counted_and_rare_words_still_lead_to_its_names() -> None:
+def test_skipped_block_leaves_rare_words() -> None:
     names = [f"GROUP COINED{letter}WORD" for letter in "ABCDEFGH"]
     here, there, nowhere = 0, 1, STATE_COUNT
     index = Index.of([*names, "GROUP"], [[nowhere], *[[here]] * 7, [there]], STATE_COUNT)
@@ -463,7 +463,7 @@ def test_a_large_block_is_left_out_and_counted_and_rare_words_still_lead_to_its_
     assert joined(index, queries, floor=400, block_limit=7)[1:] == (0, 0)
 
 
-def test_names_of_another_state_are_found_by_their_rare_words() -> None:
+def test_rare_words_match_across_states() -> None:
     at_home, name = " ".join(COMMON), " ".join(["HARBOR", *COMMON])
     index = Index.of(["HARBOR", name, at_home], [[1], [1], [0]], STATE_COUNT)
     assert not index.is_common(index.concept_of["HARBOR"])
@@ -473,7 +473,7 @@ def test_names_of_another_state_are_found_by_their_rare_words() -> None:
     assert joined(index, [(query, 0)], floor=450)[0][0, name] == 1000
 
 
-def test_a_word_that_stands_twice_agrees_once_with_one() -> None:
+def test_repeated_word_agrees_once() -> None:
     index = Index.of(["KITWARE KITWARE"])
 
     assert joined(index, [("KITWARE", -1)], floor=500)[0] == {(0, "KITWARE KITWARE"): 666}

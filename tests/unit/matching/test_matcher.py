@@ -79,7 +79,7 @@ def only(found: list[dict[str, Any]]) -> dict[str, Any]:
 # --- identifiers -----------------------------------------------------------------------------------------------
 
 
-def test_equal_uei_under_another_name_and_place(tmp_path: Path) -> None:
+def test_equal_uei_with_different_name(tmp_path: Path) -> None:
     pair = only(match(tmp_path, [company("Old Name", BOSTON, ueis=[UEI_2, UEI_1])], located("Zyx", DAYTON, uei=UEI_1)))
     assert (pair["method"], pair["uei_agreement"], pair["state_agreement"]) == ("uei", 1, -1)
     assert (pair["name_level"], pair["name_agreement"], pair["name_similarity"]) == (NameLevel.NOTHING_IN_COMMON, 0, 0)
@@ -92,19 +92,19 @@ def test_equal_duns(tmp_path: Path) -> None:
     assert (pair["name_agreement"], 0.5 < pair["name_similarity"] < 1) == (1, True)
 
 
-def test_a_conflict_of_identifiers_is_told_and_leaves_the_candidate(tmp_path: Path) -> None:
+def test_identifier_conflict_keeps_candidate(tmp_path: Path) -> None:
     firm = company("Acme", BOSTON, ueis=[UEI_1], duns=["001234567"])
     pair = only(match(tmp_path, [firm], located("ACME", BOSTON, uei=UEI_2, duns="999999998")))
     assert (pair["uei_agreement"], pair["duns_agreement"], pair["method"]) == (-1, -1, "exact_name_place")
 
 
-def test_one_of_the_companys_identifiers_is_enough(tmp_path: Path) -> None:
+def test_any_identifier_of_company_agrees(tmp_path: Path) -> None:
     firm = company("Acme", ueis=[UEI_1, UEI_2], duns=["001234567", "001234568"])
     pair = only(match(tmp_path, [firm], {"name": "Zyx", "uei": UEI_2, "duns": "001234569"}))
     assert (pair["uei_agreement"], pair["duns_agreement"], pair["method"]) == (1, -1, "uei")
 
 
-def test_a_malformed_identifier_of_a_company_is_missing_and_no_conflict(tmp_path: Path) -> None:
+def test_malformed_identifier_is_missing(tmp_path: Path) -> None:
     firm = company("Acme", BOSTON, ueis=["NONE"], duns=["12"])
     pair = only(match(tmp_path, [firm], located("ACME", BOSTON, uei=UEI_1, duns="001234567")))
     assert (pair["uei_agreement"], pair["duns_agreement"]) == (0, 0)
@@ -141,7 +141,7 @@ def test_a_malformed_identifier_of_a_company_is_missing_and_no_conflict(tmp_path
         ("Science and Technology Applications", "SCIENCE & APPLIED TECHNOLOGY", NameLevel.DIFFERENT_WORDS),
     ],
 )
-def test_how_alike_names_of_one_town_are(tmp_path: Path, left: str, right: str, level: int) -> None:
+def test_name_level(tmp_path: Path, left: str, right: str, level: int) -> None:
     pair = only(match(tmp_path, [company(left, BOSTON)], located(right, BOSTON), min_name_overlap=0.2))
     assert NameLevel(pair["name_level"]) == level
     assert pair["method"] == ("exact_name_place" if level == NameLevel.EQUAL else "fuzzy_name_place")
@@ -151,12 +151,12 @@ def test_how_alike_names_of_one_town_are(tmp_path: Path, left: str, right: str, 
     assert (pair["name_similarity"] == 1) <= (level in variants)
 
 
-def test_a_number_more_is_no_typing_error(tmp_path: Path) -> None:
+def test_additional_number_is_no_typo(tmp_path: Path) -> None:
     pair = only(match(tmp_path, [company("Quark Acquisition 2", BOSTON)], located("QUARK ACQUISITION", BOSTON)))
     assert pair["name_level"] == NameLevel.ADDITIONAL_WORDS
 
 
-def test_a_common_word_is_common_where_no_company_bears_it(tmp_path: Path) -> None:
+def test_common_word_of_background(tmp_path: Path) -> None:
     build_index(company_table([company("Kitware", BOSTON)]), tmp_path)
     matcher = OrganisationMatcher()
     found, _ = matcher.match(matcher.open_index(tmp_path), recipient_table(located("KITWARE SYSTEMS", BOSTON)))
@@ -173,18 +173,18 @@ def test_a_common_word_is_common_where_no_company_bears_it(tmp_path: Path) -> No
         ("Apex", "ALEX"),
     ],
 )
-def test_other_firms_at_the_very_address_are_no_candidates(tmp_path: Path, left: str, right: str) -> None:
+def test_same_address_alone_is_no_candidate(tmp_path: Path, left: str, right: str) -> None:
     assert match(tmp_path, [company(left, BOSTON)], located(right, BOSTON)) == []
 
 
-def test_other_words_on_both_sides_are_no_candidate_out_of_town(tmp_path: Path) -> None:
+def test_different_words_need_same_town(tmp_path: Path) -> None:
     firms = [company("Omni Measurement Systems", BOSTON)]
     in_state = {"name": "OMNI MEDICAL SYSTEMS", "city": "Salem", "state": "MA", "zip5": "01970"}
     assert match(tmp_path / "state", firms, in_state, min_name_overlap=0.2) == []
     assert len(match(tmp_path / "town", firms, located("OMNI MEDICAL SYSTEMS", BOSTON), min_name_overlap=0.2)) == 1
 
 
-def test_a_rarer_word_is_a_greater_share_of_the_name(tmp_path: Path) -> None:
+def test_rare_word_has_larger_share(tmp_path: Path) -> None:
     firms = [company("Kitware Systems", BOSTON)]
     rare = only(match(tmp_path / "rare", firms, located("KITWARE", BOSTON)))
     build_index(company_table(firms), tmp_path / "common")
@@ -202,12 +202,12 @@ def test_equal_alternate_name(tmp_path: Path) -> None:
     )
 
 
-def test_legal_name_is_preferred_to_an_equal_alternate(tmp_path: Path) -> None:
+def test_legal_name_precedes_equal_alternate(tmp_path: Path) -> None:
     recipient = located("Acme Widgets", BOSTON, alternate_names=["Acme Widgets LLC", None])
     assert only(match(tmp_path, [company("Acme Widgets", BOSTON)], recipient))["name_kind"] == NameKind.LEGAL
 
 
-def test_a_better_alternate_is_preferred_to_the_legal_name(tmp_path: Path) -> None:
+def test_better_alternate_precedes_legal_name(tmp_path: Path) -> None:
     recipient = located("Acme Widget Works", BOSTON, alternate_names=["Acme Widgets LLC"])
     pair = only(match(tmp_path, [company("Acme Widgets", BOSTON)], recipient))
     assert (pair["name_kind"], pair["name_level"]) == (NameKind.ALTERNATE, NameLevel.EQUAL)
@@ -221,7 +221,7 @@ def test_equal_name_of_the_parent(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("of_company", [True, False], ids=["company", "recipient"])
 @pytest.mark.parametrize("marker", ["dba", "d/b/a", "formerly", "AKA"])
-def test_every_name_of_a_text_that_holds_two(tmp_path: Path, marker: str, of_company: bool) -> None:
+def test_both_names_of_a_text(tmp_path: Path, marker: str, of_company: bool) -> None:
     both = f"Zelkova Holdings LLC {marker} Tamarack Imaging Inc"
     for one, kind in (
         ("ZELKOVA HOLDINGS", NameKind.LEGAL),
@@ -237,7 +237,7 @@ def test_any_name_of_the_company(tmp_path: Path) -> None:
     assert only(match(tmp_path, [firm], located("ACME WIDGETS", BOSTON)))["name_level"] == NameLevel.EQUAL
 
 
-def test_the_name_that_agreed_is_told_by_its_number_in_the_index(tmp_path: Path) -> None:
+def test_name_code_of_agreeing_name(tmp_path: Path) -> None:
     firm = company("New Brand", BOSTON, names=["Acme Widgets", "New Brand"], ueis=[UEI_1])
     found = match(tmp_path, [firm], located("ACME WIDGETS", BOSTON), {"uei": UEI_1})
     names = OrganisationMatcher().open_index(tmp_path).names.texts
@@ -257,35 +257,33 @@ def test_the_name_that_agreed_is_told_by_its_number_in_the_index(tmp_path: Path)
     ],
     ids=["town", "zip", "state", "other-state", "unknown"],
 )
-def test_the_less_names_overlap_the_more_their_places_must_agree(
-    tmp_path: Path, place: dict[str, str], found: list[str]
-) -> None:
+def test_lower_overlap_needs_closer_place(tmp_path: Path, place: dict[str, str], found: list[str]) -> None:
     """Two thirds of the weight are shared, and a half."""
     recipients = [{"name": name, **place} for name in ("HARMONIA QUUXLY", "HARMONIA QUUXLY ZYMERGEN")]
     pairs = match(tmp_path, [company("Harmonia", BOSTON)], *recipients)
     assert [pair["name"] for pair in pairs] == found
 
 
-def test_a_zip_code_without_its_state_is_a_place(tmp_path: Path) -> None:
+def test_zip_code_without_state(tmp_path: Path) -> None:
     assert match(tmp_path, [company("Harmonia", BOSTON)], {"name": "HARMONIA QUUXLY", "zip5": "02110"})
 
 
 # --- places ----------------------------------------------------------------------------------------------------
 
 
-def test_any_location_of_the_company_may_agree(tmp_path: Path) -> None:
+def test_any_location_of_company_agrees(tmp_path: Path) -> None:
     pair = only(match(tmp_path, [company("Acme", BOSTON, DAYTON)], located("ACME", DAYTON)))
     assert (pair["state_agreement"], pair["city_agreement"], pair["zip_agreement"]) == (1, 1, 1)
     assert (pair["place_level"], pair["street_level"]) == (PlaceLevel.SAME_CITY_AND_ZIP, StreetLevel.SAME)
 
 
-def test_a_town_of_the_same_name_in_another_state_conflicts(tmp_path: Path) -> None:
+def test_same_town_name_in_different_state(tmp_path: Path) -> None:
     recipient = {"name": "ACME", "city": "Boston", "state": "VA"}
     pair = only(match(tmp_path, [company("Acme", BOSTON)], recipient))
     assert (pair["state_agreement"], pair["city_agreement"], pair["zip_agreement"]) == (-1, -1, 0)
 
 
-def test_a_town_without_its_state_is_not_comparable(tmp_path: Path) -> None:
+def test_town_without_state_is_unknown(tmp_path: Path) -> None:
     assert only(match(tmp_path, [company("Acme", BOSTON)], {"name": "ACME", "city": "Boston"}))["city_agreement"] == 0
 
 
@@ -296,7 +294,7 @@ def test_texts_no_company_bears_conflict(tmp_path: Path) -> None:
     assert agreements == [-1, -1, -1, -1, -1]
 
 
-def test_a_text_no_company_bears_is_not_that_of_the_company_before(tmp_path: Path) -> None:
+def test_unknown_text_does_not_agree(tmp_path: Path) -> None:
     found = match(tmp_path, [company("Acme", DAYTON), company("Acme", BOSTON)], {"name": "ACME", "zip5": "11111"})
     assert [row["zip_agreement"] for row in found] == [-1, -1]
 
@@ -346,13 +344,13 @@ def test_street_level(tmp_path: Path, ours: str, theirs: str, level: StreetLevel
     assert StreetLevel(pair["street_level"]) == level
 
 
-def test_both_lines_of_an_address_are_one_street(tmp_path: Path) -> None:
+def test_address_lines_are_joined(tmp_path: Path) -> None:
     recipient = {"name": "ACME", "address_line_1": "Suite 900", "address_line_2": "10 Main St"}
     assert only(match(tmp_path, [company("Acme", BOSTON)], recipient))["street_level"] == StreetLevel.SAME
 
 
 @pytest.mark.parametrize("missing", ["company", "recipient", "both"])
-def test_missing_on_a_side_is_not_comparable(tmp_path: Path, missing: str) -> None:
+def test_missing_value_is_unknown(tmp_path: Path, missing: str) -> None:
     firm = company("Acme") if missing != "recipient" else company("Acme", BOSTON, ueis=[UEI_1], duns=["001234567"])
     full = located("ACME", BOSTON, uei=UEI_1, duns="001234567")
     pair = only(match(tmp_path, [firm], full if missing == "company" else {"name": "ACME"}))
@@ -377,7 +375,7 @@ def counted(directory: Path, companies: list[dict[str, Any]], *recipients: dict[
     return found
 
 
-def test_recipients_that_bear_a_word_are_counted_but_those_of_a_companys_very_name(tmp_path: Path) -> None:
+def test_word_counts_exclude_company_names(tmp_path: Path) -> None:
     firms = [company("Kitware Systems"), company("Zymergen")]
     names = ["KITWARE QUUXLY", "KITWARE ZYMERGEN", "KITWARE SYSTEMS INC", "NOBODY", None]
 
@@ -390,12 +388,12 @@ def test_recipients_that_bear_a_word_are_counted_but_those_of_a_companys_very_na
     assert found["concept"] == {words["KITWARE"]: 2, words["ZYMERGEN"]: 1}
 
 
-def test_alternate_and_further_names_are_not_counted(tmp_path: Path) -> None:
+def test_word_counts_use_legal_names(tmp_path: Path) -> None:
     recipient = {"name": "NOBODY DBA KITWARE QUUXLY", "alternate_names": ["KITWARE TOO"]}
     assert "concept" not in counted(tmp_path, [company("Kitware Systems")], recipient)
 
 
-def test_one_in_four_recipients_is_compared_with_a_random_company(tmp_path: Path) -> None:
+def test_random_places_sample_recipients(tmp_path: Path) -> None:
     firms = [company("Acme", BOSTON), company("Zeta", DAYTON)]
     recipients = [located(f"R{number}", BOSTON) for number in range(4000)]
 
@@ -406,7 +404,7 @@ def test_one_in_four_recipients_is_compared_with_a_random_company(tmp_path: Path
     assert levels[PlaceLevel.DIFFERENT_STATE] == pytest.approx(500, rel=0.15), "both companies are drawn alike"
 
 
-def test_a_name_that_too_many_companies_bear_is_left_out_and_counted(tmp_path: Path) -> None:
+def test_frequent_name_is_skipped_and_counted(tmp_path: Path) -> None:
     firms = [company("Acme Quuxly") for _ in range(5)]
     recipients = [{"name": "ACME QUUXLY", "uei": UEI_1}, {"name": "QUUXLY ACME"}]
     small = counted(tmp_path / "small", firms, *recipients, max_block_size=4)
@@ -415,7 +413,7 @@ def test_a_name_that_too_many_companies_bear_is_left_out_and_counted(tmp_path: P
     assert not {"blocks_left_out", "pairs_left_out"} & set(large)
 
 
-def test_an_identifier_finds_what_a_large_block_left_out(tmp_path: Path) -> None:
+def test_identifier_finds_skipped_pair(tmp_path: Path) -> None:
     firms = [company("Acme Quuxly", ueis=[UEI_1] if not number else []) for number in range(5)]
     found = match(tmp_path, firms, {"name": "ACME QUUXLY", "uei": UEI_1}, max_block_size=2, max_candidates_per_name=1)
     assert 0 in [row["company_id"] for row in found]
@@ -459,7 +457,7 @@ def test_nulls_everywhere(tmp_path: Path) -> None:
     assert match(tmp_path, [{**company(None), **lists}], *empty) == []
 
 
-def test_a_company_without_a_name_is_found_by_identifier(tmp_path: Path) -> None:
+def test_company_without_name(tmp_path: Path) -> None:
     pair = only(match(tmp_path, [company(None, ueis=[UEI_1])], {"uei": UEI_1}))
     assert (pair["method"], pair["name_similarity"], pair["name_level"], pair["name_code"]) == (
         "uei",
@@ -473,7 +471,7 @@ def test_short_names(tmp_path: Path) -> None:
     assert only(match(tmp_path, [company("X"), company("3M")], {"name": "3 M"}))["company_id"] == 1
 
 
-def test_rows_are_sorted_unique_and_carry_the_recipient(tmp_path: Path) -> None:
+def test_candidates_are_sorted_and_unique(tmp_path: Path) -> None:
     firms = [company("Acme", BOSTON, ueis=[UEI_1]), company("Acme", DAYTON), company("Zeta")]
     recipients = [{"name": "Zeta"}, located("ACME", BOSTON, uei=UEI_1, source_row=9, alternate_names=["Acme Inc"])]
     found = match(tmp_path, firms, *recipients, batch_rows=1)
@@ -481,7 +479,7 @@ def test_rows_are_sorted_unique_and_carry_the_recipient(tmp_path: Path) -> None:
     assert (found[0]["name"], found[0]["city"], found[0]["recipient_id"]) == ("ACME", "Boston", "r2")
 
 
-def test_similar_names_are_limited_and_equal_ones_are_not(tmp_path: Path) -> None:
+def test_limit_applies_to_similar_names(tmp_path: Path) -> None:
     firms = [company("Quantum Widgets", BOSTON) for _ in range(4)]
     firms += [company(f"Quantum Widgets {letter}{letter}", BOSTON) for letter in "ABCDEFGH"]
     found = match(tmp_path, firms, located("QUANTUM WIDGETS", BOSTON), max_candidates_per_name=2)
@@ -489,7 +487,7 @@ def test_similar_names_are_limited_and_equal_ones_are_not(tmp_path: Path) -> Non
     assert len([row for row in found if row["name_level"] != NameLevel.EQUAL]) == 2
 
 
-def test_equally_similar_companies_are_taken_by_their_number(tmp_path: Path) -> None:
+def test_ties_break_by_company_id(tmp_path: Path) -> None:
     firms = [company("Quantum Widgets Group", BOSTON) for _ in range(3)]
     found = match(tmp_path, firms, located("QUANTUM WIDGETZ GROUP", BOSTON), max_candidates_per_name=2)
     assert [row["company_id"] for row in found] == [0, 1]
@@ -511,14 +509,14 @@ def test_slices_of_pairs_change_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(whole) > 2
 
 
-def test_names_of_other_states_do_not_push_out_the_one_at_home(tmp_path: Path) -> None:
+def test_limit_keeps_name_of_state(tmp_path: Path) -> None:
     abroad = [company(f"Quantum Widgets {word} Quuxly", DAYTON) for word in ("Able", "Bold", "Calm", "Deft")]
     firms = [*abroad, company("Quantum Fund", BOSTON)]
     found = match(tmp_path, firms, located("QUANTUM WIDGETS", BOSTON), max_candidates_per_name=1)
     assert [row["company_id"] for row in found] == [4], "those abroad overlap more, but not enough"
 
 
-def test_ties_at_the_limit_do_not_depend_on_the_batch(tmp_path: Path) -> None:
+def test_ties_are_independent_of_batch(tmp_path: Path) -> None:
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     firms = [company(f"Quantum Widgets {first}{second}", BOSTON) for first in letters for second in letters[:5]]
     build_index(company_table(firms), tmp_path)
@@ -533,7 +531,7 @@ def test_ties_at_the_limit_do_not_depend_on_the_batch(tmp_path: Path) -> None:
     assert {1, 2, len(recipients)} <= set(results[0]["source_row"].to_pylist())
 
 
-def test_a_name_of_very_many_words_is_matched(tmp_path: Path) -> None:
+def test_name_of_many_words(tmp_path: Path) -> None:
     long = " ".join(f"WORD{first}{second}" for first in "ABCDEFGHIJKLMNOPQRST" for second in "ABCDEFGHIJKLMNOPQRST")
     found = match(tmp_path, [company(long, BOSTON)], located(long, BOSTON), located(f"{long} MORE", BOSTON))
     assert next(row["name_level"] for row in found) == NameLevel.EQUAL
@@ -546,7 +544,7 @@ def digests(directory: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in directory.iterdir()}
 
 
-def test_index_bytes_depend_on_the_companies_only(tmp_path: Path) -> None:
+def test_index_bytes_depend_on_companies(tmp_path: Path) -> None:
     table = company_table([company(name, BOSTON, ueis=[UEI_1]) for name in BACKGROUND])
     shuffled = table.take(pa.array(np.random.default_rng(1).permutation(table.num_rows)))
     build_index(table, tmp_path / "a")

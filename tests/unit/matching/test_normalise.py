@@ -115,7 +115,7 @@ def test_a_text_may_contain_several_names(raw: str | None, names: list[str]) -> 
     assert normalise_names(pa.array([raw], pa.string())).to_pylist() == (names[:1] or [None])
 
 
-def test_numbers_tell_names_apart_however_they_are_written() -> None:
+def test_numbers_distinguish_names() -> None:
     names = ["ACQUISITION II", "Acquisition 2, Inc.", "ACQUISITION III", "ACQUISITION 3", "ACQUISITION"]
     two, also_two, three, also_three, none = normalise_names(pa.array(names)).to_pylist()
     assert two == also_two
@@ -123,7 +123,7 @@ def test_numbers_tell_names_apart_however_they_are_written() -> None:
     assert len({two, three, none}) == 3
 
 
-def test_names_of_chunks_slices_and_none_at_all() -> None:
+def test_chunked_sliced_and_empty_arrays() -> None:
     chunked = pa.chunked_array([["Acme Inc"], [], [None, "Beta LLC"]], pa.string())
     assert normalise_names(chunked).to_pylist() == ["ACME", None, "BETA"]
     assert normalise_names(chunked.slice(2)).to_pylist() == ["BETA"]
@@ -170,6 +170,6 @@ def test_cities_keep_their_rows_between_nulls() -> None:
     assert normalise_cities(cities).to_pylist() == [None, "ST LOUIS", None, "ST LOUIS", None, "FT WORTH"]
 
 
-def test_codes_that_do_not_fit_are_missing() -> None:
+def test_malformed_codes_are_missing() -> None:
     codes = pa.array([" ab ", "ABC", None, "", "Va"])
     assert normalise_codes(codes, "[A-Z]{2}").to_pylist() == ["AB", None, None, None, "VA"]

@@ -90,7 +90,7 @@ def test_without_identified_pairs_the_defaults_hold(index: CompanyIndex) -> None
     assert weights.identified_pairs == 0
 
 
-def test_as_many_pairs_as_the_prior_count_half(index: CompanyIndex) -> None:
+def test_prior_and_data_weigh_equally(index: CompanyIndex) -> None:
     pairs = int(PRIOR_PAIRS)
     weights = estimated(
         index, name=[0, 0, 0, 0, 0, 0, 0, pairs], place=[0, pairs, 0, 0, 0, 0, 0, 0], street=[0, pairs, 0, 0],
@@ -122,7 +122,7 @@ def test_many_pairs_outweigh_the_defaults(index: CompanyIndex) -> None:
     )
 
 
-def test_unknown_places_and_streets_weigh_nothing_and_are_not_counted(index: CompanyIndex) -> None:
+def test_unknown_levels_weigh_nothing(index: CompanyIndex) -> None:
     plain, unknown = estimated(index), estimated(index, place=[900] + 7 * [0], street=[900, 0, 0, 0])
 
     assert plain.place[0] == plain.street[0] == 0
@@ -134,9 +134,7 @@ COUNTED_PLACES = st.lists(st.integers(0, 10_000), min_size=8, max_size=8)
 
 
 @given(COUNTED_PLACES, COUNTED_PLACES)
-def test_a_place_known_in_part_weighs_between_what_it_can_be(
-    index: CompanyIndex, of_one: list[int], of_two: list[int]
-) -> None:
+def test_partly_known_place_weight(index: CompanyIndex, of_one: list[int], of_two: list[int]) -> None:
     place = estimated(index, place=of_one, random_place=dict(enumerate(of_two))).place
 
     in_state = place[
@@ -153,7 +151,7 @@ def test_a_place_known_in_part_weighs_between_what_it_can_be(
     assert np.isfinite(place).all()
 
 
-def test_the_nearer_the_place_the_more_it_weighs(index: CompanyIndex) -> None:
+def test_closer_place_weighs_more(index: CompanyIndex) -> None:
     place = estimated(index).place
     nearer = [
         PlaceLevel.DIFFERENT_STATE,
@@ -172,7 +170,7 @@ def test_the_nearer_the_place_the_more_it_weighs(index: CompanyIndex) -> None:
     )
 
 
-def test_an_identifier_says_more_the_more_recipients_there_are(index: CompanyIndex) -> None:
+def test_identifier_weight_grows_with_recipients(index: CompanyIndex) -> None:
     few, many = estimated(index, recipients=1_000), estimated(index, recipients=2_000)
     for one, other in ((few.uei, many.uei), (few.duns, many.duns)):
         assert other[1] == pytest.approx(one[1] + 1)
@@ -191,7 +189,7 @@ def test_rarer_words_say_more(index: CompanyIndex) -> None:
     assert said["SYSTEMS"] < said["SYSTEMS GROUP"] < said["KITWARE"]
 
 
-def test_a_word_says_less_the_more_recipients_bear_it(index: CompanyIndex) -> None:
+def test_frequent_word_has_less_information(index: CompanyIndex) -> None:
     said = [estimated(index, words={"KITWARE": count}).name_bits[0] for count in (0, 1, 10, 1_000, RECIPIENTS)]
 
     assert all(one > other for one, other in itertools.pairwise(said))
@@ -201,7 +199,7 @@ def test_a_word_says_less_the_more_recipients_bear_it(index: CompanyIndex) -> No
 
 
 @given(st.dictionaries(st.sampled_from(["KITWARE", "SYSTEMS", "GROUP", "ZYMERGEN"]), st.integers(0, 10**7)))
-def test_a_name_never_says_less_than_nothing(index: CompanyIndex, words: dict[str, int]) -> None:
+def test_name_information_is_not_negative(index: CompanyIndex, words: dict[str, int]) -> None:
     said = estimated(index, recipients=5, words=words).name_bits
     assert (said >= 0).all()
     assert np.isfinite(said).all()
@@ -266,7 +264,7 @@ def test_each_comparison_weighs_by_itself(index: CompanyIndex) -> None:
     assert weigh(weights, [{}])[0]["name"] == pytest.approx(weights.name[NameLevel.NOTHING_IN_COMMON])
 
 
-def test_a_conflict_weighs_against_and_agreement_for(index: CompanyIndex) -> None:
+def test_conflict_lowers_and_agreement_raises(index: CompanyIndex) -> None:
     weights = estimated(index)
     for column in ("uei_agreement", "duns_agreement"):
         conflict, unknown, agree = (total(weights, **alike(NameLevel.EQUAL), **{column: level}) for level in Agreement)
@@ -284,7 +282,7 @@ def test_a_conflict_weighs_against_and_agreement_for(index: CompanyIndex) -> Non
     )
 
 
-def test_a_street_counts_in_its_town_only(index: CompanyIndex) -> None:
+def test_street_counts_in_town_only(index: CompanyIndex) -> None:
     weights = estimated(index)
     for level in PlaceLevel:
         vector = {**alike(NameLevel.EQUAL), "place_level": level, "street_level": StreetLevel.SAME}
@@ -292,7 +290,7 @@ def test_a_street_counts_in_its_town_only(index: CompanyIndex) -> None:
         assert street == (weights.street[StreetLevel.SAME] if level >= MIN_SAME_TOWN else 0)
 
 
-def test_the_more_of_the_name_agrees_the_more_it_weighs(index: CompanyIndex) -> None:
+def test_name_weight_grows_with_agreement(index: CompanyIndex) -> None:
     weights = estimated(index)
     shares = [total(weights, **alike(NameLevel.ADDITIONAL_WORDS, share)) for share in (0.25, 0.5, 0.75, 1.0)]
     assert all(one < other for one, other in itertools.pairwise(shares))
@@ -310,7 +308,7 @@ def test_the_more_of_the_name_agrees_the_more_it_weighs(index: CompanyIndex) -> 
     assert total(weights, **alike(NameLevel.EQUAL)) > max(levels)
 
 
-def test_a_rarer_name_weighs_more_and_none_more_than_its_bearers_allow(index: CompanyIndex) -> None:
+def test_rare_name_weight_is_limited(index: CompanyIndex) -> None:
     weights = estimated(index, words={"SYSTEMS": 90_000, "GROUP": 60_000})
     by_name = [total(weights, **alike(NameLevel.EQUAL), name_code=code) for code in range(len(NAMES))]
     common, commoner = by_name[NAMES.index("SYSTEMS GROUP")], by_name[NAMES.index("SYSTEMS")]
@@ -324,7 +322,7 @@ def test_a_rarer_name_weighs_more_and_none_more_than_its_bearers_allow(index: Co
     assert doubled.max_name_bits == pytest.approx(weights.max_name_bits + 1)
 
 
-def test_namesakes_are_fewer_among_fewer_recipients_and_similar_names_are_not(index: CompanyIndex) -> None:
+def test_namesakes_scale_with_recipients(index: CompanyIndex) -> None:
     few, more = (estimated(index, recipients=module.SPREAD_RECIPIENTS[1] // times) for times in (16, 8))
     # Against the prior odds, which halve with twice the recipients: the very name says as much less, a similar one not.
     assert more.max_name_bits[NameLevel.EQUAL] == pytest.approx(few.max_name_bits[NameLevel.EQUAL])
@@ -338,7 +336,7 @@ def test_namesakes_are_fewer_among_fewer_recipients_and_similar_names_are_not(in
 
 
 @pytest.mark.parametrize("recipients", [50, 20_000, RECIPIENTS])
-def test_the_very_name_outweighs_a_typing_error_beside_it(index: CompanyIndex, recipients: int) -> None:
+def test_exact_name_outweighs_typo(index: CompanyIndex, recipients: int) -> None:
     """Where both are in one town, the company is the one of its very name; alone, a typing error weighs as ever."""
     weights, code = estimated(index, recipients=recipients), NAMES.index("KITWARE ZYMERGEN")
     very = {**alike(NameLevel.EQUAL), "name_code": code, "place_level": PlaceLevel.SAME_CITY_AND_ZIP}
@@ -353,13 +351,13 @@ def test_the_very_name_outweighs_a_typing_error_beside_it(index: CompanyIndex, r
     assert elsewhere["total"] == pytest.approx(alone["total"])
 
 
-def test_an_alternate_name_says_less_and_that_of_the_parent_least(index: CompanyIndex) -> None:
+def test_weight_by_name_kind(index: CompanyIndex) -> None:
     weights = estimated(index)
     legal, alternate, parent = (total(weights, **alike(NameLevel.EQUAL), name_kind=kind) for kind in NameKind)
     assert legal > alternate > parent
 
 
-def test_names_of_one_town_that_agree_in_part_say_less_unless_the_street_agrees(index: CompanyIndex) -> None:
+def test_partial_name_in_same_town(index: CompanyIndex) -> None:
     weights = estimated(index)
     for level in (
         NameLevel.DIFFERENT_WORDS,
@@ -408,7 +406,7 @@ def test_method(vector: dict[str, Any], method: str) -> None:
     assert methods([vector]) == [method]
 
 
-def test_every_vector_has_a_method_and_every_method_a_vector() -> None:
+def test_every_method_is_reachable() -> None:
     agreement = (-1, 0, 1)
     vectors = [
         {"uei_agreement": uei, "duns_agreement": duns, "name_level": name, "place_level": place, "confirmed": confirmed}
@@ -432,11 +430,11 @@ def mixture(share: float, *, separation: float, companies: int = 20_000) -> np.n
 
 @pytest.mark.parametrize("separation", [2.0, 4.0, 12.0])
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.7, 0.95])
-def test_the_share_with_a_partner_is_found_in_a_mixture(share: float, separation: float) -> None:
+def test_partner_share_of_a_mixture(share: float, separation: float) -> None:
     assert partner_share(mixture(share, separation=separation)) == pytest.approx(share, abs=0.02)
 
 
-def test_the_share_is_the_mean_probability_it_leads_to() -> None:
+def test_partner_share_is_mean_probability() -> None:
     odds = mixture(0.4, separation=3.0)
     share = partner_share(odds)
     assert np.mean(share * odds / (share * odds + 1 - share)) == pytest.approx(share, abs=1e-4)
@@ -451,18 +449,18 @@ def test_the_share_of_the_certain(odds: list[float], share: float) -> None:
     assert partner_share(np.array(odds)) == pytest.approx(share)
 
 
-def test_without_companies_half_is_as_good_as_any() -> None:
+def test_partner_share_without_companies() -> None:
     assert partner_share(np.zeros(0)) == 0.5
 
 
 @given(st.lists(st.floats(0, 1e200), min_size=1, max_size=50))
-def test_the_share_keeps_within_its_bounds_and_knows_no_order(odds: list[float]) -> None:
+def test_partner_share_bounds_and_order(odds: list[float]) -> None:
     share = partner_share(np.array(odds))
     assert MIN_PARTNER_SHARE <= share <= MAX_PARTNER_SHARE
     assert partner_share(np.array(sorted(odds))) == pytest.approx(share, abs=2e-6)
 
 
-def test_the_prior_odds_of_all_recipients_are_those_of_a_partner() -> None:
+def test_prior_odds_sum_to_share() -> None:
     assert prior_odds(0.75, 1000) * 1000 == pytest.approx(3)
 
 

@@ -42,7 +42,7 @@ def write(path: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_every_setting_has_a_comment_of_its_own_with_unit_and_when_to_change_it(key: str) -> None:
+def test_every_setting_has_a_comment(key: str) -> None:
     assert key in base_comments(), f"{key} has no comment. {HOW}"
     comment = base_comments()[key]
     value = flatten(Settings().model_dump(mode="json")).get(key)
@@ -56,7 +56,7 @@ def test_every_section_has_a_comment() -> None:
     assert [key for key, field in setting_schemas().items() if is_section(field) and key not in base_comments()] == []
 
 
-def test_a_comment_is_the_block_right_above_its_key() -> None:
+def test_comment_is_block_above_key() -> None:
     text = "# of the file\n\n# one,\n# two. Unit: rows. Three.\na: 1\nb: 2\nc:\n  # of d\n  d: 3\n"
 
     found = read_comments(text)
@@ -69,19 +69,19 @@ def test_a_comment_is_the_block_right_above_its_key() -> None:
     assert found["c.d"].unit == ""
 
 
-def test_the_package_brings_the_base_file_of_the_repository() -> None:
+def test_package_contains_base_file() -> None:
     assert BASE.read_bytes() == (CONFIG / "base.yaml").read_bytes()
 
 
 # --- overlays
 
 
-def test_there_is_an_overlay_for_each_place() -> None:
+def test_overlays_exist() -> None:
     assert {path.stem for path in OVERLAYS} == {"laptop", "cluster", "sample"}
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)
-def test_an_overlay_holds_only_what_differs_each_with_a_reason(overlay: Path) -> None:
+def test_overlay_contains_only_differences(overlay: Path) -> None:
     text = overlay.read_text("utf-8")
     own = flatten(yaml.safe_load(text))
     base = flatten(yaml.safe_load((CONFIG / "base.yaml").read_text("utf-8")))
@@ -95,7 +95,7 @@ def test_an_overlay_holds_only_what_differs_each_with_a_reason(overlay: Path) ->
     assert loaded.origins["farm.straggler_factor"] == f"file {CONFIG / 'base.yaml'}"
 
 
-def test_the_origin_names_the_file_of_a_chain_that_a_value_stands_in(tmp_path: Path) -> None:
+def test_origin_names_file_of_chain(tmp_path: Path) -> None:
     mine = write(tmp_path / "mine.yaml", f"extends: {CONFIG / 'laptop.yaml'}\nchunk_size: 7\n")
     rows = {
         line.split()[0]: line.rstrip().split(maxsplit=2)[1:]
@@ -108,7 +108,7 @@ def test_the_origin_names_the_file_of_a_chain_that_a_value_stands_in(tmp_path: P
     assert rows["timeout_seconds"] == ["1800.0", f"file {CONFIG / 'base.yaml'}"]
 
 
-def test_a_section_of_which_all_is_a_comment_changes_nothing(tmp_path: Path) -> None:
+def test_commented_section_changes_nothing(tmp_path: Path) -> None:
     assert load_settings(write(tmp_path / "a.yaml", "cluster:\n  # n_workers: 4\n"), [], {}).settings == Settings()
 
 
@@ -118,7 +118,7 @@ def test_a_section_of_which_all_is_a_comment_changes_nothing(tmp_path: Path) -> 
 VALIDATOR = jsonschema.Draft202012Validator(settings_schema())
 
 
-def test_the_schema_is_one_and_the_command_prints_it(tmp_path: Path) -> None:
+def test_command_prints_valid_schema(tmp_path: Path) -> None:
     jsonschema.Draft202012Validator.check_schema(settings_schema())
 
     assert json.loads(config("schema")) == settings_schema()
@@ -146,18 +146,18 @@ def test_the_schema_accepts_our_files(file: Path) -> None:
     ],
     ids=str,
 )
-def test_the_schema_refuses_what_is_no_setting_or_no_value_of_it(document: dict[str, Any]) -> None:
+def test_schema_refuses_invalid_settings(document: dict[str, Any]) -> None:
     assert not VALIDATOR.is_valid(document)
 
 
-def test_the_descriptions_of_the_schema_are_the_comments() -> None:
+def test_schema_descriptions_are_comments() -> None:
     described = {key: field.get("description") for key, field in setting_schemas().items()}
 
     assert described == {key: base_comments()[key].text for key in described}
     assert set(KEYS) <= set(described)
 
 
-def test_the_reference_is_what_the_command_prints() -> None:
+def test_reference_page_is_current() -> None:
     page = REPOSITORY / "docs" / "reference" / "settings.md"
 
     assert config("reference") == render_reference()
@@ -168,7 +168,7 @@ def test_the_reference_is_what_the_command_prints() -> None:
 # --- validate
 
 
-def test_all_that_is_wrong_is_told_at_once_with_file_line_key_and_remedy(tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once(tmp_path: Path) -> None:
     base = write(tmp_path / "base.yaml", "chunk_size: 5\n\nfarm:\n  max_attempts: none\n")
     mine = write(
         tmp_path / "mine.yaml", "extends: base.yaml\n# a word\nchunksize: 3\nmatching:\n  accept_probability: 75\n"
@@ -194,11 +194,11 @@ def test_all_that_is_wrong_is_told_at_once_with_file_line_key_and_remedy(tmp_pat
         ("chunk_size: [\n", "line 2, column 1"),
     ],
 )
-def test_a_file_that_says_it_wrongly_is_named_with_the_place(tmp_path: Path, text: str, message: str) -> None:
+def test_malformed_file_names_position(tmp_path: Path, text: str, message: str) -> None:
     assert message in config("validate", "--config", write(tmp_path / "a.yaml", text), expect=2)
 
 
-def test_a_contradiction_names_where_its_two_sides_come_from(tmp_path: Path) -> None:
+def test_contradiction_names_both_origins(tmp_path: Path) -> None:
     mine = write(tmp_path / "mine.yaml", "\nmatching: {review_probability: 0.9}\n")
 
     printed = config("validate", "--config", mine, "--set", "matching.accept_probability=0.8", expect=2)
@@ -208,7 +208,7 @@ def test_a_contradiction_names_where_its_two_sides_come_from(tmp_path: Path) -> 
     assert "review_probability 0.9 is above accept_probability 0.8" in printed
 
 
-def test_what_a_run_needs_is_looked_at(tmp_path: Path) -> None:
+def test_validate_checks_resources(tmp_path: Path) -> None:
     awards, _ = write_inputs(tmp_path)
     (tmp_path / "file").write_text("x", "utf-8")
     text = f"""
@@ -242,7 +242,7 @@ testing: {{fault_probability: 0.1}}
         assert re.search(rf"{re.escape(place)}: file {re.escape(str(mine))}, line \d+", item), item
 
 
-def test_a_package_that_the_kind_needs_is_asked_for(tmp_path: Path) -> None:
+def test_validate_checks_packages(tmp_path: Path) -> None:
     mine = write(tmp_path / "mine.yaml", "cluster: {kind: kubernetes, allow_insecure: true}\n")
 
     printed = config("validate", "--config", mine, expect=2)
@@ -252,7 +252,7 @@ def test_a_package_that_the_kind_needs_is_asked_for(tmp_path: Path) -> None:
     assert "warning  cluster.allow_insecure is true." in printed
 
 
-def test_settings_that_are_right_are_valid_and_those_without_inputs_with_a_warning(tmp_path: Path) -> None:
+def test_valid_settings_and_missing_inputs(tmp_path: Path) -> None:
     assert re.search(r"Valid: \d+ settings, 5 of them overridden\.", config(
         "validate", "--config", CONFIG / "sample.yaml", "--set", f"paths.work_dir={tmp_path}"
     ))  # fmt: skip

@@ -73,11 +73,11 @@ def _sources(node: ast.stmt, functions: dict[str, ast.FunctionDef | ast.ClassDef
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_the_setting_is_shown_by_a_test(key: str) -> None:
+def test_setting_has_a_test(key: str) -> None:
     assert [item.test for item in shown() if item.key == key], "No test shows it. " + HOW.format(key=key)
 
 
-def test_a_marker_names_a_setting_and_its_test_sets_it() -> None:
+def test_marker_names_a_tested_setting() -> None:
     assert {item.key for item in shown()} - set(KEYS) == set(), "no such setting"
     unset = [
         f"{item.test} does not set {item.key}"

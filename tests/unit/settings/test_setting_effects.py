@@ -71,7 +71,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
 
 
 @pytest.mark.setting("inputs.awards")
-def test_the_awards_are_those_of_the_file(tmp_path: Path) -> None:
+def test_awards_setting_selects_file(tmp_path: Path) -> None:
     awards, recipients = write_inputs(tmp_path)
     short = tmp_path / "short.csv"
     short.write_text("".join(awards.read_text("utf-8").splitlines(keepends=True)[:4]), "utf-8")
@@ -80,7 +80,7 @@ def test_the_awards_are_those_of_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.setting("inputs.recipients")
-def test_the_recipients_are_those_of_the_file(tmp_path: Path) -> None:
+def test_recipients_setting_selects_file(tmp_path: Path) -> None:
     awards, recipients = write_inputs(tmp_path)
     pq.write_table(pq.read_table(recipients).slice(0, 7), tmp_path / "few.parquet")
 
@@ -90,7 +90,7 @@ def test_the_recipients_are_those_of_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.setting("inputs.recipients_member")
-def test_the_member_tells_which_file_of_a_zip_holds_the_recipients(tmp_path: Path) -> None:
+def test_member_selects_file_in_zip(tmp_path: Path) -> None:
     awards, recipients = write_inputs(tmp_path)
     both = tmp_path / "both.zip"
     table = pq.read_table(recipients).drop_columns("alternate_names")
@@ -106,7 +106,7 @@ def test_the_member_tells_which_file_of_a_zip_holds_the_recipients(tmp_path: Pat
 
 
 @pytest.mark.setting("inputs.award_columns")
-def test_award_columns_of_another_name_are_found(tmp_path: Path) -> None:
+def test_award_columns_are_renamed(tmp_path: Path) -> None:
     awards, recipients = write_inputs(tmp_path)
     with awards.open(newline="", encoding="utf-8") as handle:
         header, *rows = csv.reader(handle)
@@ -118,7 +118,7 @@ def test_award_columns_of_another_name_are_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.setting("inputs.recipient_columns")
-def test_recipient_columns_of_another_name_are_found(tmp_path: Path) -> None:
+def test_recipient_columns_are_renamed(tmp_path: Path) -> None:
     awards, recipients = write_inputs(tmp_path)
     table = pq.read_table(recipients)
     renamed = ["org" if name == "legal_business_name" else name for name in table.column_names]
@@ -134,7 +134,7 @@ def test_recipient_columns_of_another_name_are_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.setting("paths.work_dir")
-def test_all_is_written_below_the_work_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outputs_are_below_work_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
 
@@ -155,7 +155,7 @@ def test_checkpoints_lie_where_they_are_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.setting("paths.benchmarks")
-def test_the_record_of_a_run_lies_where_it_is_to(tmp_path: Path) -> None:
+def test_benchmarks_setting_locates_record(tmp_path: Path) -> None:
     pipeline = run_in_process(settings(tmp_path, paths={"work_dir": tmp_path / "work", "benchmarks": tmp_path / "all"}))
 
     append_to_archive(pipeline.directory, pipeline.settings, pipeline.run_id)
@@ -168,7 +168,7 @@ def test_the_record_of_a_run_lies_where_it_is_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.setting("chunk_size")
-def test_the_chunk_size_is_the_number_of_chunks(tmp_path: Path) -> None:
+def test_chunk_size_sets_chunk_count(tmp_path: Path) -> None:
     inputs = write_inputs(tmp_path)
 
     def chunks(size: int) -> float:
@@ -179,7 +179,7 @@ def test_the_chunk_size_is_the_number_of_chunks(tmp_path: Path) -> None:
 
 
 @pytest.mark.setting("memory_threshold_mb")
-def test_a_run_that_cannot_keep_to_its_memory_is_refused_and_one_that_nearly_can_takes_smaller_batches(
+def test_memory_threshold_refuses_or_shrinks_batches(
     tmp_path: Path,
 ) -> None:
     inputs = write_inputs(tmp_path)
@@ -215,7 +215,7 @@ def verdict(folder: Path, plain: Pipeline, **values: Any) -> str:
 
 
 @pytest.mark.setting("match_rate_threshold")
-def test_a_match_rate_below_the_threshold_blocks(tmp_path: Path, plain: Pipeline) -> None:
+def test_low_match_rate_blocks(tmp_path: Path, plain: Pipeline) -> None:
     assert "match rate 0.6842, threshold 0.6900" in verdict(tmp_path, plain, match_rate_threshold=0.69)
     assert verdict(tmp_path, plain, match_rate_threshold=0.68) == ""
 
@@ -257,7 +257,7 @@ def candidates(folder: Path, inputs: tuple[Path, Path], **matching: Any) -> int:
 
 
 @pytest.mark.setting("matching.min_name_overlap")
-def test_similar_names_are_found_down_to_the_overlap(tmp_path: Path) -> None:
+def test_min_name_overlap_limits_candidates(tmp_path: Path) -> None:
     inputs = crowd(tmp_path, ALIKE, "WIDGETS QUANTUM")
 
     assert candidates(tmp_path / "some", inputs, min_name_overlap=0.2) == 8
@@ -265,14 +265,14 @@ def test_similar_names_are_found_down_to_the_overlap(tmp_path: Path) -> None:
 
 
 @pytest.mark.setting("matching.max_candidates_per_name")
-def test_so_many_similar_names_are_kept_per_recipient_name(tmp_path: Path) -> None:
+def test_max_candidates_per_name_limits(tmp_path: Path) -> None:
     inputs = crowd(tmp_path, ALIKE, "WIDGETS QUANTUM")
 
     assert [candidates(tmp_path / str(most), inputs, max_candidates_per_name=most) for most in (2, 5)] == [2, 5]
 
 
 @pytest.mark.setting("matching.max_block_size")
-def test_larger_blocks_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_max_block_size_skips_and_counts(tmp_path: Path) -> None:
     inputs = crowd(
         tmp_path, [("Quantum Widgets", state) for state in ("NV", "CA", "TX", "NY", "OH")], "QUANTUM WIDGETS"
     )
@@ -286,7 +286,7 @@ def test_larger_blocks_are_left_out_and_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.setting("matching.batch_rows")
-def test_so_many_rows_are_worked_on_at_once_and_the_result_is_the_same(tmp_path: Path, plain: Pipeline) -> None:
+def test_batch_rows_keeps_result(tmp_path: Path, plain: Pipeline) -> None:
     small = run_in_process(settings(tmp_path, matching={"batch_rows": 3}))
 
     assert {record.batch_rows for record in records(small)} == {3}
@@ -295,7 +295,7 @@ def test_so_many_rows_are_worked_on_at_once_and_the_result_is_the_same(tmp_path:
 
 
 @pytest.mark.setting("matching.accept_probability")
-def test_a_match_is_accepted_from_this_probability(tmp_path: Path, plain: Pipeline) -> None:
+def test_accept_probability_is_inclusive(tmp_path: Path, plain: Pipeline) -> None:
     lax = run_in_process(settings(tmp_path, matching={"accept_probability": 0.4}))
 
     assert statuses(plain)["Ambiguous Optics"] == "review"  # of two, each as probable as the other
@@ -303,7 +303,7 @@ def test_a_match_is_accepted_from_this_probability(tmp_path: Path, plain: Pipeli
 
 
 @pytest.mark.setting("matching.review_probability")
-def test_a_candidate_is_kept_for_review_from_this_probability(tmp_path: Path, plain: Pipeline) -> None:
+def test_review_probability_is_inclusive(tmp_path: Path, plain: Pipeline) -> None:
     strict = run_in_process(settings(tmp_path, matching={"review_probability": 0.6}))
 
     assert statuses(plain)["Ambiguous Optics"] == "review"
@@ -350,7 +350,7 @@ def monitored(folder: Path, **monitoring: Any) -> Iterator[None]:
 
 
 @pytest.mark.setting("monitoring.port")
-def test_a_run_is_served_at_its_port(tmp_path: Path) -> None:
+def test_port_serves_metrics(tmp_path: Path) -> None:
     port = free_port()
 
     with monitored(tmp_path, port=port):
@@ -358,7 +358,7 @@ def test_a_run_is_served_at_its_port(tmp_path: Path) -> None:
 
 
 @pytest.mark.setting("monitoring.address")
-def test_it_is_served_at_this_address_alone(tmp_path: Path) -> None:
+def test_metrics_bind_to_address(tmp_path: Path) -> None:
     port = free_port()
 
     with monitored(tmp_path, port=port, address="127.0.0.2"):
@@ -368,7 +368,7 @@ def test_it_is_served_at_this_address_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.setting("monitoring.textfile")
-def test_what_is_left_of_a_run_is_written(tmp_path: Path) -> None:
+def test_textfile_is_written(tmp_path: Path) -> None:
     with monitored(tmp_path, textfile=tmp_path / "run.prom"):
         assert not (tmp_path / "run.prom").exists()
 
@@ -401,7 +401,7 @@ def gateway() -> Iterator[tuple[str, list[str]]]:
 
 
 @pytest.mark.setting("monitoring.pushgateway", "monitoring.job")
-def test_the_gateway_gets_it_under_the_name_of_the_job(tmp_path: Path) -> None:
+def test_pushgateway_receives_job(tmp_path: Path) -> None:
     with gateway() as (address, paths), monitored(tmp_path, pushgateway=address, job="nightly"):
         pass
 
@@ -412,7 +412,7 @@ def test_the_gateway_gets_it_under_the_name_of_the_job(tmp_path: Path) -> None:
 
 
 @pytest.mark.setting("checks.recent_runs")
-def test_so_many_recent_runs_are_looked_at() -> None:
+def test_recent_runs_limits_baseline() -> None:
     assert judged(now(), past(20), Settings(checks={"recent_runs": 7}).checks)["run_seconds"].runs == 7
 
 

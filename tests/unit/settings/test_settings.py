@@ -15,7 +15,7 @@ from tests.conftest import REPOSITORY
 BASE = REPOSITORY / "config" / "base.yaml"
 
 
-def test_command_line_beats_environment_beats_file_beats_default(tmp_path: Path) -> None:
+def test_precedence_of_origins(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     environment = {"ENRICH_DIST_CHUNK_SIZE": "2", "ENRICH_DIST_CLUSTER__N_WORKERS": "2"}
     file.write_text("chunk_size: 1\ntimeout_seconds: 1\ncluster: {n_workers: 1}\n", "utf-8")
@@ -47,7 +47,7 @@ def test_a_file_extends_another_and_wins(tmp_path: Path) -> None:
     assert loaded.origins["timeout_seconds"] == f"file {tmp_path / 'base.yaml'}"
 
 
-def test_a_circle_of_files_is_an_error(tmp_path: Path) -> None:
+def test_cycle_of_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("extends: b.yaml\n", "utf-8")
     (tmp_path / "b.yaml").write_text("extends: a.yaml\n", "utf-8")
 
@@ -61,7 +61,7 @@ def test_the_environment_names_the_file(tmp_path: Path) -> None:
     assert load_settings(None, [], {"ENRICH_DIST_CONFIG": str(tmp_path / "mine.yaml")}).settings.chunk_size == 7
 
 
-def test_a_column_map_can_be_set_column_by_column() -> None:
+def test_column_map_entries_can_be_set() -> None:
     texts = ["inputs.award_columns.state=Province", "inputs.award_columns.uei=null"]
 
     loaded = load_settings(BASE, texts, {})
@@ -89,9 +89,7 @@ def test_a_column_map_can_be_set_column_by_column() -> None:
         (["cluster.kind=address", "cluster.address=scheduler:8786"], {}, "has no protocol"),
     ],
 )
-def test_a_bad_setting_is_named_with_its_origin(
-    overrides: list[str], environment: dict[str, str], message: str
-) -> None:
+def test_bad_setting_names_origin(overrides: list[str], environment: dict[str, str], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         load_settings(BASE, overrides, environment)
 
@@ -117,7 +115,7 @@ def test_a_missing_file_is_named() -> None:
         load_settings(Path("nowhere.yaml"), [], {})
 
 
-def test_base_yaml_has_every_setting_at_its_default() -> None:
+def test_base_yaml_has_all_defaults() -> None:
     document = yaml.safe_load(BASE.read_text("utf-8"))
     keys = {key.removesuffix(".*") for key in known_keys()}
     present = set(flatten(document)) | {
@@ -128,7 +126,7 @@ def test_base_yaml_has_every_setting_at_its_default() -> None:
     assert load_settings(BASE, [], {}).settings == Settings()
 
 
-def test_settings_of_the_match_reach_the_matcher_and_the_decision() -> None:
+def test_matching_settings_reach_configs() -> None:
     texts = ["min_name_overlap=0.6", "max_candidates_per_name=3", "max_block_size=9", "batch_rows=5"]
     texts += ["accept_probability=0.8", "review_probability=0.2"]
 
@@ -140,13 +138,13 @@ def test_settings_of_the_match_reach_the_matcher_and_the_decision() -> None:
     assert matching.decision() == DecisionConfig(accept_probability=0.8, review_probability=0.2)
 
 
-def test_the_sample_overlay_lowers_the_gate_and_base_keeps_it() -> None:
+def test_sample_overlay_lowers_the_gate() -> None:
     assert load_settings(BASE, [], {}).settings.match_rate_threshold == 0.70
     assert load_settings(REPOSITORY / "config" / "sample.yaml", [], {}).settings.match_rate_threshold < 0.70
 
 
 @pytest.mark.parametrize("key", [key for key in known_keys() if not key.endswith(".*")])
-def test_every_setting_can_be_set_on_the_command_line_and_in_the_environment(key: str) -> None:
+def test_every_setting_can_be_set(key: str) -> None:
     value = str(flatten(Settings().model_dump(mode="json"))[key])
     name = "ENRICH_DIST_" + key.upper().replace(".", "__")
 
