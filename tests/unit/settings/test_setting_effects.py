@@ -23,7 +23,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
-from dagster_defs.metadata import logged
+from dagster_defs.metadata import log_events
 from dagster_defs.resources import EnrichSettings
 from enrich_dist.errors import BudgetError
 from enrich_dist.events import FarmProgress, emit
@@ -318,7 +318,7 @@ def test_review_probability_is_inclusive(tmp_path: Path, plain: Pipeline) -> Non
 def test_progress_lines_come_so_often(capfd: pytest.CaptureFixture[str]) -> None:
     resource = EnrichSettings(overrides=["farm.progress_interval_seconds=0.01"])
 
-    with logged(dg.build_asset_context(), resource):
+    with log_events(dg.build_asset_context(), resource):
         for done in range(1, 4):
             emit(progress(done))
             time.sleep(0.02)
