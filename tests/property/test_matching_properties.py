@@ -172,8 +172,8 @@ def test_recipients_are_independent(
 
 
 def test_skipped_counts_are_independent_of_batch() -> None:
-    nobody = {"names": [], "ueis": [], "duns": [], "locations": []}
-    index = opened([{"name": "ACME WIDGETS", **nobody}, {"name": "ACME WIDGETS", **nobody}])
+    empty = {"names": [], "ueis": [], "duns": [], "locations": []}
+    index = opened([{"name": "ACME WIDGETS", **empty}, {"name": "ACME WIDGETS", **empty}])
     table = recipient_table([({"name": "ACME WIDGETS"}, dict.fromkeys(("address", "city", "state", "zip5")))] * 2)
 
     counts = [

@@ -1,7 +1,6 @@
-"""Settings that have no effect on purpose: a test that shows one must fail then (``--without-settings``).
+"""Neutralised settings (``--without-settings``): a test of a setting must fail without the effect of the setting.
 
-Whatever value a test gives the setting that it is marked with, ``Settings`` takes its default. What is told to another
-process is not touched.
+``Settings`` uses the default of the marked setting, whatever value the test gives it. Does not affect other processes.
 """
 
 from __future__ import annotations
