@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from enrich_dist.matching.shared_words import AGREES, MISSING, SharedWords
-from enrich_dist.results.explain import Appearance, Candidate, Explanation, Recipient, format_probability
+from enrich_dist.results.explanation import HUMAN_REVIEW, Appearance, Candidate, Explanation, Recipient
 from enrich_dist.results.lookup import Award
+from enrich_dist.results.reason import format_probability
 
 _CHART_WIDTH = 25
 _MORE, _LESS, _AXIS, _NOTHING = "█", "▒", "│", "·"
@@ -129,7 +130,7 @@ def _range(candidates: Sequence[Candidate]) -> tuple[float, float]:
         totals.append(total)
         for comparison in candidate.comparisons:
             # A review decision outweighs all other comparisons by far.
-            if comparison.name != "person":
+            if comparison.name != HUMAN_REVIEW:
                 total += comparison.weight
                 totals.append(total)
     return min(totals), max(*totals, min(totals) + 1.0)

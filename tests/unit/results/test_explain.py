@@ -1,4 +1,4 @@
-"""Explanations of a real small run: numbers that agree with the result, reasons, lookups, refusals, and 80 columns."""
+"""Explanations of a small run: numbers, reasons, lookups, refusals and display."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ from enrich_dist.matching.shared_words import (
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.reporting.explanation import bar, print_appearances, print_explanation
 from enrich_dist.results import overrides
-from enrich_dist.results.explain import Explanation, explain_company, explain_recipient
+from enrich_dist.results.explain import explain_company, explain_recipient
+from enrich_dist.results.explanation import HUMAN_REVIEW, Explanation
 from enrich_dist.results.lookup import find_awards, find_company
 from enrich_dist.results.reopen import ReopenedResult, reopen_result
 from enrich_dist.schema import NameLevel
@@ -41,7 +42,7 @@ from tests.support import known_case as known
 from tests.support.in_process import run_in_process
 
 DECISION = DecisionConfig(accept_probability=0.65, review_probability=0.05)
-# Two firms of one name, which no identifier joins, and one that has part of its name in common with a recipient.
+# Two firms with one name and no identifier, and one that shares part of its name with a recipient.
 FURTHER = [
     ("Doppelganger Instruments", "", "WA", "98101"),
     ("Doppelganger Instruments Inc", "", "RI", "02903"),
@@ -50,7 +51,7 @@ FURTHER = [
 
 
 def write_awards(plain: Path, path: Path) -> Path:
-    """The known awards with numbers of their own; the last two share a contract number with the first."""
+    """Write the known awards with award numbers; the last two share a contract number with the first."""
     with plain.open(encoding="utf-8", newline="") as handle:
         header, *rows = list(csv.reader(handle))
     for further in FURTHER:
@@ -104,16 +105,16 @@ def as_text(explanation: Explanation) -> str:
     return console.file.getvalue()
 
 
-def test_all_numbers_of_every_company_are_those_of_the_result(pipeline: Pipeline, result: ReopenedResult) -> None:
+def test_numbers_agree_with_the_result(pipeline: Pipeline, result: ReopenedResult) -> None:
     rows = matches(pipeline)
     assert len(rows) == len({item.company for item in known.AWARDS}) - 1 + len(FURTHER)  # two awards are one company
     for row in rows:
-        told = explain_company(pipeline.directory, result, DECISION, row["company_id"], candidates=100)
+        explanation = explain_company(pipeline.directory, result, DECISION, row["company_id"], candidates=100)
 
-        assert told.status == row["match_status"]
-        assert told.no_match_probability == pytest.approx(1 - (row["partner_probability"] or 0), abs=2e-6)
-        assert told.organisations == len(told.candidates)
-        for candidate in told.candidates:
+        assert explanation.status == row["match_status"]
+        assert explanation.no_match_probability == pytest.approx(1 - (row["partner_probability"] or 0), abs=2e-6)
+        assert explanation.organisations == len(explanation.candidates)
+        for candidate in explanation.candidates:
             waterfall = candidate.prior + sum(comparison.weight for comparison in candidate.comparisons)
             assert waterfall == pytest.approx(candidate.prior + candidate.match_weight, abs=1e-9)
             assert candidate.total == pytest.approx(waterfall)
@@ -121,15 +122,15 @@ def test_all_numbers_of_every_company_are_those_of_the_result(pipeline: Pipeline
             assert candidate.max_lone_probability == (
                 1.0 if candidate.method in IDENTIFIED_METHODS else pytest.approx(0.985, abs=5e-4)
             )
-            if told.organisations == 1:
+            if explanation.organisations == 1:
                 assert candidate.alone == pytest.approx(candidate.probability, abs=2e-6)
             if candidate.words is not None:
                 words = sum(word.bits for word in candidate.words.words)
                 assert words == pytest.approx(candidate.name_bits[0], abs=1e-6)
-        if not told.candidates:
+        if not explanation.candidates:
             assert row["match_probability"] is None
             continue
-        best, *others = told.candidates
+        best, *others = explanation.candidates
         assert best.recipient.recipient_id == row["recipient_id"]
         assert best.match_weight == pytest.approx(row["match_weight"])
         assert best.method == row["match_method"]
@@ -139,7 +140,7 @@ def test_all_numbers_of_every_company_are_those_of_the_result(pipeline: Pipeline
             assert comparison.weight == pytest.approx(row[f"{comparison.name}_weight"])
 
 
-def test_the_prior_is_that_of_the_metrics(pipeline: Pipeline, result: ReopenedResult) -> None:
+def test_prior_agrees_with_the_metrics(pipeline: Pipeline, result: ReopenedResult) -> None:
     model = read_json(pipeline.directory.output(Output.RESULT) / "metrics.json")["model"]
 
     candidate = explained(pipeline, result, "Common Name Labs").candidates[0]
@@ -154,22 +155,25 @@ def test_the_prior_is_that_of_the_metrics(pipeline: Pipeline, result: ReopenedRe
         ("Kitware & Sons", "accepted: probability 0.985"),
         ("Ambiguous Optics", "review: two organisations of one name in one place share the probability; best"),
         ("Wandering Robotics", "review: two organisations of one name in different places share the probability; best"),
-        ("Contrary Propulsion", "review: the UEI speaks most against it (conflict: QQQQQQQQQQQ6 and TTTTTTTTTTT9)"),
+        (
+            "Contrary Propulsion",
+            "review: the UEI is the strongest evidence against it (conflict: QQQQQQQQQQQ6 and TTTTTTTTTTT9)",
+        ),
         ("Nobody Knows Us Corporation", "unmatched: no candidate"),
         ("Quixotic Biomedical", "unmatched"),
     ],
 )
-def test_one_sentence_tells_why(pipeline: Pipeline, result: ReopenedResult, name: str, reason: str) -> None:
-    told = explained(pipeline, result, name)
+def test_reason_is_one_sentence(pipeline: Pipeline, result: ReopenedResult, name: str, reason: str) -> None:
+    explanation = explained(pipeline, result, name)
 
-    assert told.reason.startswith(reason)
-    if told.status == "review":
-        assert told.reason.endswith(" < 0.65")
-    if told.status == "matched":
-        assert told.reason.endswith(" ≥ 0.65")
+    assert explanation.reason.startswith(reason)
+    if explanation.status == "review":
+        assert explanation.reason.endswith(" < 0.65")
+    if explanation.status == "matched":
+        assert explanation.reason.endswith(" ≥ 0.65")
 
 
-def test_each_word_of_a_name_says_how_rare_it_is(pipeline: Pipeline, result: ReopenedResult) -> None:
+def test_words_have_agreement_and_bits(pipeline: Pipeline, result: ReopenedResult) -> None:
     words = explained(pipeline, result, "Spectral Dynamics Researh").candidates[0].words
 
     assert words is not None
@@ -180,7 +184,7 @@ def test_each_word_of_a_name_says_how_rare_it_is(pipeline: Pipeline, result: Reo
     assert words.additional == ()
 
 
-def test_words_on_one_side_only_are_told(pipeline: Pipeline, result: ReopenedResult) -> None:
+def test_words_on_one_side_are_listed(pipeline: Pipeline, result: ReopenedResult) -> None:
     words = explained(pipeline, result, "Spectral Dynamics Zymurgy").candidates[0].words
 
     assert words is not None
@@ -200,7 +204,7 @@ def test_words_on_one_side_only_are_told(pipeline: Pipeline, result: ReopenedRes
         (NameLevel.DIFFERENT_WORDS, MISSING),
     ],
 )
-def test_words_that_only_the_whole_name_explains(tmp_path: Path, level: NameLevel, agreement: str) -> None:
+def test_words_follow_the_whole_name(tmp_path: Path, level: NameLevel, agreement: str) -> None:
     company = dict.fromkeys(schema.COMPANY.names, None) | {
         "company_id": 0, "company_key": "k", "name": "Placeless Analytics", "names": [], "ueis": [], "duns": [],
         "locations": [], "award_count": 1,
@@ -223,7 +227,7 @@ def test_words_that_only_the_whole_name_explains(tmp_path: Path, level: NameLeve
     assert sorted(word.frequency for word in found[0].words) == [0, 7]
 
 
-def test_an_alternate_name_is_shown_as_it_stands(pipeline: Pipeline, result: ReopenedResult) -> None:
+def test_alternate_name_is_shown(pipeline: Pipeline, result: ReopenedResult) -> None:
     candidate = explained(pipeline, result, "Old Name Robotics").candidates[0]
 
     assert candidate.name_kind == "alternate"
@@ -232,7 +236,7 @@ def test_an_alternate_name_is_shown_as_it_stands(pipeline: Pipeline, result: Reo
     assert candidate.words.recipient_name == "OLD NAME ROBOTICS"
 
 
-def test_without_chunk_files_only_the_alternate_name_is_missing(settings: Any, tmp_path: Path) -> None:
+def test_alternate_name_needs_chunk_files(settings: Any, tmp_path: Path) -> None:
     moved = settings.model_copy(update={"paths": settings.paths.model_copy(update={"work_dir": tmp_path / "work"})})
     pipeline = run_in_process(moved)
     for path in pipeline.directory.output(Output.CHUNKS).glob("0*.parquet"):
@@ -243,13 +247,13 @@ def test_without_chunk_files_only_the_alternate_name_is_missing(settings: Any, t
         assert explained(pipeline, opened, "Ambiguous Optics").candidates[0].words is not None
 
 
-def test_a_company_is_found_by_key_and_by_any_spelling_of_its_name(result: ReopenedResult) -> None:
+def test_company_is_found_by_any_spelling(result: ReopenedResult) -> None:
     keys = {"NAME:KITWARE AND SONS|NY", "name:KITWARE AND SONS|NY", "kitware & sons inc", "The Kitware and Sons, LLC"}
 
     assert len({find_company(result, asked) for asked in keys}) == 1
 
 
-def test_several_companies_of_one_name_are_listed(result: ReopenedResult) -> None:
+def test_companies_with_one_name_are_listed(result: ReopenedResult) -> None:
     with pytest.raises(SettingsError, match="2 companies bear the name 'doppelganger instruments'") as refused:
         find_company(result, "doppelganger instruments")
 
@@ -261,14 +265,14 @@ def test_several_companies_of_one_name_are_listed(result: ReopenedResult) -> Non
     assert find_company(result, "name:DOPPELGANGER INSTRUMENTS|RI") >= 0
 
 
-def test_part_of_a_name_lists_whose_it_is(result: ReopenedResult) -> None:
+def test_part_of_a_name_lists_companies(result: ReopenedResult) -> None:
     with pytest.raises(SettingsError, match="in the names of 1 it occurs") as refused:
         find_company(result, "measure")
 
     assert "Omni Measurement Systems, Milton VT, awards: 1" in str(refused.value)
 
 
-def test_an_award_is_found_by_each_of_its_numbers(pipeline: Pipeline, result: ReopenedResult) -> None:
+def test_award_is_found_by_each_number(pipeline: Pipeline, result: ReopenedResult) -> None:
     awards = pq.read_table(pipeline.directory.output(Output.AWARDS) / "awards.parquet").to_pylist()
     award = next(row for row in awards if row["contract"] == "C-3")
 
@@ -277,7 +281,7 @@ def test_an_award_is_found_by_each_of_its_numbers(pipeline: Pipeline, result: Re
     assert {(item.award_id, item.company_key) for [item] in found} == {(award["award_id"], "duns:045678901")}
 
 
-def test_a_number_of_several_companies_asks_for_the_award(result: ReopenedResult) -> None:
+def test_ambiguous_award_number_is_refused(result: ReopenedResult) -> None:
     with pytest.raises(SettingsError, match="'SHARED-1' names 3 awards of several companies") as refused:
         find_awards(result, "SHARED-1")
 
@@ -285,7 +289,7 @@ def test_a_number_of_several_companies_asks_for_the_award(result: ReopenedResult
     assert "DOPPELGANGER INSTRUMENTS|RI" in str(refused.value)
 
 
-def test_a_recipient_tells_where_it_won_and_where_it_lost(pipeline: Pipeline, result: ReopenedResult) -> None:
+def test_recipient_lists_won_and_lost_companies(pipeline: Pipeline, result: ReopenedResult) -> None:
     [won] = explain_recipient(pipeline.directory, result, "r-franchise-b")
     [lost] = explain_recipient(pipeline.directory, result, "hhhhhhhhhhh8")
 
@@ -306,7 +310,7 @@ def test_a_recipient_tells_where_it_won_and_where_it_lost(pipeline: Pipeline, re
         (find_company, "", "No company has the key or name"),
     ],
 )
-def test_what_is_not_there_is_told(result: ReopenedResult, find: Any, asked: str, message: str) -> None:
+def test_unknown_award_or_company_is_refused(result: ReopenedResult, find: Any, asked: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message) as refused:
         find(result, asked)
 
@@ -323,30 +327,31 @@ def test_what_is_not_there_is_told(result: ReopenedResult, find: Any, asked: str
         ),
     ],
 )
-def test_a_recipient_that_is_no_candidate(pipeline: Pipeline, result: ReopenedResult, asked: str, message: str) -> None:
+def test_recipient_without_company_is_refused(
+    pipeline: Pipeline, result: ReopenedResult, asked: str, message: str
+) -> None:
     with pytest.raises(SettingsError, match=message):
         explain_recipient(pipeline.directory, result, asked)
 
 
-def test_other_thresholds_than_the_result_was_judged_with_are_noted(pipeline: Pipeline, result: ReopenedResult) -> None:
+def test_other_thresholds_are_noted(pipeline: Pipeline, result: ReopenedResult) -> None:
     company = find_company(result, "Ambiguous Optics")
 
-    told = explain_company(
-        pipeline.directory, result, DecisionConfig(accept_probability=0.3), company, candidates=1
-    )  # fmt: skip
+    other = DecisionConfig(accept_probability=0.3)
+    explanation = explain_company(pipeline.directory, result, other, company, candidates=1)
 
-    assert told.status == "review"
-    assert "judged with other thresholds" in told.notes[0]
-    assert "0.3" not in told.reason
+    assert explanation.status == "review"
+    assert "judged with other thresholds" in explanation.notes[0]
+    assert "0.3" not in explanation.reason
 
 
-def test_everything_fits_80_columns(pipeline: Pipeline, result: ReopenedResult) -> None:
+def test_explanations_fit_80_columns(pipeline: Pipeline, result: ReopenedResult) -> None:
     for row in matches(pipeline):
-        told = explain_company(pipeline.directory, result, DECISION, row["company_id"], candidates=3)
-        text = as_text(told)
+        explanation = explain_company(pipeline.directory, result, DECISION, row["company_id"], candidates=3)
+        text = as_text(explanation)
         assert max(len(line) for line in text.splitlines()) <= 80
         assert "\x1b" not in text
-        for candidate in told.candidates:
+        for candidate in explanation.candidates:
             assert candidate.recipient.recipient_id in text
             assert f"{candidate.total:+.1f} bits" in text
     console = Console(file=io.StringIO(), width=80)
@@ -355,7 +360,7 @@ def test_everything_fits_80_columns(pipeline: Pipeline, result: ReopenedResult) 
     assert max(len(line) for line in console.file.getvalue().splitlines()) <= 80
 
 
-def test_the_picture_shows_names_words_and_the_competition(pipeline: Pipeline, result: ReopenedResult) -> None:
+def test_display_shows_words_and_rivals(pipeline: Pipeline, result: ReopenedResult) -> None:
     text = as_text(explained(pipeline, result, "Ambiguous Optics"))
 
     assert "Review: two organisations of one name in one place" in " ".join(text.split())
@@ -370,7 +375,7 @@ def test_the_picture_shows_names_words_and_the_competition(pipeline: Pipeline, r
     ("before", "after", "drawn"),
     [(0.0, -10.0, "▒▒▒▒▒▒▒▒▒▒▒▒▒"), (-10.0, 10.0, "█" * 25), (0.0, 0.01, "            ·"), (0.0, 500.0, "█" * 13)],
 )
-def test_a_bar_goes_from_the_total_before_to_the_total_after(before: float, after: float, drawn: str) -> None:
+def test_bar_spans_both_totals(before: float, after: float, drawn: str) -> None:
     text = bar(before, after, -10.0, 10.0).plain
 
     assert text.rstrip() == drawn or text.strip() == drawn
@@ -384,7 +389,7 @@ def decide(pipeline: Pipeline, *decisions: tuple[str, str, str]) -> None:
 
 @pytest.fixture
 def decided(pipeline: Pipeline, settings: Any, tmp_path: Path) -> Pipeline:
-    """A copy of the run, for decisions of its own."""
+    """A copy of the run with its own decisions."""
     moved = settings.model_copy(update={"paths": settings.paths.model_copy(update={"work_dir": tmp_path / "work"})})
     shutil.copytree(pipeline.directory.root, moved.paths.work_dir)
     copy = Pipeline(moved, run_id="test")
@@ -399,45 +404,45 @@ def decided(pipeline: Pipeline, settings: Any, tmp_path: Path) -> Pipeline:
 OPTICS, NOBODY = "name:AMBIGUOUS OPTICS|FL", "name:NOBODY KNOWS US|AK"
 
 
-def test_a_confirmed_pair_says_that_a_person_decided(decided: Pipeline) -> None:
+def test_confirmed_pair_is_explained(decided: Pipeline) -> None:
     decide(decided, (OPTICS, "r-ambiguous-b", "confirm"))
 
     with reopen_result(decided.directory) as opened:
-        told = explained(decided, opened, OPTICS)
+        explanation = explained(decided, opened, OPTICS)
 
-    assert told.reason == "accepted: decided by a person, who confirmed this pair"
-    best = told.candidates[0]
+    assert explanation.reason == "accepted: human review confirmed this pair"
+    best = explanation.candidates[0]
     assert best.recipient.recipient_id == "r-ambiguous-b"
-    assert best.comparisons[-1].name == "person"
+    assert best.comparisons[-1].name == HUMAN_REVIEW
     assert sum(comparison.weight for comparison in best.comparisons) == pytest.approx(best.match_weight)
-    assert max(len(line) for line in as_text(told).splitlines()) <= 80
+    assert max(len(line) for line in as_text(explanation).splitlines()) <= 80
 
 
-def test_a_confirmed_pair_that_no_search_found_is_a_candidate(decided: Pipeline) -> None:
+def test_confirmed_pair_becomes_a_candidate(decided: Pipeline) -> None:
     decide(decided, (NOBODY, "r-noise-3", "confirm"))
 
     with reopen_result(decided.directory) as opened:
-        told = explained(decided, opened, NOBODY)
+        explanation = explained(decided, opened, NOBODY)
 
-    assert [candidate.recipient.recipient_id for candidate in told.candidates] == ["r-noise-3"]
-    assert told.candidates[0].words is None
-    assert told.reason.startswith("accepted: decided by a person")
+    assert [candidate.recipient.recipient_id for candidate in explanation.candidates] == ["r-noise-3"]
+    assert explanation.candidates[0].words is None
+    assert explanation.reason.startswith("accepted: human review confirmed")
 
 
-def test_rejected_candidates_are_named(decided: Pipeline) -> None:
+def test_rejected_candidates_are_listed(decided: Pipeline) -> None:
     decide(decided, (OPTICS, "r-ambiguous-a", "reject"), (OPTICS, "r-ambiguous-b", "reject"))
 
     with reopen_result(decided.directory) as opened:
-        told = explained(decided, opened, OPTICS)
+        explanation = explained(decided, opened, OPTICS)
         [appearance] = explain_recipient(decided.directory, opened, "r-ambiguous-a")
 
-    assert told.reason == "unmatched: decided by a person, who rejected all 2 candidates"
-    assert {recipient.recipient_id for recipient in told.rejected_recipients} == {"r-ambiguous-a", "r-ambiguous-b"}
-    assert "Rejected in review: r-ambiguous-a" in as_text(told)
-    assert appearance.outcome == "rejected by a person"
+    assert explanation.reason == "unmatched: human review rejected all 2 candidates"
+    assert {item.recipient_id for item in explanation.rejected_recipients} == {"r-ambiguous-a", "r-ambiguous-b"}
+    assert "Rejected in review: r-ambiguous-a" in as_text(explanation)
+    assert appearance.outcome == "rejected in human review"
 
 
-def test_decisions_that_wait_for_a_new_result_change_no_explanation(decided: Pipeline) -> None:
+def test_later_decisions_change_no_explanation(decided: Pipeline) -> None:
     row = dict(zip(schema.OVERRIDE.names, (OPTICS, "r-ambiguous-b", "confirm"), strict=True))
     overrides.store_decisions(pa.Table.from_pylist([row], schema=schema.OVERRIDE), decided.directory.overrides)
 
@@ -453,7 +458,7 @@ def test_checkpoints_of_another_run_are_refused(decided: Pipeline) -> None:
         pass
 
 
-def test_companies_joined_anew_are_refused(decided: Pipeline, tmp_path: Path) -> None:
+def test_changed_companies_are_refused(decided: Pipeline, tmp_path: Path) -> None:
     awards, recipients = known.write_inputs(tmp_path / "inputs")
     other = known.settings(tmp_path, inputs=(awards, recipients))
     again = Pipeline(other, run_id="other")
@@ -464,20 +469,20 @@ def test_companies_joined_anew_are_refused(decided: Pipeline, tmp_path: Path) ->
         pass
 
 
-def test_the_command_explains_and_refuses(pipeline: Pipeline) -> None:
+def test_command_explains_and_refuses(pipeline: Pipeline) -> None:
     where = ("--set", f"paths.work_dir={pipeline.directory.root}", "--set", "matching.accept_probability=0.65")
 
-    told = enrich_dist("explain", "--award", "C-4", "--candidates", "1", *where, COLUMNS="80")
+    explained_award = enrich_dist("explain", "--award", "C-4", "--candidates", "1", *where, COLUMNS="80")
     unknown = enrich_dist("explain", "--company", "Completely Unheard Of", *where)
     unclear = enrich_dist("explain", *where)
     both = enrich_dist("explain", "--award", "C-4", "--company", "Kitware", *where)
 
-    assert told.returncode == 0
-    assert "Accepted: probability" in told.stdout
-    assert "KITWARE" in told.stdout
-    assert "r-exact" in told.stdout
-    assert max(len(line) for line in told.stdout.splitlines()) <= 80
-    assert told.stderr == ""
+    assert explained_award.returncode == 0
+    assert "Accepted: probability" in explained_award.stdout
+    assert "KITWARE" in explained_award.stdout
+    assert "r-exact" in explained_award.stdout
+    assert max(len(line) for line in explained_award.stdout.splitlines()) <= 80
+    assert explained_award.stderr == ""
     assert (unknown.returncode, unclear.returncode, both.returncode) == (2, 2, 2)
     assert "No company has the key or name" in unknown.stderr
     assert "one of --award, --company and --recipient" in unclear.stderr
@@ -491,7 +496,7 @@ def test_files_of_another_version_are_refused(decided: Pipeline) -> None:
         pass
 
 
-def test_without_a_result_the_command_says_what_to_run(tmp_path: Path) -> None:
+def test_command_without_result_fails(tmp_path: Path) -> None:
     finished = enrich_dist("explain", "--company", "Anything", "--set", f"paths.work_dir={tmp_path / 'work'}")
 
     assert finished.returncode == 1
