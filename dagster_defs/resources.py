@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -10,41 +10,15 @@ from distributed import Client
 from pydantic import Field, PrivateAttr
 
 from enrich_dist.cluster.client import ClusterStart
-from enrich_dist.events import Event, Notice, listening
 from enrich_dist.matching.warm import warm_up
-from enrich_dist.monitoring.prometheus.run_monitor import RunMonitor
 from enrich_dist.pipeline.steps import Pipeline
-from enrich_dist.preflight.readiness_file import require_ready
-from enrich_dist.run_lifecycle import finish_run
-from enrich_dist.settings import LoadedSettings, flatten, load_settings
-from enrich_dist.store.lock import locked
+from enrich_dist.run_lifecycle import active_run
+from enrich_dist.settings import LoadedSettings, load_settings
 from enrich_dist.store.status import all_chunks_finished
 
 
 def _run_id(context: dg.InitResourceContext) -> str:
     return context.run.run_id if context.run else f"process {os.getpid()}"
-
-
-def _log_warnings(context: dg.InitResourceContext) -> AbstractContextManager[None]:
-    """Log notices while no step is active, which would log them."""
-
-    def listener(event: Event) -> None:
-        if isinstance(event, Notice) and context.log is not None:
-            context.log.warning(event.message)
-
-    return listening(listener)
-
-
-@contextmanager
-def _monitored(context: dg.InitResourceContext, pipeline: Pipeline) -> Iterator[None]:
-    monitoring = RunMonitor(pipeline.directory, pipeline.settings, pipeline.run_id)
-    with _log_warnings(context):
-        monitoring.start()
-    try:
-        yield
-    finally:
-        with _log_warnings(context):
-            monitoring.stop()
 
 
 class EnrichSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -64,22 +38,20 @@ class EnrichSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         Raises ``ReadinessError`` in production without a readiness file, before the cluster starts.
         """
-        run_id = _run_id(context)
-        # The run keeps these settings if the file changes meanwhile.
+        # A settings file that is edited during the run applies to the next run.
         self._of_run = loaded = self.load()
-        pipeline = self.pipeline(run_id)
+        pipeline = self.pipeline(_run_id(context))
+
+        def warn(message: str) -> None:
+            if context.log is not None:
+                context.log.warning(message)
+
         try:
-            require_ready(loaded.settings)
-            with locked(pipeline.directory.root, run_id=run_id, what="a Dagster run"), _monitored(context, pipeline):
-                pipeline.directory.clear_leftovers()
-                settings = flatten(loaded.settings.model_dump(mode="json"))
-                pipeline.directory.record_settings(run_id, settings, loaded.origins)
+            with active_run(pipeline, loaded, began_seconds=self.began_seconds or None, warn=warn):
                 if context.log is not None:
                     for item in loaded.overrides():
                         context.log.info(item.line)
                 yield self
-                with _log_warnings(context):
-                    finish_run(pipeline, began_seconds=self.began_seconds or None)
         finally:
             self._of_run = None
 

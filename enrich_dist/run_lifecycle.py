@@ -1,17 +1,50 @@
-"""Finish a run: record it, compare it with its plan, and write its report.
+"""Start and finish a run: what happens before its first step and after its last.
 
-Everything here happens after the last step, whoever launched the run (the command line, Dagster or Python), and also
-where a check blocked the result. The steps themselves (``pipeline``) know nothing of it.
+It is the same for every run, whether the command line, Dagster or Python launched it, and also where a check blocked
+the result. The steps themselves (``pipeline``) do not depend on it.
 """
 
 from __future__ import annotations
 
-from enrich_dist.events import Step
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from enrich_dist.events import Event, Notice, Step, listening
+from enrich_dist.monitoring.prometheus.run_monitor import RunMonitor
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.planning.plan_vs_actual import compare_with_plan
+from enrich_dist.preflight.readiness_file import require_ready
 from enrich_dist.reporting.html import write_run_report
 from enrich_dist.runs.archive import append_to_archive
 from enrich_dist.runs.journal import append_to_journal
+from enrich_dist.settings import LoadedSettings, flatten
+from enrich_dist.store.lock import locked
+
+
+@contextmanager
+def active_run(
+    pipeline: Pipeline, loaded: LoadedSettings, *, began_seconds: float | None, warn: Callable[[str], None]
+) -> Iterator[None]:
+    """Lock and monitor the work directory while the body runs the steps; finish the run after the body.
+
+    ``began_seconds``: as for ``finish_run``; ``warn``: gets the warnings before the first and after the last step.
+    Raises ``ReadinessError`` in production without a valid readiness file.
+    """
+    require_ready(loaded.settings)
+    directory, run_id = pipeline.directory, pipeline.run_id
+    with locked(directory.root, run_id=run_id, what="a Dagster run"):
+        monitor = RunMonitor(directory, pipeline.settings, run_id)
+        with _passing_warnings(warn):
+            monitor.start()
+        try:
+            directory.clear_leftovers()
+            directory.record_settings(run_id, flatten(loaded.settings.model_dump(mode="json")), loaded.origins)
+            yield
+            with _passing_warnings(warn):
+                finish_run(pipeline, began_seconds=began_seconds)
+        finally:
+            with _passing_warnings(warn):
+                monitor.stop()
 
 
 def finish_run(pipeline: Pipeline, *, began_seconds: float | None = None) -> None:
@@ -31,3 +64,11 @@ def report_run(pipeline: Pipeline) -> None:
     if any(step in latest and latest[step].run_id == pipeline.run_id for step in judged):
         append_to_journal(pipeline.directory)
         write_run_report(pipeline.directory)
+
+
+def _passing_warnings(warn: Callable[[str], None]) -> AbstractContextManager[None]:
+    def listener(event: Event) -> None:
+        if isinstance(event, Notice):
+            warn(event.message)
+
+    return listening(listener)
