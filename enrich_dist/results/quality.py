@@ -1,8 +1,8 @@
-"""Rates, distributions, reconciliation, and the verdict on a run.
+"""Measure the quality of a result, reconcile its rows, and judge it.
 
-Everything shown anywhere about the quality of a run comes from the metrics document made here. The verdict is a
-document of its own with the numbers and reasons. Neither holds a time or a host name: equal results, equal documents.
-Does not cover speed and memory (``rundir.StepReport``).
+All quality figures of a run come from the metrics document made here. The verdict is a document with its numbers and
+reasons. Neither contains a time or a host name, so equal results have equal documents. Does not cover time and memory
+(``store.run_directory.StepReport``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from enrich_dist.results.reduce import STATUSES
 if TYPE_CHECKING:
     from enrich_dist.settings import Settings
 
-# Identifiers that the award itself bears, not those its company has from other awards.
+# Identifiers on the award itself, not those that its company has from other awards.
 _IDENTIFIER_TYPE = """
 case when uei is not null and duns is not null then 'UEI and DUNS' when uei is not null then 'UEI only'
      when duns is not null then 'DUNS only' else 'none' end
@@ -35,9 +35,9 @@ _PROBABILITY_BINS = 20
 
 
 def measure(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-    """Quality metrics from tables ``enriched_awards``, ``company_matches`` and ``rejects``.
+    """Return the quality metrics of tables ``enriched_awards``, ``company_matches`` and ``rejects``.
 
-    Rates are shares in [0, 1]; ``match_rate`` is awards with an accepted match over all valid awards.
+    Rates are shares in [0, 1]; ``match_rate`` is awards with an accepted match over valid awards.
     """
     awards = _count_by_status(connection, "enriched_awards")
     companies = _count_by_status(connection, "company_matches")
@@ -58,15 +58,14 @@ def measure(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
 
 
 def estimate_accuracy(connection: duckdb.DuckDBPyConnection, *, unreachable_share: float) -> dict[str, Any]:
-    """Estimated precision and recall of the accepted matches, by company, with 95% intervals.
+    """Estimate precision and recall of the accepted matches, by company, with 95% intervals.
 
-    Precision: expected right matches (the sum of the match probabilities) over matches. Recall: expected right matches
-    over companies expected to have a partner. Those without a common identifier whose names have nothing in common
-    with their partner's (``unreachable_share``) are among them, though no search by name finds them. Intervals: of a
-    Beta posterior with Jeffreys' prior, with expected counts for counts (Brown, Cai and DasGupta 2001). They tell the
-    chance in the matches, not an error of the model. A share of nothing is null.
+    Precision: expected correct matches (the sum of the match probabilities) over matches. Recall: expected correct
+    matches over companies expected to have a partner, including the ``unreachable_share`` whose names have nothing in
+    common with their partner's. Intervals: of a Beta posterior with Jeffreys' prior, with expected counts for counts
+    (Brown, Cai and DasGupta 2001). They cover chance, not errors of the model. A share of nothing is null.
     """
-    [(matches, right, awards, right_awards, identified, others)] = connection.execute("""
+    [(matches, correct, awards, correct_awards, identified, others)] = connection.execute("""
         select count(*) filter (match_status = 'matched'),
                coalesce(sum(match_probability::decimal(18, 6)) filter (match_status = 'matched'), 0)::double,
                coalesce(sum(award_count) filter (match_status = 'matched'), 0),
@@ -78,11 +77,11 @@ def estimate_accuracy(connection: duckdb.DuckDBPyConnection, *, unreachable_shar
                         filter (match_method not in ('review', 'uei', 'duns')), 0)::double
         from company_matches
     """).fetchall()
-    expected_partners = max(right, identified + others / (1 - unreachable_share))
+    expected_partners = max(correct, identified + others / (1 - unreachable_share))
     return {
-        "precision": _share_with_interval(right, matches),
-        "precision_by_award": round(right_awards / awards, 6) if awards else None,
-        "recall": _share_with_interval(right, expected_partners),
+        "precision": _share_with_interval(correct, matches),
+        "precision_by_award": round(correct_awards / awards, 6) if awards else None,
+        "recall": _share_with_interval(correct, expected_partners),
         "expected_partners": round(expected_partners, 1),
         "unreachable_share": round(unreachable_share, 4),
     }
@@ -109,12 +108,11 @@ def reconcile(
     candidates_read: int,
     recipient_rows_merged: int = 0,
 ) -> dict[str, Any]:
-    """Whether rows in equal rows accounted for.
+    """Compare rows read with rows accounted for.
 
-    ``chunks``: per chunk the rows planned, rows with candidates, without, and quarantined; ``candidates_written``:
-    by the workers' records; ``candidates_read``: by the reduce; ``recipient_rows_merged``: rows that tell of a
-    recipient of another row. Returns the sums, and ``differences``: one sentence per sum that does not balance (empty
-    when all do).
+    ``chunks``: per chunk the rows planned, rows with candidates, without, and quarantined; ``candidates_written``: by
+    the records of the checkpoints; ``candidates_read``: by the reduce; ``recipient_rows_merged``: further rows of a
+    recipient. Returns the sums, and ``differences``: one sentence per sum that does not balance.
     """
     awards = metrics["awards"]
     differences = []
@@ -147,7 +145,7 @@ def reconcile(
             "without_candidates": without,
             "invalid": recipient_rows_rejected,
             "quarantined": quarantined,
-            # Only of sources that tell of a recipient in several rows.
+            # Only for sources with several rows per recipient.
             **({"merged": recipient_rows_merged} if recipient_rows_merged else {}),
         },
     }
@@ -155,7 +153,7 @@ def reconcile(
 
 @dataclass(frozen=True)
 class Gate:
-    """What a result must reach to be published: shares in [0, 1]."""
+    """Limits of a result that may be published: shares in [0, 1]."""
 
     match_rate_threshold: float
     min_estimated_precision: float
@@ -163,7 +161,7 @@ class Gate:
 
     @classmethod
     def of(cls, settings: Settings) -> Gate:
-        """That of a run."""
+        """Return the limits in the settings."""
         return cls(
             match_rate_threshold=settings.match_rate_threshold,
             min_estimated_precision=settings.min_estimated_precision,
@@ -172,36 +170,34 @@ class Gate:
 
 
 def judge(metrics: dict[str, Any], gate: Gate) -> dict[str, Any]:
-    """The verdict: ``status`` "passed" or "blocked", and every check with value, threshold and reason.
+    """Return the verdict: ``status`` "passed" or "blocked", ``reasons``, and all ``checks``.
 
-    ``metrics`` hold the documents of ``measure`` and ``estimate_accuracy`` ("accuracy") and, as "reconciliation" and
-    "completeness", those of the run.
+    ``metrics``: the documents of ``measure``, ``estimate_accuracy`` ("accuracy"), ``reconcile`` ("reconciliation"), and
+    "completeness".
     """
-    rate = metrics["match_rate"]
-    awards = metrics["awards"]
-    reconciliation = metrics["reconciliation"]
-    completeness = metrics["completeness"]
-    recipients = reconciliation["recipients"]
-    missing = completeness["chunks_missing"]
+    rate, awards = metrics["match_rate"], metrics["awards"]
     precision = metrics["accuracy"]["precision"]["estimate"]
+    reconciliation = metrics["reconciliation"]
+    recipients = reconciliation["recipients"]
+    quarantined_share = _rate(recipients["quarantined"], recipients["read"])
+    missing = metrics["completeness"]["chunks_missing"]
     checks = [
         _check(
             "match_rate",
             rate >= gate.match_rate_threshold,
             rate,
             gate.match_rate_threshold,
-            f"{awards['matched']:,} of {awards['valid']:,} valid awards have an accepted match: match rate {rate:.4f}, "
-            f"threshold {gate.match_rate_threshold:.4f}",
+            f"{awards['matched']:,} of {awards['valid']:,} valid awards have an accepted match: match rate "
+            + _compared(rate, "minimum", gate.match_rate_threshold),
         ),
         _check(
             "estimated_precision",
             precision is None or precision >= gate.min_estimated_precision,
             1.0 if precision is None else precision,
             gate.min_estimated_precision,
-            "nothing is accepted, so nothing is wrongly accepted"
+            "no match is accepted, so none is wrong"
             if precision is None
-            else f"of the accepted matches {precision:.4f} are right by their own probabilities, at least "
-            f"{gate.min_estimated_precision:.4f} must be",
+            else f"estimated precision {_compared(precision, 'minimum', gate.min_estimated_precision)}",
         ),
         _check(
             "reconciliation",
@@ -212,18 +208,18 @@ def judge(metrics: dict[str, Any], gate: Gate) -> dict[str, Any]:
         ),
         _check(
             "quarantined_share",
-            _rate(recipients["quarantined"], recipients["read"]) <= gate.max_quarantined_share,
-            _rate(recipients["quarantined"], recipients["read"]),
+            quarantined_share <= gate.max_quarantined_share,
+            quarantined_share,
             gate.max_quarantined_share,
-            f"{recipients['quarantined']:,} of {recipients['read']:,} recipients were set aside, at most "
-            f"{gate.max_quarantined_share:.2%} may be",
+            f"{recipients['quarantined']:,} of {recipients['read']:,} recipients are quarantined: "
+            + _compared(quarantined_share, "maximum", gate.max_quarantined_share),
         ),
         _check(
             "completeness",
             missing == 0,
             missing,
             0,
-            f"{missing} of the planned chunks are missing from the result"
+            f"planned chunks missing from the result: {missing:,}"
             if missing
             else "every planned chunk is in the result",
         ),
@@ -237,7 +233,7 @@ def judge(metrics: dict[str, Any], gate: Gate) -> dict[str, Any]:
 
 
 def get_check(verdict: dict[str, Any], name: str) -> dict[str, Any]:
-    """The verdict's check of that name."""
+    """Return the check of this name."""
     return next(dict(check) for check in verdict["checks"] if check["name"] == name)
 
 
@@ -249,6 +245,14 @@ def _check(
     reason: str,
 ) -> dict[str, Any]:
     return {"name": name, "passed": passed, "value": value, "threshold": threshold, "reason": reason}
+
+
+def _compared(value: float, limit_name: str, limit: float) -> str:
+    """Format a share with its limit, with more decimals where one would hide the difference."""
+    decimals = 1
+    while decimals < 4 and round(value * 100, decimals) == round(limit * 100, decimals) and value != limit:
+        decimals += 1
+    return f"{value:.{decimals}%} ({limit_name} {limit:.{decimals}%})"
 
 
 def _rate(part: int, whole: int) -> float:
@@ -288,7 +292,7 @@ def _by_group(connection: duckdb.DuckDBPyConnection, expression: str) -> list[di
 
 
 def _probability_distribution(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """Companies with a candidate, by match probability, in bins of 0.05."""
+    """Count companies with a candidate by match probability, in bins of 0.05."""
     last = _PROBABILITY_BINS - 1
     counts = {
         (int(number), status): int(count)

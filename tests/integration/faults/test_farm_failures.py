@@ -181,7 +181,7 @@ def test_too_many_rows_set_aside_block_the_result(tmp_path: Path, own_client: Cl
     pipeline.farm_chunks(lambda: own_client)
     pipeline.enrich_awards()
 
-    with pytest.raises(PublicationBlockedError, match=r"1 of 55 recipients were set aside, at most 0\.10% may be"):
+    with pytest.raises(PublicationBlockedError, match=r"1 of 55 recipients are quarantined: 1\.8% \(maximum 0\.1%\)"):
         pipeline.publish_awards()
 
 

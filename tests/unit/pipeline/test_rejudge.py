@@ -148,7 +148,7 @@ def test_a_blocked_result_ends_with_code_3_and_its_reason(run: Reviewed, cli: Co
     code, out, err = cli("rejudge", *publish, "--config", run.config, "--set", "match_rate_threshold=0.9")
 
     assert code == 3
-    assert "Blocked: 9 of 28 valid awards have an accepted match: match rate 0.3214, threshold 0.9000" in out
+    assert "Blocked: 9 of 28 valid awards have an accepted match: match rate 32.1% (minimum 90.0%)" in out
     assert ("Not published: the quality gate blocked this result" in err) == bool(publish)
     assert (run.pipeline.directory.published / "current").resolve() == published
     assert run.pipeline.verdict()["status"] == "blocked"

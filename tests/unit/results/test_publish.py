@@ -105,8 +105,8 @@ def _other_content(result: Path) -> None:
 @pytest.mark.parametrize(
     ("shares", "change", "reason"),
     [
-        ({"rate": 0.6}, None, r"match rate 0\.6000, threshold 0\.7000"),
-        ({"precision": 0.94}, None, r"0\.9400 are right by their own probabilities, at least 0\.9500"),
+        ({"rate": 0.6}, None, r"match rate 60\.0% \(minimum 70\.0%\)"),
+        ({"precision": 0.94}, None, r"estimated precision 94\.0% \(minimum 95\.0%\)"),
         ({}, _without_verdict, "not the result that was judged"),
         ({"rate": 0.6}, _forged_verdict, "not the result that was judged"),
         ({}, _other_content, "not the result that was judged"),

@@ -148,7 +148,7 @@ def judge(
 def test_match_rate_at_threshold_passes() -> None:
     assert judge(0.7)["status"] == "passed"
     assert judge(0.6999)["status"] == "blocked"
-    assert "match rate 0.6999, threshold 0.7000" in judge(0.6999)["reasons"][0]
+    assert "match rate 69.99% (minimum 70.00%)" in judge(0.6999)["reasons"][0]
 
 
 def test_low_precision_blocks_any_match_rate() -> None:
@@ -156,9 +156,7 @@ def test_low_precision_blocks_any_match_rate() -> None:
     verdict = judge(1.0, precision=0.9499)
 
     assert verdict["status"] == "blocked"
-    assert verdict["reasons"] == [
-        "of the accepted matches 0.9499 are right by their own probabilities, at least 0.9500 must be"
-    ]
+    assert verdict["reasons"] == ["estimated precision 94.99% (minimum 95.00%)"]
     check = quality.get_check(verdict, "estimated_precision")
     assert (check["passed"], check["value"], check["threshold"]) == (False, 0.9499, 0.95)
 
@@ -171,7 +169,7 @@ def test_missing_chunk_blocks() -> None:
     verdict = judge(completeness={"chunks_missing": 1})
 
     assert verdict["status"] == "blocked"
-    assert verdict["reasons"] == ["1 of the planned chunks are missing from the result"]
+    assert verdict["reasons"] == ["planned chunks missing from the result: 1"]
 
 
 def test_every_failed_check_is_a_reason() -> None:
@@ -185,4 +183,4 @@ def test_every_failed_check_is_a_reason() -> None:
 
     assert [check["passed"] for check in verdict["checks"]] == [False] * 5
     assert len(verdict["reasons"]) == 5
-    assert "1 of 21 recipients were set aside, at most 1.00% may be" in verdict["reasons"]
+    assert "1 of 21 recipients are quarantined: 4.8% (maximum 1.0%)" in verdict["reasons"]

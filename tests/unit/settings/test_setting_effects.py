@@ -216,7 +216,7 @@ def verdict(folder: Path, plain: Pipeline, **values: Any) -> str:
 
 @pytest.mark.setting("match_rate_threshold")
 def test_low_match_rate_blocks(tmp_path: Path, plain: Pipeline) -> None:
-    assert "match rate 0.6842, threshold 0.6900" in verdict(tmp_path, plain, match_rate_threshold=0.69)
+    assert "match rate 68.4% (minimum 69.0%)" in verdict(tmp_path, plain, match_rate_threshold=0.69)
     assert verdict(tmp_path, plain, match_rate_threshold=0.68) == ""
 
 
