@@ -128,14 +128,14 @@ def replayed(pipeline: Pipeline) -> list[tuple[float, FarmProgress]]:
     workers = {str(one.worker) for one in attempts}
     total = sum(rows[one.chunk_id] for one in attempts)
     remaining = RemainingTime(len(attempts), total)
-    remaining.workers(workers, 0.0)
+    remaining.set_workers(workers, 0.0)
     told, done = [], 0
     for number, one in enumerate(attempts, start=1):
         started = one.started_seconds if one.started_seconds is not None else one.submitted_seconds
-        remaining.finished(rows[one.chunk_id], str(one.worker), started, one.finished_seconds)
+        remaining.record_finished(rows[one.chunk_id], str(one.worker), started, one.finished_seconds)
         done += rows[one.chunk_id]
         now = one.received_seconds
-        seconds = remaining.seconds(now, len(workers))
+        seconds = remaining.estimate_seconds(now, len(workers))
         told.append((now, FarmProgress(len(attempts), number, 0, total, done, 0, 0, 0.0, seconds, len(workers))))
     return [(0.0, replace(told[0][1], records_done=0, remaining_seconds=None)), *told]
 

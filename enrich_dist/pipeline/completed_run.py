@@ -1,7 +1,7 @@
-"""The finished run of a work directory, for commands that act on its checkpoints and compute no chunk.
+"""Read the completed run of a work directory, for commands that use its checkpoints and compute no chunk.
 
-Covers finding what the reduce reads, and refusing a run that is not finished or settings that would change its chunks.
-Does not cover what is done with it (``rejudge``, ``review``).
+Refuses a run that is not complete, and settings that would change its chunks. Does not cover what is done with it
+(``rejudge``, ``review``).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from enrich_dist.errors import EnrichError, StateError
 from enrich_dist.events import Step
 from enrich_dist.matching.config import CandidateConfig
+from enrich_dist.pipeline.result_inputs import read_result_inputs
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.results.build import ResultInputs
 from enrich_dist.settings import LoadedSettings, flatten
@@ -20,15 +21,15 @@ from enrich_dist.sources.inputs import recipient_source
 from enrich_dist.sources.source_file import as_file
 from enrich_dist.store.run_directory import Number, RunDirectory
 
-_REMEDY = "Run `enrich-dist run`: chunks that are finished are kept."
+_REMEDY = "Run `enrich-dist run`: finished chunks are kept."
 _COMMAND_LINE = "command line"
 _CANDIDATE_KEYS = {f"matching.{name}" for name in CandidateConfig.result_settings()}
 
 
 def read_completed_run(pipeline: Pipeline, loaded: LoadedSettings) -> ResultInputs:
-    """What the reduce of the finished run reads.
+    """Return the inputs of the reduce of the completed run.
 
-    Raises ``StateError`` when the command line names a setting that would change chunks, when the chunks were matched
+    Raises ``StateError`` when the command line has a setting that would change chunks, when the chunks were matched
     with other settings, and when some have no valid checkpoint.
     """
     given = [key for key, origin in loaded.origins.items() if origin == _COMMAND_LINE]
@@ -38,8 +39,8 @@ def read_completed_run(pipeline: Pipeline, loaded: LoadedSettings) -> ResultInpu
         changed += [key for key in given if key in _CANDIDATE_KEYS]
     if changed:
         raise StateError(
-            f"{_listed(changed)} would change chunks, and a finished run's chunks are kept as they are.",
-            remedy="Leave it out, or run `enrich-dist run` with it: what it changes is computed anew.",
+            f"{_listed(changed)} would change the chunks of the completed run.",
+            remedy="Omit it, or run `enrich-dist run` with it to compute the changed chunks.",
         )
     if not same_candidates:
         set_elsewhere = [
@@ -47,41 +48,41 @@ def read_completed_run(pipeline: Pipeline, loaded: LoadedSettings) -> ResultInpu
         ]
         hint = f" of {_listed(set_elsewhere)}" if set_elsewhere else ""
         raise StateError(
-            "The chunks that were matched last are not those of the latest plan and the settings of now: the run is "
-            "not finished, or its settings were others.",
+            "The chunks that were matched last are not those of the latest plan and the current settings: the run is "
+            "not complete, or it had other settings.",
             remedy=f"Use the run's own values{hint}, or finish it with `enrich-dist run`.",
         )
     _, location = pipeline.directory.latest_farm()
     if pipeline.checkpoint_location != location:
         raise StateError(
-            f"The run's checkpoints lie in {location}, and paths.checkpoints names {pipeline.checkpoint_location}.",
+            f"The checkpoints of the run are in {location}, but paths.checkpoints is {pipeline.checkpoint_location}.",
             remedy=f"Add --set {shlex.quote(f'paths.checkpoints={location}')}."
             if location != str(pipeline.directory.checkpoints)
-            else "Leave paths.checkpoints out.",
+            else "Omit paths.checkpoints.",
         )
-    inputs = pipeline.result_inputs()
+    inputs = read_result_inputs(pipeline.directory, pipeline.tasks(), pipeline.checkpoint_location)
     missing = inputs.chunks_planned - len(inputs.checkpoints)
     if missing:
         raise StateError(
-            f"The run is not finished: {missing:,} of {inputs.chunks_planned:,} chunks have no valid checkpoint.",
+            f"The run is not complete: {missing:,} of {inputs.chunks_planned:,} chunks have no valid checkpoint.",
             remedy=_REMEDY,
         )
     return inputs
 
 
 def _matched_keys(directory: RunDirectory) -> set[str]:
-    """Keys of the checkpoints that the latest farm was to make.
+    """Return the checkpoint keys of the latest plan.
 
-    Raises ``StateError`` when nothing was farmed out yet.
+    Raises ``StateError`` when there is no plan.
     """
     chunks, _ = directory.latest_farm()
     if not chunks:
-        raise StateError(f"The run in {directory.root} is not finished: no chunk is matched.", remedy=_REMEDY)
+        raise StateError(f"The run in {directory.root} is not complete: no chunk is matched.", remedy=_REMEDY)
     return {chunk["checkpoint_key"] for chunk in chunks}
 
 
 def _changed_inputs(directory: RunDirectory, loaded: LoadedSettings, given: Iterable[str]) -> list[str]:
-    """Which of the settings given are of inputs or chunks, and not known to be the run's own values."""
+    """Return the given settings that would change inputs or chunks of the run."""
     values = flatten(loaded.settings.model_dump())
     chunks = directory.latest(Step.RECIPIENT_CHUNKS)
     inputs = loaded.settings.inputs
@@ -100,7 +101,7 @@ def _changed_inputs(directory: RunDirectory, loaded: LoadedSettings, given: Iter
 
 
 def _same_source(given: object, source: str, called: Callable[[], str]) -> bool:
-    """Whether a setting names the source that the run has read, which would be ``called`` so now."""
+    """Return whether a setting names the source that the run read; ``called()`` names it from the settings."""
     if isinstance(given, str) and "://" not in given:
         return _plain(given) == _plain(source)
     try:
@@ -110,7 +111,7 @@ def _same_source(given: object, source: str, called: Callable[[], str]) -> bool:
 
 
 def _plain(path: Path | str) -> Path:
-    """The path without links and detours: relative ones are relative to the current directory, as in settings."""
+    """Return the absolute path without symbolic links; a relative path is relative to the current directory."""
     return Path(path).resolve()
 
 

@@ -1,8 +1,8 @@
-"""Links two arbitrary tables of organisations with the matcher of the main job, on one machine.
+"""Link two tables of organisations with the matcher of the main job, on one machine.
 
-The left table takes the place of the companies, the right one that of the recipients; weights and probabilities are
-estimated from these two tables alone. Every left organisation gets at most one right one. Does not farm out, write
-checkpoints or resume: a link of a few million rows takes less than a minute.
+The left table has the role of the companies, the right one that of the recipients; weights and probabilities are
+estimated from these two tables. Every left organisation gets at most one right one. Does not use a cluster, write
+checkpoints or resume: a few million rows take less than a minute.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ LINK = pa.schema(
     ]
 )
 
-# What the columns are called here, where the recipients' reader calls them otherwise.
+# Column names of this command that differ from the recipients reader.
 _COLUMN_NAMES = {"id": "recipient_id", "address": "address_line_1", "zip": "zip5"}
 _LEFT, _RIGHT = (
     replace(
@@ -70,8 +70,10 @@ _BATCH_ROWS = 50_000
 
 @dataclass(frozen=True)
 class LinkSummary:
-    """What a link found. Rows of the left table: matched + review + unmatched + invalid = all. ``accuracy`` as in
-    ``quality.estimate_accuracy``."""
+    """Rows of the left table: matched + review + unmatched + invalid = all.
+
+    ``accuracy``: as ``quality.estimate_accuracy`` returns it.
+    """
 
     left_rows: int
     left_invalid: int
@@ -94,7 +96,7 @@ def link(
     decision: DecisionConfig,
     with_review: bool,
 ) -> LinkSummary:
-    """Link the tables and write the accepted links (with ``with_review`` the undecided, too) as CSV or Parquet.
+    """Link the tables and write the accepted links as CSV or Parquet; ``with_review``: also those in review.
 
     Raises ``SourceError`` when a table cannot be used or the left ids are not unique.
     """
@@ -147,10 +149,10 @@ def link(
 
 
 def column_map(path: Path, given: Mapping[str, str | None]) -> dict[str, str | None]:
-    """The column map for the recipients' reader: what the user says, the names of this command (id, address, zip), and
-    None for each optional column that the file lacks.
+    """Return the column map for the recipients reader.
 
-    Raises ``SourceError`` when the file has no column that names the rows.
+    It has the given columns, the names of this command (id, address, zip), and None for each optional column that the
+    file lacks. Raises ``SourceError`` when the file has no id column.
     """
     wanted = {_COLUMN_NAMES.get(name, name): header for name, header in given.items()}
     headers = read_headers(path)
@@ -162,15 +164,13 @@ def column_map(path: Path, given: Mapping[str, str | None]) -> dict[str, str | N
         names = {plain_header(alias) for alias in (canonical, *RECIPIENT_LAYOUT.aliases[canonical])}
         if canonical not in wanted and not names & set(normal):
             if canonical == "recipient_id":
-                raise SourceError(
-                    "no column 'id'.", path=path, remedy="Name the column of the rows' ids: id=THE_COLUMN."
-                )
+                raise SourceError("no column 'id'.", path=path, remedy="Name the id column: id=THE_COLUMN.")
             wanted[canonical] = None
     return wanted
 
 
 def _left_table(path: Path, columns: Mapping[str, str | None]) -> tuple[pa.Table, int]:
-    """(the rows as ``schema.COMPANY`` in the order of the file, rows read)."""
+    """Return the rows as ``schema.COMPANY`` in the order of the file, and the number of rows read."""
     batches = list(read_recipients(path, columns, batch_rows=_BATCH_ROWS, layout=_LEFT))
     rows = pa.concat_tables([batch.recipients for batch in batches]).combine_chunks()
     ids = rows["recipient_id"]
@@ -180,7 +180,7 @@ def _left_table(path: Path, columns: Mapping[str, str | None]) -> tuple[pa.Table
         value = repeated.field("values")[0].as_py()
         row = rows["source_row"][pc.index(ids, value).as_py()].as_py()
         raise SourceError(
-            f"the id '{value}' occurs more than once.", path=path, row=row, remedy="Give every row an id of its own."
+            f"the id '{value}' occurs more than once.", path=path, row=row, remedy="Give every row a unique id."
         )
     names = rows["name"].combine_chunks()
     alternates = pc.fill_null(rows["alternate_names"].combine_chunks(), [])
@@ -206,7 +206,7 @@ def _left_table(path: Path, columns: Mapping[str, str | None]) -> tuple[pa.Table
 
 
 def _as_list(column: pa.ChunkedArray) -> pa.Array:
-    """Every value as a list of one, null as an empty list."""
+    """Return each value as a list of one, null as an empty list."""
     values = column.combine_chunks()
     starts = np.zeros(len(values) + 1, dtype=np.int32)
     np.cumsum(values.is_valid().to_numpy(zero_copy_only=False), out=starts[1:])
@@ -216,7 +216,7 @@ def _as_list(column: pa.ChunkedArray) -> pa.Array:
 def _matched(
     matcher: OrganisationMatcher, index: Any, batches: Iterator[RecipientBatch]
 ) -> Iterator[tuple[RecipientBatch, tuple[pa.Table, pa.Table]]]:
-    """Batches with what was found for them, in order; one in work per core: kernels let go of the interpreter."""
+    """Match batches in order, one per core at a time: the kernels release the GIL."""
     threads = os.cpu_count() or 1
     waiting: deque[tuple[RecipientBatch, Future[tuple[pa.Table, pa.Table]]]] = deque()
     with ThreadPoolExecutor(threads) as pool:

@@ -1,7 +1,6 @@
-"""What can be refused before anything is read: a ``memory_threshold_mb`` that no worker can work with.
+"""Refuse a ``memory_threshold_mb`` that is too small for any worker, before anything is read.
 
-Covers the least that any chunk and any index need. What those of a run need is told when they are known
-(``pipeline.Pipeline.farm_chunks``).
+Covers the minimum for any chunk and index. ``fit_tasks_to_memory`` checks the chunks and the index of a run.
 """
 
 from __future__ import annotations

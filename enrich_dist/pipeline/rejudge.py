@@ -1,7 +1,7 @@
-"""Reduces and judges a finished run anew: other thresholds, another gate, or new decisions of persons.
+"""Reduce and judge a completed run again, with other thresholds, another gate or new review decisions.
 
-Acts on stored comparison vectors and touches no chunk, so that it takes seconds and needs no cluster. Does not cover
-settings that would change chunks: those are refused (``finished``).
+It uses stored comparison vectors and computes no chunk, so it takes seconds and needs no cluster. Settings that would
+change chunks are refused (``completed_run``).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class RejudgedResult:
-    """The result that was the latest (None where there was none) and the one that is now."""
+    """The previous latest result (None if there was none) and the new one."""
 
     pipeline: Pipeline
     before: Judged | None
@@ -39,14 +39,14 @@ class RejudgedResult:
 
     @property
     def passed(self) -> bool:
-        """Whether the result may be published."""
+        """Return whether the result may be published."""
         return bool(self.after.verdict["status"] == "passed")
 
 
 def rejudge(loaded: LoadedSettings) -> RejudgedResult:
-    """Reduce and judge the finished run with these settings and the decisions that are stored.
+    """Reduce and judge the completed run with these settings and the stored review decisions.
 
-    Raises ``StateError`` when the run is not finished, or a setting would change its chunks.
+    Raises ``StateError`` when the run is not complete, or a setting would change its chunks.
     """
     run_id = str(uuid.uuid4())
     pipeline = Pipeline(loaded.settings, run_id)
@@ -64,7 +64,7 @@ def _latest(directory: RunDirectory) -> Judged | None:
     step = directory.all_latest().get(Step.ENRICHED_AWARDS)
     try:
         return None if step is None else _read(step.path(Output.RESULT))
-    except FileNotFoundError:  # somebody cleared the results, which are made anew
+    except FileNotFoundError:  # the results were deleted
         return None
 
 

@@ -1,24 +1,22 @@
-"""The steps of a run as functions over files: what Dagster's assets call, one method each.
+"""The steps of a run as functions over files, one method per Dagster asset.
 
-Every step finds its input through the record of the step before, makes its output under a name that is the digest of
-all it depends on, and leaves a record. An output that is there and valid is not made again. Does not cover the
-order of the steps nor their checks (``dagster_defs``).
+Every step finds its input through the record of the previous step, writes its output under a name that is the digest of
+everything it depends on, and leaves a record. A valid output is reused. Does not cover the order of the steps nor their
+checks (``dagster_defs``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from distributed import Client
 
-from enrich_dist import schema
 from enrich_dist.core.database import DRIVER_MEMORY_MB
-from enrich_dist.core.files import directory_name, document_digest, text_digest
+from enrich_dist.core.files import directory_name, document_digest
 from enrich_dist.core.matcher import Matcher
 from enrich_dist.core.storage import open_storage
 from enrich_dist.errors import SourceError
@@ -34,12 +32,13 @@ from enrich_dist.farm.worker_log import WorkerLog
 from enrich_dist.farm.worker_memory import memory_per_worker, memory_table
 from enrich_dist.matching import weights
 from enrich_dist.matching.config import ENGINE_VERSION as MATCHING_VERSION
-from enrich_dist.matching.index import build_index, open_index
+from enrich_dist.matching.index import build_index
 from enrich_dist.matching.matcher import OrganisationMatcher
+from enrich_dist.pipeline.result_inputs import read_result_inputs
 from enrich_dist.pipeline.tasks import fit_tasks_to_memory, plan_tasks, randomize_order
 from enrich_dist.progress.farm_observer import create_tracker
 from enrich_dist.results import reduce, report
-from enrich_dist.results.build import ResultInputs, build_result
+from enrich_dist.results.build import build_result
 from enrich_dist.results.publish import CURRENT, publish
 from enrich_dist.results.quality import Gate
 from enrich_dist.settings import Settings
@@ -49,14 +48,13 @@ from enrich_dist.sources.awards import read_awards
 from enrich_dist.sources.inputs import check_inputs
 from enrich_dist.sources.protocol import ReadOptions
 from enrich_dist.sources.recipients import read_recipients
-from enrich_dist.sources.rejects import with_file_rows
 from enrich_dist.store.artifacts import get_or_build, open_unverified, open_verified
 from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore, drop_copies
 from enrich_dist.store.run_directory import Number, Output, RunDirectory, StepReport
 
 
 class Pipeline:
-    """The steps of one run with its settings. ``run_id`` names the run in records."""
+    """The steps of one run with its settings; ``run_id`` is the run's name in records."""
 
     def __init__(self, settings: Settings, run_id: str) -> None:
         self.settings = settings
@@ -65,7 +63,7 @@ class Pipeline:
         self.checkpoint_location = self.directory.location(settings.paths.checkpoints)
 
     def ingest_awards(self) -> StepReport:
-        """Read the awards. Both inputs are checked first, so that a bad one ends the run before work starts."""
+        """Read the awards; check both inputs first, so that a bad one ends the run early."""
         with self.directory.recording(Step.SBIR_AWARDS, self.run_id) as done:
             source, _ = check_inputs(self.settings.inputs, self.directory.scratch)
             self._check_checkpoints()
@@ -97,7 +95,7 @@ class Pipeline:
             )
 
     def join_companies(self) -> StepReport:
-        """Join awards to companies and build the index that every worker opens."""
+        """Join awards to companies and build the index."""
         with self.directory.recording(Step.AWARD_COMPANIES, self.run_id) as done:
             awards = open_verified(self.directory.output(Output.AWARDS))
             key = directory_name("companies", companies.ENGINE_VERSION, MATCHING_VERSION, awards.content_digest)
@@ -132,7 +130,7 @@ class Pipeline:
             )
 
     def partition_recipients(self) -> StepReport:
-        """Cut the recipients into chunk files, one chunk in memory at a time."""
+        """Split the recipients into chunk files, with one chunk in memory at a time."""
         with self.directory.recording(Step.RECIPIENT_CHUNKS, self.run_id) as done, ExitStack() as opened:
             _, source = check_inputs(self.settings.inputs, self.directory.scratch)
             column_map, chunk_size = self.settings.inputs.recipient_columns, self.settings.chunk_size
@@ -173,7 +171,7 @@ class Pipeline:
             )
 
     def farm_chunks(self, client: Callable[[], Client]) -> StepReport:
-        """Farm out the chunks that have no valid checkpoint. ``client`` is called only if there are any."""
+        """Match the chunks that have no valid checkpoint. ``client`` is called only if there are any."""
         with self.directory.recording(Step.CHUNK_MATCHES, self.run_id) as done:
             self._check_checkpoints()
             tasks = self.tasks()
@@ -215,8 +213,7 @@ class Pipeline:
                 ):
                     outcome = farm.run(waiting, on_chunk=finished_one, on_tick=observer.tick)
             found = {**{key: checkpoint.record for key, checkpoint in finished.items()}, **outcome.records}
-            # Of all chunks in the result, also those that an earlier run computed: the latest materialization
-            # is where an operator looks.
+            # Of all chunks, including those of earlier runs: operators look at the latest materialization.
             records = [found[task.checkpoint_key] for task in tasks]
             return done(
                 rows=sum(record.rows_in for record in records),
@@ -235,7 +232,7 @@ class Pipeline:
     def enrich_awards(self) -> StepReport:
         """Reduce the checkpoints to one recipient per company, give it to the awards, and judge the result."""
         with self.directory.recording(Step.ENRICHED_AWARDS, self.run_id) as done:
-            inputs = self.result_inputs()
+            inputs = read_result_inputs(self.directory, self.tasks(), self.checkpoint_location)
             decision = self.settings.matching.decision()
             gate = Gate.of(self.settings)
             key = directory_name(
@@ -285,43 +282,8 @@ class Pipeline:
                 },
             )
 
-    def result_inputs(self) -> ResultInputs:
-        """What a result is made from, as it is now: chunks without a valid checkpoint are missing in it."""
-        tasks = self.tasks()
-        store, copies = CheckpointStore(self.checkpoint_location), self.directory.checkpoint_copies
-        finished, _ = store.find_tables((task.checkpoint_key for task in tasks), copies)
-        records = {key: checkpoint.record for key, checkpoint in finished.items()}
-        present = [task for task in tasks if task.checkpoint_key in records]
-        index = open_verified(self.directory.output(Output.INDEX))
-        return ResultInputs(
-            awards=open_verified(self.directory.output(Output.AWARDS)),
-            company=open_verified(self.directory.output(Output.COMPANIES)),
-            plan=open_unverified(self.directory.output(Output.CHUNKS)),
-            checkpoints=[finished[task.checkpoint_key].candidates for task in present],
-            counts=[finished[task.checkpoint_key].counts for task in present],
-            checkpoint_digests=[_content_digest(records, task) for task in tasks],
-            vocabulary=open_index(index.path).vocabulary,
-            overrides=self.directory.read_overrides(),
-            quarantined=self._quarantined([records[task.checkpoint_key] for task in present]),
-            chunk_rows=[_accounting(records[task.checkpoint_key], task.chunk_rows) for task in present],
-            candidates_written=sum(records[task.checkpoint_key].candidates for task in present),
-            chunks_planned=len(tasks),
-        )
-
-    def _quarantined(self, records: Sequence[CheckpointRecord]) -> pa.Table:
-        """The recipients that were set aside, as ``schema.REJECT``."""
-        plan = open_unverified(self.directory.output(Output.CHUNKS))
-        rows = [
-            {"source_file": "", "outcome": "quarantined", "column": None, "value": None, **row}
-            for record in records
-            for row in record.quarantined
-        ]
-        table = pa.Table.from_pylist(rows, schema=schema.REJECT).sort_by("source_row")
-        source = Path(self.directory.latest(Step.RECIPIENT_CHUNKS).source).name
-        return with_file_rows(table, chunks.row_ranges_of(plan, source))
-
     def publish_awards(self) -> StepReport:
-        """Swap in the judged result.
+        """Publish the judged result.
 
         Raises ``PublicationBlockedError`` without a passed verdict.
         """
@@ -344,16 +306,16 @@ class Pipeline:
             )
 
     def verdict(self) -> dict[str, Any]:
-        """The verdict on the latest result."""
+        """Return the verdict on the latest result."""
         stored = open_verified(self.directory.output(Output.RESULT))
         return dict(stored.facts["verdict"])
 
     def matcher(self) -> Matcher:
-        """What finds the candidates of a chunk; its key is part of every checkpoint's key."""
+        """Return the matcher; its key is part of every checkpoint key."""
         return OrganisationMatcher(self.settings.matching.candidates())
 
     def _check_checkpoints(self) -> None:
-        """Raise ``StorageError`` where the location that the settings name cannot be used."""
+        """Raise ``StorageError`` where the checkpoint location of the settings cannot be used."""
         if self.settings.paths.checkpoints is not None:
             open_storage(self.checkpoint_location).check()
 
@@ -374,7 +336,7 @@ class Pipeline:
         return PlanBasis(plan.content_digest, index.content_digest, self.matcher().key())
 
     def tasks(self) -> list[ChunkTask]:
-        """The chunks of the latest plan against the latest index, in source order."""
+        """Return the chunks of the latest plan against the latest index, in source order."""
         return plan_tasks(self.directory, self.settings, self.matcher(), self.checkpoint_location)
 
 
@@ -388,19 +350,8 @@ def _degraded(task: ChunkTask, record: CheckpointRecord) -> str:
     )
 
 
-def _content_digest(records: dict[str, CheckpointRecord], task: ChunkTask) -> str:
-    if task.checkpoint_key not in records:
-        return "missing"
-    record = records[task.checkpoint_key]
-    return text_digest(record.blake3, document_digest(record.quarantined)) if record.quarantined else record.blake3
-
-
-def _accounting(record: CheckpointRecord, planned: int) -> tuple[int, int, int, int]:
-    return planned, record.rows_with_candidates, record.rows_without_candidates, record.rows_quarantined
-
-
 def _faults_are_on(probability: float) -> str:
     return (
         f"testing.fault_probability is {probability:g}: attempts fail and workers are killed on purpose. The result is "
-        "that of an undisturbed run, but it takes longer; set it to 0 for work."
+        "the same, but the run takes longer; set it to 0 in production."
     )

@@ -1,6 +1,6 @@
-"""The work for the farm: the chunks of the latest plan as tasks, in batches that fit the memory of a worker.
+"""Create the tasks of the farm: the chunks of the latest plan, in batches that fit the memory of a worker.
 
-Covers what a task is made of. Does not run any (``farm``), nor know which are finished (``store.checkpoints``).
+Does not run them (``farm``) and does not know which are finished (``store.checkpoints``).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from enrich_dist.store.run_directory import Output, RunDirectory
 def plan_tasks(
     directory: RunDirectory, settings: Settings, matcher: Matcher, checkpoint_location: str
 ) -> list[ChunkTask]:
-    """The chunks of the latest plan against the latest index, in source order."""
-    # Workers verify the chunk they read; reading them all here would only say the same earlier.
+    """Return a task for each chunk of the latest plan, in source order."""
+    # Not verified here: workers verify each chunk that they read.
     plan = chunks.chunks_of(open_unverified(directory.output(Output.CHUNKS)))
     index = open_verified(directory.output(Output.INDEX))
     matcher_key = matcher.key()
@@ -60,9 +60,9 @@ def plan_tasks(
 
 
 def fit_tasks_to_memory(tasks: Sequence[ChunkTask], settings: Settings) -> list[ChunkTask]:
-    """The tasks in the largest batches with which they fit ``memory_threshold_mb``.
+    """Return the tasks with the largest batches that fit ``memory_threshold_mb``.
 
-    Raises ``BudgetError`` when none do.
+    Raises ``BudgetError`` when no batch fits.
     """
 
     def largest(batch_rows: int) -> budget.Projection:
@@ -90,8 +90,11 @@ def fit_tasks_to_memory(tasks: Sequence[ChunkTask], settings: Settings) -> list[
 
 
 def randomize_order(tasks: Sequence[ChunkTask]) -> list[ChunkTask]:
-    """The tasks in the order of their checkpoint keys: digests, so that those first finished are a random sample of
-    the recipients, in whatever order these come, and a run that resumes goes on in the same order."""
+    """Order the tasks by checkpoint key.
+
+    The keys are digests: the first finished chunks are a random sample of the recipients, and a resumed run continues
+    in the same order.
+    """
     return sorted(tasks, key=lambda task: task.checkpoint_key)
 
 
@@ -100,7 +103,7 @@ def _projection(task: ChunkTask, batch_rows: int) -> budget.Projection:
 
 
 def _in_batches(tasks: Sequence[ChunkTask], batch_rows: int) -> list[ChunkTask]:
-    """The tasks in batches of so many rows, with what they are then expected to take."""
+    """Return the tasks with this batch size and their projected memory."""
     return [
         replace(task, batch_rows=batch_rows, projected_peak_bytes=_projection(task, batch_rows).peak_bytes)
         for task in tasks

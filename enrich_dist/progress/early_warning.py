@@ -1,8 +1,8 @@
-"""Says early that a run will end with too low a match rate: once its projected rate's upper bound lies below the
-threshold, and not at the end.
+"""Warn early that a run will end below the match rate threshold.
 
-Covers when to look and what is said. A look reads every finished chunk while workers wait for the driver, so that
-later ones are only taken where they are not felt. Does not cover the projection itself (``result.projection``).
+It warns once the upper bound of the projected rate is below the threshold. Covers when to project and what to report.
+A projection reads every finished chunk while workers wait for the driver, so later projections are skipped where they
+would take a noticeable share of the time. Does not cover the projection itself (``projection``).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from enrich_dist.progress.projection import MIN_CHUNKS, Projection
 
 logger = logging.getLogger(__name__)
 
-# Shares of the recipients after which to look. Few: each is a further chance to be wrong.
-_LOOKS = (0.1, 0.2, 0.4)
-# A look after the first may take this share of the time that the farm has worked.
+# Shares of the recipients after which to project. Few, because each is another chance of a false warning.
+_SHARES = (0.1, 0.2, 0.4)
+# A projection after the first may take this share of the elapsed time.
 _COST_SHARE = 0.01
 
 
 class EarlyWarning:
-    """Looks at a farm's finished chunks at times; ``projection`` is the latest, None before the first."""
+    """Projects the match rate of a farm at times; ``projection`` is the latest, None before the first."""
 
     def __init__(
         self,
@@ -35,34 +35,35 @@ class EarlyWarning:
         chunks_total: int,
         fail_fast: bool,
     ) -> None:
-        """``project``: gets checkpoint keys and the share of the recipients in them."""
+        """``project``: function of checkpoint keys and the share of the recipients in them."""
         self._project = project
         self.threshold = threshold
         self._chunks_total = chunks_total
         self._fail_fast = fail_fast
-        self._looks = list(_LOOKS)
+        self._shares_left = list(_SHARES)
         self._warned = False
         self._began_seconds = time.monotonic()
-        self._chunk_seconds = 0.0  # that the latest look took for each chunk
+        self._chunk_seconds = 0.0  # of the latest projection, per chunk
         self.projection: Projection | None = None
 
-    def look(self, keys: Sequence[str], share_done: float) -> None:
-        """Look, if it is time to. ``keys``: of all finished checkpoints, which hold ``share_done`` of the recipients.
+    def check(self, keys: Sequence[str], share_done: float) -> None:
+        """Project, if it is time to.
 
-        Raises ``ProjectedToFailError`` where the rate is going to be too low and the run is to ``fail_fast``.
+        ``keys``: all finished checkpoints; ``share_done``: their share of the recipients. Raises
+        ``ProjectedToFailError`` where the rate will be too low and ``fail_fast`` is set.
         """
         started = time.monotonic()
-        due = self._looks and share_done >= self._looks[0] and MIN_CHUNKS <= len(keys) < self._chunks_total
-        worked_seconds = started - self._began_seconds
-        if not due or self._chunk_seconds * len(keys) > _COST_SHARE * worked_seconds:
+        due = self._shares_left and share_done >= self._shares_left[0] and MIN_CHUNKS <= len(keys) < self._chunks_total
+        elapsed_seconds = started - self._began_seconds
+        if not due or self._chunk_seconds * len(keys) > _COST_SHARE * elapsed_seconds:
             return
-        self._looks = [share for share in self._looks if share > share_done]
+        self._shares_left = [share for share in self._shares_left if share > share_done]
         try:
             self.projection = self._project(keys, share_done)
-        except Exception as error:  # the run does not depend on it
+        except Exception as error:  # the run does not need it
             logger.warning("no projection of the match rate", exc_info=True)
             emit(Notice(f"The match rate cannot be projected: {error}", warning=True))
-            self._looks.clear()
+            self._shares_left.clear()
             return
         self._chunk_seconds = (time.monotonic() - started) / len(keys)
         if self.projection.high < self.threshold and not self._warned:
@@ -72,14 +73,14 @@ class EarlyWarning:
     def _warn(self, found: Projection, share_done: float) -> None:
         what = (
             f"after {percent(share_done)} of the recipients the match rate is projected to end at "
-            f"{percent(found.rate)} (95% interval {percent(found.low)} to {percent(found.high)}), under "
+            f"{percent(found.rate)} (95% interval {percent(found.low)} to {percent(found.high)}), below "
             f"match_rate_threshold ({percent(self.threshold)})"
         )
         if self._fail_fast:
             raise ProjectedToFailError(
-                f"Stopped early, as fail_fast is set: {what}.",
+                f"Stopped early because fail_fast is set: {what}.",
                 remedy="Finished chunks are kept. Check that awards and recipients are the right files and have their "
-                "columns, or lower match_rate_threshold; with fail_fast: false the run goes on to its report.",
+                "columns, or lower match_rate_threshold; with fail_fast: false the run continues to its report.",
             )
         what = f"{what[0].upper()}{what[1:]}"
-        emit(Notice(f"{what}: the result will be blocked. fail_fast: true stops a run here.", warning=True))
+        emit(Notice(f"{what}: the result will be blocked. With fail_fast: true a run stops here.", warning=True))

@@ -1,7 +1,4 @@
-"""The observer of a run's farm, with all it needs of the run directory: awards by company, and the projection.
-
-Covers where these come from. Does not cover what is made of them (``progress``, ``early_warning``).
-"""
+"""Create the progress tracker of a farm, with the projection of its match rate, from the run directory."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ def create_tracker(
     finished: Mapping[str, Checkpoint],
     store: CheckpointStore,
 ) -> ProgressTracker:
-    """The observer. ``tasks``: all of the plan; ``finished``: the checkpoints there were before, by key."""
+    """Create the tracker. ``tasks``: all of the plan; ``finished``: checkpoints of earlier runs, by key."""
     companies = directory.output(Output.COMPANIES) / "companies.parquet"
     table = pq.read_table(companies, columns=["company_id", "award_count"]).sort_by("company_id")
     award_counts = table["award_count"].to_numpy()

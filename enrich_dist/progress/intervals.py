@@ -1,6 +1,6 @@
-"""When a log gets its next line of progress: often at first, and seldom in a long run.
+"""Decide when a log gets its next progress line: often at first, rarely in a long run.
 
-Covers the interval. What a line says is ``FarmProgress.line``.
+``FarmProgress.line`` has the text.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import time
 
 from enrich_dist.events import FarmProgress
 
-# A run of ten hours needs no line every ten seconds: the interval grows to this share of the time so far.
+# In a long run the interval grows to this share of the elapsed time.
 _GROWTH_SHARE = 1 / 60
 
 
 class ProgressIntervals:
-    """Says of each progress event whether it is worth a line; ``interval_seconds`` is the least between two."""
+    """Decides for each progress event whether it is logged; ``interval_seconds`` is the minimum between two."""
 
     def __init__(self, interval_seconds: float) -> None:
         self._interval_seconds = interval_seconds
@@ -23,7 +23,7 @@ class ProgressIntervals:
         self._finished = False
 
     def due(self, event: FarmProgress) -> bool:
-        """True for the first, for the one that tells of the end, and for others when it is time."""
+        """Return True for the first and the last event, and for others after the interval."""
         now = time.monotonic()
         if self._began is None:
             self._began = now

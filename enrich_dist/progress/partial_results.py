@@ -66,7 +66,7 @@ class MatchedAwardCounter:
 
 
 class MatchRateProjector:
-    """Projects the final match rate of the run whose plan is the latest in the directory."""
+    """Projects the final match rate of the run with the latest plan in the directory."""
 
     def __init__(
         self,
@@ -85,9 +85,9 @@ class MatchRateProjector:
         self._chunks_total = chunks_total
 
     def __call__(self, keys: Sequence[str], share_done: float) -> Projection:
-        """The projection from the chunks with these checkpoints, which hold ``share_done`` of the recipients.
+        """Project from the chunks with these checkpoints, which have ``share_done`` of the recipients.
 
-        Raises what DuckDB, Arrow or the system raise where files cannot be read.
+        Raises the errors of DuckDB, Arrow and the system where files cannot be read.
         """
         directory = self._directory
         finished, _ = self._store.find_tables(keys, directory.checkpoint_copies)
@@ -116,7 +116,7 @@ def find_accepted(
     share_done: float,
     scratch: Path,
 ) -> AcceptedByChunk:
-    """Judge the finished chunks.
+    """Return the companies that the finished chunks would accept, by chunk.
 
     ``checkpoints``, ``counts``: their tables, in any order; ``companies``: the table of all (``schema.COMPANY``);
     ``share_done``: their share of the recipients.
@@ -144,7 +144,7 @@ def find_accepted(
             """,
             {"accept": decision.accept_probability, "prior": scores.prior_odds},
         ).fetchnumpy()
-    # A chunk is a piece of the source: its first candidate's row is above all of the piece before.
+    # A chunk is a range of source rows, so the first row of its candidates identifies it.
     first = sorted(row for path in checkpoints if (row := _first_row(path)) is not None)
     chunk = np.searchsorted(np.array(first, dtype=np.int64), np.asarray(rows["source_row"]), side="right") - 1
     pairs = np.unique(np.column_stack([np.asarray(rows["company_id"], dtype=np.int64), chunk]), axis=0)

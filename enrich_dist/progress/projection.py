@@ -1,20 +1,17 @@
-"""The match rate a run will end with, from the chunks that are finished: an estimate with its 95% interval.
+"""Project the final match rate of a run from its finished chunks: an estimate with its 95% interval.
 
-Chunks are farmed out in random order (``tasks.randomize_order``), so those that are finished are a simple random sample
-of clusters (Cochran 1977, *Sampling Techniques*, chapter 9). A source lists some firms several times: a company whose
-partner lies in several chunks is found early, and what is still to come is less than proportion says. How much less
-follows from how many companies were found in exactly one and in exactly two of the finished chunks, as the number of
-unseen species does in ecology:
+Chunks are computed in random order (``tasks.randomize_order``), so the finished chunks are a simple random sample of
+clusters (Cochran 1977, *Sampling Techniques*, chapter 9). A source lists some firms several times: a company whose
+partner is in several chunks is found early, so a proportional estimate is too high. The correction follows from how
+many companies were found in exactly one and in exactly two finished chunks, as for unseen species in ecology:
 
-- the estimate takes the number of chunks that hold a company's partner for Poisson distributed (zero truncated);
-- where all partners lie in equally many chunks, it is too high. So the interval begins below the bounds that hold
-  whatever that number is: Chao and Lin 2012, *Nonparametric lower bounds for species richness and shared species
-  richness under sampling without replacement*, and the second Bonferroni inequality.
+- the estimate assumes that the number of chunks with a company's partner is Poisson distributed (zero truncated);
+- where all partners are in equally many chunks, it is too high. So the interval begins below bounds that hold for any
+  distribution: Chao and Lin 2012, *Nonparametric lower bounds for species richness and shared species richness under
+  sampling without replacement*, and the second Bonferroni inequality.
 
 The sampling error is that of the delete-one-chunk jackknife with finite population correction and Student's t.
-
-Covers the estimate from which companies were accepted in which chunk. Does not cover how that is found
-(``accepted_so_far``), nor what follows from it (``observe.early_warning``).
+Does not cover which companies are accepted (``partial_results``) nor the warning (``early_warning``).
 """
 
 from __future__ import annotations
@@ -25,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 MIN_CHUNKS = 5
-"""Fewer do not tell how much chunks differ."""
+"""With fewer chunks, the variation between chunks is unknown."""
 CONFIDENCE = 0.95
 
 _NOTHING, _MANY = 1e-9, 50.0
@@ -36,8 +33,10 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Projection:
-    """The final match rate as it is expected, as shares of the valid awards; ``low`` and ``high`` are the ends of its
-    95% interval. ``chunks``: how many it rests on."""
+    """The projected final match rate with its 95% interval, as shares of the valid awards.
+
+    ``chunks``: finished chunks that it is based on.
+    """
 
     rate: float
     low: float
@@ -47,7 +46,7 @@ class Projection:
 
 @dataclass(frozen=True)
 class AcceptedByChunk:
-    """Which accepted companies were found in which finished chunk: pairs, each once.
+    """Accepted companies by finished chunk: pairs, each once.
 
     ``company``, ``chunk``: int64, of equal length; chunks are numbered from 0 to ``chunks`` - 1.
     """
@@ -58,7 +57,7 @@ class AcceptedByChunk:
 
 
 def project(found: AcceptedByChunk, award_counts: npt.NDArray[np.int32], *, chunks_total: int) -> Projection:
-    """The projection from ``MIN_CHUNKS`` finished chunks or more. ``award_counts``: awards by company id."""
+    """Project from at least ``MIN_CHUNKS`` finished chunks. ``award_counts``: awards by company id."""
     n, awards_total = found.chunks, float(award_counts.sum())
     once, twice, seen = _awards_by_times_seen(found, award_counts)
     if n >= chunks_total:
@@ -67,11 +66,11 @@ def project(found: AcceptedByChunk, award_counts: npt.NDArray[np.int32], *, chun
     chunks = np.concatenate([[n], np.full(n, n - 1)]).astype(np.float64)
     share = chunks / chunks_total
     expected = _by_poisson(once, twice, seen, share)
-    least = np.minimum(
+    lower = np.minimum(
         expected, np.maximum(_by_chao(once, twice, seen, chunks, share), _by_bonferroni(once, twice, share))
     )
     quantile = _t_quantile(n - 1)
-    low = least[0] - quantile * _standard_error(least[1:], share[0])
+    low = lower[0] - quantile * _standard_error(lower[1:], share[0])
     high = expected[0] + quantile * _standard_error(expected[1:], share[0])
     return Projection(
         rate=min(float(expected[0]), awards_total) / awards_total,
@@ -82,22 +81,24 @@ def project(found: AcceptedByChunk, award_counts: npt.NDArray[np.int32], *, chun
 
 
 def _standard_error(without: Floats, share: float) -> float:
-    """Of an estimate, from what it is without each of the chunks."""
+    """Return the jackknife error; ``without``: the estimates without each of the chunks."""
     n = len(without)
     return float(((1 - share) * (n - 1) / n * np.square(without - without.mean()).sum()) ** 0.5)
 
 
 def _awards_by_times_seen(found: AcceptedByChunk, award_counts: npt.NDArray[np.int32]) -> tuple[Floats, Floats, Floats]:
-    """Awards of companies found in exactly one, in exactly two, and in any of the finished chunks: first of all of
-    them, then of all but the first, all but the second, …"""
+    """Return awards of companies found in exactly one, in exactly two, and in any finished chunk.
+
+    Each array has the value for all chunks, then for all without the first chunk, without the second, and so on.
+    """
     times = np.bincount(found.company, minlength=len(award_counts))
     awards = award_counts[found.company].astype(np.float64)
 
     def of_chunks(count: int) -> Floats:
-        """By chunk: awards of companies it was one of so many to hold."""
+        """Return by chunk the awards of its companies that ``count`` chunks have in all."""
         chosen = times[found.company] == count
         counted = np.bincount(found.chunk[chosen], weights=awards[chosen], minlength=found.chunks)
-        return counted.astype(np.float64)  # of no pair at all it is of integers
+        return counted.astype(np.float64)  # without pairs, bincount returns integers
 
     def of_all(count: int) -> float:
         return float(award_counts[times == count].sum())
@@ -112,10 +113,12 @@ def _awards_by_times_seen(found: AcceptedByChunk, award_counts: npt.NDArray[np.i
 
 
 def _by_poisson(once: Floats, twice: Floats, seen: Floats, share: Floats) -> Floats:
-    """Awards found in all chunks, if the chunks of a company are Poisson distributed: of those it is found in by now
-    the mean is twice the ratio of companies seen twice and once."""
+    """Return the awards expected in all chunks if the chunks of a company are Poisson distributed.
+
+    The mean number of chunks found so far is twice the ratio of companies seen twice and once.
+    """
     mean = np.maximum(2 * twice / np.maximum(once, _NOTHING), _NOTHING)
-    mean = np.where(once > 0, mean, _MANY)  # all were seen several times: hardly anything is left to be found
+    mean = np.where(once > 0, mean, _MANY)  # all were seen several times: few are left to find
     return np.asarray(seen * np.expm1(-mean / share) / np.expm1(-mean))
 
 

@@ -1,17 +1,14 @@
-"""The time a farm will still take: from what its chunks have cost so far and the worker threads there are now.
+"""Estimate the time remaining of a farm from the cost of its finished chunks and the current worker threads.
 
-Every worker thread is a slot that takes one chunk after the other. What a recipient costs is slot time: from the end
-of a slot's chunk to the end of its next, so that what lies between chunks counts, too. Its mean weighs later chunks
-more (polynomial decay averaging, Shamir and Zhang 2013, *Stochastic gradient descent for non-smooth optimization*):
-steady work is averaged over nearly all that was seen, and a change is followed. A slot's first chunk, in which files
-are opened and memory is touched for the first time, counts only as long as nothing else is known.
+Every worker thread is a slot that takes one chunk after another. The cost of a recipient is slot time: from the end of
+one chunk of a slot to the end of its next, so time between chunks counts. Its mean weighs later chunks more (polynomial
+decay averaging, Shamir and Zhang 2013, *Stochastic gradient descent for non-smooth optimization*): it averages steady
+work over nearly all chunks and follows changes. The first chunk of a slot opens files and touches memory for the first
+time; it counts only until other chunks are known.
 
-The chunks that are left are then dealt to the slots as they fall free (list scheduling), which closes in a formula as
-they are all expected to cost the same. Chunks under way count by how long they have been; so the estimate goes down
-with the clock between two ends, and a last wave that keeps only some of the workers busy is in it.
-
-Clocks are given, never read. Covers this run's work alone: what was finished before it has no part in it. Does not
-show anything.
+The remaining chunks are assigned to slots as these become free (list scheduling); as all have the same expected cost,
+this has a closed form. Running chunks count by their age, so the estimate decreases between two finished chunks, and a
+last wave on only some of the workers is included. The caller passes all times. Does not cover chunks of earlier runs.
 """
 
 from __future__ import annotations
@@ -19,24 +16,24 @@ from __future__ import annotations
 from collections.abc import Collection
 from itertools import chain
 
-# The weight of a chunk grows with its number to this power: the later half of the chunks has three quarters of it.
+# The weight of a chunk grows with its number to this power: the later half has three quarters of the weight.
 _DECAY = 1.0
-# Once so many chunks, and so many for each slot, are behind, what lies further back is forgotten: a machine that got
-# slower in a long night is told by its last hour.
+# The mean covers about the latest 30 chunks, or 4 per slot if that is more, so that a long run follows a machine that
+# becomes slower.
 _MIN_CHUNKS = 30
 _WAVES = 4
-# A chunk that takes longer than expected is expected to take this share of its time again.
+# An overdue chunk is expected to take this share of its age in addition.
 _OVERDUE_SHARE = 0.1
 
 
 class RemainingTime:
-    """Estimator of one farm. Seconds are of one monotonic clock."""
+    """Estimator for one farm. Times are seconds of one monotonic clock."""
 
     def __init__(self, chunks: int, rows: int) -> None:
-        """``chunks``, ``rows``: what this run has to do."""
+        """``chunks``, ``rows``: the work of this run."""
         self._chunks = chunks
         self._rows = rows
-        # By worker: when each of its slots was last known to fall free.
+        # By worker: when each of its slots last became free.
         self._free: dict[str, list[float]] = {}
         self._warm: dict[str, int] = {}
         self._seen = 0
@@ -44,22 +41,22 @@ class RemainingTime:
         self._cost_seconds = 0.0
         self._cost_rows = 0.0
 
-    def workers(self, names: Collection[str], now: float) -> None:
-        """Take these for the workers that are there; new ones have a chunk from now on."""
+    def set_workers(self, names: Collection[str], now: float) -> None:
+        """Set the current workers; a new one is assumed to start a chunk now."""
         for name in names:
             self._free.setdefault(name, [now])
         for name in self._free.keys() - set(names):
             del self._free[name]
             self._warm.pop(name, None)
 
-    def finished(self, rows: int, worker: str, started: float, ended: float) -> None:
-        """A chunk of so many rows was finished by the worker."""
+    def record_finished(self, rows: int, worker: str, started: float, ended: float) -> None:
+        """Record that a worker finished a chunk of ``rows`` rows."""
         self._chunks -= 1
         self._rows -= rows
         own_seconds = max(ended - started, 0.0)
         free = self._free.setdefault(worker, [started])
         before = [end for end in free if end <= started + own_seconds / 2]
-        # A slot that stood still for longer, as its worker was paused or had nothing to do, tells of no chunk.
+        # A longer idle time is not part of the cost: the worker was paused or had no chunk.
         idle_seconds = min(max(started - max(before), 0.0), own_seconds) if before else 0.0
         if before:
             free.remove(max(before))
@@ -69,17 +66,17 @@ class RemainingTime:
             self._warm[worker] = self._warm.get(worker, 0) + 1
         self._learn(rows, own_seconds + idle_seconds, first=first)
 
-    def failed(self, worker: str, ended: float) -> None:
-        """An attempt of the worker ended without a result: its slot is free for the next."""
+    def record_failed(self, worker: str, ended: float) -> None:
+        """Record that an attempt ended without a result; its slot is free again."""
         if free := self._free.get(worker):
             free[free.index(min(free))] = ended
 
     def rows_per_second(self, threads: int) -> float:
-        """What so many worker threads get done; 0 before the first chunk."""
+        """Return the throughput of ``threads`` worker threads; 0 before the first chunk."""
         return threads * self._cost_rows / self._cost_seconds if self._cost_seconds > 0 else 0.0
 
-    def seconds(self, now: float, threads: int) -> float | None:
-        """Time remaining with so many worker threads; None where nothing is known, or nobody works."""
+    def estimate_seconds(self, now: float, threads: int) -> float | None:
+        """Return the time remaining with ``threads`` worker threads; None where it is unknown or there are none."""
         if self._chunks <= 0:
             return 0.0
         if threads <= 0 or self._cost_rows <= 0:
@@ -88,15 +85,15 @@ class RemainingTime:
         ages = self._ages(now, threads)
         left = sorted(max(chunk_seconds - age, _OVERDUE_SHARE * age) for age in ages)
         waves, more = divmod(self._chunks - len(left), threads)
-        # After each whole wave every slot stands as it stands now.
+        # After each whole wave, every slot has the same age as before it.
         last = max(left[-1], left[more - 1] + chunk_seconds) if more else left[-1]
         return waves * chunk_seconds + last
 
     def _ages(self, now: float, threads: int) -> list[float]:
-        """For how long the chunks that are under way have been."""
+        """Return the ages of the running chunks."""
         ends = sorted(chain.from_iterable(self._free.values()), reverse=True)[:threads]
         ends += [ends[-1] if ends else now] * (threads - len(ends))
-        # Fewer chunks than slots: who fell free last found nothing to take.
+        # Fewer chunks than slots: the slots that became free last have none.
         return [max(now - end, 0.0) for end in ends[-self._chunks :]]
 
     def _learn(self, rows: int, seconds: float, *, first: bool) -> None:

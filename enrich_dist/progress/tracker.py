@@ -1,8 +1,7 @@
-"""Turns finished chunks into progress: records done, rate, time remaining, awards matched so far, and the match rate
-to be expected.
+"""Track the progress of a farm: records done, rate, time remaining, awards matched, projected match rate.
 
-Counts what was there before the run apart, so that rate and time remaining (``remaining``) are of the work that is
-left. Does not show anything (listeners do).
+Chunks that were finished before the run are counted separately, so rate and time remaining (``remaining``) refer to
+the work of this run. Does not display anything (listeners do).
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class MatchCounter(Protocol):
 class ProgressTracker:
     """Emits ``FarmProgress`` after every chunk and on every tick of the farm.
 
-    Also a listener: it learns from ``AttemptTimes`` and ``WorkersSeen`` how fast the work goes.
+    As a listener it measures the speed from ``AttemptTimes`` and ``WorkersSeen``.
     """
 
     def __init__(
@@ -47,7 +46,7 @@ class ProgressTracker:
         awards_total: int,
         early: EarlyWarning,
     ) -> None:
-        """``finished``: the checkpoints there were before; ``candidates``: gives a file with those of a key."""
+        """``finished``: checkpoints of earlier runs; ``candidates``: returns the candidates file of a key."""
         self._candidates = candidates
         self._matched = matched
         self._awards_total = awards_total
@@ -65,42 +64,42 @@ class ProgressTracker:
         self._awards_matched = matched.awards()
 
     def __call__(self, event: Event) -> None:
-        """Learn from an event of the farm."""
+        """Update the estimate of time remaining."""
         match event:
             case WorkersSeen(workers):
-                self._remaining.workers({sample.worker for sample in workers}, time.monotonic())
+                self._remaining.set_workers({sample.worker for sample in workers}, time.monotonic())
             case AttemptTimes(outcome="finished", worker=str(worker), started_seconds=float(started)):
-                self._remaining.finished(self._rows[event.chunk_id], worker, started, event.finished_seconds)
+                self._remaining.record_finished(self._rows[event.chunk_id], worker, started, event.finished_seconds)
             case AttemptTimes():
                 self._failed_attempts += 1
                 if event.worker is not None:
-                    self._remaining.failed(event.worker, event.finished_seconds)
+                    self._remaining.record_failed(event.worker, event.finished_seconds)
 
     def chunk_finished(self, task: ChunkTask, record: CheckpointRecord) -> None:
         """Count a chunk that this run computed.
 
-        Raises ``ProjectedToFailError`` where the match rate is going to be too low and the run is to ``fail_fast``.
+        Raises ``ProjectedToFailError`` where the match rate will be too low and ``fail_fast`` is set.
         """
         self._keys.append(task.checkpoint_key)
         self._records_done += task.chunk_rows
         self._chunks_degraded += record.degradations > 0
         try:
             self._matched.add([self._candidates(task.checkpoint_key)])
-        except (OSError, pa.ArrowException) as error:  # the reduce reads it again, and judges it
-            emit(Notice(f"Progress counts no matches of chunk {task.chunk_id}: {error}", warning=True))
+        except (OSError, pa.ArrowException) as error:  # the reduce reads the file again and verifies it
+            emit(Notice(f"The matches of chunk {task.chunk_id} are not in the progress count: {error}", warning=True))
         self._awards_matched = self._matched.awards()
         try:
-            self._early.look(self._keys, self._records_done / self._records_total)
+            self._early.check(self._keys, self._records_done / self._records_total)
         finally:
             self._emit()
 
     def tick(self, threads: int) -> None:
-        """Tell where the farm stands, with the worker threads there are now."""
+        """Report the progress with the current number of worker threads."""
         self._threads = threads
         self._emit()
 
     def _emit(self) -> None:
-        # With nothing left to come the verdict is near, and an interval would only puzzle.
+        # Once all chunks are done, the verdict replaces the projection.
         projection = self._early.projection if len(self._keys) < len(self._rows) else None
         emit(
             FarmProgress(
@@ -112,7 +111,7 @@ class ProgressTracker:
                 awards_total=self._awards_total,
                 awards_matched=self._awards_matched,
                 records_per_second=self._remaining.rows_per_second(self._threads),
-                remaining_seconds=self._remaining.seconds(time.monotonic(), self._threads),
+                remaining_seconds=self._remaining.estimate_seconds(time.monotonic(), self._threads),
                 workers=self._threads,
                 failed_attempts=self._failed_attempts,
                 chunks_degraded=self._chunks_degraded,

@@ -1,7 +1,6 @@
-"""Awards, companies and recipients of a result, found by what a person knows of them.
+"""Find awards, companies and recipients of a result by id, number, key or name.
 
-Covers ids, numbers, keys and names. What is not there, or not one alone, is told with what to do next. Does not search
-for similar names: that is what the run does.
+A request without a unique answer is refused with what to do next. Does not search for similar names.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _LISTED = 10
 
 @dataclass(frozen=True)
 class Award:
-    """An award as it is asked for."""
+    """An award of the result."""
 
     award_id: str
     title: str | None
@@ -34,7 +33,7 @@ class Award:
 
 
 def find_awards(result: ReopenedResult, asked: str) -> list[Award]:
-    """The awards with this award_id, agency tracking number or contract number: all of one company.
+    """Return the awards with this award_id, agency tracking number or contract number: all of one company.
 
     Raises ``SettingsError`` when there is none, or when they belong to several companies.
     """
@@ -53,7 +52,7 @@ def find_awards(result: ReopenedResult, asked: str) -> list[Award]:
     if not awards:
         raise SettingsError(
             f"No valid award has the award_id, tracking number or contract number '{asked}'.",
-            remedy="Take award_id from enriched_awards.parquet; rows that were rejected are in rejects.csv.",
+            remedy="Use the award_id of enriched_awards.parquet; rejected rows are in rejects.csv.",
         )
     if len({award.company_key for award in awards}) > 1:
         listed = [f"{a.award_id}  {a.year or ''} {a.company_key}  {a.title or ''}"[:120].rstrip() for a in awards]
@@ -65,9 +64,9 @@ def find_awards(result: ReopenedResult, asked: str) -> list[Award]:
 
 
 def find_company(result: ReopenedResult, asked: str) -> int:
-    """The id of the company with this key or name.
+    """Return the id of the company with this key or name.
 
-    Raises ``SettingsError`` when there is none, or several of that name.
+    Raises ``SettingsError`` when there is none, or several with that name.
     """
     rows = result.connection.execute(
         "select company_id from companies where lower(company_key) = lower(trim($asked))", {"asked": asked}
@@ -82,7 +81,7 @@ def find_company(result: ReopenedResult, asked: str) -> int:
         return int(found[0])
     if found:
         raise SettingsError(
-            f"{len(found)} companies bear the name '{asked}'. "
+            f"{len(found)} companies have the name '{asked}'. "
             f"Choose one by its key, --company KEY:\n{_lines(_described(result, found))}"
         )
     alike = result.connection.execute(
@@ -95,7 +94,7 @@ def find_company(result: ReopenedResult, asked: str) -> int:
     ).fetchall()
     if asked.strip() and alike:
         raise SettingsError(
-            f"No company has the key or name '{asked}'; in the names of {len(alike)} it occurs. "
+            f"No company has the key or name '{asked}'; {len(alike)} have names that contain it. "
             f"Choose one by its key, --company KEY:\n{_lines(_described(result, [row[0] for row in alike]))}"
         )
     raise SettingsError(
@@ -125,7 +124,7 @@ def _lines(texts: Sequence[str]) -> str:
 
 
 def companies_with_candidate(directory: RunDirectory, result: ReopenedResult, asked: str) -> list[int]:
-    """Ids of the companies that have the recipient with this id, or one with this UEI, among their candidates.
+    """Return the companies with the recipient of this id, or one with this UEI, among their candidates.
 
     Raises ``SettingsError`` when there is none.
     """
@@ -140,7 +139,7 @@ def companies_with_candidate(directory: RunDirectory, result: ReopenedResult, as
 
 
 def _unknown_recipient(directory: RunDirectory, result: ReopenedResult, asked: str) -> SettingsError:
-    """What to say of a recipient that is no candidate: does the run know it at all?"""
+    """Return the error for a recipient that is not a candidate, or not in the run."""
     chunks = directory.output(Output.CHUNKS)
     files = [str(file) for file in sorted(chunks.glob("[0-9]*.parquet"))]
     known = (
@@ -155,25 +154,25 @@ def _unknown_recipient(directory: RunDirectory, result: ReopenedResult, asked: s
     )
     if not known:
         return SettingsError(
-            f"The run knows no recipient with the id or UEI '{asked}'.",
-            remedy="Ids are those of the recipients' file; rows that were rejected are in rejects.csv.",
+            f"The run has no recipient with the id or UEI '{asked}'.",
+            remedy="Use an id of the recipients file; rejected rows are in rejects.csv.",
         )
     name, city, state = known[0]
     return SettingsError(
         f"The recipient '{asked}' ({name or 'no name'}, {format_place(city, state)}) is a candidate of no company.",
-        remedy="No company shares an identifier or enough of its name; explain a company instead: --company NAME.",
+        remedy="No company shares an identifier or enough of its name. Explain a company instead: --company NAME.",
     )
 
 
 def format_place(city: str | None, state: str | None, zip5: str | None = None) -> str:
-    """A place in one line."""
+    """Format a place in one line."""
     return " ".join(part for part in (city, state, zip5) if part) or "place unknown"
 
 
 def fetch_rows(
     connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
-    """Few rows, as dictionaries."""
+    """Return the rows of a small result as dictionaries."""
     table: pa.Table = connection.sql(query, params=dict(parameters or {})).to_arrow_table()
     found: list[dict[str, Any]] = table.to_pylist()
     return found

@@ -5,8 +5,8 @@ verdict, and that the verdict is at least as strict as the current settings. ``p
 that always points to a complete release.
 
 Published files are hard links to those of the result where the file system allows it, and read-only: a link shares its
-content with the result. Whoever overrides that and changes a file changes both; the digests of the result then no
-longer agree, and the next run builds and publishes it again. The database is a copy, because DuckDB opens a database
+content with the result. A forced change of a file changes both; the digests of the result then no longer agree, and
+the next run builds and publishes it again. The database is a copy, because DuckDB opens a database
 for writing by default.
 """
 

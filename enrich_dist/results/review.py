@@ -1,8 +1,8 @@
-"""A person decides what the matcher leaves open: undecided candidates out as a sheet, decisions back in.
+"""Export candidates for clerical review, and import the decisions.
 
-Covers which candidates are shown, in which order and in which words, and what becomes of a sheet that was filled in:
-overrides (``schema.OVERRIDE``) that every later reduce honours. Does not cover how a sheet is read and checked
-(``review_sheet``) nor how decisions are merged and act (``overrides``, ``reduce``).
+Covers which candidates a sheet has, their order and evidence, and the overrides (``schema.OVERRIDE``) made from a
+filled sheet, which every later reduce applies. Does not cover how a sheet is read and checked (``review_sheet``) nor
+how decisions are merged and weighed (``overrides``, ``scoring``).
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from enrich_dist.schema import Agreement, Level, NameLevel, PlaceLevel, StreetLe
 from enrich_dist.store.run_directory import Output, RunDirectory
 
 ORGANISATIONS = 3
-"""Candidates shown of a company at most: each is another organisation."""
+"""Maximum candidates per company, each of another organisation."""
 _PLACES = 3
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # by which Excel knows UTF-8
 
 
 @dataclass(frozen=True)
 class ExportedSheet:
-    """Companies in the sheet with their candidates (rows), and companies that wait for a decision in all."""
+    """Companies and candidates (rows) in the sheet, and all companies in review."""
 
     companies: int
     candidates: int
@@ -40,14 +40,14 @@ class ExportedSheet:
 def export_sheet(
     directory: RunDirectory, inputs: ResultInputs, out: Path, *, limit: int | None = None
 ) -> ExportedSheet:
-    """Write the best candidates of every company in status review: the most to be gained first.
+    """Write the best candidates of every company in status review, by expected gain.
 
-    What may be gained by a decision: the awards that get a match, times the probability that they do. What was decided
-    since the latest result is left out. Raises ``StateError`` when ``out`` holds decisions that are not stored.
+    The gain of a decision is the number of awards times the probability that they get a match. Companies decided since
+    the latest result are left out. Raises ``StateError`` when ``out`` has decisions that are not stored.
     """
     matches = directory.output(Output.RESULT) / "company_matches.parquet"
     with connect(memory_mb=DRIVER_MEMORY_MB, scratch=directory.scratch) as connection:
-        _require_nothing_lost(connection, out, inputs.overrides)
+        _require_decisions_stored(connection, out, inputs.overrides)
         scores, _ = score_candidates(open_candidates(connection, inputs), inputs)
         connection.execute(
             f"""
@@ -86,9 +86,9 @@ def export_sheet(
 
 
 def import_sheet(directory: RunDirectory, inputs: ResultInputs, path: Path) -> overrides.MergedDecisions:
-    """Validate a sheet that was filled in and store its decisions beside those of before: all of them, or none.
+    """Validate a filled sheet and store its decisions with the earlier ones: all of them, or none.
 
-    Raises ``SourceError`` that tells what is wrong with the sheet, and where.
+    Raises ``SourceError`` with the position of the errors in the sheet.
     """
     sheet = review_sheet.read_sheet(path)
     matches = directory.output(Output.RESULT) / "company_matches.parquet"
@@ -96,7 +96,7 @@ def import_sheet(directory: RunDirectory, inputs: ResultInputs, path: Path) -> o
         review_sheet.create_pairs(connection, sheet)
         candidates = open_candidates(connection, inputs).candidates
         connection.read_parquet(str(matches)).project("company_key").create("known_companies")
-        # What was decided before may be decided anew, also where a later run has the candidate no more.
+        # An earlier decision may be changed, even where a later run no longer has the candidate.
         connection.execute(f"""
             create temp table candidate_pairs as
             select distinct company_key, recipient_id from {candidates} join companies using (company_id)
@@ -109,13 +109,15 @@ def import_sheet(directory: RunDirectory, inputs: ResultInputs, path: Path) -> o
         ).to_arrow_table()
         found = overrides.find_recipients(connection, inputs.plan.path, others["recipient_id"])
         connection.from_arrow(found).project("recipient_id").create("recipients")
-        merged = overrides.merge_decisions(connection, inputs.overrides, review_sheet.validated(connection, path))
+        merged = overrides.merge_decisions(
+            connection, inputs.overrides, review_sheet.validate_decisions(connection, path)
+        )
     overrides.store_decisions(merged.table, directory.overrides)
     return merged
 
 
 def evidence_sql() -> str:
-    """SQL expression over the columns of view ``scored``: what agrees and what does not, in words, with its bits."""
+    """Return the SQL expression for the evidence of a weighed candidate in words, with its bits."""
     name_kind = "['', 'alternate ', 'parent''s '][name_kind + 1]"
     name = (
         f"case when name_level = {NameLevel.EQUAL} then {name_kind} || 'name equal' "
@@ -161,14 +163,14 @@ _RECIPIENT_PLACE = _place(
 )
 
 
-def _require_nothing_lost(connection: duckdb.DuckDBPyConnection, out: Path, stored: pa.Table) -> None:
+def _require_decisions_stored(connection: duckdb.DuckDBPyConnection, out: Path, stored: pa.Table) -> None:
     if not out.exists():
         return
     try:
         review_sheet.create_pairs(connection, review_sheet.read_sheet(out))
     except SourceError as error:
         raise StateError(
-            f"{out} exists and is no sheet of decisions ({error.message})", remedy="Name another file with --out."
+            f"{out} exists and is not a review sheet ({error.message})", remedy="Name another file with --out."
         ) from error
     connection.register("stored", stored)
     [(lost,)] = connection.execute("""
@@ -177,6 +179,6 @@ def _require_nothing_lost(connection: duckdb.DuckDBPyConnection, out: Path, stor
     connection.unregister("stored")
     if lost:
         raise StateError(
-            f"{out} holds {lost:,} decisions that are not stored.",
+            f"{out} has {lost:,} decisions that are not stored.",
             remedy=f"Store them first with `enrich-dist review import {out}`, or name another file with --out.",
         )

@@ -1,8 +1,8 @@
-"""The sheet that persons fill in, read again: decisions row by row, validated as a whole.
+"""Read and validate a filled review sheet.
 
-Covers a CSV file as spreadsheets save it again: byte order mark, Windows-1252, semicolons or tabs, other order of the
-columns, rows without their last empty cells, further columns. Nothing is taken from a sheet with an error in it. Does
-not cover workbooks (.xlsx) nor how the sheet is written (``review``).
+Covers CSV files as spreadsheets save them: byte order mark, Windows-1252, semicolons or tabs, reordered and additional
+columns, rows without their last empty cells. A sheet with an error is refused as a whole. Does not cover workbooks
+(.xlsx) nor how the sheet is written (``review``).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from enrich_dist import schema
 from enrich_dist.errors import SourceError
 from enrich_dist.sources.text_file import open_utf8
 
-FILLED_IN = ("decision", "other_recipient_id", "company_key", "recipient_id")
-"""The columns that are read; ``other_recipient_id`` may be missing."""
+REVIEW_COLUMNS = ("decision", "other_recipient_id", "company_key", "recipient_id")
+"""Columns that are read; ``other_recipient_id`` is optional."""
 
 _DELIMITERS: Final = (",", ";", "\t")
 _WORKBOOKS: Final = (".xlsx", ".xlsm", ".xls", ".ods")
@@ -33,23 +33,23 @@ _LARGEST_BYTES: Final = 1 << 30
 _HEADER_CHARACTERS: Final = 1 << 16
 _SHOWN: Final = 10
 
-_EXPORT_ANEW: Final = "Leave the column as it was exported, or export a new sheet: it is of the latest result."
-# (column, value, problem, remedy) of what is wrong with the rows of ``pairs``, ``filled`` and ``known``.
+_EXPORT_AGAIN: Final = "Do not edit this column, or export a new sheet from the latest result."
+# Errors in ``filled`` and ``pairs``: (row, column, value, problem, remedy).
 _CHECKS: Final = f"""
-select row, 'decision' as "column", decision as value, 'is none of confirm, reject or empty' as problem,
+select row, 'decision' as "column", decision as value, 'is not confirm, reject or empty' as problem,
        'Write one of these words, or leave the cell empty.' as remedy
 from filled where decision is not null and decision not in ('confirm', 'reject')
 union all
-select row, 'company_key', company_key, 'is no company of the latest result', '{_EXPORT_ANEW}'
+select row, 'company_key', company_key, 'is not a company of the latest result', '{_EXPORT_AGAIN}'
 from filled where not known_company
 union all
-select row, "column", recipient_id, 'is no candidate of ' || company_key,
-       'To name another recipient, write its id into other_recipient_id.'
+select row, "column", recipient_id, 'is not a candidate of ' || company_key,
+       'Write the id of another recipient into other_recipient_id.'
 from pairs anti join candidate_pairs using (company_key, recipient_id)
 where "column" = 'recipient_id' and known_company
 union all
-select row, "column", recipient_id, 'is no recipient of this run',
-       'Write the recipient_id of a row of the recipients; keep the column as text in a spreadsheet.'
+select row, "column", recipient_id, 'is not a recipient of this run',
+       'Write the recipient_id of a recipient; format the column as text in a spreadsheet.'
 from pairs anti join recipients using (recipient_id)
 where "column" = 'other_recipient_id' and known_company
 union all
@@ -72,27 +72,26 @@ where decisions > 1 and number = decisions
 
 
 def read_sheet(path: Path) -> pa.Table:
-    """Columns ``row`` (as a spreadsheet counts), and ``FILLED_IN`` as trimmed text, null where empty; ``decision`` in
-    lower case.
+    """Return columns ``row`` (as a spreadsheet counts) and ``REVIEW_COLUMNS``, trimmed, null where empty.
 
-    Raises ``SourceError`` when the file cannot be read as such a sheet.
+    ``decision`` is in lower case. Raises ``SourceError`` when the file cannot be read as a sheet.
     """
     if path.suffix.lower() in _WORKBOOKS:
         raise SourceError("is a workbook.", path=path, remedy="Save it as CSV UTF-8 and import that file.")
     if not path.is_file():
-        raise SourceError("the file does not exist.", path=path, remedy="Name the sheet that was filled in.")
+        raise SourceError("the file does not exist.", path=path, remedy="Give the path of the filled sheet.")
     with open_utf8(path) as stream:
         data = stream.read(_LARGEST_BYTES)
     header, header_row, delimiter = _header(data, path)
-    for name in FILLED_IN:
+    for name in REVIEW_COLUMNS:
         if header.count(name) != 1 and (name != "other_recipient_id" or name in header):
             problem = "there is no such column." if name not in header else "there are two columns of this name."
-            raise SourceError(problem, path=path, column=name, remedy="Keep the header as it was exported.")
+            raise SourceError(problem, path=path, column=name, remedy="Restore the exported header.")
     cells, rows = _records(data, delimiter, len(header), path)
     cells, rows = cells.slice(header_row), rows[header_row:]
     _refuse_swallowed_rows(cells, rows, delimiter, path)
     columns: dict[str, Any] = {"row": pa.array(rows)}
-    for name in FILLED_IN:
+    for name in REVIEW_COLUMNS:
         column = cells[header.index(name)] if name in header else pa.array([None] * len(rows), pa.string())
         trimmed = pc.utf8_trim_whitespace(column)
         columns[name] = pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
@@ -101,8 +100,10 @@ def read_sheet(path: Path) -> pa.Table:
 
 
 def create_pairs(connection: duckdb.DuckDBPyConnection, sheet: pa.Table) -> None:
-    """Tables ``filled``: rows of a sheet (``read_sheet``) in which something is decided, and ``pairs``: each decision
-    with the pair it is on and the column that names the recipient."""
+    """Create tables ``filled`` (rows of the sheet with a decision) and ``pairs`` (each decision with its pair).
+
+    ``sheet``: as ``read_sheet`` returns it; ``pairs`` also has the column that names the recipient.
+    """
     connection.register("sheet", sheet)
     connection.execute("""
         create or replace temp table filled as
@@ -119,12 +120,12 @@ def create_pairs(connection: duckdb.DuckDBPyConnection, sheet: pa.Table) -> None
     """)
 
 
-def validated(connection: duckdb.DuckDBPyConnection, path: Path) -> pa.Table:
-    """The decisions of ``pairs`` (``schema.OVERRIDE``).
+def validate_decisions(connection: duckdb.DuckDBPyConnection, path: Path) -> pa.Table:
+    """Return the decisions of ``pairs`` (``schema.OVERRIDE``).
 
-    Needs what ``create_pairs`` makes, ``known_companies`` (``company_key``), ``candidate_pairs`` (``company_key``,
-    ``recipient_id``) and ``recipients`` (``recipient_id`` of those that the column other_recipient_id names and that
-    exist). Raises ``SourceError`` that tells the first errors.
+    Needs the tables of ``create_pairs``, ``known_companies`` (``company_key``), ``candidate_pairs`` (``company_key``,
+    ``recipient_id``) and ``recipients`` (``recipient_id`` of the existing recipients in column other_recipient_id).
+    Raises ``SourceError`` with the first errors.
     """
     for table in ("filled", "pairs"):
         connection.execute(f"""
@@ -145,32 +146,32 @@ def validated(connection: duckdb.DuckDBPyConnection, path: Path) -> pa.Table:
 
 
 def _error(errors: list[tuple[Any, ...]], path: Path) -> SourceError:
-    def told(value: str | None, problem: str) -> str:
+    def describe(value: str | None, problem: str) -> str:
         return f"'{value}' {problem}." if value is not None else f"the cell is empty, which {problem}."
 
     if len(errors) == 1:
         [(row, column, value, problem, remedy)] = errors
-        return SourceError(told(value, problem), path=path, column=column, row=row, remedy=remedy)
+        return SourceError(describe(value, problem), path=path, column=column, row=row, remedy=remedy)
     lines = [
-        f"\n  row {row}, column '{column}': {told(value, problem)} {remedy}"
+        f"\n  row {row}, column '{column}': {describe(value, problem)} {remedy}"
         for row, column, value, problem, remedy in errors[:_SHOWN]
     ]
     more = f", the first {_SHOWN} of them" if len(errors) > _SHOWN else ""
     return SourceError(
-        f"{len(errors):,} errors, so nothing is stored{more}:{''.join(lines)}\n",
+        f"{len(errors):,} errors, nothing is stored{more}:{''.join(lines)}\n",
         path=path,
         remedy="Correct them and import the sheet again.",
     )
 
 
 def _header(data: bytes, path: Path) -> tuple[list[str], int, str]:
-    """(names in lower case, row, delimiter): the first row with text, split by the delimiter that makes most of it."""
+    """Return names in lower case, row and delimiter of the first row with text."""
     text = data[:_HEADER_CHARACTERS].decode("utf-8", errors="ignore")
     found = {delimiter: _first_record(text, delimiter) for delimiter in _DELIMITERS}
-    delimiter = max(_DELIMITERS, key=lambda item: sum(name in found[item][0] for name in FILLED_IN))
+    delimiter = max(_DELIMITERS, key=lambda item: sum(name in found[item][0] for name in REVIEW_COLUMNS))
     names, row = found[delimiter]
     if not names:
-        raise SourceError("the file is empty.", path=path, remedy="Name the sheet that was filled in.")
+        raise SourceError("the file is empty.", path=path, remedy="Give the path of the filled sheet.")
     return names, row, delimiter
 
 
@@ -179,31 +180,30 @@ def _first_record(text: str, delimiter: str) -> tuple[list[str], int]:
         for row, cells in enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), start=1):
             if any(cell.strip() for cell in cells):
                 return [cell.strip().lower() for cell in cells], row
-    except csv.Error:  # of the wrong delimiter; the right one is told from the names
+    except csv.Error:  # not this delimiter
         pass
     return [], 0
 
 
 def _records(data: bytes, delimiter: str, width: int, path: Path) -> tuple[pa.Table, npt.NDArray[np.int64]]:
-    """Cells of all records, the header's too, and their row numbers.
+    """Return the cells of all records, including the header, and their row numbers.
 
-    Records of another width are mended where that is safe: spreadsheets leave out the empty cells at the end of a row,
-    or add some.
+    Records of another width are repaired where that is safe: spreadsheets omit or add empty cells at the end of a row.
     """
-    odd: list[Any] = []
+    repairable: list[Any] = []
 
     def skip(record: Any) -> str:
-        odd.append(record)
+        repairable.append(record)
         return "skip"
 
     cells = _parse(data, delimiter, width, skip, path)
-    odd_rows = np.array([record.number for record in odd], dtype=np.int64)
-    rows = np.setdiff1d(np.arange(1, len(cells) + len(odd) + 1), odd_rows)
-    if not odd:
+    repaired_rows = np.array([record.number for record in repairable], dtype=np.int64)
+    rows = np.setdiff1d(np.arange(1, len(cells) + len(repairable) + 1), repaired_rows)
+    if not repairable:
         return cells, rows
-    mended = "\n".join(_mended(record, delimiter, path) for record in odd)
-    cells = pa.concat_tables([cells, _parse(mended.encode(), delimiter, width, None, path)])
-    rows = np.concatenate([rows, odd_rows])
+    repaired = "\n".join(_repaired(record, delimiter, path) for record in repairable)
+    cells = pa.concat_tables([cells, _parse(repaired.encode(), delimiter, width, None, path)])
+    rows = np.concatenate([rows, repaired_rows])
     order = np.argsort(rows)
     return cells.take(pa.array(order)), rows[order]
 
@@ -226,8 +226,8 @@ def _parse(data: bytes, delimiter: str, width: int, skip: Callable[[Any], str] |
         raise SourceError(f"cannot be read as CSV ({error}).", path=path, remedy="Save it as CSV UTF-8.") from error
 
 
-def _mended(record: Any, delimiter: str, path: Path) -> str:
-    """The text of a record with as many cells as the header has."""
+def _repaired(record: Any, delimiter: str, path: Path) -> str:
+    """Return the text of a record with as many cells as the header."""
     text = str(record.text)
     missing = record.expected_columns - record.actual_columns
     if text.count('"') % 2 or "\n" in text or "\r" in text:
@@ -239,13 +239,13 @@ def _mended(record: Any, delimiter: str, path: Path) -> str:
             f"{record.actual_columns} cells instead of {record.expected_columns}.",
             path=path,
             row=record.number,
-            remedy=f"Put a text that holds '{delimiter}' into quotes.",
+            remedy=f"Put text that contains '{delimiter}' into quotes.",
         )
     return str(text[:missing])
 
 
 def _refuse_swallowed_rows(cells: pa.Table, rows: npt.NDArray[np.int64], delimiter: str, path: Path) -> None:
-    """A quote left open hides the rows after it in one cell, so that decisions would be lost unseen."""
+    """Refuse a sheet with an unclosed quote: it would hide the rows after it in one cell."""
     for column in cells.columns:
         broken = pc.match_substring_regex(column, r"[\r\n]")
         bare = pc.subtract(pc.count_substring(column, delimiter), pc.count_substring(column, f"{delimiter} "))
@@ -256,7 +256,7 @@ def _refuse_swallowed_rows(cells: pa.Table, rows: npt.NDArray[np.int64], delimit
 
 def _open_quote(row: int, path: Path) -> SourceError:
     return SourceError(
-        "a quote opened in this row is not closed, and hides the rows after it.",
+        "a quote in this row is not closed and hides the rows after it.",
         path=path,
         row=row,
         remedy="Close or remove the stray quote character.",

@@ -1,8 +1,7 @@
-"""What a result says of its candidates beyond the metrics document: the companies without an accepted match with their
-best candidate, and how the match weights are distributed.
+"""Companies of a result without an accepted match, and the distribution of the match weights.
 
-Both are read from ``company_matches.parquet`` of the result. Does not cover further candidates of a company
-(``explain``) nor what a person is asked (``review``).
+Both are read from ``company_matches.parquet``. Does not cover further candidates of a company (``explain``) nor the
+review sheet (``review``).
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ BIN_BITS = 2
 
 @dataclass(frozen=True)
 class UnresolvedCompany:
-    """A company without an accepted match; the candidate's fields are None where the search found none."""
+    """A company without an accepted match; the candidate's fields are None where it has no candidate."""
 
     company_key: str
     company: str

@@ -117,7 +117,7 @@ def test_the_console_script_ends_as_for_a_blocked_result(tmp_path: Path, inputs:
     )  # fmt: skip
 
     assert done.returncode == EXIT_BLOCKED
-    assert "Stopped early, as fail_fast is set: after 10" in done.stderr
+    assert "Stopped early because fail_fast is set: after 10" in done.stderr
     assert "with fail_fast: false the run goes on to its report" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "published").exists()

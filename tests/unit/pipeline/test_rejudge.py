@@ -232,7 +232,7 @@ def test_a_plan_that_was_made_anew_since_is_refused(run: Reviewed, cli: CommandL
     code, _, err = cli("rejudge", "--config", run.config)
 
     assert code == 1
-    assert "the run is not finished, or its settings were others" in err
+    assert "the run is not complete, or it had other settings" in err
 
 
 def test_results_that_were_cleared_are_made_anew(run: Reviewed, cli: CommandLine) -> None:

@@ -42,7 +42,7 @@ def farm(early: EarlyWarning, chunks: int = CHUNKS) -> list[Event]:
     heard: list[Event] = []
     with listening(heard.append):
         for done in range(1, chunks + 1):
-            early.look([f"key{number}" for number in range(done)], done / chunks)
+            early.check([f"key{number}" for number in range(done)], done / chunks)
     return heard
 
 
@@ -58,7 +58,7 @@ def test_it_is_said_after_a_tenth_and_once() -> None:
     assert project.asked == [(5, 0.1), (10, 0.2), (20, 0.4)]
     assert told == Notice(
         "After 10.0% of the recipients the match rate is projected to end at 51.3% (95% interval 45.0% to 57.1%), "
-        "under match_rate_threshold (70.0%): the result will be blocked. fail_fast: true stops a run here.",
+        "below match_rate_threshold (70.0%): the result will be blocked. With fail_fast: true a run stops here.",
         warning=True,
     )
 
@@ -73,7 +73,7 @@ def test_nothing_is_said_while_the_end_is_open_and_later_when_it_is_not() -> Non
 def test_fail_fast_stops_there_and_says_what_to_do() -> None:
     project = _Projector(TOO_LOW)
 
-    with pytest.raises(ProjectedToFailError, match="Stopped early, as fail_fast is set: after 10") as stopped:
+    with pytest.raises(ProjectedToFailError, match="Stopped early because fail_fast is set: after 10") as stopped:
         farm(warning(project, fail_fast=True))
 
     assert "Finished chunks are kept" in str(stopped.value)
@@ -124,6 +124,6 @@ def test_looks_that_would_be_felt_are_not_taken(
     early = EarlyWarning(slow, threshold=0.7, chunks_total=CHUNKS, fail_fast=False)
     for done in range(1, CHUNKS):
         now += at_work_seconds
-        early.look([str(number) for number in range(done)], done / CHUNKS)
+        early.check([str(number) for number in range(done)], done / CHUNKS)
 
     assert found == asked

@@ -31,7 +31,7 @@ def steady_farm(chunks: int, threads: int, *, scatter: float, warm_up: float, se
     random = np.random.default_rng(seed)
     seconds = random.gamma(1 / scatter**2, scatter**2, chunks)
     estimator = RemainingTime(chunks, chunks * ROWS)
-    estimator.workers([str(worker) for worker in range(threads)], 0.0)
+    estimator.set_workers([str(worker) for worker in range(threads)], 0.0)
     free = [(0.0, worker, warm_up) for worker in range(threads)]
     ends = []
     for own in seconds:
@@ -40,8 +40,8 @@ def steady_farm(chunks: int, threads: int, *, scatter: float, warm_up: float, se
         heapq.heappush(free, (begins + own + first, worker, 0.0))
     ends.sort()
     for number, (end, begins, worker) in enumerate(ends, start=1):
-        estimator.finished(ROWS, str(worker), begins, end)
-        found = estimator.seconds(end, threads)
+        estimator.record_finished(ROWS, str(worker), begins, end)
+        found = estimator.estimate_seconds(end, threads)
         assert found is not None
         yield Moment(end, number / chunks, found, ends[-1][0] - end)
 
@@ -75,18 +75,18 @@ def test_while_nothing_ends_it_goes_down_with_the_clock_and_never_below_zero(
     ends: list[tuple[float, int, int]], further: int, threads: int, waits: list[float]
 ) -> None:
     estimator = RemainingTime(len(ends) + further, sum(rows for *_, rows in ends) + further * ROWS)
-    estimator.workers([str(number) for number in range(4)], 0.0)
+    estimator.set_workers([str(number) for number in range(4)], 0.0)
     clocks = [0.0] * 4
     for seconds, worker, rows in ends:
-        estimator.finished(rows, str(worker), clocks[worker], clocks[worker] + seconds)
+        estimator.record_finished(rows, str(worker), clocks[worker], clocks[worker] + seconds)
         clocks[worker] += seconds
     now = max(clocks)
-    before = estimator.seconds(now, threads)
+    before = estimator.estimate_seconds(now, threads)
     assert before is not None
     assert (before == 0) == (further == 0)
     for wait in waits:
         now += wait
-        after = estimator.seconds(now, threads)
+        after = estimator.estimate_seconds(now, threads)
         assert after is not None
         assert after >= 0
         # Down as fast as the clock at most; up only where a chunk is overdue, and slowly.
@@ -96,71 +96,71 @@ def test_while_nothing_ends_it_goes_down_with_the_clock_and_never_below_zero(
 
 def test_nothing_is_told_before_the_first_chunk_nor_without_a_worker() -> None:
     estimator = RemainingTime(10, 1000)
-    estimator.workers(["0"], 0.0)
-    assert estimator.seconds(5.0, 1) is None
+    estimator.set_workers(["0"], 0.0)
+    assert estimator.estimate_seconds(5.0, 1) is None
     assert estimator.rows_per_second(1) == 0
-    estimator.finished(ROWS, "0", 0.0, 5.0)
-    assert estimator.seconds(5.0, 0) is None
-    assert estimator.seconds(5.0, 1) == pytest.approx(45)
+    estimator.record_finished(ROWS, "0", 0.0, 5.0)
+    assert estimator.estimate_seconds(5.0, 0) is None
+    assert estimator.estimate_seconds(5.0, 1) == pytest.approx(45)
     assert estimator.rows_per_second(1) == pytest.approx(20)
 
 
 def test_it_follows_workers_that_join_and_leave() -> None:
     estimator = RemainingTime(100, 100 * ROWS)
-    estimator.workers(["0"], 0.0)
+    estimator.set_workers(["0"], 0.0)
     for end in range(1, 21):
-        estimator.finished(ROWS, "0", end - 1.0, float(end))
-    alone = estimator.seconds(20.0, 1)
-    estimator.workers(["0", "1", "2", "3"], 20.0)
-    joined = estimator.seconds(20.0, 4)
-    estimator.workers(["2", "3"], 20.0)
-    left = estimator.seconds(20.0, 2)
+        estimator.record_finished(ROWS, "0", end - 1.0, float(end))
+    alone = estimator.estimate_seconds(20.0, 1)
+    estimator.set_workers(["0", "1", "2", "3"], 20.0)
+    joined = estimator.estimate_seconds(20.0, 4)
+    estimator.set_workers(["2", "3"], 20.0)
+    left = estimator.estimate_seconds(20.0, 2)
 
     assert (alone, joined, left) == (pytest.approx(80), pytest.approx(20), pytest.approx(40))
 
 
 def test_a_last_wave_that_keeps_some_workers_busy_is_in_it() -> None:
     estimator = RemainingTime(9, 9 * ROWS)
-    estimator.workers("0123", 0.0)
+    estimator.set_workers("0123", 0.0)
     for worker in "0123":
-        estimator.finished(ROWS, worker, 0.0, 10.0)
+        estimator.record_finished(ROWS, worker, 0.0, 10.0)
 
-    assert estimator.seconds(10.0, 4) == pytest.approx(20)  # four, and then one alone
+    assert estimator.estimate_seconds(10.0, 4) == pytest.approx(20)  # four, and then one alone
 
 
 def test_warm_up_and_pauses_do_not_count_as_the_cost_of_chunks() -> None:
     estimator = RemainingTime(12, 12 * ROWS)
-    estimator.workers(["0"], 0.0)
-    estimator.finished(ROWS, "0", 0.0, 30.0)  # opens files, compiles
-    assert estimator.seconds(30.0, 1) == pytest.approx(330)
-    estimator.finished(ROWS, "0", 30.0, 40.0)
-    assert estimator.seconds(40.0, 1) == pytest.approx(100)
-    estimator.failed("0", 45.0)
-    estimator.finished(ROWS, "0", 45.0, 55.0)
-    assert estimator.seconds(55.0, 1) == pytest.approx(90)
-    estimator.finished(ROWS, "0", 3655.0, 3665.0)  # an hour paused
-    found = estimator.seconds(3665.0, 1)
+    estimator.set_workers(["0"], 0.0)
+    estimator.record_finished(ROWS, "0", 0.0, 30.0)  # opens files, compiles
+    assert estimator.estimate_seconds(30.0, 1) == pytest.approx(330)
+    estimator.record_finished(ROWS, "0", 30.0, 40.0)
+    assert estimator.estimate_seconds(40.0, 1) == pytest.approx(100)
+    estimator.record_failed("0", 45.0)
+    estimator.record_finished(ROWS, "0", 45.0, 55.0)
+    assert estimator.estimate_seconds(55.0, 1) == pytest.approx(90)
+    estimator.record_finished(ROWS, "0", 3655.0, 3665.0)  # an hour paused
+    found = estimator.estimate_seconds(3665.0, 1)
     assert found is not None
     assert found < 8 * 20
 
 
 def test_a_machine_that_becomes_slower_is_followed() -> None:
     estimator = RemainingTime(400, 400 * ROWS)
-    estimator.workers(["0"], 0.0)
+    estimator.set_workers(["0"], 0.0)
     now = 0.0
     for number in range(300):
         took = 1.0 if number < 200 else 3.0
-        estimator.finished(ROWS, "0", now, now + took)
+        estimator.record_finished(ROWS, "0", now, now + took)
         now += took
 
-    assert estimator.seconds(now, 1) == pytest.approx(300, rel=0.1)
+    assert estimator.estimate_seconds(now, 1) == pytest.approx(300, rel=0.1)
 
 
 def test_threads_of_one_worker_are_slots_of_their_own() -> None:
     estimator = RemainingTime(40, 40 * ROWS)
-    estimator.workers(["0"], 0.0)
+    estimator.set_workers(["0"], 0.0)
     for end in (1.0, 2.0, 3.0, 4.0):
         for _ in range(4):
-            estimator.finished(ROWS, "0", end - 1, end)
+            estimator.record_finished(ROWS, "0", end - 1, end)
 
-    assert estimator.seconds(4.0, 4) == pytest.approx(6)
+    assert estimator.estimate_seconds(4.0, 4) == pytest.approx(6)

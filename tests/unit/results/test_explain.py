@@ -254,7 +254,7 @@ def test_company_is_found_by_any_spelling(result: ReopenedResult) -> None:
 
 
 def test_companies_with_one_name_are_listed(result: ReopenedResult) -> None:
-    with pytest.raises(SettingsError, match="2 companies bear the name 'doppelganger instruments'") as refused:
+    with pytest.raises(SettingsError, match="2 companies have the name 'doppelganger instruments'") as refused:
         find_company(result, "doppelganger instruments")
 
     lines = str(refused.value).splitlines()
@@ -266,7 +266,7 @@ def test_companies_with_one_name_are_listed(result: ReopenedResult) -> None:
 
 
 def test_part_of_a_name_lists_companies(result: ReopenedResult) -> None:
-    with pytest.raises(SettingsError, match="in the names of 1 it occurs") as refused:
+    with pytest.raises(SettingsError, match="1 have names that contain it") as refused:
         find_company(result, "measure")
 
     assert "Omni Measurement Systems, Milton VT, awards: 1" in str(refused.value)
@@ -320,7 +320,7 @@ def test_unknown_award_or_company_is_refused(result: ReopenedResult, find: Any, 
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ("r-unheard-of", "The run knows no recipient with the id or UEI 'r-unheard-of'"),
+        ("r-unheard-of", "The run has no recipient with the id or UEI 'r-unheard-of'"),
         (
             "r-noise-3",
             "The recipient 'r-noise-3' .UNRELATED VENDOR NUMBER 3 DDD, OMAHA NE. is a candidate of no",

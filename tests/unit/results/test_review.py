@@ -144,8 +144,8 @@ def test_a_sheet_with_decisions_that_are_not_stored_is_not_overwritten(
     anew = cli("review", "export", "--out", path, "--config", run.config)
 
     assert (refused[0], other[0], stored[0], anew[0]) == (1, 1, 0, 0)
-    assert "holds 1 decisions that are not stored" in refused[2]
-    assert "is no sheet of decisions" in other[2]
+    assert "has 1 decisions that are not stored" in refused[2]
+    assert "is not a review sheet" in other[2]
     assert letter.read_text("utf-8") == "Dear reader\n"
     # Before the next result, too, nobody is asked again.
     assert OPTICS not in {row["company_key"] for row in read_rows(path)}
@@ -301,23 +301,23 @@ def test_a_run_without_decisions_says_nothing_of_them(run: Reviewed) -> None:
 ERRORS = {
     "an unknown word": (
         [(OPTICS, "r-optics-a", "yes", "")],
-        "column 'decision', row {row}: 'yes' is none of confirm, reject or empty. Write one of these words",
+        "column 'decision', row {row}: 'yes' is not confirm, reject or empty. Write one of these words",
     ),
     "an unknown company": (
         [("", "", "confirm", "")],
-        "column 'company_key', row {row}: 'name:UNKNOWN|FL' is no company of the latest result. Leave the column as",
+        "column 'company_key', row {row}: 'name:UNKNOWN|FL' is not a company of the latest result. Do not edit",
     ),
     "no candidate": (
         [("", "r-optics-a", "confirm", "")],
-        f"column 'recipient_id', row {{row}}: 'r-kitware' is no candidate of {OPTICS}. To name another recipient,",
+        f"column 'recipient_id', row {{row}}: 'r-kitware' is not a candidate of {OPTICS}. Write the id of",
     ),
     "a missing recipient": (
         [("", "r-optics-b", "reject", "")],
-        f"column 'recipient_id', row {{row}}: the cell is empty, which is no candidate of {OPTICS}.",
+        f"column 'recipient_id', row {{row}}: the cell is empty, which is not a candidate of {OPTICS}.",
     ),
     "an unknown other recipient": (
         [(OPTICS, "r-optics-a", "", "r-nowhere")],
-        "column 'other_recipient_id', row {row}: 'r-nowhere' is no recipient of this run. Write the recipient_id",
+        "column 'other_recipient_id', row {row}: 'r-nowhere' is not a recipient of this run. Write the recipient_id",
     ),
     "two confirmations": (
         [(OPTICS, "r-optics-a", "confirm", ""), (OPTICS, "r-optics-b", "confirm", "")],
@@ -374,7 +374,7 @@ def test_many_errors_are_told_together_and_nothing_is_stored(run: Reviewed, cli:
 
     lines = err.splitlines()
     assert code == 2
-    assert lines[0] == f"Error: {sheet}: 11 errors, so nothing is stored, the first 10 of them:"
+    assert lines[0] == f"Error: {sheet}: 11 errors, nothing is stored, the first 10 of them:"
     assert [line.split(":")[0] for line in lines[1:11]] == [f"  row {n}, column 'decision'" for n in range(3, 13)]
     assert lines[11] == " Correct them and import the sheet again."
     assert run.decisions() == []
@@ -419,7 +419,7 @@ def test_decisions_hidden_by_a_stray_quote_are_not_lost(run: Reviewed, cli: Comm
     code, _, err = cli("review", "import", path, "--config", run.config)
 
     assert code == 2
-    assert f"{path}, row 2: a quote opened in this row is not closed, and hides the rows after it." in err
+    assert f"{path}, row 2: a quote in this row is not closed and hides the rows after it." in err
     assert run.decisions() == []
 
 

@@ -1,0 +1,70 @@
+"""Collect the inputs of a result from the files of a run: step outputs, valid checkpoints and review decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from enrich_dist import schema
+from enrich_dist.core.files import document_digest, text_digest
+from enrich_dist.events import Step
+from enrich_dist.farm.chunk_task import ChunkTask
+from enrich_dist.matching.index import open_index
+from enrich_dist.results.build import ResultInputs
+from enrich_dist.sources import chunks
+from enrich_dist.sources.rejects import with_file_rows
+from enrich_dist.store.artifacts import Artifact, open_unverified, open_verified
+from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore
+from enrich_dist.store.run_directory import Output, RunDirectory
+
+
+def read_result_inputs(directory: RunDirectory, tasks: Sequence[ChunkTask], checkpoint_location: str) -> ResultInputs:
+    """Return the current inputs; chunks without a valid checkpoint are missing.
+
+    ``tasks``: the chunks of the latest plan, in source order.
+    """
+    finished, _ = CheckpointStore(checkpoint_location).find_tables(
+        (task.checkpoint_key for task in tasks), directory.checkpoint_copies
+    )
+    present = [(task, finished[task.checkpoint_key]) for task in tasks if task.checkpoint_key in finished]
+    records = {key: checkpoint.record for key, checkpoint in finished.items()}
+    plan = open_unverified(directory.output(Output.CHUNKS))
+    index = open_verified(directory.output(Output.INDEX))
+    return ResultInputs(
+        awards=open_verified(directory.output(Output.AWARDS)),
+        company=open_verified(directory.output(Output.COMPANIES)),
+        plan=plan,
+        checkpoints=[checkpoint.candidates for _, checkpoint in present],
+        counts=[checkpoint.counts for _, checkpoint in present],
+        checkpoint_digests=[_content_digest(records.get(task.checkpoint_key)) for task in tasks],
+        vocabulary=open_index(index.path).vocabulary,
+        overrides=directory.read_overrides(),
+        quarantined=_quarantined_rows(directory, plan, [checkpoint.record for _, checkpoint in present]),
+        chunk_rows=[_row_counts(task, checkpoint.record) for task, checkpoint in present],
+        candidates_written=sum(checkpoint.record.candidates for _, checkpoint in present),
+        chunks_planned=len(tasks),
+    )
+
+
+def _content_digest(record: CheckpointRecord | None) -> str:
+    if record is None:
+        return "missing"
+    return text_digest(record.blake3, document_digest(record.quarantined)) if record.quarantined else record.blake3
+
+
+def _row_counts(task: ChunkTask, record: CheckpointRecord) -> tuple[int, int, int, int]:
+    return task.chunk_rows, record.rows_with_candidates, record.rows_without_candidates, record.rows_quarantined
+
+
+def _quarantined_rows(directory: RunDirectory, plan: Artifact, records: Sequence[CheckpointRecord]) -> pa.Table:
+    """Return the quarantined recipients as ``schema.REJECT``."""
+    rows = [
+        {"source_file": "", "outcome": "quarantined", "column": None, "value": None, **row}
+        for record in records
+        for row in record.quarantined
+    ]
+    table = pa.Table.from_pylist(rows, schema=schema.REJECT).sort_by("source_row")
+    source = Path(directory.latest(Step.RECIPIENT_CHUNKS).source).name
+    return with_file_rows(table, chunks.row_ranges_of(plan, source))
