@@ -4,7 +4,7 @@
     python -m scripts.measure_progress --quick    a trial
     python -m scripts.measure_progress --run work --config FILE    steady farms, and a finished run from its files alone
 
-Time remaining: what real farms told while they ran, against when they ended. Steady farms are real ones, with Dask
+Time remaining: estimates of real farms while they ran, compared with their end. Steady farms are real ones, with Dask
 workers and checkpoints, whose matching is stretched to a set time with a set scatter, so that the machine's neighbours
 do not matter; the real run is one of generated recipients as it comes. Match rate: of finished runs, chunks are drawn
 at random over and over as a run would finish them first, and projected from; the final rate is known.
@@ -90,22 +90,22 @@ class StretchedPipeline(Pipeline):
 @contextmanager
 def recorded() -> Iterator[list[tuple[float, FarmProgress]]]:
     """The farm's progress with the clock."""
-    told: list[tuple[float, FarmProgress]] = []
+    estimates: list[tuple[float, FarmProgress]] = []
 
     def listener(event: Event) -> None:
         if isinstance(event, FarmProgress):
-            told.append((time.monotonic(), event))
+            estimates.append((time.monotonic(), event))
 
     with listening(listener):
-        yield told
+        yield estimates
 
 
-def errors_of(told: list[tuple[float, FarmProgress]]) -> list[dict[str, float]]:
-    """What was told first after each mark, against what came."""
-    began, ended = told[0][0], told[-1][0]
+def errors_of(estimates: list[tuple[float, FarmProgress]]) -> list[dict[str, float]]:
+    """Return the errors of the first estimate after each mark."""
+    began, ended = estimates[0][0], estimates[-1][0]
     found = []
     for mark in MARKS:
-        now, progress = next((now, one) for now, one in told if one.records_done >= mark * one.records_total)
+        now, progress = next((now, one) for now, one in estimates if one.records_done >= mark * one.records_total)
         left = ended - now
         error = (progress.remaining_seconds or 0.0) - left
         found.append(
@@ -122,33 +122,33 @@ def errors_of(told: list[tuple[float, FarmProgress]]) -> list[dict[str, float]]:
 
 
 def replayed(pipeline: Pipeline) -> list[tuple[float, FarmProgress]]:
-    """What a finished farm told after each chunk, from its log, with all workers it ever had."""
+    """Return the estimates of a finished farm after each chunk, from its log, with all of its workers."""
     attempts = [one for one in read_chunk_log(pipeline.directory.chunk_log) if one.outcome == "finished"]
     rows = {task.chunk_id: task.chunk_rows for task in pipeline.tasks()}
     workers = {str(one.worker) for one in attempts}
     total = sum(rows[one.chunk_id] for one in attempts)
     remaining = RemainingTime(len(attempts), total)
     remaining.set_workers(workers, 0.0)
-    told, done = [], 0
+    estimates, done = [], 0
     for number, one in enumerate(attempts, start=1):
         started = one.started_seconds if one.started_seconds is not None else one.submitted_seconds
         remaining.record_finished(rows[one.chunk_id], str(one.worker), started, one.finished_seconds)
         done += rows[one.chunk_id]
         now = one.received_seconds
         seconds = remaining.estimate_seconds(now, len(workers))
-        told.append((now, FarmProgress(len(attempts), number, 0, total, done, 0, 0, 0.0, seconds, len(workers))))
-    return [(0.0, replace(told[0][1], records_done=0, remaining_seconds=None)), *told]
+        estimates.append((now, FarmProgress(len(attempts), number, 0, total, done, 0, 0, 0.0, seconds, len(workers))))
+    return [(0.0, replace(estimates[0][1], records_done=0, remaining_seconds=None)), *estimates]
 
 
 def farm(pipeline: Pipeline, scratch: Path) -> list[tuple[float, FarmProgress]]:
-    """All steps up to the farm; what it told."""
+    """Run all steps up to the farm; return its progress events."""
     pipeline.ingest_awards()
     pipeline.join_companies()
     pipeline.partition_recipients()
-    with open_client(pipeline.settings, scratch / "dask") as client, recorded() as told:
+    with open_client(pipeline.settings, scratch / "dask") as client, recorded() as estimates:
         client.run(asyncio.to_thread, warm_up)
         pipeline.farm_chunks(lambda: client)
-    return told
+    return estimates
 
 
 def steady(scratch: Path, chunks: int, workers: int, seconds: float, scatter: float) -> dict[str, Any]:
@@ -156,10 +156,10 @@ def steady(scratch: Path, chunks: int, workers: int, seconds: float, scatter: fl
     rows = 500 * chunks
     inputs = _inputs(scratch, rows, 500)
     pipeline = _stretched(inputs, scratch / "work", workers, seconds, scatter)
-    told = farm(pipeline, scratch)
+    estimates = farm(pipeline, scratch)
     shutil.rmtree(scratch / "work")
     facts = {"chunks": chunks, "workers": workers, "chunk_seconds": seconds, "scatter": scatter}
-    return {**facts, "errors": errors_of(told)}
+    return {**facts, "errors": errors_of(estimates)}
 
 
 def _stretched(
@@ -244,9 +244,14 @@ def _measure_run(scratch: Path, options: argparse.Namespace) -> dict[str, Any]:
     farms = [{"farm": "steady", **steady(scratch, *case)} for case in (QUICK_STEADY if options.quick else STEADY)]
     overrides = [f"paths.work_dir={options.run}", *options.overrides]
     run = Pipeline(load_settings(options.config, overrides).settings, "measured")
-    told = replayed(run)
+    estimates = replayed(run)
     farms.append(
-        {"farm": "real", "chunks": told[-1][1].chunks_total, "workers": told[-1][1].workers, "errors": errors_of(told)}
+        {
+            "farm": "real",
+            "chunks": estimates[-1][1].chunks_total,
+            "workers": estimates[-1][1].workers,
+            "errors": errors_of(estimates),
+        }
     )
     rows = sum(task.chunk_rows for task in run.tasks())
     return {
@@ -264,8 +269,8 @@ def _measure(scratch: Path, *, quick: bool) -> dict[str, Any]:
     _say(f"real run of {rows:,} recipients")
     chunk_size = min(50_000, rows // 30)
     real = Pipeline(_settings(_inputs(scratch, rows, companies), scratch / "real", chunk_size=chunk_size), "real")
-    told = farm(real, scratch)
-    farms.append({"farm": "real", "chunks": len(real.tasks()), "workers": 2, "errors": errors_of(told)})
+    estimates = farm(real, scratch)
+    farms.append({"farm": "real", "chunks": len(real.tasks()), "workers": 2, "errors": errors_of(estimates)})
     _say("projections of the real run")
     draws = 5 if quick else 60
     projected = [{"data": f"generated, {rows:,}", **projections(real, draws)}]

@@ -34,7 +34,7 @@ class Award:
     status: str
     method: str | None = None
     recipient: str | None = None
-    probability: tuple[float, float] | None = None  # within which it must lie where it is not that of a certain match
+    probability: tuple[float, float] | None = None  # bounds, where it is not that of a certain match
     uei: str = ""
     duns: str = ""
     address: str = ""
@@ -79,9 +79,9 @@ AWARDS = [
         "Moved Materials Inc", "matched", "exact_name", "r-moved", (0.75, 0.98), city="Salem", state="OR",
         zip_code="97301",
     ),
-    # A rare name, elsewhere twice: one of them probably moved, and nothing tells which.
+    # A rare name, twice in other places: one of them probably moved, but which is unknown.
     Award("Wandering Robotics", "review", probability=(0.35, 0.5), city="Bend", state="OR", zip_code="97701"),
-    # The name is there, the recipient has no place, but no other bears it.
+    # The recipient has no place, but no other recipient has the name.
     Award(
         "Placeless Analytics", "matched", "exact_name", "r-placeless", city="Provo", state="UT", zip_code="84601"
     ),
@@ -169,12 +169,12 @@ def write_inputs(folder: Path, *, reverse_recipients: bool = False) -> tuple[Pat
 
 
 def injected_faults() -> dict[str, Any]:
-    """Settings by which attempts fail on purpose, with the share that the variable FAULT_PROBABILITY tells; empty
+    """Settings by which attempts fail on purpose, with the share of the variable FAULT_PROBABILITY; empty
     without it."""
     probability = float(os.environ.get("FAULT_PROBABILITY", "0"))
     if not probability:
         return {}
-    # Chance may strike a chunk thrice; and chunks of a few rows are cut into single ones.
+    # A chunk may fail three times by chance, and chunks of a few rows are split into single rows.
     farm = {"max_attempts": 10, "min_part_rows": 1}
     return {"testing": {"fault_probability": probability}, "farm": farm}
 

@@ -1,4 +1,4 @@
-"""A small run with companies that the matcher leaves undecided, and what a person does with their sheet."""
+"""A small run with companies in review, and commands that fill and import their sheet."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Reviewed:
         return Pipeline(self.settings, "test")
 
     def begin_anew(self) -> None:
-        """As if no person had decided anything: the result is the first one again, and published."""
+        """Remove all decisions: the result is the first one again, and published."""
         self.pipeline.directory.overrides.unlink(missing_ok=True)
         self.pipeline.enrich_awards()
         self.pipeline.publish_awards()

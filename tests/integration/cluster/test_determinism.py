@@ -55,7 +55,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory, client: Client, inputs: t
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-def test_bytes_do_not_depend_on_chunk_size_batch_or_order(
+def test_bytes_ignore_chunk_size_and_order(
     inputs: tuple[Path, Path], expected: dict[str, str], chunk_size: int, batch_rows: int, data: st.DataObject
 ) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -78,7 +78,7 @@ def _no_cluster() -> Client:
 
 
 @pytest.mark.parametrize("n_workers", [1, 3])
-def test_bytes_do_not_depend_on_the_number_of_workers(
+def test_bytes_ignore_number_of_workers(
     tmp_path: Path, inputs: tuple[Path, Path], expected: dict[str, str], n_workers: int
 ) -> None:
     run = settings(tmp_path, inputs=inputs, chunk_size=7)
@@ -90,7 +90,7 @@ def test_bytes_do_not_depend_on_the_number_of_workers(
     assert 1 <= report.numbers["workers"] <= n_workers
 
 
-def test_the_order_of_the_recipients_changes_no_match(tmp_path: Path, client: Client, expected: dict[str, str]) -> None:
+def test_recipient_order_changes_no_match(tmp_path: Path, client: Client, expected: dict[str, str]) -> None:
     run = settings(tmp_path, inputs=write_inputs(tmp_path / "inputs", reverse_recipients=True))
 
     run_steps(run, lambda: client)
@@ -99,9 +99,7 @@ def test_the_order_of_the_recipients_changes_no_match(tmp_path: Path, client: Cl
 
 
 @pytest.mark.parametrize("chunk_size", [1, 9, 54, 55, 56])
-def test_every_row_is_accounted_for_at_any_chunk_size(
-    tmp_path: Path, client: Client, inputs: tuple[Path, Path], chunk_size: int
-) -> None:
+def test_every_row_is_accounted_for(tmp_path: Path, client: Client, inputs: tuple[Path, Path], chunk_size: int) -> None:
     run = settings(tmp_path, inputs=inputs, chunk_size=chunk_size)
 
     pipeline = run_steps(run, lambda: client)

@@ -38,7 +38,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def farmed(
     folder: Path, inputs: tuple[Path, Path], client: Client, paced: bool = False, **values: object
 ) -> tuple[Pipeline, list[Event]]:
-    """A pipeline whose farm is over, and what it told. ``paced``: its chunks take as long as real ones; sixty that are
+    """A pipeline with a finished farm, and its events. ``paced``: its chunks take as long as real ones; sixty that are
     all done between two looks of the driver leave nothing to be said early."""
     awards, recipients = inputs
     run: dict[str, object] = {"paths": {"work_dir": folder}, "chunk_size": 1_000, **values}
@@ -62,13 +62,13 @@ def warnings_of(heard: list[Event]) -> list[str]:
     return [event.message for event in heard if isinstance(event, Notice) and "match_rate_threshold" in event.message]
 
 
-def test_it_is_said_early_once_and_right(tmp_path: Path, client: Client, inputs: tuple[Path, Path]) -> None:
+def test_warning_is_early_and_correct(tmp_path: Path, client: Client, inputs: tuple[Path, Path]) -> None:
     pipeline, heard = farmed(tmp_path, inputs, client, paced=True, match_rate_threshold=0.9)
 
-    (told,) = warnings_of(heard)
+    (warning,) = warnings_of(heard)
     progress = [event for event in heard if isinstance(event, FarmProgress)]
-    told_at = next(n for n, event in enumerate(heard) if isinstance(event, Notice) and event.message == told)
-    done = next(event.chunks_done for event in reversed(heard[:told_at]) if isinstance(event, FarmProgress)) + 1
+    warned_at = next(n for n, event in enumerate(heard) if isinstance(event, Notice) and event.message == warning)
+    done = next(event.chunks_done for event in reversed(heard[:warned_at]) if isinstance(event, FarmProgress)) + 1
     assert done / CHUNKS == pytest.approx(0.1, abs=0.02)
     final = read_json(pipeline.enrich_awards().path(Output.RESULT) / "metrics.json")["match_rate"]
     assert 0.5 < final < 0.9
@@ -81,7 +81,7 @@ def test_it_is_said_early_once_and_right(tmp_path: Path, client: Client, inputs:
     assert progress[-1].projected_match_rate is None, "nothing is left to come"
 
 
-def test_a_run_that_passes_hears_nothing_of_it(tmp_path: Path, client: Client, inputs: tuple[Path, Path]) -> None:
+def test_passing_run_gets_no_warning(tmp_path: Path, client: Client, inputs: tuple[Path, Path]) -> None:
     pipeline, heard = farmed(tmp_path, inputs, client, match_rate_threshold=0.6, fail_fast=True)
 
     assert warnings_of(heard) == []
@@ -90,9 +90,7 @@ def test_a_run_that_passes_hears_nothing_of_it(tmp_path: Path, client: Client, i
 
 
 @pytest.mark.setting("fail_fast")
-def test_fail_fast_stops_then_and_the_chunks_are_kept(
-    tmp_path: Path, client: Client, inputs: tuple[Path, Path]
-) -> None:
+def test_fail_fast_keeps_finished_chunks(tmp_path: Path, client: Client, inputs: tuple[Path, Path]) -> None:
     for _ in range(2):  # also when it is started again with most of a tenth done
         with pytest.raises(ProjectedToFailError, match="Stopped early"):
             farmed(tmp_path, inputs, client, paced=True, match_rate_threshold=0.9, fail_fast=True)
@@ -108,7 +106,7 @@ def test_fail_fast_stops_then_and_the_chunks_are_kept(
 
 
 @pytest.mark.long
-def test_the_console_script_ends_as_for_a_blocked_result(tmp_path: Path, inputs: tuple[Path, Path]) -> None:
+def test_command_exits_as_when_blocked(tmp_path: Path, inputs: tuple[Path, Path]) -> None:
     awards, recipients = inputs
 
     done = enrich_dist(

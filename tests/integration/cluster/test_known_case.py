@@ -48,7 +48,7 @@ def test_award_gets_its_known_answer(published: Path, number: int) -> None:
     assert (row["match_probability"] is None) == (expected.status == "unmatched")
 
 
-def test_every_chunk_tells_when_it_did_what_and_the_report_draws_it(published: Path) -> None:
+def test_report_draws_the_chunk_log(published: Path) -> None:
     directory = RunDirectory(published.parents[1])
 
     attempts = [one for one in read_chunk_log(directory.chunk_log) if one.outcome == "finished"]
@@ -75,7 +75,7 @@ def test_an_award_keeps_all_its_columns(published: Path) -> None:
     assert row["recipient_city"] == "CLIFTON PARK"
 
 
-def test_the_database_stands_alone_and_agrees_with_the_parquet_file(published: Path) -> None:
+def test_database_agrees_with_parquet(published: Path) -> None:
     with duckdb.connect(str(published / "enrich_dist.duckdb"), read_only=True) as connection:
         tables = {name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()}
         awards = connection.sql("from enriched_awards").to_arrow_table()
@@ -90,7 +90,7 @@ def test_the_database_stands_alone_and_agrees_with_the_parquet_file(published: P
     assert views == []
 
 
-def test_an_unmatched_share_over_the_threshold_blocks(tmp_path: Path, client: Client) -> None:
+def test_low_match_rate_blocks(tmp_path: Path, client: Client) -> None:
     run = settings(tmp_path, match_rate_threshold=0.70)
 
     rate = sum(award.status == "matched" for award in AWARDS) / len(AWARDS)
@@ -110,7 +110,7 @@ def test_matches_that_are_too_doubtful_block(tmp_path: Path, client: Client) -> 
     assert not (tmp_path / "work" / "published" / CURRENT).exists()
 
 
-def test_a_decision_of_a_person_outweighs_the_rest(tmp_path: Path, client: Client) -> None:
+def test_review_decision_outweighs_the_rest(tmp_path: Path, client: Client) -> None:
     run = settings(tmp_path)
     pipeline = run_steps(run, lambda: client)
     matches = pq.read_table(pipeline.directory.published / CURRENT / "company_matches.parquet").to_pylist()

@@ -157,7 +157,7 @@ def test_columns_of_other_names_are_named(tmp_path: Path, cli: CommandLine) -> N
     assert read(tmp_path / "links.csv") == read(tmp_path / "plain.csv")
 
 
-def test_a_column_can_be_told_to_be_absent(tmp_path: Path) -> None:
+def test_column_can_be_declared_absent(tmp_path: Path) -> None:
     left, right = [LEFT[0]], [RIGHT[0], *RIGHT[4:]]
     with_street = linked(tmp_path / "a", left, right)[0]
     without = linked(tmp_path / "b", left, right, left_columns={"address": None})[0]
@@ -179,7 +179,7 @@ def test_a_column_can_be_told_to_be_absent(tmp_path: Path) -> None:
         (None, None, ["--right-column", "idd=id"], "unknown column 'idd'"),
     ],
 )
-def test_what_cannot_be_linked_is_one_clear_line(
+def test_unusable_tables_are_refused(
     tmp_path: Path, cli: CommandLine, left: str | None, right: str | None, options: list[str], message: str
 ) -> None:
     for name, text, rows in (("left.csv", left, LEFT), ("right.csv", right, RIGHT)):
@@ -195,7 +195,7 @@ def test_what_cannot_be_linked_is_one_clear_line(
     assert not (tmp_path / "o.csv").exists()
 
 
-def test_an_error_in_the_columns_names_the_option(tmp_path: Path, cli: CommandLine) -> None:
+def test_column_error_names_the_option(tmp_path: Path, cli: CommandLine) -> None:
     left, right = write(tmp_path / "left.csv", LEFT), write(tmp_path / "right.csv", RIGHT)
 
     _, _, error = cli("link", left, right, "--out", tmp_path / "o.csv", "--left-column", "id=vendor")
@@ -203,7 +203,7 @@ def test_an_error_in_the_columns_names_the_option(tmp_path: Path, cli: CommandLi
     assert "inputs." not in error
 
 
-def test_a_file_that_is_missing_is_named(tmp_path: Path, cli: CommandLine) -> None:
+def test_missing_file_is_named(tmp_path: Path, cli: CommandLine) -> None:
     right = write(tmp_path / "right.csv", RIGHT)
     code, _, error = cli("link", tmp_path / "none.csv", right, "--out", tmp_path / "o.csv")
     assert code == 2
@@ -213,11 +213,11 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path, cli: CommandLine) -> No
 # --- what a link makes of odd tables ---------------------------------------------------------------------------
 
 
-def test_rows_without_name_and_identifier_are_counted_as_invalid(tmp_path: Path) -> None:
-    nobody = dict.fromkeys(LEFT[0])
-    left = [{**nobody, "id": "L0"}, *LEFT, {**nobody, "id": "L9", "city": "Troy", "state": "NY"}]
+def test_nameless_rows_are_invalid(tmp_path: Path) -> None:
+    nameless = dict.fromkeys(LEFT[0])
+    left = [{**nameless, "id": "L0"}, *LEFT, {**nameless, "id": "L9", "city": "Troy", "state": "NY"}]
 
-    links, summary = linked(tmp_path, left, [*RIGHT, {**nobody, "id": "R9"}])
+    links, summary = linked(tmp_path, left, [*RIGHT, {**nameless, "id": "R9"}])
 
     assert [row["left_id"] for row in links] == ["L1", "L4"]
     assert (summary.left_rows, summary.left_invalid) == (6, 2)
@@ -225,9 +225,9 @@ def test_rows_without_name_and_identifier_are_counted_as_invalid(tmp_path: Path)
     assert summary.matched + summary.review + summary.unmatched + summary.left_invalid == summary.left_rows
 
 
-def test_only_rows_without_anything_are_linked_to_nothing(tmp_path: Path) -> None:
-    nobody = [{**dict.fromkeys(LEFT[0]), "id": "X"}]
-    for number, (left, right) in enumerate([(nobody, RIGHT), (LEFT, nobody), (nobody, nobody)]):
+def test_only_invalid_rows_give_no_link(tmp_path: Path) -> None:
+    nameless = [{**dict.fromkeys(LEFT[0]), "id": "X"}]
+    for number, (left, right) in enumerate([(nameless, RIGHT), (LEFT, nameless), (nameless, nameless)]):
         links, summary = linked(tmp_path / str(number), left, right, with_review=True)
         assert links == []
         assert (summary.matched, summary.review) == (0, 0)
@@ -247,7 +247,7 @@ def test_right_ids_may_repeat(tmp_path: Path) -> None:
     assert summary.right_rows == 25
 
 
-def test_every_left_one_gets_the_best_right_one_and_a_right_one_may_serve_twice(tmp_path: Path) -> None:
+def test_each_left_row_gets_best_right(tmp_path: Path) -> None:
     left = [LEFT[0], {**LEFT[0], "id": "L0", "address": None}]
     right = [*RIGHT, {**RIGHT[0], "id": "R0", "city": "Dayton", "state": "OH", "zip": "45402", "address": None}]
     links, _ = linked(tmp_path, left, right)
@@ -285,7 +285,7 @@ def test_names_alone_are_enough(tmp_path: Path) -> None:
     assert summary.left_rows == 4
 
 
-def test_numbers_as_ids_are_texts_in_the_links(tmp_path: Path) -> None:
+def test_numeric_ids_become_text(tmp_path: Path) -> None:
     for name, rows, first in (("left", LEFT, 1), ("right", RIGHT, 100)):
         table = pa.Table.from_pylist([{**row, "id": first + number} for number, row in enumerate(rows)])
         pq.write_table(table, tmp_path / f"{name}.parquet")
@@ -303,7 +303,7 @@ def test_numbers_as_ids_are_texts_in_the_links(tmp_path: Path) -> None:
 
 @given(st.integers(1, 30), st.permutations(range(len(LEFT))), st.permutations(range(len(RIGHT))))
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_links_depend_neither_on_the_order_of_rows_nor_on_batches(
+def test_links_ignore_order_and_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_rows: int, left_order: list[int], right_order: list[int]
 ) -> None:
     expected, expected_summary = linked(tmp_path, LEFT, RIGHT, with_review=True)
@@ -329,7 +329,7 @@ def test_batches_change_no_digit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert linked(tmp_path, LEFT, RIGHT, with_review=True) == expected
 
 
-def test_organisations_of_one_town_alone_are_told_apart_by_their_names(tmp_path: Path) -> None:
+def test_names_distinguish_organisations_of_one_town(tmp_path: Path) -> None:
     """Where all are at one place, the place says nothing: that is learned from the tables."""
     parts = ("KORBA", "TULMI", "SENRU", "VOPLA", "WIGDO"), ("DEX", "FIN", "GOM", "HAP", "JIR", "KUL", "LOV", "MEC")
     names = [f"{first}{second} {first}WORKS" for first in parts[0] for second in parts[1]]
@@ -345,7 +345,7 @@ def test_organisations_of_one_town_alone_are_told_apart_by_their_names(tmp_path:
     assert [row["left_id"] for row in links] == ["known"]
 
 
-def test_the_very_name_wins_over_one_with_a_typing_error_beside_it(tmp_path: Path) -> None:
+def test_equal_name_beats_typing_error(tmp_path: Path) -> None:
     neighbours = [
         {"id": "exact", "name": "KITWARE ZYMERGEN", **BOSTON},
         {"id": "near", "name": "KITWERE ZYMERGEN", **BOSTON},

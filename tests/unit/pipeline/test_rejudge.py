@@ -53,9 +53,7 @@ def chunk_files(directory: RunDirectory) -> dict[str, tuple[int, str]]:
     return {str(path): (path.stat().st_mtime_ns, file_digest(path)) for path in [*files, directory.farm_plan]}
 
 
-def test_another_threshold_acts_and_touches_no_chunk(
-    run: Reviewed, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_threshold_applies_without_chunks(run: Reviewed, cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_farm(*_: object, **__: object) -> None:
         raise AssertionError("a chunk was farmed out")
 
@@ -71,18 +69,18 @@ def test_another_threshold_acts_and_touches_no_chunk(
     assert run.matches()["Quartet Gyroscopes"]["match_status"] == "review"
     assert chunk_files(run.pipeline.directory) == before
     assert "setting matching.accept_probability = 0.45 (command line)" in err
-    told = {" ".join(line.split()[:-3]): line.split()[-3:] for line in out.splitlines() if "→" in line}
-    assert told["awards matched"] == ["9", "→", "18"]
-    assert told["awards review"] == ["18", "→", "9"]
-    assert told["verdict"] == ["passed", "→", "passed"]
-    assert told["match rate"] == ["32.1%", "→", "64.3%"]
-    assert {"estimated precision", "estimated recall"} <= set(told)
+    changes = {" ".join(line.split()[:-3]): line.split()[-3:] for line in out.splitlines() if "→" in line}
+    assert changes["awards matched"] == ["9", "→", "18"]
+    assert changes["awards review"] == ["18", "→", "9"]
+    assert changes["verdict"] == ["passed", "→", "passed"]
+    assert changes["match rate"] == ["32.1%", "→", "64.3%"]
+    assert {"estimated precision", "estimated recall"} <= set(changes)
     assert "without matching a chunk" in out
     # What is published stays until it is asked for.
     assert run.published()["Ambiguous Optics"]["match_status"] == "review"
 
 
-def test_each_rejudge_is_a_run_of_its_own_with_its_report(run: Reviewed, cli: CommandLine) -> None:
+def test_each_rejudge_is_a_run(run: Reviewed, cli: CommandLine) -> None:
     directory = run.pipeline.directory
     before = len(read_runs(directory))
 
@@ -100,7 +98,7 @@ def test_each_rejudge_is_a_run_of_its_own_with_its_report(run: Reviewed, cli: Co
     assert [value["matching.accept_probability"] for value in values] == ["0.45", "0.6"]
 
 
-def test_the_settings_of_before_find_their_result_again(run: Reviewed, cli: CommandLine) -> None:
+def test_earlier_settings_reuse_their_result(run: Reviewed, cli: CommandLine) -> None:
     first = run.pipeline.directory.output(Output.RESULT)
     cli("rejudge", "--config", run.config, "--set", "matching.accept_probability=0.45")
 
@@ -111,9 +109,7 @@ def test_the_settings_of_before_find_their_result_again(run: Reviewed, cli: Comm
     assert run.pipeline.directory.output(Output.RESULT) == first
 
 
-def test_in_production_it_publishes_only_with_a_readiness_file_for_these_settings(
-    run: Reviewed, cli: CommandLine
-) -> None:
+def test_production_needs_a_readiness_file(run: Reviewed, cli: CommandLine) -> None:
     arguments = ["--config", run.config, "--set", "environment=production", "--set", "matching.accept_probability=0.45"]
 
     refused, _, err = cli("rejudge", "--publish", *arguments)
@@ -133,7 +129,7 @@ def test_in_production_it_publishes_only_with_a_readiness_file_for_these_setting
     assert run.published()["Ambiguous Optics"]["match_status"] == "matched"
 
 
-def test_a_passed_result_is_published_on_request(run: Reviewed, cli: CommandLine) -> None:
+def test_passed_result_is_published_on_request(run: Reviewed, cli: CommandLine) -> None:
     code, out, _ = cli("rejudge", "--publish", "--config", run.config, "--set", "matching.accept_probability=0.45")
 
     assert code == 0
@@ -142,7 +138,7 @@ def test_a_passed_result_is_published_on_request(run: Reviewed, cli: CommandLine
 
 
 @pytest.mark.parametrize("publish", [[], ["--publish"]])
-def test_a_blocked_result_ends_with_code_3_and_its_reason(run: Reviewed, cli: CommandLine, publish: list[str]) -> None:
+def test_blocked_result_exits_with_3(run: Reviewed, cli: CommandLine, publish: list[str]) -> None:
     published = (run.pipeline.directory.published / "current").resolve()
 
     code, out, err = cli("rejudge", *publish, "--config", run.config, "--set", "match_rate_threshold=0.9")
@@ -166,7 +162,7 @@ def test_a_blocked_result_ends_with_code_3_and_its_reason(run: Reviewed, cli: Co
         "inputs.award_columns.company=Firm",
     ],
 )
-def test_a_setting_that_would_change_chunks_is_refused(run: Reviewed, cli: CommandLine, setting: str) -> None:
+def test_setting_that_changes_chunks_is_refused(run: Reviewed, cli: CommandLine, setting: str) -> None:
     before = run.pipeline.directory.latest(Step.ENRICHED_AWARDS)
 
     code, _, err = cli("rejudge", "--config", run.config, "--set", setting, "--set", "matching.accept_probability=0.45")
@@ -177,7 +173,7 @@ def test_a_setting_that_would_change_chunks_is_refused(run: Reviewed, cli: Comma
     assert run.pipeline.directory.latest(Step.ENRICHED_AWARDS) == before
 
 
-def test_the_values_of_the_run_itself_change_nothing(run: Reviewed, cli: CommandLine) -> None:
+def test_values_of_the_run_are_accepted(run: Reviewed, cli: CommandLine) -> None:
     inputs = run.settings.inputs
     own = [
         f"inputs.awards={os.path.relpath(inputs.awards or '')}", f"inputs.recipients={inputs.recipients}",
@@ -187,14 +183,14 @@ def test_the_values_of_the_run_itself_change_nothing(run: Reviewed, cli: Command
     assert cli("rejudge", "--config", run.config, *(word for text in own for word in ("--set", text)))[0] == 0
 
 
-def test_matching_settings_that_changed_in_the_file_are_named(run: Reviewed, cli: CommandLine, tmp_path: Path) -> None:
+def test_changed_matching_settings_are_named(run: Reviewed, cli: CommandLine, tmp_path: Path) -> None:
     other = tmp_path / "other.yaml"
     other.write_text(run.config.read_text("utf-8") + "matching: {min_name_overlap: 0.9}\n", "utf-8")
 
     code, _, err = cli("rejudge", "--config", other)
 
     assert code == 1
-    assert "not those of the latest plan and the settings of now" in err
+    assert "not those of the latest plan and the current settings" in err
     assert f"matching.min_name_overlap (file {other})" in err
 
 
@@ -217,14 +213,14 @@ def test_an_unfinished_run_is_refused(run: Reviewed, cli: CommandLine) -> None:
     assert "no chunk is matched" in nothing[2]
 
 
-def test_a_directory_in_which_nothing_ran_is_refused(cli: CommandLine, tmp_path: Path) -> None:
+def test_empty_work_directory_is_refused(cli: CommandLine, tmp_path: Path) -> None:
     code, _, err = cli("rejudge", "--set", f"paths.work_dir={tmp_path}")
 
     assert code == 1
     assert "has no output of the step 'recipient_chunks'" in err
 
 
-def test_a_plan_that_was_made_anew_since_is_refused(run: Reviewed, cli: CommandLine) -> None:
+def test_newer_plan_is_refused(run: Reviewed, cli: CommandLine) -> None:
     plan = read_json(run.pipeline.directory.farm_plan)
     plan["chunks"] = plan["chunks"][1:]
     write_json(run.pipeline.directory.farm_plan, plan)
@@ -235,7 +231,7 @@ def test_a_plan_that_was_made_anew_since_is_refused(run: Reviewed, cli: CommandL
     assert "the run is not complete, or it had other settings" in err
 
 
-def test_results_that_were_cleared_are_made_anew(run: Reviewed, cli: CommandLine) -> None:
+def test_deleted_results_are_rebuilt(run: Reviewed, cli: CommandLine) -> None:
     shutil.rmtree(run.pipeline.directory.results)
 
     code, out, _ = cli("rejudge", "--config", run.config)
@@ -245,7 +241,7 @@ def test_results_that_were_cleared_are_made_anew(run: Reviewed, cli: CommandLine
     assert run.matches()["Kitware & Sons, Inc."]["match_status"] == "matched"
 
 
-def test_neither_dagster_nor_a_cluster_is_started(run: Reviewed) -> None:
+def test_neither_dagster_nor_cluster_starts(run: Reviewed) -> None:
     code = (
         "import sys, contextlib\n"
         "from enrich_dist.cli.main import main\n"

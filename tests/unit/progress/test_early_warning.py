@@ -17,7 +17,7 @@ OPEN = Projection(rate=0.68, low=0.60, high=0.76, chunks=5)
 
 
 class _Projector:
-    """Gives what it is told to, and counts how often and at which share it was asked."""
+    """Returns given projections, and records the share of each call."""
 
     def __init__(self, *projections: Projection | Exception) -> None:
         self._projections = list(projections)
@@ -38,7 +38,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def farm(early: EarlyWarning, chunks: int = CHUNKS) -> list[Event]:
-    """Finish one chunk after the other; return what was told."""
+    """Finish one chunk after another; return the notices."""
     heard: list[Event] = []
     with listening(heard.append):
         for done in range(1, chunks + 1):
@@ -50,27 +50,27 @@ def warning(project: _Projector, *, fail_fast: bool = False, chunks: int = CHUNK
     return EarlyWarning(project, threshold=0.7, chunks_total=chunks, fail_fast=fail_fast)
 
 
-def test_it_is_said_after_a_tenth_and_once() -> None:
+def test_warning_comes_once_after_a_tenth() -> None:
     project = _Projector(TOO_LOW, TOO_LOW, TOO_LOW)
 
-    (told,) = farm(warning(project))
+    (notice,) = farm(warning(project))
 
     assert project.asked == [(5, 0.1), (10, 0.2), (20, 0.4)]
-    assert told == Notice(
+    assert notice == Notice(
         "After 10.0% of the recipients the match rate is projected to end at 51.3% (95% interval 45.0% to 57.1%), "
         "below match_rate_threshold (70.0%): the result will be blocked. With fail_fast: true a run stops here.",
         warning=True,
     )
 
 
-def test_nothing_is_said_while_the_end_is_open_and_later_when_it_is_not() -> None:
+def test_warning_waits_until_it_is_certain() -> None:
     assert farm(warning(_Projector(OPEN, OPEN, OPEN))) == []
-    (told,) = farm(warning(_Projector(OPEN, TOO_LOW, TOO_LOW)))
-    assert isinstance(told, Notice)
-    assert told.message.startswith("After 20.0%")
+    (notice,) = farm(warning(_Projector(OPEN, TOO_LOW, TOO_LOW)))
+    assert isinstance(notice, Notice)
+    assert notice.message.startswith("After 20.0%")
 
 
-def test_fail_fast_stops_there_and_says_what_to_do() -> None:
+def test_fail_fast_stops_with_a_remedy() -> None:
     project = _Projector(TOO_LOW)
 
     with pytest.raises(ProjectedToFailError, match="Stopped early because fail_fast is set: after 10") as stopped:
@@ -81,7 +81,7 @@ def test_fail_fast_stops_there_and_says_what_to_do() -> None:
     assert farm(warning(_Projector(OPEN, OPEN, OPEN), fail_fast=True)) == []
 
 
-def test_fewer_than_five_chunks_tell_nothing_and_the_last_needs_no_projection() -> None:
+def test_few_or_all_chunks_need_no_projection() -> None:
     project = _Projector(OPEN)
     farm(warning(project, chunks=6), chunks=6)
     assert project.asked == [(5, 5 / 6)]
@@ -89,12 +89,12 @@ def test_fewer_than_five_chunks_tell_nothing_and_the_last_needs_no_projection() 
     assert len(project.asked) == 1
 
 
-def test_a_projection_that_fails_is_told_and_the_run_goes_on() -> None:
+def test_failed_projection_does_not_stop_run() -> None:
     project = _Projector(OSError("no such file"))
 
-    (told,) = farm(warning(project, fail_fast=True))
+    (notice,) = farm(warning(project, fail_fast=True))
 
-    assert told == Notice("The match rate cannot be projected: no such file", warning=True)
+    assert notice == Notice("The match rate cannot be projected: no such file", warning=True)
     assert len(project.asked) == 1
 
 
@@ -107,7 +107,7 @@ def test_a_projection_that_fails_is_told_and_the_run_goes_on() -> None:
         (0.05, 6.0, [0.1, 0.2, 0.4]),
     ],
 )
-def test_looks_that_would_be_felt_are_not_taken(
+def test_expensive_projections_are_skipped(
     monkeypatch: pytest.MonkeyPatch, look_seconds_per_chunk: float, at_work_seconds: float, asked: list[float]
 ) -> None:
     """A look takes longer the more chunks there are: what the next one will take counts, not what the last one did."""

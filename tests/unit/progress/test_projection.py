@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from enrich_dist.progress.projection import AcceptedByChunk, Projection, project
 
 CHUNKS = 60
-# Shares of companies whose partner lies in 1, 2, 3, … chunks.
+# Shares of companies whose partner is in 1, 2, 3, … chunks.
 LISTINGS = {
     "once each": [1.0],
     "half of them twice": [0.5, 0.5],
@@ -47,20 +47,20 @@ class Population:
 
 @pytest.mark.parametrize("chunks", [6, 12, 24])
 @pytest.mark.parametrize("listings", LISTINGS.values(), ids=LISTINGS)
-def test_the_interval_covers_the_end_as_promised(listings: list[float], chunks: int) -> None:
+def test_interval_covers_the_final_rate(listings: list[float], chunks: int) -> None:
     covered, warned = [], []
     for seed in range(15):
         population = Population(listings, companies=4_000, partner_share=0.6, seed=seed)
         for _ in range(20):
             found = population.projected(chunks)
             covered.append(found.low <= population.rate <= found.high)
-            warned.append(found.high < population.rate)  # what a run exactly at its threshold would be told
+            warned.append(found.high < population.rate)  # whether a run exactly at its threshold would be warned
 
     assert np.mean(covered) >= 0.91
     assert np.mean(warned) <= 0.06
 
 
-def test_it_tells_more_than_proportion_where_firms_are_listed_twice() -> None:
+def test_duplicate_listings_are_corrected() -> None:
     population = Population(LISTINGS["half of them twice"], companies=20_000, partner_share=0.5, seed=1)
 
     found, seen = population.projected(12), population.last_seen
@@ -75,7 +75,7 @@ def test_it_tells_more_than_proportion_where_firms_are_listed_twice() -> None:
     pairs=st.sets(st.tuples(st.integers(0, 19), st.integers(0, CHUNKS - 1)), max_size=60),
     chunks=st.integers(5, CHUNKS),
 )
-def test_the_ends_are_in_order_and_possible(counts: list[int], pairs: set[tuple[int, int]], chunks: int) -> None:
+def test_interval_ends_are_ordered(counts: list[int], pairs: set[tuple[int, int]], chunks: int) -> None:
     awards = np.array(counts, dtype=np.int32)
     found_in = np.array(sorted({(company, chunk % chunks) for company, chunk in pairs}), dtype=np.int64).reshape(-1, 2)
 

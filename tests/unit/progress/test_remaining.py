@@ -47,7 +47,7 @@ def steady_farm(chunks: int, threads: int, *, scatter: float, warm_up: float, se
 
 
 @pytest.mark.parametrize(("chunks", "threads"), [(20, 2), (66, 2), (66, 8), (97, 4), (660, 16), (660, 64)])
-def test_on_a_steady_farm_the_end_is_told_within_a_fifth_from_a_quarter_on(chunks: int, threads: int) -> None:
+def test_estimate_is_within_a_fifth(chunks: int, threads: int) -> None:
     worst = [
         max(abs(m.estimate - m.truth) / (m.now + m.truth) for m in farm if m.share >= 0.25)
         for seed in range(40)
@@ -57,7 +57,7 @@ def test_on_a_steady_farm_the_end_is_told_within_a_fifth_from_a_quarter_on(chunk
     assert np.quantile(worst, 0.95) <= 0.2
 
 
-def test_of_the_time_remaining_itself_the_error_is_within_a_fifth_at_a_quarter_half_and_three_quarters() -> None:
+def test_error_relative_to_time_remaining() -> None:
     for share in (0.25, 0.5, 0.75):
         errors = []
         for seed in range(40):
@@ -71,7 +71,7 @@ Ends = st.lists(st.tuples(st.floats(0.1, 60), st.integers(0, 3), st.integers(1, 
 
 
 @given(ends=Ends, further=st.integers(0, 40), threads=st.integers(1, 9), waits=st.lists(st.floats(0, 500), max_size=8))
-def test_while_nothing_ends_it_goes_down_with_the_clock_and_never_below_zero(
+def test_estimate_decreases_with_the_clock(
     ends: list[tuple[float, int, int]], further: int, threads: int, waits: list[float]
 ) -> None:
     estimator = RemainingTime(len(ends) + further, sum(rows for *_, rows in ends) + further * ROWS)
@@ -94,7 +94,7 @@ def test_while_nothing_ends_it_goes_down_with_the_clock_and_never_below_zero(
         before = after
 
 
-def test_nothing_is_told_before_the_first_chunk_nor_without_a_worker() -> None:
+def test_estimate_needs_chunk_and_worker() -> None:
     estimator = RemainingTime(10, 1000)
     estimator.set_workers(["0"], 0.0)
     assert estimator.estimate_seconds(5.0, 1) is None
@@ -105,7 +105,7 @@ def test_nothing_is_told_before_the_first_chunk_nor_without_a_worker() -> None:
     assert estimator.rows_per_second(1) == pytest.approx(20)
 
 
-def test_it_follows_workers_that_join_and_leave() -> None:
+def test_estimate_follows_joining_and_leaving_workers() -> None:
     estimator = RemainingTime(100, 100 * ROWS)
     estimator.set_workers(["0"], 0.0)
     for end in range(1, 21):
@@ -119,7 +119,7 @@ def test_it_follows_workers_that_join_and_leave() -> None:
     assert (alone, joined, left) == (pytest.approx(80), pytest.approx(20), pytest.approx(40))
 
 
-def test_a_last_wave_that_keeps_some_workers_busy_is_in_it() -> None:
+def test_estimate_includes_a_partial_wave() -> None:
     estimator = RemainingTime(9, 9 * ROWS)
     estimator.set_workers("0123", 0.0)
     for worker in "0123":
@@ -128,7 +128,7 @@ def test_a_last_wave_that_keeps_some_workers_busy_is_in_it() -> None:
     assert estimator.estimate_seconds(10.0, 4) == pytest.approx(20)  # four, and then one alone
 
 
-def test_warm_up_and_pauses_do_not_count_as_the_cost_of_chunks() -> None:
+def test_warm_up_and_pauses_cost_nothing() -> None:
     estimator = RemainingTime(12, 12 * ROWS)
     estimator.set_workers(["0"], 0.0)
     estimator.record_finished(ROWS, "0", 0.0, 30.0)  # opens files, compiles
@@ -144,7 +144,7 @@ def test_warm_up_and_pauses_do_not_count_as_the_cost_of_chunks() -> None:
     assert found < 8 * 20
 
 
-def test_a_machine_that_becomes_slower_is_followed() -> None:
+def test_estimate_follows_a_slowing_machine() -> None:
     estimator = RemainingTime(400, 400 * ROWS)
     estimator.set_workers(["0"], 0.0)
     now = 0.0
@@ -156,7 +156,7 @@ def test_a_machine_that_becomes_slower_is_followed() -> None:
     assert estimator.estimate_seconds(now, 1) == pytest.approx(300, rel=0.1)
 
 
-def test_threads_of_one_worker_are_slots_of_their_own() -> None:
+def test_each_thread_is_a_slot() -> None:
     estimator = RemainingTime(40, 40 * ROWS)
     estimator.set_workers(["0"], 0.0)
     for end in (1.0, 2.0, 3.0, 4.0):

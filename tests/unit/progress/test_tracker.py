@@ -1,4 +1,4 @@
-"""Run events: a listener that fails harms nobody; progress counts only what is left."""
+"""Run events: a failing listener is dropped; progress counts the work of this run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from enrich_dist.progress.tracker import ProgressTracker
 from enrich_dist.store.checkpoints import Checkpoint, CheckpointRecord
 
 
-def test_a_failing_listener_is_dropped_and_the_others_go_on() -> None:
+def test_failing_listener_is_dropped() -> None:
     heard: list[Event] = []
     calls = 0
 
@@ -81,7 +81,7 @@ class _NoLook(EarlyWarning):
 
 
 def _never(keys: Sequence[str], share_done: float) -> Projection:
-    raise AssertionError("nobody asked")
+    raise AssertionError("not expected")
 
 
 def _finished(number: int, worker: str, started: float, ended: float) -> AttemptTimes:
@@ -92,7 +92,7 @@ def _workers(*names: str) -> WorkersSeen:
     return WorkersSeen(tuple(WorkerSample(name, "tcp://", 1, 1, False, 0) for name in names))
 
 
-def test_progress_counts_what_was_there_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_resumed_chunks_are_counted_separately(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     now = 1000.0
     monkeypatch.setattr("enrich_dist.progress.tracker.time.monotonic", lambda: now)
     tasks = [_task(number) for number in range(10)]
@@ -122,7 +122,7 @@ def test_progress_counts_what_was_there_apart(monkeypatch: pytest.MonkeyPatch, t
     assert (after.chunks_done, after.chunks_resumed, after.records_done) == (6, 4, 600)
     assert after.records_per_second == pytest.approx(20)
     assert after.remaining_seconds == pytest.approx(20)  # two chunks for each of two workers
-    assert later.remaining_seconds == pytest.approx(17)  # one of them began anew a second later
+    assert later.remaining_seconds == pytest.approx(17)  # one of them restarted a second later
     assert (after.failed_attempts, later.failed_attempts, later.chunks_degraded) == (0, 1, 0)
     assert after.awards_matched == 6
     assert after.line() == (
@@ -132,7 +132,7 @@ def test_progress_counts_what_was_there_apart(monkeypatch: pytest.MonkeyPatch, t
     assert later.line().endswith("2 workers, 1 failed attempt")
 
 
-def test_a_log_of_a_long_run_gets_lines_more_and_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_interval_grows_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("enrich_dist.progress.intervals.time.monotonic", lambda: now)
     intervals, lines = ProgressIntervals(10), []

@@ -62,7 +62,7 @@ def write_hostile(folder: Path) -> tuple[Path, Path]:
     return awards, recipients
 
 
-def test_hostile_columns_column_maps_and_directories_change_nothing(tmp_path: Path) -> None:
+def test_hostile_columns_change_nothing(tmp_path: Path) -> None:
     plain = run_in_process(settings(tmp_path / "plain"))
     folder = tmp_path / "it's; drop -- {x} $1%s"
     run = settings(folder, inputs=write_hostile(folder / "inputs"))
@@ -94,7 +94,7 @@ def test_hostile_columns_column_maps_and_directories_change_nothing(tmp_path: Pa
         assert find_company(scored, "Kitware & Sons, Inc.") is not None
 
 
-def test_hostile_columns_of_two_tables_that_are_linked(tmp_path: Path) -> None:
+def test_hostile_columns_can_be_linked(tmp_path: Path) -> None:
     for side in ("left", "right"):
         table = pa.table({'i"d; --': [f"{side}-1"], "na'me\n": ["Acme Robotics Incorporated"], 'x"; drop': ["x"]})
         pa.csv.write_csv(table, tmp_path / f"{side}.csv")
@@ -107,7 +107,7 @@ def test_hostile_columns_of_two_tables_that_are_linked(tmp_path: Path) -> None:
     assert (row["left_id"], row["right_id"]) == ("left-1", "right-1")
 
 
-def test_nothing_that_runs_code_when_it_is_read_is_used() -> None:
+def test_no_code_runs_on_read() -> None:
     found = []
     for path in (
         path
@@ -136,7 +136,7 @@ def _root(node: ast.Attribute) -> str | None:
 
 
 @pytest.mark.parametrize("length", [1, 1_000])
-def test_an_array_file_that_holds_a_pickle_is_refused(tmp_path: Path, length: int) -> None:
+def test_array_file_with_pickle_is_refused(tmp_path: Path, length: int) -> None:
     ran = tmp_path / "ran"
 
     class Harm:

@@ -1,4 +1,4 @@
-"""Review by persons: what the sheet shows, what is refused of a filled in one, and what decisions do to a result."""
+"""Clerical review: content of the sheet, refused sheets, and the effect of decisions on a result."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def row_of(sheet: Path, recipient: str) -> int:
 # Export
 
 
-def test_the_sheet_holds_the_undecided_companies_with_the_most_to_be_gained_first(sheet: Path) -> None:
+def test_sheet_is_ordered_by_expected_gain(sheet: Path) -> None:
     rows = read_rows(sheet)
 
     assert list(rows[0]) == COLUMNS
@@ -90,7 +90,7 @@ def test_the_sheet_holds_the_undecided_companies_with_the_most_to_be_gained_firs
     assert {row["decision"] + row["other_recipient_id"] for row in rows} == {""}
 
 
-def test_a_candidate_is_told_in_words_and_numbers_side_by_side(sheet: Path, run: Reviewed) -> None:
+def test_sheet_describes_each_candidate(sheet: Path, run: Reviewed) -> None:
     rows = {row["recipient_id"]: row for row in read_rows(sheet)}
     match = run.matches()["Contrary Propulsion"]
     quartet = rows["r-quartet-1"]
@@ -111,14 +111,14 @@ def test_a_candidate_is_told_in_words_and_numbers_side_by_side(sheet: Path, run:
     assert "same street (+" in quartet["evidence"]
 
 
-def test_a_spreadsheet_takes_no_name_for_a_formula(sheet: Path) -> None:
+def test_names_are_never_formulas(sheet: Path) -> None:
     rows = {row["recipient_id"]: row for row in read_rows(sheet)}
 
     assert rows["r-formula-a"]["company_name"] == "'@Formula Bolometry"
     assert sheet.read_bytes().startswith(b"\xef\xbb\xbf")  # by which Excel knows UTF-8
 
 
-def test_a_limit_counts_companies_and_keeps_theirs_together(run: Reviewed, cli: CommandLine, tmp_path: Path) -> None:
+def test_limit_counts_companies(run: Reviewed, cli: CommandLine, tmp_path: Path) -> None:
     path = tmp_path / "few.csv"
 
     code, out, _ = cli("review", "export", "--out", path, "--limit", "2", "--config", run.config)
@@ -129,7 +129,7 @@ def test_a_limit_counts_companies_and_keeps_theirs_together(run: Reviewed, cli: 
     assert {row["company_key"] for row in read_rows(path)} == {QUARTET, OPTICS}
 
 
-def test_a_sheet_with_decisions_that_are_not_stored_is_not_overwritten(
+def test_unstored_decisions_are_not_overwritten(
     run: Reviewed, cli: CommandLine, decide: Decide, tmp_path: Path
 ) -> None:
     path = decide((OPTICS, "r-optics-a", "confirm", ""))
@@ -141,17 +141,17 @@ def test_a_sheet_with_decisions_that_are_not_stored_is_not_overwritten(
     other = cli("review", "export", "--out", letter, "--config", run.config)
     assert path.read_bytes() == before
     stored = cli("review", "import", path, "--config", run.config)
-    anew = cli("review", "export", "--out", path, "--config", run.config)
+    again = cli("review", "export", "--out", path, "--config", run.config)
 
-    assert (refused[0], other[0], stored[0], anew[0]) == (1, 1, 0, 0)
+    assert (refused[0], other[0], stored[0], again[0]) == (1, 1, 0, 0)
     assert "has 1 decisions that are not stored" in refused[2]
     assert "is not a review sheet" in other[2]
     assert letter.read_text("utf-8") == "Dear reader\n"
-    # Before the next result, too, nobody is asked again.
+    # Decided companies are left out, also before the next result.
     assert OPTICS not in {row["company_key"] for row in read_rows(path)}
 
 
-def test_the_same_run_makes_the_same_sheet(run: Reviewed, cli: CommandLine, sheet: Path, tmp_path: Path) -> None:
+def test_same_run_makes_same_sheet(run: Reviewed, cli: CommandLine, sheet: Path, tmp_path: Path) -> None:
     cli("review", "export", "--out", tmp_path / "again.csv", "--config", run.config)
 
     assert (tmp_path / "again.csv").read_bytes() == sheet.read_bytes()
@@ -189,9 +189,7 @@ def test_decisions_change_what_is_published(run: Reviewed, cli: CommandLine, dec
     assert "## Human review decisions\n\n1 confirmed, 4 rejected.\n" in report
 
 
-def test_who_rejects_one_row_of_an_organisation_rejects_all_of_them(
-    run: Reviewed, cli: CommandLine, decide: Decide
-) -> None:
+def test_rejection_covers_the_whole_organisation(run: Reviewed, cli: CommandLine, decide: Decide) -> None:
     cli("review", "import", decide((DOUBLED, "r-doubled-a1", "reject", "")), "--config", run.config)
     cli("rejudge", "--config", run.config)
 
@@ -200,7 +198,7 @@ def test_who_rejects_one_row_of_an_organisation_rejects_all_of_them(
     assert match["runner_up_probability"] == 0.0
 
 
-def test_one_row_of_a_rejected_organisation_can_be_confirmed(run: Reviewed, cli: CommandLine, decide: Decide) -> None:
+def test_rejected_organisation_can_be_confirmed(run: Reviewed, cli: CommandLine, decide: Decide) -> None:
     cli("review", "import", decide((DOUBLED, "r-doubled-a1", "reject", "r-doubled-a2")), "--config", run.config)
     cli("rejudge", "--config", run.config)
 
@@ -208,9 +206,7 @@ def test_one_row_of_a_rejected_organisation_can_be_confirmed(run: Reviewed, cli:
     assert (match["recipient_id"], match["match_method"]) == ("r-doubled-a2", "review")
 
 
-def test_a_company_without_another_candidate_is_unmatched_once_the_last_is_rejected(
-    run: Reviewed, cli: CommandLine, decide: Decide
-) -> None:
+def test_rejecting_all_candidates_leaves_unmatched(run: Reviewed, cli: CommandLine, decide: Decide) -> None:
     cli("review", "import", decide(("uei:QQQQQQQQQQQ6", "r-contrary", "reject", "")), "--config", run.config)
     cli("rejudge", "--publish", "--config", run.config)
 
@@ -218,7 +214,7 @@ def test_a_company_without_another_candidate_is_unmatched_once_the_last_is_rejec
     assert run.published()["Contrary Propulsion"]["recipient_id"] is None
 
 
-def test_another_recipient_wins_though_no_search_found_it(run: Reviewed, cli: CommandLine, decide: Decide) -> None:
+def test_confirmed_recipient_needs_no_blocking(run: Reviewed, cli: CommandLine, decide: Decide) -> None:
     path = decide((OPTICS, "r-optics-a", "reject", "r-noise-7"), (LASERS, "r-lasers-b", "", "r-lasers-a"))
 
     code, out, _ = cli("review", "import", path, "--config", run.config)
@@ -243,7 +239,7 @@ def test_another_recipient_wins_though_no_search_found_it(run: Reviewed, cli: Co
     assert file_digest(result / "company_matches.parquet") == first
 
 
-def test_a_chunk_file_that_was_altered_gives_no_recipient(run: Reviewed, cli: CommandLine, decide: Decide) -> None:
+def test_altered_chunk_file_is_refused(run: Reviewed, cli: CommandLine, decide: Decide) -> None:
     path = decide((OPTICS, "r-optics-a", "", "r-noise-7"))
     [chunk] = [
         file
@@ -275,10 +271,10 @@ def test_decisions_without_effect_are_told(run: Reviewed) -> None:
 
     result = run.pipeline.enrich_awards().path(Output.RESULT)
 
-    told = read_json(result / "metrics.json")["overrides"]
-    assert (told["confirmed"], told["rejected"], told["without_effect_count"]) == (1, 0, 33)
-    assert len(told["without_effect"]) == 20
-    assert told["without_effect"][:3] == [
+    effects = read_json(result / "metrics.json")["overrides"]
+    assert (effects["confirmed"], effects["rejected"], effects["without_effect_count"]) == (1, 0, 33)
+    assert len(effects["without_effect"]) == 20
+    assert effects["without_effect"][:3] == [
         f"{OPTICS} -> r-gone", "name:GONE|XX -> r-optics-a", f"{QUARTET} -> r-noise-3",
     ]  # fmt: skip
     assert run.matches()["Ambiguous Optics"]["match_status"] == "review"
@@ -289,7 +285,7 @@ def test_decisions_without_effect_are_told(run: Reviewed) -> None:
     assert " and 13 more)" in report
 
 
-def test_a_run_without_decisions_says_nothing_of_them(run: Reviewed) -> None:
+def test_report_without_decisions_omits_them(run: Reviewed) -> None:
     result = run.pipeline.directory.output(Output.RESULT)
 
     assert "Human review decisions" not in (result / "report.md").read_text("utf-8")
@@ -323,7 +319,7 @@ ERRORS = {
         [(OPTICS, "r-optics-a", "confirm", ""), (OPTICS, "r-optics-b", "confirm", "")],
         f"column 'recipient_id', row {{row}}: 'r-optics-b' {OPTICS} is confirmed as r-optics-a in row 5 already.",
     ),
-    "confirmed beside another recipient": (
+    "confirmed next to another recipient": (
         [(OPTICS, "r-optics-a", "confirm", "r-noise-1")],
         f"column 'other_recipient_id', row {{row}}: 'r-noise-1' {OPTICS} is confirmed as r-optics-a in row 5 already.",
     ),
@@ -339,9 +335,7 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("case", ERRORS)
-def test_an_error_tells_file_row_column_value_and_remedy(
-    run: Reviewed, cli: CommandLine, sheet: Path, decide: Decide, case: str
-) -> None:
+def test_error_has_position_and_remedy(run: Reviewed, cli: CommandLine, sheet: Path, decide: Decide, case: str) -> None:
     decisions, message = ERRORS[case]
     rows = read_rows(sheet)
     if case == "an unknown company":
@@ -364,7 +358,7 @@ def test_an_error_tells_file_row_column_value_and_remedy(
     assert run.decisions() == []
 
 
-def test_many_errors_are_told_together_and_nothing_is_stored(run: Reviewed, cli: CommandLine, sheet: Path) -> None:
+def test_many_errors_store_nothing(run: Reviewed, cli: CommandLine, sheet: Path) -> None:
     rows = read_rows(sheet)
     for row in rows:
         row["decision"] = "maybe"
@@ -394,7 +388,7 @@ def test_many_errors_are_told_together_and_nothing_is_stored(run: Reviewed, cli:
         (lambda _: "", "the file is empty"),
     ],
 )
-def test_a_file_that_is_no_sheet_is_refused(
+def test_other_file_is_refused(
     run: Reviewed, cli: CommandLine, sheet: Path, change: Callable[[str], str], message: str
 ) -> None:
     sheet.write_text(change(sheet.read_text("utf-8-sig")), "utf-8")
@@ -407,7 +401,7 @@ def test_a_file_that_is_no_sheet_is_refused(
     assert run.decisions() == []
 
 
-def test_decisions_hidden_by_a_stray_quote_are_not_lost(run: Reviewed, cli: CommandLine, tmp_path: Path) -> None:
+def test_unclosed_quote_is_refused(run: Reviewed, cli: CommandLine, tmp_path: Path) -> None:
     path = tmp_path / "sheet.csv"
     lines = [
         "company_key,recipient_id,decision,notes",
@@ -424,7 +418,7 @@ def test_decisions_hidden_by_a_stray_quote_are_not_lost(run: Reviewed, cli: Comm
 
 
 @pytest.mark.parametrize(("name", "message"), [("review.xlsx", "is a workbook"), ("gone.csv", "does not exist")])
-def test_another_kind_of_file_and_none_are_refused(
+def test_workbook_and_missing_file_are_refused(
     run: Reviewed, cli: CommandLine, tmp_path: Path, name: str, message: str
 ) -> None:
     code, _, err = cli("review", "import", tmp_path / name, "--config", run.config)
@@ -436,7 +430,7 @@ def test_another_kind_of_file_and_none_are_refused(
 # Import: what spreadsheets do to a sheet
 
 
-def test_a_sheet_that_a_spreadsheet_saved_is_understood(run: Reviewed, cli: CommandLine, decide: Decide) -> None:
+def test_sheet_saved_by_spreadsheet_is_read(run: Reviewed, cli: CommandLine, decide: Decide) -> None:
     path = decide((OPTICS, "r-optics-a", "CONFIRM", ""), (LASERS, "r-lasers-a", "reject", "r-noise-2"))
     rows = read_rows(path)
     order = sorted(COLUMNS, reverse=True)
@@ -458,7 +452,7 @@ def test_a_sheet_that_a_spreadsheet_saved_is_understood(run: Reviewed, cli: Comm
     ]  # fmt: skip
 
 
-def test_rows_are_counted_as_a_spreadsheet_counts_them(run: Reviewed, cli: CommandLine, decide: Decide) -> None:
+def test_rows_are_counted_as_displayed(run: Reviewed, cli: CommandLine, decide: Decide) -> None:
     path = decide((LASERS, "r-lasers-b", "perhaps", ""))
     lines = path.read_bytes().decode().split("\r\n")
     lines[2:2] = ["", '"",""', ",,,,,,,,,,,,,,,"]
@@ -469,7 +463,7 @@ def test_rows_are_counted_as_a_spreadsheet_counts_them(run: Reviewed, cli: Comma
     assert "row 11: 'perhaps'" in err
 
 
-def test_columns_that_nobody_reads_may_be_missing(run: Reviewed, cli: CommandLine, tmp_path: Path) -> None:
+def test_unread_columns_may_be_missing(run: Reviewed, cli: CommandLine, tmp_path: Path) -> None:
     path = tmp_path / "short.csv"
     path.write_text(f"recipient_id,decision,company_key\nr-optics-a,reject,{OPTICS}\n,,\n", "utf-8")
 
@@ -480,7 +474,7 @@ def test_columns_that_nobody_reads_may_be_missing(run: Reviewed, cli: CommandLin
 # Merging
 
 
-def test_a_new_decision_takes_the_place_of_an_earlier_one(run: Reviewed, cli: CommandLine, tmp_path: Path) -> None:
+def test_new_decision_replaces_earlier_one(run: Reviewed, cli: CommandLine, tmp_path: Path) -> None:
     def store(*lines: str) -> str:
         path = tmp_path / "sheet.csv"
         path.write_text("\n".join(["company_key,recipient_id,decision,other_recipient_id", *lines]), "utf-8")
@@ -503,7 +497,7 @@ def test_a_new_decision_takes_the_place_of_an_earlier_one(run: Reviewed, cli: Co
     assert run.pipeline.directory.overrides.read_bytes() == first
 
 
-def test_a_decision_that_lost_its_recipient_can_be_taken_back(run: Reviewed, cli: CommandLine, tmp_path: Path) -> None:
+def test_decision_without_recipient_can_change(run: Reviewed, cli: CommandLine, tmp_path: Path) -> None:
     gone = [{"company_key": OPTICS, "recipient_id": "r-gone", "decision": "confirm"}]
     overrides.store_decisions(pa.Table.from_pylist(gone, schema=schema.OVERRIDE), run.pipeline.directory.overrides)
     path = tmp_path / "sheet.csv"
@@ -520,7 +514,7 @@ def test_a_sheet_without_decisions_changes_nothing(run: Reviewed, cli: CommandLi
     assert "0 confirmed, 0 rejected, 0 unchanged; 0 decisions in all" in out
 
 
-def test_merging_keeps_what_has_nothing_to_do_with_it() -> None:
+def test_merging_keeps_unrelated_decisions() -> None:
     earlier = [("a", "1", "confirm"), ("a", "2", "reject"), ("b", "1", "confirm")]
     new = [("a", "3", "confirm"), ("c", "1", "reject")]
     tables = [
