@@ -68,7 +68,7 @@ class Reviewed:
     def pipeline(self) -> Pipeline:
         return Pipeline(self.settings, "test")
 
-    def begin_anew(self) -> None:
+    def reset(self) -> None:
         """Remove all decisions: the result is the first one again, and published."""
         self.pipeline.directory.overrides.unlink(missing_ok=True)
         self.pipeline.enrich_awards()

@@ -32,7 +32,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, client: Client) -> Review
 @pytest.fixture
 def run(finished: Reviewed) -> Iterator[Reviewed]:
     """The run with its first result published; afterwards whatever a test broke is whole again."""
-    finished.begin_anew()
+    finished.reset()
     spoiled = [finished.pipeline.directory.checkpoints, finished.pipeline.directory.steps]
     saved = {path: path.read_bytes() for folder in spoiled for path in folder.iterdir()}
     yield finished

@@ -37,7 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, client: Client) -> Reviewed:
 
 @pytest.fixture(autouse=True)
 def _nothing_decided(run: Reviewed) -> None:
-    run.begin_anew()
+    run.reset()
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ def test_altered_chunk_file_is_refused(run: Reviewed, cli: CommandLine, decide: 
     assert run.decisions() == []
 
 
-def test_decisions_without_effect_are_told(run: Reviewed) -> None:
+def test_decisions_without_effect_are_listed(run: Reviewed) -> None:
     decisions = [
         {"company_key": "name:GONE|XX", "recipient_id": "r-optics-a", "decision": "confirm"},
         {"company_key": OPTICS, "recipient_id": "r-gone", "decision": "confirm"},
