@@ -31,10 +31,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory, client: Client) -> Review
 
 @pytest.fixture
 def run(finished: Reviewed) -> Iterator[Reviewed]:
-    """The run with its first result published; afterwards whatever a test broke is whole again."""
+    """The run with its first result published; restored after each test."""
     finished.reset()
-    spoiled = [finished.pipeline.directory.checkpoints, finished.pipeline.directory.steps]
-    saved = {path: path.read_bytes() for folder in spoiled for path in folder.iterdir()}
+    restored = [finished.pipeline.directory.checkpoints, finished.pipeline.directory.steps]
+    saved = {path: path.read_bytes() for folder in restored for path in folder.iterdir()}
     yield finished
     for path, content in saved.items():
         path.write_bytes(content)

@@ -36,7 +36,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, client: Client) -> Reviewed:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_decided(run: Reviewed) -> None:
+def _no_decisions(run: Reviewed) -> None:
     run.reset()
 
 
@@ -379,10 +379,10 @@ def test_many_errors_store_nothing(run: Reviewed, cli: CommandLine, sheet: Path)
     [
         (lambda text: text.replace('"company_key"', '"company"'), "column 'company_key': there is no such column."),
         (lambda text: text.replace('"evidence"', '"Decision"'), "column 'decision': there are two columns"),
-        (lambda text: text.replace(',,"name:AMBIGUOUS', ',"confirm,,"name:AMBIGUOUS', 1), "row 5: a quote opened in"),
+        (lambda text: text.replace(',,"name:AMBIGUOUS', ',"confirm,,"name:AMBIGUOUS', 1), "row 5: a quote in"),
         (
             lambda text: text.replace('"PPPPPPPPPPP1"', '"PPPPPPPPPPP1'),
-            "row 2: a quote opened in",
+            "row 2: a quote in",
         ),  # to the end of the file
         (lambda text: text.replace("\n,,", "\nconfirm,,,", 1), "row 2: 15 cells instead of 14."),
         (lambda _: "", "the file is empty"),
