@@ -167,7 +167,7 @@ def test_column_can_be_declared_absent(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("left", "right", "options", "message"),
     [
-        ("name,city\nKitware,Troy\n", None, [], "left.csv: no column 'id'. Name the column of the rows' ids: id="),
+        ("name,city\nKitware,Troy\n", None, [], "left.csv: no column 'id'. Name the id column: id="),
         (None, "name,city\nKitware,Troy\n", [], "right.csv: no column 'id'"),
         ("id,name\nA,Kitware\nB,Other\nA,Again\n", None, [], "left.csv, row 2: the id 'A' occurs more than once."),
         ("id,city\nA,Troy\n", None, [], "left.csv, column 'name': no column for name"),
