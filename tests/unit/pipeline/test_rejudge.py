@@ -116,7 +116,7 @@ def test_production_needs_a_readiness_file(run: Reviewed, cli: CommandLine) -> N
     judged, _, _ = cli("rejudge", *arguments)  # publishes nothing
 
     assert (refused, judged) == (5, 0)
-    assert "Not ready: there is no" in err
+    assert "enrich-dist preflight --env production" in err
     assert run.published()["Ambiguous Optics"]["match_status"] == "review"
 
     ready = make_ready(load_settings(run.config, arguments[3::2], {}).settings)
