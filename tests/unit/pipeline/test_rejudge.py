@@ -105,7 +105,7 @@ def test_earlier_settings_reuse_their_result(run: Reviewed, cli: CommandLine) ->
     code, out, _ = cli("rejudge", "--config", run.config)
 
     assert code == 0
-    assert "the same result was there already" in out
+    assert "the result is unchanged" in out
     assert run.pipeline.directory.output(Output.RESULT) == first
 
 
