@@ -48,7 +48,7 @@ def runs_table(runs: Sequence[RunRecord], current: str | None) -> Table:
         )
         for run in reversed(runs)
     ]
-    head = ("time (UTC)", "run", "verdict", "match rate", "awards matched", "seconds", "reused", "published")
+    head = ("time (UTC)", "run", "verdict", "match rate", "matched", "seconds", "reused", "published")
     return rich_table(make_table(head, rows), _STYLES)
 
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -41,13 +42,16 @@ STEP_TITLES = {
     Step.PUBLISHED_AWARDS: "Publishing",
 }
 _REFRESH_PER_SECOND = 5
+_MAX_UNWRAPPED = 12  # characters of cells that are not wrapped
 
 
 def rich_table(table: Table, styles: Mapping[str, str] | None = None) -> RichTable:
     """Return a table for the terminal; ``styles``: by the text of a cell."""
     found = RichTable(box=None, pad_edge=False)
-    for title, is_numeric in zip(table.head, table.numeric, strict=True):
-        found.add_column(title, justify="right" if is_numeric else "left", no_wrap=is_numeric, overflow="fold")
+    for number, (title, is_numeric) in enumerate(zip(table.head, table.numeric, strict=True)):
+        is_short = max((len(row[number]) for row in table.rows), default=0) <= _MAX_UNWRAPPED
+        justify: Literal["left", "right"] = "right" if is_numeric else "left"
+        found.add_column(title, justify=justify, no_wrap=is_numeric or is_short, overflow="fold")
     for row in table.rows:
         found.add_row(*(Text(cell, style=(styles or {}).get(cell, "")) for cell in row))
     return found
