@@ -23,14 +23,12 @@ OFFLINE: dict[str, str | bool | int | float | list[str]] = {
 
 # DuckDB's errors of many classes contain the operating system's message.
 _NO_PLACE = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)]
-
-DRIVER_MEMORY_MB = 1_000
-"""Memory of the driver's own queries before they spill."""
+_DRIVER_MEMORY_MB = 1_000  # of the driver's own queries before they spill
 
 
 @contextmanager
 def connect(
-    database: Path | None = None, *, memory_mb: int, scratch: Path, threads: int = 2
+    database: Path | None = None, *, scratch: Path, memory_mb: int = _DRIVER_MEMORY_MB, threads: int = 2
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a DuckDB database (in memory without ``database``) that spills to ``scratch`` above ``memory_mb``.
 
@@ -39,22 +37,14 @@ def connect(
     scratch.mkdir(parents=True, exist_ok=True)
     connection = duckdb.connect(
         ":memory:" if database is None else str(database),
-        config={
-            **OFFLINE,
-            "memory_limit": f"{memory_mb}MB",
-            "threads": threads,
-            "temp_directory": str(scratch),
-        },
+        config=OFFLINE | {"memory_limit": f"{memory_mb}MB", "threads": threads, "temp_directory": str(scratch)},
     )
     connection.execute("set enable_progress_bar = false")  # it would be drawn into the terminal
     try:
         yield connection
     except duckdb.Error as error:
         if any(reason in str(error) for reason in _NO_PLACE):
-            raise EnvironmentFailureError(
-                str(error).splitlines()[0],
-                remedy=FREE_SPACE,
-            ) from error
+            raise EnvironmentFailureError(str(error).splitlines()[0], remedy=FREE_SPACE) from error
         raise
     finally:
         connection.close()

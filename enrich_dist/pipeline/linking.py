@@ -23,7 +23,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from enrich_dist import schema
-from enrich_dist.core.database import DRIVER_MEMORY_MB, connect
+from enrich_dist.core.database import connect
 from enrich_dist.core.files import atomic_path
 from enrich_dist.errors import SourceError
 from enrich_dist.matching.config import CandidateConfig, DecisionConfig
@@ -115,7 +115,7 @@ def link(
             pq.write_table(counts, counts_paths[-1])
             right_rows += batch.rows_read
             right_invalid += batch.rows_read - len(batch.recipients)
-        with connect(memory_mb=DRIVER_MEMORY_MB, scratch=scratch / "duckdb") as connection:
+        with connect(scratch=scratch / "duckdb") as connection:
             tables = CandidateTables(
                 connection,
                 read_candidates(connection, paths),

@@ -15,7 +15,6 @@ from typing import Any
 import pyarrow.parquet as pq
 from distributed import Client
 
-from enrich_dist.core.database import DRIVER_MEMORY_MB
 from enrich_dist.core.files import directory_name, document_digest
 from enrich_dist.core.matcher import Matcher
 from enrich_dist.core.storage import open_storage
@@ -102,9 +101,7 @@ class Pipeline:
 
             def build(directory: Path) -> dict[str, Any]:
                 tables = companies.build_companies(
-                    pq.read_table(awards.path / "awards.parquet"),
-                    memory_mb=DRIVER_MEMORY_MB,
-                    scratch=self.directory.scratch,
+                    pq.read_table(awards.path / "awards.parquet"), self.directory.scratch
                 )
                 pq.write_table(tables.companies, directory / "companies.parquet", compression="zstd")
                 pq.write_table(tables.award_companies, directory / "award_companies.parquet", compression="zstd")

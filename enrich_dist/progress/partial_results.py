@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from enrich_dist.core.database import DRIVER_MEMORY_MB, connect
+from enrich_dist.core.database import connect
 from enrich_dist.matching.config import DecisionConfig
 from enrich_dist.matching.index import open_index
 from enrich_dist.matching.vocabulary import Vocabulary
@@ -121,7 +121,7 @@ def find_accepted(
     ``checkpoints``, ``counts``: their tables, in any order; ``companies``: the table of all (``schema.COMPANY``);
     ``share_done``: their share of the recipients.
     """
-    with connect(memory_mb=DRIVER_MEMORY_MB, scratch=scratch) as connection:
+    with connect(scratch=scratch) as connection:
         connection.read_parquet(str(companies)).select("company_id, company_key").create("companies")
         tables = CandidateTables(
             connection,

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from enrich_dist.core.database import DRIVER_MEMORY_MB, connect
+from enrich_dist.core.database import connect
 from enrich_dist.core.files import write_json
 from enrich_dist.matching.config import DecisionConfig
 from enrich_dist.matching.vocabulary import Vocabulary
@@ -86,7 +86,7 @@ def build_result(
     rejects = pa.concat_tables(
         [pq.read_table(awards.path / "rejects.parquet"), chunks.read_rejects(plan), inputs.quarantined]
     )
-    with connect(directory / DATABASE, memory_mb=DRIVER_MEMORY_MB, scratch=scratch) as connection:
+    with connect(directory / DATABASE, scratch=scratch) as connection:
         connection.from_arrow(rejects).create("rejects")
         found = open_candidates(connection, inputs)
         [(candidates_read,)] = connection.execute(f"select count(*) from {found.candidates}").fetchall()

@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from enrich_dist.core.database import DRIVER_MEMORY_MB, connect
+from enrich_dist.core.database import connect
 from enrich_dist.core.files import read_json
 from enrich_dist.errors import StateError
 from enrich_dist.matching.index import CompanyIndex, open_index
@@ -72,7 +72,7 @@ def reopen_result(directory: RunDirectory) -> Iterator[ReopenedResult]:
     Raises ``StateError`` when there is no result, or when the files are no longer those that it was made from.
     """
     path = directory.output(Output.RESULT)
-    with connect(memory_mb=DRIVER_MEMORY_MB, scratch=directory.scratch) as connection:
+    with connect(scratch=directory.scratch) as connection:
         try:
             result = _open(connection, directory, path)
         except (duckdb.Error, FileNotFoundError) as error:

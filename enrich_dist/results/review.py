@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.csv
 
-from enrich_dist.core.database import DRIVER_MEMORY_MB, connect, spreadsheet_text
+from enrich_dist.core.database import connect, spreadsheet_text
 from enrich_dist.core.files import atomic_path
 from enrich_dist.errors import SourceError, StateError
 from enrich_dist.results import overrides, review_sheet
@@ -46,7 +46,7 @@ def export_sheet(
     the latest result are left out. Raises ``StateError`` when ``out`` has decisions that are not stored.
     """
     matches = directory.output(Output.RESULT) / "company_matches.parquet"
-    with connect(memory_mb=DRIVER_MEMORY_MB, scratch=directory.scratch) as connection:
+    with connect(scratch=directory.scratch) as connection:
         _require_decisions_stored(connection, out, inputs.overrides)
         scores, _ = score_candidates(open_candidates(connection, inputs), inputs)
         connection.execute(
@@ -92,7 +92,7 @@ def import_sheet(directory: RunDirectory, inputs: ResultInputs, path: Path) -> o
     """
     sheet = review_sheet.read_sheet(path)
     matches = directory.output(Output.RESULT) / "company_matches.parquet"
-    with connect(memory_mb=DRIVER_MEMORY_MB, scratch=directory.scratch) as connection:
+    with connect(scratch=directory.scratch) as connection:
         review_sheet.create_pairs(connection, sheet)
         candidates = open_candidates(connection, inputs).candidates
         connection.read_parquet(str(matches)).project("company_key").create("known_companies")

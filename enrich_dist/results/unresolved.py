@@ -12,7 +12,7 @@ from typing import Any
 
 import duckdb
 
-from enrich_dist.core.database import DRIVER_MEMORY_MB, connect
+from enrich_dist.core.database import connect
 from enrich_dist.matching.decisions import CONFIRMED_BITS
 from enrich_dist.results.review import evidence_sql
 
@@ -60,7 +60,7 @@ class UnresolvedCompanies:
 
 def read_unresolved(result: Path, scratch: Path, *, limit: int) -> UnresolvedCompanies:
     """Read a result directory; at most ``limit`` companies of either kind."""
-    with connect(memory_mb=DRIVER_MEMORY_MB, scratch=scratch) as connection:
+    with connect(scratch=scratch) as connection:
         connection.read_parquet(str(result / "company_matches.parquet")).create_view("m")
         undecided, with_candidate_total = _companies(
             connection, "recipient_id is not null", "award_count * match_probability desc", limit

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from enrich_dist.core.database import DRIVER_MEMORY_MB, connect, spreadsheet_text
+from enrich_dist.core.database import connect, spreadsheet_text
 from enrich_dist.core.files import atomic_path
 from enrich_dist.errors import SettingsError
 
@@ -139,7 +139,7 @@ _ORDER = "awards desc, award_id"
 @contextmanager
 def _compared(older: Path, newer: Path, scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield a connection with table ``compared``: a row per award of either result, with its ``change``."""
-    with connect(memory_mb=DRIVER_MEMORY_MB, scratch=scratch) as connection:
+    with connect(scratch=scratch) as connection:
         for name, path in (("older", older), ("newer", newer)):
             connection.read_parquet(str(path)).create_view(f"{name}_file")
             connection.execute(f"create temp table {name} as select {_COLUMNS} from {name}_file")

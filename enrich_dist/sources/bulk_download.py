@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from enrich_dist.core.database import DRIVER_MEMORY_MB, connect
+from enrich_dist.core.database import connect
 from enrich_dist.core.files import text_digest
 from enrich_dist.errors import SourceError
 from enrich_dist.remedies import DOWNLOAD_AGAIN
@@ -120,7 +120,7 @@ class BulkDownload(Source):
         """See ``Source.stream``. All awards are read before the first batch of ``batch_rows`` recipients."""
         awards = _AwardReader(self, options)
         with ExitStack() as stack:
-            connection = stack.enter_context(connect(memory_mb=DRIVER_MEMORY_MB, scratch=options.scratch))
+            connection = stack.enter_context(connect(scratch=options.scratch))
             connection.register("staged", pa.RecordBatchReader.from_batches(_STAGED, awards.batches()))
             try:
                 connection.execute(_VARIANTS)

@@ -36,7 +36,7 @@ class CompanyTables:
     names_kept_apart: int
 
 
-def build_companies(awards: pa.Table, *, memory_mb: int, scratch: Path) -> CompanyTables:
+def build_companies(awards: pa.Table, scratch: Path) -> CompanyTables:
     """Join awards (schema.AWARD) into companies. The result does not depend on the order of the rows."""
     names = normalise_names(awards["company"])
     states = pc.fill_null(awards["state"], "").combine_chunks()
@@ -55,7 +55,7 @@ def build_companies(awards: pa.Table, *, memory_mb: int, scratch: Path) -> Compa
     companies = _components(strong, refined_places)
 
     apart = np.unique(places[(_conflicting(places, strong_uei)[places]) & (places != _NONE)]).size
-    tables = _aggregate(awards, names, states, companies, memory_mb=memory_mb, scratch=scratch)
+    tables = _aggregate(awards, names, states, companies, scratch)
     return CompanyTables(*tables, names_kept_apart=int(apart))
 
 
@@ -148,13 +148,13 @@ order by company_id
 
 
 def _aggregate(
-    awards: pa.Table, names: pa.Array, states: pa.Array, components: Codes, *, memory_mb: int, scratch: Path
+    awards: pa.Table, names: pa.Array, states: pa.Array, components: Codes, scratch: Path
 ) -> tuple[pa.Table, pa.Table]:
     both = pc.binary_join_element_wise(awards["address1"], awards["address2"], ", ")  # null if either is
     address = pc.coalesce(both, awards["address1"], awards["address2"])
     columns = {name: awards[name] for name in ("award_id", "company", "uei", "duns", "city", "state", "zip5")}
     columns |= {"address": address, "name_key": names, "state_key": states, "component": pa.array(components)}
-    with connect(memory_mb=memory_mb, scratch=scratch) as connection:
+    with connect(scratch=scratch) as connection:
         connection.register("awards", pa.table(columns))
         aggregated: pa.Table = connection.sql(_AGGREGATE).to_arrow_table()
     company_of_component = np.empty(len(aggregated), dtype=np.int32)

@@ -205,11 +205,12 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
                                      address_line_1=f"{number} MAIN STREET " * 6)) + "\n")  # fmt: skip
     script = """
 import sys
+from functools import partial
 from pathlib import Path
 import enrich_dist.sources.bulk_download as bulk
 from enrich_dist.core.resource_usage import Meter
 from enrich_dist.sources import read_recipients
-bulk.DRIVER_MEMORY_MB = 150
+bulk.connect = partial(bulk.connect, memory_mb=150)
 with Meter() as meter:  # not ru_maxrss, which includes the parent process
     batches = read_recipients(Path(sys.argv[1]), {}, batch_rows=5000, scratch=Path(sys.argv[2]))
     rows = sum(len(batch.recipients) for batch in batches)

@@ -23,7 +23,7 @@ def awards(*rows: dict[str, Any]) -> pa.Table:
 
 
 def build(tmp_path: Path, *rows: dict[str, Any]) -> CompanyTables:
-    return build_companies(awards(*rows), memory_mb=200, scratch=tmp_path)
+    return build_companies(awards(*rows), tmp_path)
 
 
 def groups(tables: CompanyTables) -> list[list[str]]:
@@ -142,8 +142,8 @@ def test_row_order_does_not_matter(tmp_path: Path, rows: list[dict[str, Any]], d
     table = awards(*rows)
     order = data.draw(st.permutations(range(len(rows))))
 
-    tables = build_companies(table, memory_mb=200, scratch=tmp_path)
-    shuffled = build_companies(table.take(np.array(order)), memory_mb=200, scratch=tmp_path)
+    tables = build_companies(table, tmp_path)
+    shuffled = build_companies(table.take(np.array(order)), tmp_path)
 
     assert tables.companies.equals(shuffled.companies)
     assert sorted(map(str, tables.award_companies.to_pylist())) == sorted(
