@@ -14,10 +14,9 @@ import pyarrow.compute as pc
 
 from enrich_dist.core.database import evaluate
 from enrich_dist.sources.clean_text import clean_text, null_words_as_null
-from enrich_dist.sources.string_bytes import replace_cells
+from enrich_dist.sources.string_bytes import TEXT_NULL, replace_cells
 
 _LIST: Final = pa.list_(pa.string())
-_TEXT_NULL: Final = pa.scalar(None, pa.string())
 _LIST_NULL: Final = pa.scalar(None, _LIST)
 
 _FROM_JSON: Final = """from_json(x, '["VARCHAR"]')"""
@@ -54,10 +53,10 @@ def _split_text(values: pa.Array) -> pa.Array:
     arrays = pc.fill_null(pc.match_substring_regex(values, _ARRAY), False)
     if not pc.any(arrays).as_py():
         return _split_names(values)
-    lists = postgres_arrays(pc.if_else(arrays, values, _TEXT_NULL))
+    lists = postgres_arrays(pc.if_else(arrays, values, TEXT_NULL))
     if pc.all(pc.or_(arrays, pc.is_null(values))).as_py():
         return lists
-    return pc.if_else(arrays, lists, _split_names(pc.if_else(arrays, _TEXT_NULL, values)))
+    return pc.if_else(arrays, lists, _split_names(pc.if_else(arrays, TEXT_NULL, values)))
 
 
 def _split_names(values: pa.Array) -> pa.Array:
@@ -68,8 +67,8 @@ def _split_names(values: pa.Array) -> pa.Array:
     bracketed = pc.fill_null(pc.match_substring_regex(text, r"^\["), False)
     if pc.any(bracketed).as_py():
         # Two steps, as DuckDB may parse rows for which the condition is false.
-        is_json = evaluate("coalesce(json_valid(x), false)", pc.if_else(bracketed, values, _TEXT_NULL))
-        parsed = evaluate(_FROM_JSON, pc.if_else(is_json, values, _TEXT_NULL))
+        is_json = evaluate("coalesce(json_valid(x), false)", pc.if_else(bracketed, values, TEXT_NULL))
+        parsed = evaluate(_FROM_JSON, pc.if_else(is_json, values, TEXT_NULL))
         result = pc.if_else(is_json, pc.cast(parsed, _LIST), result)
     return result
 

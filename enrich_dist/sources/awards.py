@@ -37,10 +37,10 @@ from enrich_dist.sources.delimited import Block, open_delimited
 from enrich_dist.sources.protocol import single_range
 from enrich_dist.sources.rejects import REJECTED, REPAIRED, RejectLog
 from enrich_dist.sources.source_file import SourceFile, as_file
+from enrich_dist.sources.string_bytes import TEXT_NULL
 
 _CELL_SEPARATOR: Final = "\x1f"
 _NO_TEXT: Final = r"^[\s\pZ\x00-\x1f\x7f]*$"
-_TEXT_NULL: Final = pa.scalar(None, pa.string())
 # Two threads use two cores in addition to the reader.
 _THREADS: Final = 2
 _MAX_PENDING: Final = 3
@@ -156,7 +156,7 @@ def _clean_block(
     log.add(REJECTED, source_rows, rejected, column=None, values=raw_text)
     kept = pc.is_null(rejected)
     for name, (reasons, raw) in repairs.items():
-        log.add(REPAIRED, source_rows, pc.if_else(kept, reasons, _TEXT_NULL), column=name, values=raw)
+        log.add(REPAIRED, source_rows, pc.if_else(kept, reasons, TEXT_NULL), column=name, values=raw)
     arrays = [columns[name] for name in awards_schema.names]
     return pa.table(arrays, schema=awards_schema).filter(kept)
 
@@ -169,7 +169,7 @@ def _rejection_reasons(raw_rows: pa.Array, unusable: pa.Array, columns: Mapping[
         "blank row",
         unusable,
         "no company name and no valid identifier",
-        _TEXT_NULL,
+        TEXT_NULL,
     )
 
 
@@ -185,7 +185,7 @@ def _without_duplicates(awards: pa.Table, log: RejectLog) -> pa.Table:
     if not pc.any(repeated).as_py():
         return awards
     originals = pc.cast(pa.array(source_rows[first[group]]), pa.string())
-    reasons = pc.if_else(repeated, pc.binary_join_element_wise("duplicate of row", originals, " "), _TEXT_NULL)
+    reasons = pc.if_else(repeated, pc.binary_join_element_wise("duplicate of row", originals, " "), TEXT_NULL)
     log.add(REJECTED, pa.array(source_rows), reasons, column=None, values=ids)
     return awards.filter(pc.invert(repeated))
 

@@ -26,7 +26,7 @@ from enrich_dist.errors import SourceError
 from enrich_dist.remedies import DOWNLOAD_AGAIN
 from enrich_dist.sources.columns import RECIPIENT_LAYOUT, plain_header, resolve_columns
 from enrich_dist.sources.delimited import BadRecord, Block, open_delimited
-from enrich_dist.sources.protocol import RawBatch, ReadOptions, RowRange, Source
+from enrich_dist.sources.protocol import FileSource, RawBatch, ReadOptions, RowRange
 from enrich_dist.sources.recipient_files import rebatch
 from enrich_dist.sources.source_file import SourceFile, as_file
 from enrich_dist.sources.text_file import count_lines, csv_members
@@ -92,29 +92,27 @@ def _has_award_columns(file: SourceFile, member: str | None) -> bool:
     return _RECIPIENT in headers and not headers.isdisjoint(_AWARD_KEYS)
 
 
-class BulkDownload(Source):
+class BulkDownload(FileSource):
     """CSV files of awards. ``members``: the names in a zip, or None for the file itself."""
 
     def __init__(self, file: SourceFile, members: tuple[str | None, ...]) -> None:
-        self._file = file
+        super().__init__(file)
         self._members = members
         self._recipients: int | None = None
-        self.name = file.name
-        self.where = file.location
 
     def check(self, options: ReadOptions) -> None:
         """See ``Source.check``."""
         has_rows = False
         for member in self._members:
-            with open_delimited(self._file, member) as opened:
+            with open_delimited(self.file, member) as opened:
                 self.resolve(opened.header, member, options)
                 has_rows = has_rows or next(opened.blocks(), None) is not None or bool(opened.bad_records)
         if not has_rows:
             raise self._no_rows()
 
-    def digest(self, options: ReadOptions) -> str:  # noqa: ARG002
+    def digest(self, options: ReadOptions) -> str:
         """Return the digest of the file's bytes and the members to read."""
-        return text_digest("bulk download", self._file.digest(), *(member or "" for member in self._members))
+        return text_digest("bulk download", super().digest(options), *(member or "" for member in self._members))
 
     def stream(self, options: ReadOptions) -> Generator[RawBatch, None, None]:
         """See ``Source.stream``. All awards are read before the first batch of ``batch_rows`` recipients."""
@@ -141,7 +139,7 @@ class BulkDownload(Source):
         """Return the recipients once all awards were read, before that an estimate of the awards."""
         if self._recipients is not None:
             return self._recipients, True
-        return count_lines(self._file), False
+        return count_lines(self.file), False
 
     def resolve(self, header: Sequence[str], member: str | None, options: ReadOptions) -> dict[str, int]:
         """Return the positions of the columns in a file. Raises ``SourceError``."""
@@ -172,7 +170,7 @@ class _AwardReader:
             for member in self._source._members:
                 self.row_ranges.append(RowRange(rows_before + 1, self._source.member_name(member), 1))
                 last = rows_before
-                with open_delimited(self._source._file, member) as opened:
+                with open_delimited(self._source.file, member) as opened:
                     positions = self._source.resolve(opened.header, member, self._options)
                     for block in opened.blocks():
                         last = rows_before + int(block.source_rows[-1])

@@ -66,17 +66,13 @@ def write_chunks(batches: Iterable[RecipientBatch], directory: Path) -> dict[str
     recipient. Threads write batches while the next one is read; the files do not depend on their timing.
     """
 
-    def write(chunk_id: int, batch: RecipientBatch) -> tuple[dict[str, int | str], RecipientBatch]:
+    def write(chunk_id: int, batch: RecipientBatch) -> tuple[dict[str, Any], RecipientBatch]:
         name = f"{chunk_id:06d}.parquet"
         pq.write_table(batch.recipients, directory / name, **_WRITE_OPTIONS)
-        entry: dict[str, int | str] = {
-            "file": name,
-            "rows": len(batch.recipients),
-            "rejected_rows": batch.rows_rejected,
-        }
+        entry = {"file": name, "rows": len(batch.recipients), "rejected_rows": batch.rows_rejected}
         return entry, batch._replace(recipients=schema.RECIPIENT.empty_table())  # frees the memory
 
-    plan: list[dict[str, int | str]] = []
+    plan: list[dict[str, Any]] = []
     row_ranges: dict[RowRange, None] = {}
     merged_rows = 0
     with pq.ParquetWriter(directory / REJECTS_FILE, schema.REJECT, compression="zstd") as rejects:
@@ -86,7 +82,7 @@ def write_chunks(batches: Iterable[RecipientBatch], directory: Path) -> dict[str
             plan.append(entry)
             row_ranges.update(dict.fromkeys(written.row_ranges))
             merged_rows += written.rows_merged
-    rows, rejected_rows = (sum(int(item[name]) for item in plan) for name in ("rows", "rejected_rows"))
+    rows, rejected_rows = (sum(item[name] for item in plan) for name in ("rows", "rejected_rows"))
     return {
         "chunks": plan,
         "source_rows": rows + rejected_rows + merged_rows,

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist.sources.clean_text import clean_code, clean_text, null_words_as_null
-from enrich_dist.sources.string_bytes import Mask, StringBytes, replace_cells
+from enrich_dist.sources.string_bytes import TEXT_NULL, Mask, StringBytes, replace_cells
 
 # As SAM.gov assigns them: without I and O, and without a leading zero.
 _UEI_FORM: Final = "^[A-HJ-NP-Z1-9][A-HJ-NP-Z0-9]{11}$"
@@ -31,7 +31,6 @@ _DATE_FORMS: Final = (
     r"(?i)^(?P<month>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.? (?P<day>\d{1,2}),? (?P<year>\d{4})$",
 )
 _NUMBER: Final = r"(?:\d+|\d{1,3}(?:,\d{3})+)"  # commas only where they separate thousands: 1.234,56 is not 1.23456
-_TEXT_NULL: Final = pa.scalar(None, pa.string())
 _STATE_NAMES: Final = """
 AL Alabama;AK Alaska;AZ Arizona;AR Arkansas;CA California;CO Colorado;CT Connecticut;DE Delaware;FL Florida;
 GA Georgia;HI Hawaii;ID Idaho;IL Illinois;IN Indiana;IA Iowa;KS Kansas;KY Kentucky;LA Louisiana;ME Maine;MD Maryland;
@@ -110,7 +109,7 @@ def _clean_any_zip(values: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]:
     valid = pc.and_(pc.is_valid(zip5), pc.not_equal(pc.fill_null(zip5, ""), _NO_ZIP))
     return (
         *_keep(given, valid, zip5, "not a ZIP code"),
-        pc.if_else(pc.and_(valid, pc.not_equal(zip4, "")), zip4, _TEXT_NULL),
+        pc.if_else(pc.and_(valid, pc.not_equal(zip4, "")), zip4, TEXT_NULL),
     )
 
 
@@ -160,7 +159,7 @@ def clean_integer(values: pa.Array, *, lowest: int = 0, highest: int = 2**31 - 1
     digits = pc.replace_substring_regex(pc.replace_substring(given, ",", ""), r"\.0*$", "")
     digits = pc.replace_substring_regex(digits, r"^0+([0-9])", r"\1")
     formed = pc.and_(formed, pc.less_equal(pc.utf8_length(digits), 10))
-    number = pc.cast(pc.if_else(formed, digits, _TEXT_NULL), pa.int64())
+    number = pc.cast(pc.if_else(formed, digits, TEXT_NULL), pa.int64())
     inside = pc.and_(pc.greater_equal(number, lowest), pc.less_equal(number, highest))
     inside = pc.fill_null(inside, False)
     kept = pc.cast(pc.if_else(inside, number, pa.scalar(None, pa.int64())), pa.int32())
@@ -170,7 +169,7 @@ def clean_integer(values: pa.Array, *, lowest: int = 0, highest: int = 2**31 - 1
 def clean_year(values: pa.Array) -> Cleaned:
     """Parse plausible years (int32) of a federal program."""
     cleaned = clean_integer(values, lowest=_FIRST_YEAR, highest=_LAST_YEAR)
-    return Cleaned(cleaned.values, pc.if_else(pc.is_valid(cleaned.reasons), "not a year", _TEXT_NULL))
+    return Cleaned(cleaned.values, pc.if_else(pc.is_valid(cleaned.reasons), "not a year", TEXT_NULL))
 
 
 def clean_amount(values: pa.Array) -> Cleaned:
@@ -184,7 +183,7 @@ def clean_amount(values: pa.Array) -> Cleaned:
     digits = pc.replace_substring_regex(digits, r"^(-?)\.", r"\10.")  # group 1, then "0."
     digits = pc.replace_substring_regex(digits, r"\.$", "")
     formed = pc.and_(formed, pc.match_substring_regex(digits, r"^-?[0-9]{1,15}(?:\.|$)"))
-    exact = pc.cast(pc.if_else(formed, digits, _TEXT_NULL), pa.decimal128(38, 6))
+    exact = pc.cast(pc.if_else(formed, digits, TEXT_NULL), pa.decimal128(38, 6))
     amount = pc.cast(pc.round(exact, 2, "half_towards_infinity"), pa.decimal128(18, 2))
     return _keep(given, formed, amount, "not an amount")
 
@@ -194,7 +193,7 @@ def _keep(given: pa.Array, valid: pa.Array, values: pa.Array, reason: str) -> Cl
     valid = pc.fill_null(valid, False)
     return Cleaned(
         pc.if_else(valid, values, pa.scalar(None, values.type)),
-        pc.if_else(pc.and_(pc.is_valid(given), pc.invert(valid)), reason, _TEXT_NULL),
+        pc.if_else(pc.and_(pc.is_valid(given), pc.invert(valid)), reason, TEXT_NULL),
     )
 
 

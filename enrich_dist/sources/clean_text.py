@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from enrich_dist.sources.string_bytes import Mask, StringBytes, change_where
+from enrich_dist.sources.string_bytes import TEXT_NULL, Mask, StringBytes, change_where
 
 # White space of any script, control characters (including NUL), zero-width characters and direction marks. Each run
 # becomes one space, so that separate words are not joined.
@@ -28,21 +28,19 @@ _UNTIDY: Final = (
 )
 _ENTITY_AFTER_AMPERSAND: Final = r"^(?P<body>(?:#[0-9]{1,8}|#[xX][0-9a-fA-F]{1,7}|[A-Za-z][A-Za-z0-9]{1,31});)"
 
-_TEXT_NULL: Final = pa.scalar(None, pa.string())
-
 NULL_WORDS: Final = ("NaN", "nan", "None", "none", "NULL", "null", "<NA>", r"\N")
 
 
 def clean_text(values: pa.Array) -> pa.Array:
     """Resolve entities, trim and collapse white space; null for empty text."""
     tidy = change_where(_may_be_untidy(values), values, lambda some: collapse_blanks(resolve_entities(some)))
-    return _empty_as_null(tidy)
+    return _words_as_null(tidy, ("",))
 
 
 def clean_long_text(values: pa.Array) -> pa.Array:
     """Resolve entities and trim white space, but keep inner line breaks and spacing; null for empty text."""
     values = resolve_entities(pc.replace_substring(values, "\x00", " "))
-    return _empty_as_null(pc.utf8_trim_whitespace(pc.replace_substring(values, "\x00", " ")))
+    return _words_as_null(pc.utf8_trim_whitespace(pc.replace_substring(values, "\x00", " ")), ("",))
 
 
 def null_words_as_null(values: pa.Array) -> pa.Array:
@@ -88,8 +86,7 @@ def _entities_in(values: pa.Array) -> dict[str, str]:
     pieces = pc.list_flatten(pc.list_slice(pc.split_pattern(values, "&"), 1))
     bodies = pc.struct_field(pc.extract_regex(pieces, _ENTITY_AFTER_AMPERSAND), "body")
     entities = sorted("&" + body for body in pc.unique(bodies.drop_null()).to_pylist())
-    resolved = {entity: _resolve(entity) for entity in entities}
-    return {entity: character for entity, character in resolved.items() if character is not None}
+    return {entity: character for entity in entities if (character := _resolve(entity)) is not None}
 
 
 def _resolve(entity: str) -> str | None:
@@ -114,10 +111,6 @@ def _may_be_untidy(values: pa.Array) -> Mask:
     return np.asarray(strings.cells_with(odd) | strings.cells_at_ends(blank))
 
 
-def _empty_as_null(values: pa.Array) -> pa.Array:
-    return _words_as_null(values, ("",))
-
-
 def _words_as_null(values: pa.Array, words: Sequence[str]) -> pa.Array:
     """Replace texts that are one of these ASCII words by null."""
     # Comparing lengths first is cheap and excludes nearly all texts.
@@ -127,4 +120,4 @@ def _words_as_null(values: pa.Array, words: Sequence[str]) -> pa.Array:
         return values
     is_word = np.zeros(len(values), dtype=bool)
     is_word[short] = found
-    return pc.if_else(pa.array(is_word), _TEXT_NULL, values)
+    return pc.if_else(pa.array(is_word), TEXT_NULL, values)

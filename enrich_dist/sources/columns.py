@@ -129,7 +129,12 @@ def resolve_columns(
     found: dict[str, int] = {}
     for canonical, header in column_map.items():
         if canonical not in layout.aliases:
-            raise _unknown_column(canonical, layout, path)
+            names = [layout.name(column) for column in layout.aliases]
+            raise SourceError(
+                f"{layout.setting} has the unknown column '{canonical}'.",
+                path=path,
+                remedy=_did_you_mean(canonical, names) or f"The columns are {', '.join(names)}.",
+            )
         if header is None:
             if canonical in layout.indispensable:
                 raise SourceError(
@@ -140,15 +145,15 @@ def resolve_columns(
                 )
             continue
         position = _position_of(header, canonical, headers, layout, path)
-        for other, taken in found.items():
-            if taken == position:
-                raise SourceError(
-                    f"{layout.setting} maps the header '{header}' to both {layout.name(other)} and "
-                    f"{layout.name(canonical)}.",
-                    path=path,
-                    column=header,
-                    remedy="Map each column to a different header, or to null.",
-                )
+        other = next((name for name, taken in found.items() if taken == position), None)
+        if other is not None:
+            raise SourceError(
+                f"{layout.setting} maps the header '{header}' to both {layout.name(other)} and "
+                f"{layout.name(canonical)}.",
+                path=path,
+                column=header,
+                remedy="Map each column to a different header, or to null.",
+            )
         found[canonical] = position
 
     taken_by_map = set(found.values())
@@ -215,11 +220,7 @@ def _position_of(header: str, canonical: str, headers: Sequence[str], layout: La
 
 
 def _require(
-    found: Mapping[str, int],
-    column_map: Mapping[str, str | None],
-    headers: Sequence[str],
-    layout: Layout,
-    path: object,
+    found: Mapping[str, int], column_map: Mapping[str, str | None], headers: Sequence[str], layout: Layout, path: object
 ) -> None:
     missing = [
         group
@@ -249,12 +250,6 @@ def _how_to_name(columns: Sequence[str], group: Sequence[str], layout: Layout) -
     if len(columns) == 1 and len(group) > 1:
         return f"{how}, or all of {' or '.join(map(layout.name, group))} to null."
     return f"{how}, or to null if the file has none{f' ({needed[0]} is required)' if needed else ''}."
-
-
-def _unknown_column(canonical: str, layout: Layout, path: object) -> SourceError:
-    known = [layout.name(column) for column in layout.aliases]
-    remedy = _did_you_mean(canonical, known) or f"The columns are {', '.join(known)}."
-    return SourceError(f"{layout.setting} has the unknown column '{canonical}'.", path=path, remedy=remedy)
 
 
 def _did_you_mean(word: str, known: Collection[str]) -> str | None:

@@ -63,14 +63,11 @@ def _codes(values: pa.ChunkedArray | pa.Array) -> Codes:
     """Return an integer code per distinct text; -1 for null."""
     encoded = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     indices = encoded.dictionary_encode().indices
-    result: Codes = pc.fill_null(indices, _NONE).to_numpy(zero_copy_only=False).astype(np.int64)
-    return result
+    return np.asarray(pc.fill_null(indices, _NONE), dtype=np.int64)
 
 
 def _pair_codes(first: Codes, second: Codes) -> Codes:
-    span = int(second.max(initial=_NONE)) + 2
-    result: Codes = first * span + second + 1
-    return result
+    return np.asarray(first * (int(second.max(initial=_NONE)) + 2) + second + 1)
 
 
 def _conflicting(keys: Codes, labels: Codes) -> npt.NDArray[np.bool_]:
@@ -78,9 +75,7 @@ def _conflicting(keys: Codes, labels: Codes) -> npt.NDArray[np.bool_]:
     known = (keys != _NONE) & (labels != _NONE)
     pairs = np.unique(_pair_codes(keys[known], labels[known]), return_index=True)[1]
     counts = np.bincount(keys[known][pairs], minlength=int(keys.max(initial=_NONE)) + 2)
-    result: npt.NDArray[np.bool_] = counts > 1
-    result[-1] = False
-    return result
+    return np.append(counts[:-1] > 1, False)
 
 
 def _refine_conflicting(keys: Codes, labels: Codes) -> Codes:
@@ -93,8 +88,6 @@ def _refine_conflicting(keys: Codes, labels: Codes) -> Codes:
 def _components(*keys: Codes) -> Codes:
     """Return the component of each row, where rows that share a key of any kind are connected."""
     rows = keys[0].size
-    if rows == 0:
-        return np.empty(0, dtype=np.int64)
     sources, targets, nodes = [], [], rows
     for key in keys:
         known = np.flatnonzero(key != _NONE)
@@ -105,8 +98,7 @@ def _components(*keys: Codes) -> Codes:
     source, target = np.concatenate(sources), np.concatenate(targets)
     graph = coo_matrix((np.ones(source.size, dtype=np.int8), (source, target)), shape=(nodes, nodes))
     labels = connected_components(graph, directed=False)[1][:rows]
-    result: Codes = np.unique(labels, return_inverse=True)[1].astype(np.int64)
-    return result
+    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
 
 
 def _label_of_component(components: Codes, labels: Codes) -> Codes:

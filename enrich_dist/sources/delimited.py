@@ -24,6 +24,7 @@ import pyarrow.csv
 from enrich_dist.errors import SourceError
 from enrich_dist.remedies import DOWNLOAD_AGAIN
 from enrich_dist.sources.source_file import SourceFile
+from enrich_dist.sources.string_bytes import TEXT_NULL
 from enrich_dist.sources.text_file import Utf8Stream, open_utf8
 
 BLOCK_BYTES: Final = 4 << 20  # also the longest record that can be read
@@ -32,7 +33,6 @@ _HEADER_BYTES: Final = 1 << 18  # where the header must end
 _MAX_RECORD_LINES: Final = 1000
 _MAX_SHOWN_CHARACTERS: Final = 500
 _SWALLOWED: Final = "a cell holds whole other rows: a quote may be left open"
-_TEXT_NULL: Final = pa.scalar(None, pa.string())
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class DelimitedFile(RecordReader):
             if first < len(rows):
                 cells = batch.slice(first).columns
                 swallowed = self._swallowed(cells, rows[first:])
-                yield Block(cells, rows[first:], pc.if_else(swallowed, _SWALLOWED, _TEXT_NULL))
+                yield Block(cells, rows[first:], pc.if_else(swallowed, _SWALLOWED, TEXT_NULL))
         if self._failure is not None:
             raise self._failure
 

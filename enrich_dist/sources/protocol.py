@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from enrich_dist.sources.columns import RECIPIENT_LAYOUT, Layout
 from enrich_dist.sources.delimited import BadRecord
+from enrich_dist.sources.source_file import SourceFile
 
 
 class RowRange(NamedTuple):
@@ -119,3 +120,16 @@ class Source(ABC):
 
     def close(self) -> None:  # noqa: B027  # most sources hold nothing
         """Release what is held open between calls."""
+
+
+class FileSource(Source):
+    """A source that is one file."""
+
+    def __init__(self, file: SourceFile) -> None:
+        self.file = file
+        self.name = file.name
+        self.where = file.location
+
+    def digest(self, options: ReadOptions) -> str:  # noqa: ARG002
+        """Return the BLAKE3 digest of the file's bytes, as ``b3sum`` prints it."""
+        return self.file.digest()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from enrich_dist.core.files import text_digest
 from enrich_dist.errors import SourceError
 from enrich_dist.sources.columns import resolve_columns
 from enrich_dist.sources.delimited import BadRecord, RecordReader, open_delimited
-from enrich_dist.sources.protocol import RawBatch, ReadOptions, RowRange, Source, single_range
+from enrich_dist.sources.protocol import FileSource, RawBatch, ReadOptions, RowRange, single_range
 from enrich_dist.sources.source_file import SourceFile, as_file, translate_read_errors
 from enrich_dist.sources.string_bytes import StringBytes
 from enrich_dist.sources.text_file import count_lines
@@ -29,17 +30,8 @@ _PARQUET_MAGIC: Final = b"PAR1"
 _PARQUET_SUFFIXES: Final = (".parquet", ".pq")
 
 
-class ParquetSource(Source):
+class ParquetSource(FileSource):
     """A Parquet file."""
-
-    def __init__(self, file: SourceFile) -> None:
-        self.file = file
-        self.name = file.name
-        self.where = file.location
-
-    def digest(self, options: ReadOptions) -> str:  # noqa: ARG002
-        """Return the BLAKE3 digest of the file's bytes, as ``b3sum`` prints it."""
-        return self.file.digest()
 
     def stream(self, options: ReadOptions) -> Generator[RawBatch, None, None]:
         """See ``Source.stream``."""
@@ -59,14 +51,12 @@ class ParquetSource(Source):
             return list(file.schema_arrow.names)
 
 
-class CsvSource(Source):
+class CsvSource(FileSource):
     """A CSV file, plain, gzip or zip. ``member``: the file to read in a zip with several."""
 
     def __init__(self, file: SourceFile, member: str | None = None) -> None:
-        self.file = file
+        super().__init__(file)
         self._member = member
-        self.name = file.name
-        self.where = file.location
 
     def stream(self, options: ReadOptions) -> Generator[RawBatch, None, None]:
         """See ``Source.stream``."""
@@ -76,9 +66,9 @@ class CsvSource(Source):
             ranges = single_range(self.name)
             return batch_records(file, positions, options.batch_rows, self.file, ranges, opening.pop_all())
 
-    def digest(self, options: ReadOptions) -> str:  # noqa: ARG002
+    def digest(self, options: ReadOptions) -> str:
         """Return the digest of the file's bytes and, if set, the member."""
-        digest = self.file.digest()
+        digest = super().digest(options)
         return digest if self._member is None else text_digest("member", digest, self._member)
 
     def row_count(self) -> tuple[int, bool]:
@@ -91,14 +81,20 @@ class CsvSource(Source):
             return list(file.header)
 
 
-def open_parquet(location: str | Path, _: str | None = None) -> ParquetSource | None:
-    """Return the Parquet file of a location; None for another format."""
+def open_parquet(location: str | Path, member: str | None = None) -> ParquetSource | None:
+    """Return the Parquet file of a location; None for another format. Raises ``SourceError`` if it has a member."""
     file = as_file(location)
     file.require()
     with translate_read_errors(file), file.open() as handle:
         start = handle.read(len(_PARQUET_MAGIC))
     # By its name too, so that a damaged Parquet file is not reported as bad CSV.
-    return ParquetSource(file) if start == _PARQUET_MAGIC or file.suffix.lower() in _PARQUET_SUFFIXES else None
+    if start != _PARQUET_MAGIC and file.suffix.lower() not in _PARQUET_SUFFIXES:
+        return None
+    if member is not None:
+        raise SourceError(
+            f"is a Parquet file, which has no member '{member}'.", path=file, remedy="Remove inputs.recipients_member."
+        )
+    return ParquetSource(file)
 
 
 def open_csv(location: str | Path, member: str | None = None) -> CsvSource:
@@ -134,25 +130,14 @@ def _choose_columns(file: pq.ParquetFile, options: ReadOptions, path: object) ->
 def _stream_parquet(
     file: pq.ParquetFile, columns: Mapping[str, str], batch_rows: int, path: SourceFile, opened: ExitStack
 ) -> Generator[RawBatch, None, None]:
-    with opened:
+    with opened, translate_read_errors(path):
+        batches = file.iter_batches(batch_size=batch_rows, columns=list(columns.values()), use_threads=False)
         first_row = 1
-        for raw in rebatch(_parquet_batches(file, list(columns.values()), batch_rows, path), batch_rows):
+        for raw in rebatch(batches, batch_rows):
             require_utf8(raw, first_row, path)
             cells = {name: raw.column(header) for name, header in columns.items()}
             yield RawBatch.of_rows(cells, first_row, raw.num_rows, path.name)
             first_row += raw.num_rows
-
-
-def _parquet_batches(
-    file: pq.ParquetFile, columns: list[str], batch_rows: int, path: SourceFile
-) -> Iterator[pa.RecordBatch]:
-    batches = file.iter_batches(batch_size=batch_rows, columns=columns, use_threads=False)
-    while True:
-        with translate_read_errors(path):
-            batch = next(batches, None)
-        if batch is None:
-            return
-        yield batch
 
 
 def require_utf8(batch: pa.RecordBatch, first_row: int, path: object) -> None:
@@ -161,18 +146,12 @@ def require_utf8(batch: pa.RecordBatch, first_row: int, path: object) -> None:
         # ASCII is UTF-8, and much faster to recognise.
         if (pa.types.is_string(column.type) and StringBytes(column).are_ascii()) or _is_valid(column):
             continue
-        start, end = 0, len(column)
-        while end - start > 1:
-            middle = (start + end) // 2
-            if _is_valid(column.slice(start, middle - start)):
-                start = middle
-            else:
-                end = middle
+        invalid = next(row for row in range(len(column)) if not _is_valid(column.slice(row, 1)))
         raise SourceError(
             "contains text that is not UTF-8.",
             path=path,
             column=name,
-            row=first_row + start,
+            row=first_row + invalid,
             remedy="Export it again, with text in UTF-8.",
         )
 
@@ -219,28 +198,26 @@ def batch_records(
         pending = columns.empty_table()
         end_row, last_row = reader.header_row + 1, reader.header_row
         bad_yielded = 0
-        for block in reader.blocks():
-            arrays = [pa.array(block.source_rows), block.unusable, *(block.cells[at] for at in positions.values())]
-            pending = pa.concat_tables([pending, pa.table(arrays, schema=columns)])
-            last_row = int(block.source_rows[-1])
-            # All bad records before a row that was read are known, so batches that end before it are complete.
-            while end_row + batch_rows <= last_row:
+        for block in chain(reader.blocks(), [None]):
+            if block is not None:
+                arrays = [pa.array(block.source_rows), block.unusable, *(block.cells[at] for at in positions.values())]
+                pending = pa.concat_tables([pending, pa.table(arrays, schema=columns)])
+                last_row = int(block.source_rows[-1])
+                # All bad records before a row that was read are known, so batches that end before it are complete.
+                complete_row = last_row - batch_rows
+            else:
+                complete_row = last_row = max([last_row, *(bad.source_row for bad in reader.bad_records)])
+            while end_row <= complete_row:
                 end_row += batch_rows
                 batch, pending = _cut(pending, reader.bad_records[bad_yielded:], end_row, row_ranges)
                 bad_yielded += len(batch.bad_records)
                 yield batch
-        last_row = max([last_row, *(record.source_row for record in reader.bad_records[bad_yielded:])])
         if last_row == reader.header_row:
             raise SourceError(
                 "the file has a header but no rows." if reader.header_row else "the table has no rows.",
                 path=path,
                 remedy="Export it again.",
             )
-        while end_row <= last_row:
-            end_row += batch_rows
-            batch, pending = _cut(pending, reader.bad_records[bad_yielded:], end_row, row_ranges)
-            bad_yielded += len(batch.bad_records)
-            yield batch
 
 
 def _cut(
@@ -248,15 +225,11 @@ def _cut(
 ) -> tuple[RawBatch, pa.Table]:
     """Return the rows before ``end_row`` as a batch, and the remaining rows."""
     count = int(np.searchsorted(pending.column("source_row").to_numpy(), end_row))
-    taken = pending.slice(0, count).combine_chunks()
-    columns = {name: _one_array(taken.column(name)) for name in taken.column_names}
+    taken = pending.slice(0, count)
+    columns = {name: taken.column(name).combine_chunks() for name in taken.column_names}
     rows, unusable = columns.pop("source_row"), columns.pop("unusable")
     bad = [record for record in bad_records if record.source_row < end_row]
     return RawBatch(columns, rows, unusable, bad, row_ranges), pending.slice(count)
-
-
-def _one_array(column: pa.ChunkedArray) -> pa.Array:
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
 def _require_text(canonical: str, field: pa.Field, path: object) -> None:

@@ -25,10 +25,9 @@ from enrich_dist.sources.formats import open_source
 from enrich_dist.sources.protocol import RawBatch, ReadOptions, RowRange, Source
 from enrich_dist.sources.rejects import REJECTED, REPAIRED, RejectLog
 from enrich_dist.sources.source_file import translate_read_errors
-from enrich_dist.sources.string_bytes import apply_to_distinct
+from enrich_dist.sources.string_bytes import TEXT_NULL, apply_to_distinct
 
 _MAX_PENDING: Final = 2  # batches: one is cleaned while the next is read
-_TEXT_NULL: Final = pa.scalar(None, pa.string())
 # Countries with ZIP codes; postal codes of other countries are not ZIP codes.
 _ZIP_COUNTRIES: Final = ("USA", "US", "UNITED STATES", "UNITED STATES OF AMERICA", "PRI", "GUM", "VIR", "ASM", "MNP")
 
@@ -120,13 +119,13 @@ def _clean_batch(batch: RawBatch) -> RecipientBatch:
         columns["recipient_id"] = pc.coalesce(columns["recipient_id"], columns["uei"], row_ids)
 
     nameless = pc.and_(pc.is_null(columns["name"]), pc.and_(pc.is_null(columns["uei"]), pc.is_null(columns["duns"])))
-    reasons = pc.if_else(nameless, "no name and no valid identifier", _TEXT_NULL)
+    reasons = pc.if_else(nameless, "no name and no valid identifier", TEXT_NULL)
     rejected = pc.coalesce(batch.unusable, reasons)
     log.add(REJECTED, source_rows, rejected, column=None, values=columns["recipient_id"])
     log.add_bad_records(batch.bad_records)
     kept = pc.is_null(rejected)
     for name, reasons in repairs.items():
-        log.add(REPAIRED, source_rows, pc.if_else(kept, reasons, _TEXT_NULL), column=name, values=raw[name])
+        log.add(REPAIRED, source_rows, pc.if_else(kept, reasons, TEXT_NULL), column=name, values=raw[name])
     recipients = pa.table([columns[name] for name in schema.RECIPIENT.names], schema=schema.RECIPIENT)
     if rejected.null_count < count:
         recipients = recipients.filter(kept)
@@ -135,7 +134,7 @@ def _clean_batch(batch: RawBatch) -> RecipientBatch:
 
 def _clean_country(values: pa.Array) -> pa.Array:
     country = pc.utf8_upper(null_words_as_null(clean_text(values)))
-    return pc.if_else(pc.equal(country, "NAN"), _TEXT_NULL, country)  # pandas' null, in capitals
+    return pc.if_else(pc.equal(country, "NAN"), TEXT_NULL, country)  # pandas' null, in capitals
 
 
 def _is_abroad(countries: pa.Array) -> pa.Array:
@@ -155,8 +154,8 @@ def _clean_zips(zip5: pa.Array, zip4: pa.Array, abroad: pa.Array) -> tuple[pa.Ar
     if not pc.any(abroad).as_py():
         return five, four, five_reasons, four_reasons
     return (
-        pc.if_else(pc.and_(abroad, pc.not_equal(five, clean_text(zip5))), _TEXT_NULL, five),
-        pc.if_else(abroad, _TEXT_NULL, four),
-        pc.if_else(abroad, _TEXT_NULL, five_reasons),
-        pc.if_else(abroad, _TEXT_NULL, four_reasons),
+        pc.if_else(pc.and_(abroad, pc.not_equal(five, clean_text(zip5))), TEXT_NULL, five),
+        pc.if_else(abroad, TEXT_NULL, four),
+        pc.if_else(abroad, TEXT_NULL, five_reasons),
+        pc.if_else(abroad, TEXT_NULL, four_reasons),
     )

@@ -19,7 +19,7 @@ from enrich_dist.errors import SourceError
 
 # What a damaged file raises from gzip, zipfile or the operating system. zipfile raises RuntimeError for a password
 # and NotImplementedError for an unknown compression.
-READ_ERRORS: Final = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError)
+_READ_ERRORS: Final = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError)
 
 
 class SourceFile:
@@ -57,25 +57,18 @@ class SourceFile:
 
     def open(self) -> BinaryIO:
         """Open the file for reading at any position. Raises ``SourceError``; reading raises ``OSError``."""
-        with self._reading():
+        with reading(self):
             return self._storage.open(self.name)
 
     def size_bytes(self) -> int:
         """Return the file's size. Raises ``SourceError``."""
-        with self._reading():
+        with reading(self):
             return self._storage.size(self.name)
 
     def digest(self) -> str:
         """Return the BLAKE3 digest of the file's bytes, as ``b3sum`` prints it. Raises ``SourceError``."""
-        with self._reading():
+        with reading(self):
             return self._storage.digest(self.name)
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise read_error(self, error) from error
 
 
 def as_file(location: str | Path | SourceFile) -> SourceFile:
@@ -83,8 +76,16 @@ def as_file(location: str | Path | SourceFile) -> SourceFile:
     return location if isinstance(location, SourceFile) else SourceFile(location)
 
 
-def read_error(path: object, error: BaseException) -> SourceError:
-    """Return the ``SourceError`` for one of ``READ_ERRORS``."""
+@contextmanager
+def reading(path: object) -> Iterator[None]:
+    """Raise errors of the operating system, gzip and zipfile as ``SourceError``."""
+    try:
+        yield
+    except _READ_ERRORS as error:
+        raise _read_error(path, error) from error
+
+
+def _read_error(path: object, error: BaseException) -> SourceError:
     # zipfile hides errors of the file behind its own.
     store_error = next((found for found in (error, error.__context__) if isinstance(found, S3Error)), None)
     if store_error is not None:
@@ -104,7 +105,7 @@ def translate_read_errors(path: object) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, PermissionError, S3Error) as error:
-        raise read_error(path, error) from error
+        raise _read_error(path, error) from error
     except (pa.ArrowException, OSError) as error:
         raise SourceError(
             f"is not a Parquet file, or is damaged or incomplete ({error}).",

@@ -7,12 +7,14 @@ arrays and slices of them. Does not decode: each byte of a non-ASCII character i
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+TEXT_NULL: Final = pa.scalar(None, pa.string())
 Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.int64]
@@ -47,13 +49,11 @@ class StringBytes:
     def between(self, first: str, last: str) -> Mask:
         """Return the bytes in a range of ASCII characters."""
         # Unsigned: bytes less than `first` wrap around to large numbers.
-        inside: Mask = self.bytes - np.uint8(ord(first)) <= np.uint8(ord(last) - ord(first))
-        return inside
+        return np.asarray(self.bytes - np.uint8(ord(first)) <= np.uint8(ord(last) - ord(first)))
 
     def equal(self, character: str) -> Mask:
         """Return the bytes that are this ASCII character."""
-        same: Mask = self.bytes == np.uint8(ord(character))
-        return same
+        return np.asarray(self.bytes == np.uint8(ord(character)))
 
     def cells_with(self, found: Mask) -> Mask:
         """Return the cells that contain at least one of the bytes ``found``."""
@@ -73,8 +73,7 @@ class StringBytes:
 
     def cells_of_digits(self, length: int) -> Mask:
         """Return the cells that are exactly ``length`` digits."""
-        of_length: Mask = self.lengths == length
-        return of_length & ~self.cells_with(~self.between("0", "9"))
+        return np.asarray(self.lengths == length) & ~self.cells_with(~self.between("0", "9"))
 
 
 def change_where(chosen: Mask, values: pa.Array, change: Callable[[pa.Array], pa.Array]) -> pa.Array:

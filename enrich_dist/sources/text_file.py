@@ -19,7 +19,7 @@ from typing import BinaryIO, Final, Protocol, cast
 
 from enrich_dist.errors import SourceError
 from enrich_dist.remedies import DOWNLOAD_AGAIN
-from enrich_dist.sources.source_file import READ_ERRORS, SourceFile, as_file, read_error
+from enrich_dist.sources.source_file import SourceFile, as_file, reading
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
 ZIP_MAGICS: Final = (b"PK\x03\x04", b"PK\x05\x06")
@@ -111,10 +111,8 @@ class Utf8Stream:
     def _read_valid(self, size: int) -> bytes:
         """Return the next block as valid UTF-8, of about ``size`` bytes; empty only at the end."""
         while not self._ended:
-            try:
+            with reading(self._path):
                 block = self._raw.read(size)
-            except READ_ERRORS as error:
-                raise read_error(self._path, error) from error
             self._ended = not block
             text = self._decoder.decode(block, self._ended)
             try:
@@ -141,10 +139,8 @@ def open_utf8(path: Path | SourceFile, member: str | None = None) -> Iterator[Ut
     """
     file = as_file(path)
     with ExitStack() as stack:
-        try:
+        with reading(path):
             stream = Utf8Stream(_open_raw(file, member, stack), file)
-        except READ_ERRORS as error:
-            raise read_error(path, error) from error
         if not stream.peek(1):
             raise SourceError("the file is empty.", path=path, remedy=DOWNLOAD_AGAIN)
         yield stream
@@ -185,15 +181,12 @@ def zip_members(archive: zipfile.ZipFile, path: object) -> list[str]:
 
 def csv_members(path: SourceFile) -> list[str]:
     """Return the CSV files of a zip; none for other files. Raises ``SourceError`` for a damaged zip."""
-    try:
-        with path.open() as handle:
-            if handle.read(4) not in ZIP_MAGICS:
-                return []
-            handle.seek(0)
-            with zipfile.ZipFile(handle) as archive:
-                return [name for name in zip_members(archive, path) if _is_csv(name)]
-    except READ_ERRORS as error:
-        raise read_error(path, error) from error
+    with reading(path), path.open() as handle:
+        if handle.read(4) not in ZIP_MAGICS:
+            return []
+        handle.seek(0)
+        with zipfile.ZipFile(handle) as archive:
+            return [name for name in zip_members(archive, path) if _is_csv(name)]
 
 
 def _is_csv(name: str) -> bool:
@@ -201,7 +194,6 @@ def _is_csv(name: str) -> bool:
 
 
 def _open_zip_member(path: SourceFile, handle: BinaryIO, member: str | None, stack: ExitStack) -> Readable:
-    """Open the named member of the archive, or its only CSV file, without extracting it."""
     archive = stack.enter_context(zipfile.ZipFile(handle))
     members = zip_members(archive, path)
     if member is not None:
@@ -234,37 +226,27 @@ def _is_outside(member: str) -> bool:
 
 def count_lines(file: SourceFile) -> int:
     """Estimate the lines of a file from its beginning. Raises ``SourceError`` for a damaged file."""
-    try:
-        with file.open() as handle:
-            magic = handle.read(4)
-            handle.seek(0)
-            if magic in ZIP_MAGICS:
-                with zipfile.ZipFile(handle) as archive:
-                    member = max(archive.infolist(), key=lambda info: info.file_size)
-                    with archive.open(member) as text:
-                        return _scale_lines(text.read(_SAMPLE_BYTES), member.file_size)
-            if magic.startswith(GZIP_MAGIC):
-                with gzip.GzipFile(fileobj=handle) as text:
-                    return count_packed_lines(text, handle.tell, file.size_bytes())
-            return _scale_lines(handle.read(_SAMPLE_BYTES), file.size_bytes())
-    except READ_ERRORS as error:
-        raise read_error(file, error) from error
+    with reading(file), file.open() as handle:
+        magic = handle.read(4)
+        handle.seek(0)
+        if magic in ZIP_MAGICS:
+            with zipfile.ZipFile(handle) as archive:
+                member = max(archive.infolist(), key=lambda info: info.file_size)
+                with archive.open(member) as text:
+                    return estimate_lines(cast(Readable, text), text.tell, member.file_size)
+        unpacked = gzip.GzipFile(fileobj=handle) if magic.startswith(GZIP_MAGIC) else handle
+        return estimate_lines(unpacked, handle.tell, file.size_bytes())
 
 
-def count_packed_lines(unpacked: Readable, packed_position: Callable[[], int], packed_bytes: int) -> int:
-    """Estimate the lines of a compressed stream; ``packed_position``: compressed bytes read so far."""
+def estimate_lines(text: Readable, position: Callable[[], int], total: int) -> int:
+    """Estimate the lines of a stream from its beginning.
+
+    ``position``: returns how much of ``total`` was read, in the same unit (compressed or decompressed bytes).
+    """
     pieces, length = [], 0
-    while length < _SAMPLE_BYTES:
-        pieces.append(unpacked.read(_SAMPLE_BYTES - length))
-        length += len(pieces[-1])
-        if not pieces[-1]:
-            return _count_lines(b"".join(pieces))
-    return round(_count_lines(b"".join(pieces)) / (packed_position() / max(1, packed_bytes)))
-
-
-def _scale_lines(sample: bytes, size_bytes: int) -> int:
-    return round(_count_lines(sample) * max(1, size_bytes) / max(1, len(sample)))
-
-
-def _count_lines(data: bytes) -> int:
-    return data.count(b"\n") + (not data.endswith(b"\n"))
+    while length < _SAMPLE_BYTES and (piece := text.read(_SAMPLE_BYTES - length)):
+        pieces.append(piece)
+        length += len(piece)
+    sample = b"".join(pieces)
+    lines = sample.count(b"\n") + (not sample.endswith(b"\n"))
+    return lines if length < _SAMPLE_BYTES else round(lines * total / position())

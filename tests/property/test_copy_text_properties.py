@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from contextlib import suppress
-from pathlib import Path
 
 import pyarrow as pa
 from hypothesis import example, given
@@ -15,7 +14,6 @@ from enrich_dist.sources.alternate_names import postgres_arrays
 from enrich_dist.sources.pg_dump import copy_text
 from enrich_dist.sources.pg_dump.copy_text import CopyText, unescape
 from enrich_dist.sources.pg_dump.toc import TocError, parse_toc
-from enrich_dist.sources.text_file import Utf8Stream
 from tests.support import dumps
 
 # PostgreSQL stores no NUL. Special characters of COPY text and arrays are frequent.
@@ -47,7 +45,7 @@ def encoded_array(elements: list[str | None]) -> str:
 
 
 def read(data: bytes, columns: int) -> tuple[list[list[str | None]], CopyText]:
-    copy = CopyText(Utf8Stream(io.BytesIO(data), Path("x")), columns, {str(n): n for n in range(columns)}, "x")
+    copy = CopyText(io.BytesIO(data), columns, {str(n): n for n in range(columns)}, "x")
     rows: list[list[str | None]] = []
     for block in copy.blocks():
         rows += [list(row) for row in zip(*(cell.to_pylist() for cell in block.cells), strict=True)]
@@ -135,7 +133,7 @@ def test_arrays_round_trip(arrays: list[list[str | None] | None]) -> None:
 
 @given(st.binary(max_size=400), st.integers(1, 4))
 def test_any_bytes_are_handled(data: bytes, columns: int) -> None:
-    copy = CopyText(Utf8Stream(io.BytesIO(data), Path("x")), columns, {str(n): n for n in range(columns)}, "x")
+    copy = CopyText(io.BytesIO(data), columns, {str(n): n for n in range(columns)}, "x")
     with suppress(SourceError):
         for block in copy.blocks():
             for cells in block.cells:

@@ -3,9 +3,3 @@
 ``toc`` reads which table is in which file, ``archive`` opens the files, ``copy_text`` reads the rows, and ``source``
 yields them as recipients.
 """
-
-from __future__ import annotations
-
-from enrich_dist.sources.pg_dump.source import DumpSource, open_source
-
-__all__ = ["DumpSource", "open_source"]

@@ -18,7 +18,7 @@ from typing import BinaryIO, Final, cast
 import pyarrow as pa
 
 from enrich_dist.errors import SourceError
-from enrich_dist.sources.source_file import READ_ERRORS, SourceFile, as_file, read_error
+from enrich_dist.sources.source_file import SourceFile, as_file, reading
 from enrich_dist.sources.text_file import GZIP_MAGIC, ZIP_MAGICS, Readable, Unpacked, zip_members
 
 TOC: Final = "toc.dat"
@@ -69,11 +69,8 @@ class DumpArchive(ABC):
     @contextmanager
     def open(self, name: str) -> Iterator[tuple[io.BufferedReader, int]]:
         """Yield a file, not decompressed, and its size. Raises ``SourceError``, also for read errors of the body."""
-        try:
-            with self._open(name) as opened:
-                yield opened
-        except READ_ERRORS as error:
-            raise read_error(f"{self}, {name}", error) from error
+        with reading(f"{self}, {name}"), self._open(name) as opened:
+            yield opened
 
     @contextmanager
     def unpacked(self, name: str) -> Iterator[tuple[Readable, Callable[[], int], int]]:
@@ -133,17 +130,14 @@ def find_archive(location: str | Path) -> DumpArchive | None:
         return _Directory(Path(location)) if (Path(location) / TOC).is_file() else None
     file = as_file(location)
     file.require()
-    try:
-        with file.open() as handle:
-            if handle.read(4) not in ZIP_MAGICS:
-                return None
-            handle.seek(0)
-            with zipfile.ZipFile(handle) as archive:
-                found = [name for name in archive.namelist() if PurePosixPath(name).name == TOC]
-                if found:
-                    zip_members(archive, file)
-    except READ_ERRORS as error:
-        raise read_error(file, error) from error
+    with reading(file), file.open() as handle:
+        if handle.read(4) not in ZIP_MAGICS:
+            return None
+        handle.seek(0)
+        with zipfile.ZipFile(handle) as archive:
+            found = [name for name in archive.namelist() if PurePosixPath(name).name == TOC]
+            if found:
+                zip_members(archive, file)
     if len(found) > 1:
         raise SourceError(
             f"the archive contains {len(found)} dumps: {', '.join(found[:5])}.",

@@ -17,11 +17,10 @@ import pyarrow.compute as pc
 
 from enrich_dist.errors import SourceError
 from enrich_dist.sources.delimited import BLOCK_BYTES, Block, RecordReader
-from enrich_dist.sources.string_bytes import Mask, StringBytes, replace_cells
-from enrich_dist.sources.text_file import Utf8Stream
+from enrich_dist.sources.string_bytes import TEXT_NULL, Mask, StringBytes, replace_cells
+from enrich_dist.sources.text_file import Readable, Utf8Stream
 
 _END: Final = b"\\.\n"
-_TEXT_NULL: Final = pa.scalar(None, pa.string())
 _BROKEN: Final = "an escape that stands for no UTF-8 text, or a backslash at the end of a cell"
 _ESCAPE: Final = re.compile(rb"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|(.)|\Z)", re.DOTALL)
 _CONTROLS: Final = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
@@ -30,8 +29,8 @@ _CONTROLS: Final = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"
 class CopyText(RecordReader):
     """The rows of a table as blocks of text columns. ``wanted``: the positions of the columns to return."""
 
-    def __init__(self, stream: Utf8Stream, columns: int, wanted: Mapping[str, int], path: object) -> None:
-        self._rows = _UntilEnd(stream, path)
+    def __init__(self, text: Readable, columns: int, wanted: Mapping[str, int], path: object) -> None:
+        self._rows = _UntilEnd(text, path)
         super().__init__(self._rows, [f"c{position}" for position in range(columns)], path)
         self._wanted = [self._names[position] for position in wanted.values()]
 
@@ -48,7 +47,7 @@ class CopyText(RecordReader):
             for rows, batch in batches:
                 if len(rows):
                     cells, broken = zip(*map(unescape, batch.columns), strict=True)
-                    unusable = pc.if_else(pa.array(np.logical_or.reduce(broken)), _BROKEN, _TEXT_NULL)
+                    unusable = pc.if_else(pa.array(np.logical_or.reduce(broken)), _BROKEN, TEXT_NULL)
                     yield Block(list(cells), rows, unusable)
         self._rows.require_end()
 
@@ -59,36 +58,27 @@ class CopyText(RecordReader):
         )
 
 
-class _UntilEnd:
+class _UntilEnd(Utf8Stream):
     r"""The text before the line ``\.``, after which only empty lines may follow."""
 
-    closed = False  # pyarrow asks
-
-    def __init__(self, stream: Utf8Stream, path: object) -> None:
-        self._stream = stream
-        self._path = path
+    def __init__(self, raw: Readable, path: object) -> None:
+        super().__init__(raw, path)
         self._pending = b""  # may be the beginning of the end marker
         self._at_line_start = True
-        self._ended = False
-
-    def readable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        """Do nothing: the caller that opened the stream closes it."""
+        self._complete = False
 
     def is_empty(self) -> bool:
         """Read the end marker, and return True, if no row precedes it."""
-        return self._stream.peek(len(_END)) in (b"", _END) and not self.read(BLOCK_BYTES)
+        return self.peek(len(_END)) in (b"", _END) and not self.read(BLOCK_BYTES)
 
     def read(self, size: int = -1) -> bytes:
-        if self._ended:
+        if self._complete:
             return b""
-        block = self._stream.read(max(size, len(_END) + 1) - len(self._pending))
+        block = super().read(max(size, len(_END) + 1) - len(self._pending))
         text = self._pending + block
         end = 0 if self._at_line_start and text.startswith(_END) else text.find(b"\n" + _END) + 1 or None
         if end is not None:
-            self._ended = True
+            self._complete = True
             self._require_nothing(text[end + len(_END) :])
             return text[:end]
         # Keep back what may be the beginning of the marker.
@@ -99,7 +89,7 @@ class _UntilEnd:
 
     def require_end(self) -> None:
         """Raise ``SourceError`` unless the end marker was read."""
-        if not self._ended:
+        if not self._complete:
             raise SourceError(
                 r"ends before the rows do: there is no \. at its end.",
                 path=self._path,
@@ -114,7 +104,7 @@ class _UntilEnd:
                     path=self._path,
                     remedy="It is damaged, or not a file of pg_dump: download or copy it again.",
                 )
-            if not (rest := self._stream.read(BLOCK_BYTES)):
+            if not (rest := super().read(BLOCK_BYTES)):
                 return
 
 

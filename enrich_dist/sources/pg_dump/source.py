@@ -20,7 +20,7 @@ from enrich_dist.sources.pg_dump.copy_text import CopyText
 from enrich_dist.sources.pg_dump.toc import Contents, TableData, TocError, parse_toc
 from enrich_dist.sources.protocol import RawBatch, ReadOptions, Source, single_range
 from enrich_dist.sources.recipient_files import batch_records
-from enrich_dist.sources.text_file import Utf8Stream, count_packed_lines
+from enrich_dist.sources.text_file import estimate_lines
 
 DEFAULT_TABLE: Final = "recipient_lookup"
 # SQL_ASCII means "unknown" in PostgreSQL: bytes that are not UTF-8 are read as Windows-1252, as in any text file.
@@ -109,7 +109,7 @@ class DumpSource(Source):
         positions = resolve_columns(table.columns, options.column_map, options.layout, path)
         with ExitStack() as opening:
             unpacked, _, _ = opening.enter_context(self._archive.unpacked(file))
-            copy = CopyText(Utf8Stream(unpacked, path), len(table.columns), positions, path)
+            copy = CopyText(unpacked, len(table.columns), positions, path)
             wanted = {canonical: number for number, canonical in enumerate(positions)}
             ranges = single_range(self.name)
             return batch_records(copy, wanted, options.batch_rows, path, ranges, opening.pop_all())
@@ -117,7 +117,7 @@ class DumpSource(Source):
     def row_count(self) -> tuple[int, bool]:
         """Return an estimate from the beginning of the rows."""
         with self._archive.unpacked(self._table[1]) as (text, packed_position, size_bytes):
-            return count_packed_lines(text, packed_position, size_bytes), False
+            return estimate_lines(text, packed_position, size_bytes), False
 
 
 def _names_of(table: TableData) -> set[str]:

@@ -19,7 +19,7 @@ import pytest
 from enrich_dist.errors import SourceError
 from enrich_dist.sources import text_file
 from enrich_dist.sources.formats import open_source
-from enrich_dist.sources.pg_dump import DumpSource
+from enrich_dist.sources.pg_dump.source import DumpSource
 from enrich_dist.sources.pg_dump.toc import TocError, copied_columns, parse_toc
 from enrich_dist.sources.protocol import ReadOptions
 from enrich_dist.sources.recipients import check_recipients, read_recipients
