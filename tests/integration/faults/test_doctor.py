@@ -39,7 +39,7 @@ def told(pipeline: Pipeline, *command: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def test_a_failed_chunk_is_named_with_its_reason_and_what_helps(failed: HarmedPipeline) -> None:
+def test_doctor_names_failed_chunk_and_remedy(failed: HarmedPipeline) -> None:
     findings = examine(failed.directory)
     assert [chunk.chunk_id for chunk in findings.chunks if chunk.state is ChunkState.FAILED] == [2]
     assert findings.holder is None
@@ -116,14 +116,14 @@ def test_only_what_belongs_to_no_chunk_is_removed(tmp_path: Path, client: Client
     assert output.count("finished") == 6
 
 
-def test_an_untouched_directory_says_how_to_start(tmp_path: Path) -> None:
+def test_empty_directory_shows_how_to_start(tmp_path: Path) -> None:
     run: dict[str, Any] = {"paths": {"work_dir": tmp_path / "work"}}
     code, output = told(Pipeline(Settings(**run), "none"), "doctor")
     assert code == 0
     assert "enrich-dist run" in output
 
 
-def test_the_handbook_knows_every_kind_of_failure_and_its_remedy() -> None:
+def test_guide_lists_every_failure_remedy() -> None:
     handbook = (REPOSITORY / "docs" / "how-to" / "handle-failures.md").read_text("utf-8")
     assert set(REMEDIES) == set(FailureKind)
     for kind, advice in REMEDIES.items():

@@ -78,7 +78,7 @@ def calls(tmp_path: Path) -> Counter[str]:
 
 @pytest.mark.parametrize("harm", ["kill", pytest.param("exit", marks=pytest.mark.long), "raise", "hang"])
 @pytest.mark.setting("timeout_seconds")
-def test_a_chunk_that_fails_once_is_tried_again(
+def test_failed_chunk_is_retried_once(
     tmp_path: Path, own_client: Client, undisturbed: dict[str, str], harm: str
 ) -> None:
     pipeline = prepare(tmp_path, harm, timeout_seconds=6 if harm == "hang" else 600)
@@ -94,9 +94,7 @@ def test_a_chunk_that_fails_once_is_tried_again(
     assert report.numbers["chunks_computed"] == CHUNKS
 
 
-def test_a_chunk_that_always_fails_stops_the_run_and_the_rest_is_kept(
-    tmp_path: Path, own_client: Client, undisturbed: dict[str, str]
-) -> None:
+def test_failing_chunk_stops_run_keeps_rest(tmp_path: Path, own_client: Client, undisturbed: dict[str, str]) -> None:
     pipeline = prepare(tmp_path, "kill", times=99)
     notices: list[str] = []
 
@@ -124,7 +122,7 @@ def test_a_chunk_that_always_fails_stops_the_run_and_the_rest_is_kept(
 
 
 @pytest.mark.setting("farm.max_attempts")
-def test_a_chunk_is_given_up_after_as_many_attempts_as_are_set(tmp_path: Path, own_client: Client) -> None:
+def test_chunk_is_given_up_after_max_attempts(tmp_path: Path, own_client: Client) -> None:
     pipeline = prepare(tmp_path, "kill", times=99, farm={"max_attempts": 2})
 
     with pytest.raises(FarmError, match="Chunk 2, attempt 2, failed"):
@@ -133,7 +131,7 @@ def test_a_chunk_is_given_up_after_as_many_attempts_as_are_set(tmp_path: Path, o
     assert calls(tmp_path)["21"] == 2
 
 
-def test_no_innocent_chunk_loses_a_try(tmp_path: Path, own_client: Client) -> None:
+def test_only_the_failing_chunk_is_counted(tmp_path: Path, own_client: Client) -> None:
     """Only the chunk that was under way is blamed, and what it did stands in the ledger."""
     pipeline = prepare(tmp_path, "kill", times=2)
 
@@ -149,7 +147,7 @@ def test_no_innocent_chunk_loses_a_try(tmp_path: Path, own_client: Client) -> No
 
 
 @pytest.mark.setting("max_quarantined_share")
-def test_a_row_that_cannot_be_matched_is_set_aside_with_its_reason(tmp_path: Path, own_client: Client) -> None:
+def test_failing_row_is_quarantined_with_reason(tmp_path: Path, own_client: Client) -> None:
     pipeline = prepare(tmp_path, "poison", times=99, max_quarantined_share=0.05)
 
     report = pipeline.farm_chunks(lambda: own_client)
@@ -176,7 +174,7 @@ def others(pipeline: Pipeline) -> list[dict[str, Any]]:
     return [row for row in pa.concat_tables(tables).to_pylist() if row["source_row"] != 25]
 
 
-def test_too_many_rows_set_aside_block_the_result(tmp_path: Path, own_client: Client) -> None:
+def test_too_many_quarantined_rows_block_result(tmp_path: Path, own_client: Client) -> None:
     pipeline = prepare(tmp_path, "poison", times=99)
     pipeline.farm_chunks(lambda: own_client)
     pipeline.enrich_awards()
@@ -186,7 +184,7 @@ def test_too_many_rows_set_aside_block_the_result(tmp_path: Path, own_client: Cl
 
 
 @pytest.mark.setting("farm.min_part_rows")
-def test_a_chunk_that_takes_too_much_memory_is_matched_in_parts(tmp_path: Path, undisturbed: dict[str, str]) -> None:
+def test_out_of_memory_chunk_is_split(tmp_path: Path, undisturbed: dict[str, str]) -> None:
     """Beside innocent chunks, on workers that the nanny ends for real."""
     run = {"memory_threshold_mb": 600, "farm": {"min_part_rows": 1}}
     pipeline = prepare(tmp_path, "greed", times=99, greedy_rows=5, **run)
@@ -205,7 +203,7 @@ def test_a_chunk_that_takes_too_much_memory_is_matched_in_parts(tmp_path: Path, 
 
 
 @pytest.mark.long
-def test_a_chunk_that_takes_too_much_memory_in_the_smallest_parts_stops_the_run(tmp_path: Path) -> None:
+def test_out_of_memory_at_floor_stops_run(tmp_path: Path) -> None:
     pipeline = prepare(tmp_path, "greed", times=99, memory_threshold_mb=600, farm={"min_part_rows": 10})
 
     with (
@@ -219,7 +217,7 @@ def test_a_chunk_that_takes_too_much_memory_in_the_smallest_parts_stops_the_run(
     assert [kind for kind in kinds if kind != "not started"] == ["out of memory"]
 
 
-def test_a_full_disk_stops_the_run_at_once(tmp_path: Path, own_client: Client, undisturbed: dict[str, str]) -> None:
+def test_full_disk_stops_run_at_once(tmp_path: Path, own_client: Client, undisturbed: dict[str, str]) -> None:
     pipeline = prepare(tmp_path, "full disk", times=99)
 
     with pytest.raises(EnvironmentFailureError, match=r"Chunk 2, attempt 1.*No space left.*Free disk space"):
@@ -231,7 +229,7 @@ def test_a_full_disk_stops_the_run_at_once(tmp_path: Path, own_client: Client, u
 
 
 @pytest.mark.parametrize("table", ["candidates", "counts"])
-def test_a_damaged_checkpoint_is_reported_and_only_its_chunk_is_computed_again(
+def test_damaged_checkpoint_is_recomputed_alone(
     tmp_path: Path, client: Client, undisturbed: dict[str, str], table: str
 ) -> None:
     run = settings(tmp_path)
@@ -257,7 +255,7 @@ def test_a_damaged_checkpoint_is_reported_and_only_its_chunk_is_computed_again(
 @pytest.mark.parametrize(
     ("damaged", "told"), [(True, "is not the file that was planned"), (False, "is missing")], ids=["damaged", "missing"]
 )
-def test_a_damaged_chunk_is_never_matched_and_is_made_anew(
+def test_damaged_chunk_is_rebuilt_not_matched(
     tmp_path: Path, client: Client, undisturbed: dict[str, str], damaged: bool, told: str
 ) -> None:
     run = settings(tmp_path)
@@ -279,7 +277,7 @@ def test_a_damaged_chunk_is_never_matched_and_is_made_anew(
     assert published_bytes(run.paths.work_dir) == undisturbed
 
 
-def test_a_finished_run_computes_nothing_and_needs_no_cluster(tmp_path: Path, client: Client) -> None:
+def test_finished_run_needs_no_cluster(tmp_path: Path, client: Client) -> None:
     run = settings(tmp_path)
     run_steps(run, lambda: client)
     before = published_bytes(run.paths.work_dir)
@@ -295,7 +293,7 @@ def test_a_finished_run_computes_nothing_and_needs_no_cluster(tmp_path: Path, cl
     assert published_bytes(run.paths.work_dir) == before
 
 
-def test_changed_settings_of_the_match_touch_no_chunk_and_of_candidates_all(tmp_path: Path, client: Client) -> None:
+def test_candidate_settings_recompute_match_settings_not(tmp_path: Path, client: Client) -> None:
     run = settings(tmp_path)
     run_steps(run, lambda: client)
     strict = run.matching.model_copy(update={"accept_probability": 1.0})
@@ -313,7 +311,7 @@ def test_changed_settings_of_the_match_touch_no_chunk_and_of_candidates_all(tmp_
     assert searched[Step.CHUNK_MATCHES].numbers["chunks_computed"] == CHUNKS
 
 
-def test_a_changed_input_never_meets_a_stale_checkpoint(tmp_path: Path, client: Client) -> None:
+def test_changed_input_ignores_stale_checkpoints(tmp_path: Path, client: Client) -> None:
     run = settings(tmp_path)
     run_steps(run, lambda: client)
     assert run.inputs.awards is not None
@@ -326,7 +324,7 @@ def test_a_changed_input_never_meets_a_stale_checkpoint(tmp_path: Path, client: 
     assert report.numbers["chunks_resumed"] == 0
 
 
-def test_a_worker_that_finds_another_index_stops_the_run_at_once(tmp_path: Path, client: Client) -> None:
+def test_other_index_stops_run_at_once(tmp_path: Path, client: Client) -> None:
     awards, recipients = write_inputs(tmp_path / "inputs")
     # An index of its own: a worker that has one open already does not look at the files again.
     awards.write_text(awards.read_text("utf-8").replace("Nobody Knows Us", "Nobody Ever Knew Us"), "utf-8")
@@ -348,7 +346,7 @@ def test_a_worker_that_finds_another_index_stops_the_run_at_once(tmp_path: Path,
 
 
 @pytest.mark.setting("cluster.start_timeout_seconds")
-def test_a_cluster_without_workers_is_told_and_stops(tmp_path: Path) -> None:
+def test_cluster_without_workers_stops_run(tmp_path: Path) -> None:
     pipeline = Pipeline(settings(tmp_path, cluster={"start_timeout_seconds": 1}), "no workers")
     pipeline.ingest_awards()
     pipeline.join_companies()
@@ -362,7 +360,7 @@ def test_a_cluster_without_workers_is_told_and_stops(tmp_path: Path) -> None:
         pipeline.farm_chunks(lambda: empty)
 
 
-def test_workers_that_leave_and_join_during_the_run_change_nothing(tmp_path: Path, undisturbed: dict[str, str]) -> None:
+def test_scaling_during_run_changes_nothing(tmp_path: Path, undisturbed: dict[str, str]) -> None:
     run = settings(tmp_path, chunk_size=2)
     pipeline = Pipeline(run, "scaled")
     pipeline.ingest_awards()

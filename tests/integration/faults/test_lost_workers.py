@@ -94,7 +94,7 @@ def blamed(pipeline: Pipeline) -> list[tuple[int, str, bool]]:
         pytest.param("sys.exit", "data", marks=pytest.mark.long),
     ],
 )
-def test_a_worker_that_crashes_costs_one_attempt(
+def test_crashed_worker_costs_one_attempt(
     tmp_path: Path, own_client: Client, undisturbed: dict[str, str], harm: str, kind: str
 ) -> None:
     pipeline = planned(tmp_path, harm)
@@ -107,9 +107,7 @@ def test_a_worker_that_crashes_costs_one_attempt(
     assert [found for found in kinds(pipeline) if found[2]] == [(2, kind, True)]
 
 
-def test_all_workers_at_once_are_killed_and_come_back(
-    tmp_path: Path, own_client: Client, undisturbed: dict[str, str]
-) -> None:
+def test_all_workers_killed_at_once_recover(tmp_path: Path, own_client: Client, undisturbed: dict[str, str]) -> None:
     pipeline = planned(tmp_path, pause_seconds=0.5)
     killed: list[Marker] = []
 
@@ -138,9 +136,7 @@ def _ignore_terminate() -> None:
 
 
 @pytest.mark.long
-def test_a_worker_that_hangs_and_ignores_sigterm_is_restarted(
-    tmp_path: Path, own_client: Client, undisturbed: dict[str, str]
-) -> None:
+def test_worker_ignoring_sigterm_is_restarted(tmp_path: Path, own_client: Client, undisturbed: dict[str, str]) -> None:
     pipeline = planned(tmp_path, "hang", timeout_seconds=6)
     own_client.run(_ignore_terminate)
     deaf = {info["pid"] for info in own_client.run(_facts).values()}
@@ -170,9 +166,7 @@ def hanging(pipeline: Pipeline) -> Marker:
 
 
 @pytest.mark.long
-def test_a_stopped_worker_that_never_goes_on_is_replaced(
-    tmp_path: Path, own_client: Client, undisturbed: dict[str, str]
-) -> None:
+def test_stopped_worker_is_replaced(tmp_path: Path, own_client: Client, undisturbed: dict[str, str]) -> None:
     pipeline = planned(tmp_path, "stop", timeout_seconds=6)
 
     pipeline.farm_chunks(lambda: own_client)
@@ -183,9 +177,7 @@ def test_a_stopped_worker_that_never_goes_on_is_replaced(
     assert blamed(pipeline) == [(2, "hang", True)]
 
 
-def test_a_stopped_worker_that_goes_on_in_time_costs_nothing(
-    tmp_path: Path, own_client: Client, undisturbed: dict[str, str]
-) -> None:
+def test_worker_resumed_in_time_costs_nothing(tmp_path: Path, own_client: Client, undisturbed: dict[str, str]) -> None:
     pipeline = planned(tmp_path, "stop")
 
     def wake() -> None:
@@ -236,7 +228,7 @@ def from_the_command_line(folder: Path, *workers: dict[str, str], nanny: bool = 
 
 
 @pytest.mark.long
-def test_a_worker_given_up_for_dead_that_goes_on_doubles_nothing(tmp_path: Path, undisturbed: dict[str, str]) -> None:
+def test_late_worker_overwrites_nothing(tmp_path: Path, undisturbed: dict[str, str]) -> None:
     """Without a nanny nobody ends the stopped process: it goes on when its chunk has long been done by another."""
     pipeline = planned(tmp_path, "stop", timeout_seconds=6)
     with from_the_command_line(tmp_path, {}, {}, nanny=False) as client:
@@ -276,9 +268,7 @@ time.time = lambda: _time() + struct.unpack("d", _seconds[:8])[0]
 
 @pytest.mark.long
 @pytest.mark.parametrize("days", [1, -5], ids=["on", "back"])
-def test_clocks_that_differ_and_jump_cost_no_more_than_a_restart(
-    tmp_path: Path, undisturbed: dict[str, str], days: int
-) -> None:
+def test_clock_jumps_cost_at_most_restart(tmp_path: Path, undisturbed: dict[str, str], days: int) -> None:
     """One worker's clock is a day ahead, the other's a day behind; in the midst of the farm both jump.
 
     Were a chunk's time measured from one clock to another, all would be overdue. Dask times its heartbeats, and some

@@ -91,9 +91,7 @@ class HungryPipeline(Pipeline):
 
 
 @pytest.mark.long
-def test_a_run_short_of_memory_takes_smaller_batches_and_publishes_the_same(
-    tmp_path: Path, undisturbed: dict[str, str]
-) -> None:
+def test_low_memory_shrinks_batches_same_bytes(tmp_path: Path, undisturbed: dict[str, str]) -> None:
     run = settings(
         tmp_path,
         chunk_size=60,

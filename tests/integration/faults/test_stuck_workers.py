@@ -62,9 +62,7 @@ def finish(pipeline: Pipeline) -> dict[str, str]:
 
 
 @pytest.mark.setting("farm.straggler_min_seconds")
-def test_a_straggler_is_computed_by_an_idle_worker_too_and_counts_once(
-    tmp_path: Path, undisturbed: dict[str, str]
-) -> None:
+def test_straggler_backup_task_counts_once(tmp_path: Path, undisturbed: dict[str, str]) -> None:
     pipeline = prepare(tmp_path, "hang", farm={"straggler_min_seconds": 1})
     heard = Heard()
 
@@ -83,7 +81,7 @@ def test_a_straggler_is_computed_by_an_idle_worker_too_and_counts_once(
 
 @pytest.mark.long
 @pytest.mark.setting("farm.straggler_factor")
-def test_no_chunk_is_doubled_where_that_is_switched_off(tmp_path: Path, undisturbed: dict[str, str]) -> None:
+def test_backup_tasks_can_be_disabled(tmp_path: Path, undisturbed: dict[str, str]) -> None:
     pipeline = prepare(tmp_path, "hang", timeout_seconds=30, farm={"straggler_min_seconds": 0, "straggler_factor": 0})
 
     with open_client(pipeline.settings, tmp_path / "dask") as own:
@@ -95,7 +93,7 @@ def test_no_chunk_is_doubled_where_that_is_switched_off(tmp_path: Path, undistur
 
 @pytest.mark.long
 @pytest.mark.setting("farm.heartbeat_timeout_seconds")
-def test_a_silent_worker_is_restarted_and_its_chunk_tried_again(tmp_path: Path, undisturbed: dict[str, str]) -> None:
+def test_silent_worker_is_restarted_chunk_retried(tmp_path: Path, undisturbed: dict[str, str]) -> None:
     pipeline = prepare(tmp_path, "stop", farm={"heartbeat_timeout_seconds": 3, "straggler_factor": 0})
     heard = Heard()
 
@@ -119,7 +117,7 @@ def stuff(share: float, dask_worker: Any = None) -> None:
         _held.append(bytearray(b"x" * 5_000_000))
 
 
-def test_a_paused_worker_is_named_with_what_fills_it(tmp_path: Path) -> None:
+def test_paused_worker_is_reported_with_memory(tmp_path: Path) -> None:
     heard = Heard()
     with open_client(Settings(memory_threshold_mb=700), tmp_path) as own, listening(heard):
         victim = sorted(own.scheduler_info(n_workers=-1)["workers"])[0]
@@ -140,7 +138,7 @@ def test_a_paused_worker_is_named_with_what_fills_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_paused_workers_end_the_run_with_what_fills_them(tmp_path: Path) -> None:
+def test_paused_workers_stop_run_with_memory(tmp_path: Path) -> None:
     pipeline = prepare(tmp_path, "none", times=0, memory_threshold_mb=700, cluster={"start_timeout_seconds": 6})
     message = r"All workers have been paused for 6 seconds.*of 700 MB.*Raise memory_threshold_mb"
     with open_client(pipeline.settings, tmp_path / "dask") as own:
@@ -151,7 +149,7 @@ def test_paused_workers_end_the_run_with_what_fills_them(tmp_path: Path) -> None
 
 
 @pytest.mark.long
-def test_paused_workers_with_nothing_under_way_are_restarted(
+def test_idle_paused_workers_are_restarted(
     tmp_path: Path, undisturbed: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("enrich_dist.farm.worker_recovery._PAUSED_RESTART_SECONDS", 2.0)
@@ -186,7 +184,7 @@ def hide_index() -> None:
 
 
 @pytest.mark.long
-def test_a_late_worker_without_the_index_takes_no_work(tmp_path: Path, undisturbed: dict[str, str]) -> None:
+def test_late_worker_without_index_is_retired(tmp_path: Path, undisturbed: dict[str, str]) -> None:
     pipeline = Pipeline(settings(tmp_path, chunk_size=1), "late")
     pipeline.ingest_awards()
     pipeline.join_companies()
@@ -261,7 +259,7 @@ def commands(tmp_path: Path) -> Iterator[Commands]:
 
 
 @pytest.mark.parametrize("comes_back", [pytest.param(True, marks=pytest.mark.long), False])
-def test_a_lost_scheduler_is_waited_for_or_ends_the_run_and_it_resumes(
+def test_lost_scheduler_returns_or_run_resumes(
     tmp_path: Path, undisturbed: dict[str, str], commands: Commands, comes_back: bool
 ) -> None:
     cluster = {
