@@ -18,6 +18,7 @@ test: $(DEV_STAMP)
 
 test-long: $(DEV_STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "long and not browser"
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 tests/property
 
 # Fault tests with real processes (some mount file systems and need root).
 test-faults: $(DEV_STAMP) test-injected-faults

@@ -27,9 +27,10 @@ from tests.support.postgres_server import PostgresServer
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
-# The first call of a kernel compiles it, and takes far longer than any example.
-hypothesis.settings.register_profile("enrich_dist", deadline=None)
-hypothesis.settings.load_profile("enrich_dist")
+# No deadline: the first call of a kernel compiles it. `make test-long` repeats the property tests with more examples.
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=30)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=200)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 # Started in the background of a script, tests inherit that an interrupt is ignored, and so would all they start: what

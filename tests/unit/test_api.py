@@ -88,6 +88,7 @@ def test_bad_settings_are_refused(folder: Path) -> None:
     assert not (folder / "work").exists()
 
 
+@pytest.mark.long
 def test_settings_object_ignores_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENRICH_DIST_CHUNK_SIZE", "3")  # an object is complete, including its defaults
 
@@ -102,6 +103,7 @@ def test_settings_object_ignores_environment(folder: Path, monkeypatch: pytest.M
         enrich_dist.plan(settings(folder))
 
 
+@pytest.mark.long
 @pytest.mark.cluster
 def test_examples_of_run(folder: Path) -> None:
     examples(enrich_dist.run)

@@ -81,6 +81,7 @@ def test_warning_is_early_and_correct(tmp_path: Path, client: Client, inputs: tu
     assert progress[-1].projected_match_rate is None, "nothing is left to come"
 
 
+@pytest.mark.long
 def test_passing_run_gets_no_warning(tmp_path: Path, client: Client, inputs: tuple[Path, Path]) -> None:
     pipeline, heard = farmed(tmp_path, inputs, client, match_rate_threshold=0.6, fail_fast=True)
 
@@ -89,6 +90,7 @@ def test_passing_run_gets_no_warning(tmp_path: Path, client: Client, inputs: tup
     assert [event.chunks_done for event in heard if isinstance(event, FarmProgress)][-1] == CHUNKS
 
 
+@pytest.mark.long
 @pytest.mark.setting("fail_fast")
 def test_fail_fast_keeps_finished_chunks(tmp_path: Path, client: Client, inputs: tuple[Path, Path]) -> None:
     for _ in range(2):  # also when it is started again with most of a tenth done

@@ -55,6 +55,7 @@ def arguments(work_dir: Path, inputs: tuple[Path, Path], address: str) -> list[s
     ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_existing_scheduler_publishes_same_bytes(tmp_path: Path, cluster: DaskProcesses, client: Client) -> None:
     assert cluster.address.startswith("tls://")
     assert cluster.certificates is not None

@@ -100,6 +100,7 @@ def test_damage_is_found_and_told(tmp_path: Path, client: Client, harm: str) -> 
     assert "5 valid, 1 damaged, 0 missing" in output
 
 
+@pytest.mark.long
 def test_only_what_belongs_to_no_chunk_is_removed(tmp_path: Path, client: Client) -> None:
     pipeline = run_steps(settings(tmp_path), lambda: client)
     before = {path.name for path in pipeline.directory.checkpoints.iterdir()}

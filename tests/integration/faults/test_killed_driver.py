@@ -64,6 +64,7 @@ def test_ctrl_c_stops_cleanly_and_says_that_it_resumes(tmp_path: Path) -> None:
     assert psutil.wait_procs(workers, timeout=60)[1] == []
 
 
+@pytest.mark.long
 def test_a_killed_run_resumes_with_the_same_bytes_and_computes_no_finished_chunk_again(
     tmp_path: Path, sample_runs: SampleRuns
 ) -> None:

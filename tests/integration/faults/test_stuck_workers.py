@@ -117,6 +117,7 @@ def stuff(share: float, dask_worker: Any = None) -> None:
         _held.append(bytearray(b"x" * 5_000_000))
 
 
+@pytest.mark.long
 def test_paused_worker_is_reported_with_memory(tmp_path: Path) -> None:
     heard = Heard()
     with open_client(Settings(memory_threshold_mb=700), tmp_path) as own, listening(heard):
@@ -258,7 +259,8 @@ def commands(tmp_path: Path) -> Iterator[Commands]:
     started.kill()
 
 
-@pytest.mark.parametrize("comes_back", [pytest.param(True, marks=pytest.mark.long), False])
+@pytest.mark.long
+@pytest.mark.parametrize("comes_back", [True, False])
 def test_lost_scheduler_returns_or_run_resumes(
     tmp_path: Path, undisturbed: dict[str, str], commands: Commands, comes_back: bool
 ) -> None:

@@ -263,6 +263,7 @@ def test_calibration_seconds() -> None:
     assert 0 < calibration_seconds() < 60
 
 
+@pytest.mark.long
 def test_session_runs_from_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     work_dirs: set[str] = set()
@@ -298,6 +299,7 @@ def test_session_runs_from_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
+@pytest.mark.long
 def test_session_stops_at_failed_run(tmp_path: Path) -> None:
     places = {"scratch": tmp_path / "scratch", "archive": tmp_path / "archive"}
 

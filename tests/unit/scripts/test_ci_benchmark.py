@@ -88,6 +88,7 @@ def test_regression_is_measured_twice(
     assert "regression" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_planted_slowdown_is_localised() -> None:
     before, after = measure_steps(2), measure_steps(2, plant=2.5)
 
