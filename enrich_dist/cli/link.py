@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from enrich_dist.cli.options import Config, Overrides, column_maps, plain_console
+from enrich_dist.cli.options import Config, Overrides, plain_console
+from enrich_dist.errors import SettingsError
 from enrich_dist.settings import load_settings
 
 Columns = Annotated[
@@ -40,8 +41,8 @@ def link(
         left,
         right,
         out,
-        left_columns=column_maps(left_column),
-        right_columns=column_maps(right_column),
+        left_columns=_column_map(left_column),
+        right_columns=_column_map(right_column),
         candidates=matching.candidates(),
         decision=matching.decision(),
         with_review=all_,
@@ -54,3 +55,14 @@ def link(
     )
     console.print(accuracy_sentence({"accuracy": summary.accuracy}))
     console.print(f"Links  {out}")
+
+
+def _column_map(texts: list[str] | None) -> dict[str, str | None]:
+    """Return ``COLUMN=HEADER`` texts as a map; an empty header means that the file has no such column."""
+    found: dict[str, str | None] = {}
+    for text in texts or []:
+        column, separator, header = text.partition("=")
+        if not separator:
+            raise SettingsError(f"'{text}' has no '='.", remedy="Write COLUMN=HEADER.")
+        found[column.strip()] = header.strip() or None
+    return found

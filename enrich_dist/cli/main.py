@@ -15,22 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from enrich_dist import __version__
-from enrich_dist.cli import (
-    bench,
-    checkpoints,
-    cluster,
-    config,
-    explain,
-    inspect,
-    link,
-    notify,
-    plan,
-    preflight,
-    rejudge,
-    review,
-    run,
-    runs,
-)
+from enrich_dist.cli import bench, checkpoints, cluster, config, inspect, link, preflight, review, run, runs
 from enrich_dist.errors import EXIT_FAILED, EnrichError, RunInterruptedError
 
 _TYPER_INTERRUPTED = 130
@@ -46,17 +31,17 @@ app.command("link")(link.link)
 app.command("status")(inspect.status)
 app.add_typer(runs.app, name="runs")
 app.command("doctor")(inspect.doctor)
-app.command("explain")(explain.explain)
-app.command("plan")(plan.plan)
+app.command("explain")(inspect.explain)
+app.command("plan")(run.plan)
 app.command("preflight")(preflight.preflight)
-app.command("rejudge")(rejudge.rejudge)
+app.command("rejudge")(review.rejudge)
 app.add_typer(bench.app, name="bench")
 app.command("report")(inspect.report)
 app.add_typer(review.app, name="review")
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(config.app, name="config")
-app.add_typer(notify.app, name="notify")
+app.add_typer(preflight.notify, name="notify")
 
 
 @app.callback(invoke_without_command=True)
@@ -77,30 +62,28 @@ def main() -> NoReturn:
     try:
         code = app(args=arguments, standalone_mode=False)
         if code == _TYPER_INTERRUPTED:
-            code = _fail(str(RunInterruptedError()), EXIT_FAILED)
-    except typer.Abort:
-        code = _fail(str(RunInterruptedError()), EXIT_FAILED)
-    except EnrichError as error:
-        if debug:
-            traceback.print_exc()
-        code = _fail(str(error), error.exit_code)
-    except OSError as error:
-        if debug:
-            traceback.print_exc()
-        where = f" ({error.filename})" if error.filename else ""
-        code = _fail(f"{error.strerror or error}{where}. Fix it and run the same command again.", EXIT_FAILED)
+            code = _report(RunInterruptedError(), debug=debug)
     except Exception as error:  # the last place before the user
-        if hasattr(error, "exit_code") and hasattr(error, "show"):  # a usage error of the command line itself
-            error.show()
-            code = error.exit_code
-        else:
-            if debug:
-                traceback.print_exc()
-            detail = f"{type(error).__name__}: {error}".splitlines()[0]
-            code = _fail(f"{detail} (unexpected error; --debug shows the traceback)", EXIT_FAILED)
+        code = _report(error, debug=debug)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _fail(message: str, code: int) -> int:
+def _report(error: Exception, *, debug: bool) -> int:
+    """Print an error as one line; return its exit code."""
+    if hasattr(error, "exit_code") and hasattr(error, "show"):  # a usage error of the command line itself
+        error.show()
+        return int(error.exit_code)
+    if debug:
+        traceback.print_exc()
+    if isinstance(error, typer.Abort):
+        error = RunInterruptedError()
+    if isinstance(error, EnrichError):
+        message = str(error)
+    elif isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        message = f"{error.strerror or error}{where}. Fix it and run the same command again."
+    else:
+        detail = f"{type(error).__name__}: {error}".splitlines()[0]
+        message = f"{detail} (unexpected error; --debug shows the traceback)"
     Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(message)}")
-    return code
+    return error.exit_code if isinstance(error, EnrichError) else EXIT_FAILED

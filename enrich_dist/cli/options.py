@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from enrich_dist.errors import SettingsError
 from enrich_dist.settings import LoadedSettings, load_settings, override_texts
 
 if TYPE_CHECKING:
@@ -25,23 +24,6 @@ Overrides = Annotated[
 ]
 WorkDir = Annotated[Path | None, typer.Option(help="Work directory of the runs; the setting paths.work_dir.")]
 Json = Annotated[bool, typer.Option("--json", help="Print only a JSON document.")]
-Recipients = Annotated[
-    list[str] | None,
-    typer.Option(help="Recipients; the setting inputs.recipients. Can be repeated for several sources."),
-]
-Member = Annotated[
-    str | None,
-    typer.Option(help="Table or file within a source that has several; the setting inputs.recipients_member."),
-]
-
-
-def recipient_values(recipients: list[str] | None, member: str | None) -> list[tuple[str, str | None]]:
-    """Return the settings of ``--recipients`` and ``--member``."""
-    several = json.dumps(recipients) if recipients and len(recipients) > 1 else None
-    return [
-        ("inputs.recipients", several or (recipients[0] if recipients else None)),
-        ("inputs.recipients_member", member),
-    ]
 
 
 def run_directory(config: Path | None, overrides: list[str] | None, work_dir: Path | None = None) -> RunDirectory:
@@ -66,17 +48,3 @@ def print_overrides(console: Console, loaded: LoadedSettings) -> None:
     """Print the audit line of every overridden setting."""
     for item in loaded.overrides():
         console.print(item.line, style="dim", markup=False, highlight=False, soft_wrap=True)
-
-
-def column_maps(texts: list[str] | None) -> dict[str, str | None]:
-    """Return ``COLUMN=HEADER`` texts as a map; an empty header means that the file has no such column.
-
-    Raises ``SettingsError`` for a text without "=".
-    """
-    found: dict[str, str | None] = {}
-    for text in texts or []:
-        column, separator, header = text.partition("=")
-        if not separator:
-            raise SettingsError(f"'{text}' has no '='.", remedy="Write COLUMN=HEADER.")
-        found[column.strip()] = header.strip() or None
-    return found

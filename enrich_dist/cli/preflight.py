@@ -1,28 +1,24 @@
-"""``enrich-dist preflight``: check what production needs, and store the result for the runs that require it."""
+"""``enrich-dist preflight`` and ``notify test``: check what production needs; store the result for its runs."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
-from enrich_dist.cli.options import Config, Overrides, print_json
-from enrich_dist.errors import EXIT_NOT_READY
+from enrich_dist.cli.options import Config, Overrides, plain_console, print_json
+from enrich_dist.errors import EXIT_FAILED, EXIT_NOT_READY
 from enrich_dist.settings import LoadedSettings, load_settings
 
-
-class Environment(StrEnum):
-    """Values of the setting ``environment``."""
-
-    DEVELOPMENT = "development"
-    PRODUCTION = "production"
+notify = typer.Typer(no_args_is_help=True, help="Notifications: test the addresses of operators.")
 
 
 def preflight(
-    env: Annotated[Environment | None, typer.Option("--env", help="The setting environment.")] = None,
+    env: Annotated[
+        Literal["development", "production"] | None, typer.Option("--env", help="The setting environment.")
+    ] = None,
     config: Config = None,
     overrides: Overrides = None,
     output_dir: Annotated[Path | None, typer.Option(help="Also write the report here, as JSON and Markdown.")] = None,
@@ -98,3 +94,24 @@ def _preflight(loaded: LoadedSettings, output_dir: Path | None, *, smoke: bool, 
         if not as_json:
             typer.echo(f"Report  {folder / READINESS_FILE} and .md")
     return report.ready
+
+
+@notify.callback()
+def _group() -> None:
+    """Keep ``test`` a subcommand although it is the only one."""
+
+
+@notify.command("test")
+def send_test(config: Config = None, overrides: Overrides = None) -> None:
+    """Send a test message to every address of notifications.urls_file. Exit code 1 if one does not accept it.
+
+    Example: `enrich-dist notify test --set notifications.urls_file=/etc/enrich/urls`
+    """
+    from enrich_dist.monitoring.notify import send_test_message
+
+    deliveries = send_test_message(load_settings(config, overrides or []).settings)
+    for delivery in deliveries:
+        outcome = "sent" if delivery.problem is None else f"not sent: {delivery.problem}"
+        plain_console().print(f"{delivery.address.label}: {outcome}")
+    if any(delivery.problem for delivery in deliveries):
+        raise typer.Exit(EXIT_FAILED)

@@ -1,14 +1,22 @@
-"""``enrich-dist review``: export unresolved candidates as a sheet, and import human review decisions."""
+"""``enrich-dist review`` and ``rejudge``: human review decisions, and judging a finished run again with them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
-from enrich_dist.cli.options import Config, Overrides, plain_console
+from enrich_dist.cli.options import Config, Overrides, plain_console, print_overrides
+from enrich_dist.errors import EXIT_BLOCKED
 from enrich_dist.settings import load_settings
+
+if TYPE_CHECKING:
+    from enrich_dist.pipeline.rejudge import RejudgedResult
 
 app = typer.Typer(no_args_is_help=True, help="Human review of unresolved candidates: export, import.")
 
@@ -68,3 +76,72 @@ def import_(
         f"{replaced}; {len(stored.table):,} decisions in all."
     )
     console.print("They apply to every later run. To apply them now, run: enrich-dist rejudge")
+
+
+def rejudge(
+    config: Config = None,
+    overrides: Overrides = None,
+    publish: Annotated[bool, typer.Option("--publish", help="Also publish the result, if it passes.")] = False,
+) -> None:
+    """Reduce and judge the finished run again, with other thresholds or new review decisions. Exit code 3 if blocked.
+
+    It reads the checkpoints and takes seconds: no chunk is matched again.
+
+    Example: `enrich-dist rejudge --set matching.accept_probability=0.75`
+    """
+    loaded = load_settings(config, overrides or [])
+    print_overrides(Console(stderr=True, soft_wrap=True), loaded)
+    from enrich_dist.pipeline.rejudge import rejudge as judge_again
+    from enrich_dist.preflight.readiness_file import require_ready
+    from enrich_dist.reporting.terminal import shown_path
+    from enrich_dist.run_lifecycle import report_run
+    from enrich_dist.store.run_directory import Output
+
+    if publish:
+        require_ready(loaded.settings)
+    rejudged = judge_again(loaded)
+    console = Console(soft_wrap=True, highlight=False)
+    _print_outcome(console, rejudged)
+    result = rejudged.step.path(Output.RESULT)
+    try:
+        if publish:
+            rejudged.pipeline.publish_awards()  # refuses a blocked result
+            result = rejudged.pipeline.directory.published / "current"
+    finally:
+        report_run(rejudged.pipeline)
+    console.print(f"{'Published' if publish else 'Result'}  {escape(shown_path(result))}")
+    if not rejudged.passed:
+        raise typer.Exit(EXIT_BLOCKED)
+    if not publish:
+        console.print("To publish it, run the same command with --publish.")
+
+
+def _print_outcome(console: Console, rejudged: RejudgedResult) -> None:
+    """Print rates before and after, review decisions, and the verdict with its reasons."""
+    from enrich_dist.results.report import decisions_text
+
+    before, after = rejudged.before, rejudged.after
+    rates, rates_before = _rates(after.metrics), _rates(before.metrics) if before else {}
+    table = Table("", box=None, pad_edge=False)
+    for title in ("before", "", "after"):
+        table.add_column(title, justify="right")
+    for name, rate in rates.items():
+        table.add_row(name, rates_before.get(name, "no result"), "→", rate)
+    table.add_row("verdict", before.verdict["status"] if before else "", "→", after.verdict["status"])
+    console.print(table)
+    reused = "; the result is unchanged" if rejudged.step.reused else ""
+    console.print(f"Reduced and judged in {rejudged.step.seconds:.1f} s, without matching a chunk{reused}.")
+    if decisions := decisions_text(after.metrics["overrides"]):
+        console.print(f"Human review decisions: {escape(decisions)}")
+    for reason in after.verdict["reasons"]:
+        console.print(f"[bold red]Blocked:[/] {escape(reason)}")
+
+
+def _rates(metrics: Mapping[str, Any]) -> dict[str, str]:
+    from enrich_dist.core.tables import percent
+
+    rates = {"match rate": percent(metrics["match_rate"])}
+    for name in ("precision", "recall"):
+        share = metrics["accuracy"][name]["estimate"]
+        rates[f"estimated {name}"] = "none accepted" if share is None else percent(share)
+    return rates | {f"awards {name}": f"{metrics['awards'][name]:,}" for name in ("matched", "review", "unmatched")}
