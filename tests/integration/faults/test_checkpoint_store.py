@@ -73,7 +73,7 @@ def counted(folder: Path, work: str = "work") -> dict[int, int]:
     return {int(row) // 10: count for row, count in calls(folder).items()}
 
 
-def test_a_damaged_checkpoint_is_computed_again_and_no_other(
+def test_only_damaged_checkpoint_is_recomputed(
     tmp_path: Path, client: Client, undisturbed: dict[str, str], location: str
 ) -> None:
     pipeline = prepared(tmp_path, location)
@@ -111,9 +111,7 @@ def flip(storage: Storage, name: str) -> None:
     storage.put(name, bytes(data))
 
 
-def test_two_checkpoints_that_changed_places_are_computed_again(
-    tmp_path: Path, client: Client, undisturbed: dict[str, str]
-) -> None:
+def test_swapped_checkpoints_are_recomputed(tmp_path: Path, client: Client, undisturbed: dict[str, str]) -> None:
     pipeline = prepared(tmp_path, None)
     finish(pipeline, client)
     storage = CheckpointStore(pipeline.checkpoint_location).storage
@@ -130,7 +128,7 @@ def test_two_checkpoints_that_changed_places_are_computed_again(
 
 
 @pytest.mark.long
-def test_a_killed_worker_loses_nothing_of_what_lies_in_the_object_store(
+def test_killed_worker_loses_no_stored_checkpoint(
     tmp_path: Path, store: ObjectStore, undisturbed: dict[str, str]
 ) -> None:
     pipeline = prepared(tmp_path, store.uri(f"killed/{tmp_path.name}"), "kill", times=1)
@@ -144,7 +142,7 @@ def test_a_killed_worker_loses_nothing_of_what_lies_in_the_object_store(
 
 
 @pytest.mark.long
-def test_work_directories_that_share_a_location_share_the_work_and_keep_each_other_s(
+def test_work_directories_share_a_location(
     tmp_path: Path, client: Client, undisturbed: dict[str, str], location: str
 ) -> None:
     first = prepared(tmp_path, location, work="first")
@@ -178,7 +176,7 @@ def test_work_directories_that_share_a_location_share_the_work_and_keep_each_oth
 
 
 @pytest.mark.long
-def test_a_store_that_fails_every_tenth_request_changes_nothing(
+def test_failing_store_requests_change_nothing(
     tmp_path: Path, client: Client, store: ObjectStore, undisturbed: dict[str, str]
 ) -> None:
     requests = itertools.count(1)
@@ -193,7 +191,7 @@ def test_a_store_that_fails_every_tenth_request_changes_nothing(
 
 
 @pytest.mark.long
-def test_two_runs_at_once_may_share_a_location(tmp_path: Path, undisturbed: dict[str, str], location: str) -> None:
+def test_concurrent_runs_share_a_location(tmp_path: Path, undisturbed: dict[str, str], location: str) -> None:
     awards, recipients = write_inputs(tmp_path / "inputs")
     values = [f"inputs.awards={awards}", f"inputs.recipients={recipients}", f"paths.checkpoints={location}"]
     values += ["chunk_size=10", "match_rate_threshold=0.5", "cluster.n_workers=1"]
@@ -219,9 +217,7 @@ def command(pipeline: Pipeline, *arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.long
-def test_the_command_line_looks_after_an_object_store_and_tells_no_secret(
-    tmp_path: Path, client: Client, store: ObjectStore
-) -> None:
+def test_command_line_manages_store_hides_secret(tmp_path: Path, client: Client, store: ObjectStore) -> None:
     pipeline = prepared(tmp_path, location := store.uri(f"told/{tmp_path.name}"))
     finish(pipeline, client)
     storage = CheckpointStore(location).storage
@@ -257,7 +253,7 @@ def test_the_command_line_looks_after_an_object_store_and_tells_no_secret(
     assert not [entry for entry in storage.list() if SECRET_KEY.encode() in storage.get(entry.name)]
 
 
-def test_a_location_that_cannot_be_used_is_refused_before_work_starts(tmp_path: Path, store: ObjectStore) -> None:
+def test_unusable_location_is_refused_at_start(tmp_path: Path, store: ObjectStore) -> None:
     awards, recipients = write_inputs(tmp_path / "inputs")
     values = [f"inputs.awards={awards}", f"inputs.recipients={recipients}", f"paths.work_dir={tmp_path / 'work'}"]
     values.append(f"paths.checkpoints={store.uri('p', bucket='nowhere')}")

@@ -72,7 +72,7 @@ OUTPUTS = {
         ),
     ],
 )
-def test_what_is_damaged_is_made_anew(
+def test_damaged_output_is_rebuilt(
     tmp_path: Path, undisturbed: dict[str, str], output: str, file: str, damage: Callable[[Path], None]
 ) -> None:
     run = settings(tmp_path)
@@ -107,7 +107,7 @@ def no_cluster() -> Client:
         ),
     ],
 )
-def test_damage_between_two_steps_stops_the_run_with_a_clear_error(
+def test_damage_between_steps_stops_run(
     tmp_path: Path, undisturbed: dict[str, str], output: str, pattern: str, damage: Callable[[Path], None]
 ) -> None:
     """Before the driver opens them for the farm; the same command mends it."""
@@ -129,9 +129,7 @@ def test_damage_between_two_steps_stops_the_run_with_a_clear_error(
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["farm_plan", Step.AWARD_COMPANIES, Step.RECIPIENT_CHUNKS, Step.CHUNK_MATCHES])
 @pytest.mark.parametrize("content", ["", "[]", '{"chunks": 7}'])
-def test_a_damaged_record_of_a_step_is_told_and_written_anew(
-    tmp_path: Path, undisturbed: dict[str, str], name: str, content: str
-) -> None:
+def test_damaged_step_record_is_rewritten(tmp_path: Path, undisturbed: dict[str, str], name: str, content: str) -> None:
     run = settings(tmp_path)
     pipeline = run_in_process(run)
     (pipeline.directory.steps / f"{name}.json").write_text(content, "utf-8")

@@ -88,7 +88,7 @@ class Ballast:
 @needs_root
 @pytest.mark.long
 @pytest.mark.parametrize("step", ["ingest_awards", "partition_recipients", "farm_chunks", "enrich_awards", "publish"])
-def test_a_full_disk_stops_the_run_and_leaves_nothing_half(
+def test_full_disk_leaves_no_partial_file(
     tmp_path: Path, client: Client, undisturbed: dict[str, str], step: str
 ) -> None:
     work = tmp_path / "work"
@@ -140,9 +140,7 @@ def farm_and_finish(pipeline: HarmedPipeline, client: Client) -> StepReport:
 @needs_root
 @pytest.mark.long
 @pytest.mark.parametrize("leave_bytes", [0, 65_536, 1_000_000])
-def test_a_full_disk_is_one_clear_line_on_the_terminal(
-    tmp_path: Path, undisturbed: dict[str, str], leave_bytes: int
-) -> None:
+def test_full_disk_prints_one_line(tmp_path: Path, undisturbed: dict[str, str], leave_bytes: int) -> None:
     """Also Dagster's history has no place then."""
     awards, recipients = write_inputs(tmp_path / "inputs")
     work = tmp_path / "work"
@@ -168,9 +166,7 @@ def test_a_full_disk_is_one_clear_line_on_the_terminal(
 
 
 @needs_root
-def test_a_disk_that_becomes_read_only_stops_the_run_and_what_was_published_stays(
-    tmp_path: Path, client: Client, undisturbed: dict[str, str]
-) -> None:
+def test_read_only_disk_keeps_published_result(tmp_path: Path, client: Client, undisturbed: dict[str, str]) -> None:
     work = tmp_path / "work"
     with mounted(work, "-t", "tmpfs", "-o", "size=64m", "none"):
         pipeline = HarmedPipeline(settings(tmp_path), tmp_path / "ledger")
@@ -223,7 +219,7 @@ def image(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "finished", [1, pytest.param(4, marks=pytest.mark.long), pytest.param(6, marks=pytest.mark.long)]
 )
-def test_what_was_told_to_be_finished_survives_a_power_cut(
+def test_finished_work_survives_power_cut(
     tmp_path: Path, image: Path, undisturbed: dict[str, str], finished: int
 ) -> None:
     work = tmp_path / "work"

@@ -58,13 +58,13 @@ def test_doctor_names_failed_chunk_and_remedy(failed: HarmedPipeline) -> None:
     assert "KilledWorker" in output
 
 
-def test_a_chunk_that_is_not_planned_is_refused(failed: HarmedPipeline) -> None:
+def test_unplanned_chunk_is_refused(failed: HarmedPipeline) -> None:
     code, output = told(failed, "doctor", "99")
     assert code == 1
     assert "no chunk 99; it has 6 chunks" in output
 
 
-def test_a_chunk_under_way_is_running_only_while_somebody_works(failed: HarmedPipeline) -> None:
+def test_running_chunk_needs_active_run(failed: HarmedPipeline) -> None:
     ledger = AttemptLedger(failed.directory.attempts)
     key = next(chunk.checkpoint_key for chunk in examine(failed.directory).chunks if chunk.chunk_id == 2)
     with ledger.attempt(key, 9, "tcp://worker"):
@@ -101,7 +101,7 @@ def test_damage_is_found_and_told(tmp_path: Path, client: Client, harm: str) -> 
 
 
 @pytest.mark.long
-def test_only_what_belongs_to_no_chunk_is_removed(tmp_path: Path, client: Client) -> None:
+def test_only_unreferenced_files_are_removed(tmp_path: Path, client: Client) -> None:
     pipeline = run_steps(settings(tmp_path), lambda: client)
     before = {path.name for path in pipeline.directory.checkpoints.iterdir()}
     for name in ("0123.json", "0123.parquet", ".tmp-0123.parquet"):

@@ -96,7 +96,7 @@ def checkpoints(work_dir: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_driver_killed_in_a_stage_resumes(tmp_path: Path, undisturbed: dict[str, str], stage: str) -> None:
+def test_driver_killed_in_stage_resumes(tmp_path: Path, undisturbed: dict[str, str], stage: str) -> None:
     pattern, matched, steps = STAGES[stage]
     work = tmp_path / "work"
 
@@ -121,9 +121,7 @@ def test_a_driver_killed_in_a_stage_resumes(tmp_path: Path, undisturbed: dict[st
 
 
 @pytest.mark.parametrize("finished", [1, 4], ids=["the first checkpoint is there", "in the middle of the farm"])
-def test_a_driver_killed_while_chunks_are_out_resumes(
-    tmp_path: Path, undisturbed: dict[str, str], finished: int
-) -> None:
+def test_driver_killed_during_matching_resumes(tmp_path: Path, undisturbed: dict[str, str], finished: int) -> None:
     work = tmp_path / "work"
     with subprocess.Popen(
         command(tmp_path, pause_seconds=1.0),

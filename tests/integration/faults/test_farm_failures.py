@@ -122,7 +122,7 @@ def test_failing_chunk_stops_run_keeps_rest(tmp_path: Path, own_client: Client, 
 
 
 @pytest.mark.setting("farm.max_attempts")
-def test_chunk_is_given_up_after_max_attempts(tmp_path: Path, own_client: Client) -> None:
+def test_chunk_fails_after_max_attempts(tmp_path: Path, own_client: Client) -> None:
     pipeline = prepare(tmp_path, "kill", times=99, farm={"max_attempts": 2})
 
     with pytest.raises(FarmError, match="Chunk 2, attempt 2, failed"):
@@ -203,7 +203,7 @@ def test_out_of_memory_chunk_is_split(tmp_path: Path, undisturbed: dict[str, str
 
 
 @pytest.mark.long
-def test_out_of_memory_at_floor_stops_run(tmp_path: Path) -> None:
+def test_out_of_memory_floor_stops_run(tmp_path: Path) -> None:
     pipeline = prepare(tmp_path, "greed", times=99, memory_threshold_mb=600, farm={"min_part_rows": 10})
 
     with (

@@ -50,7 +50,7 @@ def wait_for_checkpoints(driver: subprocess.Popen[str], work_dir: Path, count: i
 
 
 @pytest.mark.long
-def test_ctrl_c_stops_cleanly_and_says_that_it_resumes(tmp_path: Path) -> None:
+def test_interrupt_stops_cleanly_and_resumes(tmp_path: Path) -> None:
     driver, _ = start(tmp_path / "work", chunk_size=1000)
     wait_for_checkpoints(driver, tmp_path / "work", 3)
     workers = psutil.Process(driver.pid).children(recursive=True)
@@ -65,9 +65,7 @@ def test_ctrl_c_stops_cleanly_and_says_that_it_resumes(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_a_killed_run_resumes_with_the_same_bytes_and_computes_no_finished_chunk_again(
-    tmp_path: Path, sample_runs: SampleRuns
-) -> None:
+def test_killed_run_resumes_with_same_bytes(tmp_path: Path, sample_runs: SampleRuns) -> None:
     undisturbed = published_bytes(sample_runs.work_dir)
     work_dir = tmp_path / "work"
     driver, arguments = start(work_dir, chunk_size=4000)

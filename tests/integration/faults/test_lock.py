@@ -36,7 +36,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_the_second_is_refused_and_told_of_the_first(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+def test_second_run_is_refused(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     with (
         pytest.raises(BusyError, match=rf"'the first run' \(process {holder.pid} on .*, since 20.*-dir") as refused,
         locked(tmp_path, run_id="second", what="x"),
@@ -46,7 +46,7 @@ def test_the_second_is_refused_and_told_of_the_first(tmp_path: Path, holder: sub
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_dead_holder_is_not_in_the_way(tmp_path: Path, holder: subprocess.Popen[str], how: signal.Signals) -> None:
+def test_lock_of_dead_process_is_free(tmp_path: Path, holder: subprocess.Popen[str], how: signal.Signals) -> None:
     os.kill(holder.pid, how)
     holder.wait(timeout=30)
     assert (tmp_path / HOLDER_FILE).exists(), "it died without tidying up"
@@ -56,7 +56,7 @@ def test_a_dead_holder_is_not_in_the_way(tmp_path: Path, holder: subprocess.Pope
     assert not (tmp_path / HOLDER_FILE).exists()
 
 
-def test_a_run_may_take_its_own_lock_again_and_others_follow_when_it_ends(tmp_path: Path) -> None:
+def test_lock_is_reentrant_until_released(tmp_path: Path) -> None:
     with locked(tmp_path, run_id="one", what="x"):
         with locked(tmp_path, run_id="one", what="x"):
             pass

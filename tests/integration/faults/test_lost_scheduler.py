@@ -120,7 +120,7 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> Lost:
         return Lost(folder, driver.returncode, printed, time.monotonic() - started)
 
 
-def test_it_is_told_in_one_clear_line(lost: Lost) -> None:
+def test_lost_scheduler_prints_one_line(lost: Lost) -> None:
     [line] = [line for line in lost.printed.splitlines() if line.startswith("Error:")]
     assert "scheduler" in line
     assert "finished chunks are kept" in line
@@ -132,7 +132,7 @@ def test_the_run_stops_soon_and_cleanly(lost: Lost) -> None:
     assert lost.seconds < 120
 
 
-def test_the_same_command_on_another_scheduler_resumes(lost: Lost, undisturbed: dict[str, str]) -> None:
+def test_run_resumes_on_another_scheduler(lost: Lost, undisturbed: dict[str, str]) -> None:
     kept, matched = records(lost.folder), calls(lost.folder)
     assert 2 <= len(kept) < len(CHUNK_STARTS)
 

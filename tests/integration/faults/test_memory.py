@@ -133,9 +133,7 @@ def test_low_memory_shrinks_batches_same_bytes(tmp_path: Path, undisturbed: dict
     assert f"batch size from 6 to {record.batch_rows_least} rows" in told
 
 
-def test_a_limit_too_small_for_the_index_is_refused_before_any_work(
-    tmp_path: Path, generated: tuple[Path, Path]
-) -> None:
+def test_limit_below_index_is_refused(tmp_path: Path, generated: tuple[Path, Path]) -> None:
     pipeline = planned(settings(tmp_path, inputs=generated, chunk_size=20_000))
     task = pipeline.tasks()[0]
     assert task.memory.index_bytes > 4 * MB
@@ -157,9 +155,7 @@ def test_a_limit_too_small_for_the_index_is_refused_before_any_work(
     assert not list(pipeline.directory.checkpoints.glob("*"))
 
 
-def test_what_fits_in_smaller_batches_only_is_matched_in_these(
-    tmp_path: Path, generated: tuple[Path, Path], one_worker: Client
-) -> None:
+def test_small_limit_uses_smaller_batches(tmp_path: Path, generated: tuple[Path, Path], one_worker: Client) -> None:
     whole = planned(settings(tmp_path, inputs=generated, chunk_size=20_000, match_rate_threshold=0.0))
     task = whole.tasks()[0]
     half = project(task.memory, chunk_rows=20_000, chunk_bytes=task.chunk_bytes, batch_rows=10_000)
@@ -180,9 +176,7 @@ def test_what_fits_in_smaller_batches_only_is_matched_in_these(
     assert {path.name: path.read_bytes() for path in whole.directory.checkpoints.glob("*.parquet")} == shrunk
 
 
-def test_the_projection_is_the_peak_of_a_real_worker(
-    tmp_path: Path, generated: tuple[Path, Path], one_worker: Client
-) -> None:
+def test_projection_equals_peak_of_worker(tmp_path: Path, generated: tuple[Path, Path], one_worker: Client) -> None:
     pipeline = planned(settings(tmp_path, inputs=generated, chunk_size=20_000))
 
     report = pipeline.farm_chunks(lambda: one_worker)
@@ -200,7 +194,7 @@ def test_the_projection_is_the_peak_of_a_real_worker(
     assert abs(shown_measured - measured) <= 1
 
 
-def test_a_worker_that_was_made_ready_holds_nothing_of_the_driver(one_worker: Client) -> None:
+def test_ready_worker_holds_no_driver_memory(one_worker: Client) -> None:
     """Dagster would take some 60 MB of each."""
     [modules] = one_worker.run(eval, "sorted(__import__('sys').modules)").values()
 
@@ -210,7 +204,7 @@ def test_a_worker_that_was_made_ready_holds_nothing_of_the_driver(one_worker: Cl
 
 
 @pytest.mark.long
-def test_the_job_ends_with_the_exit_code_of_bad_input(tmp_path: Path, generated: tuple[Path, Path]) -> None:
+def test_job_exits_with_input_error(tmp_path: Path, generated: tuple[Path, Path]) -> None:
     """With a limit that would do for a small index, so that it is refused when this one is known."""
     awards, recipients = generated
     refused = enrich_dist(

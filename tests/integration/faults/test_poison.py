@@ -70,7 +70,7 @@ NAMELESS = {
 
 
 @pytest.mark.long
-def test_poison_rows_are_taken_and_change_nothing_for_others(tmp_path: Path, client: Client) -> None:
+def test_poison_rows_change_no_others(tmp_path: Path, client: Client) -> None:
     """All kinds at once, among the sound rows."""
     inputs = with_rows(tmp_path / "inputs", *POISON.values(), *NAMELESS.values())
 
@@ -88,7 +88,7 @@ def test_poison_rows_are_taken_and_change_nothing_for_others(tmp_path: Path, cli
     assert numbers == [RECIPIENT_ROWS + len(POISON) + 1, RECIPIENT_ROWS + len(POISON) + 2]
 
 
-def test_names_that_are_numbers_and_columns_without_a_value(tmp_path: Path, client: Client) -> None:
+def test_numeric_names_and_empty_columns(tmp_path: Path, client: Client) -> None:
     awards, recipients = write_inputs(tmp_path / "inputs")
     table = pq.read_table(recipients)
     numbers = pa.array(range(len(table)), pa.int64())
@@ -159,7 +159,7 @@ def nobody(recipients: Path) -> None:
     ],
     ids=lambda item: item.__name__ if callable(item) else "",
 )
-def test_a_file_that_is_poison_is_refused(tmp_path: Path, spoil: Any, told: list[str]) -> None:
+def test_poison_file_is_refused(tmp_path: Path, spoil: Any, told: list[str]) -> None:
     awards, recipients = write_inputs(tmp_path / "inputs")
     spoil(recipients)
 
@@ -169,7 +169,7 @@ def test_a_file_that_is_poison_is_refused(tmp_path: Path, spoil: Any, told: list
 
 
 @pytest.mark.long
-def test_a_csv_in_another_encoding_and_with_poison_rows_is_accounted_for(tmp_path: Path, client: Client) -> None:
+def test_encoded_csv_with_poison_is_counted(tmp_path: Path, client: Client) -> None:
     awards, parquet = write_inputs(tmp_path / "inputs")
     table = pq.read_table(parquet).drop_columns(["alternate_names"])
     recipients = tmp_path / "inputs" / "recipients.csv"

@@ -17,7 +17,7 @@ def at(batch_rows: int) -> Projection:
     return project(MEMORY, chunk_rows=50_000, chunk_bytes=0, batch_rows=batch_rows)
 
 
-def test_the_peak_is_the_sum_of_its_parts() -> None:
+def test_peak_is_sum_of_parts() -> None:
     found = project(MEMORY, chunk_rows=10_000, chunk_bytes=5 * MB, batch_rows=2_000)
 
     assert (found.process_bytes, found.index_bytes, found.batch_bytes) == (300 * MB, 100 * MB, 20 * MB)
@@ -26,18 +26,18 @@ def test_the_peak_is_the_sum_of_its_parts() -> None:
     assert found.peak_bytes == 430 * MB + found.chunk_bytes
 
 
-def test_a_batch_is_no_larger_than_its_chunk() -> None:
+def test_batch_never_exceeds_its_chunk() -> None:
     assert at(65_536) == at(50_000)
 
 
-def test_a_threshold_that_is_asked_for_suffices_and_one_less_does_not() -> None:
+def test_recommended_threshold_is_minimal() -> None:
     least = at(20_000).min_threshold_mb
 
     assert at(20_000).fits(least)
     assert not at(20_000).fits(least - 1)
 
 
-def test_the_batch_is_halved_until_it_fits() -> None:
+def test_batch_is_halved_until_fits() -> None:
     def batch(threshold_mb: int) -> int:
         return fitted(at, batch_rows=40_000, min_rows=1_000, threshold_mb=threshold_mb).batch_rows
 
@@ -47,7 +47,7 @@ def test_the_batch_is_halved_until_it_fits() -> None:
     assert batch(at(1_000).min_threshold_mb - 1) == 1_000
 
 
-def test_what_does_not_fit_in_the_smallest_batch_is_refused_with_the_arithmetic() -> None:
+def test_smallest_batch_over_limit_is_refused() -> None:
     least = at(1_000)
     require_fit(least, least.min_threshold_mb)
 
@@ -60,7 +60,7 @@ def test_what_does_not_fit_in_the_smallest_batch_is_refused_with_the_arithmetic(
     assert refused.value.remedy == "Raise memory_threshold_mb to 575 or more, or lower chunk_size."
 
 
-def test_smaller_chunks_are_advised_only_where_they_help() -> None:
+def test_smaller_chunks_are_advised_if_useful() -> None:
     with pytest.raises(BudgetError) as refused:
         require_fit(at(1_000), 300)
 
@@ -88,7 +88,7 @@ def pace_of(process: Process, cost: BatchMemoryEstimator, rows: int = 1_000, lim
     )
 
 
-def test_a_batch_that_would_come_near_the_limit_is_halved() -> None:
+def test_batch_near_limit_is_halved() -> None:
     pace = pace_of(Process(500), BatchMemoryEstimator(0.5 * MB))
 
     assert pace.next_rows(10_000) == 500  # 500 + 500 of 800 MB do not fit, 500 + 250 do
@@ -102,7 +102,7 @@ def test_what_is_about_to_come_counts() -> None:
     assert pace_of(Process(300), cost).next_rows(10_000, further_bytes=200 * MB) == 500
 
 
-def test_memory_that_is_free_is_given_back_before_a_batch_is_halved() -> None:
+def test_free_memory_is_returned_before_halving() -> None:
     process = Process(500, free_mb=250)
     pace = pace_of(process, BatchMemoryEstimator(0.5 * MB))
 
@@ -121,14 +121,14 @@ def test_without_a_limit_nothing_is_halved() -> None:
     assert pace_of(Process(5_000), BatchMemoryEstimator(0.5 * MB), limit_mb=0).next_rows(10_000) == 1_000
 
 
-def test_the_rows_that_are_left_are_a_batch_and_no_degradation() -> None:
+def test_remaining_rows_are_no_degradation() -> None:
     pace = pace_of(Process(100), BatchMemoryEstimator(0.1 * MB))
 
     assert pace.next_rows(7) == 7
     assert (pace.rows, pace.degradations) == (1_000, 0)
 
 
-def test_a_batch_that_took_more_than_projected_is_followed_by_a_smaller_one_in_this_chunk_and_the_next() -> None:
+def test_batch_above_projection_shrinks_later_ones() -> None:
     process, cost = Process(400), BatchMemoryEstimator(0.1 * MB)
     pace = pace_of(process, cost)
 
@@ -140,7 +140,7 @@ def test_a_batch_that_took_more_than_projected_is_followed_by_a_smaller_one_in_t
     assert pace_of(process, cost).next_rows(10_000) == 500
 
 
-def test_batches_that_take_ever_more_are_halved_again() -> None:
+def test_growing_batches_are_halved_again() -> None:
     pace = pace_of(Process(400), BatchMemoryEstimator(0.1 * MB))
     taken = []
     for number in range(1, 20):
@@ -152,7 +152,7 @@ def test_batches_that_take_ever_more_are_halved_again() -> None:
     assert max(taken) < 550
 
 
-def test_a_small_batch_says_nothing_about_a_large_one() -> None:
+def test_small_batch_predicts_no_large_one() -> None:
     process, cost = Process(400), BatchMemoryEstimator(0.1 * MB)
     pace = pace_of(process, cost)
 
@@ -161,7 +161,7 @@ def test_a_small_batch_says_nothing_about_a_large_one() -> None:
     assert pace.next_rows(10_000) == 1_000
 
 
-def test_a_first_batch_does_not_look_cheap_because_less_came_with_it_than_expected() -> None:
+def test_low_fixed_memory_hides_no_cost() -> None:
     process, cost = Process(300), BatchMemoryEstimator(0.2 * MB)
     pace = pace_of(process, cost)
 
@@ -170,7 +170,7 @@ def test_a_first_batch_does_not_look_cheap_because_less_came_with_it_than_expect
     assert cost.of(1_000) == 200 * MB
 
 
-def test_a_finished_chunk_leaves_no_free_memory_above_what_is_usable() -> None:
+def test_finished_chunk_returns_excess_free_memory() -> None:
     process = Process(900, free_mb=500)
 
     pace_of(process, BatchMemoryEstimator(1.0)).finish()

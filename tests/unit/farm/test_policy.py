@@ -39,7 +39,7 @@ def test_error_is_classified(error: Exception, kind: FailureKind) -> None:
 
 
 @pytest.mark.parametrize("kind", [FailureKind.CRASH, FailureKind.HANG, FailureKind.CORRUPTION])
-def test_counted_failures_are_retried_up_to_limit(kind: FailureKind) -> None:
+def test_failures_are_retried_to_limit(kind: FailureKind) -> None:
     made = decisions(kind, 3)
 
     assert [decision.retry.attempt if decision.retry else None for decision in made] == [2, 3, None]
@@ -54,7 +54,7 @@ def test_uncounted_failures_are_counted_after_twenty(kind: FailureKind) -> None:
     assert [decision.retry is None for decision in made] == [False] * 22 + [True]
 
 
-def test_out_of_memory_doubles_parts_to_floor() -> None:
+def test_out_of_memory_splits_to_floor() -> None:
     history = ChunkHistory()
 
     first = decide(TASK, FailureKind.OUT_OF_MEMORY, "why", history, POLICY)

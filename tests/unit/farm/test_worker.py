@@ -42,7 +42,7 @@ def test_batches_and_parts_change_no_byte(planned: Pipeline, tmp_path: Path, bat
     assert record.rows_in == whole.rows_in == task.chunk_rows
 
 
-def test_a_chunk_all_of_whose_rows_were_rejected_is_a_chunk(planned: Pipeline) -> None:
+def test_chunk_of_rejected_rows_succeeds(planned: Pipeline) -> None:
     task = planned.tasks()[1]
     assert task.chunk_rows == 0
 

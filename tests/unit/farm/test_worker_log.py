@@ -15,7 +15,7 @@ def sample(worker: str, memory_mb: int, **values: object) -> WorkerSample:
     return WorkerSample(worker=worker, address=f"tcp://{worker}", memory_bytes=memory_mb * 1_000_000, **known)  # type: ignore[arg-type]
 
 
-def test_only_what_says_something_new_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_changed_readings_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("enrich_dist.farm.worker_log.time.monotonic", lambda: now)
     path = tmp_path / "steps" / "workers.jsonl"
@@ -48,7 +48,7 @@ def test_only_what_says_something_new_is_kept(tmp_path: Path, monkeypatch: pytes
     assert b.samples == ((0.0, 250_000_000), (100.0, 250_000_000))
 
 
-def test_a_line_that_was_cut_is_left_out_and_no_file_is_no_worker(tmp_path: Path) -> None:
+def test_cut_line_and_missing_file(tmp_path: Path) -> None:
     path = tmp_path / "workers.jsonl"
     assert read_worker_log(path) == []
     with WorkerLog(path) as log:
@@ -58,7 +58,7 @@ def test_a_line_that_was_cut_is_left_out_and_no_file_is_no_worker(tmp_path: Path
     assert [history.worker for history in read_worker_log(path)] == ["a"]
 
 
-def test_a_new_farm_begins_a_new_file(tmp_path: Path) -> None:
+def test_new_farm_starts_new_file(tmp_path: Path) -> None:
     path = tmp_path / "workers.jsonl"
     for name in ("a", "b"):
         with WorkerLog(path) as log:

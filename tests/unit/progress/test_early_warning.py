@@ -81,7 +81,7 @@ def test_fail_fast_stops_with_a_remedy() -> None:
     assert farm(warning(_Projector(OPEN, OPEN, OPEN), fail_fast=True)) == []
 
 
-def test_few_or_all_chunks_need_no_projection() -> None:
+def test_few_chunks_need_no_projection() -> None:
     project = _Projector(OPEN)
     farm(warning(project, chunks=6), chunks=6)
     assert project.asked == [(5, 5 / 6)]
