@@ -6,7 +6,6 @@ where a document is stored.
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -38,7 +37,6 @@ class JsonCodec(Generic[T]):
         digest_key: str | None = None,
     ) -> None:
         self._adapter: TypeAdapter[T] = TypeAdapter(value_type)
-        self._fields = {field.name for field in fields(value_type)} if is_dataclass(value_type) else None
         self._kind = kind
         self._remedy = remedy
         self._format_version = format_version
@@ -70,18 +68,20 @@ class JsonCodec(Generic[T]):
         text = canonical_json(content)
         if self._digest_key and digest != text_digest(text):
             raise CorruptionError(f"{where} was altered: its digest does not match.", remedy=self._remedy)
-        if self._fields is not None and (unknown := content_fields - self._fields):
-            names = ", ".join(sorted(unknown))
-            raise CorruptionError(f"{where} is not a {self._kind}: unknown field {names}.", remedy=self._remedy)
         try:
             # Strict, so that "7" is no number; in JSON mode, so that lists become tuples and strings become enums.
-            return self._adapter.validate_json(text, strict=True)
+            value = self._adapter.validate_json(text, strict=True)
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"]) or "document"
             raise CorruptionError(
                 f"{where} is not a {self._kind}: {field}: {first['msg']}.", remedy=self._remedy
             ) from error
+        # Computed fields are written, but are no input of the type.
+        if unknown := content_fields - self._adapter.dump_python(value).keys():
+            names = ", ".join(sorted(unknown))
+            raise CorruptionError(f"{where} is not a {self._kind}: unknown field {names}.", remedy=self._remedy)
+        return value
 
     def to_bytes(self, value: T) -> bytes:
         """Return the content of the file."""
