@@ -25,7 +25,7 @@ from typing import Any
 
 from enrich_dist.core.files import read_json, write_json
 from enrich_dist.core.tables import markdown_table
-from enrich_dist.runs.machine import this_machine
+from enrich_dist.runs.environment import this_machine
 from enrich_dist.settings import ENV_PREFIX
 from scripts.generator.generate import write_awards, write_recipients
 

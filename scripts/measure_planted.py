@@ -22,7 +22,7 @@ from typing import Any
 
 from enrich_dist.core.files import write_json
 from enrich_dist.runs.baseline import Verdict, compare
-from enrich_dist.runs.machine import this_machine
+from enrich_dist.runs.environment import this_machine
 from enrich_dist.runs.metrics import worker_peak_bytes
 from enrich_dist.runs.records import RunRecord
 from enrich_dist.runs.session import DEFAULT_REPEATS, command_of, run_session

@@ -55,7 +55,7 @@ from enrich_dist.farm.fault_injection import DelegatingMatcher
 from enrich_dist.farm.worker import run_chunk
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.runs.calibration import CalibrationWorkload
-from enrich_dist.runs.machine import this_machine
+from enrich_dist.runs.environment import this_machine
 from enrich_dist.settings import Settings
 from enrich_dist.store.run_directory import Number, StepReport
 from scripts.generator.generate import write_awards, write_recipients

@@ -34,7 +34,7 @@ from enrich_dist.planning.recommend import DRIVER_BYTES, MACHINE_SHARE, Advice, 
 from enrich_dist.planning.sample import open_sample
 from enrich_dist.planning.trial import Trial, run_trial
 from enrich_dist.runs.archive import archive_path, read_archive
-from enrich_dist.runs.machine import this_machine, usable_cores
+from enrich_dist.runs.environment import this_machine, usable_cores
 from enrich_dist.runs.records import workload_settings
 from enrich_dist.settings import Settings
 from enrich_dist.sources.chunks import file_bytes

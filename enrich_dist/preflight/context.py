@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from enrich_dist.runs.revision import source_digest, this_code
+from enrich_dist.runs.environment import source_digest, this_code
 from enrich_dist.settings import LoadedSettings, Settings
 from enrich_dist.store.run_directory import Output, RunDirectory
 

@@ -19,7 +19,7 @@ from enrich_dist.core.json_documents import JsonCodec
 from enrich_dist.errors import CorruptionError, ReadinessError
 from enrich_dist.preflight.outcome import Report
 from enrich_dist.remedies import PREFLIGHT
-from enrich_dist.runs.revision import source_digest, this_code
+from enrich_dist.runs.environment import source_digest, this_code
 from enrich_dist.settings import Settings, flatten
 
 READINESS_FILE: Final = "readiness.json"

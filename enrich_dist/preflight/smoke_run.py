@@ -19,7 +19,7 @@ from typing import Any, Final
 from enrich_dist.core.files import read_json
 from enrich_dist.core.json_documents import JsonCodec
 from enrich_dist.errors import EXIT_PUBLISHED, CorruptionError
-from enrich_dist.runs.revision import Code
+from enrich_dist.runs.environment import Code
 from enrich_dist.settings import ENV_PREFIX
 
 _RECORD_FILE: Final = "smoke.json"

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from enrich_dist import __version__
 from enrich_dist.errors import EnrichError
-from enrich_dist.runs.revision import source_digest
+from enrich_dist.runs.environment import source_digest
 
 DRIVER_FILE: Final = "driver"
 # A different version of these breaks the protocol of driver, scheduler and workers, or changes results.

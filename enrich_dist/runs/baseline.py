@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -107,7 +107,7 @@ def compare(baseline: Sequence[RunRecord], candidate: Sequence[RunRecord]) -> Co
     """
     _require_comparable([*baseline, *candidate])
     machine = _machine_shift(baseline, candidate)
-    values = {item.name: (_values(item, baseline), _values(item, candidate)) for item in METRICS}
+    values = {item.name: (_values(item.value, baseline), _values(item.value, candidate)) for item in METRICS}
     judged = {item.name for item in METRICS if _is_judged(item, values, baseline, candidate)}
     # Bonferroni correction.
     share = FALSE_ALARM / max(len(judged), 1)
@@ -163,11 +163,9 @@ def _arrangements(baseline: int, candidate: int) -> np.ndarray[tuple[int], np.dt
     counts = np.zeros(baseline * candidate + 1)
     counts[0] = 1.0
     for i in range(1, baseline + 1):
-        step = candidate + i
-        if step < len(counts):
-            counts[step:] = counts[step:] - counts[:-step].copy()
-        for position in range(i, len(counts)):
-            counts[position] += counts[position - i]
+        counts[candidate + i :] -= counts[: -(candidate + i)].copy()
+        for start in range(i):
+            counts[start::i] = counts[start::i].cumsum()
     return counts
 
 
@@ -185,10 +183,9 @@ def _require_comparable(records: Sequence[RunRecord]) -> None:
         )
 
 
-def _values(metric: Metric, records: Sequence[RunRecord]) -> list[float]:
+def _values(value: Callable[[RunRecord], float | None], records: Sequence[RunRecord]) -> list[float]:
     """Return the values of all runs; empty where one is missing or 0."""
-    found = [metric.value(record) for record in records]
-    values = [value for value in found if value is not None and value > 0]
+    values = [found for record in records if (found := value(record)) is not None and found > 0]
     return values if len(values) == len(records) else []
 
 
@@ -211,11 +208,8 @@ def _is_judged(
 
 
 def _machine_shift(baseline: Sequence[RunRecord], candidate: Sequence[RunRecord]) -> Shift | None:
-    before = [record.calibration_seconds for record in baseline if record.calibration_seconds]
-    after = [record.calibration_seconds for record in candidate if record.calibration_seconds]
-    if len(before) < len(baseline) or len(after) < len(candidate):
-        return None
-    return shift(before, after, _MACHINE_FALSE_ALARM)
+    before, after = (_values(lambda record: record.calibration_seconds, runs) for runs in (baseline, candidate))
+    return shift(before, after, _MACHINE_FALSE_ALARM) if before and after else None
 
 
 def _compared(

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from enrich_dist.runs.machine import usable_cores
+from enrich_dist.runs.environment import usable_cores
 
 _VALUES = 1_000_000
 _SHOTS = 7

@@ -13,15 +13,17 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from itertools import islice
 from typing import Final
 
 import numpy as np
+from scipy import stats
 
 from enrich_dist.runs.archive import archive_path, newest_first
-from enrich_dist.runs.metrics import SECONDS, Metric, metric
+from enrich_dist.runs.metrics import METRICS, SECONDS, Metric, stage_seconds
 from enrich_dist.runs.records import RunRecord, latest_record
 from enrich_dist.settings import Settings
 from enrich_dist.settings.tree import CheckSettings
@@ -33,7 +35,6 @@ Z_SCORE: Final = 3.5
 """Modified z-score above which a value is outside the normal variation."""
 _SHARE, _POINTS = "share", "points"
 _MAX_RECORDS = 500
-_NORMAL = 1.4826  # median absolute deviation to standard deviation
 JUDGED_STEPS: Final = STEPS[:-1]
 """The steps of every judged run, published or blocked."""
 
@@ -85,8 +86,8 @@ def judge_drift(current: RunRecord, past: Iterable[RunRecord], limits: CheckSett
     seconds = _growth(current, equal, "run_seconds", _JUDGED_SECONDS, limits.recent_runs, slower)
     return (
         _with_step(seconds, current, equal, limits.recent_runs),
-        _growth(current, equal, "worker_peak_memory", _named("worker_peak_memory_bytes"), limits.recent_runs, memory),
-        _growth(current, equal, "records_per_second", _named("records_per_second"), limits.recent_runs, slower),
+        _growth(current, equal, "worker_peak_memory", _BY_NAME["worker_peak_memory_bytes"], limits.recent_runs, memory),
+        _growth(current, equal, "records_per_second", _BY_NAME["records_per_second"], limits.recent_runs, slower),
         _match_rate(current, alike, limits.recent_runs, points),
     )
 
@@ -104,13 +105,7 @@ def judged_seconds(record: RunRecord) -> float:
     return sum(step.seconds for name, step in record.own_steps.items() if name in JUDGED_STEPS)
 
 
-def _named(name: str) -> Metric:
-    found = metric(name)
-    if found is None:
-        raise LookupError(name)
-    return found
-
-
+_BY_NAME = {item.name: item for item in METRICS}
 _JUDGED_SECONDS = Metric("judged_seconds", "all steps up to the verdict", SECONDS, judged_seconds)
 
 
@@ -136,20 +131,22 @@ def _growth(
     logarithms = np.log(values) if item.larger_is_worse else -np.log(values)
     middle = float(np.median(logarithms))
     change = (math.log(value) if item.larger_is_worse else -math.log(value)) - middle
-    scatter = _NORMAL * float(np.median(np.abs(logarithms - middle)))
+    scatter = float(stats.median_abs_deviation(logarithms, scale="normal"))
+    share = math.expm1(change if item.larger_is_worse else -change)
+    more, less = ("longer", "shorter") if item.unit == SECONDS else ("more", "less")
     text = (
-        f"{item.title} {item.text(value)}, {_changed(item, change)} than the median of the last {len(values)} "
-        f"comparable runs ({item.text(float(np.median(values)))})"
+        f"{item.title} {item.text(value)}, {100 * abs(share):.1f}% {more if share >= 0 else less} than the median of "
+        f"the last {len(values)} comparable runs ({item.text(float(np.median(values)))})"
     )
     severity = _severity(math.expm1(change), limits)
     if severity is not Severity.PASSED and change <= Z_SCORE * scatter:
         allowed = math.expm1(Z_SCORE * scatter)
         return found(Severity.PASSED, f"{text}, within their normal variation (up to {100 * allowed:.0f}%)")
-    return found(severity, text + _limit_text(severity, [f"{100 * limit:g}%" for limit in limits]))
+    return found(severity, text + _limit_text(severity, *(f"{100 * limit:g}%" for limit in limits)))
 
 
 def _match_rate(current: RunRecord, past: Sequence[RunRecord], recent: int, limits: tuple[float, float]) -> Drift:
-    item = _named("match_rate")
+    item = _BY_NAME["match_rate"]
     value = current.match_rate
     values = _recent(past, item.value, recent)
     if not values:
@@ -164,7 +161,7 @@ def _match_rate(current: RunRecord, past: Sequence[RunRecord], recent: int, limi
         if points
         else f"the same as in the last {len(values)} runs"
     )
-    reason += _limit_text(severity, [f"{limit:g} points" for limit in limits])
+    reason += _limit_text(severity, *(f"{limit:g} points" for limit in limits))
     return Drift("match_rate_drift", item, severity, reason, value, reference, _POINTS, points, *limits, len(values))
 
 
@@ -172,13 +169,12 @@ def _with_step(drift: Drift, current: RunRecord, past: Sequence[RunRecord], rece
     """Name the step that slowed down most, where the run is too slow."""
     if drift.severity not in (Severity.WARN, Severity.ERROR):
         return drift
-    growths = {}
-    for step in JUDGED_STEPS:
-        values = _recent(past, lambda record, step=step: record.own_steps[step].seconds, recent)  # type: ignore[misc]
-        growths[step] = current.own_steps[step].seconds - statistics.median(values)
-    worst = max(growths, key=lambda step: growths[step])
-    reason = f"{drift.reason}; mostly in {worst} ({growths[worst]:+.2f} s)"
-    return Drift(**{**drift.__dict__, "reason": reason})
+    growths = {
+        step: current.own_steps[step].seconds - statistics.median(_recent(past, partial(stage_seconds, step), recent))
+        for step in JUDGED_STEPS
+    }
+    worst = max(growths, key=growths.__getitem__)
+    return replace(drift, reason=f"{drift.reason}; mostly in {worst} ({growths[worst]:+.2f} s)")
 
 
 def _recent(past: Sequence[RunRecord], value: Callable[[RunRecord], float | None], max_runs: int) -> list[float]:
@@ -198,20 +194,10 @@ def _severity(worse_by: float, limits: tuple[float, float]) -> Severity:
     return Severity.WARN if worse_by >= warn_from else Severity.PASSED
 
 
-def _changed(item: Metric, change: float) -> str:
-    """Return the change in words."""
-    share = math.expm1(change if item.larger_is_worse else -change)
-    more, less = ("longer", "shorter") if item.unit == SECONDS else ("more", "less")
-    return f"{100 * abs(share):.1f}% {more if share >= 0 else less}"
-
-
-def _limit_text(severity: Severity, limits: Sequence[str]) -> str:
+def _limit_text(severity: Severity, warn: str, fail: str) -> str:
     if severity is Severity.PASSED:
         return ""
-    return f"; {limits[0] if severity is Severity.WARN else limits[1]} or more is {_NOUNS[severity]}"
-
-
-_NOUNS = {Severity.WARN: "a warning", Severity.ERROR: "an error"}
+    return f"; {warn} or more is a warning" if severity is Severity.WARN else f"; {fail} or more is an error"
 
 
 def _too_few(found: int, min_runs: int) -> str:

@@ -75,7 +75,8 @@ def _own_matching(number: Number, record: RunRecord) -> float | None:
     return (record.matching(number) or None) if Step.CHUNK_MATCHES in record.own_steps else None
 
 
-def _stage_seconds(step: Step, record: RunRecord) -> float | None:
+def stage_seconds(step: Step, record: RunRecord) -> float | None:
+    """Return the wall seconds of a step; None where the run did not do it."""
     return record.own_steps[step].seconds if step in record.own_steps else None
 
 
@@ -97,7 +98,7 @@ METRICS: Final = (
             f"{step}_seconds",
             step.replace("_", " "),
             SECONDS,
-            partial(_stage_seconds, step),
+            partial(stage_seconds, step),
             limit=TIME_LIMIT,
             is_part=True,
         )

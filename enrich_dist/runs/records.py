@@ -19,8 +19,7 @@ from enrich_dist.events import Step
 from enrich_dist.farm.worker_memory import memory_per_worker
 from enrich_dist.remedies import MEASURE_AGAIN, RUN_AGAIN, RUN_FIRST
 from enrich_dist.results.publish import CURRENT
-from enrich_dist.runs.machine import Machine, this_machine
-from enrich_dist.runs.revision import Code, this_code
+from enrich_dist.runs.environment import Code, Machine, this_code, this_machine
 from enrich_dist.settings import Settings, UsedSetting, flatten, used_settings
 from enrich_dist.store.artifacts import open_unverified
 from enrich_dist.store.checkpoints import CheckpointStore

@@ -8,19 +8,16 @@ Does not cover whether a single run is worse (``drift``).
 from __future__ import annotations
 
 import re
-import tempfile
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
 from typing import Final
 
 import numpy as np
-import pyarrow as pa
 from scipy import stats
 
-from enrich_dist.core.database import connect
 from enrich_dist.errors import SettingsError
 from enrich_dist.runs.metrics import METRICS, Metric
 from enrich_dist.runs.records import RunRecord
@@ -32,18 +29,8 @@ STEADY_SHARE: Final = 0.05
 CONFIDENCE: Final = 0.99
 """Confidence level of the slope; high, because about ten metrics are tested."""
 
-_MEMORY_MB = 200
 _DAY_SECONDS = 86_400.0
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-_POINTS = pa.schema(
-    [
-        ("ended", pa.timestamp("us", "UTC")),
-        ("run", pa.string()),
-        ("session", pa.string()),
-        ("metric", pa.string()),
-        ("value", pa.float64()),
-    ]
-)
 
 
 class Direction(StrEnum):
@@ -120,50 +107,32 @@ def histories(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
 
 
 def trends(records: Sequence[RunRecord], begin: datetime | None, end: datetime | None) -> History:
-    """The figures of these runs within the window."""
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        connect(memory_mb=_MEMORY_MB, scratch=Path(scratch), threads=1) as connection,
-    ):
-        connection.register("points", _points(records))
-        connection.execute(
-            """
-            create temp table seen as select * from points
-            where ended >= coalesce($begin, ended) and (cast($end as timestamptz) is null or ended < $end)
-            """,
-            {"begin": begin, "end": end},
-        )
-        [(runs, first, last)] = connection.execute(
-            "select count(distinct run), epoch(min(ended)), epoch(max(ended)) from seen"
-        ).fetchall()
-        series = {
-            name: (days, values, median)
-            for name, days, values, median in connection.execute(
-                """
-                with sessions as (
-                    select metric, session, epoch(max(ended)) as ended, median(value) as value
-                    from seen group by metric, session
-                )
-                select metric, list((ended - first) / $day order by ended, session),
-                       list(value order by ended, session), median(value)
-                from sessions, (select min(ended) as first from sessions) group by metric
-                """,
-                {"day": _DAY_SECONDS},
-            ).fetchall()
-        }
-    return History(
-        runs=runs,
-        first=None if first is None else datetime.fromtimestamp(first, UTC),
-        last=None if last is None else datetime.fromtimestamp(last, UTC),
-        trends=tuple(trend(item, *series[item.name]) for item in METRICS if item.name in series),
-    )
+    """Return the trends of these runs within the window."""
+    sessions: dict[str, list[RunRecord]] = {}
+    ended = []
+    for record in records:
+        moment = datetime.fromisoformat(record.timestamp)
+        if (begin is None or moment >= begin) and (end is None or moment < end):
+            ended.append(moment)
+            sessions.setdefault(record.session or record.id, []).append(record)
+    found = []
+    for item in METRICS:
+        points = []
+        for name, runs in sessions.items():
+            values = [(int(run.finished_seconds), value) for run in runs if (value := item.value(run)) is not None]
+            if values:
+                points.append((max(values)[0], name, statistics.median(value for _, value in values)))
+        if points:
+            seconds, _, medians = zip(*sorted(points), strict=True)
+            found.append(trend(item, [(second - seconds[0]) / _DAY_SECONDS for second in seconds], medians))
+    return History(len(ended), min(ended, default=None), max(ended, default=None), tuple(found))
 
 
-def trend(metric: Metric, days: Sequence[float], values: Sequence[float], median: float) -> Trend:
+def trend(metric: Metric, days: Sequence[float], values: Sequence[float]) -> Trend:
     """Return the slope of one metric (``scipy.stats.theilslopes``, with the interval of Sen 1968) and its direction."""
-    nothing = Trend(metric, tuple(days), tuple(values), median, 0.0, 0.0, 0.0, 0.0, Direction.TOO_FEW)
+    median = statistics.median(values)
     if len(set(days)) < MIN_RUNS:
-        return nothing
+        return Trend(metric, tuple(days), tuple(values), median, 0.0, 0.0, 0.0, 0.0, Direction.TOO_FEW)
     fitted = stats.theilslopes(np.asarray(values), np.asarray(days), alpha=CONFIDENCE)
     span = days[-1] - days[0]
     scale = span / median if median else 0.0
@@ -173,17 +142,6 @@ def trend(metric: Metric, days: Sequence[float], values: Sequence[float], median
     if abs(change) >= STEADY_SHARE and low * high > 0:  # both ends of the interval have the same sign
         direction = Direction.DEGRADING if (change > 0) == metric.larger_is_worse else Direction.IMPROVING
     return Trend(metric, tuple(days), tuple(values), median, slope, change, low * scale, high * scale, direction)
-
-
-def _points(records: Sequence[RunRecord]) -> pa.Table:
-    rows = [
-        (datetime.fromisoformat(record.timestamp), record.id, record.session or record.id, item.name, value)
-        for record in records
-        for item in METRICS
-        for value in [item.value(record)]
-        if value is not None
-    ]
-    return pa.Table.from_pylist([dict(zip(_POINTS.names, row, strict=True)) for row in rows], _POINTS)
 
 
 def _moment(text: str, option: str) -> datetime:

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from enrich_dist.events import Step
-from enrich_dist.runs.machine import Machine
+from enrich_dist.runs.environment import Code, Machine
 from enrich_dist.runs.records import InputFile, RunRecord, Worker
-from enrich_dist.runs.revision import Code
 from enrich_dist.settings import used_settings
 from enrich_dist.store.run_directory import Number, StepReport
 

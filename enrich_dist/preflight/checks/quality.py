@@ -64,7 +64,7 @@ def baseline(context: PreflightContext) -> Outcome:
     from enrich_dist.errors import StateError
     from enrich_dist.runs.archive import archive_path, baseline_for, latest_session, read_archive
     from enrich_dist.runs.baseline import Verdict, compare
-    from enrich_dist.runs.machine import this_machine
+    from enrich_dist.runs.environment import this_machine
 
     machine = this_machine().digest
     records = read_archive(archive_path(context.settings)).records

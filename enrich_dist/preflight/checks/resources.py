@@ -92,7 +92,7 @@ def time_fits(context: PreflightContext) -> Outcome:
 def _comparable_seconds(context: PreflightContext, recipients: int) -> list[float]:
     """Wall seconds of the latest runs that computed everything on an equal machine with the same settings, scaled."""
     from enrich_dist.runs.archive import archive_path, newest_first
-    from enrich_dist.runs.machine import this_machine
+    from enrich_dist.runs.environment import this_machine
     from enrich_dist.runs.metrics import total_seconds
     from enrich_dist.runs.records import workload_settings
 

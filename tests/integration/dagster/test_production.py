@@ -25,8 +25,7 @@ from dagster_defs.run_outcome import run_outcome
 from enrich_dist.core.files import read_json
 from enrich_dist.errors import EXIT_NOT_READY, ReadinessError
 from enrich_dist.runs.archive import set_baseline, write_record
-from enrich_dist.runs.machine import this_machine
-from enrich_dist.runs.revision import this_code
+from enrich_dist.runs.environment import this_code, this_machine
 from enrich_dist.settings import load_settings
 from tests.conftest import enrich_dist
 from tests.support.histories import a_run

@@ -26,9 +26,8 @@ from enrich_dist.preflight.context import PreflightContext
 from enrich_dist.preflight.outcome import Outcome, Status
 from enrich_dist.preflight.smoke_run import read_smoke_test
 from enrich_dist.runs.archive import set_baseline, write_record
-from enrich_dist.runs.machine import Machine, this_machine
+from enrich_dist.runs.environment import Code, Machine, source_digest, this_code, this_machine
 from enrich_dist.runs.records import RunRecord, workload_settings
-from enrich_dist.runs.revision import Code, source_digest, this_code
 from enrich_dist.settings import Settings, load_settings
 from tests.conftest import free_port
 from tests.support import prometheus_server

@@ -19,7 +19,7 @@ from enrich_dist.errors import EXIT_NOT_READY, ReadinessError
 from enrich_dist.preflight.outcome import failed, unknown, warning
 from enrich_dist.preflight.readiness_file import require_ready, verify
 from enrich_dist.remedies import PREFLIGHT
-from enrich_dist.runs.revision import source_digest
+from enrich_dist.runs.environment import source_digest
 from enrich_dist.settings import Settings, load_settings
 from tests.conftest import REPOSITORY, enrich_dist
 from tests.support.known_case import settings, write_inputs

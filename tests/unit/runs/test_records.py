@@ -34,9 +34,8 @@ from enrich_dist.runs.archive import (
     write_record,
 )
 from enrich_dist.runs.calibration import CalibrationWorkload, calibration_seconds
-from enrich_dist.runs.machine import this_machine
+from enrich_dist.runs.environment import this_code, this_machine
 from enrich_dist.runs.records import CODEC, latest_record
-from enrich_dist.runs.revision import this_code
 from enrich_dist.runs.session import Command, Finished, command_of, run_session
 from enrich_dist.settings import PathSettings, Settings
 from enrich_dist.store.run_directory import Number, RunDirectory

@@ -147,7 +147,7 @@ def test_direction_is_independent_of_unit(values: list[float], unit: float) -> N
     days = [float(day) for day in range(len(values))]
 
     def direction(scaled: list[float]) -> tuple[Direction, float]:
-        found = trend(figure, days, scaled, float(np.median(scaled)))
+        found = trend(figure, days, scaled)
         return found.direction, found.change
 
     one, other = direction(values), direction([value * unit for value in values])
