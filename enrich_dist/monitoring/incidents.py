@@ -96,21 +96,20 @@ def _is_resolved(key: str, outcome: RunOutcome) -> bool:
     return failed_here or where in outcome.finished_steps or (where == START and bool(outcome.finished_steps))
 
 
-_SUMMARIES = {
-    IncidentKind.FAILED: "The run failed. Finished chunks are kept, and the published result is unchanged.",
-    IncidentKind.BLOCKED: "The quality gate blocked the result. The published result is unchanged.",
-    IncidentKind.REGRESSION: "The run was worse than recent runs. This did not stop it.",
-}
-_NEXT_STEPS = {
+# Summary, and what to do next.
+_TEXTS = {
     IncidentKind.FAILED: (
-        "Fix the error and run the same command again. `enrich-dist doctor` shows why attempts failed."
+        "The run failed. Finished chunks are kept, and the published result is unchanged.",
+        "Fix the error and run the same command again. `enrich-dist doctor` shows why attempts failed.",
     ),
     IncidentKind.BLOCKED: (
+        "The quality gate blocked the result. The published result is unchanged.",
         "The report shows which awards have no match and which rows are missing. To try other thresholds on the same "
-        "chunks: `enrich-dist rejudge`."
+        "chunks: `enrich-dist rejudge`.",
     ),
     IncidentKind.REGRESSION: (
-        "`enrich-dist bench trend` shows when it began. Check what changed: code, inputs, or load on the machine."
+        "The run was worse than recent runs. This did not stop it.",
+        "`enrich-dist bench trend` shows when it began. Check what changed: code, inputs, or load on the machine.",
     ),
 }
 
@@ -121,8 +120,8 @@ def compose_message(outcome: RunOutcome, new: tuple[Incident, ...], *, work_dir:
     first = next(incident for incident in new if incident.kind is kinds[0])
     lines: list[str] = []
     for kind in kinds:
-        lines += [_SUMMARIES[kind], *(_line(incident) for incident in new if incident.kind is kind)]
-        lines += [f"Next: {_NEXT_STEPS[kind]}", ""]
+        summary, next_step = _TEXTS[kind]
+        lines += [summary, *(_line(item) for item in new if item.kind is kind), f"Next: {next_step}", ""]
     known = [incident for incident in outcome.incidents if incident not in new]
     if known:
         lines += ["Notified earlier and not resolved:", *map(_line, known), ""]

@@ -136,9 +136,8 @@ def send_test_message(settings: Settings) -> list[Delivery]:
             remedy="Write one address per line into a file, and set it: --set notifications.urls_file=FILE",
         )
     body = "This is a test. Operators are notified here of blocked results, failed runs and regressions."
-    return _send(
-        read_addresses(settings.notifications.urls_file), Message(None, Severity.WARN, "enrich_dist test", body)
-    )
+    message = Message(None, Severity.WARN, "enrich_dist test", body)
+    return [Delivery(address, _send(address, message)) for address in read_addresses(settings.notifications.urls_file)]
 
 
 def _notify(settings: Settings, urls_file: Path, outcome: RunOutcome) -> Message | None:
@@ -151,14 +150,16 @@ def _notify(settings: Settings, urls_file: Path, outcome: RunOutcome) -> Message
         new, now_active = new_incidents(outcome, active)
         message = None
         if new:
-            report = str(directory.html_report) if _has_report(directory, outcome.run_id) else None
+            judged = directory.all_latest().get(Step.ENRICHED_AWARDS)
+            has_report = judged is not None and judged.run_id == outcome.run_id and directory.html_report.exists()
+            report = str(directory.html_report) if has_report else None
             message = compose_message(outcome, new, work_dir=str(directory.root), report=report)
-            deliveries = _send(read_addresses(urls_file), message)
-            for delivery in deliveries:
-                if delivery.problem:
-                    where = f"{urls_file}, {delivery.address.label}"
-                    emit(Notice(f"A notification was not sent ({where}): {delivery.problem}.", warning=True))
-            if all(delivery.problem for delivery in deliveries):
+            problems = {address: _send(address, message) for address in read_addresses(urls_file)}
+            for address, problem in problems.items():
+                if problem:
+                    where = f"{urls_file}, {address.label}"
+                    emit(Notice(f"A notification was not sent ({where}): {problem}.", warning=True))
+            if all(problems.values()):
                 # The next run with the same incident tries to notify again.
                 for incident in new:
                     del now_active[incident.key]
@@ -166,11 +167,6 @@ def _notify(settings: Settings, urls_file: Path, outcome: RunOutcome) -> Message
                         now_active[incident.key] = active[incident.key]
         write_json(directory.notified, {"active": now_active, "last_run_ended_seconds": outcome.ended_seconds})
         return message
-
-
-def _has_report(directory: RunDirectory, run_id: str | None) -> bool:
-    judged = directory.all_latest().get(Step.ENRICHED_AWARDS)
-    return judged is not None and judged.run_id == run_id and directory.html_report.exists()
 
 
 def _read_state(path: Path) -> tuple[dict[str, int], float]:
@@ -183,12 +179,8 @@ def _read_state(path: Path) -> tuple[dict[str, int], float]:
         return {}, 0.0
 
 
-def _send(addresses: list[Address], message: Message) -> list[Delivery]:
-    """Send the message to one address after the other; each has a timeout of some seconds."""
-    return [Delivery(address, _send_one(address, message)) for address in addresses]
-
-
-def _send_one(address: Address, message: Message) -> str | None:
+def _send(address: Address, message: Message) -> str | None:
+    """Send the message, with a timeout of some seconds; return the problem, or None if it was accepted."""
     with _silence_loggers():
         try:
             import apprise  # takes 0.3 s, which only runs with new incidents need

@@ -65,10 +65,9 @@ def append_to_archive(directory: RunDirectory, settings: Settings, run_id: str) 
 
 def write_record(archive: Path, record: RunRecord) -> Path:
     """Write the record without local details; keep an existing file of the same run."""
+    for existing in archive.glob(f"{_PREFIX}*-{record.id}.json"):
+        return existing
     moment = datetime.fromisoformat(record.timestamp)
-    there = sorted(archive.glob(f"{_PREFIX}*-{record.id}.json"))
-    if there:
-        return there[0]
     final = archive / f"{_PREFIX}{moment:%Y%m%dT%H%M%SZ}-{record.id}.json"
     CODEC.write(final, record.without_local_details())
     return final
@@ -90,8 +89,7 @@ def read_archive(archive: Path) -> Archive:
 def newest_first(archive: Path) -> Iterator[RunRecord]:
     """Yield the readable records, the newest first, each read on demand."""
     for path in sorted(archive.glob(f"{_PREFIX}*.json"), reverse=True):  # names start with the time
-        found = _read(path)
-        if isinstance(found, RunRecord):
+        if isinstance(found := _read(path), RunRecord):
             yield found
 
 

@@ -38,7 +38,6 @@ _FARM: Final = {
     "worker_projected_peak_memory_bytes": ("worker_projected_peak_memory_mb", 1e6),
     "worker_memory_threshold_bytes": ("worker_memory_threshold_mb", 1e6),
 }
-_QUALITY: Final = {"estimated_recall": ("estimated_recall", 1.0), "verdict_passed": ("verdict_passed", 1.0)}
 # Checks of the verdict whose value and threshold have metrics of the same name.
 _CHECKS: Final = ("match_rate", "estimated_precision", "quarantined_share")
 _BY_METHOD: Final = "awards_matched_by_"
@@ -172,13 +171,9 @@ def set_last_success(values: MetricValues, directory: RunDirectory) -> None:
         values.set("last_success_timestamp_seconds", record.stat().st_mtime)
 
 
-def _set_numbers(values: MetricValues, sources: Mapping[str, tuple[str, float]], numbers: Mapping[str, float]) -> None:
-    for name, (number, factor) in sources.items():
-        values.set(name, numbers[number] * factor if number in numbers else None)
-
-
 def _set_farm(values: MetricValues, numbers: Mapping[str, float]) -> None:
-    _set_numbers(values, _FARM, numbers)
+    for name, (number, factor) in _FARM.items():
+        values.set(name, numbers[number] * factor if number in numbers else None)
     # A run that computed no chunk has no rate; 0 would look like a slow run.
     values.set("farm_records_per_second", numbers.get(Number.FARM_RECORDS_PER_SECOND) or None)
     for origin in ("computed", "resumed"):
@@ -189,7 +184,8 @@ def _set_farm(values: MetricValues, numbers: Mapping[str, float]) -> None:
 
 
 def _set_quality(values: MetricValues, numbers: Mapping[str, float]) -> None:
-    _set_numbers(values, _QUALITY, numbers)
+    for name in ("estimated_recall", "verdict_passed"):
+        values.set(name, numbers.get(name))
     for what in ("awards", "companies"):
         values.replace(what, {status: numbers[f"{what}_{status}"] for status in STATUSES})
     values.replace(
