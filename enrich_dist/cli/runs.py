@@ -80,8 +80,7 @@ def diff(
     Example: `enrich-dist runs diff previous latest --awards changes.csv`
     """
     from enrich_dist.reporting import runs as tables
-    from enrich_dist.runs.diff import compare_runs
-    from enrich_dist.runs.journal import find_run
+    from enrich_dist.runs.journal import compare_runs, find_run
 
     directory = run_directory(config, overrides, work_dir)
     before, after = (find_run(directory, name) for name in (old, new))

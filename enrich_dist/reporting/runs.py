@@ -16,7 +16,7 @@ from enrich_dist.events import Step
 from enrich_dist.reporting.run_tables import failure_counts, run_metrics, run_numbers, settings_table, steps_table
 from enrich_dist.reporting.terminal import rich_table, shown_path
 from enrich_dist.runs.award_changes import CHANGES, KINDS, AwardChanges
-from enrich_dist.runs.diff import InputChange, RunDifference
+from enrich_dist.runs.journal import InputChange, RunDifference
 from enrich_dist.runs.records import CODEC, RunRecord
 from enrich_dist.store.run_directory import Number
 

@@ -4,7 +4,7 @@ Awards are joined on ``award_id``, the digest of the row. A new version of the s
 awards are joined on agency, phase and year with contract and tracking number, and then with company and title, where
 these are unique on both sides. Awards in only one result are counted separately.
 
-Covers the comparison and its table. Does not cover which results to compare (``diff``).
+Covers the comparison and its table. Does not cover which results to compare (``journal``).
 """
 
 from __future__ import annotations

@@ -80,11 +80,11 @@ def stage_seconds(step: Step, record: RunRecord) -> float | None:
     return record.own_steps[step].seconds if step in record.own_steps else None
 
 
+_time = partial(Metric, unit=SECONDS, limit=TIME_LIMIT)
+_memory = partial(Metric, unit=BYTES, limit=MEMORY_LIMIT, headline=True)
 METRICS: Final = (
-    Metric(
-        "wall_seconds", "whole command", SECONDS, lambda record: record.wall_seconds, limit=TIME_LIMIT, headline=True
-    ),
-    Metric("total_seconds", "all steps", SECONDS, total_seconds, limit=TIME_LIMIT, headline=True),
+    _time("wall_seconds", "whole command", value=lambda record: record.wall_seconds, headline=True),
+    _time("total_seconds", "all steps", value=total_seconds, headline=True),
     # Not a headline metric, as it is measured on Linux only.
     Metric(
         "cpu_calibration_units",
@@ -94,33 +94,22 @@ METRICS: Final = (
         limit=TIME_LIMIT,
     ),
     *(
-        Metric(
-            f"{step}_seconds",
-            step.replace("_", " "),
-            SECONDS,
-            partial(stage_seconds, step),
-            limit=TIME_LIMIT,
-            is_part=True,
-        )
+        _time(f"{step}_seconds", step.replace("_", " "), value=partial(stage_seconds, step), is_part=True)
         for step in STEPS
     ),
-    Metric(
+    _time(
         "farm_seconds",
         "matching, without cluster start",
-        SECONDS,
-        lambda record: _own_matching(Number.FARM_SECONDS, record),
-        limit=TIME_LIMIT,
+        value=partial(_own_matching, Number.FARM_SECONDS),
         is_part=True,
     ),
-    Metric("worker_peak_memory_bytes", "peak per worker", BYTES, worker_peak_bytes, limit=MEMORY_LIMIT, headline=True),
-    Metric(
-        "driver_peak_memory_bytes", "peak of the driver", BYTES, driver_peak_bytes, limit=MEMORY_LIMIT, headline=True
-    ),
+    _memory("worker_peak_memory_bytes", "peak per worker", value=worker_peak_bytes),
+    _memory("driver_peak_memory_bytes", "peak of the driver", value=driver_peak_bytes),
     Metric(
         "records_per_second",
         "matching rate",
         "records/s",
-        lambda record: _own_matching(Number.FARM_RECORDS_PER_SECOND, record),
+        partial(_own_matching, Number.FARM_RECORDS_PER_SECOND),
         larger_is_worse=False,
     ),
     Metric("match_rate", "match rate", "share", lambda record: record.match_rate, larger_is_worse=False),
