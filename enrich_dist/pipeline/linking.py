@@ -8,9 +8,7 @@ checkpoints or resume: a few million rows take less than a minute.
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +23,7 @@ import pyarrow.parquet as pq
 from enrich_dist import schema
 from enrich_dist.core.database import connect
 from enrich_dist.core.files import atomic_path
+from enrich_dist.core.ordered_map import ordered_map
 from enrich_dist.errors import SourceError
 from enrich_dist.matching.config import CandidateConfig, DecisionConfig
 from enrich_dist.matching.index import build_index
@@ -108,7 +107,13 @@ def link(
         index = matcher.open_index(scratch / "index")
         batches = read_recipients(right, column_map(right, right_columns), batch_rows=_BATCH_ROWS, layout=_RIGHT)
         paths, counts_paths, right_rows, right_invalid = [], [], 0, 0
-        for number, (batch, (found, counts)) in enumerate(_matched(matcher, index, batches)):
+
+        def match(_: int, batch: RecipientBatch) -> tuple[RecipientBatch, tuple[pa.Table, pa.Table]]:
+            return batch, matcher.match(index, batch.recipients)
+
+        threads = os.cpu_count() or 1  # the kernels release the interpreter lock
+        matched = ordered_map(match, batches, threads=threads, max_pending=threads + 1)
+        for number, (batch, (found, counts)) in enumerate(matched):
             paths.append(scratch / f"{number:06d}.parquet")
             counts_paths.append(scratch / f"{number:06d}.counts.parquet")
             pq.write_table(found, paths[-1])
@@ -135,15 +140,12 @@ def link(
                 from company_matches where match_status in {statuses} order by company_id
             """).to_arrow_table()
     _write(links.cast(LINK), out)
-    matched, review, unmatched = (int(by_status.get(status, 0)) for status in reduce.STATUSES)
     return LinkSummary(
         left_rows=left_read,
         left_invalid=left_read - len(organisations),
         right_rows=right_rows,
         right_invalid=right_invalid,
-        matched=matched,
-        review=review,
-        unmatched=unmatched,
+        **{status: int(by_status.get(status, 0)) for status in reduce.STATUSES},
         accuracy=accuracy,
     )
 
@@ -211,22 +213,6 @@ def _as_list(column: pa.ChunkedArray) -> pa.Array:
     starts = np.zeros(len(values) + 1, dtype=np.int32)
     np.cumsum(values.is_valid().to_numpy(zero_copy_only=False), out=starts[1:])
     return pa.ListArray.from_arrays(pa.array(starts), values.drop_null())
-
-
-def _matched(
-    matcher: OrganisationMatcher, index: Any, batches: Iterator[RecipientBatch]
-) -> Iterator[tuple[RecipientBatch, tuple[pa.Table, pa.Table]]]:
-    """Match batches in order, one per core at a time: the kernels release the GIL."""
-    threads = os.cpu_count() or 1
-    waiting: deque[tuple[RecipientBatch, Future[tuple[pa.Table, pa.Table]]]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for batch in batches:
-            waiting.append((batch, pool.submit(matcher.match, index, batch.recipients)))
-            if len(waiting) > threads:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        for first, future in waiting:
-            yield first, future.result()
 
 
 def _write(links: pa.Table, out: Path) -> None:

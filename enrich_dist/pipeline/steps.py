@@ -135,12 +135,7 @@ class Pipeline:
                 ReadOptions(column_map, chunk_size, self.directory.scratch)
             )
             key = directory_name(
-                "chunks",
-                SOURCES_VERSION,
-                chunks.ENGINE_VERSION,
-                digest,
-                document_digest(column_map),
-                str(chunk_size),
+                "chunks", SOURCES_VERSION, chunks.ENGINE_VERSION, digest, document_digest(column_map), str(chunk_size)
             )
 
             def build(directory: Path) -> dict[str, Any]:

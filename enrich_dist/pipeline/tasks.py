@@ -14,6 +14,7 @@ from enrich_dist.events import Notice, emit
 from enrich_dist.farm import budget
 from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.farm.fault_injection import FaultInjection
+from enrich_dist.matching.memory import match_memory
 from enrich_dist.settings import Settings
 from enrich_dist.sources import chunks
 from enrich_dist.store.artifacts import open_unverified, open_verified
@@ -30,8 +31,7 @@ def plan_tasks(
     index = open_verified(directory.output(Output.INDEX))
     matcher_key = matcher.key()
     memory = memory_as_forked(
-        matcher.memory(sum(entry["bytes"] for entry in index.files.values())),
-        local=settings.cluster.kind == "local",
+        matcher.memory(sum(entry["bytes"] for entry in index.files.values())), local=settings.cluster.kind == "local"
     )
     testing = settings.testing
     faults = FaultInjection(testing.fault_probability, testing.fault_seed) if testing.fault_probability else None
@@ -59,6 +59,17 @@ def plan_tasks(
     return _in_batches(tasks, settings.matching.batch_rows)
 
 
+def require_min_memory(settings: Settings) -> None:
+    """Raise ``BudgetError``, with the arithmetic, where not even the smallest batch fits without an index.
+
+    Covers any chunk and index; ``fit_tasks_to_memory`` checks those of a run.
+    """
+    rows = min(settings.chunk_size, settings.farm.min_part_rows)
+    memory = memory_as_forked(match_memory(index_bytes=0), local=settings.cluster.kind == "local")
+    smallest = budget.project(memory, chunk_rows=rows, chunk_bytes=0, batch_rows=rows)
+    budget.require_fit(smallest, settings.memory_threshold_mb)
+
+
 def fit_tasks_to_memory(tasks: Sequence[ChunkTask], settings: Settings) -> list[ChunkTask]:
     """Return the tasks with the largest batches that fit ``memory_threshold_mb``.
 
@@ -71,10 +82,7 @@ def fit_tasks_to_memory(tasks: Sequence[ChunkTask], settings: Settings) -> list[
     wanted = largest(settings.matching.batch_rows)
     threshold_mb = settings.memory_threshold_mb
     fitted = budget.fitted(
-        largest,
-        batch_rows=wanted.batch_rows,
-        min_rows=settings.farm.min_part_rows,
-        threshold_mb=threshold_mb,
+        largest, batch_rows=wanted.batch_rows, min_rows=settings.farm.min_part_rows, threshold_mb=threshold_mb
     )
     budget.require_fit(fitted, threshold_mb)
     if fitted.batch_rows < wanted.batch_rows:

@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import duckdb
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 
 from enrich_dist import schema
 from enrich_dist.errors import SourceError
@@ -29,8 +25,7 @@ REVIEW_COLUMNS = ("decision", "other_recipient_id", "company_key", "recipient_id
 
 _DELIMITERS: Final = (",", ";", "\t")
 _WORKBOOKS: Final = (".xlsx", ".xlsm", ".xls", ".ods")
-_LARGEST_BYTES: Final = 1 << 30
-_HEADER_CHARACTERS: Final = 1 << 16
+_MAX_BYTES: Final = 1 << 30
 _SHOWN: Final = 10
 
 _EXPORT_AGAIN: Final = "Do not edit this column, or export a new sheet from the latest result."
@@ -81,20 +76,18 @@ def read_sheet(path: Path) -> pa.Table:
     if not path.is_file():
         raise SourceError("the file does not exist.", path=path, remedy="Give the path of the filled sheet.")
     with open_utf8(path) as stream:
-        data = stream.read(_LARGEST_BYTES)
-    header, header_row, delimiter = _header(data, path)
+        text = stream.read(_MAX_BYTES).decode("utf-8")
+    header, header_row, delimiter = _header(text, path)
     for name in REVIEW_COLUMNS:
         if header.count(name) != 1 and (name != "other_recipient_id" or name in header):
             problem = "there is no such column." if name not in header else "there are two columns of this name."
             raise SourceError(problem, path=path, column=name, remedy="Restore the exported header.")
-    cells, rows = _records(data, delimiter, len(header), path)
-    cells, rows = cells.slice(header_row), rows[header_row:]
-    _refuse_swallowed_rows(cells, rows, delimiter, path)
-    columns: dict[str, Any] = {"row": pa.array(rows)}
+    records = _records(text, delimiter, len(header), path)[header_row:]
+    columns = {"row": pa.array(range(header_row + 1, header_row + len(records) + 1), pa.int64())}
     for name in REVIEW_COLUMNS:
-        column = cells[header.index(name)] if name in header else pa.array([None] * len(rows), pa.string())
-        trimmed = pc.utf8_trim_whitespace(column)
-        columns[name] = pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
+        position = header.index(name) if name in header else None
+        cells = [None if position is None else record[position].strip() or None for record in records]
+        columns[name] = pa.array(cells, pa.string())
     columns["decision"] = pc.utf8_lower(columns["decision"])
     return pa.table(columns)
 
@@ -164,9 +157,8 @@ def _error(errors: list[tuple[Any, ...]], path: Path) -> SourceError:
     )
 
 
-def _header(data: bytes, path: Path) -> tuple[list[str], int, str]:
+def _header(text: str, path: Path) -> tuple[list[str], int, str]:
     """Return names in lower case, row and delimiter of the first row with text."""
-    text = data[:_HEADER_CHARACTERS].decode("utf-8", errors="ignore")
     found = {delimiter: _first_record(text, delimiter) for delimiter in _DELIMITERS}
     delimiter = max(_DELIMITERS, key=lambda item: sum(name in found[item][0] for name in REVIEW_COLUMNS))
     names, row = found[delimiter]
@@ -185,73 +177,37 @@ def _first_record(text: str, delimiter: str) -> tuple[list[str], int]:
     return [], 0
 
 
-def _records(data: bytes, delimiter: str, width: int, path: Path) -> tuple[pa.Table, npt.NDArray[np.int64]]:
-    """Return the cells of all records, including the header, and their row numbers.
+def _records(text: str, delimiter: str, width: int, path: Path) -> list[list[str]]:
+    """Return the cells of all rows, including the header.
 
-    Records of another width are repaired where that is safe: spreadsheets omit or add empty cells at the end of a row.
+    Spreadsheets omit or add empty cells at the end of a row; any other row of another width is refused.
     """
-    repairable: list[Any] = []
-
-    def skip(record: Any) -> str:
-        repairable.append(record)
-        return "skip"
-
-    cells = _parse(data, delimiter, width, skip, path)
-    repaired_rows = np.array([record.number for record in repairable], dtype=np.int64)
-    rows = np.setdiff1d(np.arange(1, len(cells) + len(repairable) + 1), repaired_rows)
-    if not repairable:
-        return cells, rows
-    repaired = "\n".join(_repaired(record, delimiter, path) for record in repairable)
-    cells = pa.concat_tables([cells, _parse(repaired.encode(), delimiter, width, None, path)])
-    rows = np.concatenate([rows, repaired_rows])
-    order = np.argsort(rows)
-    return cells.take(pa.array(order)), rows[order]
-
-
-def _parse(data: bytes, delimiter: str, width: int, skip: Callable[[Any], str] | None, path: Path) -> pa.Table:
-    names = [f"c{position}" for position in range(width)]
+    records: list[list[str]] = []
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        return pa.csv.read_csv(
-            io.BytesIO(data),
-            # Without threads pyarrow numbers the records that it hands to the handler.
-            read_options=pa.csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=names),
-            parse_options=pa.csv.ParseOptions(
-                delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=skip
-            ),
-            convert_options=pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), null_values=[], strings_can_be_null=False
-            ),
-        )
-    except pa.ArrowInvalid as error:
-        raise SourceError(f"cannot be read as CSV ({error}).", path=path, remedy="Save it as CSV UTF-8.") from error
+        for row, cells in enumerate(reader, start=1):
+            if any(_hides_rows(cell, delimiter, width) for cell in cells) or (
+                len(cells) != width and any("\n" in cell or "\r" in cell for cell in cells)
+            ):
+                raise _open_quote(row, path)
+            if any(cells[width:]):
+                raise SourceError(
+                    f"{len(cells)} cells instead of {width}.",
+                    path=path,
+                    row=row,
+                    remedy=f"Put text that contains '{delimiter}' into quotes.",
+                )
+            records.append([*cells[:width], *[""] * (width - len(cells))])
+    except csv.Error as error:
+        raise _open_quote(len(records) + 1, path) from error
+    return records
 
 
-def _repaired(record: Any, delimiter: str, path: Path) -> str:
-    """Return the text of a record with as many cells as the header."""
-    text = str(record.text)
-    missing = record.expected_columns - record.actual_columns
-    if text.count('"') % 2 or "\n" in text or "\r" in text:
-        raise _open_quote(record.number, path)
-    if missing > 0:
-        return f"{text}{delimiter * missing}"
-    if not text.endswith(delimiter * -missing):
-        raise SourceError(
-            f"{record.actual_columns} cells instead of {record.expected_columns}.",
-            path=path,
-            row=record.number,
-            remedy=f"Put text that contains '{delimiter}' into quotes.",
-        )
-    return str(text[:missing])
-
-
-def _refuse_swallowed_rows(cells: pa.Table, rows: npt.NDArray[np.int64], delimiter: str, path: Path) -> None:
-    """Refuse a sheet with an unclosed quote: it would hide the rows after it in one cell."""
-    for column in cells.columns:
-        broken = pc.match_substring_regex(column, r"[\r\n]")
-        bare = pc.subtract(pc.count_substring(column, delimiter), pc.count_substring(column, f"{delimiter} "))
-        hiding = pc.and_(broken, pc.greater_equal(bare, cells.num_columns - 1))
-        if pc.any(hiding).as_py():
-            raise _open_quote(int(rows[pc.index(hiding, True).as_py()]), path)
+def _hides_rows(cell: str, delimiter: str, width: int) -> bool:
+    """Return whether a cell contains whole rows, because a quote before them is not closed."""
+    if "\n" not in cell and "\r" not in cell:
+        return False
+    return cell.count(delimiter) - cell.count(f"{delimiter} ") >= width - 1
 
 
 def _open_quote(row: int, path: Path) -> SourceError:

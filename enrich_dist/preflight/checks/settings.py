@@ -46,7 +46,7 @@ def _check_inputs(settings: Settings) -> None:
 
 
 def _check_min_memory(settings: Settings) -> None:
-    from enrich_dist.pipeline.min_memory import require_min_memory
+    from enrich_dist.pipeline.tasks import require_min_memory
 
     require_min_memory(settings)
 
