@@ -1,8 +1,7 @@
 """Arrow schemas of the tables that packages exchange, and the levels of comparisons.
 
-``source_row`` is the row number in a spreadsheet for CSV (the header is row 1, the first record row 2), and counts from
-1 for Parquet. Text columns contain cleaned text (HTML entities resolved, outer white space removed), and null, never
-``""``.
+``source_row`` is the row number in a spreadsheet for CSV (the first record is row 2), and counts from 1 for Parquet.
+Text columns contain cleaned text (HTML entities resolved, outer white space removed), and null, never ``""``.
 """
 
 from __future__ import annotations
@@ -12,8 +11,7 @@ from typing import Self
 
 import pyarrow as pa
 
-# One row of the SBIR.gov bulk file. Additional columns of a source follow as text, under their
-# snake_case name.
+# One row of the SBIR.gov bulk file. Additional columns of a source follow as text, under their snake_case name.
 AWARD = pa.schema(
     [
         pa.field("award_id", pa.string(), nullable=False),  # digest of all cells: unique, as equal rows are rejected
@@ -54,20 +52,10 @@ AWARD = pa.schema(
 
 # Which company an award belongs to; one row per row of AWARD.
 AWARD_COMPANY = pa.schema(
-    [
-        pa.field("award_id", pa.string(), nullable=False),
-        pa.field("company_id", pa.int32(), nullable=False),
-    ]
+    [pa.field("award_id", pa.string(), nullable=False), pa.field("company_id", pa.int32(), nullable=False)]
 )
 
-LOCATION = pa.struct(
-    [
-        pa.field("address", pa.string()),
-        pa.field("city", pa.string()),
-        pa.field("state", pa.string()),
-        pa.field("zip5", pa.string()),
-    ]
-)
+LOCATION = pa.struct([pa.field(name, pa.string()) for name in ("address", "city", "state", "zip5")])
 
 # Awards joined by a shared identifier or by name and state. Lists hold distinct values in a fixed order.
 COMPANY = pa.schema(
@@ -105,8 +93,7 @@ RECIPIENT = pa.schema(
     ]
 )
 
-# Rows and cells of a source with problems. "rejected" rows count as invalid and are not processed; "repaired" cells
-# lost or changed a value.
+# Rows and cells with problems: "rejected" rows count as invalid, "repaired" cells lost or changed a value.
 REJECT = pa.schema(
     [
         pa.field("source_file", pa.string(), nullable=False),  # file name without directory

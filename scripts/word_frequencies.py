@@ -14,10 +14,9 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from enrich_dist.matching.arrays import text_buffers
-from enrich_dist.matching.kernels.tokens import split_words
+from enrich_dist.matching.arrays import as_array
 from enrich_dist.matching.normalise import split_names
-from enrich_dist.matching.vocabulary import word_slices
+from enrich_dist.matching.vocabulary import split_words
 
 TARGET = Path(__file__).parents[1] / "enrich_dist/matching/data/word_frequencies.txt"
 MIN_NAMES = 5
@@ -29,10 +28,9 @@ HEAD = """\
 
 def main(path: str) -> None:
     """Count the words of the distinct normalised names."""
-    names = pc.unique(split_names(pq.read_table(path, columns=["legal_business_name"]).column(0))["name"])
-    data, starts = text_buffers(names.combine_chunks() if hasattr(names, "combine_chunks") else names)
-    owner, begins, ends = split_words(data, starts)
-    encoded = pc.dictionary_encode(word_slices(data, begins, ends))
+    names = as_array(pc.unique(split_names(pq.read_table(path, columns=["legal_business_name"]).column(0))["name"]))
+    owner, surface = split_words(names)
+    encoded = pc.dictionary_encode(surface)
     texts, word = encoded.dictionary, encoded.indices.to_numpy().astype(np.int64)
     pairs = np.unique(word * len(names) + owner)
     counts = np.bincount(pairs // len(names))

@@ -70,7 +70,7 @@ def schema(out: Out = None) -> None:
 
     Example: `enrich-dist config schema --out settings.schema.json`
     """
-    from enrich_dist.settings.json_schema import settings_schema
+    from enrich_dist.settings.documentation import settings_schema
 
     _write(json.dumps(settings_schema(), indent=2, ensure_ascii=False) + "\n", out)
 
@@ -81,7 +81,7 @@ def reference(out: Out = None) -> None:
 
     Example: `enrich-dist config reference --out docs/reference/settings.md`
     """
-    from enrich_dist.settings.reference import render_reference
+    from enrich_dist.settings.documentation import render_reference
 
     _write(render_reference(), out)
 

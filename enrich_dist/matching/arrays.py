@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -74,6 +75,14 @@ def starts_of(keys: Ints, key_count: int) -> Ints:
     starts = np.zeros(key_count + 1, dtype=np.int64)
     np.cumsum(np.bincount(keys, minlength=key_count), out=starts[1:])
     return starts
+
+
+def are_in(ascending: Ints, keys: Ints) -> npt.NDArray[np.bool_]:
+    """Return which of the keys are in the ascending array."""
+    if not len(ascending):
+        return np.zeros(len(keys), dtype=bool)
+    at = np.minimum(np.searchsorted(ascending, keys), len(ascending) - 1)
+    return np.asarray(ascending[at] == keys)
 
 
 def load(path: Path) -> Ints:

@@ -15,14 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from enrich_dist.matching.arrays import Lists, as_array, text_buffers
+from enrich_dist.matching.arrays import Lists, are_in, as_array, text_buffers
 from enrich_dist.matching.config import CandidateConfig
-from enrich_dist.matching.index import (
-    STATE_PATTERN,
-    CompanyIndex,
-    Relation,
-    join_city,
-)
+from enrich_dist.matching.index import STATE_PATTERN, CompanyIndex, Relation, join_city
 from enrich_dist.matching.kernels.overlap import similar_names
 from enrich_dist.matching.kernels.text import Ints
 from enrich_dist.matching.kernels.tokens import look_up
@@ -42,17 +37,18 @@ UNKNOWN_WEIGHT = 15 * WEIGHT_PER_BIT
 class Codes:
     """Index codes of one text column of the recipients."""
 
+    relation: Relation
     codes: Ints  # int64 per recipient, -1 for a text of no company
     missing: npt.NDArray[np.bool_]  # the recipient has no text
 
     @classmethod
     def of(cls, texts: pa.Array, relation: Relation) -> Codes:
         """Look the texts up, one per recipient."""
-        return cls(relation.look_up(texts), texts.is_null().to_numpy(zero_copy_only=False))
+        return cls(relation, relation.look_up(texts), texts.is_null().to_numpy(zero_copy_only=False))
 
-    def agreement(self, relation: Relation, rows: Ints, companies: Ints) -> npt.NDArray[np.int8]:
+    def agreement(self, rows: Ints, companies: Ints) -> npt.NDArray[np.int8]:
         """Return the ``Agreement`` of the pairs (recipient row, company)."""
-        return relation.agreement(self.codes[rows], self.missing[rows], companies)
+        return self.relation.agreement(self.codes[rows], self.missing[rows], companies)
 
 
 @dataclass(frozen=True)
@@ -72,6 +68,10 @@ class Prepared:
     cities: Codes
     zips: Codes
     streets: tuple[pa.Array, pa.Array]  # both address lines, not normalised
+
+    def place_agreements(self, rows: Ints, companies: Ints) -> list[npt.NDArray[np.int8]]:
+        """Return the ``Agreement`` of state, city and ZIP code of the pairs."""
+        return [codes.agreement(rows, companies) for codes in (self.states, self.cities, self.zips)]
 
 
 @dataclass(frozen=True)
@@ -148,27 +148,30 @@ def _names(column: dict[str, pa.Array]) -> tuple[Ints, pa.Array, Ints]:
 def candidate_pairs(index: CompanyIndex, batch: Prepared, config: CandidateConfig) -> Pairs:
     """Return the candidate pairs of the batch."""
     left_out = np.zeros(2, dtype=np.int64)
-    equal, cut = _equal_names(index, batch)
+    equal, cut = equal_names(index, batch)
     certain = np.unique(
-        np.concatenate([identifier_keys(index, batch), _name_keys(index, batch, *equal, config, left_out)])
+        np.concatenate([_identifier_keys(index, batch), _name_keys(index, batch, *equal, config, left_out)])
     )
-    similar = similar_keys(index, batch, config, certain, left_out)
+    similar = _similar_keys(index, batch, config, certain, left_out)
     rows, companies = _split(np.union1d(certain, similar), index)
     return Pairs(rows, companies, cut, int(left_out[0]), int(left_out[1]))
 
 
-def identifier_keys(index: CompanyIndex, batch: Prepared) -> Ints:
+def _identifier_keys(index: CompanyIndex, batch: Prepared) -> Ints:
     """Return the pairs with an equal UEI or DUNS as keys (row * companies + company), possibly repeated."""
     keys = []
-    for codes, relation in ((batch.ueis, index.ueis), (batch.duns, index.duns)):
+    for codes in (batch.ueis, batch.duns):
         rows = np.flatnonzero(codes.codes >= 0)
-        at, companies = relation.companies.expand(codes.codes[rows])
+        at, companies = codes.relation.companies.expand(codes.codes[rows])
         keys.append(_join(rows[at], companies, index))
     return np.concatenate(keys)
 
 
-def _equal_names(index: CompanyIndex, batch: Prepared) -> tuple[tuple[Ints, Ints], Ints]:
-    """Return ((position in ``batch.names``, index name), keys of truncated ones) of equal names."""
+def equal_names(index: CompanyIndex, batch: Prepared) -> tuple[tuple[Ints, Ints], Ints]:
+    """Return ((position in ``batch.names``, index name), keys of truncated ones) of equal names.
+
+    Names are also equal without spaces or truncated. The keys are those of ``Pairs.cut_names``.
+    """
     compact = batch.tokens[-1]
     known = np.flatnonzero(batch.name_codes >= 0)
     joined, joined_codes = index.vocabulary.names_under("compact", compact)
@@ -195,40 +198,38 @@ def _name_keys(
     return _join(batch.name_rows[entry], companies[on], index)
 
 
-def similar_keys(index: CompanyIndex, batch: Prepared, config: CandidateConfig, certain: Ints, left_out: Ints) -> Ints:
+def _similar_keys(index: CompanyIndex, batch: Prepared, config: CandidateConfig, certain: Ints, left_out: Ints) -> Ints:
     """Return the pairs with similar names as keys: the best ``max_candidates_per_name`` companies of each recipient.
 
     Ranks by overlap, then company id, without pairs that are ``certain``. Searches each distinct name once per state.
     """
     if not len(batch.name_rows) or not len(index.names.texts):
         return np.zeros(0, dtype=np.int64)
-    state_width = len(index.states.texts) + 1
-    by_state = batch.name_ids * state_width + (likely_states(index, batch)[batch.name_rows] + 1)
-    queries, query_of, query_counts = np.unique(by_state, return_inverse=True, return_counts=True)
-    states = queries % state_width - 1
-    name_of_query, code, overlap, blocks, pairs = similar_names(
-        queries // state_width,
-        states,
-        query_counts,
-        batch.tokens,
-        index.vocabulary.index,
-        UNKNOWN_WEIGHT,
-        np.where(states >= 0, round(1000 * config.min_name_overlap), MIN_OVERLAP_UNKNOWN).astype(np.int32),
-        MIN_OVERLAP_CONFLICT,
-        config.max_block_size,
-    )
+    query_of, arguments = name_queries(index, batch, config)
+    name_of_query, code, overlap, blocks, pairs = similar_names(*(*arguments, config.max_block_size))
     left_out += (blocks, pairs)
-    by_query = Lists.of_positions(query_of, len(queries))
+    by_query = Lists.of_positions(query_of, len(arguments[0]))
     at, entry = by_query.expand(name_of_query)
     on, companies = index.names.companies.expand(code[at])
     rows, overlap = batch.name_rows[entry[on]], overlap[at][on]
-    floor = _min_overlap(index, batch, rows, companies, config)
+    floor = _min_overlap(batch, rows, companies, config)
     keys = _join(rows, companies, index)
-    kept = (overlap >= floor) & ~_contains(certain, keys)
+    kept = (overlap >= floor) & ~are_in(certain, keys)
     return _best_per_row(keys[kept], overlap[kept], index, config.max_candidates_per_name)
 
 
-def likely_states(index: CompanyIndex, batch: Prepared) -> Ints:
+def name_queries(index: CompanyIndex, batch: Prepared, config: CandidateConfig) -> tuple[Ints, tuple[Any, ...]]:
+    """Return (query of each name of ``batch.name_rows``, arguments of ``similar_names`` without ``block_limit``)."""
+    width = len(index.states.texts) + 1
+    by_state = batch.name_ids * width + (_likely_states(index, batch)[batch.name_rows] + 1)
+    queries, query_of, counts = np.unique(by_state, return_inverse=True, return_counts=True)
+    states = queries % width - 1
+    floors = np.where(states >= 0, round(1000 * config.min_name_overlap), MIN_OVERLAP_UNKNOWN).astype(np.int32)
+    searched = (queries // width, states, counts, batch.tokens, index.vocabulary.index)
+    return query_of, (*searched, UNKNOWN_WEIGHT, floors, MIN_OVERLAP_CONFLICT)
+
+
+def _likely_states(index: CompanyIndex, batch: Prepared) -> Ints:
     """Return the state code of each recipient, from its ZIP code if it has no state, -1 for unknown."""
     states, zips = batch.states, batch.zips.codes
     by_zip = states.missing & (zips >= 0)
@@ -237,11 +238,9 @@ def likely_states(index: CompanyIndex, batch: Prepared) -> Ints:
     return found
 
 
-def _min_overlap(index: CompanyIndex, batch: Prepared, rows: Ints, companies: Ints, config: CandidateConfig) -> Ints:
-    state = batch.states.agreement(index.states, rows, companies)
-    town = (batch.cities.agreement(index.cities, rows, companies) == Agreement.AGREE) | (
-        batch.zips.agreement(index.zips, rows, companies) == Agreement.AGREE
-    )
+def _min_overlap(batch: Prepared, rows: Ints, companies: Ints, config: CandidateConfig) -> Ints:
+    state, city, zip_code = batch.place_agreements(rows, companies)
+    town = (city == Agreement.AGREE) | (zip_code == Agreement.AGREE)
     floor = np.choose(
         state - Agreement.CONFLICT,  # conflict, unknown, agree
         [MIN_OVERLAP_CONFLICT, MIN_OVERLAP_UNKNOWN, MIN_OVERLAP_STATE],
@@ -271,11 +270,3 @@ def _join(rows: Ints, companies: Ints, index: CompanyIndex) -> Ints:
 def _split(keys: Ints, index: CompanyIndex) -> tuple[Ints, Ints]:
     count = max(index.company_count, 1)
     return keys // count, keys % count
-
-
-def _contains(ascending: Ints, keys: Ints) -> npt.NDArray[np.bool_]:
-    """Return which of the keys are in the ascending array."""
-    if not len(ascending):
-        return np.zeros(len(keys), dtype=bool)
-    at = np.minimum(np.searchsorted(ascending, keys), len(ascending) - 1)
-    return np.asarray(ascending[at] == keys)

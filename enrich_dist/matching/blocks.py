@@ -12,13 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from enrich_dist.matching.arrays import text_array
-from enrich_dist.matching.blocking import (
-    MIN_OVERLAP_CONFLICT,
-    MIN_OVERLAP_UNKNOWN,
-    UNKNOWN_WEIGHT,
-    Prepared,
-    likely_states,
-)
+from enrich_dist.matching.blocking import Prepared, equal_names, name_queries
 from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.matching.index import CompanyIndex
 from enrich_dist.matching.kernels.blocks import count_lookups
@@ -65,35 +59,12 @@ class BlockCounts:
         index = self._index
         if not len(batch.name_rows) or not len(index.names.texts):
             return
-        width = len(index.states.texts) + 1
-        by_state = batch.name_ids * width + likely_states(index, batch)[batch.name_rows] + 1
-        queries, query_counts = np.unique(by_state, return_counts=True)
-        states = queries % width - 1
-        floors = np.where(states >= 0, round(1000 * self._config.min_name_overlap), MIN_OVERLAP_UNKNOWN)
-        found = count_lookups(
-            queries // width,
-            states,
-            query_counts,
-            batch.tokens,
-            index.vocabulary.index,
-            UNKNOWN_WEIGHT,
-            floors.astype(np.int32),
-            MIN_OVERLAP_CONFLICT,
-        )
-        for lookups, added in zip(self._lookups, found, strict=True):
+        _, arguments = name_queries(index, batch, self._config)
+        for lookups, added in zip(self._lookups, count_lookups(*arguments), strict=True):
             lookups += added
-        positions, codes = self._equal_names(batch)
+        (positions, codes), _ = equal_names(index, batch)
         counts = np.bincount(batch.name_ids, minlength=len(batch.names))
         np.add.at(self._name_lookups, codes, counts[positions])
-
-    def _equal_names(self, batch: Prepared) -> tuple[Ints, Ints]:
-        """Return (position in ``batch.names``, index name) of equal names, without spaces or truncated too."""
-        known = np.flatnonzero(batch.name_codes >= 0)
-        found = [(known, batch.name_codes[known])]
-        found += [self._index.vocabulary.names_under(kind, batch.tokens[-1]) for kind in ("compact", "cut")]
-        width = len(self._index.names.texts)
-        keys = np.unique(np.concatenate([positions * width + codes for positions, codes in found]))
-        return keys // width, keys % width
 
     def words(self, count: int) -> list[Block]:
         """Return the blocks of words that bring the most pairs, largest first."""

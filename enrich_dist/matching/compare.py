@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 
 from enrich_dist import schema
 from enrich_dist.matching.arrays import Lists, text_buffers
-from enrich_dist.matching.blocking import UNKNOWN_WEIGHT, Codes, Pairs, Prepared
-from enrich_dist.matching.index import CompanyIndex, Relation
+from enrich_dist.matching.blocking import UNKNOWN_WEIGHT, Pairs, Prepared
+from enrich_dist.matching.index import CompanyIndex
 from enrich_dist.matching.kernels.comparison import compare_names
 from enrich_dist.matching.kernels.text import Ints
 from enrich_dist.matching.normalise import normalise_streets
@@ -42,16 +42,10 @@ Floats = npt.NDArray[np.float64]
 def compare(index: CompanyIndex, batch: Prepared, pairs: Pairs) -> pa.Table:
     """Return the comparison vectors (``schema.COMPARISON``) of the pairs, in their order."""
     rows, companies = pairs.rows, pairs.companies
-
-    def agreement(codes: Codes, relation: Relation) -> npt.NDArray[np.int8]:
-        return codes.agreement(relation, rows, companies)
-
-    state = agreement(batch.states, index.states)
-    city = agreement(batch.cities, index.cities)
-    zip_code = agreement(batch.zips, index.zips)
+    state, city, zip_code = batch.place_agreements(rows, companies)
     columns = {
-        "uei_agreement": agreement(batch.ueis, index.ueis),
-        "duns_agreement": agreement(batch.duns, index.duns),
+        "uei_agreement": batch.ueis.agreement(rows, companies),
+        "duns_agreement": batch.duns.agreement(rows, companies),
         **_compare_names(index, batch, pairs),
         "state_agreement": state,
         "city_agreement": city,
@@ -91,12 +85,7 @@ def random_places(index: CompanyIndex, batch: Prepared, source_rows: Ints) -> In
     mixed ^= mixed >> np.uint64(31)
     rows = np.flatnonzero(mixed % np.uint64(RANDOM_ROWS) == 0)
     companies = ((mixed[rows] >> np.uint64(8)) % np.uint64(index.company_count)).astype(np.int64)
-    levels = place_level(
-        batch.states.agreement(index.states, rows, companies),
-        batch.cities.agreement(index.cities, rows, companies),
-        batch.zips.agreement(index.zips, rows, companies),
-    )
-    return np.bincount(levels, minlength=len(PlaceLevel))
+    return np.bincount(place_level(*batch.place_agreements(rows, companies)), minlength=len(PlaceLevel))
 
 
 def _compare_names(index: CompanyIndex, batch: Prepared, pairs: Pairs) -> dict[str, Ints]:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from enrich_dist.matching.arrays import Lists, as_array, load, starts_of, text_buffers
+from enrich_dist.matching.arrays import Lists, are_in, as_array, load, starts_of, text_buffers
 from enrich_dist.matching.kernels.text import Hashes, Ints, find_all, hash_table, hash_texts
 from enrich_dist.matching.normalise import (
     normalise_cities,
@@ -69,10 +69,7 @@ class Relation:
         """
         found = np.zeros(len(codes), dtype=bool)
         known = np.flatnonzero(codes >= 0)
-        if len(self.pairs):
-            keys = companies[known].astype(np.int64) * len(self.texts) + codes[known]
-            at = np.minimum(np.searchsorted(self.pairs, keys), len(self.pairs) - 1)
-            found[known] = self.pairs[at] == keys
+        found[known] = are_in(self.pairs, companies[known].astype(np.int64) * len(self.texts) + codes[known])
         comparable = ~missing & (self.codes.counts(companies) > 0)
         agreement = np.where(found, Agreement.AGREE, Agreement.CONFLICT)
         return np.where(comparable, agreement, Agreement.UNKNOWN).astype(np.int8)
@@ -158,8 +155,7 @@ def _cut_names(raw: pa.Array, texts: pa.Array) -> tuple[Ints, pa.Array]:
     first = first.filter(pc.invert(first["further"]))
     cut = split_names(pc.utf8_slice_codeunits(raw, 0, CUT_LENGTH))
     cut = cut.filter(pc.invert(cut["further"]))
-    both, at, cut_at = np.intersect1d(first["row"].to_numpy(), cut["row"].to_numpy(), return_indices=True)
-    del both
+    _, at, cut_at = np.intersect1d(first["row"].to_numpy(), cut["row"].to_numpy(), return_indices=True)
     names = pc.index_in(as_array(first["name"]).take(pa.array(at)), value_set=texts).to_numpy(zero_copy_only=False)
     return names.astype(np.int64), as_array(cut["name"]).take(pa.array(cut_at))
 

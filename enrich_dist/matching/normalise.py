@@ -6,7 +6,6 @@ cover scripts other than Latin (a name without Latin letters becomes null) nor t
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,8 +16,7 @@ import pyarrow.compute as pc
 from enrich_dist.matching import words
 from enrich_dist.matching.arrays import as_array, text_array, text_buffers
 from enrich_dist.matching.kernels.brackets import without_initials
-from enrich_dist.matching.kernels.names import byte_classes, normalise, working_bytes
-from enrich_dist.matching.kernels.text import Bytes
+from enrich_dist.matching.kernels.names import BYTE_CLASSES, normalise, working_bytes
 
 # Marks single characters while runs are joined; not in cleaned text.
 _MARK = "\x01"
@@ -45,14 +43,12 @@ def split_names(names: pa.Array | pa.ChunkedArray) -> pa.Table:
     Returns a table of ``row`` (int32, ascending: the position of the text), ``name`` (string, never null) and
     ``further`` (bool: it follows DBA, FORMERLY or similar). A text of which nothing remains has no row.
     """
-    text = _text(names)
-    text = _where(pc.match_substring(text, ";"), text, _resolve_entities)  # entities end with it, and few names have it
-    text = _where(pc.invert(pc.string_is_ascii(text)), text, _resolve_letters)
+    text = _ascii(names)
     text = _where(pc.match_substring(text, "("), text, _drop_initials)
     data, starts = text_buffers(text)
     markers, lists = words.name_lists()
     room = working_bytes(starts, words.longest_replacement())
-    out, out_starts, rows, further = normalise(data, starts, _classes(), markers, lists, room)
+    out, out_starts, rows, further = normalise(data, starts, BYTE_CLASSES, markers, lists, room)
     return pa.table({"row": rows, "name": text_array(out, out_starts), "further": further})
 
 
@@ -87,19 +83,22 @@ def normalise_codes(codes: pa.Array | pa.ChunkedArray, pattern: str) -> pa.Array
 
 
 def _clean(texts: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Upper-case A-Z, 0-9 and single spaces: entities, accents and punctuation resolved, & written AND."""
-    text = _text(texts)
-    text = _where(pc.match_substring(text, ";"), text, _resolve_entities)  # entities end with it, and few names have it
-    text = _where(pc.invert(pc.string_is_ascii(text)), text, _resolve_letters)
-    text = pc.utf8_upper(text)
-    text = pc.replace_substring(text, "&", " AND ")
+    """Return the texts in A-Z, 0-9 and single spaces: entities, accents and punctuation resolved, & written AND."""
+    text = pc.replace_substring(pc.utf8_upper(_ascii(texts)), "&", " AND ")
     # Apostrophes go without a space: HALL'S is HALLS.
     text = pc.replace_substring_regex(text, "['`]", "")
     return _collapse(text)
 
 
+def _ascii(texts: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Resolve HTML entities and accents."""
+    text = _text(texts)
+    text = _where(pc.match_substring(text, ";"), text, _resolve_entities)  # entities end with it, and few names have it
+    return _where(pc.invert(pc.string_is_ascii(text)), text, _resolve_letters)
+
+
 def _resolve_entities(text: pa.Array) -> pa.Array:
-    """HTML entities that sources leave behind; ``&amp;`` first, as it hides others (``&amp;#39;``)."""
+    """Resolve HTML entities that sources leave; ``&amp;`` first, as it hides others (``&amp;#39;``)."""
     for pattern, replacement in (
         (r"(?i)&(?:amp;)+", "&"),
         (r"(?i)&(?:#0*39|#x0*27|apos|rsquo|lsquo|#0*8217|#x0*2019);", ""),
@@ -111,7 +110,6 @@ def _resolve_entities(text: pa.Array) -> pa.Array:
 
 
 def _resolve_letters(text: pa.Array) -> pa.Array:
-    """Replace Latin letters with accents by plain ones."""
     for line in words.lines("letters.txt"):
         sign, _, replacement = line.partition(" ")
         text = pc.replace_substring(text, sign, replacement or " ")
@@ -120,9 +118,8 @@ def _resolve_letters(text: pa.Array) -> pa.Array:
 
 
 def _drop_initials(text: pa.Array) -> pa.Array:
-    """Remove initials in brackets that repeat the name."""
     data, starts = text_buffers(text)
-    return text_array(without_initials(data, starts, _classes()), starts)
+    return text_array(without_initials(data, starts, BYTE_CLASSES), starts)
 
 
 def _join_single_characters(text: pa.Array) -> pa.Array:
@@ -140,7 +137,8 @@ def _join_single_characters(text: pa.Array) -> pa.Array:
 
 def _replace_words(text: pa.Array, file_name: str) -> pa.Array:
     """Replace words by a file of pairs."""
-    replaced, replacements = _word_pairs(file_name)
+    pairs = [line.split(" ") for line in words.lines(file_name)]
+    replaced, replacements = (pa.array([pair[side] for pair in pairs]) for side in (0, 1))
     split = pc.split_pattern(text, " ")
     flat = split.flatten()  # without the members of null rows
     found = pc.index_in(flat, value_set=replaced)
@@ -150,13 +148,6 @@ def _replace_words(text: pa.Array, file_name: str) -> pa.Array:
     np.cumsum(lengths, out=offsets[1:])
     rebuilt = pa.ListArray.from_arrays(pa.array(offsets), flat)
     return pc.if_else(text.is_valid(), pc.binary_join(rebuilt, " "), pa.scalar(None, pa.string()))
-
-
-@functools.cache
-def _word_pairs(file_name: str) -> tuple[pa.Array, pa.Array]:
-    """Return the words of a file of pairs, and their replacements."""
-    pairs = [line.split(" ") for line in words.lines(file_name)]
-    return pa.array([pair[0] for pair in pairs]), pa.array([pair[1] for pair in pairs])
 
 
 def _collapse(text: pa.Array) -> pa.Array:
@@ -176,15 +167,7 @@ def _where(mask: pa.Array, text: pa.Array, function: Callable[[pa.Array], pa.Arr
     return pc.replace_with_mask(text, mask, function(text.filter(mask)))
 
 
-@functools.cache
-def _classes() -> Bytes:
-    return byte_classes()
-
-
 def _text(values: Any) -> pa.Array:
     """Return one string array."""
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
-    if isinstance(values, pa.ChunkedArray):
-        values = pa.concat_arrays(values.chunks)
+    values = as_array(values)
     return values if values.type == pa.string() else values.cast(pa.string())

@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from enrich_dist.matching.blocking import Prepared, prepare
 from enrich_dist.matching.index import CompanyIndex
-from enrich_dist.matching.kernels.text import Ints
 from enrich_dist.matching.vocabulary import Vocabulary
 from enrich_dist.matching.weights import Floats, name_information
 from enrich_dist.schema import NameLevel
@@ -77,28 +76,32 @@ def shared_words(
     """
     if not pairs:
         return []
-    batch = prepare(index, recipients)
-    names = _Names(index, batch, information, frequencies)
-    return [_best(names, pair) for pair in pairs]
+    names = _Names(index, prepare(index, recipients), information, frequencies)
+    return [names.best(pair) for pair in pairs]
 
 
+@dataclass(frozen=True)
 class _Names:
     """Names of both sides as words with their concepts."""
 
-    def __init__(
-        self, index: CompanyIndex, batch: Prepared, information: Floats, frequencies: Mapping[int, int]
-    ) -> None:
-        self.index = index
-        self.batch = batch
-        self.information = information
-        self.frequencies = frequencies
+    index: CompanyIndex
+    batch: Prepared
+    information: Floats
+    frequencies: Mapping[int, int]
 
-    def of_recipient(self, row: int, kind: int) -> Ints:
-        """Return the positions in ``batch.names`` of the recipient's names of a kind."""
-        chosen = (self.batch.name_rows == row) & (self.batch.name_kinds == kind)
-        return np.unique(self.batch.name_ids[chosen])
+    def best(self, pair: ComparedNames) -> SharedWords | None:
+        """Compare the recipient's name of the pair's kind that shares most."""
+        if pair.name_code < 0:
+            return None
+        of_kind = (self.batch.name_rows == pair.row) & (self.batch.name_kinds == pair.name_kind)
+        names = np.unique(self.batch.name_ids[of_kind]).tolist()
+        return max(
+            (self._compare(name, pair.name_code, pair.name_level) for name in names),
+            key=lambda shared: (_agreeing(shared), -len(shared.additional), shared.recipient_name),
+            default=None,
+        )
 
-    def compare(self, name: int, code: int, level: int) -> SharedWords:
+    def _compare(self, name: int, code: int, level: int) -> SharedWords:
         """Compare a name of the recipient with one of the company."""
         ours, theirs = self.index.names.texts[code].as_py(), self.batch.names[name].as_py()
         first, last = self.index.vocabulary.arrays["name_token_starts"][code : code + 2]
@@ -141,17 +144,6 @@ class _Tokens:
         if level >= NameLevel.SPELLING_VARIANT:
             return WRITTEN_OTHERWISE
         return MISTYPED if level == NameLevel.TYPO else MISSING
-
-
-def _best(names: _Names, pair: ComparedNames) -> SharedWords | None:
-    """Compare the recipient's name of the pair's kind that shares most."""
-    if pair.name_code < 0:
-        return None
-    theirs = names.of_recipient(pair.row, pair.name_kind).tolist()
-    found = [names.compare(name, pair.name_code, pair.name_level) for name in theirs]
-    if not found:
-        return None
-    return max(found, key=lambda shared: (_agreeing(shared), -len(shared.additional), shared.recipient_name))
 
 
 def _agreeing(shared: SharedWords) -> float:

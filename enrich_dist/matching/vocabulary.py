@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist.matching import words
-from enrich_dist.matching.arrays import Lists, load, starts_of, text_array, text_buffers
+from enrich_dist.matching.arrays import Lists, load, starts_of, text_buffers
 from enrich_dist.matching.kernels import tokens as kernel
-from enrich_dist.matching.kernels.text import Bytes, Hashes, Ints, find_all, hash_filter, hash_table, hash_texts
+from enrich_dist.matching.kernels.text import Hashes, Ints, find_all, hash_filter, hash_table, hash_texts
 
 WEIGHT_PER_BIT = 16
 # A word in more than this share of names is common: weak evidence, searched within states only.
@@ -27,62 +27,20 @@ COMMON_SHARE = 0.002
 # Maximum names in the posting list of a rare word.
 MAX_RARE_POSTINGS = 250
 
-_ARRAYS = [
-    "word_keys",
-    "word_values",
-    "word_present",
-    "word_concepts",
-    "word_data",
-    "word_starts",
-    "delete_keys",
-    "delete_values",
-    "delete_starts",
-    "delete_words",
-    "delete_present",
-    "near_starts",
-    "near_concepts",
-    "joined_keys",
-    "joined_values",
-    "joined_present",
-    "joined_first",
-    "joined_second",
-    "weights",
-    "posting_starts",
-    "postings",
-    "common",
-    "state_starts",
-    "state_postings",
-    "home_starts",
-    "home_states",
-    "home_postings",
-    "name_weights",
-    "name_token_starts",
-    "name_tokens",
-    "name_state_starts",
-    "name_states",
-    "numeric",
-    "compact",
-    "compact_keys",
-    "compact_values",
-    "background",
-    "compact_starts",
-    "compact_names",
-    "cut_keys",
-    "cut_values",
-    "cut_starts",
-    "cut_names",
-]
 # Words and their deletes, to find typos: what ``kernels.tokens.find_typos`` takes as ``dictionary``.
 _DICTIONARY = (
-    "word_concepts",
-    "word_data",
-    "word_starts",
-    "delete_keys",
-    "delete_values",
-    "delete_starts",
-    "delete_words",
-    "delete_present",
-)
+    "word_concepts", "word_data", "word_starts",
+    "delete_keys", "delete_values", "delete_starts", "delete_words", "delete_present",
+)  # fmt: skip
+_ARRAYS = (
+    *_DICTIONARY, "word_keys", "word_values", "word_present", "near_starts", "near_concepts",
+    "joined_keys", "joined_values", "joined_present", "joined_first", "joined_second",
+    "weights", "common", "numeric", "background", "posting_starts", "postings", "state_starts", "state_postings",
+    "home_starts", "home_states", "home_postings",
+    "name_weights", "name_token_starts", "name_tokens", "name_state_starts", "name_states",
+    "compact", "compact_keys", "compact_values", "compact_starts", "compact_names",
+    "cut_keys", "cut_values", "cut_starts", "cut_names",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -149,21 +107,11 @@ class Vocabulary:
         return known[at], found
 
 
-def background_shares(vocabulary: Vocabulary) -> npt.NDArray[np.float64]:
-    """Return the share of background names with each concept."""
-    return np.asarray(vocabulary.arrays["background"])
-
-
 def background() -> tuple[dict[str, int], int]:
     """Return (background names with each word, number of background names)."""
     head, *rest = words.lines("word_frequencies.txt")
     pairs = [line.split(" ") for line in rest]
     return {word: int(count) for word, count in pairs}, int(head.split(" ")[1])
-
-
-def weigh(shares: npt.NDArray[np.float64]) -> Ints:
-    """Return the weight of concepts from their share among names: int32, at least 1."""
-    return np.asarray(np.maximum(1, np.rint(-WEIGHT_PER_BIT * np.log2(shares))), dtype=np.int32)
 
 
 def write_vocabulary(
@@ -175,8 +123,7 @@ def write_vocabulary(
     name) of names that a source may truncate.
     """
     data, starts = text_buffers(names)
-    owner, begins, ends = kernel.split_words(data, starts)
-    surface = word_slices(data, begins, ends)
+    owner, surface = split_words(names)
     counts, _ = background()
     concepts, word_texts = _concepts(pc.unique(surface), pa.array(list(counts), pa.string()))
     concept = concepts[pc.index_in(surface, value_set=word_texts).to_numpy(zero_copy_only=False)]
@@ -190,6 +137,9 @@ def write_vocabulary(
     is_common = (share > COMMON_SHARE) | (frequency > MAX_RARE_POSTINGS)
     common = np.where(is_common, np.cumsum(is_common) - 1, -1).astype(np.int32)
 
+    numeric = np.zeros(concept_count, dtype=bool)
+    numeric[concepts[pc.match_substring_regex(word_texts, "^[0-9]+$").to_numpy(zero_copy_only=False)]] = True
+
     word_data, word_starts = text_buffers(word_texts)
     word_hashes = hash_texts(word_data, word_starts, False)
     arrays: dict[str, Any] = {
@@ -198,7 +148,7 @@ def write_vocabulary(
         "word_starts": word_starts,
         "weights": weights,
         "background": in_background,
-        "numeric": _numeric(word_texts, concepts, concept_count),
+        "numeric": numeric,
         "common": common,
         "posting_starts": starts_of(posting_concept, concept_count).astype(np.int32),
         "postings": posting_name.astype(np.int32),
@@ -239,13 +189,10 @@ def open_vocabulary(directory: Path, state_count: int) -> Vocabulary:
     return Vocabulary({name: load(directory / f"vocabulary_{name}.npy") for name in _ARRAYS}, state_count)
 
 
-def word_slices(data: Bytes, begins: Ints, ends: Ints) -> pa.Array:
-    """Return the texts ``data[begins:ends]``, which are in order and do not overlap."""
-    lengths = ends - begins
-    starts = np.zeros(len(begins) + 1, dtype=np.int32)
-    np.cumsum(lengths, out=starts[1:])
-    at = np.repeat(begins - starts[:-1], lengths) + np.arange(int(starts[-1]))
-    return text_array(data[at], starts)
+def split_words(names: pa.Array) -> tuple[Ints, pa.Array]:
+    """Return (position of its name, word) of every word of normalised names, in order."""
+    split = pc.split_pattern(names, " ")
+    return pc.list_parent_indices(split).to_numpy(zero_copy_only=False), split.flatten()
 
 
 def _concepts(texts: pa.Array, known: pa.Array) -> tuple[Ints, pa.Array]:
@@ -284,14 +231,8 @@ def _weights(
     numbers = np.array([*counts.values(), 0])[pc.fill_null(found, len(counts)).to_numpy(zero_copy_only=False)]
     in_background = np.bincount(concepts, weights=numbers, minlength=len(frequency))
     share = (frequency + in_background + 1) / (name_count + background_names + 1)
-    return weigh(np.minimum(share, 1.0)), share, in_background / background_names
-
-
-def _numeric(word_texts: pa.Array, concepts: Ints, concept_count: int) -> npt.NDArray[np.bool_]:
-    digits = pc.fill_null(pc.match_substring_regex(word_texts, "^[0-9]+$"), False).to_numpy(zero_copy_only=False)
-    numeric = np.zeros(concept_count, dtype=bool)
-    numeric[concepts[digits]] = True
-    return numeric
+    weights = np.maximum(1, np.rint(-WEIGHT_PER_BIT * np.log2(share))).astype(np.int32)
+    return weights, share, in_background / background_names
 
 
 def _grouped(kind: str, hashes: Hashes, members: Ints, what: str) -> dict[str, Any]:
@@ -315,7 +256,7 @@ def _grouped(kind: str, hashes: Hashes, members: Ints, what: str) -> dict[str, A
 
 def _joined(surface: pa.Array, owner: Ints, concept: Ints, word_hashes: Hashes) -> dict[str, Any]:
     """Return a hash table from two adjacent words written as one, if that is not a word, to their concepts."""
-    left = np.flatnonzero(owner[:-1] == owner[1:]) if len(owner) else np.zeros(0, dtype=np.int64)
+    left = np.flatnonzero(owner[:-1] == owner[1:])
     texts = pc.binary_join_element_wise(surface.take(pa.array(left)), surface.take(pa.array(left + 1)), "")
     data, starts = text_buffers(texts)
     hashes, at = np.unique(hash_texts(data, starts, False), return_index=True)

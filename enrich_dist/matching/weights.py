@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from enrich_dist.matching.vocabulary import Vocabulary, background_shares
+from enrich_dist.matching.vocabulary import Vocabulary
 from enrich_dist.schema import MIN_SAME_TOWN, Agreement, NameLevel, PlaceLevel, StreetLevel
 
 # Raise it whenever the same candidates would get other weights or probabilities.
@@ -126,11 +126,10 @@ class Weights:
             "recipients": self.recipients,
             "identified_pairs": self.identified_pairs,
             "unreachable_share": round(self.unreachable_share, 4),
-            "name": [round(float(bits), 2) for bits in self.name],
-            "place": [round(float(bits), 2) for bits in self.place],
-            "street": [round(float(bits), 2) for bits in self.street],
-            "uei": [round(bits, 2) for bits in self.uei],
-            "duns": [round(bits, 2) for bits in self.duns],
+            **{
+                name: [round(float(bits), 2) for bits in getattr(self, name)]
+                for name in ("name", "place", "street", "uei", "duns")
+            },
         }
 
 
@@ -167,7 +166,7 @@ def name_information(concepts: Mapping[int, int], recipients: int, vocabulary: V
     frequency = np.zeros(vocabulary.concept_count)
     frequency[list(concepts.keys())] = list(concepts.values())
     others = frequency + UNSEEN_FREQUENCY
-    in_background = background_shares(vocabulary) * BACKGROUND_RECIPIENTS
+    in_background = vocabulary.arrays["background"] * BACKGROUND_RECIPIENTS
     bits = -np.log2((others + in_background) / (recipients + BACKGROUND_RECIPIENTS))
     starts, tokens = vocabulary.take("name_token_starts", "name_tokens")
     owner = np.repeat(np.arange(len(starts) - 1), np.diff(starts))

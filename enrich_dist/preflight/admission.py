@@ -16,7 +16,6 @@ from enrich_dist.preflight.catalog import CHECKS
 from enrich_dist.preflight.checks.settings import SettingsCheck, check_notification_addresses
 from enrich_dist.preflight.readiness_file import require_ready
 from enrich_dist.settings import LoadedSettings, Settings
-from enrich_dist.settings.audit import DEFAULT
 from enrich_dist.settings.files import with_line
 
 _SETTINGS_CHECKS = tuple(part for check in CHECKS for part in check.settings_checks)
@@ -78,4 +77,4 @@ def _origins(loaded: LoadedSettings, error: EnrichError) -> Iterator[str]:
     named = set(re.findall(r"[a-z_]+(?:\.[a-z_]+)*", error.message))
     for item in loaded.used():
         if item.key in named or (path and item.value == path):
-            yield f"{item.key}: {with_line(loaded.origins.get(item.key, DEFAULT), item.key)}"
+            yield f"{item.key}: {with_line(item.origin, item.key)}"

@@ -188,7 +188,7 @@ class RunRecord:
 
     @property
     def changed_settings(self) -> tuple[UsedSetting, ...]:
-        """The settings that were overridden (``settings.audit``)."""
+        """The settings that were overridden (``UsedSetting.is_override``)."""
         return tuple(item for item in self.settings if item.is_override)
 
     @property

@@ -33,11 +33,6 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def origin_of(path: Path) -> str:
-    """Return the origin of the values of a file."""
-    return f"{_FILE}{path}"
-
-
 def with_line(origin: str, key: str) -> str:
     """Return the origin, with the line of the key if it is a file."""
     if not origin.startswith(_FILE):
@@ -70,7 +65,7 @@ def file_layers(config: Path, seen: tuple[Path, ...] = ()) -> list[tuple[dict[st
         raise SettingsError(f"The settings file {config} is not a mapping.", remedy="Write lines of 'key: value'.")
     base = document.pop(EXTENDS, None)
     layers = [] if base is None else file_layers(config.parent / str(base), (*seen, config.resolve()))
-    return [*layers, (document, origin_of(config))]
+    return [*layers, (document, f"{_FILE}{config}")]
 
 
 @cache

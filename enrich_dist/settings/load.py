@@ -12,22 +12,62 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic_settings import EnvSettingsSource
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as EnvironmentValueError
 
 from enrich_dist.errors import SettingsError
-from enrich_dist.settings.audit import COMMAND_LINE, DEFAULT, ENVIRONMENT, UsedSetting, used_settings
 from enrich_dist.settings.files import file_layers, with_line
-from enrich_dist.settings.tree import ENV_PREFIX, Settings, flatten
+from enrich_dist.settings.tree import ENV_PREFIX, Settings, environment_variable, flatten
 
 CONFIG_VARIABLE = "ENRICH_DIST_CONFIG"  # names the settings file without --config
 DEFAULT_CONFIG = Path("config/base.yaml")
+DEFAULT, COMMAND_LINE, ENVIRONMENT = "default", "command line", "environment"
 _COMMENTS = "See the comments in config/base.yaml."
+
+
+class _Environment(Settings, BaseSettings):
+    """How environment variables are read. Has no instances."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_nested_delimiter="__", env_ignore_empty=True)
+
+
+@dataclass(frozen=True)
+class UsedSetting:
+    """A setting of a run: dotted key, value as text, and origin (see ``LoadedSettings.origins``)."""
+
+    key: str
+    value: str
+    origin: str
+
+    @property
+    def is_override(self) -> bool:
+        """Return whether the value was chosen. A value in a file that equals the default is no override."""
+        return self.origin.startswith((COMMAND_LINE, ENVIRONMENT)) or _defaults().get(self.key) != self.value
+
+    @property
+    def line(self) -> str:
+        """Return the line for the log."""
+        return f"setting {self.key} = {self.value} ({self.origin})"
+
+
+def used_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> tuple[UsedSetting, ...]:
+    """Return all settings, sorted by key."""
+    return tuple(UsedSetting(key, _text(value), origins.get(key, DEFAULT)) for key, value in sorted(values.items()))
+
+
+def _text(value: Any) -> str:
+    return "null" if value is None else str(value)
+
+
+@cache
+def _defaults() -> Mapping[str, str]:
+    return {key: _text(value) for key, value in Settings().flat().items()}
 
 
 @dataclass(frozen=True)
@@ -42,7 +82,7 @@ class LoadedSettings:
 
     def used(self) -> tuple[UsedSetting, ...]:
         """Return every setting with its value as text and its origin."""
-        return used_settings(flatten(self.settings.model_dump(mode="json")), self.origins)
+        return used_settings(self.settings.flat(), self.origins)
 
     def overrides(self) -> list[UsedSetting]:
         """Return the settings that were chosen for this run."""
@@ -65,7 +105,7 @@ def load_settings(
         config = DEFAULT_CONFIG
 
     merged: dict[str, Any] = {}
-    origins: dict[str, str] = dict.fromkeys(flatten(Settings().model_dump(mode="json")), DEFAULT)
+    origins: dict[str, str] = dict.fromkeys(_defaults(), DEFAULT)
     wrong: list[SettingsError] = []
     layers = [
         *([] if config is None else file_layers(config)),
@@ -74,7 +114,7 @@ def load_settings(
     ]
     for values, origin in layers:
         for key, value in flatten(values).items():
-            source = origin or f"{ENVIRONMENT} {_variable(key)}"
+            source = origin or f"{ENVIRONMENT} {environment_variable(key)}"
             if value is None and _is_section(key):
                 continue  # a section without settings
             if unknown := _unknown(key, source):
@@ -91,6 +131,7 @@ def load_settings(
     return LoadedSettings(settings, {key: origins[key] for key in sorted(origins)})
 
 
+@cache
 def known_keys() -> tuple[str, ...]:
     """Return the dotted keys of all settings. A key whose value is a free mapping ends in ``.*``."""
     return tuple(_keys_of(Settings, ""))
@@ -105,10 +146,6 @@ def _keys_of(model: type[BaseModel], prefix: str) -> Iterable[str]:
             yield f"{prefix}{name}.*"
         else:
             yield f"{prefix}{name}"
-
-
-def _variable(key: str) -> str:
-    return ENV_PREFIX + key.upper().replace(".", "__")
 
 
 def _is_section(key: str) -> bool:
@@ -146,22 +183,19 @@ def _environment_layer(environ: Mapping[str, str], wrong: list[SettingsError]) -
                 wrong.append(unknown)
             else:
                 names.append(name)
-    source = EnvSettingsSource(Settings)
+    source = EnvSettingsSource(_Environment)
     # The source reads os.environ when it is created; ``environ`` replaces it.
     source.env_vars = {name.lower(): environ[name] for name in names if environ[name] != ""}
-    tree: dict[str, Any] = {}
     try:
-        values = source()
+        values = flatten(source())
     except EnvironmentValueError as error:
         wrong.append(SettingsError(f"An environment variable {ENV_PREFIX}… is malformed: {error}."))
-        return tree
-    for key, value in flatten(values).items():
-        _put(tree, key, None if value == "null" else value)  # as YAML writes it
-    return tree
+        return {}
+    return {key: None if value == "null" else value for key, value in values.items()}  # as YAML writes it
 
 
 def _override_layer(overrides: Iterable[str], wrong: list[SettingsError]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for text in overrides:
         key, separator, value = text.partition("=")
         if not separator:
@@ -170,10 +204,10 @@ def _override_layer(overrides: Iterable[str], wrong: list[SettingsError]) -> dic
             wrong.append(unknown)
         else:
             try:
-                _put(tree, key.strip(), yaml.safe_load(value) if value else None)
+                values[key.strip()] = yaml.safe_load(value) if value else None
             except yaml.YAMLError:
-                _put(tree, key.strip(), value)
-    return tree
+                values[key.strip()] = value
+    return values
 
 
 def _readable(error: ValidationError, origins: Mapping[str, str]) -> list[SettingsError]:

@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from enrich_dist.core.files import document_digest
 from enrich_dist.core.storage import uri_options
@@ -22,11 +21,16 @@ from enrich_dist.matching.config import MatchingSettings, SettingsSection, Share
 ENV_PREFIX = "ENRICH_DIST_"
 
 
+def environment_variable(key: str) -> str:
+    """Return the environment variable of a setting."""
+    return ENV_PREFIX + key.upper().replace(".", "__")
+
+
 def _path_as_text(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def refuse_secrets(location: str) -> None:
+def _refuse_secrets(location: str) -> None:
     """Raise ``ValueError``, without repeating the value, if a URI contains a password or a key."""
     parts = urlsplit(location)
     if not parts.scheme or "://" not in location:
@@ -80,7 +84,7 @@ class InputSettings(SettingsSection):
     @model_validator(mode="after")
     def _check_locations_for_secrets(self) -> InputSettings:
         for location in (self.awards, *(item.location for item in self.recipient_inputs)):
-            refuse_secrets(location or "")
+            _refuse_secrets(location or "")
         return self
 
 
@@ -149,9 +153,7 @@ def _keys_within(value: Any) -> Iterator[str]:
             yield from _keys_within(inner)
 
 
-EnvironmentName = Literal["development", "production"]
 ClusterKindName = Literal["local", "address", "ssh", "kubernetes", "slurm", "pbs", "lsf", "sge", "oar", "moab"]
-_NOT_SCALABLE = ("address", "ssh")
 _SECRET = re.compile(r"pass(word|phrase|wd)|secret|token|credential|access_?key", re.IGNORECASE)
 
 
@@ -193,7 +195,7 @@ class ClusterSettings(SettingsSection):
             raise ValueError("kind 'address' needs cluster.address, for example tls://scheduler:8786")
         if self.options and self.kind in ("local", "address"):
             raise ValueError(f"kind '{self.kind}' does not support cluster.options: remove them")
-        if self.adaptive.given and self.kind in _NOT_SCALABLE:
+        if self.adaptive.given and self.kind in ("address", "ssh"):
             raise ValueError(f"kind '{self.kind}' does not support adaptive scaling: remove cluster.adaptive")
         return self
 
@@ -308,19 +310,10 @@ class TestingSettings(SettingsSection):
     fault_seed: int = 0
 
 
-class Settings(BaseSettings):
+class Settings(SettingsSection):
     """All settings of a run. Names contain the unit; 1 MB is 1,000,000 bytes."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX,
-        env_nested_delimiter="__",
-        env_ignore_empty=True,
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
-    )
-
-    environment: EnvironmentName = "development"
+    environment: Literal["development", "production"] = "development"
     inputs: InputSettings = InputSettings()
     paths: PathSettings = PathSettings()
     chunk_size: Annotated[int, Field(ge=1)] = 50_000
@@ -353,17 +346,9 @@ class Settings(BaseSettings):
             )
         return self
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Use only the values that ``load_settings`` merged, because it tracks their origins."""
-        return (init_settings,)
+    def flat(self) -> dict[str, Any]:
+        """Return {dotted key: JSON-ready value}."""
+        return flatten(self.model_dump(mode="json"))
 
     def digest(self) -> str:
         """Return the BLAKE3 digest of all values."""

@@ -72,7 +72,7 @@ def _are_of(data, begin, end, opened, closed, classes, initials, count):  # type
 def without_initials(data, starts, classes):  # type: ignore[no-untyped-def]
     """Replace brackets with the initials of the other words by spaces; return uint8, as long as ``data``.
 
-    ``classes``: ``kernels.names.byte_classes``.
+    ``classes``: ``kernels.names.BYTE_CLASSES``.
     """
     out = data.copy()
     initials = np.empty(_MAX_INITIALS, dtype=np.uint8)

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from enrich_dist.matching.kernels.overlap import TYPO_PER_CENT
-from enrich_dist.matching.kernels.text import SPACE, edit_distance
+from enrich_dist.matching.kernels.text import SPACE, within_one_edit
 from enrich_dist.schema import NameLevel
 
 # Plain integers, which numba compiles into the loops.
@@ -138,17 +138,18 @@ def _is_joined_typo(left_text, name, right_text, other):  # type: ignore[no-unty
     right, right_begin, right_end = right_text[0], right_text[1][other], right_text[1][other + 1]
     if abs((left_end - left_begin) - (right_end - right_begin)) > 4:
         return False
-    one = np.empty(left_end - left_begin, dtype=np.uint8)
-    two = np.empty(right_end - right_begin, dtype=np.uint8)
-    one_size, two_size = 0, 0
-    for at in range(left_begin, left_end):
-        if left[at] != SPACE:
-            one[one_size] = left[at]
-            one_size += 1
-    for at in range(right_begin, right_end):
-        if right[at] != SPACE:
-            two[two_size] = right[at]
-            two_size += 1
-    if min(one_size, two_size) < MIN_WHOLE_TYPO_LENGTH:
+    one, two = _without_spaces(left, left_begin, left_end), _without_spaces(right, right_begin, right_end)
+    if min(one.size, two.size) < MIN_WHOLE_TYPO_LENGTH:
         return False
-    return edit_distance(one, 0, one_size, two, 0, two_size, 1) <= 1
+    return within_one_edit(one, 0, one.size, two, 0, two.size)
+
+
+@njit(cache=True, nogil=True)
+def _without_spaces(data, begin, end):  # type: ignore[no-untyped-def]
+    kept = np.empty(end - begin, dtype=np.uint8)
+    size = 0
+    for at in range(begin, end):
+        if data[at] != SPACE:
+            kept[size] = data[at]
+            size += 1
+    return kept[:size]

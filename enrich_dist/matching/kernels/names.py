@@ -12,11 +12,11 @@ from numba import njit
 
 from enrich_dist.matching.kernels.text import FNV_START, SPACE, Bytes, Ints, find, fnv, fnv_byte, grown, mix
 
-# Classes of bytes (see byte_classes); any other value is the normalised letter.
+# Classes of bytes (see BYTE_CLASSES); any other value is the normalised letter.
 SEPARATOR, DROPPED, AMPERSAND = 0, 1, 2
 
 
-def byte_classes() -> Bytes:
+def _byte_classes() -> Bytes:
     """Return the class of each byte, uint8 (256): letters as capitals, digits, AMPERSAND, DROPPED for apostrophes
     (HALL'S is HALLS), SEPARATOR for the rest."""
     classes = np.full(256, SEPARATOR, dtype=np.uint8)
@@ -26,6 +26,9 @@ def byte_classes() -> Bytes:
     classes[[ord("'"), ord("`")]] = DROPPED
     classes[ord("&")] = AMPERSAND
     return classes
+
+
+BYTE_CLASSES = _byte_classes()
 
 
 @njit(cache=True, nogil=True, inline="always")

@@ -1,4 +1,4 @@
-"""Hashes of text, hash tables and edit distance, shared by the kernels.
+"""Hashes of text, hash tables and comparison of texts, shared by the kernels.
 
 A text is ``data[starts[i]:starts[i + 1]]`` of an uint8 array. A hash table is a pair of arrays (keys, values) with a
 power-of-two size, at most half full, with linear probing; key 0 marks a free slot.
@@ -147,47 +147,23 @@ def grown(array, needed):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def edit_distance(left, left_begin, left_end, right, right_begin, right_end, limit):  # type: ignore[no-untyped-def]
-    """Return the edit distance of two byte strings, at most ``limit + 1``.
-
-    Optimal string alignment (Damerau 1964: insert, delete, replace, swap neighbours), computed within a band of
-    ``limit`` around the diagonal (Ukkonen 1985).
-    """
-    rows, columns = left_end - left_begin, right_end - right_begin
-    if abs(rows - columns) > limit:
-        return limit + 1
-    width = columns + 1
-    before = np.empty(width, dtype=np.int32)
-    last = np.empty(width, dtype=np.int32)
-    this = np.empty(width, dtype=np.int32)
-    for column in range(width):
-        last[column] = column
-        before[column] = limit + 1
-    for row in range(1, rows + 1):
-        first, stop = max(1, row - limit), min(columns, row + limit)
-        this[first - 1] = row if first == 1 else limit + 1
-        best = this[first - 1]
-        letter = left[left_begin + row - 1]
-        for column in range(first, stop + 1):
-            other = right[right_begin + column - 1]
-            cost = last[column - 1] + (0 if letter == other else 1)
-            if column < row + limit and last[column] + 1 < cost:
-                cost = last[column] + 1
-            if this[column - 1] + 1 < cost:
-                cost = this[column - 1] + 1
-            if (
-                row > 1
-                and column > 1
-                and letter == right[right_begin + column - 2]
-                and left[left_begin + row - 2] == other
-                and before[column - 2] + 1 < cost
-            ):
-                cost = before[column - 2] + 1
-            this[column] = cost
-            best = min(best, cost)
-        if stop < columns:
-            this[stop + 1] = limit + 1
-        if best > limit:
-            return limit + 1
-        before, last, this = last, this, before
-    return min(last[columns], limit + 1)
+def within_one_edit(left, left_begin, left_end, right, right_begin, right_end):  # type: ignore[no-untyped-def]
+    """Return whether one letter inserted, deleted, replaced or swapped with the next turns a text into the other."""
+    left_size, right_size = left_end - left_begin, right_end - right_begin
+    if abs(left_size - right_size) > 1:
+        return False
+    shorter = min(left_size, right_size)
+    head = 0
+    while head < shorter and left[left_begin + head] == right[right_begin + head]:
+        head += 1
+    tail = 0
+    while tail < shorter - head and left[left_end - 1 - tail] == right[right_end - 1 - tail]:
+        tail += 1
+    if head + tail >= max(left_size, right_size) - 1:
+        return True
+    return (
+        left_size == right_size
+        and head + tail == left_size - 2
+        and left[left_begin + head] == right[right_begin + head + 1]
+        and left[left_begin + head + 1] == right[right_begin + head]
+    )

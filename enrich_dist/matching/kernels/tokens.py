@@ -18,6 +18,7 @@ from enrich_dist.matching.kernels.text import (
     grown,
     may_contain,
     mix,
+    within_one_edit,
 )
 
 # Shorter words that differ by a letter are often different words (MS and EMS).
@@ -61,31 +62,14 @@ def deletes(data, starts):  # type: ignore[no-untyped-def]
 def _is_typo(left, left_begin, left_end, right, right_begin, right_end):  # type: ignore[no-untyped-def]
     """Return whether two words that share a text with one letter deleted are within a typo.
 
-    They are at most two edits apart, which is enough for long words. Short words must be one edit apart: a letter
-    inserted, replaced, or swapped with the next.
+    They are at most two edits apart, which is enough for long words. Short words must be one edit apart.
     """
-    left_size, right_size = left_end - left_begin, right_end - right_begin
-    shorter = min(left_size, right_size)
+    shorter = min(left_end - left_begin, right_end - right_begin)
     if left[left_begin] != right[right_begin] and shorter < MIN_OTHER_FIRST_LETTER_LENGTH:
         return False
     if shorter >= MIN_TWO_EDITS_LENGTH:
         return True
-    if abs(left_size - right_size) > 1:
-        return False
-    head = 0
-    while head < shorter and left[left_begin + head] == right[right_begin + head]:
-        head += 1
-    tail = 0
-    while tail < shorter - head and left[left_end - 1 - tail] == right[right_end - 1 - tail]:
-        tail += 1
-    if head + tail >= max(left_size, right_size) - 1:
-        return True
-    return (
-        left_size == right_size
-        and head + tail == left_size - 2
-        and left[left_begin + head] == right[right_begin + head + 1]
-        and left[left_begin + head + 1] == right[right_begin + head]
-    )
+    return within_one_edit(left, left_begin, left_end, right, right_begin, right_end)
 
 
 @njit(cache=True, nogil=True)
@@ -316,26 +300,3 @@ def look_up(data, starts, vocabulary, joined):  # type: ignore[no-untyped-def]
                     count += 1
         extra_starts[name + 1] = count
     return token_starts, concepts, numeric, typo_starts, typos, extra_starts, extras[:count].copy(), compact
-
-
-@njit(cache=True, nogil=True)
-def split_words(data, starts):  # type: ignore[no-untyped-def]
-    """Return (position of its text, begin, end) of every word, in order: int32."""
-    size = 0
-    for at in range(starts[0], starts[-1]):
-        size += data[at] == SPACE
-    size += starts.size
-    owner = np.empty(size, dtype=np.int32)
-    begins = np.empty(size, dtype=np.int32)
-    ends = np.empty(size, dtype=np.int32)
-    count = 0
-    for text in range(starts.size - 1):
-        at = starts[text]
-        while at < starts[text + 1]:
-            end = at
-            while end < starts[text + 1] and data[end] != SPACE:
-                end += 1
-            owner[count], begins[count], ends[count] = text, at, end
-            count += 1
-            at = end + 1
-    return owner[:count], begins[:count], ends[:count]

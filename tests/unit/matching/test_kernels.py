@@ -19,16 +19,16 @@ from enrich_dist.matching import words
 from enrich_dist.matching.arrays import text_buffers
 from enrich_dist.matching.kernels.overlap import TYPO_PER_CENT, similar_names
 from enrich_dist.matching.kernels.text import (
-    edit_distance,
     find_all,
     grown,
     hash_filter,
     hash_table,
     hash_texts,
     may_contain,
+    within_one_edit,
 )
-from enrich_dist.matching.kernels.tokens import MAX_TYPO_FREQUENCY, look_up, split_words
-from enrich_dist.matching.vocabulary import Vocabulary, background, open_vocabulary, write_vocabulary
+from enrich_dist.matching.kernels.tokens import MAX_TYPO_FREQUENCY, look_up
+from enrich_dist.matching.vocabulary import Vocabulary, background, open_vocabulary, split_words, write_vocabulary
 
 UNKNOWN_WEIGHT = 240
 NO_LIMIT = 10**6
@@ -36,6 +36,9 @@ IN_BACKGROUND, _ = background()
 
 
 # --- text ------------------------------------------------------------------------------------------------------
+
+
+EDITS = st.tuples(st.integers(0, 9), st.integers(0, 2), st.text("ABC", max_size=2))
 
 
 def plain_distance(left: str, right: str) -> int:
@@ -54,29 +57,14 @@ def plain_distance(left: str, right: str) -> int:
     return table[-1][-1]
 
 
-def distance(left: str, right: str, limit: int) -> int:
-    """The kernel's answer, for texts in the middle of longer ones."""
-    one, two = (np.frombuffer(f"ZZ{text}ZZZ".encode(), dtype=np.uint8) for text in (left, right))
-    return int(edit_distance(one, 2, 2 + len(left), two, 2, 2 + len(right), limit))
+@given(st.text("ABC", max_size=9), st.data())
+@example("CA", None)  # CA and ABC are three edits apart, because swapped letters are not changed again
+def test_within_one_edit(text: str, data: st.DataObject | None) -> None:
+    other = "ABC" if data is None else _edited(text, data.draw(st.lists(EDITS, max_size=2)))
+    # Texts in the middle of longer ones.
+    one, two = (np.frombuffer(f"ZZ{side}ZZZ".encode(), dtype=np.uint8) for side in (text, other))
 
-
-@given(st.text("ABC", max_size=9), st.text("ABC", max_size=9), st.integers(0, 5))
-@example("CA", "ABC", 3)  # 3, where swapped letters may not be changed again
-@example("ABCDEFGH", "BACDEFHG", 2)
-@example("", "", 0)
-@settings(max_examples=40)
-def test_edit_distance_up_to_limit(left: str, right: str, limit: int) -> None:
-    assert distance(left, right, limit) == min(plain_distance(left, right), limit + 1)
-
-
-@given(st.text("ABCDEFG", min_size=1, max_size=30), st.data())
-def test_edit_distance_of_long_text(text: str, data: st.DataObject) -> None:
-    changed = list(text)
-    for _ in range(data.draw(st.integers(0, 3))):
-        at = data.draw(st.integers(0, max(len(changed) - 1, 0)))
-        changed[at : at + data.draw(st.integers(0, 1))] = data.draw(st.sampled_from([[], ["A"], ["G"]]))
-    other = "".join(changed)
-    assert distance(text, other, 3) == min(plain_distance(text, other), 4)
+    assert within_one_edit(one, 2, 2 + len(text), two, 2, 2 + len(other)) == (plain_distance(text, other) <= 1)
 
 
 KEYS = st.integers(1, 2**64 - 1) | st.integers(1, 40).map(lambda number: number << 32 | 5)  # many in one place
@@ -133,12 +121,11 @@ def test_equal_texts_have_equal_hashes(texts: list[str]) -> None:
 @given(TEXTS, st.integers(0, 4))
 def test_words_split_at_spaces(texts: list[str], left_out: int) -> None:
     array = pa.array(texts, pa.string()).slice(min(left_out, len(texts)))
-    data, starts = text_buffers(array)
 
-    owner, begins, ends = split_words(data, starts)
+    owner, found = split_words(array)
 
-    found = [(number, bytes(data[b:e]).decode()) for number, b, e in zip(owner, begins, ends, strict=True)]
-    assert found == [(number, word) for number, text in enumerate(array.to_pylist()) for word in text.split()]
+    expected = [(number, word) for number, text in enumerate(array.to_pylist()) for word in text.split(" ")]
+    assert list(zip(owner.tolist(), found.to_pylist(), strict=True)) == expected
 
 
 # --- words -----------------------------------------------------------------------------------------------------

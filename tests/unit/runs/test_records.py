@@ -37,7 +37,8 @@ from enrich_dist.runs.calibration import CalibrationWorkload, calibration_second
 from enrich_dist.runs.environment import this_code, this_machine
 from enrich_dist.runs.records import CODEC, latest_record
 from enrich_dist.runs.session import Command, Finished, command_of, run_session
-from enrich_dist.settings import PathSettings, Settings
+from enrich_dist.settings import Settings
+from enrich_dist.settings.tree import PathSettings
 from enrich_dist.store.run_directory import Number, RunDirectory
 from tests.support import known_case as known
 from tests.support.histories import BEGIN, RESUMED, a_run, match_rate, vary

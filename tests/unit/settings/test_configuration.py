@@ -13,10 +13,17 @@ import yaml
 from typer.testing import CliRunner
 
 from enrich_dist.cli.main import app
-from enrich_dist.settings import Settings, flatten, known_keys, load_settings
-from enrich_dist.settings.comments import BASE, base_comments, read_comments
-from enrich_dist.settings.json_schema import is_section, setting_schemas, settings_schema
-from enrich_dist.settings.reference import render_reference
+from enrich_dist.settings import Settings, flatten, load_settings
+from enrich_dist.settings.documentation import (
+    BASE,
+    base_comments,
+    is_section,
+    read_comments,
+    render_reference,
+    setting_schemas,
+    settings_schema,
+)
+from enrich_dist.settings.load import known_keys
 from tests.conftest import REPOSITORY
 from tests.support.known_case import write_inputs
 

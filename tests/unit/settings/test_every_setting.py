@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from enrich_dist.settings import known_keys
+from enrich_dist.settings.load import known_keys
 from tests.conftest import REPOSITORY
 
 KEYS = [key.removesuffix(".*") for key in known_keys()]

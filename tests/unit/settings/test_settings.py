@@ -9,7 +9,8 @@ import yaml
 
 from enrich_dist.errors import SettingsError
 from enrich_dist.matching.config import CandidateConfig, DecisionConfig
-from enrich_dist.settings import Settings, flatten, known_keys, load_settings
+from enrich_dist.settings import Settings, flatten, load_settings
+from enrich_dist.settings.load import known_keys
 from tests.conftest import REPOSITORY
 
 BASE = REPOSITORY / "config" / "base.yaml"
