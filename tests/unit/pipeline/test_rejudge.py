@@ -168,7 +168,7 @@ def test_setting_that_changes_chunks_is_refused(run: Reviewed, cli: CommandLine,
     code, _, err = cli("rejudge", "--config", run.config, "--set", setting, "--set", "matching.accept_probability=0.45")
 
     assert code == 1
-    assert f"Error: {setting.split('=')[0]} would change chunks" in err
+    assert f"Error: {setting.split('=')[0]} would change the chunks" in err
     assert "run `enrich-dist run` with it" in err
     assert run.pipeline.directory.latest(Step.ENRICHED_AWARDS) == before
 
