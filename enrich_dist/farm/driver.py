@@ -3,6 +3,9 @@
 Turns Dask's callbacks, the scheduler's information and the ledger's markers into events for ``FarmState``, and carries
 out the actions that it returns: submit, cancel, restart, retire, record. Decides nothing: retries, timeouts and backup
 tasks are in ``state``. Knows tasks and checkpoints, not what is matched.
+
+The loop never waits for the scheduler: submit and cancel only send a message, and threads make the calls that wait for
+an answer. With a thousand workers on a loaded machine, such a call can take many seconds.
 """
 
 from __future__ import annotations
@@ -10,46 +13,22 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from distributed import CancelledError, Client, Future, KilledWorker
 
 from enrich_dist.core.matcher import Matcher
 from enrich_dist.events import emit
+from enrich_dist.farm import messages
 from enrich_dist.farm.attempts import AttemptLedger, FailureKind
 from enrich_dist.farm.chunk_task import ChunkTask
-from enrich_dist.farm.messages import (
-    Action,
-    AttemptFailed,
-    AttemptId,
-    AttemptsLocated,
-    AttemptStarted,
-    AttemptSucceeded,
-    Cancel,
-    Event,
-    FinishChunk,
-    LocateAttempts,
-    Notify,
-    RecordFailure,
-    RecordFetched,
-    RestartWorker,
-    RetireWorker,
-    SchedulerLost,
-    SchedulerReturned,
-    Stop,
-    Submit,
-    Tick,
-    WorkerOutOfMemory,
-    WorkerRestarted,
-    WorkersObserved,
-    WorkerStatus,
-)
+from enrich_dist.farm.messages import Action, AttemptId, Event
 from enrich_dist.farm.policy import FarmPolicy
 from enrich_dist.farm.state import FarmState
 from enrich_dist.farm.worker import run_chunk
@@ -66,6 +45,7 @@ _FETCH_TIMEOUT_SECONDS = 5.0
 _RESTART_TIMEOUT_SECONDS = 60
 _MEMORY_TOPIC = "worker-restart-memory"
 
+T = TypeVar("T")
 ChunkListener = Callable[[ChunkTask, CheckpointRecord], None]
 
 
@@ -80,35 +60,26 @@ class FarmOutcome:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True)
-class _AttemptDone:
-    attempt: AttemptId
-    seconds: float
-
-
-@dataclass(frozen=True)
-class _Fetched:
-    records: dict[AttemptId, CheckpointRecord | Exception]
-
-
-class _Interval:
-    """Whether something is due that happens every ``seconds``."""
+class _Periodic:
+    """Whether a call is due that is made every ``seconds``, but only once at a time."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self.reset()
-
-    def reset(self) -> None:
-        self._last = float("-inf")
+        self._next = 0.0
+        self._is_active = False
 
     def remaining(self) -> float:
-        return max(0.0, self._last + self._seconds - time.monotonic())
+        return float("inf") if self._is_active else max(0.0, self._next - time.monotonic())
 
-    def is_due(self) -> bool:
+    def start_if_due(self) -> bool:
         if self.remaining() > 0:
             return False
-        self._last = time.monotonic()
+        self._is_active = True
         return True
+
+    def finish(self) -> None:
+        self._is_active = False
+        self._next = time.monotonic() + self._seconds
 
 
 class Farm:
@@ -122,14 +93,14 @@ class Farm:
         self._futures: dict[AttemptId, Future[Any]] = {}
         self._tasks: dict[AttemptId, ChunkTask] = {}
         self._to_fetch: dict[AttemptId, Future[Any]] = {}
-        self._queue: SimpleQueue[_AttemptDone | _Fetched | Event] = SimpleQueue()
+        self._queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._to_report: list[tuple[ChunkTask, CheckpointRecord]] = []
         self._records: dict[str, CheckpointRecord] = {}
-        self._observation = _Interval(_OBSERVE_WORKERS_SECONDS)
-        self._marker_check = _Interval(_READ_MARKERS_SECONDS)
-        self._fetch = _Interval(_FETCH_SECONDS)
-        self._stop: Stop | None = None
-        self._is_fetching = False
+        self._observation = _Periodic(_OBSERVE_WORKERS_SECONDS)
+        self._location = _Periodic(0.0)
+        self._marker_check = _Periodic(_READ_MARKERS_SECONDS)
+        self._fetch = _Periodic(_FETCH_SECONDS)
+        self._stop: messages.Stop | None = None
         self._connected = True
 
     def run(
@@ -142,15 +113,15 @@ class Farm:
         """
         started = time.monotonic()
         self._ledger.clear()
-        self._state = FarmState(tasks, self._policy, started)
+        self._state = FarmState(tasks, self._policy)
         self._subscribe()
         try:
             while self._stop is None:
                 if not self._is_connected():
                     continue
-                if self._observation.is_due():
-                    self._handle(observe_workers(self._client))
-                self._handle(Tick())
+                if self._observation.start_if_due():
+                    self._start_thread(partial(observe_workers, self._client), self._handle, self._observation)
+                self._handle(messages.Tick())
                 # Only now: workers get their next chunk before listeners hear of the last one.
                 self._report_chunks(on_chunk)
                 on_tick(self._state.monitor.threads)
@@ -176,32 +147,35 @@ class Farm:
 
     def _execute(self, action: Action) -> None:
         match action:
-            case Submit():
+            case messages.Submit():
                 self._submit(action)
-            case Cancel():
+            case messages.Cancel():
                 # Forced: without that, Dask lets a task run to its end that another client waits for.
                 self._futures.pop(action.attempt).cancel(force=True)
-            case LocateAttempts():
-                self._handle(AttemptsLocated(self._locate(action.attempts)))
-            case RestartWorker():
-                self._start_thread(self._restart, action.worker)
-            case RetireWorker():
-                self._start_thread(self._client.retire_workers, [action.worker])
-            case RecordFailure():
+            case messages.LocateAttempts():
+                self._locate(action.attempts)
+            case messages.RestartWorker():
+                self._start_thread(
+                    partial(self._restart, action.worker),
+                    lambda _: self._handle(messages.WorkerRestarted(action.worker)),
+                )
+            case messages.RetireWorker():
+                self._start_thread(partial(self._client.retire_workers, [action.worker]))
+            case messages.RecordFailure():
                 failure = action.failure
                 self._ledger.add(replace(failure, failed_seconds=time.time()))
                 self._ledger.clear_marker(failure.checkpoint_key, failure.attempt)
-            case FinishChunk():
+            case messages.FinishChunk():
                 self._records[action.task.checkpoint_key] = action.record
                 self._to_report.append((action.task, action.record))
-            case Notify():
+            case messages.Notify():
                 emit(action.event)
-            case Stop():
+            case messages.Stop():
                 self._stop = action
 
     # Actions
 
-    def _submit(self, action: Submit) -> None:
+    def _submit(self, action: messages.Submit) -> None:
         task, attempt = action.task, AttemptId(action.task.chunk_id, action.task.attempt)
         future = self._client.submit(
             run_chunk,
@@ -215,33 +189,53 @@ class Farm:
             allow_other_workers=bool(action.workers),
         )
         self._futures[attempt], self._tasks[attempt] = future, task
-        future.add_done_callback(lambda _: self._queue.put(_AttemptDone(attempt, time.monotonic())))
+        future.add_done_callback(lambda _: self._queue.put(partial(self._attempt_done, attempt, time.monotonic())))
 
-    def _locate(self, attempts: tuple[AttemptId, ...]) -> dict[AttemptId, str]:
-        worker_of: dict[Any, str] = {}
-        with suppress(OSError):
-            worker_of = {key: address for address, keys in self._client.processing().items() for key in keys}
-        keys = {attempt: self._futures[attempt].key for attempt in attempts if attempt in self._futures}
-        return {attempt: worker_of[key] for attempt, key in keys.items() if key in worker_of}
+    def _locate(self, attempts: tuple[AttemptId, ...]) -> None:
+        def report(processing: Mapping[str, Iterable[Any]]) -> None:
+            worker_of = {key: address for address, keys in processing.items() for key in keys}
+            keys = {attempt: self._futures[attempt].key for attempt in attempts if attempt in self._futures}
+            self._handle(messages.AttemptsLocated({attempt: worker_of.get(key) for attempt, key in keys.items()}))
+
+        if self._location.start_if_due():
+            self._start_thread(self._client.processing, report, self._location)
 
     def _restart(self, address: str) -> None:
         # A running task cannot be cancelled, only its process can be ended; without a nanny (ValueError) not even that.
-        self._client.restart_workers([address], timeout=_RESTART_TIMEOUT_SECONDS, raise_for_error=False)
-        self._queue.put(WorkerRestarted(address))
+        with suppress(ValueError):
+            self._client.restart_workers([address], timeout=_RESTART_TIMEOUT_SECONDS, raise_for_error=False)
 
-    def _start_thread(self, function: Callable[[Any], Any], argument: Any) -> None:
-        def call() -> None:
-            # The worker or the scheduler is gone: the next observation shows that.
-            with suppress(OSError, TimeoutError, KeyError, ValueError):
-                function(argument)
+    def _start_thread(
+        self, call: Callable[[], T], then: Callable[[T], None] | None = None, periodic: _Periodic | None = None
+    ) -> None:
+        """Make the call in a thread; let the loop pass its result to ``then``."""
 
-        threading.Thread(target=call, daemon=True).start()
+        def finish(result: list[T], error: Exception | None) -> None:
+            if periodic is not None:
+                periodic.finish()
+            if error is not None:
+                raise error
+            if then is not None and result:
+                then(result[0])
+
+        def run() -> None:
+            result, unexpected = [], None
+            try:
+                result.append(call())
+            except (OSError, CancelledError):
+                pass  # the worker or the scheduler is gone: the next observation shows that
+            except Exception as error:  # raised in the loop  # noqa: BLE001
+                unexpected = error
+            self._queue.put(partial(finish, result, unexpected))
+
+        threading.Thread(target=run, daemon=True).start()
 
     # Events
 
     def _subscribe(self) -> None:
         def put(event: tuple[float, dict[str, Any]]) -> None:
-            self._queue.put(WorkerOutOfMemory(event[1]["worker"], event[1]["pid"]))
+            out_of_memory = messages.WorkerOutOfMemory(event[1]["worker"], event[1]["pid"])
+            self._queue.put(partial(self._handle, out_of_memory))
 
         self._client.subscribe_topic(_MEMORY_TOPIC, put)
 
@@ -249,59 +243,53 @@ class Farm:
         """Whether the scheduler is connected; waits a moment if it is not. The client itself reconnects."""
         if self._client.status == "running":
             if not self._connected:
-                self._handle(SchedulerReturned())
+                self._handle(messages.SchedulerReturned())
                 self._subscribe()  # the new scheduler does not know of the subscription
-                self._observation.reset()
             self._connected = True
             return True
         self._connected = False
         address = str(self._client.scheduler.address) if self._client.scheduler else "its address"
-        self._handle(SchedulerLost(address, reconnecting=self._client.status == "connecting"))
+        self._handle(messages.SchedulerLost(address, reconnecting=self._client.status == "connecting"))
         time.sleep(_RECONNECT_POLL_SECONDS)
         return False
 
     def _wait_for_events(self) -> None:
         """Handle the events since the last call; wait a moment for the first."""
         with suppress(Empty):
-            event = self._queue.get(
-                timeout=self._fetch.remaining() if self._to_fetch and not self._is_fetching else _POLL_SECONDS
-            )
-            self._handle_queued(event)
+            self._queue.get(timeout=min(_POLL_SECONDS, self._fetch.remaining()) if self._to_fetch else _POLL_SECONDS)()
             # No more than there are now: workers must not wait while the driver handles events.
             for _ in range(self._queue.qsize()):
-                self._handle_queued(self._queue.get_nowait())
+                self._queue.get_nowait()()
 
-    def _handle_queued(self, event: _AttemptDone | _Fetched | Event) -> None:
-        if isinstance(event, _Fetched):
-            self._is_fetching = False
-            for attempt, record in event.records.items():
-                if isinstance(record, CheckpointRecord):
-                    self._handle(RecordFetched(attempt, record))
-                else:
-                    self._fail(attempt, record, time.monotonic())
-        elif not isinstance(event, _AttemptDone):
-            self._handle(event)
-        elif (future := self._futures.pop(event.attempt, None)) is not None:  # None: it was cancelled
-            if future.status == "finished":
-                self._handle(AttemptSucceeded(event.attempt, event.seconds))
-                self._to_fetch[event.attempt] = future
-            else:
-                self._fail(event.attempt, None if future.cancelled() else future.exception(), event.seconds)
+    def _attempt_done(self, attempt: AttemptId, seconds: float) -> None:
+        if (future := self._futures.pop(attempt, None)) is None:  # it was cancelled
+            return
+        if future.status == "finished":
+            self._handle(messages.AttemptSucceeded(attempt, seconds))
+            self._to_fetch[attempt] = future
+        else:
+            self._fail(attempt, None if future.cancelled() else future.exception(), seconds)
 
     def _fail(self, attempt: AttemptId, error: BaseException | None, seconds: float) -> None:
         task = self._tasks[attempt]
         marker = self._ledger.marker(task.checkpoint_key, task.attempt)
         lost = isinstance(error, KilledWorker)
-        self._handle(AttemptFailed(attempt, error, marker, seconds, worker_lost=lost))
+        self._handle(messages.AttemptFailed(attempt, error, marker, seconds, worker_lost=lost))
 
     def _fetch_records(self) -> None:
         """Fetch the records of finished chunks in a thread: submission must not wait for a slow or lost worker."""
-        if self._to_fetch and not self._is_fetching and self._fetch.is_due():
+        if self._to_fetch and self._fetch.start_if_due():
             futures, self._to_fetch = self._to_fetch, {}
-            self._is_fetching = True
-            self._start_thread(self._gather, futures)
+            self._start_thread(partial(self._gather, futures), self._records_fetched, self._fetch)
 
-    def _gather(self, futures: dict[AttemptId, Future[Any]]) -> None:
+    def _records_fetched(self, records: dict[AttemptId, CheckpointRecord | Exception]) -> None:
+        for attempt, record in records.items():
+            if isinstance(record, CheckpointRecord):
+                self._handle(messages.RecordFetched(attempt, record))
+            else:
+                self._fail(attempt, record, time.monotonic())
+
+    def _gather(self, futures: dict[AttemptId, Future[Any]]) -> dict[AttemptId, CheckpointRecord | Exception]:
         """Get the record of each attempt that succeeded, from its worker or else from the checkpoint store."""
         records: dict[AttemptId, CheckpointRecord | Exception] = {}
         with suppress(Exception, CancelledError):  # whatever is wrong with the workers: the store has the records
@@ -317,17 +305,18 @@ class Farm:
                     records[attempt] = CheckpointStore(task.checkpoint_location).read_record(task.checkpoint_key)
                 except Exception as error:  # the chunk is retried  # noqa: BLE001
                     records[attempt] = error
-        self._queue.put(_Fetched(records))
+        return records
 
     def _read_markers(self) -> None:
-        if not self._marker_check.is_due():
+        if not self._marker_check.start_if_due():
             return
         waiting = [attempt for attempt, entry in self._state.in_flight.items() if entry.started is None]
         started = self._ledger.started() if waiting else set()
         for attempt in waiting:
             key = self._tasks[attempt].checkpoint_key
             if (key, attempt.attempt) in started and (marker := self._ledger.marker(key, attempt.attempt)):
-                self._handle(AttemptStarted(attempt, marker))
+                self._handle(messages.AttemptStarted(attempt, marker))
+        self._marker_check.finish()
 
     def _report_chunks(self, on_chunk: ChunkListener) -> None:
         chunks, self._to_report = self._to_report, []
@@ -340,14 +329,18 @@ class Farm:
         return self._state.monitor.restarts
 
 
-def observe_workers(client: Client) -> WorkersObserved:
-    """Return the workers as the scheduler reports them now."""
-    scheduler = client.scheduler_info(n_workers=-1)
+def observe_workers(client: Client) -> messages.WorkersObserved:
+    """Return the workers as the scheduler reports them now. Raises ``OSError`` if it cannot be reached."""
+    requested = time.monotonic()
+    if client.scheduler is None:
+        raise ConnectionError("The client is closed.")
+    # Not client.scheduler_info: that returns the previous answer if the scheduler cannot be reached.
+    scheduler = client.sync(client.scheduler.identity, n_workers=-1)
     workers = scheduler["workers"]
     pages = (_page(address, info) for address, info in ((scheduler.get("address"), scheduler), *workers.items()))
-    return WorkersObserved(
+    return messages.WorkersObserved(
         tuple(
-            WorkerStatus(
+            messages.WorkerStatus(
                 address=address,
                 name=str(info.get("name", address)),
                 nthreads=int(info["nthreads"]),
@@ -359,6 +352,7 @@ def observe_workers(client: Client) -> WorkersObserved:
             )
             for address, info in workers.items()
         ),
+        requested,
         metrics_addresses=tuple(page for page in pages if page is not None),
     )
 

@@ -6,6 +6,7 @@ actions. All are immutable and hold no Dask object: futures stay in the driver, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -44,9 +45,13 @@ class WorkerStatus:
 
 @dataclass(frozen=True)
 class WorkersObserved:
-    """The scheduler's list of workers. ``metrics_addresses``: where they serve Prometheus metrics, as ``host:port``."""
+    """The scheduler's list of workers, from the driver's request at ``requested_seconds``.
+
+    ``metrics_addresses``: where they serve Prometheus metrics, as ``host:port``.
+    """
 
     workers: tuple[WorkerStatus, ...]
+    requested_seconds: float
     metrics_addresses: tuple[str, ...] = ()
 
 
@@ -98,9 +103,9 @@ class WorkerOutOfMemory:
 
 @dataclass(frozen=True)
 class AttemptsLocated:
-    """Answers ``LocateAttempts``: the worker to which the scheduler has assigned each attempt, where there is one."""
+    """Answers ``LocateAttempts``: the worker to which each attempt is assigned, None if there is none."""
 
-    worker_of: dict[AttemptId, str]
+    worker_of: Mapping[AttemptId, str | None]
 
 
 @dataclass(frozen=True)
@@ -153,7 +158,7 @@ class Cancel:
 
 @dataclass(frozen=True)
 class LocateAttempts:
-    """Ask the scheduler where the attempts are, and answer with ``AttemptsLocated``."""
+    """Ask the scheduler where the attempts are, unless an answer is due; answer with ``AttemptsLocated``."""
 
     attempts: tuple[AttemptId, ...]
 

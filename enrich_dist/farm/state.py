@@ -15,35 +15,12 @@ from dataclasses import dataclass, replace
 
 from enrich_dist.errors import EnrichError, EnvironmentFailureError, FarmError, IndexMismatchError
 from enrich_dist.events import Notice
+from enrich_dist.farm import messages
 from enrich_dist.farm.attempts import FailedAttempt, FailureKind, Marker
 from enrich_dist.farm.backup import find_stragglers
 from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.farm.in_flight import InFlightAttempt
-from enrich_dist.farm.messages import (
-    Abandon,
-    Action,
-    AttemptFailed,
-    AttemptId,
-    AttemptsLocated,
-    AttemptStarted,
-    AttemptSucceeded,
-    Cancel,
-    Event,
-    FinishChunk,
-    LocateAttempts,
-    Notify,
-    RecordFailure,
-    RecordFetched,
-    RetireWorker,
-    SchedulerLost,
-    SchedulerReturned,
-    Stop,
-    Submit,
-    Tick,
-    WorkerOutOfMemory,
-    WorkerRestarted,
-    WorkersObserved,
-)
+from enrich_dist.farm.messages import Action, AttemptId, Event
 from enrich_dist.farm.policy import ChunkHistory, Decision, FarmPolicy, classify_error, decide, describe_failure
 from enrich_dist.farm.worker_monitor import ObservedWorker, WorkerMonitor
 from enrich_dist.farm.worker_recovery import WorkerRecovery
@@ -62,7 +39,7 @@ class _LostAttempt:
     """An attempt whose worker was lost while it ran: a crash, unless a nanny reports within ``deadline``."""
 
     entry: InFlightAttempt
-    failure: AttemptFailed
+    failure: messages.AttemptFailed
     marker: Marker
     received: float
     deadline: float
@@ -71,8 +48,8 @@ class _LostAttempt:
 class FarmState:
     """The state of one farm of ``tasks``, which have distinct ``chunk_id``."""
 
-    def __init__(self, tasks: Iterable[ChunkTask], policy: FarmPolicy, now: float) -> None:
-        self.monitor = WorkerMonitor(now)
+    def __init__(self, tasks: Iterable[ChunkTask], policy: FarmPolicy) -> None:
+        self.monitor = WorkerMonitor()
         self.in_flight: dict[AttemptId, InFlightAttempt] = {}
         self.failures: Counter[FailureKind] = Counter()
         self.backup_tasks = 0
@@ -96,47 +73,47 @@ class FarmState:
         if self._stopped:
             return []
         match event:
-            case Tick():
+            case messages.Tick():
                 self._tick(now)
-            case WorkersObserved():
-                self._actions += [Notify(news) for news in self.monitor.update(event, now)]
+            case messages.WorkersObserved():
+                self._actions += [messages.Notify(news) for news in self.monitor.update(event, now)]
                 self._recovery.forget_absent()
-            case AttemptStarted() if (entry := self.in_flight.get(event.attempt)) and entry.started is None:
+            case messages.AttemptStarted() if (entry := self.in_flight.get(event.attempt)) and entry.started is None:
                 entry.started, entry.marker = now, event.marker
-            case AttemptSucceeded():
+            case messages.AttemptSucceeded():
                 self._attempt_succeeded(event)
-            case RecordFetched() if entry := self._fetching.pop(event.attempt, None):
+            case messages.RecordFetched() if entry := self._fetching.pop(event.attempt, None):
                 self._chunk_finished(entry, event.record, now)
-            case AttemptFailed():
+            case messages.AttemptFailed():
                 self._attempt_failed(event, now)
-            case WorkerOutOfMemory():
+            case messages.WorkerOutOfMemory():
                 self._out_of_memory.add((event.worker, event.pid))
                 self._classify_lost(now)
-            case AttemptsLocated():
+            case messages.AttemptsLocated():
                 self._recover(self._recovery.recover_overdue(event.worker_of, now), now)
-            case WorkerRestarted():
+            case messages.WorkerRestarted():
                 self._recovery.excluded.discard(event.worker)
-            case SchedulerLost():
+            case messages.SchedulerLost():
                 self._scheduler_is_lost(event, now)
-            case SchedulerReturned():
+            case messages.SchedulerReturned():
                 self._scheduler_lost = None
-                self.monitor.reset_unusable(now)
+                self.monitor.reset_unusable()
                 self._notify("The connection to the scheduler is restored.")
         actions, self._actions = self._actions, []
         return actions
 
     def _tick(self, now: float) -> None:
         self._classify_lost(now)
-        if self.monitor.unusable_seconds(now) > self._policy.no_worker_seconds:
-            self._stop(self._no_capacity(now))
+        if self.monitor.unusable_seconds() > self._policy.no_worker_seconds:
+            self._stop(self._no_capacity())
             return
         self._submit_pending(now)
         if now - self._checked >= _CHECK_SECONDS:
             self._checked = now
             if overdue := self._recovery.overdue(now):
-                self._actions.append(LocateAttempts(overdue))
+                self._actions.append(messages.LocateAttempts(overdue))
             self._recover(self._recovery.recover_silent(), now)
-            self._recover(self._recovery.recover_paused(self.finished_chunks, now), now)
+            self._recover(self._recovery.recover_paused(self.finished_chunks), now)
             self._submit_backup_tasks(now)
         if not (self.in_flight or self._fetching or self._lost) and (self._given_up or not self._pending):
             self._stop(self._given_up)
@@ -150,13 +127,13 @@ class FarmState:
 
     def _submit(self, task: ChunkTask, now: float, *, avoid: set[str]) -> None:
         self.in_flight[AttemptId(task.chunk_id, task.attempt)] = InFlightAttempt(task, now, now)
-        self._actions.append(Submit(task, tuple(sorted(self.monitor.present - avoid)) if avoid else ()))
+        self._actions.append(messages.Submit(task, tuple(sorted(self.monitor.present - avoid)) if avoid else ()))
 
     def _submit_backup_tasks(self, now: float) -> None:
         if self._pending or self._given_up:
             return
         busy = {entry.worker for entry in self.in_flight.values() if entry.worker}
-        avoid = busy | self._recovery.excluded | set(self.monitor.paused(now))
+        avoid = busy | self._recovery.excluded | set(self.monitor.paused())
         stragglers = find_stragglers(
             self.in_flight.values(),
             self._chunk_seconds,
@@ -177,7 +154,7 @@ class FarmState:
 
     # Ends of attempts
 
-    def _attempt_succeeded(self, event: AttemptSucceeded) -> None:
+    def _attempt_succeeded(self, event: messages.AttemptSucceeded) -> None:
         if (entry := self.in_flight.pop(event.attempt, None)) is None:
             return
         entry.done = event.done_seconds
@@ -195,7 +172,7 @@ class FarmState:
         history.finished = True
         self.finished_chunks += 1
         self._chunk_seconds.append(record.seconds)
-        self._actions.append(Notify(entry.times("finished", record.worker, now, record)))
+        self._actions.append(messages.Notify(entry.times("finished", record.worker, now, record)))
         if record.quarantined:
             first = record.quarantined[0]
             self._notify(
@@ -203,9 +180,9 @@ class FarmState:
                 f"is row {first['source_row']} ({first['reason']}).",
                 warning=True,
             )
-        self._actions.append(FinishChunk(task, record))
+        self._actions.append(messages.FinishChunk(task, record))
 
-    def _attempt_failed(self, event: AttemptFailed, now: float) -> None:
+    def _attempt_failed(self, event: messages.AttemptFailed, now: float) -> None:
         """Classify the failure; if only a nanny can say why the worker was lost, wait for its report."""
         entry = self.in_flight.pop(event.attempt, None) or self._fetching.pop(event.attempt, None)
         if entry is None:
@@ -246,11 +223,16 @@ class FarmState:
         if error.worker not in self._recovery.excluded:
             self._notify(f"Worker {error.worker} is retired: {error}", warning=True)
             self._recovery.end(error.worker)
-            self._actions.append(RetireWorker(error.worker))
+            self._actions.append(messages.RetireWorker(error.worker))
         return True
 
     def _fail(
-        self, entry: InFlightAttempt, failure: AttemptFailed, kind: FailureKind, received: float, why: str | None = None
+        self,
+        entry: InFlightAttempt,
+        failure: messages.AttemptFailed,
+        kind: FailureKind,
+        received: float,
+        why: str | None = None,
     ) -> None:
         """Retry the chunk of a failed attempt, or give it up, as the policy says, and record the failure."""
         task, history = entry.task, self._histories[entry.task.chunk_id]
@@ -266,8 +248,8 @@ class FarmState:
         what = f"Chunk {task.chunk_id}, attempt {task.attempt}, failed ({kind}): {why}."
         self.failures[kind] += 1
         self._actions += [
-            Notify(entry.times(str(kind), worker.status.name if worker else None, received)),
-            RecordFailure(_failed_attempt(task, kind, failure, why, decision, worker)),
+            messages.Notify(entry.times(str(kind), worker.status.name if worker else None, received)),
+            messages.RecordFailure(_failed_attempt(task, kind, failure, why, decision, worker)),
         ]
         self._notify(f"{what} {decision.next_step}", warning=True)
         if decision.retry is not None:
@@ -281,30 +263,34 @@ class FarmState:
 
     # Workers and scheduler
 
-    def _recover(self, decisions: Iterable[Abandon | Action], now: float) -> None:
+    def _recover(self, decisions: Iterable[messages.Abandon | Action], now: float) -> None:
         for decision in decisions:
-            if not isinstance(decision, Abandon):
+            if not isinstance(decision, messages.Abandon):
                 self._actions.append(decision)
                 continue
             entry = self._release(decision.attempt)
             self._fail(
-                entry, AttemptFailed(decision.attempt, None, entry.marker, now), decision.kind, now, decision.why
+                entry,
+                messages.AttemptFailed(decision.attempt, None, entry.marker, now),
+                decision.kind,
+                now,
+                decision.why,
             )
 
     def _release(self, attempt: AttemptId) -> InFlightAttempt:
-        self._actions.append(Cancel(attempt))
+        self._actions.append(messages.Cancel(attempt))
         return self.in_flight.pop(attempt)
 
-    def _no_capacity(self, now: float) -> FarmError:
+    def _no_capacity(self) -> FarmError:
         seconds = f"{self._policy.no_worker_seconds:.0f} seconds"
-        if paused := self.monitor.describe_paused(now):
+        if paused := self.monitor.describe_paused():
             return FarmError(
                 f"All workers have been paused for {seconds} because their memory is nearly full: {paused}.",
                 remedy=f"Raise memory_threshold_mb, or lower chunk_size or matching.batch_rows. {RESUME}",
             )
         return FarmError(f"The cluster has had no worker for {seconds}.", remedy=f"Start workers. {RESUME}")
 
-    def _scheduler_is_lost(self, event: SchedulerLost, now: float) -> None:
+    def _scheduler_is_lost(self, event: messages.SchedulerLost, now: float) -> None:
         limit_seconds = self._policy.no_worker_seconds
         if self._scheduler_lost is None:
             self._scheduler_lost = now
@@ -320,19 +306,19 @@ class FarmState:
             self._stop(FarmError(message, remedy=f"Start scheduler and workers again. {RESUME}"))
 
     def _notify(self, message: str, *, warning: bool = False) -> None:
-        self._actions.append(Notify(Notice(message, warning)))
+        self._actions.append(messages.Notify(Notice(message, warning)))
 
     def _stop(self, error: EnrichError | None, cause: BaseException | None = None) -> None:
         if error is not None and cause is not None:
             error.__cause__ = cause
-        self._actions.append(Stop(error))
+        self._actions.append(messages.Stop(error))
         self._stopped = True
 
 
 def _failed_attempt(
     task: ChunkTask,
     kind: FailureKind,
-    failure: AttemptFailed,
+    failure: messages.AttemptFailed,
     why: str,
     decision: Decision,
     worker: ObservedWorker | None,

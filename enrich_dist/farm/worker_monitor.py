@@ -1,7 +1,9 @@
 """The worker monitor: what is known of the workers, from successive observations. Pure.
 
 Covers which workers are present, their memory, and which are paused, silent or were restarted. Reports a paused worker
-once. Uses the driver's clock only: a worker is silent if its heartbeat does not change. Does not act (``state``).
+once. Uses the driver's clock only: a worker is silent if its heartbeat does not change. A state lasts from the arrival
+of the first observation that shows it to the request of the latest: a late observation cannot prolong it. Does not act
+(``state``).
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ class ObservedWorker:
 class WorkerMonitor:
     """The workers of one cluster. ``now``: the driver's monotonic clock."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self) -> None:
         self.present: set[str] = set()
         """Addresses of the workers that are connected."""
         self.threads = 0
@@ -57,18 +59,20 @@ class WorkerMonitor:
         """Restarts of each worker, by name."""
         self._workers: dict[str, ObservedWorker] = {}
         self._address_of_name: dict[str, str] = {}
-        self._observed = now
-        self._last_usable = now
+        self._observed = 0.0
+        self._unusable_since: float | None = None
 
     def update(self, observed: WorkersObserved, now: float) -> Iterator[RunEvent]:
         """Take an observation into account; return the run events that follow from it."""
-        self._observed = now
+        self._observed = observed.requested_seconds
         self.present = {status.address for status in observed.workers}
         self.threads = sum(status.nthreads for status in observed.workers)
         for status in observed.workers:
             self._update_worker(status, now)
         if any(not status.paused for status in observed.workers):
-            self._last_usable = now
+            self._unusable_since = None
+        elif self._unusable_since is None:
+            self._unusable_since = now
         for address in sorted(self.present):
             worker = self._workers[address]
             since = worker.paused_since
@@ -79,26 +83,26 @@ class WorkerMonitor:
         samples = tuple(self._sample(status) for status in sorted(observed.workers, key=lambda worker: worker.address))
         yield WorkersSeen(samples, metrics_addresses=observed.metrics_addresses)
 
-    def unusable_seconds(self, now: float) -> float:
+    def unusable_seconds(self) -> float:
         """Return for how long no worker has accepted tasks."""
-        return now - self._last_usable
+        return 0.0 if self._unusable_since is None else self._observed - self._unusable_since
 
-    def reset_unusable(self, now: float) -> None:
-        """Measure ``unusable_seconds`` from now on: the scheduler was away."""
-        self._last_usable = now
+    def reset_unusable(self) -> None:
+        """Measure ``unusable_seconds`` from the next observation: the scheduler was away."""
+        self._unusable_since = None
 
     def last_observed(self, address: str) -> ObservedWorker | None:
         """Return what was last observed of a worker, also of one that is gone."""
         return self._workers.get(address)
 
-    def paused(self, now: float) -> Mapping[str, float]:
+    def paused(self) -> Mapping[str, float]:
         """Return the seconds for which each paused worker has been paused, by address."""
         since = {address: self._workers[address].paused_since for address in sorted(self.present)}
-        return {address: now - start for address, start in since.items() if start is not None}
+        return {address: self._observed - start for address, start in since.items() if start is not None}
 
-    def describe_paused(self, now: float) -> str:
+    def describe_paused(self) -> str:
         """Return the paused workers with what their memory contains, in words."""
-        paused = [self._workers[address] for address in self.paused(now)]
+        paused = [self._workers[address] for address in self.paused()]
         return "; ".join(f"{worker.status.name} {worker.describe_memory()}" for worker in paused)
 
     def silent_seconds(self, address: str) -> float:

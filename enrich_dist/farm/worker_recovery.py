@@ -55,11 +55,11 @@ class WorkerRecovery:
             if now - (entry.queued_since if entry.started is None else entry.started) > self._policy.timeout_seconds
         )
 
-    def recover_overdue(self, worker_of: Mapping[AttemptId, str], now: float) -> Iterator[Decision]:
-        """End overdue attempts with their workers; ``worker_of``: where the scheduler has them."""
+    def recover_overdue(self, worker_of: Mapping[AttemptId, str | None], now: float) -> Iterator[Decision]:
+        """End overdue attempts with their workers; ``worker_of``: where the scheduler has those that were located."""
         busy, ending = self._busy(), frozenset(self.ending)
-        for attempt in self.overdue(now):
-            entry, address = self._in_flight[attempt], worker_of.get(attempt)
+        for attempt in [attempt for attempt in self.overdue(now) if attempt in worker_of]:
+            entry, address = self._in_flight[attempt], worker_of[attempt]
             # Without a nanny the worker is not restarted, and attempts that are queued on it would wait forever.
             if entry.started is None and address in ending:
                 yield Abandon(attempt, FailureKind.NOT_STARTED, f"worker {address}, where it was queued, hangs")
@@ -83,9 +83,9 @@ class WorkerRecovery:
                 yield Abandon(attempt, FailureKind.HANG, f"its worker {address} {reason}")
             yield self._restart(address)
 
-    def recover_paused(self, finished_chunks: int, now: float) -> Iterator[Decision]:
+    def recover_paused(self, finished_chunks: int) -> Iterator[Decision]:
         """Restart the workers that stay paused without an attempt."""
-        for address, seconds in self._monitor.paused(now).items():
+        for address, seconds in self._monitor.paused().items():
             worker = self._monitor.last_observed(address)
             if seconds < _PAUSED_RESTART_SECONDS or address in self._busy() | self.ending or worker is None:
                 continue

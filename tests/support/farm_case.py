@@ -87,7 +87,7 @@ class SimulatedFarm:
 
     def __init__(self, chunks: int, workers: int, policy: FarmPolicy = POLICY, memory_limit_bytes: int = 1_000) -> None:
         self.now = 0.0
-        self.state = FarmState([chunk_task(number) for number in range(chunks)], policy, self.now)
+        self.state = FarmState([chunk_task(number) for number in range(chunks)], policy)
         self.workers: dict[str, SimulatedWorker] = {}
         self.tasks: dict[AttemptId, ChunkTask] = {}
         self.submitted: list[tuple[float, ChunkTask]] = []
@@ -122,7 +122,8 @@ class SimulatedFarm:
                         worker.paused, None if worker.silent else self.now,
                     )
                     for worker in self.workers.values()
-                )
+                ),
+                requested_seconds=self.now,
             )
         )  # fmt: skip
 
@@ -183,11 +184,8 @@ class SimulatedFarm:
                     if action.attempt in worker.queue:
                         worker.queue.remove(action.attempt)
             case LocateAttempts():
-                located = {
-                    attempt: worker.address for worker in self.workers.values() for attempt in worker.queue
-                    if attempt in action.attempts
-                }  # fmt: skip
-                self.handle(AttemptsLocated(located))
+                worker_of = {attempt: worker.address for worker in self.workers.values() for attempt in worker.queue}
+                self.handle(AttemptsLocated({attempt: worker_of.get(attempt) for attempt in action.attempts}))
             case RestartWorker():
                 self.restarted.append(action.worker)
             case RetireWorker():

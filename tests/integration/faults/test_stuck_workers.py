@@ -123,7 +123,7 @@ def test_paused_worker_is_reported_with_memory(tmp_path: Path) -> None:
     with open_client(Settings(memory_threshold_mb=700), tmp_path) as own, listening(heard):
         victim = sorted(own.scheduler_info(n_workers=-1)["workers"])[0]
         own.run(stuff, 0.86, workers=[victim])
-        monitor = WorkerMonitor(time.monotonic())
+        monitor = WorkerMonitor()
         deadline = time.monotonic() + 60
         while not heard.notices("is paused"):
             assert time.monotonic() < deadline

@@ -277,7 +277,7 @@ def test_no_capacity_stops(paused: bool) -> None:
         crash(farm, worker)
 
     while farm.stop is None and farm.now < 200:
-        farm.tick(10.0)
+        farm.tick(5.0)
 
     assert isinstance(farm.stop and farm.stop.error, FarmError)
     assert farm.stop is not None
