@@ -38,9 +38,9 @@ from enrich_dist.runs.environment import Machine, this_code, this_machine, usabl
 from enrich_dist.runs.metrics import cpu_calibration_units, driver_peak_bytes, worker_peak_bytes
 from enrich_dist.runs.session import run_session
 from enrich_dist.settings import load_settings
+from scripts.measuring import BENCHMARKS, ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
-BASELINE = ROOT / "reports" / "benchmarks" / "ci-baseline.json"
+BASELINE = BENCHMARKS / "ci-baseline.json"
 CONFIG = ROOT / "config" / "sample.yaml"
 
 TIME_LIMITS: Final = {"all steps": 1.20, "whole command": 1.40}
@@ -73,13 +73,13 @@ def main() -> None:
     baseline = read_baseline(options.baseline)
     found = compare(baseline, _measure(console, options, 1))
     if any(item["regression"] for item in found.values()):
-        console.print("Slower, or more memory, than the limit allows. It is measured again before it is believed.")
+        console.print("A limit is exceeded. Measuring again to confirm.")
         again = compare(baseline, _measure(console, options, 2))
         for name, item in again.items():
             item["regression"] = item["regression"] and found[name]["regression"]
         found = again
     _print(console, baseline, found)
-    console.print(f"{time.perf_counter() - started:.0f} seconds in all")
+    console.print(f"{time.perf_counter() - started:.0f} seconds in total")
     if options.output:
         write_json(options.output, {"figures": found, **_surroundings()})
     sys.exit(EXIT_REGRESSION if any(item["regression"] for item in found.values()) else EXIT_PUBLISHED)
@@ -203,7 +203,7 @@ def _steps_of(folder: Path, plant: float) -> dict[str, Callable[[], object]]:
             run_chunk(task, pipeline.matcher())
 
     def reduce() -> None:
-        pipeline.farm_chunks(_no_cluster)  # finds all of them done
+        pipeline.farm_chunks(_no_cluster)  # all chunks are finished
         pipeline.enrich_awards()
 
     steps = (
@@ -232,7 +232,7 @@ def _measure(console: Console, options: argparse.Namespace, number: int) -> Sess
     ]
     outputs = [process.communicate()[0] for process in processes]
     if any(process.returncode for process in processes):
-        raise BenchmarkError("A process that measures the steps failed; its last words are above.")
+        raise BenchmarkError("A process that measures the steps failed; its output is above.")
     found: Session = {}
     for name in (*_STEPS, "all steps"):
         found[name] = [value for output in outputs for value in json.loads(output)[name]]
@@ -243,8 +243,8 @@ def _measure(console: Console, options: argparse.Namespace, number: int) -> Sess
 
 def _print(console: Console, baseline: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> None:
     table = Table(box=None, pad_edge=False)
-    for title in ("figure", "baseline", "now", "change", "limit", "scatter of the baseline", ""):
-        table.add_column(title, justify="left" if title in ("figure", "") else "right")
+    for title in ("metric", "baseline", "now", "change", "limit", "spread of the baseline", ""):
+        table.add_column(title, justify="left" if title in ("metric", "") else "right")
     for name, item in found.items():
         values = (
             [f"{item[side] / 1e6:,.0f} MB" for side in ("baseline", "now")]
@@ -255,7 +255,7 @@ def _print(console: Console, baseline: Mapping[str, Any], found: Mapping[str, Ma
         cells = [*values, *(f"{100 * share:+.1f}%" for share in shares), f"{100 * item['baseline_spread']:.1f}%"]
         table.add_row(name, *cells, "[bold red]regression[/]" if item["regression"] else "")
     console.print(table)
-    console.print("Times are CPU seconds over those of a fixed piece of work, medians.")
+    console.print("Times are medians of CPU time divided by that of the calibration workload.")
     recorded = Machine(**baseline["machine"])
     if recorded != this_machine():
         console.print(f"The baseline is of another machine ({recorded.line()}), so ratios differ by a few percent.")
@@ -273,13 +273,13 @@ def _surroundings() -> dict[str, Any]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--record", action="store_true", help="make this the baseline")
+    parser.add_argument("--record", action="store_true", help="record the baseline")
     parser.add_argument("--sessions", type=int, default=5, help="measurements of a baseline [default: 5]")
     parser.add_argument("--repeats", type=int, default=6, help="of the steps, in each process [default: 6]")
     parser.add_argument("--commands", type=int, default=2, help="repeats of the whole command [default: 2]")
     parser.add_argument("--baseline", type=Path, default=BASELINE, help="file of the baseline")
     parser.add_argument("--output", type=Path, help="also write the comparison to this JSON file")
-    parser.add_argument("--plant", type=float, default=1.0, help="a trial: matching takes so many times its CPU")
+    parser.add_argument("--plant", type=float, default=1.0, help="factor on the CPU time of matching, for a test")
     parser.add_argument("--process", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 

@@ -16,18 +16,16 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from enrich_dist.core.files import write_json
 from enrich_dist.runs.baseline import Verdict, compare
 from enrich_dist.runs.environment import this_machine
 from enrich_dist.runs.metrics import worker_peak_bytes
 from enrich_dist.runs.records import RunRecord
 from enrich_dist.runs.session import DEFAULT_REPEATS, command_of, run_session
+from scripts.measuring import BENCHMARKS, ROOT, write_record
 
-ROOT = Path(__file__).resolve().parents[1]
 MORE_CPU, MORE_MEMORY = 0.15, 0.25
 RUNS = 20
 
@@ -48,18 +46,18 @@ def one_run(folder: Path, burn_seconds: float, hold_bytes: int) -> RunRecord:
 
 def sessions(baseline: Sequence[RunRecord], runs: Sequence[RunRecord]) -> dict[str, Any]:
     """Compare every ``DEFAULT_REPEATS`` consecutive runs; return how often each metric was a regression."""
-    found = [compare(baseline, runs[at : at + DEFAULT_REPEATS]) for at in range(len(runs) - DEFAULT_REPEATS + 1)]
-    flagged = Counter(item.metric.name for one in found for item in one.metrics if item.verdict is Verdict.REGRESSION)
-    percents: dict[str, list[float]] = {item.metric.name: [] for one in found for item in one.metrics}
+    comparisons = [compare(baseline, runs[at : at + DEFAULT_REPEATS]) for at in range(len(runs) - DEFAULT_REPEATS + 1)]
+    changes = [change for comparison in comparisons for change in comparison.metrics]
+    flagged = Counter(change.metric.name for change in changes if change.verdict is Verdict.REGRESSION)
+    percents: dict[str, list[float]] = {change.metric.name: [] for change in changes}
     visible: dict[str, list[float]] = {name: [] for name in percents}
-    for one in found:
-        for item in one.metrics:
-            percents[item.metric.name].append(item.percent)
-            visible[item.metric.name].append(100 * item.shift.smallest_visible)
+    for change in changes:
+        percents[change.metric.name].append(change.percent)
+        visible[change.metric.name].append(100 * change.shift.smallest_visible)
     return {
         "runs": len(runs),
-        "sessions": len(found),
-        "flagged": sum(one.verdict is Verdict.REGRESSION for one in found),
+        "sessions": len(comparisons),
+        "flagged": sum(comparison.verdict is Verdict.REGRESSION for comparison in comparisons),
         "flagged_by_figure": dict(sorted(flagged.items())),
         "percent_median": {name: round(statistics.median(of), 1) for name, of in sorted(percents.items())},
         "smallest_visible_percent_median": {
@@ -86,10 +84,9 @@ def main() -> None:
             same.append(one_run(folder, 0.0, 0))
             planted.append(one_run(folder, burn_seconds, round(MORE_MEMORY * peak_bytes)))
             print(f"{number + 1} of {options.runs}", flush=True)
-    now, machine = datetime.now(UTC), this_machine()
+    machine = this_machine()
     figures = {
         "about": (__doc__ or "").split("\n\n")[2],
-        "timestamp": now.isoformat(timespec="seconds"),
         "machine": {"processor": machine.cpu_model, "cores": machine.cores},
         "load": round(os.getloadavg()[2], 1),
         "baseline": {
@@ -101,9 +98,7 @@ def main() -> None:
         "same": sessions(baseline, same),
         "planted": sessions(baseline, planted),
     }
-    path = ROOT / "reports" / "benchmarks" / f"{now:%Y%m%dT%H%M%SZ}-planted.json"
-    write_json(path, figures)
-    print(f"Written to {path}")
+    write_record(BENCHMARKS, "planted", figures)
 
 
 if __name__ == "__main__":

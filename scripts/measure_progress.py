@@ -1,33 +1,27 @@
-"""Measure how right progress is: the time remaining, and the projected match rate with its interval.
+"""Measure the accuracy of progress: the time remaining, and the projected match rate with its interval.
 
     python -m scripts.measure_progress            the figures of docs/explanation/progress.md (some 10 minutes)
     python -m scripts.measure_progress --quick    a trial
-    python -m scripts.measure_progress --run work --config FILE    steady farms, and a finished run from its files alone
+    python -m scripts.measure_progress --run work --config FILE    steady farms, and a finished run from its files
 
-Time remaining: estimates of real farms while they ran, compared with their end. Steady farms are real ones, with Dask
-workers and checkpoints, whose matching is stretched to a set time with a set scatter, so that the machine's neighbours
-do not matter; the real run is one of generated recipients as it comes. Match rate: of finished runs, chunks are drawn
-at random over and over as a run would finish them first, and projected from; the final rate is known.
-
-Keeps the figures in ``reports/benchmarks/`` and prints them as tables. Files hold no path and no host name.
+Time remaining: the estimates of a farm are compared with its end. A steady farm has real Dask workers and checkpoints,
+but each chunk takes a set time with a set variation, so that other load on the machine does not matter. The real run
+matches generated recipients. Match rate: random subsets of the chunks of a finished run are projected, and the
+projections compared with the final rate. Prints tables and writes a record.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import platform
 import random
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -49,47 +43,46 @@ from enrich_dist.progress.remaining import RemainingTime
 from enrich_dist.settings import Settings, load_settings
 from enrich_dist.store.checkpoints import CheckpointStore
 from enrich_dist.store.run_directory import Output
-from scripts.generator.generate import write_awards, write_recipients
+from scripts.measuring import ROOT, benchmark_parser, generate_case, machine_facts, show_progress, write_record
 
-ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "data" / "sample"
 SEED = 1
 MARKS = (0.1, 0.25, 0.5, 0.75)
 SHARES = (0.1, 0.2, 0.4)
-# Chunks, workers, seconds of a chunk, their coefficient of variation.
+# (chunks, workers, seconds per chunk, their coefficient of variation)
 STEADY = [(40, 2, 0.5, 0.1), (66, 4, 0.5, 0.1), (66, 8, 1.0, 0.2)]
 QUICK_STEADY = STEADY[:1]
 
 
 @dataclass(frozen=True)
 class Stretched(DelegatingMatcher):
-    """Matches as ``inner``, and takes ``seconds`` for each chunk, give or take."""
+    """Matches like ``inner``, but takes ``seconds`` per chunk with the coefficient of variation ``scatter``."""
 
     seconds: float
     scatter: float
 
     def match(self, index: Any, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:
-        """Match, and wait for the rest of the time."""
+        """Match, then sleep for the rest of the time."""
         started = time.monotonic()
-        found = self.inner.match(index, recipients)
-        wanted = random.Random(recipients["source_row"][0].as_py()).gammavariate(1 / self.scatter**2, self.scatter**2)
-        time.sleep(max(0.0, wanted * self.seconds - (time.monotonic() - started)))
-        return found
+        result = self.inner.match(index, recipients)
+        target = random.Random(recipients["source_row"][0].as_py()).gammavariate(1 / self.scatter**2, self.scatter**2)
+        time.sleep(max(0.0, target * self.seconds - (time.monotonic() - started)))
+        return result
 
 
 class StretchedPipeline(Pipeline):
-    """A pipeline with that matcher."""
+    """A pipeline whose matcher is stretched."""
 
     stretch: tuple[float, float] = (0.0, 0.1)
 
     def matcher(self) -> Matcher:
-        """The stretched one."""
+        """Return the stretched matcher."""
         return Stretched(super().matcher(), *self.stretch)
 
 
 @contextmanager
 def recorded() -> Iterator[list[tuple[float, FarmProgress]]]:
-    """The farm's progress with the clock."""
+    """Yield a list that collects the farm's progress with its monotonic time."""
     estimates: list[tuple[float, FarmProgress]] = []
 
     def listener(event: Event) -> None:
@@ -112,7 +105,7 @@ def errors_of(estimates: list[tuple[float, FarmProgress]]) -> list[dict[str, flo
             {
                 "share_done": mark,
                 "elapsed_seconds": round(now - began, 2),
-                "told_remaining_seconds": round(progress.remaining_seconds or 0.0, 2),
+                "estimated_remaining_seconds": round(progress.remaining_seconds or 0.0, 2),
                 "true_remaining_seconds": round(left, 2),
                 "error_of_total": round(error / (ended - began), 4),
                 "error_of_remaining": round(error / left, 4) if left > 0 else 0.0,
@@ -152,7 +145,7 @@ def farm(pipeline: Pipeline, scratch: Path) -> list[tuple[float, FarmProgress]]:
 
 
 def steady(scratch: Path, chunks: int, workers: int, seconds: float, scatter: float) -> dict[str, Any]:
-    """A farm whose chunks take that long."""
+    """Measure a farm whose chunks take ``seconds``."""
     rows = 500 * chunks
     inputs = _inputs(scratch, rows, 500)
     pipeline = _stretched(inputs, scratch / "work", workers, seconds, scatter)
@@ -165,7 +158,7 @@ def steady(scratch: Path, chunks: int, workers: int, seconds: float, scatter: fl
 def _stretched(
     inputs: tuple[Path, Path], work_dir: Path, workers: int, seconds: float, scatter: float
 ) -> StretchedPipeline:
-    from scripts import measure_progress  # as workers know it: this file run as a program has another name
+    from scripts import measure_progress  # workers import this name, not __main__
 
     pipeline = measure_progress.StretchedPipeline(
         _settings(inputs, work_dir, chunk_size=500, workers=workers), "steady"
@@ -175,7 +168,7 @@ def _stretched(
 
 
 def projections(pipeline: Pipeline, draws: int) -> dict[str, Any]:
-    """Of a finished farm: what would have been projected, in so many random orders."""
+    """Project the match rate of a finished farm from ``draws`` random subsets of its chunks."""
     directory = pipeline.directory
     final = read_json(pipeline.enrich_awards().path(Output.RESULT) / "metrics.json")["match_rate"]
     tasks = pipeline.tasks()
@@ -217,30 +210,20 @@ def projections(pipeline: Pipeline, draws: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, write the figures and print them."""
+    """Measure, write the record and print the tables."""
     options = _options()
-    started = datetime.now(UTC)
+    facts = machine_facts()
     scratch = Path(tempfile.mkdtemp(prefix="enrich-progress-", dir=options.scratch))
     try:
-        report = {
-            "scenario": "progress",
-            "quick": options.quick,
-            "timestamp": started.isoformat(timespec="seconds"),
-            "system": f"{platform.system()} {platform.machine()}",
-            "python": platform.python_version(),
-            "seed": SEED,
-            **(_measure_run(scratch, options) if options.run else _measure(scratch, quick=options.quick)),
-        }
+        figures = _measure_run(scratch, options) if options.run else _measure(scratch, quick=options.quick)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    final = options.output / f"{started:%Y%m%dT%H%M%SZ}-progress.json"
-    final.parent.mkdir(parents=True, exist_ok=True)
-    final.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n", "utf-8")
-    print(tables(report))
+    write_record(options.output, "progress", {**facts, "seed": SEED, **figures}, quick=options.quick)
+    print(tables(figures))
 
 
 def _measure_run(scratch: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Steady farms, and a run that is finished."""
+    """Measure steady farms, and a finished run from its files."""
     farms = [{"farm": "steady", **steady(scratch, *case)} for case in (QUICK_STEADY if options.quick else STEADY)]
     overrides = [f"paths.work_dir={options.run}", *options.overrides]
     run = Pipeline(load_settings(options.config, overrides).settings, "measured")
@@ -263,18 +246,18 @@ def _measure_run(scratch: Path, options: argparse.Namespace) -> dict[str, Any]:
 def _measure(scratch: Path, *, quick: bool) -> dict[str, Any]:
     farms = []
     for case in QUICK_STEADY if quick else STEADY:
-        _say(f"steady farm of {case[0]} chunks on {case[1]} workers")
+        show_progress(f"steady farm of {case[0]} chunks on {case[1]} workers")
         farms.append({"farm": "steady", **steady(scratch, *case)})
     rows, companies = (150_000, 4_000) if quick else (3_300_000, 40_000)
-    _say(f"real run of {rows:,} recipients")
+    show_progress(f"real run of {rows:,} recipients")
     chunk_size = min(50_000, rows // 30)
     real = Pipeline(_settings(_inputs(scratch, rows, companies), scratch / "real", chunk_size=chunk_size), "real")
     estimates = farm(real, scratch)
     farms.append({"farm": "real", "chunks": len(real.tasks()), "workers": 2, "errors": errors_of(estimates)})
-    _say("projections of the real run")
+    show_progress("projections of the real run")
     draws = 5 if quick else 60
     projected = [{"data": f"generated, {rows:,}", **projections(real, draws)}]
-    _say("projections of the bundled sample")
+    show_progress("projections of the bundled sample")
     sample = Pipeline(
         _settings((SAMPLE / "sbir_awards.csv.gz", SAMPLE / "recipients.parquet"), scratch / "sample", chunk_size=1_000),
         "sample",
@@ -285,7 +268,7 @@ def _measure(scratch: Path, *, quick: bool) -> dict[str, Any]:
 
 
 def tables(report: dict[str, Any]) -> str:
-    """The figures as Markdown."""
+    """Return the figures as Markdown tables."""
     remaining = [
         (
             item["farm"],
@@ -332,28 +315,19 @@ def _settings(inputs: tuple[Path, Path], work_dir: Path, *, chunk_size: int, wor
 
 
 def _inputs(scratch: Path, rows: int, companies: int) -> tuple[Path, Path]:
-    awards, recipients = scratch / f"awards-{rows}-{companies}.csv", scratch / f"recipients-{rows}.parquet"
-    if not recipients.exists():
-        write_recipients(recipients, rows=rows, seed=SEED, sample=SAMPLE / "recipients.parquet")
-    if not awards.exists():
-        write_awards(awards, companies=companies, recipients=recipients, seed=SEED)
-    return awards, recipients
+    folder = scratch / f"inputs-{rows}-{companies}"
+    if not folder.exists():
+        generate_case(folder, recipients=rows, companies=companies, seed=SEED)
+    return folder / "awards.csv", folder / "recipients.parquet"
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a few small cases: a trial")
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--run", type=Path, help="work directory of a finished run to measure instead of new ones")
-    parser.add_argument("--config", type=Path, help="its settings file")
-    parser.add_argument("--set", dest="overrides", action="append", default=[], help="key=value of its settings")
-    parser.add_argument("--draws", type=int, default=60, help="random orders of its chunks")
-    parser.add_argument("--output", type=Path, default=ROOT / "reports" / "benchmarks", help="directory of the file")
-    parser.add_argument("--scratch", type=Path, help="existing directory for inputs and runs; all is removed after")
+    parser.add_argument("--config", type=Path, help="settings file of that run")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], help="key=value, a setting of that run")
+    parser.add_argument("--draws", type=int, default=60, help="random subsets of its chunks")
     return parser.parse_args()
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

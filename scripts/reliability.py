@@ -1,4 +1,4 @@
-"""Measures what a run withstands and at what cost, and writes ``docs/explanation/reliability.md`` from the figures.
+"""Measure recovery from faults and its cost, and write ``docs/explanation/reliability.md`` from the figures.
 
     python -m scripts.reliability measure   recovery, resume, overhead, many chunks -> reports/reliability/measured.json
     python -m scripts.reliability suite     runs the fault suite, or reads it from JUnit files of make test and
@@ -6,15 +6,14 @@
     python -m scripts.soak                  -> reports/reliability/soak.json
     python -m scripts.reliability render    the three -> docs/explanation/reliability.md
 
-Everything is measured on real processes. Files hold no path and no host name. Does not judge: a figure that falls short
-of its aim is told as it is.
+Everything is measured on real processes. Files contain no path and no host name. A figure that misses its target is
+reported like any other.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import platform
 import shutil
 import signal
 import statistics
@@ -41,56 +40,46 @@ from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import CheckpointStore
 from enrich_dist.store.run_directory import Number
-from scripts.generator.generate import write_awards, write_recipients
+from scripts.measuring import ROOT, generate_case, machine_facts
 from scripts.soak import CountedPipeline
 from tests.support.known_case import settings as known_settings
 from tests.support.processes import CommandLineCluster
 
-ROOT = Path(__file__).resolve().parents[1]
 REPORTS = ROOT / "reports" / "reliability"
 DOCUMENT = ROOT / "docs" / "explanation" / "reliability.md"
-SAMPLE = ROOT / "data" / "sample"
 SEED = 20_261_126
-# Rows of a chunk: a fifth of the default, so that a farm costs less than that of as many default chunks would.
+# A fifth of the default chunk size, so that the same number of chunks takes less time.
 OVERHEAD_CHUNKS, OVERHEAD_CHUNK_ROWS, OVERHEAD_ROUNDS = 1_000, 10_000, 3
 MANY_CHUNKS = 10_000
 COMPANIES = 5_000
-_PATIENCE_SECONDS = 120.0
+_TIMEOUT_SECONDS = 120.0
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on."""
-    return {
-        "cpu_count": os.cpu_count(),
-        "memory_gb": round(psutil.virtual_memory().total / 1e9),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-    }
+    """Return what the figures depend on."""
+    facts = machine_facts()
+    return {**facts, "memory_gb": round(facts["memory_mb"] / 1e3)}
 
 
 def planned(run: Settings) -> Pipeline:
-    """A pipeline up to the farm."""
+    """Return a pipeline after the steps before the farm."""
     pipeline = Pipeline(run, "reliability")
     prepare(pipeline)
     return pipeline
 
 
 def prepare(pipeline: Pipeline) -> None:
-    """The steps before the farm."""
+    """Run the steps before the farm."""
     pipeline.ingest_awards()
     pipeline.join_companies()
     pipeline.partition_recipients()
 
 
 def generated(folder: Path, rows: int, chunk_size: int) -> Settings:
-    """Settings of a run on generated inputs."""
-    recipients, awards = folder / "recipients.parquet", folder / "awards.csv"
-    if not recipients.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_recipients(recipients, rows=rows, seed=SEED, sample=SAMPLE / "recipients.parquet")
-        write_awards(awards, companies=min(COMPANIES, rows // 10), recipients=recipients, seed=SEED)
+    """Return the settings of a run on generated inputs."""
+    generate_case(folder, recipients=rows, companies=min(COMPANIES, rows // 10), seed=SEED)
     return Settings(
-        inputs={"awards": awards, "recipients": recipients},
+        inputs={"awards": folder / "awards.csv", "recipients": folder / "recipients.parquet"},
         paths={"work_dir": folder / "work"},
         chunk_size=chunk_size,
         match_rate_threshold=0.0,
@@ -99,18 +88,20 @@ def generated(folder: Path, rows: int, chunk_size: int) -> Settings:
 
 
 def until(condition: Callable[[], bool]) -> float:
-    """Wait for the condition; return the time by the monotonic clock."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    """Wait for the condition; return the monotonic time. Raises ``TimeoutError``."""
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError("what was waited for did not come about")
+            raise TimeoutError(f"not true after {_TIMEOUT_SECONDS:.0f} seconds")
         time.sleep(0.005)
     return time.monotonic()
 
 
 def recovery(folder: Path) -> dict[str, Any]:
-    """Kill all workers in the middle of the farm: seconds until a worker is back, from then until a chunk is worked on
-    again, and chunks that are computed twice."""
+    """Kill all workers in the middle of the farm.
+
+    Return the seconds until a worker is back, from then until a chunk starts, and the chunks that are computed twice.
+    """
     pipeline = CountedPipeline(known_settings(folder, chunk_size=4), folder / "ledger")
     (folder / "ledger").mkdir(parents=True)
     prepare(pipeline)
@@ -121,33 +112,33 @@ def recovery(folder: Path) -> dict[str, Any]:
         Client(cluster.address, set_as_default=False) as client,
     ):
 
-        def strike() -> None:
+        def kill_workers() -> None:
             until(lambda: len(list(pipeline.directory.checkpoints.glob("[0-9a-f]*.json"))) >= 4)
             until(lambda: len(ledger.markers()) == 2)
             victims = {marker.pid for marker in ledger.markers()}
             for pid in victims:
                 os.kill(pid, signal.SIGKILL)
             killed = time.monotonic()
-            with Client(cluster.address, set_as_default=False) as watching:
-                restarted = until(lambda: bool(watching.scheduler_info(n_workers=-1)["workers"].keys() - before))
+            with Client(cluster.address, set_as_default=False) as observer:
+                restarted = until(lambda: bool(observer.scheduler_info(n_workers=-1)["workers"].keys() - before))
             again = until(lambda: any(marker.pid not in victims for marker in ledger.markers()))
             times.update(restart_seconds=restarted - killed, recovery_seconds=max(0.0, again - restarted))
 
         before = client.scheduler_info(n_workers=-1)["workers"].keys()
-        thread = threading.Thread(target=strike)
+        thread = threading.Thread(target=kill_workers)
         thread.start()
         report = pipeline.farm_chunks(lambda: client)
         thread.join()
     computed = len(list((folder / "ledger").iterdir()))
     return {
         **{name: round(seconds, 2) for name, seconds in times.items()},
-        "chunks_in_flight": 2,
+        "chunks_running": 2,
         "chunks_redone": computed - int(report.numbers[Number.CHUNKS]),
     }
 
 
 def resume(folder: Path) -> dict[str, Any]:
-    """Seconds that the command takes on a finished run of the sample, and those of starting up alone."""
+    """Return the seconds of the command on a finished run of the sample, and of its start-up alone."""
     script = str(Path(sys.executable).with_name("enrich-dist"))
     command = [script, "run", "--config", "config/sample.yaml", "--work-dir", str(folder / "work")]
     first, again = seconds_of(command), seconds_of(command)
@@ -161,40 +152,40 @@ def resume(folder: Path) -> dict[str, Any]:
 
 
 def seconds_of(command: list[str]) -> float:
-    """Wall seconds of a command that succeeds."""
+    """Return the wall time of a command. Raises ``CalledProcessError`` if it fails."""
     started = time.monotonic()
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     return round(time.monotonic() - started, 2)
 
 
 def overhead(folder: Path, chunks: int, passes: int) -> dict[str, Any]:
-    """Seconds of the same chunks in this process, and farmed out to one worker by this driver; both warm.
+    """Compare the same chunks in this process and on a farm with one worker, both warm, in alternation.
 
-    Each in turn, several times. The machine has other guests, and one pass is slower than the next by more than what is
-    measured: so a farm's cost is the time it spends outside chunks, less what a single process spends there, over that
-    process's whole time; each pass is asked for its own. The walls as they are stand beside it.
+    On a shared machine the wall times of passes differ by more than the overhead. The overhead is therefore the time
+    outside chunks of the farm minus that of the single process, as a share of the single process's wall time. The wall
+    times are returned as well.
     """
     pipeline = planned(generated(folder, rows=chunks * OVERHEAD_CHUNK_ROWS, chunk_size=OVERHEAD_CHUNK_ROWS))
     tasks, matcher = pipeline.tasks(), pipeline.matcher()
     store = CheckpointStore(pipeline.checkpoint_location)
     run_chunk(tasks[0], matcher)
 
-    def within_seconds() -> float:
+    def chunk_seconds() -> float:
         return sum(store.read_record(task.checkpoint_key).seconds for task in tasks)
 
     rounds: list[tuple[float, float, float, float]] = []
     with open_client(pipeline.settings, folder / "dask") as client:
         client.submit(run_chunk, tasks[0], matcher, pure=False).result()
         for _ in range(passes):
-            forget(pipeline)
+            remove_checkpoints(pipeline)
             started = time.monotonic()
             for task in tasks:
                 run_chunk(task, matcher)
             alone = time.monotonic() - started
-            alone_within = within_seconds()
-            forget(pipeline)
+            alone_within = chunk_seconds()
+            remove_checkpoints(pipeline)
             farmed = float(pipeline.farm_chunks(lambda: client).numbers[Number.FARM_SECONDS])
-            rounds.append((alone, alone_within, farmed, within_seconds()))
+            rounds.append((alone, alone_within, farmed, chunk_seconds()))
     seconds = [farmed - farmed_in - alone + alone_in for alone, alone_in, farmed, farmed_in in rounds]
     shares = [beyond / alone for beyond, (alone, *_) in zip(seconds, rounds, strict=True)]
     return {
@@ -215,13 +206,13 @@ def overhead(folder: Path, chunks: int, passes: int) -> dict[str, Any]:
     }
 
 
-def forget(pipeline: Pipeline) -> None:
+def remove_checkpoints(pipeline: Pipeline) -> None:
     """Remove all checkpoints."""
     shutil.rmtree(pipeline.directory.checkpoints, ignore_errors=True)
 
 
 def many_chunks(folder: Path, chunks: int) -> dict[str, Any]:
-    """As many chunks of one row each: the driver's memory after a tenth of them and at the end."""
+    """Match chunks of one row each; return the driver's memory after a tenth of them and at the end."""
     run = generated(folder, rows=chunks, chunk_size=1)
     pipeline = planned(run.model_copy(update={"cluster": Settings(cluster={"n_workers": 2}).cluster}))
     process = psutil.Process()
@@ -244,7 +235,7 @@ def many_chunks(folder: Path, chunks: int) -> dict[str, Any]:
 
 
 def measure(options: argparse.Namespace) -> None:
-    """All measurements, each in a folder of its own."""
+    """Take all measurements, each in its own folder."""
     path = REPORTS / "measured.json"
     kept = read_json(path) if options.only and path.exists() else {}
     figures: dict[str, Any] = {**kept, "machine": machine()}
@@ -263,67 +254,58 @@ def measure(options: argparse.Namespace) -> None:
     write_json(path, figures)
 
 
-# What the tests of the suite do: the test's name up to "[", the fault in a reader's words, and what becomes of the run.
+# Name of a test up to "[": (its fault, the outcome of the run).
 SURVIVED, STOPPED, REFUSED = "survived", "stopped cleanly, resumed", "refused before work starts"
 FAULTS = {
     "test_failed_chunk_is_retried_once": ("worker killed, exits, raises, hangs once", SURVIVED),
     "test_crashed_worker_costs_one_attempt": ("segfault, SIGTERM, sys.exit in a worker", SURVIVED),
     "test_all_workers_killed_at_once_recover": ("all workers killed at once", SURVIVED),
     "test_worker_ignoring_sigterm_is_restarted": ("worker hangs and ignores SIGTERM", SURVIVED),
-    "test_stopped_worker_is_replaced": ("worker stopped for good (SIGSTOP)", SURVIVED),
-    "test_worker_resumed_in_time_costs_nothing": ("worker stopped for a while", SURVIVED),
-    "test_late_worker_overwrites_nothing": ("worker given up for dead goes on", SURVIVED),
-    "test_clock_jumps_cost_at_most_restart": ("clocks days apart, and jumping", SURVIVED),
-    "test_silent_worker_is_restarted_chunk_retried": ("worker stops its heartbeat", SURVIVED),
+    "test_stopped_worker_is_replaced": ("worker stopped permanently (SIGSTOP)", SURVIVED),
+    "test_worker_resumed_in_time_costs_nothing": ("worker stopped temporarily", SURVIVED),
+    "test_late_worker_overwrites_nothing": ("worker considered dead continues", SURVIVED),
+    "test_clock_jumps_cost_at_most_restart": ("clock skew of days, clock jumps", SURVIVED),
+    "test_silent_worker_is_restarted_chunk_retried": ("worker sends no heartbeat", SURVIVED),
     "test_straggler_backup_task_counts_once": ("slow straggler", SURVIVED),
-    "test_idle_paused_workers_are_restarted": ("workers paused for their memory", SURVIVED),
-    "test_paused_workers_stop_run_with_memory": ("all workers paused for good", STOPPED),
-    "test_late_worker_without_index_is_retired": ("late worker without the index", SURVIVED),
-    "test_short_disconnect_costs_nothing": ("network cut that heals", SURVIVED),
-    "test_long_disconnect_loses_one_worker": ("network cut that does not heal", SURVIVED),
+    "test_idle_paused_workers_are_restarted": ("workers paused by memory", SURVIVED),
+    "test_paused_workers_stop_run_with_memory": ("all workers paused permanently", STOPPED),
+    "test_late_worker_without_index_is_retired": ("late worker cannot read the index", SURVIVED),
+    "test_short_disconnect_costs_nothing": ("short network disconnect", SURVIVED),
+    "test_long_disconnect_loses_one_worker": ("permanent network disconnect", SURVIVED),
     "test_cluster_without_workers_stops_run": ("no worker at all", STOPPED),
-    "test_failing_chunk_stops_run_keeps_rest": ("worker killed every time", STOPPED),
-    "test_out_of_memory_chunk_is_split": ("chunk takes its worker's memory", SURVIVED),
+    "test_failing_chunk_stops_run_keeps_rest": ("chunk kills its worker on every attempt", STOPPED),
+    "test_out_of_memory_chunk_is_split": ("chunk exceeds the memory of its worker", SURVIVED),
     "test_failing_row_is_quarantined_with_reason": ("row that always raises", SURVIVED),
-    "test_out_of_memory_floor_stops_run": (
-        "chunk takes its worker's memory in whatever parts",
-        STOPPED,
-    ),
-    "test_limit_below_index_is_refused": ("limit too small for the index", REFUSED),
-    "test_low_memory_shrinks_batches_same_bytes": (
-        "memory limit nearly reached",
-        SURVIVED,
-    ),
-    "test_too_many_quarantined_rows_block_result": ("more rows set aside than allowed", "blocked by the gate"),
-    "test_lost_scheduler_returns_or_run_resumes": ("scheduler killed, back or not", STOPPED),
-    "test_run_resumes_on_another_scheduler": ("scheduler killed for good", STOPPED),
+    "test_out_of_memory_floor_stops_run": ("smallest part of a chunk exceeds the memory", STOPPED),
+    "test_limit_below_index_is_refused": ("memory limit below the index", REFUSED),
+    "test_low_memory_shrinks_batches_same_bytes": ("memory limit nearly reached", SURVIVED),
+    "test_too_many_quarantined_rows_block_result": ("more quarantined rows than allowed", "blocked by the gate"),
+    "test_lost_scheduler_returns_or_run_resumes": ("scheduler killed, restarted or not", STOPPED),
+    "test_run_resumes_on_another_scheduler": ("scheduler lost permanently", STOPPED),
     "test_driver_killed_in_stage_resumes": ("driver killed at a stage's commit", STOPPED),
-    "test_driver_killed_during_matching_resumes": ("driver killed while chunks are out", STOPPED),
+    "test_driver_killed_during_matching_resumes": ("driver killed during matching", STOPPED),
     "test_full_disk_leaves_no_partial_file": ("disk full (tmpfs), by step", STOPPED),
-    "test_full_disk_prints_one_line": ("disk full, Dagster's history on it", STOPPED),
+    "test_full_disk_prints_one_line": ("disk of Dagster's history full", STOPPED),
     "test_read_only_disk_keeps_published_result": ("disk read-only", STOPPED),
-    "test_finished_work_survives_power_cut": ("power cut (ext4 without its journal)", STOPPED),
+    "test_finished_work_survives_power_cut": ("power cut (ext4 without journal)", STOPPED),
     "test_damaged_checkpoint_is_recomputed_alone": ("damaged checkpoint", SURVIVED),
-    "test_swapped_checkpoints_are_recomputed": ("checkpoints that changed places", SURVIVED),
-    "test_damaged_byte_is_detected_and_rewritten": (
-        "checkpoint damaged at a random position (hypothesis)",
-        "found on reading",
-    ),
-    "test_failing_store_requests_change_nothing": ("object store fails every tenth request", SURVIVED),
-    "test_damaged_output_is_rebuilt": ("damaged file of a step (awards, companies, index, chunks, ...)", SURVIVED),
-    "test_damage_between_steps_stops_run": ("damage between two steps", STOPPED),
+    "test_swapped_checkpoints_are_recomputed": ("swapped checkpoints", SURVIVED),
+    "test_damaged_byte_is_detected_and_rewritten": ("checkpoint damaged at a random byte", "detected on reading"),
+    "test_failing_store_requests_change_nothing": ("every tenth request to the object store fails", SURVIVED),
+    "test_damaged_output_is_rebuilt": ("damaged output of a step (awards, companies, index, chunks, ...)", SURVIVED),
+    "test_damage_between_steps_stops_run": ("output damaged between two steps", STOPPED),
     "test_damaged_step_record_is_rewritten": ("damaged record of a step", SURVIVED),
     "test_damaged_chunk_is_rebuilt_not_matched": ("damaged chunk file", STOPPED),
-    "test_other_index_stops_run_at_once": ("worker sees another index", STOPPED),
-    "test_scaling_during_run_changes_nothing": ("workers leave and join", SURVIVED),
-    "test_poison_rows_change_no_others": ("poison rows of 14 kinds", SURVIVED),
-    "test_poison_file_is_refused": ("files that are poison", REFUSED),
+    "test_other_index_stops_run_at_once": ("worker reads another index", STOPPED),
+    "test_scaling_during_run_changes_nothing": ("scaling down and up", SURVIVED),
+    "test_poison_rows_change_no_others": ("14 kinds of malformed rows", SURVIVED),
+    "test_poison_file_is_refused": ("malformed files", REFUSED),
     "test_run_with_faults_warns_and_matches": ("half of all attempts fail", SURVIVED),
 }
 
 
 def suite(options: argparse.Namespace) -> None:
-    """Run the fault suite; keep how many cases of each test passed, failed or were skipped."""
+    """Run the fault suite; record how many cases of each test passed, failed or were skipped."""
     with tempfile.TemporaryDirectory() as name:
         reports = [Path(report) for report in options.reports]
         if not reports:
@@ -345,44 +327,48 @@ def suite(options: argparse.Namespace) -> None:
 
 
 def render(_options: argparse.Namespace) -> None:
-    """Write the document from the figures."""
+    """Write the document from the recorded figures."""
     measured, soak, cases = (read_json(REPORTS / f"{name}.json") for name in ("measured", "soak", "suite"))
     DOCUMENT.write_text(document(measured, soak, cases["cases"]), "utf-8")
 
 
 def document(measured: dict[str, Any], soak: dict[str, Any], cases: dict[str, dict[str, int]]) -> str:
-    """The text of ``docs/explanation/reliability.md``. Raises ``KeyError`` when a test of ``FAULTS`` did not run."""
+    """Return the text of ``docs/explanation/reliability.md``. Raises ``KeyError`` if a fault was not tested."""
     recovered, resumed = measured["recovery"], measured["resume"]
     cost, many, machine_ = measured["overhead"], measured["many_chunks"], measured["machine"]
     redone = soak["matcher_calls"] - soak["schedules"] * soak["chunks_per_schedule"]
-    struck = sum(soak["faults"].values()) + sum(soak["failed_attempts"].values())
+    injected = sum(soak["faults"].values()) + sum(soak["failed_attempts"].values())
     growth = many["driver_memory_mb_at_the_end"] - many["driver_memory_mb_after_a_tenth"]
     rows = [
         (
-            "schedules of the soak with lost or doubled rows, other bytes, a hang, or a finished chunk computed again",
+            "soak: schedules with lost or duplicated rows, different bytes, a hang or a recomputed finished chunk",
             "0",
             f"{soak['schedules_wrong']} of {soak['schedules']}",
         ),
         (
-            "chunks done again when all workers are killed",
-            f"at most the {recovered['chunks_in_flight']} in flight",
+            "chunks computed again after all workers were killed",
+            f"at most the {recovered['chunks_running']} running",
             str(recovered["chunks_redone"]),
         ),
-        ("from a worker's return to its lost chunk under way", "at most 10 s", f"{recovered['recovery_seconds']} s"),
         (
-            "the command on a finished run, beyond start-up",
+            "time from the restart of a worker to the start of a lost chunk",
+            "at most 10 s",
+            f"{recovered['recovery_seconds']} s",
+        ),
+        (
+            "command on a finished run, without start-up",
             "at most 5 s",
             f"{resumed['beyond_start_up_seconds']} s (start-up {resumed['start_up_seconds']} s)",
         ),
         (
-            f"farm of {cost['chunks']:,} chunks of {cost['chunk_rows']:,} rows against the same in one process",
-            "at most 5% more",
-            f"{100 * cost['overhead_share']:+.1f}%, {cost['overhead_ms_per_chunk']:.1f} ms per chunk (walls of "
+            f"overhead of a farm of {cost['chunks']:,} chunks of {cost['chunk_rows']:,} rows over one process",
+            "at most 5%",
+            f"{100 * cost['overhead_share']:.1f}%, {cost['overhead_ms_per_chunk']:.1f} ms per chunk (wall times of "
             f"{cost['rounds']} pairs: {', '.join(f'{100 * share:+.0f}%' for share in cost['wall_shares'])})",
         ),
         (
-            f"driver's memory over {many['chunks']:,} chunks of one row, from a tenth of them to the end",
-            "flat",
+            f"growth of the driver's memory over {many['chunks']:,} chunks of one row, after the first tenth",
+            "none",
             f"{growth:+.0f} MB ({many['driver_memory_mb_after_a_tenth']:.0f} to "
             f"{many['driver_memory_mb_at_the_end']:.0f} MB, {many['farm_seconds']:.0f} s)",
         ),
@@ -397,40 +383,40 @@ def document(measured: dict[str, Any], soak: dict[str, Any], cases: dict[str, di
         [
             "# Reliability",
             "",
-            "Made by `python -m scripts.reliability render` from the figures in `reports/reliability/`.",
+            "Generated by `python -m scripts.reliability render` from the figures in `reports/reliability/`.",
             f"Machine: {machine_['cpu_count']} cores, {machine_['memory_gb']} GB, {machine_['system']}, Python "
             f"{machine_['python']}.",
             "",
-            "| figure | aim | measured |",
+            "| metric | target | measured |",
             "|---|---|---|",
-            *(f"| {figure} | {aim} | {found} |" for figure, aim, found in rows),
+            *(f"| {figure} | {target} | {found} |" for figure, target, found in rows),
             "",
-            "## Faults on purpose",
+            "## Injected faults",
             "",
-            "Each case ends by comparing the published bytes with those of an undisturbed run, and counts the calls of",
-            "the matcher chunk by chunk (`make test-faults`). A case that did not pass and was not skipped failed.",
+            "Each case compares the published bytes with those of an undisturbed run and counts the calls of the",
+            "matcher per chunk (`make test-faults`). A case that neither passed nor was skipped failed.",
             "",
-            "| fault | cases | passed | skipped | what becomes of the run |",
+            "| fault | cases | passed | skipped | outcome of the run |",
             "|---|---|---|---|---|",
             *(f"| {fault} | {tried} | {passed} | {skipped} | {end} |" for fault, tried, passed, skipped, end in faults),
             "",
             f"{sum(outcomes.get('passed', 0) for outcomes in others.values())} of "
-            f"{sum(sum(outcomes.values()) for outcomes in others.values())} further cases passed: what is said,",
-            "refused, counted and kept. "
-            + (f"{failed} case(s) of all failed." if failed else "No case failed."),
+            f"{sum(sum(outcomes.values()) for outcomes in others.values())} further cases passed (messages,",
+            "refused settings, counters, kept files). "
+            + (f"{failed} cases failed." if failed else "No case failed."),
             "",
             "## Soak",
             "",
             f"{soak['schedules']} random schedules with {soak['drivers']} drivers on one cluster of real processes,",
-            f"seed {soak['seed']} (`make soak`): {struck} faults struck, a run stopped cleanly and went on",
-            f"{soak['clean_stops']} times, {redone} chunks were computed again beside the "
-            f"{soak['schedules'] * soak['chunks_per_schedule']:,} that had to be.",
+            f"seed {soak['seed']} (`make soak`): {injected} faults. Runs stopped cleanly and resumed",
+            f"{soak['clean_stops']} times. {soak['schedules'] * soak['chunks_per_schedule']:,} chunks were matched; "
+            f"lost attempts cost {redone} more calls of the matcher.",
             f"Seconds per schedule: {soak['seconds_median']} (median), {soak['seconds_longest']} (longest).",
             "",
-            "| what was done | times |",
+            "| fault | times |",
             "|---|---|",
             *(f"| {kind} | {number} |" for kind, number in soak["faults"].items()),
-            *(f"| attempts that failed ({kind}), of drivers that came to their end | {number} |"
+            *(f"| failed attempts ({kind}) of drivers that completed | {number} |"
               for kind, number in soak["failed_attempts"].items()),
             "",
         ]
@@ -446,12 +432,14 @@ def main() -> None:
         adding.set_defaults(command=command)
         if command is suite:
             adding.add_argument(
-                "reports", nargs="*", help="JUnit files of runs instead; the last word on a case counts"
+                "reports", nargs="*", help="JUnit files to read instead; the last result of a case counts"
             )
         if command is measure:
             adding.add_argument("--overhead-chunks", type=int, default=OVERHEAD_CHUNKS)
             adding.add_argument("--overhead-rounds", type=int, default=OVERHEAD_ROUNDS)
-            adding.add_argument("--only", nargs="+", help="of these alone; the figures of the others stay")
+            adding.add_argument(
+                "--only", nargs="+", help="only these measurements; keep the recorded figures of the others"
+            )
             adding.add_argument("--many-chunks", type=int, default=MANY_CHUNKS)
     options = parser.parse_args()
     options.command(options)

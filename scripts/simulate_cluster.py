@@ -58,11 +58,9 @@ from enrich_dist.runs.calibration import CalibrationWorkload
 from enrich_dist.runs.environment import this_machine
 from enrich_dist.settings import Settings
 from enrich_dist.store.run_directory import Number, StepReport
-from scripts.generator.generate import write_awards, write_recipients
+from scripts.measuring import ROOT, generate_case
 
-ROOT = Path(__file__).resolve().parents[1]
 REPORT = ROOT / "reports" / "planning" / "simulation.json"
-SAMPLE = ROOT / "data" / "sample" / "recipients.parquet"
 COMPANIES = 500
 SEED = 1
 _WORKERS_PER_PROCESS = 250
@@ -338,14 +336,11 @@ def _cpu(process: psutil.Process) -> float:
 
 
 def _settings(folder: Path, chunks: int) -> Settings:
-    folder.mkdir(parents=True, exist_ok=True)
-    recipients, awards = folder / "recipients.parquet", folder / "awards.csv"
     # A few rows per chunk: the content of a chunk is not simulated.
     chunk_rows = -(-_MIN_ROWS // chunks)
-    write_recipients(recipients, rows=chunks * chunk_rows, seed=SEED, sample=SAMPLE)
-    write_awards(awards, companies=COMPANIES, recipients=recipients, seed=SEED)
+    generate_case(folder, recipients=chunks * chunk_rows, companies=COMPANIES, seed=SEED)
     return Settings(
-        inputs={"awards": awards, "recipients": recipients},
+        inputs={"awards": folder / "awards.csv", "recipients": folder / "recipients.parquet"},
         paths={"work_dir": folder / "work"},
         chunk_size=chunk_rows,
         match_rate_threshold=0.0,
@@ -360,7 +355,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", type=int)
     parser.add_argument("--chunks", type=int, default=1_000)
     parser.add_argument("--seconds", type=float, default=1.0, help="of a chunk")
-    parser.add_argument("--scratch", type=Path, help="existing directory, best one in memory")
+    parser.add_argument("--scratch", type=Path, help="existing directory, preferably in memory")
     parser.add_argument("--profile", type=Path, help="write a profile of the driver here (with --workers)")
     parser.add_argument("--kill", type=int, default=0, help="workers to kill at once (with --workers)")
     parser.add_argument("--keep", action="store_true", help="add the case to the report (with --workers)")

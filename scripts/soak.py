@@ -1,13 +1,12 @@
-"""The soak: random schedules of faults against a real cluster of worker processes, on the known case of the tests.
+"""Run random schedules of faults against a real cluster of worker processes, on the known case of the tests.
 
     python -m scripts.soak [--schedules 200] [--seed N] [--output FILE]
 
-One cluster serves all schedules, as a cluster serves many runs. A schedule is drawn from the seed and its number: what
-is done to the workers from outside and when, how often the driver is killed or interrupted, which checkpoints are
-damaged before it goes on, and how many attempts fail by themselves. The driver is a process of its own that really
-dies. Every schedule ends with a run to the end, whose published bytes are held against those of an undisturbed one; a
-chunk with a valid checkpoint must not have been computed again. Anything else is a failure, and its schedule can be
-repeated with ``--seed`` and ``--only``.
+One cluster serves all schedules, as a cluster serves many runs. The seed and the number of a schedule determine which
+workers are killed, stopped, added or removed and when, how often the driver is killed or interrupted, which checkpoints
+are damaged in between, and how many attempts fail by an injected fault. The driver is a separate process. Every
+schedule ends with a complete run. It fails unless the published bytes equal those of an undisturbed run and no chunk
+with a valid checkpoint was computed again. Repeat a failed schedule with ``--seed`` and ``--only``.
 """
 
 from __future__ import annotations
@@ -47,12 +46,9 @@ from tests.support.published import published_bytes
 
 CHUNK_ROWS = 4
 WORKERS = 2
-# Longer is a hang: a schedule takes a few seconds.
-LONGEST_SECONDS = 180.0
-# A chunk takes so long at least, so that something can happen meanwhile.
-PAUSE_SECONDS = 0.05
-# A run without any worker for so long stops; the cluster is mended, and the run goes on.
-NO_WORKER_SECONDS = 30.0
+MAX_DRIVER_SECONDS = 180.0  # more is a hang: a schedule takes a few seconds
+MIN_CHUNK_SECONDS = 0.05  # so that faults can occur during a chunk
+NO_WORKER_SECONDS = 30.0  # without workers a run stops after this; it resumes when the cluster is restored
 DRIVER_MODULES = [
     "enrich_dist.pipeline.steps",
     "enrich_dist.cluster.client",
@@ -63,8 +59,8 @@ STOPPED_CLEANLY = 3
 POLL_SECONDS = 0.02
 
 
-class Outside(StrEnum):
-    """What is done to a run from outside."""
+class WorkerFault(StrEnum):
+    """A fault of the workers during a run."""
 
     KILL_WORKER = "kill a worker"
     KILL_ALL_WORKERS = "kill all workers"
@@ -73,15 +69,15 @@ class Outside(StrEnum):
     REMOVE_WORKER = "remove a worker"
 
 
-class Ending(StrEnum):
-    """What ends a driver before its run is done."""
+class DriverFault(StrEnum):
+    """What ends a driver before its run is complete."""
 
     KILL = "kill the driver"
     INTERRUPT = "interrupt the driver"
 
 
 class Damage(StrEnum):
-    """What becomes of a checkpoint between two drivers."""
+    """Damage to a checkpoint between two drivers."""
 
     FLIP = "flip a bit of a checkpoint"
     CUT = "cut a checkpoint short"
@@ -90,25 +86,25 @@ class Damage(StrEnum):
 
 
 @dataclass(frozen=True)
-class Act:
-    """Something done from outside, so many seconds after the driver began. ``share`` chooses its victim."""
+class TimedFault:
+    """A worker fault ``after_seconds`` of the driver's start. ``share`` (0 to 1) chooses the worker."""
 
-    kind: Outside
+    kind: WorkerFault
     after_seconds: float
     share: float
 
 
 @dataclass(frozen=True)
 class Leg:
-    """One driver: what happens while it works, what ends it, and what is damaged afterwards.
+    """One driver: faults while it runs, what ends it, and the damage afterwards.
 
-    Seconds count from the start of the driver, or ``from_farm`` from when chunks go out. It is ended no earlier than so
-    many chunks are finished.
+    Seconds count from the start of the driver, or of its farm (``from_farm``). The driver is not ended before
+    ``ends_after_chunks`` chunks are finished.
     """
 
-    acts: list[Act]
+    faults: list[TimedFault]
     from_farm: bool
-    ending: Ending | None
+    ending: DriverFault | None
     ends_after_seconds: float
     ends_after_chunks: int
     damages: list[tuple[Damage, float]]
@@ -116,7 +112,7 @@ class Leg:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Faults in their order. The last leg has no ending."""
+    """Legs in order. The last one has no ending."""
 
     number: int
     fault_probability: float
@@ -125,17 +121,16 @@ class Schedule:
 
 ENDS = {
     None: {0},
-    Ending.KILL: {0, -signal.SIGKILL},
-    Ending.INTERRUPT: {0, 1},
+    DriverFault.KILL: {0, -signal.SIGKILL},
+    DriverFault.INTERRUPT: {0, 1},
 }
-"""Exit codes of a driver, by what ended it; 0 where it was done before."""
-LAST_LEG = Leg(acts=[], from_farm=True, ending=None, ends_after_seconds=0.0, ends_after_chunks=0, damages=[])
-"""A driver that nothing disturbs from outside."""
+"""Valid exit codes of a driver by its ending; 0 if its run was complete before."""
+UNDISTURBED = Leg(faults=[], from_farm=True, ending=None, ends_after_seconds=0.0, ends_after_chunks=0, damages=[])
 
 
 @dataclass
 class Outcome:
-    """What became of one schedule."""
+    """The result of one schedule. ``errors``: reasons why it failed."""
 
     number: int
     seconds: float = 0.0
@@ -144,16 +139,18 @@ class Outcome:
     calls: int = 0
     drivers: int = 0
     clean_stops: list[str] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
 
 def draw(seed: int, number: int) -> Schedule:
-    """The schedule of that number."""
+    """Return the schedule of this number."""
     random_ = random.Random(f"{seed}:{number}")
     legs = []
     for left in range(random_.choices([0, 1, 2], [5, 4, 1])[0], -1, -1):
-        acts = [
-            Act(random_.choices(list(Outside), [4, 2, 2, 1, 1])[0], random_.uniform(0, 1.5), random_.random())
+        faults = [
+            TimedFault(
+                random_.choices(list(WorkerFault), [4, 2, 2, 1, 1])[0], random_.uniform(0, 1.5), random_.random()
+            )
             for _ in range(random_.choices([0, 1, 2, 3], [2, 4, 3, 1])[0])
         ]
         damages = [
@@ -161,9 +158,9 @@ def draw(seed: int, number: int) -> Schedule:
         ]
         legs.append(
             Leg(
-                acts=sorted(acts, key=lambda act: act.after_seconds),
+                faults=sorted(faults, key=lambda fault: fault.after_seconds),
                 from_farm=random_.random() < 0.75,
-                ending=random_.choice(list(Ending)) if left else None,
+                ending=random_.choice(list(DriverFault)) if left else None,
                 ends_after_seconds=random_.uniform(0.2, 1.0),
                 ends_after_chunks=random_.choice([0, random_.randint(1, 12)]),
                 damages=damages if left else [],
@@ -180,13 +177,12 @@ class CountedPipeline(Pipeline):
         self._ledger = ledger
 
     def matcher(self) -> Matcher:
-        """As it is, with its calls counted."""
-        return Harmful(super().matcher(), self._ledger, victim_row=-1, harm="none", pause_seconds=PAUSE_SECONDS)
+        """Return the matcher of the settings, with its calls counted."""
+        return Harmful(super().matcher(), self._ledger, victim_row=-1, harm="none", pause_seconds=MIN_CHUNK_SECONDS)
 
 
-def drive(address: str, run: Settings, ledger: Path, told: Path) -> None:
-    """What a driver process does: the whole run, on the cluster at ``address``. Leaves its figures in ``told``, or why
-    it stopped."""
+def drive(address: str, run: Settings, ledger: Path, result: Path) -> None:
+    """Run all steps on the cluster at ``address``; write the farm's numbers, or why it stopped, to ``result``."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     pipeline = CountedPipeline(run, ledger)
     try:
@@ -198,13 +194,13 @@ def drive(address: str, run: Settings, ledger: Path, told: Path) -> None:
             pipeline.enrich_awards()
             pipeline.publish_awards()
     except FarmError as error:
-        write_json(told, {"stopped": str(error)})
+        write_json(result, {"stopped": str(error)})
         sys.exit(STOPPED_CLEANLY)
-    write_json(told, report.numbers)
+    write_json(result, report.numbers)
 
 
 class Soak:
-    """Runs schedules on one cluster, in one work directory that is emptied of results in between."""
+    """Runs schedules on one cluster, in one work directory whose results are removed in between."""
 
     def __init__(self, folder: Path, cluster: CommandLineCluster, seed: int) -> None:
         self._folder = folder
@@ -215,7 +211,7 @@ class Soak:
         self._fork.set_forkserver_preload(DRIVER_MODULES)
         self._stopped: set[int] = set()
         undisturbed = CountedPipeline(self._settings(0.0), self._new_ledger())
-        drive(cluster.address, undisturbed.settings, folder / "ledger", folder / "told.json")
+        drive(cluster.address, undisturbed.settings, folder / "ledger", folder / "result.json")
         self._expected = published_bytes(undisturbed.settings.paths.work_dir)
         self.tasks = undisturbed.tasks()
 
@@ -226,7 +222,7 @@ class Soak:
             chunk_size=CHUNK_ROWS,
             timeout_seconds=60,
             cluster={"start_timeout_seconds": NO_WORKER_SECONDS},
-            # A chunk may be struck from outside and by chance several times.
+            # Worker faults and injected faults may hit a chunk several times.
             farm={"max_attempts": 25, "min_part_rows": 1},
             testing={"fault_probability": fault_probability, "fault_seed": fault_seed},
         )
@@ -238,7 +234,7 @@ class Soak:
         return ledger
 
     def run(self, schedule: Schedule) -> Outcome:
-        """One schedule, from no chunk to the published result."""
+        """Run one schedule, from no chunk to the published result."""
         started = time.monotonic()
         outcome = Outcome(schedule.number)
         run = self._settings(schedule.fault_probability, fault_seed=self._seed * 100_000 + schedule.number)
@@ -248,130 +244,126 @@ class Soak:
         try:
             for leg in schedule.legs:
                 self._leg(run, ledger, leg, outcome)
-            if outcome.clean_stops and not outcome.wrong:
-                self._mend()
-                self._leg(run, ledger, LAST_LEG, outcome)
-            if not outcome.wrong and published_bytes(run.paths.work_dir) != self._expected:
-                outcome.wrong.append("other bytes were published")
-            if not outcome.wrong and not read_json(self._metrics(run))["reconciliation"]["balanced"]:
-                outcome.wrong.append("rows are lost or doubled")
+            if outcome.clean_stops and not outcome.errors:
+                self._restore_cluster()
+                self._leg(run, ledger, UNDISTURBED, outcome)
+            if not outcome.errors and published_bytes(run.paths.work_dir) != self._expected:
+                outcome.errors.append("different bytes were published")
+            metrics = run.paths.work_dir / "published" / "current" / "metrics.json"
+            if not outcome.errors and not read_json(metrics)["reconciliation"]["balanced"]:
+                outcome.errors.append("rows are lost or duplicated")
         finally:
-            self._mend()
+            self._restore_cluster()
         outcome.calls = len(list(ledger.iterdir()))
         outcome.seconds = time.monotonic() - started
         return outcome
 
-    @staticmethod
-    def _metrics(run: Settings) -> Path:
-        return run.paths.work_dir / "published" / "current" / "metrics.json"
-
     def _leg(self, run: Settings, ledger: Path, leg: Leg, outcome: Outcome) -> None:
-        kept, began_ns = self._valid(), time.monotonic_ns()
-        told = self._folder / "told.json"
-        told.unlink(missing_ok=True)
-        driver = self._fork.Process(target=drive, args=(self._cluster.address, run, ledger, told))
+        before, began_ns = self._valid_records(), time.monotonic_ns()
+        result = self._folder / "result.json"
+        result.unlink(missing_ok=True)
+        driver = self._fork.Process(target=drive, args=(self._cluster.address, run, ledger, result))
         outcome.drivers += 1
         driver.start()
-        # Only this thread asks how the driver is: of two that ask a fork server at once, one is told the exit code and
-        # the other 255.
+        # Only this thread polls the driver: if two threads poll a fork server, one gets 255 as the exit code.
         ended = threading.Event()
-        acts = threading.Thread(target=self._act, args=(leg, driver, ended, outcome))
-        acts.start()
-        driver.join(LONGEST_SECONDS)
+        faults = threading.Thread(target=self._inject, args=(leg, driver, ended, outcome))
+        faults.start()
+        driver.join(MAX_DRIVER_SECONDS)
         hung = driver.is_alive()
         if hung:
             driver.kill()
             driver.join()
         ended.set()
-        acts.join()
+        faults.join()
         if hung:
-            outcome.wrong.append(f"a driver was not done after {LONGEST_SECONDS:.0f} seconds")
+            outcome.errors.append(f"a driver did not end within {MAX_DRIVER_SECONDS:.0f} seconds")
         elif driver.exitcode == STOPPED_CLEANLY:
-            outcome.clean_stops.append(str(read_json(told)["stopped"]))
-            if leg is LAST_LEG:
-                outcome.wrong.append("a run that nothing disturbed stopped")
+            outcome.clean_stops.append(str(read_json(result)["stopped"]))
+            if leg is UNDISTURBED:
+                outcome.errors.append("an undisturbed run stopped")
         elif driver.exitcode not in ENDS[leg.ending]:
-            outcome.wrong.append(f"a driver ended with exit code {driver.exitcode}")
+            outcome.errors.append(f"a driver ended with exit code {driver.exitcode}")
         if driver.exitcode == 0:
-            numbers = read_json(told)
+            numbers = read_json(result)
             prefix = "failed_attempts_"
             outcome.failed_attempts.update(
                 {name.removeprefix(prefix): number for name, number in numbers.items() if name.startswith(prefix)}
             )
-        after = self._valid()
-        # A worker cannot be stopped in a chunk that a killed driver handed out: it may end it while the next one works.
+        after = self._valid_records()
+        # A worker completes the chunk that a killed driver submitted, maybe while the next driver runs.
         called = _called_since(began_ns, ledger)
-        again = [key for key, record in kept.items() if after.get(key) != record and self._rows[key] & called]
+        again = [key for key, record in before.items() if after.get(key) != record and self._rows[key] & called]
         if again:
-            outcome.wrong.append(f"{len(again)} finished chunks were computed again")
+            outcome.errors.append(f"{len(again)} finished chunks were computed again")
         for damage, share in leg.damages:
             self._damage(damage, share, outcome)
 
     @property
     def _rows(self) -> dict[str, set[int]]:
-        """The source rows of each chunk, by checkpoint key; the first row is 1."""
+        """Return the source rows of each chunk by checkpoint key; the first row is 1."""
         return {
             task.checkpoint_key: set(range(task.chunk_id * CHUNK_ROWS + 1, (task.chunk_id + 1) * CHUNK_ROWS + 1))
             for task in self.tasks
         }
 
-    def _valid(self) -> dict[str, bytes]:
-        """The record files of the valid checkpoints: they tell process and time of the computation."""
+    def _valid_records(self) -> dict[str, bytes]:
+        """Return the record files of the valid checkpoints, which have the process and time of the computation."""
         store = CheckpointStore(self._folder / "work" / "checkpoints")
         valid, _ = store.find(task.checkpoint_key for task in self.tasks)
         return {key: store.record_path(key).read_bytes() for key in valid}
 
-    def _act(self, leg: Leg, driver: BaseProcess, ended: threading.Event, outcome: Outcome) -> None:
-        """Do what the leg says at its times, until the driver has ``ended``."""
-        things: list[tuple[float, Act | Ending]] = [(act.after_seconds, act) for act in leg.acts]
+    def _inject(self, leg: Leg, driver: BaseProcess, ended: threading.Event, outcome: Outcome) -> None:
+        """Inject the faults of the leg at their times, until the driver has ``ended``."""
+        faults: list[tuple[float, TimedFault | DriverFault]] = [(fault.after_seconds, fault) for fault in leg.faults]
         if leg.ending is not None:
-            things.append((leg.ends_after_seconds, leg.ending))
+            faults.append((leg.ends_after_seconds, leg.ending))
         plan, checkpoints = self._folder / "work" / "steps" / "farm_plan.json", self._folder / "work" / "checkpoints"
         before = plan.stat().st_mtime_ns
         while leg.from_farm and plan.stat().st_mtime_ns == before and not ended.wait(POLL_SECONDS):
             pass
         started = time.monotonic()
-        for after_seconds, thing in sorted(things, key=lambda item: item[0]):
-            chunks = leg.ends_after_chunks if isinstance(thing, Ending) else 0
+        for after_seconds, fault in sorted(faults, key=lambda item: item[0]):
+            chunks = leg.ends_after_chunks if isinstance(fault, DriverFault) else 0
             while (
                 time.monotonic() < started + after_seconds or len(list(checkpoints.glob("[0-9a-f]*.json"))) < chunks
             ) and not ended.wait(POLL_SECONDS):
                 pass
             if ended.is_set():
                 break
-            if isinstance(thing, Act):
-                self._outside(thing)
-                outcome.faults[thing.kind] += 1
+            if isinstance(fault, TimedFault):
+                self._disturb_workers(fault)
+                outcome.faults[fault.kind] += 1
             else:
                 assert driver.pid is not None
-                _signal(driver.pid, signal.SIGKILL if thing is Ending.KILL else signal.SIGINT)
-                outcome.faults[thing] += 1
+                _signal(driver.pid, signal.SIGKILL if fault is DriverFault.KILL else signal.SIGINT)
+                outcome.faults[fault] += 1
                 break
 
-    def _outside(self, act: Act) -> None:
+    def _disturb_workers(self, fault: TimedFault) -> None:
         pids = self._cluster.worker_pids()
-        victim = pids[int(act.share * len(pids))] if pids else None
-        match act.kind:
-            case Outside.KILL_WORKER if victim:
+        victim = pids[int(fault.share * len(pids))] if pids else None
+        match fault.kind:
+            case WorkerFault.KILL_WORKER if victim:
                 _signal(victim, signal.SIGKILL)
-            case Outside.KILL_ALL_WORKERS:
+            case WorkerFault.KILL_ALL_WORKERS:
                 for pid in pids:
                     _signal(pid, signal.SIGKILL)
-            case Outside.STOP_WORKER if victim:
+            case WorkerFault.STOP_WORKER if victim:
                 _signal(victim, signal.SIGSTOP)
                 self._stopped.add(victim)
-                threading.Timer(0.2 + 2 * act.share, self._continue, [victim]).start()
-            case Outside.ADD_WORKER:
+                threading.Timer(0.2 + 2 * fault.share, self._continue, [victim]).start()
+            case WorkerFault.ADD_WORKER:
                 self._cluster.add()
-            case Outside.REMOVE_WORKER:
+            case WorkerFault.REMOVE_WORKER:
                 self._cluster.remove()
 
     def _continue(self, pid: int) -> None:
         _signal(pid, signal.SIGCONT)
         self._stopped.discard(pid)
 
-    def _mend(self) -> None:
-        """Bring the cluster back to what it was."""
+    def _restore_cluster(self) -> None:
+        """Continue stopped workers and restore the number of workers."""
         for pid in list(self._stopped):
             self._continue(pid)
         self._cluster.restore()
@@ -398,7 +390,7 @@ class Soak:
 
 
 def _called_since(began_ns: int, ledger: Path) -> set[int]:
-    """First source rows of the matcher's calls from then on (``tests.support.matchers`` names its files so)."""
+    """Return the first source row of each call of the matcher since then, from names by ``tests.support.matchers``."""
     calls = (path.name.split("-") for path in ledger.iterdir())
     return {int(row) for row, _, at_ns in calls if int(at_ns) >= began_ns}
 
@@ -411,13 +403,13 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 
 def summary(seed: int, outcomes: Sequence[Outcome], chunks: int) -> dict[str, Any]:
-    """The figures of a soak."""
+    """Return the figures of a soak."""
     faults: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     for outcome in outcomes:
         faults.update({str(kind): number for kind, number in outcome.faults.items()})
         failed.update({kind: number for kind, number in outcome.failed_attempts.items() if number})
-    wrong = [outcome for outcome in outcomes if outcome.wrong]
+    wrong = [outcome for outcome in outcomes if outcome.errors]
     seconds = sorted(outcome.seconds for outcome in outcomes)
     return {
         "seed": seed,
@@ -436,7 +428,7 @@ def summary(seed: int, outcomes: Sequence[Outcome], chunks: int) -> dict[str, An
         "wrong": [
             {
                 "schedule": outcome.number,
-                "wrong": outcome.wrong,
+                "wrong": outcome.errors,
                 "faults": {str(kind): number for kind, number in outcome.faults.items()},
             }
             for outcome in wrong
@@ -444,28 +436,31 @@ def summary(seed: int, outcomes: Sequence[Outcome], chunks: int) -> dict[str, An
     }
 
 
-def soak(schedules: Sequence[int], seed: int, *, loud: bool = True) -> dict[str, Any]:
-    """Run the schedules of these numbers; return the figures."""
+def soak(schedules: Sequence[int], seed: int, *, verbose: bool = True) -> dict[str, Any]:
+    """Run the schedules with these numbers; return the figures."""
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as name, CommandLineCluster(Path(name) / "dask", WORKERS) as cluster:
         runs = Soak(Path(name), cluster, seed)
         for number in schedules:
             outcome = runs.run(draw(seed, number))
             outcomes.append(outcome)
-            if loud:
-                faults = ", ".join(f"{count} x {kind}" for kind, count in sorted(outcome.faults.items())) or "chance"
+            if verbose:
+                faults = (
+                    ", ".join(f"{count} x {kind}" for kind, count in sorted(outcome.faults.items()))
+                    or "injected faults only"
+                )
                 stops = f", stopped cleanly {len(outcome.clean_stops)} times" if outcome.clean_stops else ""
-                verdict = "; ".join(outcome.wrong) or "same bytes"
+                verdict = "; ".join(outcome.errors) or "same bytes"
                 print(f"{number:4d}  {outcome.seconds:5.1f} s  {verdict}{stops}  ({faults})", flush=True)
         return summary(seed, outcomes, len(runs.tasks))
 
 
 def main() -> None:
-    """Run the soak; exit code 1 when any schedule went wrong."""
+    """Run the soak; exit with 1 if a schedule failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--schedules", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=None, help="drawn and printed without it")
-    parser.add_argument("--only", type=int, default=None, help="the number of one schedule to repeat")
+    parser.add_argument("--seed", type=int, default=None, help="[default: random, and printed]")
+    parser.add_argument("--only", type=int, default=None, help="number of one schedule to repeat")
     parser.add_argument("--output", type=Path, default=Path("reports/reliability/soak.json"))
     options = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed

@@ -1,4 +1,4 @@
-"""A short soak in the long suite; the long one is ``make soak``."""
+"""A short soak; ``make soak`` runs the long one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import secrets
 
 import pytest
 
-from scripts.soak import Damage, Ending, Outside, draw, soak
+from scripts.soak import Damage, DriverFault, WorkerFault, draw, soak
 
 SCHEDULES = 10
 
@@ -15,7 +15,7 @@ SCHEDULES = 10
 @pytest.mark.long
 def test_random_faults_change_nothing() -> None:
     seed = secrets.randbelow(1_000_000)
-    print(f"seed {seed}")  # shown when it fails: python -m scripts.soak --seed … repeats it  # noqa: T201
+    print(f"seed {seed}")  # to repeat: python -m scripts.soak --seed …  # noqa: T201
 
     figures = soak(range(SCHEDULES), seed)
 
@@ -31,8 +31,8 @@ def test_seed_gives_every_fault_kind() -> None:
     assert schedules == [draw(1, number) for number in range(200)]
     assert schedules != [draw(2, number) for number in range(200)]
     legs = [leg for schedule in schedules for leg in schedule.legs]
-    assert {act.kind for leg in legs for act in leg.acts} == set(Outside)
-    assert {leg.ending for leg in legs} == {None, *Ending}
+    assert {fault.kind for leg in legs for fault in leg.faults} == set(WorkerFault)
+    assert {leg.ending for leg in legs} == {None, *DriverFault}
     assert {damage for leg in legs for damage, _ in leg.damages} == set(Damage)
     assert all(
         [leg.ending is None for leg in schedule.legs].index(True) == len(schedule.legs) - 1 for schedule in schedules
