@@ -16,9 +16,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import duckdb
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
 
 from enrich_dist.core.database import connect, spreadsheet_text
 from enrich_dist.core.files import atomic_path
@@ -209,18 +206,14 @@ def _write(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     # Names are untrusted, and a CSV file is opened in a spreadsheet.
     replaced = ", ".join(f"{spreadsheet_text(name)} as {name}" for name in texts)
     columns = f"* replace ({replaced})" if path.suffix == ".csv" else "*"
-    reader = connection.sql(
+    rows = connection.sql(
         f"""
         select {columns} from compared where change not in {UNCHANGED}
         order by list_position({list(KINDS)}, change), award_id
         """
-    ).to_arrow_reader()
+    )
     with atomic_path(path.absolute()) as temporary:
-        writer = (
-            pa.csv.CSVWriter(temporary, reader.schema)
-            if path.suffix == ".csv"
-            else pq.ParquetWriter(temporary, reader.schema, compression="zstd")
-        )
-        with writer:
-            for batch in reader:
-                writer.write_batch(batch)
+        if path.suffix == ".csv":
+            rows.write_csv(str(temporary), header=True)
+        else:
+            rows.write_parquet(str(temporary), compression="zstd")

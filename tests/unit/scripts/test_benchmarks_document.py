@@ -25,7 +25,7 @@ def test_tables_show_recorded_figures() -> None:
 
 def test_guide_names_existing_settings() -> None:
     known = set(flatten(Settings().model_dump()))
-    table = GUIDE.split("## By setting")[1]
+    table = GUIDE.split("## When to change a setting")[1]
     named = set(re.findall(r"^\| (`.*?`) \|", table, flags=re.MULTILINE))
     keys = {key for cell in named for key in re.findall(r"`([\w.]+)`", cell)}
 
