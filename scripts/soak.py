@@ -38,7 +38,7 @@ from enrich_dist.core.matcher import Matcher
 from enrich_dist.errors import FarmError
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings
-from enrich_dist.store.checkpoints import CheckpointStore
+from enrich_dist.store.checkpoints import CheckpointStore, record_name
 from tests.support.known_case import settings, write_inputs
 from tests.support.matchers import Harmful
 from tests.support.processes import CommandLineCluster
@@ -311,7 +311,7 @@ class Soak:
         """Return the record files of the valid checkpoints, which have the process and time of the computation."""
         store = CheckpointStore(self._folder / "work" / "checkpoints")
         valid, _ = store.find(task.checkpoint_key for task in self.tasks)
-        return {key: store.record_path(key).read_bytes() for key in valid}
+        return {key: store.storage.get(record_name(key)) for key in valid}
 
     def _inject(self, leg: Leg, driver: BaseProcess, ended: threading.Event, outcome: Outcome) -> None:
         """Inject the faults of the leg at their times, until the driver has ``ended``."""

@@ -22,17 +22,8 @@ def ordered_map(
     """Yield ``function(number, item)`` for the items, numbered from 0, with at most ``max_pending`` in progress.
 
     The first error in the order of the items is raised, after the results before it. When the iterator ends, fails or
-    is closed, no thread is left, and ``items`` is closed too if it is a generator. Raises ``ValueError`` at once unless
-    both numbers are at least 1.
+    is closed, no thread is left, and ``items`` is closed too if it is a generator.
     """
-    if threads < 1 or max_pending < 1:
-        raise ValueError("threads and max_pending must be at least 1")
-    return _ordered_map(function, items, threads, max_pending)
-
-
-def _ordered_map(
-    function: Callable[[int, Item], Result], items: Iterable[Item], threads: int, max_pending: int
-) -> Generator[Result, None, None]:
     source = iter(items)
     pending: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="ordered_map")

@@ -9,6 +9,7 @@ from functools import cached_property
 
 # A number with a unit, and its change in percent.
 _NUMBER = re.compile(r"(< )?[+-]?[\d,]*\.?\d+(%| MB| s|/s| points)?( \([+-]\d+%\))?")
+_EMPTY = ("", "none", "–")
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,10 @@ class Table:
     def numeric(self) -> tuple[bool, ...]:
         """Per column: whether it has numbers, and nothing else but empty cells. Such columns are aligned right."""
         columns = [[row[number] for row in self.rows] for number in range(len(self.head))]
-        return tuple(any(map(_is_number, cells)) and all(map(_is_number_or_empty, cells)) for cells in columns)
+        return tuple(
+            any(map(_NUMBER.fullmatch, cells)) and all(cell in _EMPTY or _NUMBER.fullmatch(cell) for cell in cells)
+            for cells in columns
+        )
 
     def markdown(self) -> str:
         """Render the table as Markdown, without its caption."""
@@ -68,11 +72,3 @@ def _cells(line: str) -> tuple[str, ...]:
 
 def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-def _is_number(text: str) -> bool:
-    return _NUMBER.fullmatch(text) is not None
-
-
-def _is_number_or_empty(text: str) -> bool:
-    return text in ("", "none", "–") or _is_number(text)

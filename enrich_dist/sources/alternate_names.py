@@ -19,7 +19,6 @@ from enrich_dist.sources.string_bytes import TEXT_NULL, replace_cells
 _LIST: Final = pa.list_(pa.string())
 _LIST_NULL: Final = pa.scalar(None, _LIST)
 
-_FROM_JSON: Final = """from_json(x, '["VARCHAR"]')"""
 _ARRAY: Final = r"(?s)^\s*(?:\[[^=]*\]=)?\{.*\}\s*$"
 # An element is quoted, with a backslash before quotes and backslashes, or ends at the next comma. An unquoted NULL is
 # null. Bounds before the braces ("[0:1]={a,b}") are ignored.
@@ -54,8 +53,6 @@ def _split_text(values: pa.Array) -> pa.Array:
     if not pc.any(arrays).as_py():
         return _split_names(values)
     lists = postgres_arrays(pc.if_else(arrays, values, TEXT_NULL))
-    if pc.all(pc.or_(arrays, pc.is_null(values))).as_py():
-        return lists
     return pc.if_else(arrays, lists, _split_names(pc.if_else(arrays, TEXT_NULL, values)))
 
 
@@ -68,7 +65,7 @@ def _split_names(values: pa.Array) -> pa.Array:
     if pc.any(bracketed).as_py():
         # Two steps, as DuckDB may parse rows for which the condition is false.
         is_json = evaluate("coalesce(json_valid(x), false)", pc.if_else(bracketed, values, TEXT_NULL))
-        parsed = evaluate(_FROM_JSON, pc.if_else(is_json, values, TEXT_NULL))
+        parsed = evaluate("""from_json(x, '["VARCHAR"]')""", pc.if_else(is_json, values, TEXT_NULL))
         result = pc.if_else(is_json, pc.cast(parsed, _LIST), result)
     return result
 

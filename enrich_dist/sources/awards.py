@@ -175,16 +175,12 @@ def _rejection_reasons(raw_rows: pa.Array, unusable: pa.Array, columns: Mapping[
 
 def _without_duplicates(awards: pa.Table, log: RejectLog) -> pa.Table:
     """Return the first of each group of rows with equal cells; log the others with the row of the first."""
-    if not len(awards):
-        return awards
     ids = awards.column("award_id").combine_chunks()
     source_rows = awards.column("source_row").combine_chunks().to_numpy()
-    codes = pc.dictionary_encode(ids).indices.to_numpy()
-    _, first, group = np.unique(codes, return_index=True, return_inverse=True)
-    repeated = pa.array(first[group] != np.arange(len(codes)))
-    if not pc.any(repeated).as_py():
-        return awards
-    originals = pc.cast(pa.array(source_rows[first[group]]), pa.string())
+    codes = pc.dictionary_encode(ids).indices.to_numpy()  # in the order of first appearance
+    first = np.unique(codes, return_index=True)[1][codes]
+    repeated = pa.array(first != np.arange(len(codes)))
+    originals = pc.cast(pa.array(source_rows[first]), pa.string())
     reasons = pc.if_else(repeated, pc.binary_join_element_wise("duplicate of row", originals, " "), TEXT_NULL)
     log.add(REJECTED, pa.array(source_rows), reasons, column=None, values=ids)
     return awards.filter(pc.invert(repeated))

@@ -105,7 +105,7 @@ class BulkDownload(FileSource):
         has_rows = False
         for member in self._members:
             with open_delimited(self.file, member) as opened:
-                self.resolve(opened.header, member, options)
+                _resolve(self.file, member, opened.header, options)
                 has_rows = has_rows or next(opened.blocks(), None) is not None or bool(opened.bad_records)
         if not has_rows:
             raise self._no_rows()
@@ -116,7 +116,7 @@ class BulkDownload(FileSource):
 
     def stream(self, options: ReadOptions) -> Generator[RawBatch, None, None]:
         """See ``Source.stream``. All awards are read before the first batch of ``batch_rows`` recipients."""
-        awards = _AwardReader(self, options)
+        awards = _AwardReader(self.file, self._members, options)
         with ExitStack() as stack:
             connection = stack.enter_context(connect(scratch=options.scratch))
             connection.register("staged", pa.RecordBatchReader.from_batches(_STAGED, awards.batches()))
@@ -141,24 +141,21 @@ class BulkDownload(FileSource):
             return self._recipients, True
         return count_lines(self.file), False
 
-    def resolve(self, header: Sequence[str], member: str | None, options: ReadOptions) -> dict[str, int]:
-        """Return the positions of the columns in a file. Raises ``SourceError``."""
-        path = f"{self.where}, {member}" if member else self.where
-        return resolve_columns(header, options.column_map, options.layout, path)
-
-    def member_name(self, member: str | None) -> str:
-        """Return the name of a file in the rejects."""
-        return f"{self.name}/{PurePosixPath(member).name}" if member and len(self._members) > 1 else self.name
-
     def _no_rows(self) -> SourceError:
         return SourceError("contains no award.", path=self.where, remedy=DOWNLOAD_AGAIN)
+
+
+def _resolve(file: SourceFile, member: str | None, header: Sequence[str], options: ReadOptions) -> dict[str, int]:
+    path = f"{file}, {member}" if member else file
+    return resolve_columns(header, options.column_map, options.layout, path)
 
 
 class _AwardReader:
     """Reads the awards of all files once, with consecutive row numbers, and collects the bad records."""
 
-    def __init__(self, source: BulkDownload, options: ReadOptions) -> None:
-        self._source = source
+    def __init__(self, file: SourceFile, members: Sequence[str | None], options: ReadOptions) -> None:
+        self._file = file
+        self._members = members
         self._options = options
         self.row_ranges: list[RowRange] = []
         self.bad_records: list[BadRecord] = []
@@ -167,11 +164,12 @@ class _AwardReader:
     def batches(self) -> Iterator[pa.RecordBatch]:
         rows_before = 0
         try:
-            for member in self._source._members:
-                self.row_ranges.append(RowRange(rows_before + 1, self._source.member_name(member), 1))
+            for member in self._members:
+                own_name = f"/{PurePosixPath(member).name}" if member and len(self._members) > 1 else ""
+                self.row_ranges.append(RowRange(rows_before + 1, f"{self._file.name}{own_name}", 1))
                 last = rows_before
-                with open_delimited(self._source.file, member) as opened:
-                    positions = self._source.resolve(opened.header, member, self._options)
+                with open_delimited(self._file, member) as opened:
+                    positions = _resolve(self._file, member, opened.header, self._options)
                     for block in opened.blocks():
                         last = rows_before + int(block.source_rows[-1])
                         yield self._staged(block, positions, rows_before)

@@ -241,8 +241,7 @@ def _run(connection: Any, statement: str) -> None:
 def _rows(connection: Any, query: str) -> Sequence[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(query)
-        rows: Sequence[tuple[Any, ...]] = cursor.fetchall()
-    return rows
+        return list(cursor.fetchall())
 
 
 def _quoted(name: str) -> str:

@@ -88,7 +88,7 @@ def open_parquet(location: str | Path, member: str | None = None) -> ParquetSour
     with translate_read_errors(file), file.open() as handle:
         start = handle.read(len(_PARQUET_MAGIC))
     # By its name too, so that a damaged Parquet file is not reported as bad CSV.
-    if start != _PARQUET_MAGIC and file.suffix.lower() not in _PARQUET_SUFFIXES:
+    if start != _PARQUET_MAGIC and not file.name.lower().endswith(_PARQUET_SUFFIXES):
         return None
     if member is not None:
         raise SourceError(

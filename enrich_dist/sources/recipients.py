@@ -111,7 +111,8 @@ def _clean_batch(batch: RawBatch) -> RecipientBatch:
     columns["duns"], repairs["duns"] = clean_duns(raw["duns"])
     columns["state"] = apply_to_distinct(raw["state"], lambda some: clean_state(null_words_as_null(clean_text(some))))
     columns["country_code"] = apply_to_distinct(raw["country_code"], _clean_country)
-    abroad = _is_abroad(columns["country_code"])
+    with_zip = pc.is_in(columns["country_code"], value_set=pa.array(_ZIP_COUNTRIES))
+    abroad = pc.and_not(pc.is_valid(columns["country_code"]), with_zip)
     columns["zip5"], columns["zip4"], repairs["zip5"], repairs["zip4"] = _clean_zips(raw["zip5"], raw["zip4"], abroad)
     columns["recipient_id"] = null_words_as_null(clean_text(raw["recipient_id"]))
     if columns["recipient_id"].null_count:
@@ -135,11 +136,6 @@ def _clean_batch(batch: RawBatch) -> RecipientBatch:
 def _clean_country(values: pa.Array) -> pa.Array:
     country = pc.utf8_upper(null_words_as_null(clean_text(values)))
     return pc.if_else(pc.equal(country, "NAN"), TEXT_NULL, country)  # pandas' null, in capitals
-
-
-def _is_abroad(countries: pa.Array) -> pa.Array:
-    known = pc.is_in(countries, value_set=pa.array(_ZIP_COUNTRIES))
-    return pc.and_(pc.is_valid(countries), pc.invert(known))
 
 
 def _clean_zips(zip5: pa.Array, zip4: pa.Array, abroad: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO, Final
 
 import pyarrow as pa
@@ -43,11 +43,6 @@ class SourceFile:
 
     def __str__(self) -> str:
         return self.location
-
-    @property
-    def suffix(self) -> str:
-        """The name's end, from the last dot."""
-        return PurePosixPath(self.name).suffix
 
     def require(self) -> None:
         """Raise ``SourceError`` unless the file exists and is a file."""

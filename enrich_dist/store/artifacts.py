@@ -27,7 +27,6 @@ from enrich_dist.errors import CorruptionError, EnvironmentFailureError
 from enrich_dist.remedies import FREE_SPACE, REBUILT_BY_RUN
 
 MANIFEST = "manifest.json"
-_REMEDY = REBUILT_BY_RUN
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,7 @@ def get_or_build(final: Path, build: Callable[[Path], dict[str, Any]]) -> Artifa
     except OSError as error:
         if error.errno is None:  # numpy raises it for a write that fell short
             raise EnvironmentFailureError(
-                f"A file of {final} could not be written whole ({error}).",
-                remedy=FREE_SPACE,
+                f"A file of {final} could not be written whole ({error}).", remedy=FREE_SPACE
             ) from error
         raise
     finally:
@@ -87,10 +85,10 @@ def open_unverified(path: Path) -> Artifact:
     try:
         manifest = read_json(path / MANIFEST)
     except FileNotFoundError as error:
-        raise CorruptionError(f"{path} has no {MANIFEST}.", remedy=_REMEDY) from error
+        raise CorruptionError(f"{path} has no {MANIFEST}.", remedy=REBUILT_BY_RUN) from error
     facts, files = manifest.get("facts"), manifest.get("files")
     if manifest != _manifest(facts, files):
-        raise CorruptionError(f"{path / MANIFEST} is not the file that was written.", remedy=_REMEDY)
+        raise CorruptionError(f"{path / MANIFEST} is not the file that was written.", remedy=REBUILT_BY_RUN)
     return Artifact(path, dict(manifest["facts"]), dict(manifest["files"]), reused=True)
 
 
@@ -110,9 +108,9 @@ def open_verified(path: Path) -> Artifact:
     present = {item.name for item in path.iterdir()} - {MANIFEST}
     if present != set(files):
         raise CorruptionError(
-            f"{path} contains {sorted(present)}, but its manifest lists {sorted(files)}.", remedy=_REMEDY
+            f"{path} contains {sorted(present)}, but its manifest lists {sorted(files)}.", remedy=REBUILT_BY_RUN
         )
     for name, entry in files.items():
         if (path / name).stat().st_size != entry["bytes"] or file_digest(path / name) != entry["blake3"]:
-            raise CorruptionError(f"{path / name} is not the file that was written.", remedy=_REMEDY)
+            raise CorruptionError(f"{path / name} is not the file that was written.", remedy=REBUILT_BY_RUN)
     return stored

@@ -101,18 +101,6 @@ class CheckpointStore:
         """The directory or URI."""
         return self.storage.location
 
-    def data_path(self, key: str) -> Path:
-        """Return the path of the candidates of ``key`` in a directory."""
-        return Path(self.location) / candidates_name(key)
-
-    def counts_path(self, key: str) -> Path:
-        """Return the path of the counts of ``key`` in a directory."""
-        return Path(self.location) / counts_name(key)
-
-    def record_path(self, key: str) -> Path:
-        """Return the path of the record of ``key`` in a directory."""
-        return Path(self.location) / record_name(key)
-
     def write(
         self, key: str, candidates: pa.Table, counts: pa.Table, known: Callable[[], dict[str, Any]]
     ) -> CheckpointRecord:

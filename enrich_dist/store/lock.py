@@ -47,16 +47,9 @@ def locked(work_dir: Path, *, run_id: str, what: str) -> Iterator[None]:
         except Timeout as error:
             raise _busy(work_dir) from error
     try:
-        write_json(
-            work_dir / HOLDER_FILE,
-            {
-                "run_id": run_id,
-                "what": what,
-                "host": socket.gethostname(),
-                "pid": os.getpid(),
-                "since": datetime.now(UTC).isoformat(timespec="seconds"),
-            },
-        )
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        process = {"host": socket.gethostname(), "pid": os.getpid()}
+        write_json(work_dir / HOLDER_FILE, {"run_id": run_id, "what": what, "since": since, **process})
         yield
     finally:
         (work_dir / HOLDER_FILE).unlink(missing_ok=True)

@@ -190,15 +190,8 @@ class RunDirectory:
 
     def record_settings(self, run_id: str, values: Mapping[str, Any], origins: Mapping[str, str]) -> None:
         """Record the settings of the run by dotted key, with their origins."""
-        write_json(
-            self.used_settings,
-            {
-                "run_id": run_id,
-                "settings": {
-                    key: {"value": value, "origin": origins.get(key, "default")} for key, value in values.items()
-                },
-            },
-        )
+        settings = {key: {"value": value, "origin": origins.get(key, "default")} for key, value in values.items()}
+        write_json(self.used_settings, {"run_id": run_id, "settings": settings})
 
     def clear_leftovers(self) -> None:
         """Delete partial outputs of killed steps. Call it only while holding the lock.
@@ -291,14 +284,14 @@ def run_totals(reports: Mapping[Step, StepReport], run_id: str) -> RunTotals:
     )
 
 
+@dataclass(frozen=True)
 class StepRecorder:
     """Completes a step: records its output with the time and memory used."""
 
-    def __init__(self, step: Step, run_id: str, directory: RunDirectory, meter: Meter) -> None:
-        self._step = step
-        self._run_id = run_id
-        self._directory = directory
-        self._meter = meter
+    step: Step
+    run_id: str
+    directory: RunDirectory
+    meter: Meter
 
     def __call__(
         self,
@@ -312,17 +305,17 @@ class StepRecorder:
     ) -> StepReport:
         """Record the output of the step; the arguments are the fields of ``StepReport``."""
         finished = StepReport(
-            step=self._step,
-            run_id=self._run_id,
+            step=self.step,
+            run_id=self.run_id,
             rows=rows,
-            seconds=round(self._meter.seconds, 3),
-            peak_memory_bytes=self._meter.peak_memory_bytes,
+            seconds=round(self.meter.seconds, 3),
+            peak_memory_bytes=self.meter.peak_memory_bytes,
             reused=reused,
             paths={name: str(path) for name, path in paths.items()},
             numbers={str(name): value for name, value in numbers.items()},
             tables=tables or {},
             digests=digests or {},
         )
-        self._directory.record(finished)
-        emit(StepFinished(self._step, rows, finished.seconds, reused))
+        self.directory.record(finished)
+        emit(StepFinished(self.step, rows, finished.seconds, reused))
         return finished

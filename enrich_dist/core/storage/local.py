@@ -41,7 +41,7 @@ class LocalStorage(Storage):
         if not self.directory.exists():
             return []
         files = (path for path in self.directory.iterdir() if path.is_file())
-        return sorted((Entry(path.name, path.stat().st_size) for path in files), key=lambda entry: entry.name)
+        return sorted(Entry(path.name, path.stat().st_size) for path in files)
 
     def delete(self, name: str) -> None:
         """See ``Storage.delete``."""
@@ -50,9 +50,3 @@ class LocalStorage(Storage):
     def local_path(self, name: str) -> Path:
         """See ``Storage.local_path``."""
         return self.directory / name
-
-    def fetch(self, name: str, directory: Path) -> Path:  # noqa: ARG002
-        """Return the file itself."""
-        path = self.directory / name
-        path.stat()
-        return path

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from enrich_dist.core.files import BLOCK_BYTES, atomic_path, stream_digest
 from enrich_dist.errors import CorruptionError, StorageError
@@ -16,8 +15,7 @@ LOCATION_FILE = "enrich_dist.location"
 _LOCATION_TEXT = b"Checkpoints of enrich_dist. Every run writes this file again when it starts.\n"
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A file of a storage."""
 
     name: str
@@ -79,6 +77,9 @@ class Storage(ABC):
 
         Raises ``FileNotFoundError``. Copies in blocks of ``BLOCK_BYTES``.
         """
+        if (path := self.local_path(name)) is not None:
+            path.stat()
+            return path
         with self.open(name) as source, atomic_path(directory / name) as temporary, temporary.open("wb") as target:
             shutil.copyfileobj(source, target, BLOCK_BYTES)
         return directory / name

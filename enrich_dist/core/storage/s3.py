@@ -136,7 +136,7 @@ class S3Storage(Storage):
             found = self._system.get_file_info(FileSelector(self._prefix, allow_not_found=True))
         # Some clients mark a prefix by an object of the same name, which is not a file.
         files = [info for info in found if info.type is FileType.File and info.path != self._prefix]
-        return sorted((Entry(info.base_name, int(info.size)) for info in files), key=lambda entry: entry.name)
+        return sorted(Entry(info.base_name, int(info.size)) for info in files)
 
     def delete(self, name: str) -> None:
         """See ``Storage.delete``."""

@@ -40,14 +40,6 @@ class DumpArchive(ABC):
 
     location: str
 
-    def __str__(self) -> str:
-        return self.location
-
-    @property
-    def name(self) -> str:
-        """The name of the directory or zip."""
-        return PurePosixPath(self.location).name
-
     @abstractmethod
     def names(self) -> list[str]:
         """Return the names of the files."""
@@ -62,14 +54,16 @@ class DumpArchive(ABC):
             data = handle.read(_MAX_TOC_BYTES + 1)
         if len(data) > _MAX_TOC_BYTES:
             raise SourceError(
-                f"its {TOC} is larger than {_MAX_TOC_BYTES / 1e6:.0f} MB.", path=self, remedy="Dump the database again."
+                f"its {TOC} is larger than {_MAX_TOC_BYTES / 1e6:.0f} MB.",
+                path=self.location,
+                remedy="Dump the database again.",
             )
         return data
 
     @contextmanager
     def open(self, name: str) -> Iterator[tuple[io.BufferedReader, int]]:
         """Yield a file, not decompressed, and its size. Raises ``SourceError``, also for read errors of the body."""
-        with reading(f"{self}, {name}"), self._open(name) as opened:
+        with reading(f"{self.location}, {name}"), self._open(name) as opened:
             yield opened
 
     @contextmanager
@@ -78,7 +72,7 @@ class DumpArchive(ABC):
         with self.open(name) as (handle, size):
             start = handle.peek(4)
             unpack = next((unpack for magic, unpack in _UNPACKERS.items() if start.startswith(magic)), None)
-            yield Unpacked(unpack(handle) if unpack else handle, f"{self}, {name}", size), handle.tell, size
+            yield Unpacked(unpack(handle) if unpack else handle, f"{self.location}, {name}", size), handle.tell, size
 
 
 class _Directory(DumpArchive):
@@ -104,7 +98,7 @@ class _Zip(DumpArchive):
 
     def names(self) -> list[str]:
         with self._archive() as archive:
-            paths = [PurePosixPath(name) for name in zip_members(archive, self)]
+            paths = [PurePosixPath(name) for name in zip_members(archive, self.location)]
         return sorted(path.name for path in paths if _folder_of(str(path)) == self._folder)
 
     @contextmanager

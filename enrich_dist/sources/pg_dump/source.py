@@ -40,7 +40,7 @@ class DumpSource(Source):
     def __init__(self, archive: DumpArchive, member: str | None) -> None:
         self._archive = archive
         self._member = member
-        self.name = archive.name
+        self.name = PurePosixPath(archive.location).name
         self.where = archive.location
 
     @cached_property

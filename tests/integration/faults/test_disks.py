@@ -28,6 +28,7 @@ from enrich_dist.store.artifacts import MANIFEST, open_verified
 from enrich_dist.store.checkpoints import CheckpointStore
 from enrich_dist.store.run_directory import StepReport
 from tests.conftest import enrich_dist
+from tests.support.checkpoint_files import record_path
 from tests.support.damaged import CHUNK_STARTS, HarmedPipeline, calls, each_once, finish, finished_chunks
 from tests.support.known_case import settings, write_inputs
 from tests.support.published import published_bytes
@@ -173,7 +174,7 @@ def test_read_only_disk_keeps_published_result(tmp_path: Path, client: Client, u
         run_steps_of(pipeline, client)
         assert calls(tmp_path) == each_once()
         key = pipeline.tasks()[3].checkpoint_key
-        CheckpointStore(pipeline.directory.checkpoints).record_path(key).unlink()
+        record_path(CheckpointStore(pipeline.directory.checkpoints), key).unlink()
 
         mount("-o", "remount,ro", work)
         with pytest.raises((EnvironmentFailureError, OSError)) as stopped:

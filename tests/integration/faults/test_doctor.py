@@ -18,6 +18,7 @@ from enrich_dist.store.checkpoints import CheckpointStore
 from enrich_dist.store.lock import locked
 from tests.conftest import REPOSITORY, enrich_dist, run_steps
 from tests.integration.faults.test_farm_failures import HarmedPipeline, prepare
+from tests.support.checkpoint_files import data_path
 from tests.support.known_case import settings
 
 pytestmark = pytest.mark.cluster
@@ -80,7 +81,7 @@ def test_running_chunk_needs_active_run(failed: HarmedPipeline) -> None:
 def test_damage_is_found_and_told(tmp_path: Path, client: Client, harm: str) -> None:
     pipeline = run_steps(settings(tmp_path), lambda: client)
     store = CheckpointStore(pipeline.directory.checkpoints)
-    path = store.data_path(pipeline.tasks()[3].checkpoint_key)
+    path = data_path(store, pipeline.tasks()[3].checkpoint_key)
     data = bytearray(path.read_bytes())
     match harm:
         case "flip":

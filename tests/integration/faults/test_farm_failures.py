@@ -28,6 +28,7 @@ from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import CheckpointStore
 from enrich_dist.store.run_directory import Output
 from tests.conftest import run_steps
+from tests.support.checkpoint_files import counts_path, data_path
 from tests.support.known_case import settings, write_inputs
 from tests.support.matchers import Harmful
 from tests.support.published import published_bytes
@@ -170,7 +171,7 @@ def test_failing_row_is_quarantined_with_reason(tmp_path: Path, own_client: Clie
 def others(pipeline: Pipeline) -> list[dict[str, Any]]:
     """Candidates of all rows but 25."""
     store = CheckpointStore(pipeline.directory.checkpoints)
-    tables = [pq.read_table(store.data_path(task.checkpoint_key)) for task in pipeline.tasks()]
+    tables = [pq.read_table(data_path(store, task.checkpoint_key)) for task in pipeline.tasks()]
     return [row for row in pa.concat_tables(tables).to_pylist() if row["source_row"] != 25]
 
 
@@ -236,7 +237,7 @@ def test_damaged_checkpoint_is_recomputed_alone(
     pipeline = run_steps(run, lambda: client)
     store = CheckpointStore(pipeline.directory.checkpoints)
     key = pipeline.tasks()[1].checkpoint_key
-    victim = store.data_path(key) if table == "candidates" else store.counts_path(key)
+    victim = data_path(store, key) if table == "candidates" else counts_path(store, key)
     data = bytearray(victim.read_bytes())
     data[len(data) // 2] ^= 1
     victim.write_bytes(data)

@@ -124,9 +124,3 @@ def test_closing_ends_threads_and_stream() -> None:
     assert stream.closed
     assert stream.taken <= 3
     assert not remaining_threads()
-
-
-@pytest.mark.parametrize(("threads", "max_pending"), [(0, 1), (1, 0)])
-def test_arguments_below_one_are_refused(threads: int, max_pending: int) -> None:
-    with pytest.raises(ValueError, match="at least 1"):
-        ordered_map(lambda _, item: item, [1], threads=threads, max_pending=max_pending)

@@ -10,6 +10,7 @@ import pytest
 from enrich_dist.farm.worker import run_chunk
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.store.checkpoints import CheckpointStore
+from tests.support.checkpoint_files import counts_path, data_path
 from tests.support.known_case import RECIPIENT_ROWS, REJECTED_RECIPIENT_ROWS, settings
 
 
@@ -26,7 +27,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
 
 def checkpoint(directory: Path, key: str) -> tuple[bytes, bytes]:
     store = CheckpointStore(str(directory))
-    return store.data_path(key).read_bytes(), store.counts_path(key).read_bytes()
+    return data_path(store, key).read_bytes(), counts_path(store, key).read_bytes()
 
 
 @pytest.mark.parametrize(("batch_rows", "parts"), [(1, 1), (7, 1), (54, 2), (10, 4)])

@@ -14,6 +14,7 @@ import pytest
 from enrich_dist import schema
 from enrich_dist.errors import CorruptionError
 from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore, checkpoint_key
+from tests.support.checkpoint_files import counts_path, data_path, record_path
 
 KEY = checkpoint_key(chunk_digest="c", index_digest="i", matcher_key="m")
 OTHER_KEY = checkpoint_key(chunk_digest="d", index_digest="i", matcher_key="m")
@@ -37,7 +38,7 @@ KNOWN = {
 COUNTS = pa.table(
     [["concept", "recipients"], pa.array([5, 0], pa.int32()), pa.array([3, 10], pa.int64())], schema=schema.COUNT
 )
-TABLES = {"candidates": CheckpointStore.data_path, "counts": CheckpointStore.counts_path}
+TABLES = {"candidates": data_path, "counts": counts_path}
 
 
 def write(store: CheckpointStore, key: str = KEY, counts: pa.Table = COUNTS) -> CheckpointRecord:
@@ -49,8 +50,8 @@ def test_a_checkpoint_is_found_again(tmp_path: Path) -> None:
     written = write(store)
 
     assert store.read_record(KEY) == written
-    assert pq.read_table(store.data_path(KEY)).equals(candidates())
-    assert pq.read_table(store.counts_path(KEY)).equals(COUNTS)
+    assert pq.read_table(data_path(store, KEY)).equals(candidates())
+    assert pq.read_table(counts_path(store, KEY)).equals(COUNTS)
     assert written.candidates == 3
     assert store.find([KEY, OTHER_KEY]) == ({KEY: written}, [])
 
@@ -119,9 +120,9 @@ def test_damaged_table_invalidates_checkpoint(tmp_path: Path, table: str, damage
 def test_tables_that_changed_places_are_none(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
     write(store)
-    store.data_path(KEY).rename(tmp_path / "aside")
-    store.counts_path(KEY).rename(store.data_path(KEY))
-    (tmp_path / "aside").rename(store.counts_path(KEY))
+    data_path(store, KEY).rename(tmp_path / "aside")
+    counts_path(store, KEY).rename(data_path(store, KEY))
+    (tmp_path / "aside").rename(counts_path(store, KEY))
 
     assert is_none(store)
 
@@ -130,23 +131,23 @@ def test_counts_of_another_checkpoint_are_none(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
     write(store)
     write(store, OTHER_KEY, counts=COUNTS.slice(1))
-    store.counts_path(OTHER_KEY).replace(store.counts_path(KEY))
+    counts_path(store, OTHER_KEY).replace(counts_path(store, KEY))
 
     assert is_none(store)
 
 
 def _foreign(store: CheckpointStore) -> None:
     write(store, OTHER_KEY)
-    store.record_path(OTHER_KEY).replace(store.record_path(KEY))
+    record_path(store, OTHER_KEY).replace(record_path(store, KEY))
 
 
 def _changed(**values: Any) -> Callable[[CheckpointStore], None]:
     """Return a record with other fields; None removes a field."""
 
     def change(store: CheckpointStore) -> None:
-        record = {**json.loads(store.record_path(KEY).read_text("utf-8")), **values}
+        record = {**json.loads(record_path(store, KEY).read_text("utf-8")), **values}
         record = {name: value for name, value in record.items() if value is not None}
-        store.record_path(KEY).write_text(json.dumps(record), "utf-8")
+        record_path(store, KEY).write_text(json.dumps(record), "utf-8")
 
     return change
 
@@ -158,9 +159,9 @@ def _changed(**values: Any) -> Callable[[CheckpointStore], None]:
         _changed(rows_in=11),
         _changed(counts_blake3=None),
         _changed(counts_bytes="7"),
-        lambda store: store.record_path(KEY).write_text("", "utf-8"),
-        lambda store: store.record_path(KEY).write_text("[]", "utf-8"),
-        lambda store: store.record_path(KEY).write_text('{"key": 1}', "utf-8"),
+        lambda store: record_path(store, KEY).write_text("", "utf-8"),
+        lambda store: record_path(store, KEY).write_text("[]", "utf-8"),
+        lambda store: record_path(store, KEY).write_text('{"key": 1}', "utf-8"),
     ],
     ids=["foreign", "miscounted", "without-counts", "other-type", "torn", "list", "other-document"],
 )
@@ -178,6 +179,6 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         store.write(KEY, candidates(), COUNTS, lambda: {"rows_in": 10})
 
-    assert not store.record_path(KEY).exists()
+    assert not record_path(store, KEY).exists()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".tmp")] == []
     assert store.find([KEY]) == ({}, [])
