@@ -1,4 +1,4 @@
-"""JSON documents of one type each: written with a format version and their own digest, validated when read.
+"""JSON documents of one type each, with a format version and their own digest, and logs of one JSON object per line.
 
 The digest detects damage and manual edits. It does not protect against a writer who recomputes it. Does not cover
 where a document is stored.
@@ -6,8 +6,11 @@ where a document is stored.
 
 from __future__ import annotations
 
+import json
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import IO, Annotated, Any, Generic, Self, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -60,11 +63,8 @@ class JsonCodec(Generic[T]):
         content_fields = content.keys() - {_FORMAT, self._digest_key}
         digest = content.pop(self._digest_key, None) if self._digest_key else None
         if self._format_version is not None and content.get(_FORMAT) != self._format_version:
-            found = content.get(_FORMAT)
-            raise CorruptionError(
-                f"{where} is not a {self._kind} of format {self._format_version} (found {found!r}).",
-                remedy=self._remedy,
-            )
+            wrong = f"is not a {self._kind} of format {self._format_version} (found {content.get(_FORMAT)!r})"
+            raise CorruptionError(f"{where} {wrong}.", remedy=self._remedy)
         text = canonical_json(content)
         if self._digest_key and digest != text_digest(text):
             raise CorruptionError(f"{where} was altered: its digest does not match.", remedy=self._remedy)
@@ -73,10 +73,8 @@ class JsonCodec(Generic[T]):
             value = self._adapter.validate_json(text, strict=True)
         except ValidationError as error:
             first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"]) or "document"
-            raise CorruptionError(
-                f"{where} is not a {self._kind}: {field}: {first['msg']}.", remedy=self._remedy
-            ) from error
+            wrong = f"{'.'.join(map(str, first['loc'])) or 'document'}: {first['msg']}"
+            raise CorruptionError(f"{where} is not a {self._kind}: {wrong}.", remedy=self._remedy) from error
         # Computed fields are written, but are no input of the type.
         if unknown := content_fields - self._adapter.dump_python(value).keys():
             names = ", ".join(sorted(unknown))
@@ -98,3 +96,45 @@ class JsonCodec(Generic[T]):
     def read(self, path: Path) -> T:
         """Read the document. Raises ``CorruptionError``, or ``FileNotFoundError`` when there is none."""
         return self.from_bytes(path.read_bytes(), str(path))
+
+
+class JsonLinesLog:
+    """Context manager that overwrites the file. ``began``: when it was opened, by ``time.monotonic``.
+
+    Each line is written at once, so that a killed run leaves all lines up to then.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self.began = time.monotonic()
+        self._file = self._path.open("w", encoding="utf-8", buffering=1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Write a line; do nothing when the log is closed."""
+        if self._file is not None:
+            self._file.write(json.dumps(line) + "\n")
+
+
+def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of the file in order, without incomplete lines; none if the file does not exist."""
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return
+    for line in text.splitlines():
+        try:
+            found = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(found, dict):
+            yield found

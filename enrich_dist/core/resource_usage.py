@@ -44,25 +44,22 @@ class Meter:
     def __init__(self) -> None:
         self.memory_method = "vmhwm" if _reset_high_water_mark() else "sampled"
         self._stop = threading.Event()
+        self._sampler = threading.Thread(target=self._sample, daemon=True)
         self._sampled_peak_bytes = 0
-        self._laps_peak_bytes = 0
-        self._sampler: threading.Thread | None = None
+        self._peak_bytes = 0  # of the previous laps; in total after the body
         self._started = time.perf_counter()
         self._seconds: float | None = None
-        self._peak_bytes = 0
 
     def __enter__(self) -> Meter:
         if self.memory_method == "sampled":
-            self._sampler = threading.Thread(target=self._sample, daemon=True)
             self._sampler.start()
-        self._started = time.perf_counter()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._peak_bytes = self.peak_memory_bytes
         self._seconds = self.seconds
         self._stop.set()
-        if self._sampler is not None:
+        if self.memory_method == "sampled":
             self._sampler.join()
 
     @property
@@ -75,12 +72,12 @@ class Meter:
         """Peak resident bytes of the body so far, or in total after it."""
         if self._seconds is not None:
             return self._peak_bytes
-        return max(self._laps_peak_bytes, self._lap_peak_bytes())
+        return max(self._peak_bytes, self._lap_peak_bytes())
 
     def lap(self) -> int:
         """Return the peak resident bytes since the previous lap, and start a new one."""
         peak_bytes = self._lap_peak_bytes()
-        self._laps_peak_bytes = max(self._laps_peak_bytes, peak_bytes)
+        self._peak_bytes = max(self._peak_bytes, peak_bytes)
         self._sampled_peak_bytes = 0
         if self.memory_method == "vmhwm":
             _reset_high_water_mark()

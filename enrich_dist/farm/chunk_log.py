@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from enrich_dist.core.json_lines import JsonLinesLog, read_json_lines
+from enrich_dist.core.json_documents import JsonLinesLog, read_json_lines
 from enrich_dist.events import AttemptTimes, Event
 
 _CLOCKS = ("submitted_seconds", "started_seconds", "finished_seconds", "received_seconds")

@@ -116,7 +116,7 @@ def examine(directory: RunDirectory, *, verify: bool = False) -> Findings:
         workers=read_worker_log(directory.worker_log),
         checkpoint_location=location,
         leftovers=store.leftovers({chunk.checkpoint_key for chunk in chunks}),
-        shared=not directory.owns(location),
+        shared=location != str(directory.checkpoints),  # other directories' runs may write there
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from enrich_dist.core.json_lines import JsonLinesLog, read_json_lines
+from enrich_dist.core.json_documents import JsonLinesLog, read_json_lines
 from enrich_dist.events import Event, WorkerSample, WorkersSeen
 
 # Minimum change of memory between samples: a share of the limit, or bytes if there is none.

@@ -83,9 +83,8 @@ def build_result(
 ) -> dict[str, Any]:
     """Write the result's files into ``directory``; return metrics and verdict."""
     awards, company, plan = inputs.awards, inputs.company, inputs.plan
-    rejects = pa.concat_tables(
-        [pq.read_table(awards.path / "rejects.parquet"), chunks.read_rejects(plan), inputs.quarantined]
-    )
+    of_sources = [pq.read_table(stored.path / chunks.REJECTS_FILE) for stored in (awards, plan)]
+    rejects = pa.concat_tables([*of_sources, inputs.quarantined])
     with connect(directory / DATABASE, scratch=scratch) as connection:
         connection.from_arrow(rejects).create("rejects")
         found = open_candidates(connection, inputs)

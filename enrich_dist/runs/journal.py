@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from enrich_dist.core.json_lines import read_json_lines
+from enrich_dist.core.json_documents import read_json_lines
 from enrich_dist.errors import CorruptionError, SettingsError, StateError
 from enrich_dist.events import Notice, Step, emit
 from enrich_dist.remedies import RUN_FIRST

@@ -20,22 +20,11 @@ from enrich_dist.core.database import evaluate
 from enrich_dist.core.ordered_map import ordered_map
 from enrich_dist.errors import SourceError
 from enrich_dist.remedies import DOWNLOAD_AGAIN
-from enrich_dist.sources.clean_fields import (
-    Cleaned,
-    clean_amount,
-    clean_date,
-    clean_duns,
-    clean_integer,
-    clean_state,
-    clean_uei,
-    clean_year,
-    clean_zip,
-)
+from enrich_dist.sources import clean_fields
 from enrich_dist.sources.clean_text import clean_long_text, clean_text
 from enrich_dist.sources.columns import AWARD_LAYOUT, extra_names, resolve_columns
 from enrich_dist.sources.delimited import Block, open_delimited
-from enrich_dist.sources.protocol import single_range
-from enrich_dist.sources.rejects import REJECTED, REPAIRED, RejectLog
+from enrich_dist.sources.rejects import REJECTED, REPAIRED, RejectLog, single_range
 from enrich_dist.sources.source_file import SourceFile, as_file
 from enrich_dist.sources.string_bytes import TEXT_NULL
 
@@ -45,18 +34,14 @@ _NO_TEXT: Final = r"^[\s\pZ\x00-\x1f\x7f]*$"
 _THREADS: Final = 2
 _MAX_PENDING: Final = 3
 
-_CLEANERS: Final[Mapping[str, Callable[[pa.Array], Cleaned]]] = {
-    "proposal_award_date": clean_date,
-    "contract_end_date": clean_date,
-    "solicitation_close_date": clean_date,
-    "proposal_receipt_date": clean_date,
-    "date_of_notification": clean_date,
-    "solicitation_year": clean_year,
-    "award_year": clean_year,
-    "award_amount": clean_amount,
-    "number_employees": clean_integer,
-    "uei": clean_uei,
-    "duns": clean_duns,
+_CLEANERS: Final[Mapping[str, Callable[[pa.Array], clean_fields.Cleaned]]] = {
+    **dict.fromkeys((field.name for field in schema.AWARD if pa.types.is_date32(field.type)), clean_fields.clean_date),
+    "solicitation_year": clean_fields.clean_year,
+    "award_year": clean_fields.clean_year,
+    "award_amount": clean_fields.clean_amount,
+    "number_employees": clean_fields.clean_integer,
+    "uei": clean_fields.clean_uei,
+    "duns": clean_fields.clean_duns,
 }
 
 
@@ -109,7 +94,7 @@ def read_awards(location: str | Path | SourceFile, column_map: Mapping[str, str 
         for table, count in ordered_map(clean, file.blocks(), threads=_THREADS, max_pending=_MAX_PENDING):
             tables.append(table)
             rows_read += count
-        bytes_repaired = file.bytes_repaired
+        bytes_repaired = file.stream.bytes_repaired
         bad_records = file.bad_records
     rows_read += len(bad_records)
     if not rows_read:
@@ -143,10 +128,10 @@ def _clean_block(
             columns[field.name], reasons = _CLEANERS[field.name](raw)
             repairs[field.name] = (reasons, raw)
         elif field.name == "state":
-            columns["state"] = clean_state(raw)
+            columns["state"] = clean_fields.clean_state(raw)
         else:
             columns[field.name] = clean_text(raw)
-    (columns["zip5"], reasons), _ = clean_zip(columns["zip"])
+    (columns["zip5"], reasons), _ = clean_fields.clean_zip(columns["zip"])
     repairs["zip"] = (reasons, columns["zip"])
     for position, name in extras.items():
         columns[name] = clean_long_text(block.cells[position])

@@ -26,8 +26,9 @@ from enrich_dist.errors import SourceError
 from enrich_dist.remedies import DOWNLOAD_AGAIN
 from enrich_dist.sources.columns import RECIPIENT_LAYOUT, plain_header, resolve_columns
 from enrich_dist.sources.delimited import BadRecord, Block, open_delimited
-from enrich_dist.sources.protocol import FileSource, RawBatch, ReadOptions, RowRange
+from enrich_dist.sources.protocol import FileSource, RawBatch, ReadOptions
 from enrich_dist.sources.recipient_files import rebatch
+from enrich_dist.sources.rejects import RowRange
 from enrich_dist.sources.source_file import SourceFile, as_file
 from enrich_dist.sources.text_file import count_lines, csv_members
 

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from enrich_dist import schema
 from enrich_dist.core.ordered_map import ordered_map
-from enrich_dist.sources.protocol import RowRange, single_range
 from enrich_dist.sources.recipients import RecipientBatch
+from enrich_dist.sources.rejects import RowRange, single_range
 from enrich_dist.store.artifacts import Artifact
 
 ENGINE_VERSION = "3"
@@ -117,8 +117,3 @@ def chunks_of(stored: Artifact) -> list[Chunk]:
 def row_ranges_of(stored: Artifact, source: str) -> Sequence[RowRange]:
     """Return the files of the source rows; ``source``: the file's name for plans of older versions."""
     return [RowRange(**item) for item in stored.facts.get("parts", ())] or single_range(source)
-
-
-def read_rejects(stored: Artifact) -> pa.Table:
-    """Return the rejected and repaired rows of the source (schema.REJECT)."""
-    return pq.read_table(stored.path / REJECTS_FILE)

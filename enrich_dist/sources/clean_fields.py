@@ -41,11 +41,8 @@ VA Virginia;WA Washington;WV West Virginia;WI Wisconsin;WY Wyoming;DC District o
 DC D.C.;PR Puerto Rico;GU Guam;VI Virgin Islands;VI U.S. Virgin Islands;VI US Virgin Islands;AS American Samoa;
 MP Northern Mariana Islands;FM Federated States of Micronesia;MH Marshall Islands;PW Palau
 """
-
 # "NEW YORK" -> "NY"
-_STATE_CODES: Final = {
-    entry.strip()[3:].upper(): entry.strip()[:2] for entry in _STATE_NAMES.replace("\n", "").split(";") if entry.strip()
-}
+_STATE_CODES: Final = {entry[3:].upper(): entry[:2] for entry in _STATE_NAMES.replace("\n", "").split(";")}
 
 
 class Cleaned(NamedTuple):
@@ -208,5 +205,4 @@ def _clean_others(
 
 
 def _is_in(values: pa.Array, codes: Sequence[str]) -> Mask:
-    """Return the cells that are one of the codes."""
     return np.asarray(pc.is_in(values, value_set=pa.array(codes)).to_numpy(zero_copy_only=False), dtype=bool)

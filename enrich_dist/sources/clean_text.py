@@ -81,7 +81,6 @@ def resolve_entities(values: pa.Array) -> pa.Array:
 
 
 def _entities_in(values: pa.Array) -> dict[str, str]:
-    """Return the distinct known entities in the texts, with their characters."""
     # Without the first piece of each text, which follows no ampersand.
     pieces = pc.list_flatten(pc.list_slice(pc.split_pattern(values, "&"), 1))
     bodies = pc.struct_field(pc.extract_regex(pieces, _ENTITY_AFTER_AMPERSAND), "body")

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from enrich_dist.errors import SourceError
+from enrich_dist.sources.source_file import shown_names
 
-_MAX_SHOWN_HEADERS: Final = 12
 _MAX_SHOWN_CHARACTERS: Final = 40
 
 
@@ -77,16 +77,7 @@ AWARD_LAYOUT: Final = Layout(
         "state": ("state code",),
         "zip": ("zip code", "zip5", "postal code"),
     },
-    required=(
-        ("company",),
-        ("agency",),
-        ("phase",),
-        ("award_year",),
-        ("uei", "duns"),
-        ("city",),
-        ("state",),
-        ("zip",),
-    ),
+    required=(("company",), ("agency",), ("phase",), ("award_year",), ("uei", "duns"), ("city",), ("state",), ("zip",)),
     indispensable=("company",),
 )
 
@@ -258,6 +249,4 @@ def _did_you_mean(word: str, known: Collection[str]) -> str | None:
 
 
 def _shown(headers: Sequence[str]) -> str:
-    shown = ", ".join(f"'{header[:_MAX_SHOWN_CHARACTERS]}'" for header in headers[:_MAX_SHOWN_HEADERS])
-    more = len(headers) - _MAX_SHOWN_HEADERS
-    return f"{shown} and {more} more" if more > 0 else shown
+    return shown_names([f"'{header[:_MAX_SHOWN_CHARACTERS]}'" for header in headers])

@@ -125,13 +125,8 @@ class DelimitedFile(RecordReader):
     def __init__(self, stream: Utf8Stream, path: object) -> None:
         self.header, self.header_row = _read_header(stream, path)
         super().__init__(stream, [f"c{position}" for position in range(len(self.header))], path)
-        self._stream = stream
+        self.stream = stream
         self._failure: SourceError | None = None
-
-    @property
-    def bytes_repaired(self) -> int:
-        """Bytes read so far that were not UTF-8."""
-        return self._stream.bytes_repaired
 
     def blocks(self) -> Iterator[Block]:
         """Yield the records after the header, in order. Empty lines are records of empty cells.

@@ -19,11 +19,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from enrich_dist.core.files import text_digest
 from enrich_dist.errors import SettingsError, SourceError
 from enrich_dist.sources.columns import resolve_columns
-from enrich_dist.sources.protocol import RawBatch, ReadOptions, Source
+from enrich_dist.sources.protocol import DEFAULT_TABLE, RawBatch, ReadOptions, Source
 from enrich_dist.sources.recipient_files import require_utf8
+from enrich_dist.sources.source_file import shown_names
 
 SCHEMES: Final = ("postgresql", "postgres")
-DEFAULT_TABLE: Final = "recipient_lookup"
 _PACKAGES: Final = ("adbc_driver_postgresql", "adbc_driver_manager")
 _CONNECTION: Final = {"connect_timeout": "15", "client_encoding": "UTF8", "application_name": "enrich_dist"}
 _WITHOUT_COPY: Final = {"adbc.postgresql.use_copy": "false"}  # COPY accepts only queries
@@ -38,7 +38,6 @@ _REMEDIES: Final = {
     "permission denied": "Grant this user the right to read it (GRANT SELECT).",
     "": "Check host, port and database in inputs.recipients, and that the server is up.",
 }
-_MAX_SHOWN_TABLES: Final = 5
 
 
 def open_source(location: str | Path, member: str | None) -> PostgresSource | None:
@@ -156,7 +155,7 @@ class PostgresSource(Source):
         # Without a schema: the first of search_path, else the only one.
         found = [row for row in found if row[2]] or found
         if len(found) != 1:
-            schemas = ", ".join(row[0] for row in found[:_MAX_SHOWN_TABLES])
+            schemas = shown_names([row[0] for row in found])
             raise SourceError(
                 f"there are several: in the schemas {schemas}." if found else "there is no such table.",
                 path=self.where,

@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from enrich_dist.sources.columns import RECIPIENT_LAYOUT, Layout
 from enrich_dist.sources.delimited import BadRecord
+from enrich_dist.sources.rejects import RowRange, single_range
 from enrich_dist.sources.source_file import SourceFile
 
-
-class RowRange(NamedTuple):
-    """The rows from ``first_row`` to the next range are the rows from ``own_first`` of the file ``name``."""
-
-    first_row: int
-    name: str
-    own_first: int
-
-
-def single_range(name: str) -> tuple[RowRange, ...]:
-    """Return the row ranges of a source that is one file."""
-    return (RowRange(1, name, 1),)
-
-
-def locate_rows(row_ranges: Sequence[RowRange], rows: npt.NDArray[np.int64]) -> tuple[pa.Array, npt.NDArray[np.int64]]:
-    """Return the file of each row (string), and the row's number in it."""
-    firsts = np.array([item.first_row for item in row_ranges], dtype=np.int64)
-    own_firsts = np.array([item.own_first for item in row_ranges], dtype=np.int64)
-    which = np.searchsorted(firsts, rows, side="right") - 1
-    names = pa.array([item.name for item in row_ranges], pa.string()).take(pa.array(which))
-    return names, rows - firsts[which] + own_firsts[which]
+DEFAULT_TABLE: Final = "recipient_lookup"  # of a database or its dump
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from enrich_dist.core.files import text_digest
 from enrich_dist.errors import SourceError
 from enrich_dist.sources.columns import resolve_columns
 from enrich_dist.sources.delimited import BadRecord, RecordReader, open_delimited
-from enrich_dist.sources.protocol import FileSource, RawBatch, ReadOptions, RowRange, single_range
+from enrich_dist.sources.protocol import FileSource, RawBatch, ReadOptions
+from enrich_dist.sources.rejects import RowRange, single_range
 from enrich_dist.sources.source_file import SourceFile, as_file, translate_read_errors
 from enrich_dist.sources.string_bytes import StringBytes
 from enrich_dist.sources.text_file import count_lines
@@ -117,7 +118,6 @@ def _open_parquet(file: SourceFile) -> Iterator[pq.ParquetFile]:
 
 
 def _choose_columns(file: pq.ParquetFile, options: ReadOptions, path: object) -> dict[str, str]:
-    """Return the file's column for every canonical column that it has."""
     if not file.metadata.num_rows:
         raise SourceError("the file has no rows.", path=path, remedy="Export it again.")
     source_schema = file.schema_arrow
@@ -223,7 +223,6 @@ def batch_records(
 def _cut(
     pending: pa.Table, bad_records: list[BadRecord], end_row: int, row_ranges: tuple[RowRange, ...]
 ) -> tuple[RawBatch, pa.Table]:
-    """Return the rows before ``end_row`` as a batch, and the remaining rows."""
     count = int(np.searchsorted(pending.column("source_row").to_numpy(), end_row))
     taken = pending.slice(0, count)
     columns = {name: taken.column(name).combine_chunks() for name in taken.column_names}

@@ -22,8 +22,8 @@ from enrich_dist.sources.clean_fields import clean_duns, clean_state, clean_uei,
 from enrich_dist.sources.clean_text import clean_text, null_words_as_null
 from enrich_dist.sources.columns import RECIPIENT_LAYOUT, Layout
 from enrich_dist.sources.formats import open_source
-from enrich_dist.sources.protocol import RawBatch, ReadOptions, RowRange, Source
-from enrich_dist.sources.rejects import REJECTED, REPAIRED, RejectLog
+from enrich_dist.sources.protocol import RawBatch, ReadOptions, Source
+from enrich_dist.sources.rejects import REJECTED, REPAIRED, RejectLog, RowRange
 from enrich_dist.sources.source_file import translate_read_errors
 from enrich_dist.sources.string_bytes import TEXT_NULL, apply_to_distinct
 
@@ -69,11 +69,9 @@ def read_recipients(
 ) -> Generator[RecipientBatch, None, None]:
     """Stream a source in batches of ``batch_rows`` source rows; the last may be shorter.
 
-    ``column_map`` maps columns of ``schema.RECIPIENT`` to columns of the source, or to None for an absent column; other
-    columns are recognised by their usual names. ``layout`` has the names of columns in messages; ``scratch`` is for
-    data that do not fit into memory. The batches depend on the source's content and ``batch_rows`` only. A thread
-    cleans one batch while the next is read; it ends when the stream ends or is closed. Raises ``SourceError`` at once
-    when the source is not usable, and while streaming at damaged data.
+    The other arguments are those of ``ReadOptions``; columns that ``column_map`` does not name are recognised by their
+    usual names. The batches depend on the source's content and ``batch_rows`` only. A thread cleans one batch while the
+    next is read. Raises ``SourceError`` at once when the source is not usable, and while streaming at damaged data.
     """
     if batch_rows < 1:
         raise ValueError("batch_rows must be at least 1")

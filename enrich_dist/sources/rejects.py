@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist import schema
 from enrich_dist.sources.delimited import BadRecord
-from enrich_dist.sources.protocol import RowRange, locate_rows
 
 REJECTED: Final = "rejected"
 REPAIRED: Final = "repaired"
 _MAX_SHOWN_CHARACTERS: Final = 500
+
+
+class RowRange(NamedTuple):
+    """The rows from ``first_row`` to the next range are the rows from ``own_first`` of the file ``name``."""
+
+    first_row: int
+    name: str
+    own_first: int
+
+
+def single_range(name: str) -> tuple[RowRange, ...]:
+    """Return the row ranges of a source that is one file."""
+    return (RowRange(1, name, 1),)
 
 
 class RejectLog:
@@ -62,7 +75,12 @@ class RejectLog:
 
 def with_file_rows(rejects: pa.Table, row_ranges: Sequence[RowRange]) -> pa.Table:
     """Replace row numbers of the whole source by file names and row numbers in the files (``schema.REJECT``)."""
-    files, rows = locate_rows(row_ranges, rejects["source_row"].to_numpy())
+    rows = rejects["source_row"].to_numpy()
+    firsts = np.array([item.first_row for item in row_ranges], dtype=np.int64)
+    own_firsts = np.array([item.own_first for item in row_ranges], dtype=np.int64)
+    which = np.searchsorted(firsts, rows, side="right") - 1
+    files = pa.array([item.name for item in row_ranges], pa.string()).take(pa.array(which))
+    own_rows = pa.array(rows - firsts[which] + own_firsts[which])
     return rejects.set_column(0, schema.REJECT.field("source_file"), files).set_column(
-        1, schema.REJECT.field("source_row"), pa.array(rows, pa.int64())
+        1, schema.REJECT.field("source_row"), own_rows
     )

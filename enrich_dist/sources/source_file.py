@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -20,6 +20,7 @@ from enrich_dist.errors import SourceError
 # What a damaged file raises from gzip, zipfile or the operating system. zipfile raises RuntimeError for a password
 # and NotImplementedError for an unknown compression.
 _READ_ERRORS: Final = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError)
+_MAX_SHOWN_NAMES: Final = 12
 
 
 class SourceFile:
@@ -107,3 +108,9 @@ def translate_read_errors(path: object) -> Iterator[None]:
             path=path,
             remedy="Export or copy it again, as Parquet with text in UTF-8.",
         ) from error
+
+
+def shown_names(names: Sequence[str]) -> str:
+    """Return a list of names for a message: all, or the first ones and the number of others."""
+    shown = ", ".join(names[:_MAX_SHOWN_NAMES]) or "none"
+    return f"{shown} and {len(names) - _MAX_SHOWN_NAMES} more" if len(names) > _MAX_SHOWN_NAMES else shown

@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 TEXT_NULL: Final = pa.scalar(None, pa.string())
-Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.int64]
 
@@ -31,7 +30,7 @@ class StringBytes:
         _, offsets, data = values.buffers()
         if not len(values) or data is None:
             self.starts = np.zeros(len(values) + 1, dtype=np.int32)
-            self.bytes: Bytes = np.empty(0, dtype=np.uint8)
+            self.bytes: npt.NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
             return
         limits = np.frombuffer(offsets, np.int32)[values.offset : values.offset + len(values) + 1]
         self.starts = limits - limits[0]

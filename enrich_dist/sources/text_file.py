@@ -19,7 +19,7 @@ from typing import BinaryIO, Final, Protocol, cast
 
 from enrich_dist.errors import SourceError
 from enrich_dist.remedies import DOWNLOAD_AGAIN
-from enrich_dist.sources.source_file import SourceFile, as_file, reading
+from enrich_dist.sources.source_file import SourceFile, as_file, reading, shown_names
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
 ZIP_MAGICS: Final = (b"PK\x03\x04", b"PK\x05\x06")
@@ -82,10 +82,6 @@ class Utf8Stream:
         self._ended = False
         self.bytes_repaired = 0
         self._peeked = self._read_valid(4096).removeprefix(codecs.BOM_UTF8)
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
 
     def close(self) -> None:
         """Do nothing: the caller that opened the file closes it."""
@@ -196,27 +192,16 @@ def _is_csv(name: str) -> bool:
 def _open_zip_member(path: SourceFile, handle: BinaryIO, member: str | None, stack: ExitStack) -> Readable:
     archive = stack.enter_context(zipfile.ZipFile(handle))
     members = zip_members(archive, path)
-    if member is not None:
+    if member is None:
+        found = [name for name in members if _is_csv(name)]
+        problem, remedy = "must contain exactly one .csv file", "Unpack it and name the CSV file."
+    else:
         found = [name for name in members if member in (name, PurePosixPath(name).name)]
-        if len(found) != 1:
-            raise SourceError(
-                f"the archive contains {len(found) or 'no'} files {member}; it contains {_format_names(members)}.",
-                path=path,
-                remedy="Name one of them: inputs.recipients_member, or --member.",
-            )
-        return cast(Readable, stack.enter_context(archive.open(found[0])))
-    tables = [name for name in members if _is_csv(name)]
-    if len(tables) != 1:
-        raise SourceError(
-            f"the archive must contain exactly one .csv file; it contains {_format_names(members)}.",
-            path=path,
-            remedy="Unpack it and name the CSV file.",
-        )
-    return cast(Readable, stack.enter_context(archive.open(tables[0])))
-
-
-def _format_names(members: list[str]) -> str:
-    return ", ".join(members[:10]) + (", …" if len(members) > 10 else "") if members else "nothing"
+        problem = f"contains {len(found) or 'no'} files {member}"
+        remedy = "Name one of them: inputs.recipients_member, or --member."
+    if len(found) != 1:
+        raise SourceError(f"the archive {problem}; it contains {shown_names(members)}.", path=path, remedy=remedy)
+    return cast(Readable, stack.enter_context(archive.open(found[0])))
 
 
 def _is_outside(member: str) -> bool:

@@ -170,10 +170,7 @@ class CheckpointStore:
         return Checkpoint(record, candidates, counts)
 
     def candidates_file(self, key: str, directory: Path) -> Path:
-        """Return a local file with the candidates of a checkpoint, without verifying it; copies go to ``directory``.
-
-        Raises ``FileNotFoundError`` when there is none.
-        """
+        """Return a local file with the candidates, as ``fetch`` without verifying it. Raises ``FileNotFoundError``."""
         return self.storage.fetch(candidates_name(key), directory)
 
     def _fetch(self, table: _StoredTable, directory: Path, *, refresh: bool) -> Path:
@@ -214,23 +211,16 @@ class CheckpointStore:
         ]
 
     def _each(self, keys: Iterable[str], read: Callable[[str], T]) -> tuple[dict[str, T], list[str]]:
-        def attempt(key: str) -> T | CorruptionError | None:
-            try:
-                return read(key)
-            except FileNotFoundError:
-                return None
-            except CorruptionError as error:
-                return error
-
         found: dict[str, T] = {}
         damaged = []
-        keys = list(keys)
         with ThreadPoolExecutor(self.storage.parallel_reads) as pool:
-            for key, answer in zip(keys, pool.map(attempt, keys), strict=True):
-                if isinstance(answer, CorruptionError):
-                    damaged.append(str(answer))
-                elif answer is not None:
-                    found[key] = answer
+            for key, reading in [(key, pool.submit(read, key)) for key in keys]:
+                try:
+                    found[key] = reading.result()
+                except FileNotFoundError:
+                    continue
+                except CorruptionError as error:
+                    damaged.append(str(error))
         return found, damaged
 
     def _read_record(self, key: str) -> CheckpointRecord:

@@ -209,14 +209,9 @@ class RunDirectory:
         self, chunks: Iterable[tuple[int, int, str]], basis: Mapping[str, str], checkpoint_location: str
     ) -> None:
         """Record (chunk_id, rows, checkpoint key) of each chunk, the basis of the keys, and the checkpoint location."""
-        write_json(
-            self.farm_plan,
-            {
-                "basis": dict(basis),
-                "chunks": [{"chunk_id": number, "rows": rows, "checkpoint_key": key} for number, rows, key in chunks],
-                "checkpoint_location": self.relative(checkpoint_location),
-            },
-        )
+        planned = [{"chunk_id": number, "rows": rows, "checkpoint_key": key} for number, rows, key in chunks]
+        location = self.relative(checkpoint_location)
+        write_json(self.farm_plan, {"basis": dict(basis), "chunks": planned, "checkpoint_location": location})
 
     def latest_farm(self) -> tuple[list[dict[str, Any]], str]:
         """Return the chunks of the latest farm plan and their checkpoint location; no chunks if there is no plan."""
@@ -242,10 +237,6 @@ class RunDirectory:
             return str(self.checkpoints)
         return setting if "://" in setting else str(Path(setting).absolute())
 
-    def owns(self, checkpoint_location: str) -> bool:
-        """Return whether only runs in this directory write to this checkpoint location."""
-        return checkpoint_location == str(self.checkpoints)
-
     def read_overrides(self) -> pa.Table:
         """Return the human review decisions (``schema.OVERRIDE``), ordered."""
         if not self.overrides.exists():
@@ -258,10 +249,7 @@ class RunDirectory:
             ) from error
 
     def output(self, output: Output) -> Path:
-        """Return the path of an output of the latest run of its step.
-
-        Raises ``StateError`` when there is none.
-        """
+        """Return the path of an output of the latest run of its step. Raises ``StateError`` when there is none."""
         return self.latest(output.step).path(output)
 
 

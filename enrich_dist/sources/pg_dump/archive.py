@@ -97,22 +97,17 @@ class _Zip(DumpArchive):
         self.location = file.location
 
     def names(self) -> list[str]:
-        with self._archive() as archive:
+        with self._file.open() as handle, zipfile.ZipFile(handle) as archive:
             paths = [PurePosixPath(name) for name in zip_members(archive, self.location)]
         return sorted(path.name for path in paths if _folder_of(str(path)) == self._folder)
 
     @contextmanager
     def _open(self, name: str) -> Iterator[tuple[io.BufferedReader, int]]:
-        with self._archive() as archive:
+        with self._file.open() as handle, zipfile.ZipFile(handle) as archive:
             info = archive.getinfo(f"{self._folder}{name}")
             with archive.open(info) as member:
                 # Without a buffer, gzip would read a few bytes at a time through zipfile.
                 yield io.BufferedReader(cast(io.RawIOBase, member), 1 << 20), info.compress_size
-
-    @contextmanager
-    def _archive(self) -> Iterator[zipfile.ZipFile]:
-        with self._file.open() as handle, zipfile.ZipFile(handle) as archive:
-            yield archive
 
 
 def find_archive(location: str | Path) -> DumpArchive | None:

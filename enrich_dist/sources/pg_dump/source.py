@@ -18,14 +18,14 @@ from enrich_dist.sources.columns import resolve_columns
 from enrich_dist.sources.pg_dump.archive import SUFFIXES, DumpArchive, find_archive
 from enrich_dist.sources.pg_dump.copy_text import CopyText
 from enrich_dist.sources.pg_dump.toc import Contents, TableData, TocError, parse_toc
-from enrich_dist.sources.protocol import RawBatch, ReadOptions, Source, single_range
+from enrich_dist.sources.protocol import DEFAULT_TABLE, RawBatch, ReadOptions, Source
 from enrich_dist.sources.recipient_files import batch_records
+from enrich_dist.sources.rejects import single_range
+from enrich_dist.sources.source_file import shown_names
 from enrich_dist.sources.text_file import estimate_lines
 
-DEFAULT_TABLE: Final = "recipient_lookup"
 # SQL_ASCII means "unknown" in PostgreSQL: bytes that are not UTF-8 are read as Windows-1252, as in any text file.
 _READABLE_ENCODINGS: Final = ("", "UTF8", "SQL_ASCII")
-_MAX_SHOWN_TABLES: Final = 10
 
 
 def open_source(location: str | Path, member: str | None) -> DumpSource | None:
@@ -79,7 +79,7 @@ class DumpSource(Source):
             return found[0]
         if found:
             raise SourceError(
-                f"contains several tables {wanted}: {_format_names([table.name for table in found])}.",
+                f"contains several tables {wanted}: {shown_names([table.name for table in found])}.",
                 path=self.where,
                 remedy="Name one with its schema: inputs.recipients_member, or --member.",
             )
@@ -91,7 +91,7 @@ class DumpSource(Source):
             )
         raise SourceError(
             f"contains no table or file {wanted}; it contains "
-            f"{_format_names([table.name for table in contents.tables])}.",
+            f"{shown_names([table.name for table in contents.tables])}.",
             path=self.where,
             remedy="Name the table with its schema, or its file: inputs.recipients_member, or --member.",
         )
@@ -121,10 +121,4 @@ class DumpSource(Source):
 
 
 def _names_of(table: TableData) -> set[str]:
-    """Return all names of a table for ``member``."""
     return {table.table, table.name, *(table.file + suffix for suffix in SUFFIXES)}
-
-
-def _format_names(names: list[str]) -> str:
-    shown = ", ".join(names[:_MAX_SHOWN_TABLES]) or "no table"
-    return f"{shown} and {len(names) - _MAX_SHOWN_TABLES} more" if len(names) > _MAX_SHOWN_TABLES else shown

@@ -100,7 +100,7 @@ def test_rows_are_chunked_or_rejected(tmp_path: Path) -> None:
     assert [len(table) for table in tables] == [chunk.rows for chunk in plan]
     assert all(table.schema.names == schema.RECIPIENT.names for table in tables)
     assert pa.concat_tables(tables).to_pylist() == whole[0].recipients.to_pylist()
-    rejects = chunks.read_rejects(stored)
+    rejects = pq.read_table(stored.path / chunks.REJECTS_FILE)
     assert rejects.to_pylist() == whole[0].rejects.to_pylist()
     assert rejects["source_row"].to_pylist() == sorted(rejects["source_row"].to_pylist())
     assert {"rejected", "repaired"} == set(rejects["outcome"].to_pylist())

@@ -9,13 +9,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from enrich_dist import schema
 from enrich_dist.errors import SettingsError, SourceError
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import InputSettings, Settings, load_settings
 from enrich_dist.sources import chunks
 from enrich_dist.sources.inputs import recipient_source
-from enrich_dist.sources.protocol import ReadOptions, RowRange, locate_rows
+from enrich_dist.sources.protocol import ReadOptions
 from enrich_dist.sources.recipients import check_recipients, read_recipients
+from enrich_dist.sources.rejects import RowRange, with_file_rows
 from enrich_dist.store.artifacts import open_verified
 from enrich_dist.store.run_directory import Output
 from tests.conftest import enrich_dist
@@ -139,9 +141,9 @@ def test_run_locates_rows_in_files(files: dict[str, Path], tmp_path: Path) -> No
         RowRange(8, "dump", 1),
     ]
     [chunk] = [chunk for chunk in chunks.chunks_of(stored) if "SEVEN" in pq.read_table(chunk.path)["name"].to_pylist()]
-    numbers = pq.read_table(chunk.path)["source_row"].to_numpy()
-    names, own = locate_rows(chunks.row_ranges_of(stored, ""), numbers)
-    assert (names.to_pylist(), own.tolist()) == (["dump"], [1])
+    rows = [{"source_row": row} for row in pq.read_table(chunk.path)["source_row"].to_pylist()]
+    located = with_file_rows(pa.Table.from_pylist(rows, schema=schema.REJECT), chunks.row_ranges_of(stored, ""))
+    assert located.select(["source_file", "source_row"]).to_pylist() == [{"source_file": "dump", "source_row": 1}]
     assert pipeline.partition_recipients().reused
 
 

@@ -195,7 +195,7 @@ def test_empty_table_is_refused(postgres: PostgresServer, tmp_path: Path) -> Non
     ("options", "message"),
     [
         (["--inserts"], "not COPY text.*without --inserts"),
-        (["--schema-only"], "no table or file recipient_lookup; it contains no table"),
+        (["--schema-only"], "no table or file recipient_lookup; it contains none"),
         (["--exclude-table=rpt.recipient_lookup"], "contains public.recipient_profile, rpt.big_one.*--member"),
     ],
 )
