@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pyarrow as pa
 
 from enrich_dist import schema
 from enrich_dist.core.files import document_digest, text_digest
-from enrich_dist.events import Step
 from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.matching.index import open_index
 from enrich_dist.results.build import ResultInputs
@@ -41,7 +39,7 @@ def read_result_inputs(directory: RunDirectory, tasks: Sequence[ChunkTask], chec
         checkpoint_digests=[_content_digest(records.get(task.checkpoint_key)) for task in tasks],
         vocabulary=open_index(index.path).vocabulary,
         overrides=directory.read_overrides(),
-        quarantined=_quarantined_rows(directory, plan, [checkpoint.record for _, checkpoint in present]),
+        quarantined=_quarantined_rows(plan, [checkpoint.record for _, checkpoint in present]),
         chunk_rows=[_row_counts(task, checkpoint.record) for task, checkpoint in present],
         candidates_written=sum(checkpoint.record.candidates for _, checkpoint in present),
         chunks_planned=len(tasks),
@@ -58,7 +56,7 @@ def _row_counts(task: ChunkTask, record: CheckpointRecord) -> tuple[int, int, in
     return task.chunk_rows, record.rows_with_candidates, record.rows_without_candidates, record.rows_quarantined
 
 
-def _quarantined_rows(directory: RunDirectory, plan: Artifact, records: Sequence[CheckpointRecord]) -> pa.Table:
+def _quarantined_rows(plan: Artifact, records: Sequence[CheckpointRecord]) -> pa.Table:
     """Return the quarantined recipients as ``schema.REJECT``."""
     rows = [
         {"source_file": "", "outcome": "quarantined", "column": None, "value": None, **row}
@@ -66,5 +64,4 @@ def _quarantined_rows(directory: RunDirectory, plan: Artifact, records: Sequence
         for row in record.quarantined
     ]
     table = pa.Table.from_pylist(rows, schema=schema.REJECT).sort_by("source_row")
-    source = Path(directory.latest(Step.RECIPIENT_CHUNKS).source).name
-    return with_file_rows(table, chunks.row_ranges_of(plan, source))
+    return with_file_rows(table, chunks.row_ranges_of(plan))

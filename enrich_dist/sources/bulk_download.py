@@ -79,7 +79,6 @@ _ROWS: Final = f"""
 def open_source(location: str | Path, member: str | None) -> BulkDownload | None:
     """Return the bulk download of a location; None for other columns. Raises ``SourceError`` for a damaged file."""
     file = as_file(location)
-    file.require()
     members: Sequence[str | None] = csv_members(file) or [None]
     if member is not None:
         members = [name for name in members if name and member in (name, PurePosixPath(name).name)]

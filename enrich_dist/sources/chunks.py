@@ -6,7 +6,7 @@ source. Memory holds a few chunks, however many recipients there are. Does not r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from enrich_dist import schema
 from enrich_dist.core.ordered_map import ordered_map
 from enrich_dist.sources.recipients import RecipientBatch
-from enrich_dist.sources.rejects import RowRange, single_range
+from enrich_dist.sources.rejects import RowRange
 from enrich_dist.store.artifacts import Artifact
 
 ENGINE_VERSION = "3"
@@ -114,6 +114,6 @@ def chunks_of(stored: Artifact) -> list[Chunk]:
     ]
 
 
-def row_ranges_of(stored: Artifact, source: str) -> Sequence[RowRange]:
-    """Return the files of the source rows; ``source``: the file's name for plans of older versions."""
-    return [RowRange(**item) for item in stored.facts.get("parts", ())] or single_range(source)
+def row_ranges_of(stored: Artifact) -> list[RowRange]:
+    """Return the files of the source rows."""
+    return [RowRange(**item) for item in stored.facts["parts"]]

@@ -31,7 +31,7 @@ BLOCK_BYTES: Final = 4 << 20  # also the longest record that can be read
 _HEADER_BYTES: Final = 1 << 18  # where the header must end
 # A record with more lines than this is an unclosed quote that hides as many records, not a text.
 _MAX_RECORD_LINES: Final = 1000
-_MAX_SHOWN_CHARACTERS: Final = 500
+MAX_SHOWN_CHARACTERS: Final = 500  # of a rejected row or cell
 _SWALLOWED: Final = "a cell holds whole other rows: a quote may be left open"
 
 
@@ -115,7 +115,7 @@ class RecordReader(ABC):
             lines = record.text.count("\n") + 1
             if lines > 1:
                 reason += f", over {lines} lines: a quote may be left open"
-            self.bad_records.append(BadRecord(record.number, reason, record.text[:_MAX_SHOWN_CHARACTERS]))
+            self.bad_records.append(BadRecord(record.number, reason, record.text[:MAX_SHOWN_CHARACTERS]))
         return "skip"
 
 

@@ -10,11 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist import schema
-from enrich_dist.sources.delimited import BadRecord
+from enrich_dist.sources.delimited import MAX_SHOWN_CHARACTERS, BadRecord
 
 REJECTED: Final = "rejected"
 REPAIRED: Final = "repaired"
-_MAX_SHOWN_CHARACTERS: Final = 500
 
 
 class RowRange(NamedTuple):
@@ -54,7 +53,7 @@ class RejectLog:
             pa.repeat(outcome, len(rows)),
             pa.repeat(pa.scalar(column, pa.string()), len(rows)),
             reasons.filter(chosen),
-            pc.utf8_slice_codeunits(values.filter(chosen), 0, _MAX_SHOWN_CHARACTERS),
+            pc.utf8_slice_codeunits(values.filter(chosen), 0, MAX_SHOWN_CHARACTERS),
         ]
         self._tables.append(pa.table(columns, schema=schema.REJECT))
 

@@ -49,26 +49,20 @@ class DumpSource(Source):
         try:
             contents = parse_toc(self._archive.read_toc())
         except TocError as error:
-            raise SourceError(
+            raise self._error(
                 f"its toc.dat cannot be read: {error}.",
-                path=self.where,
-                remedy="Dump the database with pg_dump --format=directory, or download the dump again.",
+                "Dump the database with pg_dump --format=directory, or download the dump again.",
             ) from error
         if contents.encoding not in _READABLE_ENCODINGS:
-            raise SourceError(
-                f"its text is in {contents.encoding}.",
-                path=self.where,
-                remedy="Dump the database with pg_dump --encoding=UTF8.",
-            )
+            raise self._error(f"its text is in {contents.encoding}.", "Dump the database with pg_dump --encoding=UTF8.")
         names = set(self._archive.names())
         table = self._choose_table(contents)
         # The table of contents has the name without the suffix of compression.
         file = next((table.file + suffix for suffix in SUFFIXES if table.file + suffix in names), None)
         if file is None:
-            raise SourceError(
+            raise self._error(
                 f"the file {table.file} with the rows of {table.name} is missing.",
-                path=self.where,
-                remedy="The dump is incomplete or has no data: download or dump it again.",
+                "The dump is incomplete or has no data: download or dump it again.",
             )
         return table, file
 
@@ -78,23 +72,23 @@ class DumpSource(Source):
         if len(found) == 1:
             return found[0]
         if found:
-            raise SourceError(
+            raise self._error(
                 f"contains several tables {wanted}: {shown_names([table.name for table in found])}.",
-                path=self.where,
-                remedy="Name one with its schema: inputs.recipients_member, or --member.",
+                "Name one with its schema: inputs.recipients_member, or --member.",
             )
         if any(wanted in (name, name.rpartition(".")[2]) for name in contents.without_copy):
-            raise SourceError(
+            raise self._error(
                 f"the rows of {wanted} are not COPY text.",
-                path=self.where,
-                remedy="Dump it again without --inserts, --column-inserts and --rows-per-insert.",
+                "Dump it again without --inserts, --column-inserts and --rows-per-insert.",
             )
-        raise SourceError(
+        raise self._error(
             f"contains no table or file {wanted}; it contains "
             f"{shown_names([table.name for table in contents.tables])}.",
-            path=self.where,
-            remedy="Name the table with its schema, or its file: inputs.recipients_member, or --member.",
+            "Name the table with its schema, or its file: inputs.recipients_member, or --member.",
         )
+
+    def _error(self, problem: str, remedy: str) -> SourceError:
+        return SourceError(problem, path=self.where, remedy=remedy)
 
     def digest(self, options: ReadOptions) -> str:  # noqa: ARG002
         """Return the digest of the table's columns and the bytes of its file, without reading the rest of the dump."""

@@ -172,7 +172,7 @@ def test_chunk_plan_has_merged_rows(download: Path, tmp_path: Path) -> None:
 
     assert stored.facts["source_rows"] == 12
     assert stored.facts["rows"] + stored.facts["rejected_rows"] + stored.facts["merged_rows"] == 12
-    assert [part.name for part in chunks.row_ranges_of(stored, "x")] == [
+    assert [part.name for part in chunks.row_ranges_of(stored)] == [
         "All_PrimeAwards.zip/Contracts_PrimeTransactions_1.csv",
         "All_PrimeAwards.zip/Assistance_PrimeTransactions_1.csv",
     ]

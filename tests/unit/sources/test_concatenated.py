@@ -135,14 +135,14 @@ def test_run_locates_rows_in_files(files: dict[str, Path], tmp_path: Path) -> No
     stored = open_verified(step.path(Output.CHUNKS))
 
     assert step.numbers["source_rows"] == 8
-    assert chunks.row_ranges_of(stored, "") == [
+    assert chunks.row_ranges_of(stored) == [
         RowRange(1, "one.parquet", 1),
         RowRange(4, "two.csv", 1),  # the header is row 1 of the file, and row 4 of all
         RowRange(8, "dump", 1),
     ]
     [chunk] = [chunk for chunk in chunks.chunks_of(stored) if "SEVEN" in pq.read_table(chunk.path)["name"].to_pylist()]
     rows = [{"source_row": row} for row in pq.read_table(chunk.path)["source_row"].to_pylist()]
-    located = with_file_rows(pa.Table.from_pylist(rows, schema=schema.REJECT), chunks.row_ranges_of(stored, ""))
+    located = with_file_rows(pa.Table.from_pylist(rows, schema=schema.REJECT), chunks.row_ranges_of(stored))
     assert located.select(["source_file", "source_row"]).to_pylist() == [{"source_file": "dump", "source_row": 1}]
     assert pipeline.partition_recipients().reused
 
