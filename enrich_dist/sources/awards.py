@@ -1,7 +1,7 @@
 """The SBIR.gov awards file as a table of ``schema.AWARD`` and a table of rejects.
 
-Covers both header generations of the bulk download, and CSV files with a column map. The file is read in blocks; the
-table is in memory, as its size is bounded (about 220,000 rows). Does not join awards to companies.
+Covers both header generations of the bulk download, and CSV files with a column map. The table is in memory, as its
+size is bounded (about 220,000 rows). Does not join awards to companies.
 """
 
 from __future__ import annotations
@@ -112,7 +112,6 @@ def read_awards(location: str | Path | SourceFile, column_map: Mapping[str, str 
 def _clean_block(
     block: Block, positions: Mapping[str, int], extras: Mapping[int, str], awards_schema: pa.Schema, log: RejectLog
 ) -> pa.Table:
-    """Return the awards of a block, before duplicates are removed."""
     source_rows = pa.array(block.source_rows)
     raw_rows = pc.binary_join_element_wise(*block.cells, _CELL_SEPARATOR)
     columns: dict[str, pa.Array] = {"award_id": evaluate("md5(x)", raw_rows), "source_row": source_rows}

@@ -1,10 +1,9 @@
 """USAspending's bulk downloads of prime awards as a source of recipients: a CSV file of awards, or a zip with several.
 
-Awards with the same UEI, else the same DUNS, else the same name and place, are of one recipient and become one row. The
-row has the most frequent name and address (the first among equally frequent ones); all other names, including
-doing-business-as names, are alternate names. Its row number is that of the recipient's first award. DuckDB aggregates
-in bounded memory and spills to the scratch directory. A file is a bulk download if it has columns for a recipient's
-name and an award's key; other CSV files of a zip (subawards) are ignored. Does not read amounts, dates or agencies.
+Awards with the same UEI, else DUNS, else name and place, become one row. It has the most frequent name and address (the
+first among equals), all other names as alternate names, and the row number of the first award. DuckDB aggregates in
+bounded memory. A file is a bulk download if it has columns for a recipient's name and an award's key; other CSV files
+of a zip (subawards) are ignored. Does not read amounts, dates or agencies.
 """
 
 from __future__ import annotations

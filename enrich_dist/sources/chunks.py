@@ -62,8 +62,7 @@ class Chunk:
 def write_chunks(batches: Iterable[RecipientBatch], directory: Path) -> dict[str, Any]:
     """Write every batch as a chunk file and all rejects as one file; return the facts of the chunk plan.
 
-    ``parts``: the files that rows come from (``RowRange``). ``merged_rows``: rows merged into others of the same
-    recipient. Threads write batches while the next one is read; the files do not depend on their timing.
+    ``parts``: the files that rows come from (``RowRange``). Threads write batches while the next one is read.
     """
 
     def write(chunk_id: int, batch: RecipientBatch) -> tuple[dict[str, Any], RecipientBatch]:

@@ -1,8 +1,7 @@
 """Several sources as one: their rows one after another, numbered consecutively.
 
-Each source has its own columns, found by name or by its own column map; a column that it lacks is null in its rows.
-The rejects name each source and its own row numbers. Does not remove recipients that several sources contain: rows of
-one organisation do not compete (``results.reduce``).
+Each source has its own columns and column map; a column that it lacks is null in its rows. The rejects name each source
+and its own row numbers. Does not remove recipients that several sources contain (``results.reduce``).
 """
 
 from __future__ import annotations

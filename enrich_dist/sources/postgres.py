@@ -1,9 +1,8 @@
 """A table of a PostgreSQL database as a source of recipients, through ADBC: Arrow batches from a server-side cursor.
 
-One transaction (repeatable read, read only) lasts from the digest to the last row, so that both see the same rows. Rows
-are sorted by the bytes of all columns that are read, as a table has no order and equal rows must give equal chunks on
-any server. The server computes the digest of the same columns. Credentials are those of libpq (PGPASSWORD, ~/.pgpass, a
-service file) and never appear in messages. Reads one batch at a time. Requires the package ``adbc-driver-postgresql``.
+One transaction (repeatable read, read only) lasts from the digest to the last row. Rows are sorted by the bytes of all
+columns that are read, so that equal rows give equal chunks on any server, which also computes the digest. Credentials
+are those of libpq and never appear in messages. Reads one batch at a time. Requires ``adbc-driver-postgresql``.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """A plain, gzip or zip text file as a stream of valid UTF-8 bytes.
 
-Detects compression by the first bytes, not by the name. Removes a byte order mark; reads bytes that are not UTF-8 as
-Windows-1252, and counts them. Holds one block in memory and never writes to disk. Refuses archives that unpack to more
-than ``MAX_UNPACKED_BYTES`` or ``MAX_RATIO`` times their size, and member names that lead outside of the archive.
-UTF-16, other archives and passwords raise ``SourceError``.
+Detects compression by the first bytes. Removes a byte order mark; reads bytes that are not UTF-8 as Windows-1252, and
+counts them. Holds one block in memory. Refuses archives that unpack to more than ``MAX_UNPACKED_BYTES`` or
+``MAX_RATIO`` times their size, and member names outside of the archive. Does not read UTF-16, or other archives.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The files of ``pg_dump --format=directory``: a directory, or a zip of one, local or in an object store.
 
-Files are read in place: nothing is extracted to disk, and of a zip only the central directory and the needed members
-are read. Covers plain files and compression by gzip, LZ4 or Zstandard. Refuses harmful archives as ``text_file`` does.
+Files are read in place; of a zip only the central directory and the needed members are read. Covers plain files, gzip,
+LZ4 and Zstandard. Refuses harmful archives as ``text_file`` does.
 """
 
 from __future__ import annotations
