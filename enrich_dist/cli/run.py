@@ -131,8 +131,7 @@ def plan(
 
     from enrich_dist.events import listening
     from enrich_dist.planning.run_plan import make_plan
-    from enrich_dist.reporting.plan import print_plan
-    from enrich_dist.reporting.plan_document import plan_document
+    from enrich_dist.reporting.plan import plan_document, print_plan
     from enrich_dist.reporting.terminal import TerminalListener, open_console
 
     with TerminalListener(open_console(), settings.farm.progress_interval_seconds) as terminal, listening(terminal):
@@ -145,7 +144,7 @@ def plan(
 
 def _compare(settings: Settings, console: Console, *, as_json: bool) -> None:
     from enrich_dist.planning.plan_vs_actual import read_comparison
-    from enrich_dist.reporting.plan_document import comparison_document, print_comparison
+    from enrich_dist.reporting.plan_vs_actual import comparison_document, print_comparison
     from enrich_dist.store.run_directory import RunDirectory
 
     comparison = read_comparison(RunDirectory(settings.paths.work_dir))

@@ -56,6 +56,11 @@ def percent(share: float) -> str:
     return "< 0.1%" if 0 < share < 0.0005 else f"{100 * share:.1f}%"
 
 
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Return a count with its noun: "1 chunk", "2 chunks"."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
 def megabytes(count_bytes: float) -> str:
     """Bytes as whole megabytes of 1,000,000 bytes."""
     return f"{count_bytes / 1e6:,.0f}"

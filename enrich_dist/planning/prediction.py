@@ -14,7 +14,8 @@ from typing import Any, Final
 from enrich_dist.core.json_documents import JsonCodec
 from enrich_dist.errors import StateError
 from enrich_dist.events import Step
-from enrich_dist.planning.estimate import Cluster, Correction, Disk, Rates, StageTime, Workload, disk, stage_times
+from enrich_dist.planning import estimate
+from enrich_dist.planning.estimate import Cluster, Correction, Disk, MatchingTime, Rates, StageTime, Workload
 from enrich_dist.store.run_directory import RunDirectory
 
 MADE_BY_PLAN: Final = frozenset({Step.SBIR_AWARDS, Step.AWARD_COMPANIES})
@@ -58,7 +59,7 @@ class Prediction:
 
     def stages(self, reused: Collection[str] = ()) -> tuple[StageTime, ...]:
         """Return the seconds of all stages; the output of those in ``reused`` exists already."""
-        return stage_times(
+        return estimate.stage_times(
             self.basis.work,
             self.basis.rates,
             self.cluster,
@@ -67,9 +68,13 @@ class Prediction:
             corrections=self.basis.corrections,
         )
 
+    def matching(self) -> MatchingTime:
+        """Return the seconds of matching by bottleneck."""
+        return estimate.matching_time(self.basis.work, self.basis.rates, self.cluster, self.chunk_size)
+
     def disk(self) -> Disk:
         """Return the bytes on disk."""
-        return disk(self.basis.work, self.chunk_size)
+        return estimate.disk(self.basis.work, self.chunk_size)
 
 
 _CODEC: Final = JsonCodec(

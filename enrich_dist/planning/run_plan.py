@@ -89,9 +89,14 @@ class RunPlan:
         return round(count * self.source_rows / self.sampled_rows)
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the sample is the whole file."""
+        return self.sampled_rows >= self.source_rows
+
+    @property
     def chunks(self) -> int:
         """Chunks of the whole file."""
-        return -(-self.source_rows // self.chunk_size)
+        return self.prediction.chunks
 
     @property
     def seconds_per_chunk(self) -> float:

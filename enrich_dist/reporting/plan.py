@@ -1,77 +1,155 @@
-"""Print a plan: candidates, run time, memory, disk, recommended settings and the largest blocks."""
+"""Print a plan, or return it as a JSON document."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from enrich_dist.core.tables import percent
+from enrich_dist.core.tables import counted, make_table, megabytes, percent
 from enrich_dist.matching.blocks import Block
+from enrich_dist.planning.estimate import StageTime, total
+from enrich_dist.planning.prediction import MADE_BY_PLAN
 from enrich_dist.planning.run_plan import RunPlan
-from enrich_dist.reporting.plan_document import (
-    advice_lines,
-    basis_sentence,
-    disk_sentence,
-    matching_sentence,
-    stages_table,
-)
-
-_WORD_COLUMNS = ("word", "where", "names with it", "lookups", "pairs")
-_NAME_COLUMNS = ("name", "companies", "recipients", "pairs")
-_TEXT_COLUMNS = ("word", "name", "where")
+from enrich_dist.reporting.plan_vs_actual import FORMAT, name_of
+from enrich_dist.reporting.terminal import rich_table
 
 
 def print_plan(console: Console, plan: RunPlan) -> None:
-    """Print the whole plan."""
+    """Print candidates, run time, memory, disk, recommended settings and the largest blocks."""
     about = "" if plan.source_rows_exact else "about "
-    whole = plan.sampled_rows >= plan.source_rows
+    if plan.is_whole:
+        matched = ", all matched."
+    elif plan.sample_places > 1:
+        matched = f"; {plan.sampled_rows:,} from {plan.sample_places} parts of the file were matched."
+    else:
+        matched = f"; the first {plan.sampled_rows:,} were matched."
     console.print(
         f"{plan.awards:,} awards of {plan.companies:,} companies with {plan.distinct_names:,} distinct names of "
         f"{plan.distinct_words:,} words."
     )
-    console.print(
-        f"{about}{plan.source_rows:,} recipient rows".capitalize()
-        + (
-            ", all matched."
-            if whole
-            else f"; {plan.sampled_rows:,} from {plan.sample_places} parts of the file were matched."
-            if plan.sample_places > 1
-            else f"; the first {plan.sampled_rows:,} were matched."
-        )
-    )
-    console.print()
-    console.print(_counts(plan, whole=whole))
-    console.print()
-    seconds = plan.seconds_per_chunk
-    console.print(
-        f"{plan.chunks:,} {'chunk' if plan.chunks == 1 else 'chunks'} of {plan.chunk_size:,} rows (chunk_size). "
-        f"One core of this machine matches one in about {seconds:.1f} s."
-    )
-    console.print(matching_sentence(plan.prediction))
-    console.print()
-    console.print(stages_table(plan))
-    console.print(basis_sentence(plan.prediction))
-    console.print()
-    console.print(memory_sentence(plan))
-    console.print(disk_sentence(plan.prediction))
-    console.print()
-    for line in advice_lines(plan):
-        console.print(line)
-    console.print()
+    console.print(f"{about}{plan.source_rows:,} recipient rows".capitalize() + matched)
+    console.print("", _counts(plan), "", sep="\n")
+    console.print(*_time_sentences(plan), sep="\n")
+    console.print("", _stages(plan), _basis_sentence(plan), "", sep="\n")
+    console.print(_memory_sentence(plan), _disk_sentence(plan), "", sep="\n")
+    advice = plan.advice
+    recommended = ["Recommended:", *(f"    {flag}" for flag in advice.flags())] if advice.fits else []
+    console.print(*recommended, *advice.reasons, "", sep="\n")
     console.print("Blocks with the most pairs. Pairs whose names are similar enough become candidate pairs.")
-    console.print()
-    console.print(_blocks(_WORD_COLUMNS, plan.words, plan.max_block_size))
-    console.print()
-    console.print(_blocks(_NAME_COLUMNS, plan.names, plan.max_block_size))
-    console.print()
-    console.print(left_out_sentence(plan))
+    words = [(block.text, block.state, *_block_cells(block, plan)) for block in plan.words]
+    names = [(block.text, *_block_cells(block, plan)) for block in plan.names]
+    console.print("", _blocks(("word", "where", "names with it", "lookups", "pairs", ""), words), sep="\n")
+    console.print("", _blocks(("name", "companies", "recipients", "pairs", ""), names), "", sep="\n")
+    console.print(_left_out_sentence(plan))
 
 
-def memory_sentence(plan: RunPlan) -> str:
-    """Describe the memory that a worker needs, and whether it fits."""
+def plan_document(plan: RunPlan) -> dict[str, Any]:
+    """Return the plan as a JSON object; times in seconds."""
+    prediction = plan.prediction
+    disk = prediction.disk()
+    return {
+        "format": FORMAT,
+        "awards": plan.awards,
+        "companies": plan.companies,
+        "source_rows": plan.source_rows,
+        "source_rows_exact": plan.source_rows_exact,
+        "sampled_rows": plan.sampled_rows,
+        "sample_places": plan.sample_places,
+        "chunk_size": plan.chunk_size,
+        "chunks": plan.chunks,
+        "workers": prediction.cluster.workers,
+        "workers_on_this_machine": prediction.cluster.local,
+        "recipients": plan.scaled(plan.recipients),
+        "candidates": plan.scaled(plan.pairs),
+        "largest_blocks": {
+            "words": list(map(asdict, plan.words)),
+            "names": list(map(asdict, plan.names)),
+            "left_out": plan.large_blocks,
+        },
+        "worker_memory": {
+            "expected_peak_bytes": prediction.expected_peak_bytes,
+            "projected_peak_bytes": prediction.projected_peak_bytes,
+            "fits": plan.projection.fits(plan.memory_threshold_mb),
+            "min_memory_threshold_mb": plan.projection.min_threshold_mb,
+            "memory_threshold_mb": plan.memory_threshold_mb,
+        },
+        "seconds": {
+            "next_run": _seconds(prediction.stages(MADE_BY_PLAN)),
+            "from_scratch": _seconds(prediction.stages()),
+            "matching_bottleneck": prediction.matching().limit,
+        },
+        "disk_bytes": {**asdict(disk), "total_bytes": disk.total_bytes},
+        "recommended": {**asdict(plan.advice), "flags": list(plan.advice.flags())},
+        "corrections": {stage: asdict(item) for stage, item in prediction.basis.corrections.items()},
+        "work": asdict(prediction.basis.work),
+        "rates": asdict(prediction.basis.rates),
+    }
+
+
+def _seconds(stages: tuple[StageTime, ...]) -> dict[str, Any]:
+    return {
+        item.stage: {"seconds": item.seconds, "low": item.low_seconds, "high": item.high_seconds}
+        for item in (*stages, total(stages))
+    }
+
+
+def _counts(plan: RunPlan) -> Table:
+    pairs = plan.scaled(plan.pairs)
+    rows = [
+        ("valid recipients", plan.recipients, plan.scaled(plan.recipients)),
+        ("recipients with a candidate", plan.with_candidate, plan.scaled(plan.with_candidate)),
+        ("candidate pairs", plan.pairs, pairs),
+        ("share with a candidate", percent(plan.with_candidate / plan.recipients), ""),
+        ("candidates per company", f"{plan.pairs / plan.companies:,.2f}", f"{pairs / plan.companies:,.2f}"),
+    ]
+    first = "" if plan.sample_places > 1 else "first "
+    head = ("", "all rows") if plan.is_whole else ("", f"{first}{plan.sampled_rows:,}", "all, expected")
+    return rich_table(make_table(head, [row[: len(head)] for row in rows]))
+
+
+def _time_sentences(plan: RunPlan) -> tuple[str, str]:
+    seconds, cluster, matching = plan.seconds_per_chunk, plan.prediction.cluster, plan.prediction.matching()
+    each = f"{1000 * seconds:.0f} ms" if seconds < 0.1 else f"{seconds:.1f} s"
+    where = "on this machine" if cluster.local else "on cores like those of this machine"
+    return (
+        f"{counted(plan.chunks, 'chunk')} of {plan.chunk_size:,} rows (chunk_size). One core of this machine matches "
+        f"one in about {each}.",
+        f"{counted(cluster.workers, 'worker')} {where}: matching takes about {matching.seconds:,.1f} s. Bottleneck: "
+        f"{matching.limit}.",
+    )
+
+
+def _stages(plan: RunPlan) -> Table:
+    """Return the seconds per stage, for the next run and for a run from scratch."""
+    following, fresh = plan.prediction.stages(MADE_BY_PLAN), plan.prediction.stages()
+    rows = [
+        (
+            "Wall time" if stage.stage == "total" else name_of(stage.stage),
+            f"{stage.seconds:,.1f}",
+            "done by the plan"
+            if stage.stage in MADE_BY_PLAN
+            else f"{stage.low_seconds:,.1f} – {stage.high_seconds:,.1f}",
+            f"{whole.seconds:,.1f}",
+        )
+        for stage, whole in [*zip(following, fresh, strict=True), (total(following), total(fresh))]
+    ]
+    return rich_table(make_table(("stage", "next run (s)", "interval", "from scratch (s)"), rows))
+
+
+def _basis_sentence(plan: RunPlan) -> str:
+    """Name the earlier runs that the estimate uses, or say why the interval is wide."""
+    used = plan.prediction.basis.corrections
+    if not used:
+        return "No earlier run of this size on this machine: start, reduce and report are rough estimates."
+    stages = ", ".join(f"{name_of(stage).lower()} ({item.runs})" for stage, item in used.items())
+    return f"Corrected by earlier runs of this size on this machine: {stages}."
+
+
+def _memory_sentence(plan: RunPlan) -> str:
     projection, threshold = plan.projection, f"memory_threshold_mb ({plan.memory_threshold_mb:,})"
     minimum = f"{projection.min_threshold_mb:,}"
     if projection.fits(plan.memory_threshold_mb):
@@ -81,53 +159,31 @@ def memory_sentence(plan: RunPlan) -> str:
     return f"A worker needs {projection.arithmetic()}. {verdict}"
 
 
-def left_out_sentence(plan: RunPlan) -> str:
-    """Describe what ``max_block_size`` leaves out."""
-    limit = f"matching.max_block_size ({plan.max_block_size:,})"
-    if not plan.large_blocks:
-        return f"No block is larger than {limit}: nothing is left out."
-    many = "1 block is" if plan.large_blocks == 1 else f"{plan.large_blocks:,} blocks are"
-    whole = "" if plan.sampled_rows >= plan.source_rows else f", about {plan.scaled(plan.pairs_left_out):,} in all rows"
+def _disk_sentence(plan: RunPlan) -> str:
+    disk = plan.prediction.disk()
     return (
-        f"{many} larger than {limit} and left out: {plan.lookups_left_out:,} lookups of {plan.pairs_left_out:,} pairs "
-        f"in the matched rows{whole}. Another word, name or identifier may still find such a pair."
+        f"Disk: {megabytes(disk.total_bytes)} MB ({megabytes(disk.chunks_bytes)} chunks, "
+        f"{megabytes(disk.checkpoints_bytes)} checkpoints, {megabytes(disk.results_bytes)} result, "
+        f"{megabytes(disk.inputs_bytes)} awards, companies and index)."
     )
 
 
-def _counts(plan: RunPlan, *, whole: bool) -> Table:
-    table = Table("", box=None, pad_edge=False)
-    for title in ["all rows"] if whole else [_sample_title(plan), "all, expected"]:
-        table.add_column(title, justify="right", no_wrap=True)
-    for label, count in (
-        ("valid recipients", plan.recipients),
-        ("recipients with a candidate", plan.with_candidate),
-        ("candidate pairs", plan.pairs),
-    ):
-        table.add_row(label, f"{count:,}", *([] if whole else [f"{plan.scaled(count):,}"]))
-    table.add_row("share with a candidate", percent(plan.with_candidate / plan.recipients))
-    table.add_row("candidates per company", f"{plan.pairs / plan.companies:,.2f}", *_per_company(plan, whole=whole))
-    return table
+def _blocks(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    return rich_table(make_table(head, rows or [("none", *[""] * (len(head) - 1))]))
 
 
-def _sample_title(plan: RunPlan) -> str:
-    return f"{plan.sampled_rows:,}" if plan.sample_places > 1 else f"first {plan.sampled_rows:,}"
+def _block_cells(block: Block, plan: RunPlan) -> tuple[object, ...]:
+    is_left_out = block.capped and block.size > plan.max_block_size
+    return block.size, block.lookups, block.pairs, "left out" if is_left_out else ""
 
 
-def _per_company(plan: RunPlan, *, whole: bool) -> list[str]:
-    return [] if whole else [f"{plan.scaled(plan.pairs) / plan.companies:,.2f}"]
-
-
-def _blocks(head: Sequence[str], blocks: Sequence[Block], limit: int) -> Table:
-    """Return the blocks as a table; those above the limit are marked."""
-    table = Table(box=None, pad_edge=False)
-    for title in head:
-        text = title in _TEXT_COLUMNS
-        table.add_column(title, justify="left" if text else "right", no_wrap=not text, overflow="fold")
-    table.add_column("")
-    for block in blocks:
-        numbers = (f"{block.size:,}", f"{block.lookups:,}", f"{block.pairs:,}")
-        where = [Text(block.state)] if "where" in head else []
-        table.add_row(Text(block.text), *where, *numbers, "left out" if block.capped and block.size > limit else "")
-    if not blocks:
-        table.add_row("none")
-    return table
+def _left_out_sentence(plan: RunPlan) -> str:
+    limit = f"matching.max_block_size ({plan.max_block_size:,})"
+    if not plan.large_blocks:
+        return f"No block is larger than {limit}: nothing is left out."
+    whole = "" if plan.is_whole else f", about {plan.scaled(plan.pairs_left_out):,} in all rows"
+    return (
+        f"{counted(plan.large_blocks, 'block')} {'is' if plan.large_blocks == 1 else 'are'} larger than {limit} and "
+        f"left out: {plan.lookups_left_out:,} lookups of {plan.pairs_left_out:,} pairs in the matched rows{whole}. "
+        "Another word, name or identifier may still find such a pair."
+    )

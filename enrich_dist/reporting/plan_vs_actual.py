@@ -1,11 +1,15 @@
-"""Plan vs actual as rows of text, for the terminal and the reports."""
+"""Plan vs actual: rows of text for the terminal and the reports, and a JSON document."""
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import asdict
+from typing import Any, Final
 
+from rich.console import Console
+
+from enrich_dist.core.tables import make_table
 from enrich_dist.planning.plan_vs_actual import Compared, Comparison
-from enrich_dist.reporting.terminal import STEP_TITLES
+from enrich_dist.reporting.terminal import STEP_TITLES, rich_table
 
 _NAMES: Final[dict[str, str]] = {
     **{str(step): title for step, title in STEP_TITLES.items()},
@@ -18,12 +22,33 @@ _NAMES: Final[dict[str, str]] = {
     "checkpoints": "Checkpoints (MB)",
     "results": "Result (MB)",
 }
+FORMAT: Final = 2
+"""Version of the JSON documents of plans and comparisons."""
 HEAD: Final = ("", "planned", "interval", "actual", "error")
 
 
 def name_of(figure: str) -> str:
     """Return the title of a stage or figure."""
     return _NAMES[figure]
+
+
+def print_comparison(console: Console, comparison: Comparison) -> None:
+    """Print plan and actual figures of the latest run."""
+    console.print(f"Plan vs actual of run {comparison.run_id}, in seconds and megabytes.", soft_wrap=True)
+    if comparison.note:
+        console.print(comparison.note, soft_wrap=True)
+    console.print("", rich_table(make_table(HEAD, comparison_rows(comparison))), sep="\n")
+
+
+def comparison_document(comparison: Comparison) -> dict[str, Any]:
+    """Return the comparison as a JSON object."""
+    figures = (*comparison.stages, comparison.wall, comparison.memory, *comparison.disk)
+    return {
+        "format": FORMAT,
+        "run_id": comparison.run_id,
+        "note": comparison.note,
+        "figures": [{**asdict(item), "error": item.error} for item in figures],
+    }
 
 
 def comparison_rows(comparison: Comparison) -> list[tuple[str, ...]]:

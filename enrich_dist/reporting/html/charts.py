@@ -50,44 +50,32 @@ class Share:
 
 def shares(key: str, title: str, summary: str, rows: Sequence[Share]) -> Chart:
     """Return horizontal bars, the first row on top."""
-    labels = [row.label for row in rows]
-    trace = {
-        "type": "bar",
-        "orientation": "h",
-        "y": list(range(len(rows))),
-        "x": [row.value for row in rows],
-        "text": [row.whole_text for row in rows],
-        "meta": {"short": [row.text for row in rows]},  # for narrow screens
-        "textposition": "outside",
-        "cliponaxis": False,
-        "customdata": [f"{row.label}: {row.whole_text}" for row in rows],
-        "hovertemplate": "%{customdata}<extra></extra>",
-        "marker": {"color": [row.colour for row in rows]},
-    }
-    layout = {
-        # The longest bar needs space for its text.
-        "xaxis": {"range": [0, max(1.7 * max((row.value for row in rows), default=1.0), 0.01)], "visible": False},
-        "yaxis": _labels(labels),
-        "showlegend": False,
-    }
+    trace = _bars(
+        [row.value for row in rows],
+        list(range(len(rows))),
+        [row.colour for row in rows],
+        orientation="h",
+        text=[row.whole_text for row in rows],
+        meta={"short": [row.text for row in rows]},  # for narrow screens
+        textposition="outside",
+        cliponaxis=False,
+        customdata=[f"{row.label}: {row.whole_text}" for row in rows],
+    )
+    # The longest bar needs space for its text.
+    width = max(1.7 * max((row.value for row in rows), default=1.0), 0.01)
+    layout = {"xaxis": {"range": [0, width], "visible": False}, "yaxis": _labels([row.label for row in rows])}
     return Chart(key, title, summary, {"data": [trace], "layout": layout}, _AROUND_PIXELS + _BAR_PIXELS * len(rows))
 
 
 def columns_of_shares(key: str, title: str, summary: str, rows: Sequence[Share], axis: str) -> Chart:
     """Return vertical bars of shares in the order given, for many values such as years."""
-    trace = {
-        "type": "bar",
-        "x": [row.label for row in rows],
-        "y": [row.value for row in rows],
-        "customdata": [f"{row.label}: {row.whole_text}" for row in rows],
-        "hovertemplate": "%{customdata}<extra></extra>",
-        "marker": {"color": [row.colour for row in rows]},
-    }
-    layout = {
-        "xaxis": {"type": "category", "title": {"text": axis}, "nticks": 12},
-        "yaxis": {"tickformat": ".0%", "rangemode": "tozero"},
-        "showlegend": False,
-    }
+    trace = _bars(
+        [row.label for row in rows],
+        [row.value for row in rows],
+        [row.colour for row in rows],
+        customdata=[f"{row.label}: {row.whole_text}" for row in rows],
+    )
+    layout = {"xaxis": _axis(axis, type="category", nticks=12), "yaxis": {"tickformat": ".0%"}}
     return Chart(key, title, summary, {"data": [trace], "layout": layout})
 
 
@@ -103,76 +91,63 @@ def stacked(
 ) -> Chart:
     """Return counts by bin, stacked by status; ``marks`` are vertical lines with a text."""
     centres = [(low + high) / 2 for low, high in bins]
+    middle = centres[len(centres) // 2]
     data = [
-        {
-            "type": "bar",
-            "name": status,
-            "x": centres,
-            "width": [high - low for low, high in bins],
-            "y": list(values),
-            "customdata": [f"{low:g} to {high:g}" for low, high in bins],
-            "hovertemplate": f"%{{customdata}}: %{{y:,}} {status}<extra></extra>",
-            "marker": {"color": STATUS_COLOURS[status], "line": {"color": "var:paper", "width": 1}},
-        }
+        _bars(
+            centres,
+            list(values),
+            STATUS_COLOURS[status],
+            f"%{{customdata}}: %{{y:,}} {status}",
+            name=status,
+            width=[high - low for low, high in bins],
+            customdata=[f"{low:g} to {high:g}" for low, high in bins],
+        )
         for status, values in counts.items()
     ]
-    shapes = [
-        {"type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "yref": "paper",
-         "line": {"color": "var:ink", "width": 1.5, "dash": "dash"}}
-        for at, _ in marks
-    ]  # fmt: skip
-    middle = centres[len(centres) // 2]
-    annotations = [
-        {"x": at, "y": 1 - 0.1 * number, "yref": "paper", "text": text, "showarrow": False, "yanchor": "top",
-         "xanchor": "right" if at > middle else "left", "xshift": -4 if at > middle else 4}
-        for number, (at, text) in enumerate(marks)
-    ]  # fmt: skip
     layout = {
         "barmode": "stack",
-        "xaxis": {"title": {"text": axis}},
-        "yaxis": {"title": {"text": "companies"}},
-        "shapes": shapes,
-        "annotations": annotations,
-    }
+        "xaxis": _axis(axis),
+        "yaxis": _axis("companies"),
+        "shapes": [_dashed("var:ink", x0=at, x1=at, y0=0, y1=1, yref="paper") for at, _ in marks],
+        "annotations": [
+            {"x": at, "y": 1 - 0.1 * number, "yref": "paper", "text": text, "showarrow": False, "yanchor": "top",
+             "xanchor": "right" if at > middle else "left", "xshift": -4 if at > middle else 4}
+            for number, (at, text) in enumerate(marks)
+        ],
+    }  # fmt: skip
     return Chart(key, title, summary, {"data": data, "layout": layout}, 360)
 
 
 def calibration(key: str, title: str, summary: str, points: Sequence[tuple[float, float, float, float, int]]) -> Chart:
     """Return a calibration curve; a point is (mean probability, share correct, low, high, companies)."""
-    data = [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "name": "calibrated",
-            "x": [0, 1],
-            "y": [0, 1],
-            "hoverinfo": "skip",
-            "line": {"color": "var:muted", "dash": "dash", "width": 1.5},
+    diagonal = {
+        "mode": "lines",
+        "name": "calibrated",
+        "x": [0, 1],
+        "y": [0, 1],
+        "hoverinfo": "skip",
+        "line": {"color": "var:muted", "dash": "dash", "width": 1.5},
+    }
+    measured = {
+        "mode": "markers",
+        "name": "this run, with 95% interval",
+        "x": [mean for mean, *_ in points],
+        "y": [share for _, share, *_ in points],
+        "error_y": {
+            "array": [high - share for _, share, _, high, _ in points],
+            "arrayminus": [share - low for _, share, low, _, _ in points],
+            "color": "var:matched",
         },
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": "this run, with 95% interval",
-            "x": [mean for mean, *_ in points],
-            "y": [share for _, share, *_ in points],
-            "error_y": {
-                "type": "data",
-                "symmetric": False,
-                "array": [high - share for _, share, _, high, _ in points],
-                "arrayminus": [share - low for _, share, low, _, _ in points],
-                "color": "var:matched",
-            },
-            "customdata": [companies for *_, companies in points],
-            "hovertemplate": "probability %{x:.3f}, correct %{y:.1%} of %{customdata:,} companies<extra></extra>",
-            "marker": {"color": "var:matched", "size": 10},
-        },
-    ]
+        "customdata": [companies for *_, companies in points],
+        "hovertemplate": "probability %{x:.3f}, correct %{y:.1%} of %{customdata:,} companies<extra></extra>",
+        "marker": {"color": "var:matched", "size": 10},
+    }
     share = {"range": [-0.03, 1.03], "tickformat": ".0%"}
     layout = {
-        "xaxis": {**share, "title": {"text": "match probability without identifiers"}},
-        "yaxis": {**share, "title": {"text": "share correct"}},
+        "xaxis": _axis("match probability without identifiers", **share),
+        "yaxis": _axis("share correct", **share),
     }
-    return Chart(key, title, summary, {"data": data, "layout": layout}, 420, square=True)
+    return Chart(key, title, summary, {"data": [diagonal, measured], "layout": layout}, 420, square=True)
 
 
 @dataclass(frozen=True)
@@ -190,26 +165,23 @@ def timeline(key: str, title: str, summary: str, *, finished: Sequence[Bar], fai
     rows = sorted({bar.row for bar in (*finished, *failed)}, key=lambda row: (len(row), row))
     place = {row: number for number, row in enumerate(rows)}
     data = [
-        {
-            "type": "bar",
-            "orientation": "h",
-            "name": name,
-            "base": [bar.start_seconds for bar in bars],
-            "x": [round(bar.end_seconds - bar.start_seconds, 3) for bar in bars],
-            "y": [place[bar.row] for bar in bars],
-            "customdata": [bar.text for bar in bars],
-            "hovertemplate": "%{customdata}<extra></extra>",
-            "marker": {"color": colour, "line": {"color": "var:paper", "width": 1}},
-        }
+        _bars(
+            [round(bar.end_seconds - bar.start_seconds, 3) for bar in bars],
+            [place[bar.row] for bar in bars],
+            colour,
+            orientation="h",
+            name=name,
+            base=[bar.start_seconds for bar in bars],
+            customdata=[bar.text for bar in bars],
+        )
         for name, bars, colour in (("finished", finished, "var:matched"), ("failed", failed, "var:bad"))
         if bars
     ]
     layout = {
         "barmode": "overlay",
         "bargap": 0.35,
-        "xaxis": {"title": {"text": "seconds since matching began"}, "rangemode": "tozero"},
+        "xaxis": _axis("seconds since matching began", rangemode="tozero"),
         "yaxis": _labels(rows),
-        "hovermode": "closest",
         "meta": {"zoom": True},
     }
     return Chart(key, title, summary, {"data": data, "layout": layout}, 130 + 28 * len(rows))
@@ -218,41 +190,32 @@ def timeline(key: str, title: str, summary: str, *, finished: Sequence[Bar], fai
 def memory(key: str, title: str, summary: str, rows: Sequence[tuple[str, float, float, float | None]]) -> Chart:
     """Return bars per worker; a row is (label, projected, measured, limit or None), in MB."""
     labels = [label for label, *_ in rows]
-    places = list(range(len(rows)))
-    data: list[dict[str, Any]] = [
-        {
-            "type": "bar",
-            "orientation": "h",
-            "name": name,
-            "x": [row[column] for row in rows],
-            "y": places,
-            "customdata": labels,
-            "hovertemplate": f"%{{customdata}}: {name} %{{x:,.0f}} MB<extra></extra>",
-            "marker": {"color": colour},
-        }
+    data = [
+        _bars(
+            [row[column] for row in rows],
+            list(range(len(rows))),
+            colour,
+            f"%{{customdata}}: {name} %{{x:,.0f}} MB",
+            orientation="h",
+            name=name,
+            customdata=labels,
+        )
         for name, column, colour in (("measured peak", 2, "var:matched"), ("projected", 1, "var:unmatched"))
     ]
-    limits = [(place, row[3]) for place, row in zip(places, rows, strict=True) if row[3] is not None]
+    limits = [(place, limit) for place, (*_, limit) in enumerate(rows) if limit is not None]
     if limits:
+        line = {"color": "var:bad", "width": 3}
         data.append(
             {
-                "type": "scatter",
                 "mode": "markers",
                 "name": "limit",
                 "x": [limit for _, limit in limits],
                 "y": [place for place, _ in limits],
                 "hovertemplate": "limit %{x:,.0f} MB<extra></extra>",
-                "marker": {
-                    "color": "var:bad", "symbol": "line-ns", "size": 22, "line": {"color": "var:bad", "width": 3}
-                },
+                "marker": {"color": "var:bad", "symbol": "line-ns", "size": 22, "line": line},
             }
-        )  # fmt: skip
-    layout = {
-        "barmode": "group",
-        "xaxis": {"title": {"text": "MB"}, "rangemode": "tozero"},
-        "yaxis": _labels(labels),
-        "hovermode": "closest",
-    }
+        )
+    layout = {"xaxis": _axis("MB", rangemode="tozero"), "yaxis": _labels(labels)}
     return Chart(key, title, summary, {"data": data, "layout": layout}, 150 + 50 * len(rows))
 
 
@@ -262,35 +225,30 @@ def lines(
     summary: str,
     series: Sequence[tuple[str, Sequence[float | str], Sequence[float | None]]],
     *,
-    x_title: str,
-    y_title: str,
+    x_title: str = "",
+    y_title: str = "",
     limit: float | None = None,
     share: bool = False,
 ) -> Chart:
     """Return a line per series (name, x, y); ``limit`` is a horizontal line. Colours repeat after the sixth series."""
-    data: list[dict[str, Any]] = [
+    data = [
         {
-            "type": "scatter",
             "mode": "lines+markers",
             "name": name,
             "x": list(xs),
             "y": list(ys),
-            "line": {"color": f"var:line{number % 6}", "width": 2},
-            "marker": {"size": 5, "color": f"var:line{number % 6}"},
+            "line": {"color": f"var:line{number % 6}"},
+            "marker": {"size": 5},
         }
         for number, (name, xs, ys) in enumerate(series)
     ]
     layout: dict[str, Any] = {
-        "xaxis": {"title": {"text": x_title}},
-        "yaxis": {"title": {"text": y_title}, "rangemode": "tozero", **({"tickformat": ".0%"} if share else {})},
-        "showlegend": len(series) > 1,
+        "xaxis": _axis(x_title),
+        "yaxis": _axis(y_title, rangemode="tozero", **({"tickformat": ".0%"} if share else {})),
         "meta": {"zoom": True},
     }
     if limit is not None:
-        layout["shapes"] = [
-            {"type": "line", "x0": 0, "x1": 1, "xref": "paper", "y0": limit, "y1": limit,
-             "line": {"color": "var:bad", "width": 1.5, "dash": "dash"}}
-        ]  # fmt: skip
+        layout["shapes"] = [_dashed("var:bad", x0=0, x1=1, xref="paper", y0=limit, y1=limit)]
         layout["annotations"] = [
             {"x": 1, "xref": "paper", "y": limit, "text": "limit", "showarrow": False, "xanchor": "right",
              "yanchor": "bottom"}
@@ -300,14 +258,28 @@ def lines(
     return Chart(key, title, summary, {"data": data, "layout": layout}, 340)
 
 
+def _bars(
+    x: Sequence[object], y: Sequence[object], colour: object, hover: str = "%{customdata}", **options: Any
+) -> dict[str, Any]:
+    """Return a trace of bars, with lines between those that touch."""
+    marker = {"color": colour, "line": {"color": "var:paper", "width": 1}}
+    return {"type": "bar", "x": x, "y": y, "marker": marker, "hovertemplate": f"{hover}<extra></extra>", **options}
+
+
+def _dashed(colour: str, **ends: Any) -> dict[str, Any]:
+    return {"type": "line", "line": {"color": colour, "width": 1.5, "dash": "dash"}, **ends}
+
+
+def _axis(title: str, **options: Any) -> dict[str, Any]:
+    return {"title": {"text": title}, **options}
+
+
 def _labels(labels: Sequence[str]) -> dict[str, Any]:
     """Return a vertical axis of labelled rows, the first on top."""
     return {
-        "tickmode": "array",
         "tickvals": list(range(len(labels))),
         "ticktext": list(labels),
         "range": [len(labels) - 0.5, -0.5],
-        "automargin": True,
         "showgrid": False,
         "zeroline": False,
     }

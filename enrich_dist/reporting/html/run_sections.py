@@ -65,8 +65,6 @@ def _trend(data: ReportData) -> tuple[tuple[Chart, Table], ...]:
         f"The {len(runs)} latest runs of this work directory; the last match rate is "
         f"{percent(data.metrics['match_rate'])}.",
         [(title, labels, [run.numbers.get(name) for run in runs]) for name, title in zip(names, titles, strict=True)],
-        x_title="",
-        y_title="",
         share=True,
     )
     rows = [

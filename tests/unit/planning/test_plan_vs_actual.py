@@ -24,8 +24,8 @@ from enrich_dist.planning.prediction import (
 from enrich_dist.planning.run_plan import make_plan
 from enrich_dist.reporting.html.render import render_markdown
 from enrich_dist.reporting.html.report_data import read_report_data
-from enrich_dist.reporting.plan_document import comparison_document, plan_document, print_comparison
-from enrich_dist.reporting.plan_vs_actual import comparison_rows
+from enrich_dist.reporting.plan import plan_document
+from enrich_dist.reporting.plan_vs_actual import comparison_document, comparison_rows, print_comparison
 from enrich_dist.run_lifecycle import finish_run
 from enrich_dist.store.run_directory import RunDirectory
 from tests.conftest import enrich_dist
