@@ -35,7 +35,7 @@ from enrich_dist.matching.index import build_index
 from enrich_dist.matching.matcher import OrganisationMatcher
 from enrich_dist.pipeline.result_inputs import read_result_inputs
 from enrich_dist.pipeline.tasks import fit_tasks_to_memory, plan_tasks, randomize_order
-from enrich_dist.progress.farm_observer import create_tracker
+from enrich_dist.progress.tracker import create_tracker
 from enrich_dist.results import reduce, report
 from enrich_dist.results.build import build_result
 from enrich_dist.results.publish import CURRENT, publish

@@ -1,8 +1,7 @@
-"""Warn early that a run will end below the match rate threshold.
+"""Warn once when the upper bound of the projected match rate is below the threshold (``projection``).
 
-It warns once the upper bound of the projected rate is below the threshold. Covers when to project and what to report.
 A projection reads every finished chunk while workers wait for the driver, so later projections are skipped where they
-would take a noticeable share of the time. Does not cover the projection itself (``projection``).
+would take a noticeable share of the time.
 """
 
 from __future__ import annotations
@@ -47,10 +46,9 @@ class EarlyWarning:
         self.projection: Projection | None = None
 
     def check(self, keys: Sequence[str], share_done: float) -> None:
-        """Project, if it is time to.
+        """Project, if it is time to, from all finished checkpoints, which have ``share_done`` of the recipients.
 
-        ``keys``: all finished checkpoints; ``share_done``: their share of the recipients. Raises
-        ``ProjectedToFailError`` where the rate will be too low and ``fail_fast`` is set.
+        Raises ``ProjectedToFailError`` where the rate will be too low and ``fail_fast`` is set.
         """
         started = time.monotonic()
         due = self._shares_left and share_done >= self._shares_left[0] and MIN_CHUNKS <= len(keys) < self._chunks_total

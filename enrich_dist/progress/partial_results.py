@@ -8,18 +8,17 @@ companies are accepted than at the end. Does not cover what is projected from it
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from enrich_dist.core.database import connect
 from enrich_dist.matching.config import DecisionConfig
 from enrich_dist.matching.index import open_index
-from enrich_dist.matching.vocabulary import Vocabulary
 from enrich_dist.progress.projection import AcceptedByChunk, Projection, project
 from enrich_dist.results.scoring import (
     CandidateTables,
@@ -31,7 +30,7 @@ from enrich_dist.results.scoring import (
     store_table,
 )
 from enrich_dist.schema import MIN_SAME_STATE, Agreement, NameLevel
-from enrich_dist.store.checkpoints import CheckpointStore
+from enrich_dist.store.checkpoints import Checkpoint, CheckpointStore
 from enrich_dist.store.run_directory import Output, RunDirectory
 
 
@@ -65,90 +64,61 @@ class MatchedAwardCounter:
         return int(self._award_counts[self._seen].sum())
 
 
+@dataclass(frozen=True)
 class MatchRateProjector:
     """Projects the final match rate of the run with the latest plan in the directory."""
 
-    def __init__(
-        self,
-        directory: RunDirectory,
-        store: CheckpointStore,
-        decision: DecisionConfig,
-        award_counts: npt.NDArray[np.int32],
-        *,
-        chunks_total: int,
-    ) -> None:
-        """``award_counts``: awards of every company, by company id."""
-        self._directory = directory
-        self._store = store
-        self._decision = decision
-        self._award_counts = award_counts
-        self._chunks_total = chunks_total
+    directory: RunDirectory
+    store: CheckpointStore
+    decision: DecisionConfig
+    award_counts: npt.NDArray[np.int32]
+    """Awards of every company, by company id."""
+    chunks_total: int
 
     def __call__(self, keys: Sequence[str], share_done: float) -> Projection:
         """Project from the chunks with these checkpoints, which have ``share_done`` of the recipients.
 
         Raises the errors of DuckDB, Arrow and the system where files cannot be read.
         """
-        directory = self._directory
-        finished, _ = self._store.find_tables(keys, directory.checkpoint_copies)
-        index = open_index(directory.output(Output.INDEX))
-        found = find_accepted(
-            [checkpoint.candidates for checkpoint in finished.values()],
-            [checkpoint.counts for checkpoint in finished.values()],
-            companies=directory.output(Output.COMPANIES) / "companies.parquet",
-            overrides=directory.read_overrides(),
-            vocabulary=index.vocabulary,
-            decision=self._decision,
-            share_done=share_done,
-            scratch=directory.scratch,
-        )
-        return project(found, self._award_counts, chunks_total=self._chunks_total)
+        finished, _ = self.store.find_tables(keys, self.directory.checkpoint_copies)
+        accepted = self._find_accepted(list(finished.values()), share_done)
+        return project(accepted, self.award_counts, chunks_total=self.chunks_total)
 
-
-def find_accepted(
-    checkpoints: Sequence[Path],
-    counts: Sequence[Path],
-    *,
-    companies: Path,
-    overrides: pa.Table,
-    vocabulary: Vocabulary,
-    decision: DecisionConfig,
-    share_done: float,
-    scratch: Path,
-) -> AcceptedByChunk:
-    """Return the companies that the finished chunks would accept, by chunk.
-
-    ``checkpoints``, ``counts``: their tables, in any order; ``companies``: the table of all (``schema.COMPANY``);
-    ``share_done``: their share of the recipients.
-    """
-    with connect(scratch=scratch) as connection:
-        connection.read_parquet(str(companies)).select("company_id, company_key").create("companies")
-        tables = CandidateTables(
-            connection,
-            read_candidates(connection, checkpoints),
-            companies=Table("companies"),
-            overrides=store_table(connection, "overrides", overrides),
-        )
-        weights = estimate_weights(tables, read_counts(connection, counts), vocabulary, seen_share=share_done)
-        scores = score(tables, weights, seen_share=share_done)
-        rows = connection.execute(
-            f"""
-            with accepted as (
-                select company_id, source_row from {scores.judged} where place = 1 and probability >= $accept
+    def _find_accepted(self, finished: Sequence[Checkpoint], share_done: float) -> AcceptedByChunk:
+        """Return the companies that the finished chunks would accept, by chunk."""
+        directory = self.directory
+        checkpoints = [tables.candidates for tables in finished]
+        counts = [tables.counts for tables in finished]
+        vocabulary = open_index(directory.output(Output.INDEX)).vocabulary
+        companies = directory.output(Output.COMPANIES) / "companies.parquet"
+        with connect(scratch=directory.scratch) as connection:
+            connection.read_parquet(str(companies)).select("company_id, company_key").create("companies")
+            tables = CandidateTables(
+                connection,
+                read_candidates(connection, checkpoints),
+                companies=Table("companies"),
+                overrides=store_table(connection, "overrides", directory.read_overrides()),
             )
-            select company_id, source_row from accepted
-            union
-            select company_id, source_row from {scores.rivals}
-            where company_id in (select company_id from accepted)
-              and $prior * pow(2, match_weight) >= $accept * (1 + $prior * pow(2, match_weight))
-            """,
-            {"accept": decision.accept_probability, "prior": scores.prior_odds},
-        ).fetchnumpy()
-    # A chunk is a range of source rows, so the first row of its candidates identifies it.
-    first = sorted(row for path in checkpoints if (row := _first_row(path)) is not None)
-    chunk = np.searchsorted(np.array(first, dtype=np.int64), np.asarray(rows["source_row"]), side="right") - 1
-    pairs = np.unique(np.column_stack([np.asarray(rows["company_id"], dtype=np.int64), chunk]), axis=0)
-    return AcceptedByChunk(company=pairs[:, 0], chunk=pairs[:, 1], chunks=len(checkpoints))
+            weights = estimate_weights(tables, read_counts(connection, counts), vocabulary, seen_share=share_done)
+            scores = score(tables, weights, seen_share=share_done)
+            rows = connection.execute(
+                f"""
+                with accepted as (
+                    select company_id, source_row from {scores.judged} where place = 1 and probability >= $accept
+                )
+                select company_id, source_row from accepted
+                union
+                select company_id, source_row from {scores.rivals}
+                where company_id in (select company_id from accepted)
+                  and $prior * pow(2, match_weight) >= $accept * (1 + $prior * pow(2, match_weight))
+                """,
+                {"accept": self.decision.accept_probability, "prior": scores.prior_odds},
+            ).fetchnumpy()
+        # A chunk is a range of source rows, so the first row of its candidates identifies it.
+        first = sorted(row for path in checkpoints if (row := _first_row(path)) is not None)
+        chunk = np.searchsorted(np.array(first, dtype=np.int64), np.asarray(rows["source_row"]), side="right") - 1
+        pairs = np.unique(np.column_stack([np.asarray(rows["company_id"], dtype=np.int64), chunk]), axis=0)
+        return AcceptedByChunk(company=pairs[:, 0], chunk=pairs[:, 1], chunks=len(checkpoints))
 
 
 def _first_row(checkpoint: Path) -> int | None:

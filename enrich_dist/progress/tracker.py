@@ -9,25 +9,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from enrich_dist.events import AttemptTimes, Event, FarmProgress, Notice, WorkersSeen, emit
+from enrich_dist.events import AttemptTimes, Event, FarmProgress, Notice, Step, WorkersSeen, emit
 from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.progress.early_warning import EarlyWarning
+from enrich_dist.progress.partial_results import MatchedAwardCounter, MatchRateProjector
 from enrich_dist.progress.remaining import RemainingTime
-from enrich_dist.store.checkpoints import Checkpoint, CheckpointRecord
-
-
-class MatchCounter(Protocol):
-    """Counts awards matched in the checkpoints it was given."""
-
-    def add(self, checkpoints: Sequence[Path]) -> None:
-        """Take further checkpoints into account."""
-
-    def awards(self) -> int:
-        """Awards matched so far."""
+from enrich_dist.settings import Settings
+from enrich_dist.store.checkpoints import Checkpoint, CheckpointRecord, CheckpointStore
+from enrich_dist.store.run_directory import Output, RunDirectory
 
 
 class ProgressTracker:
@@ -42,7 +35,7 @@ class ProgressTracker:
         finished: Mapping[str, Checkpoint],
         candidates: Callable[[str], Path],
         *,
-        matched: MatchCounter,
+        matched: MatchedAwardCounter,
         awards_total: int,
         early: EarlyWarning,
     ) -> None:
@@ -121,3 +114,29 @@ class ProgressTracker:
                 match_rate_threshold=self._early.threshold,
             )
         )
+
+
+def create_tracker(
+    directory: RunDirectory,
+    settings: Settings,
+    tasks: Sequence[ChunkTask],
+    finished: Mapping[str, Checkpoint],
+    store: CheckpointStore,
+) -> ProgressTracker:
+    """Create the tracker. ``tasks``: all of the plan; ``finished``: checkpoints of earlier runs, by key."""
+    companies = directory.output(Output.COMPANIES) / "companies.parquet"
+    table = pq.read_table(companies, columns=["company_id", "award_count"]).sort_by("company_id")
+    award_counts = table["award_count"].to_numpy()
+    return ProgressTracker(
+        tasks,
+        finished,
+        lambda key: store.candidates_file(key, directory.checkpoint_copies),
+        matched=MatchedAwardCounter(award_counts),
+        awards_total=directory.latest(Step.SBIR_AWARDS).rows,
+        early=EarlyWarning(
+            MatchRateProjector(directory, store, settings.matching.decision(), award_counts, chunks_total=len(tasks)),
+            threshold=settings.match_rate_threshold,
+            chunks_total=len(tasks),
+            fail_fast=settings.fail_fast,
+        ),
+    )

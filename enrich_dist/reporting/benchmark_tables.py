@@ -200,13 +200,13 @@ def _cells(item: MetricComparison) -> tuple[str, ...]:
 
 
 def _delta(metric: Metric, delta: float) -> str:
-    if metric.unit == BYTES:
-        return f"{delta / 1e6:+,.1f} MB"
-    if metric.unit == SECONDS:
-        return f"{delta:+,.2f} s"
-    if metric.unit == CALIBRATION_UNITS:
-        return f"{delta:+,.1f}"
-    return f"{delta:+,.0f}/s" if metric.unit == "records/s" else f"{100 * delta:+.2f} points"
+    texts = {
+        BYTES: f"{delta / 1e6:+,.1f} MB",
+        SECONDS: f"{delta:+,.2f} s",
+        CALIBRATION_UNITS: f"{delta:+,.1f}",
+        "records/s": f"{delta:+,.0f}/s",
+    }
+    return texts.get(metric.unit, f"{100 * delta:+.2f} points")
 
 
 def _side(records: Sequence[RunRecord]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from enrich_dist.farm.diagnosis import REMEDIES, ChunkFinding, ChunkState, Findi
 from enrich_dist.farm.worker_log import WorkerHistory
 from enrich_dist.remedies import RESUME
 from enrich_dist.reporting.terminal import rich_table, shown_path
+from enrich_dist.store.checkpoints import CheckpointRecord
 
 _MAX_CHUNKS = 20
 _MAX_WORKERS = 40
@@ -30,11 +32,8 @@ def print_findings(console: Console, findings: Findings) -> None:
     if not findings.chunks:
         _print(console, "No chunks are planned. To start a run: enrich-dist run")
         return
-    counts = [(state, findings.count(state)) for state in ChunkState]
-    _print(
-        console,
-        f"{len(findings.chunks):,} chunks: " + ", ".join(f"{count:,} {state}" for state, count in counts if count),
-    )
+    counts = [f"{count:,} {state}" for state in ChunkState if (count := findings.count(state))]
+    _print(console, f"{len(findings.chunks):,} chunks: {', '.join(counts)}")
     failed = [chunk for chunk in findings.chunks if chunk.state in (ChunkState.FAILED, ChunkState.DAMAGED)]
     if failed:
         console.print(rich_table(_failed_table(failed[:_MAX_CHUNKS])))
@@ -49,82 +48,64 @@ def print_findings(console: Console, findings: Findings) -> None:
 
 def print_chunk(console: Console, chunk: ChunkFinding) -> None:
     """Print the state of a chunk, its checkpoint, and every failed attempt with traceback and advice."""
-    _print(console, f"Chunk {chunk.chunk_id}: {chunk.state}, {chunk.rows:,} rows")
-    _print(console, f"Checkpoint {chunk.checkpoint_key}")
-    if (record := chunk.record) is not None:
-        limit = f" of {megabytes(record.memory_limit_bytes)}" if record.memory_limit_bytes else ""
-        parts = f", in {record.parts} parts" if record.parts > 1 else ""
-        _print(
-            console,
-            f"Computed by worker {record.worker} on {record.host} in {record.seconds:.1f} s, attempt {record.attempt}, "
-            f"peak {megabytes(record.peak_memory_bytes)}{limit} MB (projected "
-            f"{megabytes(record.projected_peak_memory_bytes)}){parts}",
-        )
-        if record.degradations:
-            _print(
-                console,
-                f"The worker came near its memory limit and reduced the batch size from {record.batch_rows:,} to "
-                f"{record.batch_rows_least:,} rows.",
-            )
-        for row in record.quarantined:
-            _print(console, f"Quarantined row {row['source_row']}: {row['reason']}")
+    _print(console, f"Chunk {chunk.chunk_id}: {chunk.state}, {chunk.rows:,} rows", f"Checkpoint {chunk.checkpoint_key}")
+    if chunk.record is not None:
+        _print(console, *_record_lines(chunk.record))
     if chunk.problem is not None:
         _print(console, f"Not valid: {chunk.problem}")
     if (marker := chunk.marker) is not None and chunk.record is None:
-        _print(
-            console,
-            f"Attempt {marker.attempt} started at {_time(marker.started_seconds)} on worker {marker.worker} (process "
-            f"{marker.pid} on {marker.host})",
-        )
+        where = f"worker {marker.worker} (process {marker.pid} on {marker.host})"
+        _print(console, f"Attempt {marker.attempt} started at {_time(marker.started_seconds)} on {where}")
     for failure in chunk.failures:
-        _print_failure(console, failure)
+        _print(console, *_failure_lines(failure))
     if chunk.record is None and not chunk.failures and chunk.problem is None and chunk.marker is None:
         _print(console, "Not started.")
 
 
-def _print(console: Console, text: str, style: str = "") -> None:
-    console.print(Text(text, style), soft_wrap=True)
+def _print(console: Console, *lines: str) -> None:
+    console.print(Text("\n".join(lines)), soft_wrap=True)
 
 
-def _print_failure(console: Console, failure: FailedAttempt) -> None:
-    cost = "counted" if failure.counted else "not counted"
-    _print(
-        console,
-        f"\nAttempt {failure.attempt} failed at {_time(failure.failed_seconds)} ({failure.kind}, {cost}): "
-        f"{failure.message}",
+def _record_lines(record: CheckpointRecord) -> Iterator[str]:
+    limit = f" of {megabytes(record.memory_limit_bytes)}" if record.memory_limit_bytes else ""
+    parts = f", in {record.parts} parts" if record.parts > 1 else ""
+    yield (
+        f"Computed by worker {record.worker} on {record.host} in {record.seconds:.1f} s, attempt {record.attempt}, "
+        f"peak {megabytes(record.peak_memory_bytes)}{limit} MB (projected "
+        f"{megabytes(record.projected_peak_memory_bytes)}){parts}"
     )
+    if record.degradations:
+        yield (
+            f"The worker came near its memory limit and reduced the batch size from {record.batch_rows:,} to "
+            f"{record.batch_rows_least:,} rows."
+        )
+    for row in record.quarantined:
+        yield f"Quarantined row {row['source_row']}: {row['reason']}"
+
+
+def _failure_lines(failure: FailedAttempt) -> Iterator[str]:
+    what = f"{failure.kind}, {'counted' if failure.counted else 'not counted'}"
+    yield f"\nAttempt {failure.attempt} failed at {_time(failure.failed_seconds)} ({what}): {failure.message}"
     if failure.memory_bytes is not None:
-        _print(console, f"Last sampled memory of the worker: {megabytes(failure.memory_bytes)} MB")
+        yield f"Last sampled memory of the worker: {megabytes(failure.memory_bytes)} MB"
     if failure.traceback:
-        _print(console, failure.traceback.rstrip(), "dim")
-    _print(console, failure.next_step)
-    _print(console, f"Remedy: {REMEDIES[failure.kind]}")
+        yield failure.traceback.rstrip()
+    yield failure.next_step
+    yield f"Remedy: {REMEDIES[failure.kind]}"
 
 
 def checkpoints_table(findings: Findings) -> RichTable:
     """Return every chunk with its checkpoint."""
-    rows = [
-        (
-            str(chunk.chunk_id),
-            chunk.state,
-            chunk.rows,
-            *(
-                ("",) * 6
-                if (record := chunk.record) is None
-                else (
-                    record.candidates,
-                    f"{record.seconds:.1f}",
-                    megabytes(record.peak_memory_bytes),
-                    str(record.attempt),
-                    str(record.rows_quarantined or ""),
-                    record.worker,
-                )
-            ),
-        )
-        for chunk in findings.chunks
-    ]
+    rows = [(str(chunk.chunk_id), chunk.state, chunk.rows, *_record_cells(chunk.record)) for chunk in findings.chunks]
     head = ("chunk", "state", "rows", "candidates", "seconds", "peak MB", "attempt", "quarantined", "worker")
     return rich_table(make_table(head, rows))
+
+
+def _record_cells(record: CheckpointRecord | None) -> tuple[object, ...]:
+    if record is None:
+        return ("",) * 6
+    peak, quarantined = megabytes(record.peak_memory_bytes), str(record.rows_quarantined or "")
+    return record.candidates, f"{record.seconds:.1f}", peak, str(record.attempt), quarantined, record.worker
 
 
 def _failed_table(chunks: list[ChunkFinding]) -> Table:

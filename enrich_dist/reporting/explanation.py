@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from enrich_dist.core.tables import counted, make_table
 from enrich_dist.matching.shared_words import AGREES, MISSING, SharedWords
+from enrich_dist.reporting.terminal import rich_table
 from enrich_dist.results.explanation import HUMAN_REVIEW, Appearance, Candidate, Explanation, Recipient
 from enrich_dist.results.lookup import Award
 from enrich_dist.results.reason import format_probability
@@ -56,33 +58,27 @@ def print_appearances(console: Console, appearances: Sequence[Appearance]) -> No
         console.print(Text(recipient.name or "(no name)", style="bold"))
         console.print(_indented(_recipient_text(recipient)))
     count = len({item.company_key for item in appearances})
-    console.print()
-    console.print(Text(f"Candidate of {count:,} {'company' if count == 1 else 'companies'}:"))
+    console.print("", f"Candidate of {counted(count, 'company', 'companies')}:", sep="\n")
     several = len({item.recipient.recipient_id for item in appearances}) > 1
-    table = Table(box=None, pad_edge=False)
-    table.add_column("company", overflow="fold", ratio=3)
-    for title in ("awards", "bits", "probability"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("outcome", overflow="fold", ratio=2)
-    for item in appearances:
-        which = f" [as {item.recipient.recipient_id}]" if several else ""
-        table.add_row(
-            Text(f"{item.company_name or '(no name)'}\n{item.company_key}{which}"),
-            f"{item.award_count:,}",
+    rows = [
+        (
+            f"{item.company_name or '(no name)'}\n{item.company_key}"
+            + (f" [as {item.recipient.recipient_id}]" if several else ""),
+            item.award_count,
             f"{item.match_weight:+.1f}",
             "" if item.probability is None else format_probability(item.probability),
-            Text(item.outcome),
+            item.outcome,
         )
-    console.print(table)
-    console.print()
-    console.print(Text("To see the match weights of a pair: enrich-dist explain --company KEY"))
+        for item in appearances
+    ]
+    console.print(rich_table(make_table(("company", "awards", "bits", "probability", "outcome"), rows)))
+    console.print("", "To see the match weights of a pair: enrich-dist explain --company KEY", sep="\n")
 
 
 def _print_company(console: Console, explanation: Explanation) -> None:
     company = explanation.company
     title = Text(company.name or "(no name)", style="bold")
-    awards = "award" if company.award_count == 1 else "awards"
-    console.print(title.append(f"  {company.award_count:,} {awards}", "none"))
+    console.print(title.append(f"  {counted(company.award_count, 'award')}", "none"))
     console.print(Text(f"  {company.key}", overflow="fold"))
     for label, values in (
         ("also", company.names[1:]),
@@ -91,18 +87,16 @@ def _print_company(console: Console, explanation: Explanation) -> None:
         ("in", company.places),
     ):
         if values:
-            more = f" and {len(values) - _LISTED} more" if len(values) > _LISTED else ""
-            console.print(Text(f"  {label}: {'; '.join(values[:_LISTED])}{more}"))
-    colour = _COLOURS.get(explanation.reason.split(":")[0], "none")
+            console.print(Text(f"  {label}: {_listed(values)}"))
+    colour = _COLOURS.get(explanation.reason.split(":")[0], "")
     reason = explanation.reason[0].upper() + explanation.reason[1:] + "."
-    console.print()
-    console.print(Text(reason, style=f"bold {colour}" if colour != "none" else "bold"))
+    console.print("", Text(reason, style=f"bold {colour}"), sep="\n")
     for note in explanation.notes:
         console.print(Text(note, style="yellow"))
     if explanation.organisations:
         count, shown = explanation.organisations, len(explanation.candidates)
         best = f", the best {shown} are shown" if shown < count else ""
-        console.print(Text(f"{count:,} candidate {'organisation' if count == 1 else 'organisations'}{best}."))
+        console.print(Text(f"{counted(count, 'candidate organisation')}{best}."))
     console.print()
 
 
@@ -161,8 +155,7 @@ def bar(before: float, after: float, low: float, high: float) -> Text:
     """Return a bar of the waterfall from ``before`` to ``after``, with an axis at 0 bits (even odds)."""
 
     def column(value: float) -> int:
-        share = (min(max(value, low), high) - low) / (high - low)
-        return round(share * (_CHART_WIDTH - 1))
+        return round((min(max(value, low), high) - low) / (high - low) * (_CHART_WIDTH - 1))
 
     first, last = sorted((column(before), column(after)))
     sign = _NOTHING if abs(after - before) < 0.05 else _MORE if after > before else _LESS
@@ -177,30 +170,19 @@ def _indented(content: RenderableType) -> Padding:
 
 
 def _words(candidate: Candidate, words: SharedWords) -> RenderableType:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False, title_justify="left")
-    table.add_column("words of the company", overflow="fold", max_width=34)
-    for title in ("bits", "recipients with it"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("")
-    for word in words.words:
-        style = "none" if word.agreement == AGREES else "red" if word.agreement == MISSING else "yellow"
-        cells = (word.text, f"{word.bits:.1f}", f"{word.frequency:,}", word.agreement)
-        table.add_row(*(Text(cell, style=style) for cell in cells))
-    outer = Table.grid()
-    outer.add_row(Text(f"company    {words.company_name}"))
-    outer.add_row(
-        Text(
-            f"recipient  {words.recipient_name}"
-            + ("" if candidate.name_kind == "legal" else f" ({candidate.name_kind} name)")
-        )
-    )
-    outer.add_row(table)
+    kind = "" if candidate.name_kind == "legal" else f" ({candidate.name_kind} name)"
+    rows = [(word.text, f"{word.bits:.1f}", word.frequency, word.agreement) for word in words.words]
+    styles = {word.agreement: "red" if word.agreement == MISSING else "yellow" for word in words.words} | {AGREES: ""}
+    parts: list[RenderableType] = [
+        Text(f"company    {words.company_name}"),
+        Text(f"recipient  {words.recipient_name}{kind}"),
+        rich_table(make_table(("words of the company", "bits", "recipients with it", ""), rows), styles),
+    ]
     if words.additional:
-        outer.add_row(Text(f"only in the recipient: {', '.join(words.additional)}"))
+        parts.append(Text(f"only in the recipient: {', '.join(words.additional)}"))
     total, agreeing, maximum = candidate.name_bits
     limit = f"; the maximum for a name is {maximum:.1f}" if agreeing > maximum else ""
-    outer.add_row(Text(f"{agreeing:.1f} of {total:.1f} bits of the name agree{limit}"))
-    return outer
+    return Group(*parts, Text(f"{agreeing:.1f} of {total:.1f} bits of the name agree{limit}"))
 
 
 def _competition(candidate: Candidate, explanation: Explanation) -> Text:
@@ -209,30 +191,27 @@ def _competition(candidate: Candidate, explanation: Explanation) -> Text:
         text.append(f" (maximum by name and place {format_probability(candidate.max_lone_probability)})")
     others = explanation.organisations - 1
     if others:
-        text.append(
-            f"; with {others:,} {'other organisation' if others == 1 else 'other organisations'}: "
-            f"{format_probability(candidate.probability)}"
-        )
+        text.append(f"; with {counted(others, 'other organisation')}: {format_probability(candidate.probability)}")
     text.append(".")
     if candidate.also:
-        names = [f"{item.recipient_id} ({item.name or 'no name'}, {item.place})" for item in candidate.also[:_LISTED]]
-        more = f" and {len(candidate.also) - _LISTED} more" if len(candidate.also) > _LISTED else ""
-        text.append(f"\nRows of the same organisation: {'; '.join(names)}{more}.")
+        names = [f"{item.recipient_id} ({item.name or 'no name'}, {item.place})" for item in candidate.also]
+        text.append(f"\nRows of the same organisation: {_listed(names)}.")
     return text
+
+
+def _listed(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - _LISTED} more" if len(texts) > _LISTED else ""
+    return "; ".join(texts[:_LISTED]) + more
 
 
 def _shares(explanation: Explanation) -> Table:
     """Return how the probability of 1 is distributed over the candidates."""
-    table = Table(box=None, pad_edge=False, show_edge=False)
-    table.add_column("", width=2)
-    table.add_column("Distribution of the probability", overflow="fold")
-    table.add_column("", justify="right", no_wrap=True)
-    for number, candidate in enumerate(explanation.candidates, start=1):
-        name = Text(candidate.recipient.name or candidate.recipient.recipient_id)
-        table.add_row(str(number), name, format_probability(candidate.probability))
-    others = explanation.organisations - len(explanation.candidates)
-    if others:
+    rows = [
+        (str(number), item.recipient.name or item.recipient.recipient_id, format_probability(item.probability))
+        for number, item in enumerate(explanation.candidates, start=1)
+    ]
+    if others := explanation.organisations - len(explanation.candidates):
         rest = max(0.0, 1.0 - explanation.no_match_probability - explanation.shown_probability)
-        table.add_row("", f"{others:,} {'other' if others == 1 else 'others'}", format_probability(rest))
-    table.add_row("", "no matching recipient", format_probability(explanation.no_match_probability))
-    return table
+        rows.append(("", counted(others, "other"), format_probability(rest)))
+    rows.append(("", "no matching recipient", format_probability(explanation.no_match_probability)))
+    return rich_table(make_table(("", "Distribution of the probability", ""), rows))

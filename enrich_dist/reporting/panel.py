@@ -27,18 +27,10 @@ _SPILL_FRACTION, _PAUSE_FRACTION = 0.7, 0.8
 
 def farm_panel(progress: FarmProgress, workers: Sequence[WorkerSample], spinner: Spinner) -> RenderableType:
     """Return the panel, at most 78 columns wide."""
-    return Panel(
-        Group(_overall(progress), _details(progress), *_workers(workers)),
-        title=_title(spinner),
-        title_align="left",
-        width=_WIDTH,
-        border_style="dim",
-    )
-
-
-def _title(spinner: Spinner) -> Text:
     frame = spinner.render(time.monotonic())
-    return Text.assemble(frame if isinstance(frame, Text) else "", " Matching")
+    title = Text.assemble(frame if isinstance(frame, Text) else "", " Matching")
+    parts = Group(_overall(progress), _details(progress), *_workers(workers))
+    return Panel(parts, title=title, title_align="left", width=_WIDTH, border_style="dim")
 
 
 def _overall(progress: FarmProgress) -> Table:
@@ -51,13 +43,15 @@ def _overall(progress: FarmProgress) -> Table:
     table.add_row(
         ProgressBar(total=max(progress.records_total, 1), completed=progress.records_done),
         f"{share:.1%}",
-        Text("", "dim") if remaining is None else Text(f"{format_duration(remaining)} left", "bold"),
+        "" if remaining is None else Text(f"{format_duration(remaining)} left", "bold"),
     )
     return table
 
 
 def _details(progress: FarmProgress) -> Table:
-    table = _labelled()
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", width=_LABEL_WIDTH)
+    table.add_column()
     rate = f" · {progress.records_per_second:,.0f}/s" if progress.records_per_second else ""
     table.add_row("recipients", f"{progress.records_done:,} of {progress.records_total:,}{rate}")
     resumed = f" · {progress.chunks_resumed:,} resumed" if progress.chunks_resumed else ""
@@ -73,14 +67,10 @@ def _details(progress: FarmProgress) -> Table:
 
 def _projected(progress: FarmProgress) -> Text | None:
     """Return the projected match rate and the threshold; red if the run will certainly miss it."""
-    rate, low, high = (
-        progress.projected_match_rate,
-        progress.projected_match_rate_low,
-        progress.projected_match_rate_high,
-    )
+    rate, threshold = progress.projected_match_rate, progress.match_rate_threshold
+    low, high = progress.projected_match_rate_low, progress.projected_match_rate_high
     if rate is None or low is None or high is None:
         return None
-    threshold = progress.match_rate_threshold
     text = Text(f"{rate:.1%} of awards ({low:.1%} to {high:.1%})")
     if threshold is None:
         return text
@@ -137,10 +127,3 @@ def _fill(worker: WorkerSample) -> float:
 
 def _in_order(name: str) -> tuple[int, int, str]:
     return (0, int(name), "") if name.isdecimal() else (1, 0, name)
-
-
-def _labelled() -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", width=_LABEL_WIDTH)
-    table.add_column()
-    return table

@@ -42,14 +42,8 @@ class RunMetric:
         return f"{difference:+,.{self.decimals}f}" + (f" ({100 * difference / before:+.0f}%)" if before else "")
 
 
-def _whole(value: float) -> str:
-    return f"{value:,.0f}"
-
-
-def _tenths(value: float) -> str:
-    return f"{value:,.1f}"
-
-
+_whole: Final = "{:,.0f}".format
+_tenths: Final = "{:,.1f}".format
 _METRICS: Final = (
     RunMetric("match_rate", "match rate", percent),
     RunMetric("match_rate_by_company", "match rate by company", percent),
@@ -76,7 +70,19 @@ _FAILURES: Final = (
 )
 
 
-def run_numbers(run: RunRecord) -> dict[str, float]:
+def metric_rows(run: RunRecord, *others: RunRecord) -> list[tuple[str, ...]]:
+    """Return a row per metric: title, value, and for each other run its value and the change from it."""
+    now, before = _numbers(run), [_numbers(other) for other in others]
+    rows = []
+    for metric in run_metrics(run, *others):
+        value = now.get(metric.name)
+        old = [numbers.get(metric.name) for numbers in before]
+        cells = [cell for other in old for cell in (metric.text(other), metric.change(value, other))]
+        rows.append((metric.title, metric.text(value), *cells))
+    return rows
+
+
+def _numbers(run: RunRecord) -> dict[str, float]:
     """Return the numbers of a run, with the awards matched by each method."""
     return run.numbers | {f"{_METHOD}{method}": count for method, count in run.matched_by_method.items()}
 
@@ -85,7 +91,7 @@ def run_metrics(*runs: RunRecord) -> list[RunMetric]:
     """Return the metrics that any of the runs has, in a fixed order."""
     methods = dict.fromkeys(method for run in runs for method in run.matched_by_method)
     by_method = [RunMetric(_METHOD + method, f"awards matched by {method}", _whole) for method in methods]
-    known = {name for run in runs for name in run_numbers(run)}
+    known = {name for run in runs for name in _numbers(run)}
     return [metric for metric in (*_METRICS, *by_method) if metric.name in known]
 
 

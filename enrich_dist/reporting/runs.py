@@ -13,7 +13,7 @@ from rich.table import Table
 
 from enrich_dist.core.tables import make_table, parse_markdown, percent
 from enrich_dist.events import Step
-from enrich_dist.reporting.run_tables import failure_counts, run_metrics, run_numbers, settings_table, steps_table
+from enrich_dist.reporting.run_tables import failure_counts, metric_rows, run_metrics, settings_table, steps_table
 from enrich_dist.reporting.terminal import rich_table, shown_path
 from enrich_dist.runs.award_changes import CHANGES, KINDS, AwardChanges
 from enrich_dist.runs.journal import InputChange, RunDifference
@@ -44,11 +44,11 @@ def runs_table(runs: Sequence[RunRecord], current: str | None) -> Table:
             f"{run.numbers['awards_matched']:,.0f}",
             f"{run.numbers['run_seconds']:,.1f}",
             run.reused,
-            _published(run, current),
+            "now" if run.release == current else "earlier" if run.status == "published" else "",
         )
         for run in reversed(runs)
     ]
-    head = ("time (UTC)", "run", "verdict", "match rate", "matched", "seconds", "reused", "published")
+    head = ("time (UTC)", "run", "verdict", "match\nrate", "matched", "seconds", "reused", "published")
     return rich_table(make_table(head, rows), _STYLES)
 
 
@@ -89,9 +89,7 @@ def print_run(console: Console, run: RunRecord, current: str | None) -> None:
         console.print(rich_table(settings_table(run.changed_settings)), "")
     else:
         console.print("All settings have their default values.", "", sep="\n")
-    numbers = run_numbers(run)
-    metrics = [(metric.title, metric.text(numbers.get(metric.name))) for metric in run_metrics(run)]
-    console.print(rich_table(make_table(("metric", "value"), metrics)), "")
+    console.print(rich_table(make_table(("metric", "value"), metric_rows(run))), "")
     console.print(rich_table(steps_table(run.steps, run.run_id)), "")
     if run.memory_table:
         console.print("Memory per worker", rich_table(parse_markdown(run.memory_table)), "")
@@ -115,16 +113,7 @@ def print_difference(console: Console, found: RunDifference) -> None:
         console.print("Settings: the same")
     else:
         console.print("Settings: not recorded by both runs")
-    old, new = run_numbers(before), run_numbers(now)
-    metrics = [
-        (
-            metric.title,
-            metric.text(old.get(metric.name)),
-            metric.text(new.get(metric.name)),
-            metric.change(new.get(metric.name), old.get(metric.name)),
-        )
-        for metric in run_metrics(before, now)
-    ]
+    metrics = [(title, old, new, change) for title, new, old, change in metric_rows(now, before)]
     table = make_table(("metric", before.short_id, now.short_id, "change"), metrics)
     console.print("", rich_table(table), "")
     if isinstance(found.awards, str):
@@ -136,24 +125,11 @@ def print_difference(console: Console, found: RunDifference) -> None:
 def difference_document(found: RunDifference) -> dict[str, Any]:
     """Return the difference as a JSON object."""
     old, new = found.before.numbers, found.now.numbers
-    awards: dict[str, Any] | None = None
-    if isinstance(found.awards, AwardChanges):
-        awards = {
-            "in_both": found.awards.common,
-            "counts": found.awards.counts,
-            "by_method": [
-                {"change": kind, "method": method, "awards": count}
-                for (kind, method), count in found.awards.by_method.items()
-            ],
-            "moves": [
-                {"before": before, "now": now, "awards": count} for (before, now), count in found.awards.moves.items()
-            ],
-            "found_by": found.awards.found_by,
-            "examples": list(found.awards.examples),
-        }
     return {
-        "before": {"run_id": found.before.run_id, "status": found.before.status, "code": found.before.code.label},
-        "now": {"run_id": found.now.run_id, "status": found.now.status, "code": found.now.code.label},
+        **{
+            side: {"run_id": run.run_id, "status": run.status, "code": run.code.label}
+            for side, run in (("before", found.before), ("now", found.now))
+        },
         "inputs": {
             item.name: {"before": vars(item.before), "now": vars(item.now), "same_bytes": item.same_bytes}
             for item in found.inputs
@@ -165,8 +141,19 @@ def difference_document(found: RunDifference) -> dict[str, Any]:
             if metric.name in old or metric.name in new
         },
         "matched_by_method": {"before": found.before.matched_by_method, "now": found.now.matched_by_method},
-        "awards": awards,
+        "awards": None if isinstance(found.awards, str) else _awards_document(found.awards),
         "awards_cannot_be_compared": found.awards if isinstance(found.awards, str) else None,
+    }
+
+
+def _awards_document(found: AwardChanges) -> dict[str, Any]:
+    return {
+        "in_both": found.common,
+        "counts": found.counts,
+        "by_method": [{"change": kind, "method": method, "awards": n} for (kind, method), n in found.by_method.items()],
+        "moves": [{"before": before, "now": now, "awards": n} for (before, now), n in found.moves.items()],
+        "found_by": found.found_by,
+        "examples": list(found.examples),
     }
 
 
@@ -202,12 +189,9 @@ def _print_awards(console: Console, found: AwardChanges) -> None:
 
 def _match(row: dict[str, Any], side: str) -> str:
     status, probability = row[f"{side}_status"], row[f"{side}_probability"]
-    parts = [row[f"{side}_recipient_name"] or row[f"{side}_recipient_id"] or status]
-    if row[f"{side}_method"]:
-        parts.append(row[f"{side}_method"])
-    if probability is not None:
-        parts.append(f"{probability:.3f}")
-    return ", ".join(parts)
+    recipient = row[f"{side}_recipient_name"] or row[f"{side}_recipient_id"] or status
+    shown = None if probability is None else f"{probability:.3f}"
+    return ", ".join(part for part in (recipient, row[f"{side}_method"], shown) if part)
 
 
 def _input_line(item: InputChange) -> str:
@@ -236,12 +220,6 @@ def _failures(run: RunRecord) -> str:
         if name.startswith("failed_attempts_") and count
     ]
     return ", ".join(counts or ["none"]) + (f" (attempts by kind: {', '.join(kinds)})" if kinds else "")
-
-
-def _published(run: RunRecord, current: str | None) -> str:
-    if run.release == current:
-        return "now"
-    return "earlier" if run.status == "published" else ""
 
 
 def _time(run: RunRecord) -> str:

@@ -20,16 +20,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from enrich_dist.core.tables import Table
-from enrich_dist.events import (
-    Event,
-    FarmProgress,
-    Notice,
-    Step,
-    StepFinished,
-    StepStarted,
-    WorkerSample,
-    WorkersSeen,
-)
+from enrich_dist.events import Event, FarmProgress, Notice, Step, StepFinished, StepStarted, WorkerSample, WorkersSeen
 from enrich_dist.progress.intervals import ProgressIntervals
 from enrich_dist.reporting.panel import farm_panel
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from enrich_dist.core.tables import megabytes, percent
 from enrich_dist.events import format_duration
@@ -14,28 +14,18 @@ from enrich_dist.reporting.html.section import Section, Tile
 def tiles(data: ReportData) -> list[Tile]:
     """Return the numbers at the top."""
     metrics, checks = data.metrics, {check["name"]: check for check in data.verdict["checks"]}
-    precision, recall = metrics["accuracy"]["precision"], metrics["accuracy"]["recall"]
+    companies = metrics["companies"]
 
-    def tone(check: str) -> Literal["good", "bad"]:
-        return "good" if checks[check]["passed"] else "bad"
+    def checked(title: str, value: str, detail: str, check: dict[str, Any]) -> Tile:
+        text = f"{detail}; threshold {percent(check['threshold'])}"
+        return Tile(title, value, text, "good" if check["passed"] else "bad")
 
-    def threshold(check: str) -> str:
-        return f"threshold {percent(checks[check]['threshold'])}"
-
+    precision, precision_interval = _estimate(metrics["accuracy"]["precision"])
     found = [
-        Tile("Match rate", percent(metrics["match_rate"]), f"of awards; {threshold('match_rate')}", tone("match_rate")),
-        Tile(
-            "Match rate by company",
-            percent(metrics["companies"]["match_rate"]),
-            f"of {metrics['companies']['valid']:,} companies",
-        ),
-        Tile(
-            "Estimated precision",
-            _estimate(precision),
-            f"{_interval(precision)}; {threshold('estimated_precision')}",
-            tone("estimated_precision"),
-        ),
-        Tile("Estimated recall", _estimate(recall), _interval(recall)),
+        checked("Match rate", percent(metrics["match_rate"]), "of awards", checks["match_rate"]),
+        Tile("Match rate by company", percent(companies["match_rate"]), f"of {companies['valid']:,} companies"),
+        checked("Estimated precision", precision, precision_interval, checks["estimated_precision"]),
+        Tile("Estimated recall", *_estimate(metrics["accuracy"]["recall"])),
         Tile("Run time", format_duration(data.run.numbers["run_seconds"]), "all steps of this run"),
     ]
     if data.workers:
@@ -66,11 +56,8 @@ def all_sections(data: ReportData) -> list[Section]:
     ]
 
 
-def _estimate(share: dict[str, Any]) -> str:
-    return "–" if share["estimate"] is None else percent(share["estimate"])
-
-
-def _interval(share: dict[str, Any]) -> str:
+def _estimate(share: dict[str, Any]) -> tuple[str, str]:
+    """Return an estimate and its interval as text."""
     if share["estimate"] is None:
-        return "no match is accepted"
-    return f"95% interval {percent(share['low'])} to {percent(share['high'])}"
+        return "–", "no match is accepted"
+    return percent(share["estimate"]), f"95% interval {percent(share['low'])} to {percent(share['high'])}"

@@ -10,7 +10,7 @@ from enrich_dist.reporting.html.charts import Bar, Chart, Share
 from enrich_dist.reporting.html.report_data import ReportData
 from enrich_dist.reporting.html.section import MAX_ROWS, MAX_WORKERS, Section, limited_table
 from enrich_dist.reporting.plan_vs_actual import HEAD, comparison_rows
-from enrich_dist.reporting.run_tables import failure_counts, run_metrics, run_numbers, settings_table, steps_table
+from enrich_dist.reporting.run_tables import failure_counts, metric_rows, settings_table, steps_table
 from enrich_dist.reporting.terminal import STEP_TITLES
 from enrich_dist.store.run_directory import STEPS, Number
 
@@ -31,24 +31,8 @@ def comparison(data: ReportData) -> Section:
         f"Verdicts: {', '.join(f'{name} {run.status}' for name, run in verdicts)}.",
         "To see which awards gained, lost or changed their match, run: enrich-dist runs diff",
     )
-    now, before = run_numbers(data.run), [run_numbers(other) for _, other in others]
-    rows = [
-        (
-            metric.title,
-            metric.text(now.get(metric.name)),
-            *(
-                cell
-                for numbers in before
-                for cell in (
-                    metric.text(numbers.get(metric.name)),
-                    metric.change(now.get(metric.name), numbers.get(metric.name)),
-                )
-            ),
-        )
-        for metric in run_metrics(data.run, *(other for _, other in others))
-    ]
     head = ("metric", "this run", *(cell for name, _ in others for cell in (name, "change")))
-    table = make_table(head, rows, "This run and earlier ones")
+    table = make_table(head, metric_rows(data.run, *(run for _, run in others)), "This run and earlier ones")
     return Section("comparison", title, text, charts=_trend(data), tables=(table,))
 
 
@@ -115,11 +99,11 @@ def timeline(data: ReportData) -> Section:
         return Section("timeline", title, (*text, "This run has no log of its chunks."))
     if not numbers.get(Number.CHUNKS_COMPUTED):
         text.append("This run computed no chunk; the chart shows the latest run that did.")
-    started = [attempt for attempt in data.attempts if attempt.started_seconds is not None]
-    longest = sorted(started, key=_busy_seconds, reverse=True)[:_MAX_BARS]
-    if len(longest) < len(started):
-        text.append(f"The chart shows the longest {len(longest):,} of {len(started):,} attempts.")
-    drawn = sorted(longest, key=lambda attempt: (attempt.chunk_id, attempt.attempt))
+    attempts = sorted(data.attempts, key=lambda attempt: (attempt.chunk_id, attempt.attempt))
+    started = [attempt for attempt in attempts if attempt.started_seconds is not None]
+    drawn = sorted(started, key=_busy_seconds, reverse=True)[:_MAX_BARS]
+    if len(drawn) < len(started):
+        text.append(f"The chart shows the longest {len(drawn):,} of {len(started):,} attempts.")
     chart = charts.timeline(
         "timeline",
         "Attempts by worker",
@@ -139,19 +123,23 @@ def timeline(data: ReportData) -> Section:
             f"{a.finished_seconds:.2f}",
             f"{a.received_seconds:.2f}",
         )
-        for a in sorted(data.attempts, key=lambda attempt: (attempt.chunk_id, attempt.attempt))[:MAX_ROWS]
+        for a in attempts[:MAX_ROWS]
     ]
     head = ("chunk", "attempt", "worker", "outcome", "submitted", "started", "finished", "received")
     table = limited_table(head, rows, "Attempts, in seconds since matching began", total=len(data.attempts))
     return Section("timeline", title, tuple(text), charts=((chart, table),))
 
 
+def _started(attempt: AttemptTimes) -> float:
+    return attempt.finished_seconds if attempt.started_seconds is None else attempt.started_seconds
+
+
 def _busy_seconds(attempt: AttemptTimes) -> float:
-    return 0.0 if attempt.started_seconds is None else attempt.finished_seconds - attempt.started_seconds
+    return attempt.finished_seconds - _started(attempt)
 
 
 def _bar(attempt: AttemptTimes) -> Bar:
-    started = attempt.finished_seconds if attempt.started_seconds is None else attempt.started_seconds
+    started = _started(attempt)
     text = (
         f"chunk {attempt.chunk_id}, attempt {attempt.attempt}: {attempt.outcome}, "
         f"{started:.1f} to {attempt.finished_seconds:.1f} s"
@@ -166,24 +154,22 @@ def memory(data: ReportData) -> Section:
         return Section("memory", title, ("No chunk is finished, so no memory was measured.",))
     highest = sorted(data.workers, key=lambda worker: worker.peak_memory_bytes, reverse=True)[:MAX_WORKERS]
     several_hosts = len({worker.host for worker in data.workers}) > 1
-    labels = [f"worker {w.worker}" + (f" on {w.host}" if several_hosts else "") for w in highest]
+    bars = [
+        (
+            f"worker {w.worker}" + (f" on {w.host}" if several_hosts else ""),
+            w.projected_peak_memory_bytes / 1e6,
+            w.peak_memory_bytes / 1e6,
+            w.memory_limit_bytes / 1e6 if w.memory_limit_bytes else None,
+        )
+        for w in highest
+    ]
     chart = charts.memory(
         "memory",
         "Projected and measured peak, and limit",
         "; ".join(
-            f"{label}: projected {megabytes(w.projected_peak_memory_bytes)}, measured "
-            f"{megabytes(w.peak_memory_bytes)} MB"
-            for label, w in list(zip(labels, highest, strict=True))[:6]
+            f"{label}: projected {projected:,.0f}, measured {peak:,.0f} MB" for label, projected, peak, _ in bars[:6]
         ),
-        [
-            (
-                label,
-                w.projected_peak_memory_bytes / 1e6,
-                w.peak_memory_bytes / 1e6,
-                w.memory_limit_bytes / 1e6 if w.memory_limit_bytes else None,
-            )
-            for label, w in zip(labels, highest, strict=True)
-        ],
+        bars,
     )
     shown = [(chart, memory_table(data.workers))]
     text = ["All chunks of the result are included, also those that earlier runs computed."]

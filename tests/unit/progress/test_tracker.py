@@ -22,6 +22,7 @@ from enrich_dist.events import (
 from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.progress.early_warning import EarlyWarning
 from enrich_dist.progress.intervals import ProgressIntervals
+from enrich_dist.progress.partial_results import MatchedAwardCounter
 from enrich_dist.progress.projection import Projection
 from enrich_dist.progress.tracker import ProgressTracker
 from enrich_dist.store.checkpoints import Checkpoint, CheckpointRecord
@@ -45,7 +46,7 @@ def test_failing_listener_is_dropped() -> None:
     assert calls == 1
 
 
-class _Counter:
+class _Counter(MatchedAwardCounter):
     def __init__(self) -> None:
         self.seen = 0
 
