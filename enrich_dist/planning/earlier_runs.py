@@ -19,13 +19,9 @@ MAX_RUNS: Final = 5
 
 def comparable_runs(records: Iterable[RunRecord], work: Workload, machine_digest: str) -> list[RunRecord]:
     """Return the newest ``MAX_RUNS`` comparable runs, oldest first; single steps of them may be reused."""
-    wanted = size_class(work.awards, work.recipients)
-    found = [
-        record
-        for record in records
-        if record.machine.digest == machine_digest and record.size_class == wanted and record.is_undisturbed
-    ]
-    return found[-MAX_RUNS:]
+    wanted = (machine_digest, size_class(work.awards, work.recipients))
+    alike = [record for record in records if (record.machine.digest, record.size_class) == wanted]
+    return [record for record in alike if record.is_undisturbed][-MAX_RUNS:]
 
 
 def corrections(
@@ -33,8 +29,7 @@ def corrections(
 ) -> dict[str, Correction]:
     """Return the correction of each stage that earlier runs computed.
 
-    ``stages``: the estimate without corrections and without reuse; ``settings``: those of the planned run
-    (``WORKLOAD_SETTINGS``).
+    ``stages``: estimated without corrections and reuse; ``settings``: of the planned run (``WORKLOAD_SETTINGS``).
     """
     found = {}
     for stage in stages:
@@ -53,7 +48,7 @@ def _scaled_seconds(
         records = [record for record in records if record.workload_settings == dict(settings)]
     found = []
     for record in records:
-        done = {str(name): step for name, step in record.own_steps.items()}.get(stage)
+        done = next((step for name, step in record.own_steps.items() if name == stage), None)
         if done is None or done.reused or done.seconds <= 0:
             continue
         by_recipients = stage in (Step.RECIPIENT_CHUNKS, Step.CHUNK_MATCHES)

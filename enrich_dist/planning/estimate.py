@@ -179,9 +179,7 @@ def matching_time(work: Workload, rates: Rates, cluster: Cluster, chunk_size: in
     alone_in_last_wave = (chunks - 1) % cluster.workers == 0
     last_rows = work.source_rows - (chunks - 1) * rows if alone_in_last_wave else rows
     each, last = chunk_seconds(rates, cluster, rows), chunk_seconds(rates, cluster, last_rows)
-    return MatchingTime(
-        workers_seconds=(waves - 1) * each + last, driver_seconds=chunks * ROUGH_SECONDS["driver_chunk"]
-    )
+    return MatchingTime((waves - 1) * each + last, chunks * ROUGH_SECONDS["driver_chunk"])
 
 
 def stage_times(
@@ -234,12 +232,8 @@ def stage_times(
 
 def total(stages: tuple[StageTime, ...]) -> StageTime:
     """Return the wall time. The interval is the sum of those of the stages: their errors have common causes."""
-    return StageTime(
-        "total",
-        sum(stage.seconds for stage in stages),
-        low_seconds=sum(stage.low_seconds for stage in stages),
-        high_seconds=sum(stage.high_seconds for stage in stages),
-    )
+    figures = [(stage.seconds, stage.low_seconds, stage.high_seconds) for stage in stages]
+    return StageTime("total", *map(sum, zip(*figures, strict=True)))
 
 
 def disk(work: Workload, chunk_size: int) -> Disk:

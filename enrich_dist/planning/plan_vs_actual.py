@@ -1,8 +1,7 @@
 """Compare a run with its plan: seconds per stage, peak memory of a worker, and disk.
 
 A run that was planned stores the comparison in ``steps/prediction_compared.json`` when it ends. The prediction is
-evaluated for the settings that the run had and for the steps that it computed. A run without a plan is not compared:
-planning takes a sample, which a run should not wait for.
+evaluated for the settings that the run had and for the steps that it computed.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -137,15 +136,7 @@ def _compare(
     reused = {name for name, step in steps.items() if step.reused}
     actual = {"start_up": outside_seconds} | {str(name): step.seconds for name, step in steps.items()}
     stages = [
-        Compared(
-            item.stage,
-            item.seconds,
-            item.low_seconds,
-            item.high_seconds,
-            actual.get(item.stage),
-            reused=item.stage in reused,
-        )
-        for item in asked.stages(reused)
+        Compared(*astuple(item), actual.get(item.stage), reused=item.stage in reused) for item in asked.stages(reused)
     ]
     peak = float(matching.numbers[Number.WORKER_PEAK_MEMORY_MB]) * 1e6
     expected = prediction.expected_peak_bytes

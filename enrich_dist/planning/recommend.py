@@ -7,10 +7,12 @@ It never recommends what the memory budget refuses (``farm.budget``) and changes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from enrich_dist.core.tables import counted
 from enrich_dist.farm.budget import MB, Projection
 
 CHUNK_SIZES: Final = (5_000, 10_000, 20_000, 50_000, 100_000, 200_000)
@@ -18,7 +20,7 @@ _NEAR: Final = 1.05
 # Share of the machine's memory; the rest is for the system and its cache.
 MACHINE_SHARE: Final = 0.8
 # Peak of the driver: DuckDB's memory limit and imported libraries (docs/performance/enrichment-benchmarks.md).
-DRIVER_BYTES: Final = 1_000_000_000
+_DRIVER_BYTES: Final = 1_000_000_000
 # Measured peaks exceeded the projection by at most 2% (docs/explanation/memory.md); Dask also counts caches.
 _HEADROOM: Final = 1.1
 _STEP_MB: Final = 50
@@ -73,9 +75,7 @@ def recommend(
     memory that driver and workers share, None where workers run on other machines.
     """
     choices = [choice(size, count) for size in sorted({*CHUNK_SIZES, chunk_size}) for count in sorted(set(workers))]
-    fitting = [
-        item for item in choices if machine_bytes is None or _threshold_mb(item) <= _each_mb(item, machine_bytes)
-    ]
+    fitting = [item for item in choices if _threshold_mb(item) <= worker_share_mb(machine_bytes, item.workers)]
     if not fitting:
         smallest = min(choices, key=lambda item: (item.projection.peak_bytes, item.workers))
         return _advice(smallest, fits=False, reasons=(_too_little_memory(smallest, machine_bytes or 0),))
@@ -94,8 +94,9 @@ def _threshold_mb(item: Choice) -> int:
     return max(item.projection.min_threshold_mb, int(-(-required // _STEP_MB) * _STEP_MB))
 
 
-def _each_mb(item: Choice, machine_bytes: int) -> float:
-    return (MACHINE_SHARE * machine_bytes - DRIVER_BYTES) / item.workers / MB
+def worker_share_mb(machine_bytes: int | None, workers: int) -> float:
+    """Return the memory of each worker on a machine; infinite where workers run on other machines."""
+    return math.inf if machine_bytes is None else (MACHINE_SHARE * machine_bytes - _DRIVER_BYTES) / workers / MB
 
 
 def _advice(item: Choice, *, fits: bool, reasons: tuple[str, ...]) -> Advice:
@@ -105,27 +106,23 @@ def _advice(item: Choice, *, fits: bool, reasons: tuple[str, ...]) -> Advice:
 def _reasons(
     chosen: Choice, choices: list[Choice], fitting: list[Choice], chunk_size: int, machine_bytes: int | None
 ) -> tuple[str, ...]:
-    same = [item for item in fitting if item.workers == chosen.workers]
-    slowest = max(same, key=lambda item: item.wall_seconds)
-    now = next((item for item in same if item.chunk_size == chunk_size), None)
-    notes = []
+    walls = {(item.chunk_size, item.workers): item.wall_seconds for item in fitting}
+    sizes = {size: seconds for (size, count), seconds in walls.items() if count == chosen.workers}
+    slowest = max(sizes, key=sizes.__getitem__)
     if chosen.chunk_size == chunk_size:
-        notes.append(f"chunk_size {chunk_size:,}: no other size is more than 5% faster.")
-    elif now is not None:
-        notes.append(
-            f"chunk_size {chosen.chunk_size:,}: {chosen.wall_seconds:,.0f} s estimated, {now.wall_seconds:,.0f} s with "
-            f"{chunk_size:,}."
-        )
+        why = "no other size is more than 5% faster."
+    elif chunk_size in sizes:
+        why = f"{chosen.wall_seconds:,.0f} s estimated, {sizes[chunk_size]:,.0f} s with {chunk_size:,}."
     else:
-        notes.append(f"chunk_size {chosen.chunk_size:,}: {chunk_size:,} does not fit the memory of a worker.")
-    if slowest.wall_seconds > _NEAR * chosen.wall_seconds:
-        notes.append(f"The slowest size is {slowest.chunk_size:,} with {slowest.wall_seconds:,.0f} s.")
-    others = sorted({item.workers for item in fitting if item.chunk_size == chosen.chunk_size} - {chosen.workers})
-    walls = {item.workers: item.wall_seconds for item in fitting if item.chunk_size == chosen.chunk_size}
+        why = f"{chunk_size:,} does not fit the memory of a worker."
+    notes = [f"chunk_size {chosen.chunk_size:,}: {why}"]
+    if sizes[slowest] > _NEAR * chosen.wall_seconds:
+        notes.append(f"The slowest size is {slowest:,} with {sizes[slowest]:,.0f} s.")
+    others = sorted(count for size, count in walls if size == chosen.chunk_size and count != chosen.workers)
     if others:
-        compared = ", ".join(f"{count:,}: {walls[count]:,.0f} s" for count in (others[:1] + others[-1:])[: len(others)])
-        many = "1 worker" if chosen.workers == 1 else f"{chosen.workers:,} workers"
-        notes.append(f"{many}: {chosen.wall_seconds:,.0f} s ({compared}).")
+        ends = dict.fromkeys((others[0], others[-1]))
+        compared = ", ".join(f"{count:,}: {walls[chosen.chunk_size, count]:,.0f} s" for count in ends)
+        notes.append(f"{counted(chosen.workers, 'worker')}: {chosen.wall_seconds:,.0f} s ({compared}).")
     notes.append(
         f"memory_threshold_mb {_threshold_mb(chosen):,}: a worker needs up to "
         f"{chosen.projection.peak_bytes / MB:,.0f} MB; 80% of the threshold are usable, and 10% are in reserve."

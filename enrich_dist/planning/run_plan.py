@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from enrich_dist.cluster.forkserver import memory_as_forked
 from enrich_dist.errors import SettingsError, SourceError
-from enrich_dist.farm.budget import MB, Projection, fitted, project
+from enrich_dist.farm.budget import Projection, fitted, project
 from enrich_dist.matching.blocking import Pairs, Prepared, candidate_pairs, prepare
 from enrich_dist.matching.blocks import Block, BlockCounts
 from enrich_dist.matching.compare import compare
@@ -30,7 +30,7 @@ from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.planning.earlier_runs import comparable_runs, corrections
 from enrich_dist.planning.estimate import Cluster, Rates, Workload, chunk_seconds, stage_times, total
 from enrich_dist.planning.prediction import Basis, Prediction, expected_peak, write_prediction
-from enrich_dist.planning.recommend import DRIVER_BYTES, MACHINE_SHARE, Advice, Choice, recommend
+from enrich_dist.planning.recommend import Advice, Choice, recommend, worker_share_mb
 from enrich_dist.planning.sample import open_sample
 from enrich_dist.planning.trial import Trial, run_trial
 from enrich_dist.runs.archive import archive_path, read_archive
@@ -108,9 +108,7 @@ def make_plan(settings: Settings, sample_rows: int = SAMPLE_ROWS, *, workers: in
     """Plan a run and store its prediction in the run directory.
 
     ``sample_rows``: recipients to match; ``workers``: number of workers to plan for (None: the setting); more than this
-    machine has cores are taken to run on machines like it.
-
-    Raises ``SettingsError`` and ``SourceError`` as a run does.
+    machine has cores are taken to run on machines like it. Raises ``SettingsError`` and ``SourceError`` as a run does.
     """
     if sample_rows < 1:
         raise SettingsError("sample_rows must be 1 or more.", remedy="Give the number of recipients to match.")
@@ -138,14 +136,22 @@ def make_plan(settings: Settings, sample_rows: int = SAMPLE_ROWS, *, workers: in
             matcher=pipeline.matcher(),
             scratch=scratch,
         )
-        whole = counts.rows < sample_rows and not sample.spread
+        whole = counts.rows < sample_rows and sample.places == 1
         rows, exact = (counts.rows, True) if whole else source.row_count()
     rows = max(rows, counts.rows)
     large, lookups, pairs_left_out = counts.blocks.left_out(config.max_block_size)
     memory = _WorkerMemory(settings, counts.row_bytes, int(companies.numbers[Number.INDEX_BYTES]), rows)
     planned = {"recipients": source.where, "rows_exact": exact}
     basis = _basis(settings, counts, trial, awards, companies, rows, planned)
-    prediction = _prediction(basis, _cluster(settings, workers), settings.chunk_size, memory)
+    projection = memory.projection(settings.chunk_size, settings.memory_threshold_mb)
+    prediction = Prediction(
+        basis,
+        _cluster(settings, workers),
+        settings.chunk_size,
+        expected_peak_bytes=expected_peak(projection.peak_bytes, projection.process_bytes),
+        projected_peak_bytes=projection.peak_bytes,
+        process_bytes=projection.process_bytes,
+    )
     write_prediction(pipeline.directory, prediction)
     return RunPlan(
         awards=awards.rows,
@@ -166,7 +172,7 @@ def make_plan(settings: Settings, sample_rows: int = SAMPLE_ROWS, *, workers: in
         large_blocks=large,
         lookups_left_out=lookups,
         pairs_left_out=pairs_left_out,
-        projection=memory.projection(settings.chunk_size, settings.memory_threshold_mb),
+        projection=projection,
         memory_threshold_mb=settings.memory_threshold_mb,
         sample_places=sample.places,
         prediction=prediction,
@@ -226,15 +232,9 @@ def _basis(
     rates = Rates(usable_cores(), trial.partition_row_seconds, trial.match_row_seconds, measured, trial.spread)
     stages = stage_times(work, rates, _cluster(settings, None), settings.chunk_size)
     earlier = comparable_runs(read_archive(archive_path(settings)).records, work, this_machine().digest)
-    return Basis(
-        work,
-        rates,
-        corrections(
-            [stage for stage in stages if stage.stage not in measured], work, earlier, workload_settings(settings)
-        ),
-        inputs,
-        made_seconds=round(time.time(), 3),
-    )
+    estimated = [stage for stage in stages if stage.stage not in measured]
+    corrected = corrections(estimated, work, earlier, workload_settings(settings))
+    return Basis(work, rates, corrected, inputs, made_seconds=round(time.time(), 3))
 
 
 def _cluster(settings: Settings, workers: int | None) -> Cluster:
@@ -242,18 +242,6 @@ def _cluster(settings: Settings, workers: int | None) -> Cluster:
     if workers is None:
         return Cluster(settings.cluster.n_workers, local)
     return Cluster(workers, local and workers <= usable_cores())
-
-
-def _prediction(basis: Basis, cluster: Cluster, chunk_size: int, memory: _WorkerMemory) -> Prediction:
-    projection = memory.projection(chunk_size, memory.settings.memory_threshold_mb)
-    return Prediction(
-        basis,
-        cluster,
-        chunk_size,
-        expected_peak_bytes=expected_peak(projection.peak_bytes, projection.process_bytes),
-        projected_peak_bytes=projection.peak_bytes,
-        process_bytes=projection.process_bytes,
-    )
 
 
 def _advice(settings: Settings, basis: Basis, memory: _WorkerMemory, workers: int | None) -> Advice:
@@ -268,7 +256,7 @@ def _advice(settings: Settings, basis: Basis, memory: _WorkerMemory, workers: in
     def choice(chunk_size: int, count: int) -> Choice:
         chosen = Cluster(count, cluster.local)
         # Each worker gets an equal share of the machine's memory, as a run would choose its batches.
-        share_mb = 1_000_000 if machine_bytes is None else (MACHINE_SHARE * machine_bytes - DRIVER_BYTES) / count / MB
+        share_mb = min(1_000_000, worker_share_mb(machine_bytes, count))
         prediction = Prediction(basis, chosen, chunk_size, 0, 0, 0)
         return Choice(
             chunk_size=chunk_size,

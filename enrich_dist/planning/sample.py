@@ -26,15 +26,10 @@ _BUFFER_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True)
 class Sample:
-    """``source``: its first rows are the sample; ``places``: number of parts of the file that they come from."""
+    """``source``: its first rows are the sample; ``places``: parts of the file that they come from."""
 
     source: Source
     places: int
-
-    @property
-    def spread(self) -> bool:
-        """Whether the sample comes from more than the beginning."""
-        return self.places > 1
 
 
 @contextmanager
