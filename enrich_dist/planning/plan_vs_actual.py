@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -135,9 +135,10 @@ def _compare(
     )
     reused = {name for name, step in steps.items() if step.reused}
     actual = {"start_up": outside_seconds} | {str(name): step.seconds for name, step in steps.items()}
-    stages = [
-        Compared(*astuple(item), actual.get(item.stage), reused=item.stage in reused) for item in asked.stages(reused)
-    ]
+    stages = []
+    for item in asked.stages(reused):
+        found, is_reused = actual.get(item.stage), item.stage in reused
+        stages.append(Compared(item.stage, item.seconds, item.low_seconds, item.high_seconds, found, is_reused))
     peak = float(matching.numbers[Number.WORKER_PEAK_MEMORY_MB]) * 1e6
     expected = prediction.expected_peak_bytes
     if asked.chunk_size != prediction.chunk_size:
