@@ -17,7 +17,7 @@ from enrich_dist.core.json_documents import JsonCodec
 from enrich_dist.errors import EnrichError, StateError
 from enrich_dist.events import Notice, Step, emit
 from enrich_dist.planning.estimate import Cluster
-from enrich_dist.planning.prediction import Prediction, expected_peak, read_prediction
+from enrich_dist.planning.prediction import Prediction, expected_peak, prediction_path, read_prediction
 from enrich_dist.settings import Settings
 from enrich_dist.store.artifacts import open_unverified
 from enrich_dist.store.checkpoints import CheckpointStore
@@ -71,23 +71,19 @@ def compare_with_plan(
     ``began_seconds``: Unix time at which the command began; None where no command ran the job.
     """
     comparison_path(directory).unlink(missing_ok=True)
+    if not prediction_path(directory).exists():
+        return
     try:
         prediction = read_prediction(directory)
-    except StateError:
-        return
-    except EnrichError as error:
-        emit(Notice(f"The run is not compared with its plan: {error.message}", warning=True))
-        return
-    try:
         steps = {name: step for name, step in directory.all_latest().items() if step.run_id == run_id}
         if not {Step.RECIPIENT_CHUNKS, Step.CHUNK_MATCHES, Step.ENRICHED_AWARDS} <= steps.keys():
             return
-        outside = None
-        if began_seconds is not None:
-            outside = max(0.0, time.time() - began_seconds - sum(step.seconds for step in steps.values()))
-        _CODEC.write(
-            comparison_path(directory), _compare(directory, prediction, settings, steps, outside_seconds=outside)
-        )
+        in_steps = sum(step.seconds for step in steps.values())
+        outside = None if began_seconds is None else max(0.0, time.time() - began_seconds - in_steps)
+        comparison = _compare(directory, prediction, settings, steps, outside_seconds=outside)
+        _CODEC.write(comparison_path(directory), comparison)
+    except EnrichError as error:
+        emit(Notice(f"The run is not compared with its plan: {error.message}", warning=True))
     except Exception as error:  # noqa: BLE001 see above
         problem = f"{type(error).__name__}: {error}".splitlines()[0]
         emit(Notice(f"The run could not be compared with its plan ({problem}).", warning=True))

@@ -238,10 +238,8 @@ def _basis(
 
 
 def _cluster(settings: Settings, workers: int | None) -> Cluster:
-    local = settings.cluster.kind == "local"
-    if workers is None:
-        return Cluster(settings.cluster.n_workers, local)
-    return Cluster(workers, local and workers <= usable_cores())
+    fits_here = workers is None or workers <= usable_cores()
+    return Cluster(workers or settings.cluster.n_workers, local=settings.cluster.kind == "local" and fits_here)
 
 
 def _advice(settings: Settings, basis: Basis, memory: _WorkerMemory, workers: int | None) -> Advice:

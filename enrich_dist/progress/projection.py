@@ -58,6 +58,8 @@ class AcceptedByChunk:
 
 def project(found: AcceptedByChunk, award_counts: npt.NDArray[np.int32], *, chunks_total: int) -> Projection:
     """Project from at least ``MIN_CHUNKS`` finished chunks. ``award_counts``: awards by company id."""
+    from scipy.special import stdtrit  # scipy.stats takes seconds to import
+
     n, awards_total = found.chunks, float(award_counts.sum())
     once, twice, seen = _awards_by_times_seen(found, award_counts)
     if n >= chunks_total:
@@ -69,7 +71,7 @@ def project(found: AcceptedByChunk, award_counts: npt.NDArray[np.int32], *, chun
     lower = np.minimum(
         expected, np.maximum(_by_chao(once, twice, seen, chunks, share), _by_bonferroni(once, twice, share))
     )
-    quantile = _t_quantile(n - 1)
+    quantile = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2))
     low = lower[0] - quantile * _standard_error(lower[1:], share[0])
     high = expected[0] + quantile * _standard_error(expected[1:], share[0])
     return Projection(
@@ -129,9 +131,3 @@ def _by_chao(once: Floats, twice: Floats, seen: Floats, chunks: Floats, share: F
 
 def _by_bonferroni(once: Floats, twice: Floats, share: Floats) -> Floats:
     return np.asarray(once / share - (1 - 2 * share) / np.square(share) * twice)
-
-
-def _t_quantile(degrees: int) -> float:
-    from scipy.special import stdtrit  # scipy.stats takes seconds to import
-
-    return float(stdtrit(degrees, (1 + CONFIDENCE) / 2))

@@ -8,7 +8,7 @@ from enrich_dist.core.tables import Table, make_table, percent
 from enrich_dist.reporting.html import charts
 from enrich_dist.reporting.html.charts import Chart, Share
 from enrich_dist.reporting.html.report_data import ReportData
-from enrich_dist.reporting.html.section import Section, limited_table
+from enrich_dist.reporting.html.section import Section, limited_table, make_section
 from enrich_dist.results import report
 from enrich_dist.results.unresolved import UnresolvedCompany
 
@@ -23,34 +23,32 @@ def verdict(data: ReportData) -> Section:
         text = "The result is published." if data.published else "The result may be published, and is not yet."
     else:
         text = f"Nothing was published: {'; '.join(data.verdict['reasons'])}."
-    return Section("verdict", "Verdict", (text,), tables=(report.check_table(data.verdict),))
+    return make_section("verdict", "Verdict", text, tables=[report.check_table(data.verdict)])
 
 
 def methods(data: ReportData) -> Section:
     """Return accepted matches by method."""
     table = report.method_table(data.metrics)
     if not table.rows:
-        return Section("methods", table.caption, ("No match is accepted.",))
+        return make_section("methods", table.caption, "No match is accepted.")
     valid = data.metrics["awards"]["valid"]
     rows = [
         Share(i["method"], i["awards"] / valid, percent(i["awards"] / valid), f"· {i['awards']:,} awards")
         for i in data.metrics["by_method"]
     ]
     chart = charts.shares("methods", "Share of valid awards by match method", _listed(rows), rows)
-    return Section("methods", table.caption, charts=((chart, table),))
+    return make_section("methods", table.caption, charts=[(chart, table)])
 
 
 def groups(data: ReportData) -> Section:
     """Return match rates by groups of awards."""
-    return Section(
+    return make_section(
         "groups",
         "Match rates",
-        (
-            "Share of valid awards with an accepted match, most frequent values first. A low rate in a large group "
-            "means that recipients are missing, or that names differ. Grey bars have fewer than "
-            f"{_MIN_AWARDS} awards, too few to compare.",
-        ),
-        charts=tuple(_group(data, group) for group in sorted(data.metrics["by"], key=_group_order)),
+        "Share of valid awards with an accepted match, most frequent values first. A low rate in a large group means "
+        f"that recipients are missing, or that names differ. Grey bars have fewer than {_MIN_AWARDS} awards, too few "
+        "to compare.",
+        charts=[_group(data, group) for group in sorted(data.metrics["by"], key=_group_order)],
     )
 
 
@@ -92,7 +90,7 @@ def distributions(data: ReportData) -> Section:
     bins, weights = data.metrics["probability_distribution"], data.unresolved.weights
     statuses = tuple(charts.STATUS_COLOURS)
     if not weights:
-        return Section("distributions", title, ("No company has a candidate.",))
+        return make_section("distributions", title, "No company has a candidate.")
     probability = charts.stacked(
         "probabilities",
         "Companies by the match probability of their best candidate",
@@ -115,18 +113,16 @@ def distributions(data: ReportData) -> Section:
         (f"{item.from_bits} to {item.to_bits}", *(getattr(item, status) for status in statuses))
         for item in reversed(weights)
     ]
-    return Section(
+    return make_section(
         "distributions",
         title,
-        (
-            "The match weight is the sum of the weights of all comparisons, in bits: each bit doubles the odds. The "
-            "match probability also depends on the number of recipients and on the company's other candidates. "
-            f"{data.unresolved.without_candidate_total:,} companies have no candidate and are in neither chart.",
-        ),
-        charts=(
+        "The match weight is the sum of the weights of all comparisons, in bits: each bit doubles the odds. The match "
+        "probability also depends on the number of recipients and on the company's other candidates. "
+        f"{data.unresolved.without_candidate_total:,} companies have no candidate and are in neither chart.",
+        charts=[
             (probability, report.probability_table(data.metrics)),
             (weight, make_table(("bits", *statuses), weight_rows, "Companies by match weight")),
-        ),
+        ],
     )
 
 
@@ -135,10 +131,10 @@ def calibration(data: ReportData) -> Section:
     title, found = "Calibration", data.calibration
     estimated = report.accuracy_sentence(data.metrics)
     if isinstance(found, str):
-        return Section("calibration", title, (estimated, found))
+        return make_section("calibration", title, estimated, found)
     if sum(item.companies for item in found.bins) < _MIN_COMPANIES:
         few = f"{found.identified:,} companies share an identifier with a recipient: too few to measure calibration."
-        return Section("calibration", title, (estimated, few))
+        return make_section("calibration", title, estimated, few)
     points = [
         (item.mean_probability, item.correct / item.companies, *_wilson(item.correct, item.companies), item.companies)
         for item in found.bins
@@ -156,17 +152,15 @@ def calibration(data: ReportData) -> Section:
     ]  # fmt: skip
     head = ("probability", "companies", "mean probability", "correct", "share correct", "95% interval")
     sampled = "" if found.companies == found.identified else f" of {found.identified:,}"
-    return Section(
+    return make_section(
         "calibration",
         title,
-        (
-            estimated,
-            f"Measured on {found.companies:,}{sampled} companies that share a UEI or DUNS with a recipient, with "
-            f"these identifiers hidden; {found.without_candidate:,} of them have no candidate by name. On the line, "
-            "probabilities are calibrated; above it, they are too low. Because each of these companies has a partner, "
-            "low probabilities are underestimated here.",
-        ),
-        charts=((chart, make_table(head, rows, "Calibration by match probability")),),
+        estimated,
+        f"Measured on {found.companies:,}{sampled} companies that share a UEI or DUNS with a recipient, with these "
+        f"identifiers hidden; {found.without_candidate:,} of them have no candidate by name. On the line, "
+        "probabilities are calibrated; above it, they are too low. Because each of these companies has a partner, "
+        "low probabilities are underestimated here.",
+        charts=[(chart, make_table(head, rows, "Calibration by match probability"))],
     )
 
 
@@ -174,33 +168,29 @@ def unresolved(data: ReportData) -> Section:
     """Return companies without an accepted match, with their best candidates."""
     title, found = "Unresolved companies and their best candidates", data.unresolved
     if not found.with_candidate and not found.without_candidate:
-        return Section("unresolved", title, ("Every company has an accepted match.",))
+        return make_section("unresolved", title, "Every company has an accepted match.")
     text = [
         f"{found.with_candidate_total:,} companies have a candidate that was not accepted; "
         f"{found.without_candidate_total:,} companies have no candidate."
     ]
-    tables = []
     if found.with_candidate:
         text.append(
             "The companies for which a decision gains most (awards times probability) are first. To see all "
             "candidates of a company: enrich-dist explain --company KEY. To decide: enrich-dist review export."
         )
-        head = ("company", "awards", "status", "best candidate", "probability", "evidence", "key")
-        rows = [_unresolved_row(item) for item in found.with_candidate]
-        tables.append(
-            limited_table(
-                head, rows, "Companies with a candidate that was not accepted", total=found.with_candidate_total
-            )
-        )
+    candidates = limited_table(
+        ("company", "awards", "status", "best candidate", "probability", "evidence", "key"),
+        [_unresolved_row(item) for item in found.with_candidate],
+        "Companies with a candidate that was not accepted",
+        total=found.with_candidate_total,
+    )
     without = limited_table(
         ("company", "awards", "key"),
         [(item.company, item.awards, item.company_key) for item in found.without_candidate],
         "Companies without a candidate, by number of awards",
         total=found.without_candidate_total,
     )
-    return Section(
-        "unresolved", title, tuple(text), tables=tuple(tables), folded=(without,) if found.without_candidate else ()
-    )
+    return make_section("unresolved", title, *text, tables=[candidates], folded=[without])
 
 
 def _unresolved_row(item: UnresolvedCompany) -> tuple[object, ...]:
@@ -213,21 +203,25 @@ def _unresolved_row(item: UnresolvedCompany) -> tuple[object, ...]:
 def reconciliation(data: ReportData) -> Section:
     """Return where every row read went."""
     text = "; ".join(data.metrics["reconciliation"]["differences"]) or "Every row read is accounted for"
-    return Section(
+    return make_section(
         "reconciliation",
         "Row reconciliation",
-        (f"{text}.",),
-        tables=(report.reconciliation_table(data.metrics),),
-        folded=(report.rejects_table(data.metrics),) if data.metrics["rejects"] else (),
+        f"{text}.",
+        tables=[report.reconciliation_table(data.metrics)],
+        folded=[report.rejects_table(data.metrics)],
     )
 
 
 def model(data: ReportData) -> Section:
     """Return the match weights of each comparison."""
-    text = [report.model_text(data.metrics["model"])]
-    if decisions := report.decisions_text(data.metrics["overrides"]):
-        text.append(f"Human review decisions: {decisions}")
-    return Section("model", "Matching model", tuple(text), folded=(report.model_table(data.metrics["model"]),))
+    decisions = report.decisions_text(data.metrics["overrides"])
+    return make_section(
+        "model",
+        "Matching model",
+        report.model_text(data.metrics["model"]),
+        f"Human review decisions: {decisions}" if decisions else "",
+        folded=[report.model_table(data.metrics["model"])],
+    )
 
 
 def _wilson(part: int, whole: int) -> tuple[float, float]:

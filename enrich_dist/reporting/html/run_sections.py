@@ -8,7 +8,7 @@ from enrich_dist.farm.worker_memory import memory_table
 from enrich_dist.reporting.html import charts
 from enrich_dist.reporting.html.charts import Bar, Chart, Share
 from enrich_dist.reporting.html.report_data import ReportData
-from enrich_dist.reporting.html.section import MAX_ROWS, MAX_WORKERS, Section, limited_table
+from enrich_dist.reporting.html.section import MAX_ROWS, MAX_WORKERS, Section, limited_table, make_section
 from enrich_dist.reporting.plan_vs_actual import HEAD, comparison_rows
 from enrich_dist.reporting.run_tables import failure_counts, metric_rows, settings_table, steps_table
 from enrich_dist.reporting.terminal import STEP_TITLES
@@ -25,7 +25,7 @@ def comparison(data: ReportData) -> Section:
     if data.against is not None:
         others.append((f"run {data.against.short_id}", data.against))
     if not others:
-        return Section("comparison", title, ("This work directory has no earlier judged run.",))
+        return make_section("comparison", title, "This work directory has no earlier judged run.")
     verdicts = [("this run", data.run), *others]
     text = (
         f"Verdicts: {', '.join(f'{name} {run.status}' for name, run in verdicts)}.",
@@ -33,7 +33,7 @@ def comparison(data: ReportData) -> Section:
     )
     head = ("metric", "this run", *(cell for name, _ in others for cell in (name, "change")))
     table = make_table(head, metric_rows(data.run, *(run for _, run in others)), "This run and earlier ones")
-    return Section("comparison", title, text, charts=_trend(data), tables=(table,))
+    return make_section("comparison", title, *text, charts=_trend(data), tables=[table])
 
 
 def _trend(data: ReportData) -> tuple[tuple[Chart, Table], ...]:
@@ -67,9 +67,9 @@ def plan(data: ReportData) -> Section:
     """Return predicted and actual time, memory and disk."""
     title = "Plan vs actual"
     if data.plan_comparison is None:
-        return Section("plan", title, ("This run has no plan. To plan a run: enrich-dist plan",))
+        return make_section("plan", title, "This run has no plan. To plan a run: enrich-dist plan")
     table = make_table(("metric", *HEAD[1:]), comparison_rows(data.plan_comparison), "Seconds; memory and disk in MB")
-    return Section("plan", title, (data.plan_comparison.note,) if data.plan_comparison.note else (), tables=(table,))
+    return make_section("plan", title, data.plan_comparison.note, tables=[table])
 
 
 def steps(data: ReportData) -> Section:
@@ -82,7 +82,7 @@ def steps(data: ReportData) -> Section:
         f"The longest step is {STEP_TITLES[longest.step].lower()} with {longest.seconds:,.1f} s.",
         [Share(STEP_TITLES[step.step], step.seconds, f"{step.seconds:,.1f} s") for step in done],
     )
-    return Section("steps", "Steps", charts=((chart, steps_table(data.steps, data.run.run_id)),))
+    return make_section("steps", "Steps", charts=[(chart, steps_table(data.steps, data.run.run_id))])
 
 
 def timeline(data: ReportData) -> Section:
@@ -96,7 +96,7 @@ def timeline(data: ReportData) -> Section:
             "not computed again."
         )
     if not data.attempts:
-        return Section("timeline", title, (*text, "This run has no log of its chunks."))
+        return make_section("timeline", title, *text, "This run has no log of its chunks.")
     if not numbers.get(Number.CHUNKS_COMPUTED):
         text.append("This run computed no chunk; the chart shows the latest run that did.")
     attempts = sorted(data.attempts, key=lambda attempt: (attempt.chunk_id, attempt.attempt))
@@ -127,7 +127,7 @@ def timeline(data: ReportData) -> Section:
     ]
     head = ("chunk", "attempt", "worker", "outcome", "submitted", "started", "finished", "received")
     table = limited_table(head, rows, "Attempts, in seconds since matching began", total=len(data.attempts))
-    return Section("timeline", title, tuple(text), charts=((chart, table),))
+    return make_section("timeline", title, *text, charts=[(chart, table)])
 
 
 def _started(attempt: AttemptTimes) -> float:
@@ -151,7 +151,7 @@ def memory(data: ReportData) -> Section:
     """Return peak memory per worker, projected and measured, and its limit."""
     title = "Memory per worker"
     if not data.workers:
-        return Section("memory", title, ("No chunk is finished, so no memory was measured.",))
+        return make_section("memory", title, "No chunk is finished, so no memory was measured.")
     highest = sorted(data.workers, key=lambda worker: worker.peak_memory_bytes, reverse=True)[:MAX_WORKERS]
     several_hosts = len({worker.host for worker in data.workers}) > 1
     bars = [
@@ -177,7 +177,7 @@ def memory(data: ReportData) -> Section:
         text.append(f"The chart shows the {len(highest)} worker processes with the highest peaks.")
     if len(data.worker_histories) > 1 or any(len(history.samples) > 1 for history in data.worker_histories):
         shown.append(_memory_over_time(data))
-    return Section("memory", title, tuple(text), charts=tuple(shown))
+    return make_section("memory", title, *text, charts=shown)
 
 
 def _memory_over_time(data: ReportData) -> tuple[Chart, Table]:
@@ -207,8 +207,7 @@ def _memory_over_time(data: ReportData) -> tuple[Chart, Table]:
 def failures(data: ReportData) -> Section:
     """Return failed attempts, batch size reductions and quarantined recipients."""
     numbers = data.steps[Step.CHUNK_MATCHES].numbers if Step.CHUNK_MATCHES in data.steps else {}
-    degraded = [(chunk, record) for chunk, record in sorted(data.records.items()) if record.degradations]
-    quarantined = [row for _, record in sorted(data.records.items()) for row in record.quarantined]
+    records = sorted(data.records.items())
     tables = (
         limited_table(
             ("chunk", "attempt", "kind", "worker", "what happened", "what followed"),
@@ -219,13 +218,14 @@ def failures(data: ReportData) -> Section:
             ("chunk", "worker", "batch size", "reduced to", "peak MB"),
             [
                 (str(chunk), r.worker, r.batch_rows, r.batch_rows_least, megabytes(r.peak_memory_bytes))
-                for chunk, r in degraded
+                for chunk, r in records
+                if r.degradations
             ],
             "Chunks with smaller batches, as their worker came near its memory limit",
         ),
         limited_table(
             ("row", "reason"),
-            [(str(row["source_row"]), row["reason"]) for row in quarantined],
+            [(str(row["source_row"]), row["reason"]) for _, record in records for row in record.quarantined],
             "Quarantined recipients",
         ),
     )
@@ -233,24 +233,19 @@ def failures(data: ReportData) -> Section:
     text = f"{counts[0].upper()}{counts[1:]}." if counts else ""
     if not any(table.rows for table in tables):
         text = text or "No attempt failed, no worker came near its memory limit, and no recipient was quarantined."
-    return Section(
-        "failures",
-        "Failures and degradations",
-        (text,) if text else (),
-        tables=tuple(table for table in tables if table.rows),
-    )
+    return make_section("failures", "Failures and degradations", text, tables=tables)
 
 
 def settings(data: ReportData) -> Section:
     """Return the settings with their origins."""
     if not data.settings:
-        return Section("settings", "Settings", ("The run did not record its settings.",))
+        return make_section("settings", "Settings", "The run did not record its settings.")
     overridden = [setting for setting in data.settings if setting.is_override]
-    return Section(
+    return make_section(
         "settings",
         "Settings",
-        (f"{len(overridden):,} of {len(data.settings):,} settings were overridden by a file, the environment or the "
-         "command line.",),
-        tables=(settings_table(overridden, "Overridden settings"),) if overridden else (),
-        folded=(settings_table(data.settings, "All settings"),),
-    )  # fmt: skip
+        f"{len(overridden):,} of {len(data.settings):,} settings were overridden by a file, the environment or the "
+        "command line.",
+        tables=[settings_table(overridden, "Overridden settings")],
+        folded=[settings_table(data.settings, "All settings")],
+    )

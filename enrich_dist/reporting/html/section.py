@@ -16,17 +16,27 @@ MAX_WORKERS = 40
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report.
-
-    A chart comes with the table of its numbers. ``folded``: tables that are shown on request.
-    """
+    """A part of the report. A chart comes with the table of its numbers; ``folded`` tables are shown on request."""
 
     key: str
     title: str
-    text: tuple[str, ...] = ()
-    charts: tuple[tuple[Chart, Table], ...] = ()
-    tables: tuple[Table, ...] = ()
-    folded: tuple[Table, ...] = ()
+    text: tuple[str, ...]
+    charts: tuple[tuple[Chart, Table], ...]
+    tables: tuple[Table, ...]
+    folded: tuple[Table, ...]
+
+
+def make_section(
+    key: str,
+    title: str,
+    *text: str,
+    charts: Iterable[tuple[Chart, Table]] = (),
+    tables: Iterable[Table] = (),
+    folded: Iterable[Table] = (),
+) -> Section:
+    """Return a section without empty paragraphs and tables without rows."""
+    shown, on_request = (tuple(table for table in group if table.rows) for group in (tables, folded))
+    return Section(key, title, tuple(filter(None, text)), tuple(charts), shown, on_request)
 
 
 @dataclass(frozen=True)

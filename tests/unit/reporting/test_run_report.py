@@ -250,7 +250,7 @@ def test_rendering_is_deterministic(data: ReportData) -> None:
 
 def test_degradations_and_quarantine_are_listed(data: ReportData) -> None:
     chunk, record = next(iter(data.records.items()))
-    record = replace(record, degradations=1, batch_rows=1000, batch_rows_least=250,
+    record = replace(record, degradations=1, batch_rows=1000, batch_rows_least=250, rows_in=record.rows_in + 1,
                      rows_quarantined=1, quarantined=[{"source_row": 17, "reason": "ValueError: odd"}])  # fmt: skip
 
     text = text_of(sections_of(replace(data, records={**data.records, chunk: record}))["failures"])
