@@ -50,6 +50,8 @@ def of_thousands(facts: ReportData, chunks: int = 3_000, workers: int = 120) -> 
             worker=worker(chunk),
             pid=1_000 + chunk % workers,
             degradations=int(chunk % 3 == 0),
+            rows_in=record.rows_in + 1,
+            rows_quarantined=1,
             quarantined=[{"source_row": chunk, "reason": "ValueError: a row that cannot be matched"}],
         )
         for chunk in range(chunks)
