@@ -1,4 +1,4 @@
-"""The assets in their order. Each runs one step of the pipeline and reports it as metadata."""
+"""The assets in their order, and the job of all of them. Each runs one step and reports it as metadata."""
 
 from collections.abc import Callable
 
@@ -79,3 +79,11 @@ def published_awards(context: dg.AssetExecutionContext, settings: EnrichSettings
 
 
 ASSETS = [sbir_awards, award_companies, recipient_chunks, chunk_matches, enriched_awards, published_awards]
+
+# One process for all steps: each step process would import Dagster again and start a cluster of its own.
+enrich = dg.define_asset_job(
+    "enrich",
+    selection=dg.AssetSelection.all(),
+    executor_def=dg.in_process_executor,
+    description="Match awards with recipients, check the quality of the result, and publish it.",
+)

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from dagster_defs.assets import ASSETS
-from dagster_defs.job import enrich
+from dagster_defs.assets import ASSETS, enrich
 from dagster_defs.run_outcome import notify_run_outcome, settings_of
 from enrich_dist.errors import EnrichError
 from enrich_dist.events import Event, Notice, listening
@@ -56,21 +55,13 @@ def notify_operators(context: dg.SensorEvaluationContext) -> dg.SkipReason:
 
     with listening(listener):
         for record in sorted(records, key=lambda record: record.end_time or 0.0):
-            if _is_ours(record.dagster_run):
-                try:
-                    notify_run_outcome(context.instance, record.dagster_run.run_id, settings_of(record.dagster_run))
-                except EnrichError as error:
-                    context.log.warning(f"Run {record.dagster_run.run_id}: operators could not be notified: {error}")
+            run = record.dagster_run
+            if run.job_name != enrich.name and _ASSET_KEYS.isdisjoint(run.asset_selection or ()):
+                continue  # of another project that shares the instance
+            try:
+                notify_run_outcome(context.instance, run.run_id, settings_of(run))
+            except EnrichError as error:
+                context.log.warning(f"Run {run.run_id}: operators could not be notified: {error}")
     if records:
         context.update_cursor(max(record.update_timestamp for record in records).isoformat())
     return dg.SkipReason(f"{len(records)} runs ended since the last evaluation.")
-
-
-def _is_ours(run: dg.DagsterRun) -> bool:
-    """Return whether a run is of these assets, as other projects may share the instance."""
-    selected = run.asset_selection or frozenset()
-    return run.job_name == enrich.name or bool(selected & _ASSET_KEYS)
-
-
-SCHEDULES = [nightly]
-SENSORS = [notify_operators]

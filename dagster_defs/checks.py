@@ -48,8 +48,12 @@ def run_checks(context: dg.AssetCheckExecutionContext, settings: EnrichSettings)
     verdict = pipeline.verdict()
     results = [_verdict_result(spec, get_check(verdict, spec.name)) for spec in VERDICT_SPECS if spec.key in selected]
     reasons = [str(result.description).removeprefix(BLOCKED) for result in results if not result.passed]
-    if reasons:
-        _report_block(context, "; ".join(reasons))
+    if reasons:  # in the log, and on the page of the asset that is blocked
+        text = "; ".join(reasons)
+        context.log.error(BLOCKED + text)
+        context.op_execution_context.log_event(
+            dg.AssetObservation(published_awards.key, description=BLOCKED + text, metadata={"blocked_because": text})
+        )
     yield from results
 
 
@@ -57,15 +61,6 @@ def _verdict_result(spec: dg.AssetCheckSpec, check: dict[str, Any]) -> dg.AssetC
     passed, reason = bool(check["passed"]), str(check["reason"])
     metadata = {spec.name: check["value"], "threshold": check["threshold"]}
     return _check_result(spec, passed, reason if passed else BLOCKED + reason, metadata)
-
-
-def _report_block(context: dg.AssetCheckExecutionContext, reasons: str) -> None:
-    """Report the reasons in the log, and on the page of the asset that is blocked."""
-    context.log.error(BLOCKED + reasons)
-    observation = dg.AssetObservation(
-        published_awards.key, description=BLOCKED + reasons, metadata={"blocked_because": reasons}
-    )
-    context.op_execution_context.log_event(observation)
 
 
 def _drift_results(
@@ -92,9 +87,8 @@ def _drift_results(
             "recent_median": drift.reference,
             f"worse_by_{drift.unit}": drift.worse_by,
         }
-        metadata = {"compared": drift.severity is not Severity.UNKNOWN} | {
-            name: value for name, value in numbers.items() if value is not None
-        }
+        metadata = {name: value for name, value in numbers.items() if value is not None}
+        metadata["compared"] = drift.severity is not Severity.UNKNOWN
         severity = dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR
         yield _check_result(spec, not (is_warning or is_error), drift.reason, metadata, severity)
 
@@ -114,6 +108,3 @@ def _check_result(
         description=description,
         metadata=metadata,
     )
-
-
-CHECKS = [run_checks]

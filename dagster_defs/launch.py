@@ -9,8 +9,8 @@ from typing import Any
 
 import dagster as dg
 
+from dagster_defs.assets import enrich
 from dagster_defs.definitions import defs
-from dagster_defs.job import enrich
 from dagster_defs.run_outcome import notify_run_outcome
 from enrich_dist.errors import EnrichError, PublicationBlockedError, ReconciliationError, RunInterruptedError
 from enrich_dist.events import Step
@@ -49,12 +49,9 @@ def launch(
     """
     run_id = str(uuid.uuid4())
     pipeline = Pipeline(settings, run_id)
+    resource = {"config": str(config or ""), "overrides": overrides, "began_seconds": began_seconds or 0.0}
     run_config = {
-        "resources": {
-            "settings": {
-                "config": {"config": str(config or ""), "overrides": overrides, "began_seconds": began_seconds or 0.0}
-            }
-        },
+        "resources": {"settings": {"config": resource}},
         "loggers": {"console": {"config": {"log_level": log_level}}},
     }
     with (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import dagster as dg
 
@@ -20,16 +21,16 @@ from enrich_dist.store.run_directory import StepReport
 
 def materialize_result(report: StepReport) -> dg.MaterializeResult[None]:
     """Return the materialization of the asset that is named like the step."""
-    metadata: dict[str, dg.MetadataValue] = {
-        "rows": dg.MetadataValue.int(report.rows),
-        "seconds": dg.MetadataValue.float(report.seconds),
-        "peak_memory_mb": dg.MetadataValue.float(round(report.peak_memory_bytes / 1e6, 1)),
-        "reused": dg.MetadataValue.bool(report.reused),
+    metadata: dict[str, Any] = {
+        "rows": report.rows,
+        "seconds": float(report.seconds),
+        "peak_memory_mb": round(report.peak_memory_bytes / 1e6, 1),
+        "reused": report.reused,
     }
     if not report.reused:  # a reused output has no meaningful rate
-        metadata["rows_per_second"] = dg.MetadataValue.float(round(report.rows_per_second, 1))
+        metadata["rows_per_second"] = round(report.rows_per_second, 1)
     metadata |= {title.replace(" ", "_"): dg.MetadataValue.md(table) for title, table in report.tables.items()}
-    metadata |= {name: _number(value) for name, value in report.numbers.items()}
+    metadata |= report.numbers
     metadata |= {f"{name}_path": dg.MetadataValue.path(path) for name, path in report.paths.items()}
     return dg.MaterializeResult(metadata=metadata)
 
@@ -39,10 +40,6 @@ def overridden_settings(settings: EnrichSettings) -> dict[str, dg.MetadataValue]
     overrides = settings.load().overrides()
     text = settings_table(overrides).markdown() if overrides else "All settings have their default values."
     return {"overridden_settings": dg.MetadataValue.md(text)}
-
-
-def _number(value: float) -> dg.MetadataValue:
-    return dg.MetadataValue.int(value) if isinstance(value, int) else dg.MetadataValue.float(value)
 
 
 @contextmanager
@@ -60,11 +57,11 @@ def log_events(context: dg.AssetExecutionContext, settings: EnrichSettings) -> I
         yield
 
 
-def run_totals(reports: Mapping[Step, StepReport], run_id: str) -> dict[str, dg.MetadataValue]:
+def run_totals(reports: Mapping[Step, StepReport], run_id: str) -> dict[str, float]:
     """Return time and peak memory of all steps of a run."""
     totals = run_directory.run_totals(reports, run_id)
     return {
-        "run_seconds": dg.MetadataValue.float(totals.seconds),
-        "run_peak_memory_mb": dg.MetadataValue.float(round(totals.peak_memory_bytes / 1e6, 1)),
-        "run_steps": dg.MetadataValue.int(totals.steps),
+        "run_seconds": float(totals.seconds),
+        "run_peak_memory_mb": round(totals.peak_memory_bytes / 1e6, 1),
+        "run_steps": totals.steps,
     }

@@ -6,6 +6,7 @@ cover programming errors: they stay Python's own exceptions, and end the command
 
 from __future__ import annotations
 
+import copyreg
 from typing import ClassVar
 
 from enrich_dist.remedies import PREFLIGHT, RESUME
@@ -38,14 +39,7 @@ class EnrichError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Errors travel from workers to the driver; the default would call __init__ with the message alone.
-        return _restore, (type(self), self.args, self.__dict__)
-
-
-def _restore(kind: type[EnrichError], args: tuple[object, ...], state: dict[str, object]) -> EnrichError:
-    error = kind.__new__(kind)
-    error.args = args
-    error.__dict__.update(state)
-    return error
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class SettingsError(EnrichError):
@@ -58,12 +52,7 @@ class SettingsError(EnrichError):
 
     def __init__(self, message: str, *, remedy: str | None = None, parts: tuple[SettingsError, ...] = ()) -> None:
         super().__init__(message, remedy=remedy)
-        self._parts = parts
-
-    @property
-    def parts(self) -> tuple[SettingsError, ...]:
-        """The single errors."""
-        return self._parts or (self,)
+        self.parts = parts or (self,)
 
 
 class BudgetError(EnrichError):
@@ -89,12 +78,9 @@ class SourceError(EnrichError):
         row: int | None = None,
         remedy: str | None = None,
     ) -> None:
-        where = f"{path}"
-        if column is not None:
-            where += f", column '{column}'"
-        if row is not None:
-            where += f", row {row}"
-        super().__init__(f"{where}: {problem}", remedy=remedy)
+        in_column = "" if column is None else f", column '{column}'"
+        in_row = "" if row is None else f", row {row}"
+        super().__init__(f"{path}{in_column}{in_row}: {problem}", remedy=remedy)
         self.path = str(path)
         self.column = column
         self.row = row

@@ -37,9 +37,7 @@ def make_certificates(directory: Path, *, valid_days: int) -> list[Path]:
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca_name = _name("certificate authority")
     ca = (
-        _builder(ca_name, ca_name, ca_key, valid_days)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(signs_certificates=True), critical=True)
+        _builder(ca_name, ca_name, ca_key, valid_days, is_ca=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
@@ -47,9 +45,7 @@ def make_certificates(directory: Path, *, valid_days: int) -> list[Path]:
     for role in ROLES:
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
-            _builder(_name(role), ca_name, key, valid_days)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(signs_certificates=False), critical=True)
+            _builder(_name(role), ca_name, key, valid_days, is_ca=False)
             # Scheduler and workers connect to each other, so each is both; Dask checks no host names.
             .add_extension(
                 x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
@@ -68,9 +64,20 @@ def _name(what: str) -> x509.Name:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, valid_days: int
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, valid_days: int, *, is_ca: bool
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
+    usage = x509.KeyUsage(
+        digital_signature=not is_ca,
+        key_cert_sign=is_ca,
+        crl_sign=is_ca,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -79,20 +86,8 @@ def _builder(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))  # clock skew within a cluster
         .not_valid_after(now + timedelta(days=valid_days))
-    )
-
-
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
+        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=0 if is_ca else None), critical=True)
+        .add_extension(usage, critical=True)
     )
 
 
@@ -102,13 +97,12 @@ def _write_pair(
     secret = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    paths = directory / f"{name}.pem", directory / f"{name}-key.pem"
-    for path, content, mode in (
-        (paths[0], certificate.public_bytes(serialization.Encoding.PEM), 0o644),
-        (paths[1], secret, 0o600),
-    ):
+    contents = {
+        directory / f"{name}.pem": (certificate.public_bytes(serialization.Encoding.PEM), 0o644),
+        directory / f"{name}-key.pem": (secret, 0o600),
+    }
+    for path, (content, mode) in contents.items():
         # Exclusive: never overwrites a file, and is never readable by others.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "wb") as handle:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as handle:
             handle.write(content)
-    return list(paths)
+    return list(contents)

@@ -14,7 +14,6 @@ from concurrent.futures import Future as ThreadFuture
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import dask
@@ -26,7 +25,7 @@ from enrich_dist.cluster.kinds import check_cluster, dask_config, register_kinds
 from enrich_dist.cluster.scaling import ScaleRequestServer, adapt_to_chunks_left, remove_cluster_files
 from enrich_dist.errors import FarmError
 from enrich_dist.events import Notice, emit
-from enrich_dist.settings import Settings
+from enrich_dist.settings import ClusterSettings, Settings
 
 # Workers get some seconds to end before they are killed; a result must not wait for a cluster that never closes.
 _CLOSE_SECONDS = 60.0
@@ -47,6 +46,7 @@ def open_cluster(settings: Settings, scratch: Path) -> Iterator[OpenCluster]:
     Raises ``SettingsError`` if the settings do not allow it to start, ``FarmError`` if the scheduler does not answer or
     no worker joins within ``cluster.start_timeout_seconds``.
     """
+    cluster = settings.cluster
     check_cluster(settings)
     # Imports pandas and dask.dataframe: two seconds that a run without chunks to match need not spend.
     from dagster_dask import dask_resource
@@ -57,7 +57,7 @@ def open_cluster(settings: Settings, scratch: Path) -> Iterator[OpenCluster]:
     scratch.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(dask_config(settings)))
-        if settings.cluster.kind == "local":
+        if cluster.kind == "local":
             stack.enter_context(forkserver.forked_workers())
         try:
             resources = stack.enter_context(
@@ -66,11 +66,11 @@ def open_cluster(settings: Settings, scratch: Path) -> Iterator[OpenCluster]:
                 )
             )
             opened = OpenCluster(resources.dask.client, resources.dask.cluster)
-            opened.client.wait_for_workers(1, timeout=settings.cluster.start_timeout_seconds)
+            opened.client.wait_for_workers(1, timeout=cluster.start_timeout_seconds)
         except (OSError, TimeoutError, DagsterError) as error:  # Dagster wraps what its resources raise
             cause = error.__cause__ or error
-            raise FarmError(f"The Dask cluster did not start: {cause}.", remedy=_start_remedy(settings)) from error
-        adaptive = settings.cluster.adaptive
+            raise FarmError(f"The Dask cluster did not start: {cause}.", remedy=_start_remedy(cluster)) from error
+        adaptive = cluster.adaptive
         if opened.cluster is not None and adaptive.minimum is not None and adaptive.maximum is not None:
             stack.enter_context(adapt_to_chunks_left(opened.cluster, adaptive.minimum, adaptive.maximum))
         yield opened
@@ -83,8 +83,7 @@ def open_client(settings: Settings, scratch: Path) -> Iterator[Client]:
         yield opened.client
 
 
-def _start_remedy(settings: Settings) -> str:
-    cluster = settings.cluster
+def _start_remedy(cluster: ClusterSettings) -> str:
     if cluster.kind == "address":
         same_ca = f", and that the CA in {cluster.tls.ca_file} signed its certificate and yours"
         return f"Check that {cluster.address} is a scheduler with workers{same_ca if cluster.tls.given else ''}."
@@ -129,9 +128,7 @@ class ClusterStart:
         remove_cluster_files(self._work_dir)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._leave.set()
         if self._thread.is_alive():
             self._thread.join(_CLOSE_SECONDS)

@@ -67,7 +67,6 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     finally:
-        for name in values:
-            os.environ.pop(name)
-            if name in before:
-                os.environ[name] = before[name]
+        for name in values - before.keys():
+            del os.environ[name]
+        os.environ.update(before)

@@ -14,8 +14,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,8 +100,7 @@ def resource_config(settings: Settings, scratch: Path) -> dict[str, Any]:
 def check_cluster(settings: Settings) -> None:
     """Raise ``SettingsError`` if a certificate, package or option does not allow the cluster to start."""
     cluster = settings.cluster
-    for name, path in (("ca_file", cluster.tls.ca_file), ("cert_file", cluster.tls.cert_file),
-                       ("key_file", cluster.tls.key_file)):  # fmt: skip
+    for name, path in cluster.tls:
         if path is not None and not os.access(path, os.R_OK):
             raise SettingsError(
                 f"cluster.tls.{name}: {path} cannot be read.",
@@ -117,10 +115,9 @@ def check_cluster(settings: Settings) -> None:
                 f"cluster.kind '{cluster.kind}' needs the package {package}, which is not installed.",
                 remedy=f"Install it here: pip install {package}",
             )
-    for key in cluster.options:
-        if key in kind.reserved:
-            raise SettingsError(f"cluster.options.{key} may not be set.", remedy=kind.reserved[key])
-    known = _parameters(kind) - set(kind.reserved)
+    for key in cluster.options.keys() & kind.reserved.keys():
+        raise SettingsError(f"cluster.options.{key} may not be set.", remedy=kind.reserved[key])
+    known = _parameters(kind) - kind.reserved.keys()
     for key in cluster.options:
         if key not in known:
             close = difflib.get_close_matches(key, sorted(known), n=1)
@@ -145,22 +142,15 @@ def register_kinds() -> None:
     }  # fmt: skip
 
 
-@contextmanager
-def _own_signals() -> Iterator[None]:
-    """Keep the handlers of SIGINT and SIGTERM: importing dask-jobqueue replaces them."""
+def _parameters(kind: ClusterKind) -> set[str]:
+    """Return the named parameters of the cluster class, and of the job class that takes its other arguments."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
-    finally:
+        cluster_class = getattr(importlib.import_module(kind.module), kind.cluster_class)
+    finally:  # importing dask-jobqueue replaces the handlers
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-
-
-def _parameters(kind: ClusterKind) -> set[str]:
-    """Return the named parameters of the cluster class, and of the job class that takes its other arguments."""
-    with _own_signals():
-        cluster_class = getattr(importlib.import_module(kind.module), kind.cluster_class)
     sources: list[Any] = [cluster_class]
     if inspect.isclass(cluster_class):
         job_class = getattr(cluster_class, "job_cls", None)
@@ -169,14 +159,8 @@ def _parameters(kind: ClusterKind) -> set[str]:
         sources = [
             item.__init__ for item in sources if not item.__module__.startswith(("distributed", "builtins", "abc"))
         ]
-    names: set[str] = set()
-    for source in sources:
-        names |= {
-            parameter.name
-            for parameter in inspect.signature(source).parameters.values()
-            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-        }
-    return names - {"self"}
+    parameters = [item for source in sources for item in inspect.signature(source).parameters.values()]
+    return {item.name for item in parameters if item.kind in (item.POSITIONAL_OR_KEYWORD, item.KEYWORD_ONLY)} - {"self"}
 
 
 def _memory_limit_bytes(settings: Settings) -> int:

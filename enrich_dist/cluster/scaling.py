@@ -57,12 +57,7 @@ class ScaleRequestServer:
         self._cluster = cluster
         address = str(client.scheduler_info(n_workers=0)["address"])
         self._info = ClusterInfo(
-            kind=settings.kind,
-            scheduler=address,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            workers=self._workers(),
-            refusal=_refusal(settings, address),
+            settings.kind, address, socket.gethostname(), os.getpid(), self._workers(), _refusal(settings, address)
         )
 
     def __enter__(self) -> ScaleRequestServer:

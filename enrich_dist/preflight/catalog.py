@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from enrich_dist.preflight.checks import alerting, quality, resources, settings, vulnerabilities, workers
+from enrich_dist.preflight.checks import alerting, quality, resources, settings, smoke, vulnerabilities, workers
 from enrich_dist.preflight.context import PreflightContext
 from enrich_dist.preflight.outcome import Outcome
 
@@ -35,7 +35,7 @@ CHECKS: Final = (
         "A small run of the whole job (readiness.smoke_config) with this code on this machine shows that the "
         "installation works.",
         "Run the settings file of readiness.smoke_config with `enrich-dist run`, and fix what it reports.",
-        quality.smoke_test,
+        smoke.smoke_test,
     ),
     Check(
         "last_verdict", "The last verdict has passed", True,

@@ -10,6 +10,7 @@ to the work directory can also publish there.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -57,10 +58,7 @@ def verify(settings: Settings) -> Report:
     """
     path = readiness_folder(settings.paths.work_dir) / READINESS_FILE
     report = _read(path)
-    problem = (
-        _failed_checks(report) or _other_code(report) or _other_settings(report, settings)
-        or _age_problem(report, settings)
-    )  # fmt: skip
+    problem = next(_problems(report, settings), None)
     if problem:
         raise ReadinessError(f"Not ready: {path} {problem}.")
     return report
@@ -77,36 +75,23 @@ def _read(path: Path) -> Report:
         raise ReadinessError(f"Not ready: {path} cannot be read: {error.strerror}.") from error
 
 
-def _failed_checks(report: Report) -> str | None:
-    if report.ready:
-        return None
-    failed = ", ".join(item.id for item in report.failed)
-    return f"of {report.timestamp} has failed critical checks: {failed or 'all'}"
-
-
-def _other_code(report: Report) -> str | None:
+def _problems(report: Report, settings: Settings) -> Iterator[str]:
+    if not report.ready:
+        failed = ", ".join(item.id for item in report.failed)
+        yield f"of {report.timestamp} has failed critical checks: {failed or 'all'}"
     code = this_code()
     if report.revision != code.label:
-        return f"is of revision {report.revision}, but this code is {code.label}"
+        yield f"is of revision {report.revision}, but this code is {code.label}"
     if report.source_digest != source_digest():
-        return f"is of revision {code.label}, but source files have changed since"
-    return None
-
-
-def _other_settings(report: Report, settings: Settings) -> str | None:
-    if report.settings_digest == settings.digest():
-        return None
-    before, now = report.settings, flatten(settings.model_dump(mode="json"))
-    changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
-    shown = "; ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in changed[:_MAX_SHOWN])
-    return f"is of other settings ({shown}{'; …' if len(changed) > _MAX_SHOWN else ''})"
-
-
-def _age_problem(report: Report, settings: Settings) -> str | None:
+        yield f"is of revision {code.label}, but source files have changed since"
+    if report.settings_digest != settings.digest():
+        before, now = report.settings, flatten(settings.model_dump(mode="json"))
+        changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+        shown = "; ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in changed[:_MAX_SHOWN])
+        yield f"is of other settings ({shown}{'; …' if len(changed) > _MAX_SHOWN else ''})"
     age_hours = (datetime.now(UTC) - datetime.fromisoformat(report.timestamp)).total_seconds() / 3600
     if age_hours < -_MAX_CLOCK_SKEW_HOURS:
-        return f"is of {report.timestamp}, which is in the future by the clock of this machine"
+        yield f"is of {report.timestamp}, which is in the future by the clock of this machine"
     limit = settings.readiness.max_age_hours
     if age_hours > limit:
-        return f"is {age_hours:,.1f} hours old, and readiness.max_age_hours is {limit:g}"
-    return None
+        yield f"is {age_hours:,.1f} hours old, and readiness.max_age_hours is {limit:g}"

@@ -6,7 +6,6 @@ directory: one on the worker's own disk would hide that the driver's directory i
 
 from __future__ import annotations
 
-import asyncio
 import platform
 import uuid
 from importlib import metadata
@@ -35,12 +34,7 @@ def versions() -> dict[str, str]:
     return {**found, "enrich_dist files": source_digest()[:12]}
 
 
-async def probe_worker(directory: str, token: str, index: str) -> dict[str, Any]:
-    """Run ``_probe`` in a thread: a large index takes seconds, and the worker must answer the scheduler meanwhile."""
-    return await asyncio.to_thread(_probe, Path(directory), token, Path(index))
-
-
-def _probe(directory: Path, token: str, index: Path) -> dict[str, Any]:
+def probe_worker(directory: Path, token: str, index: Path) -> dict[str, Any]:
     """Return ``host``, ``versions``, ``written`` (the file it left in ``directory``) and ``index_digest``; in place of
     the last two, ``problem`` or ``index_problem`` where they failed."""
     found: dict[str, Any] = {"host": platform.node(), "versions": versions()}

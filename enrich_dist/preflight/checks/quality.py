@@ -1,43 +1,11 @@
-"""Whether the code works, its latest result passed, and it is no slower than the baseline."""
+"""Whether the latest result passed, and the code is no slower than the baseline."""
 
 from __future__ import annotations
 
 from enrich_dist.events import Step
 from enrich_dist.preflight.context import PreflightContext
 from enrich_dist.preflight.outcome import Fact, Outcome, failed, passed, unknown, warning
-from enrich_dist.preflight.readiness_file import readiness_folder
 from enrich_dist.store.run_directory import Number, Output
-
-
-def smoke_test(context: PreflightContext) -> Outcome:
-    """Reuse the latest smoke test if it is valid, else run one."""
-    from enrich_dist.preflight.smoke_run import read_smoke_test, run_smoke_test
-
-    readiness = context.settings.readiness
-    config = readiness.smoke_config
-    if not config.is_file():
-        return failed(
-            f"The settings file {config} does not exist.",
-            remedy="Start the preflight in the project directory, or set readiness.smoke_config to a small run.",
-        )
-    folder = readiness_folder(context.directory.root)
-    code, digest = context.code, context.source_digest
-    test = None if context.repeat_smoke_test else read_smoke_test(folder)
-    if test is None or not test.is_valid(code, digest, config, now=context.now, max_age_hours=readiness.max_age_hours):
-        test = run_smoke_test(config, context.scratch("smoke-"), folder, code=code, source_digest=digest)
-    facts: dict[str, Fact] = {
-        "config": test.config,
-        "revision": test.revision,
-        "seconds": test.seconds,
-        "run_at": test.timestamp,
-    }
-    if not test.passed:
-        return failed(f"The run with {config} failed: {test.problem}.", facts)
-    return passed(
-        f"The run with {config} on {test.revision} took {test.seconds:,.1f} s (at {test.timestamp}) and published "
-        f"{test.awards or 0:,} awards.",
-        {**facts, "match_rate": test.match_rate, "awards": test.awards},
-    )
 
 
 def last_verdict(context: PreflightContext) -> Outcome:

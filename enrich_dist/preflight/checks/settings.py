@@ -17,6 +17,7 @@ from enrich_dist.errors import EnrichError, SettingsError
 from enrich_dist.preflight.context import PreflightContext
 from enrich_dist.preflight.outcome import Outcome, passed, warning
 from enrich_dist.settings import Settings, flatten
+from enrich_dist.sources.inputs import check_inputs
 
 # Settings that decide what is published, and in which direction a value is laxer than the default.
 _THRESHOLDS: Final = {
@@ -34,19 +35,13 @@ class SettingsCheck:
     ``refuses_run``: whether the error refuses a run; ``warning``: errors that ``config validate`` shows as warnings.
     """
 
-    run: Callable[[Settings], None]
+    run: Callable[[Settings], object]
     refuses_run: bool = True
     warning: type[EnrichError] | tuple[()] = ()
 
 
-def _check_inputs(settings: Settings) -> None:
-    from enrich_dist.sources.inputs import check_inputs
-
-    check_inputs(settings.inputs)
-
-
 def _check_min_memory(settings: Settings) -> None:
-    from enrich_dist.pipeline.tasks import require_min_memory
+    from enrich_dist.pipeline.tasks import require_min_memory  # imports much: bad inputs are reported before
 
     require_min_memory(settings)
 
@@ -108,7 +103,7 @@ def check_notification_addresses(settings: Settings) -> None:
 
 # A settings file may leave the inputs to the command line.
 VALIDITY: Final = (
-    SettingsCheck(_check_inputs, warning=SettingsError),
+    SettingsCheck(lambda settings: check_inputs(settings.inputs), warning=SettingsError),
     SettingsCheck(_check_min_memory),
     SettingsCheck(_check_cluster),
 )

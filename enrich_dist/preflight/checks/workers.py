@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC
 from pathlib import Path
 from typing import Any, Final, cast
@@ -69,7 +71,8 @@ def workers_alike(context: PreflightContext) -> Outcome:
     folder.chmod(0o777)  # workers may run as another user
     try:
         (folder / DRIVER_FILE).write_text(token, "utf-8")
-        answers = client.run(probe_worker, str(folder), token, str(index), on_error="return")
+        # In a thread: a large index takes seconds, and the worker must answer the scheduler meanwhile.
+        answers = client.run(asyncio.to_thread, probe_worker, folder, token, index, on_error="return")
         problems = _scheduler_problems(cast("Any", client.get_versions())["scheduler"])
         for worker, answer in sorted(answers.items()):
             problems += [f"{worker} {problem}" for problem in _problems(answer, folder, token, index)]
@@ -114,15 +117,12 @@ def _problems(answer: Any, folder: Path, token: str, index: Path) -> list[str]:
 def _becomes_visible(path: Path, token: str) -> bool:
     """Wait until the file exists; return whether it has that content."""
     deadline = time.monotonic() + _VISIBLE_SECONDS
-    while True:
-        try:
+    while time.monotonic() < deadline:
+        with suppress(FileNotFoundError):
             if path.read_text("utf-8") == token:
                 return True
-        except FileNotFoundError:
-            pass
-        if time.monotonic() > deadline:
-            return False
         time.sleep(0.2)
+    return False
 
 
 def _scheduler_problems(scheduler: Mapping[str, Any]) -> list[str]:

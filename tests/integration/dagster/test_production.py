@@ -18,8 +18,8 @@ import dagster as dg
 import pytest
 import yaml
 
+from dagster_defs.assets import enrich
 from dagster_defs.definitions import defs
-from dagster_defs.job import enrich
 from dagster_defs.launch import launch, open_instance
 from dagster_defs.run_outcome import run_outcome
 from enrich_dist.core.files import read_json
