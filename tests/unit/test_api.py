@@ -133,7 +133,7 @@ def test_examples_of_run(folder: Path) -> None:
 def test_example_of_readme(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [code] = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text("utf-8"), flags=re.DOTALL)
     monkeypatch.setenv("ENRICH_DIST_MATCH_RATE_THRESHOLD", "0.5")  # a third of the known case has no partner
-    space: dict[str, object] = {}
+    space: dict[str, object] = {"__name__": "__main__"}
 
     exec(code, space)
 
