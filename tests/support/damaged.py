@@ -1,4 +1,4 @@
-"""The known case with a matcher that does harm and counts its calls, ready to be farmed out."""
+"""The known case with a matcher that injects faults and counts its calls, prepared up to the farm."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.support.matchers import Harmful
 CHUNK_STARTS = ("1", "11", "21", "31", "41", "51")
 """First source row of each chunk of the known case: 55 recipients in chunks of 10."""
 VICTIM = "21"
-"""The chunk that is harmed."""
+"""First source row of the chunk with the fault."""
 LEDGER = "ledger"
 
 
 class HarmedPipeline(Pipeline):
-    """A pipeline whose matcher does harm in the chunk ``VICTIM``; calls are counted in the folder ``ledger``."""
+    """A pipeline whose matcher injects faults in the chunk ``VICTIM`` and counts its calls in the folder ``ledger``."""
 
     def __init__(self, run: Settings, ledger: Path, **harm: Any) -> None:
         super().__init__(run, "harmed")

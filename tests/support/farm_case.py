@@ -178,7 +178,7 @@ class SimulatedFarm:
                 self.submitted.append((self.now, action.task))
                 self.submissions.append(action)
                 candidates = [self.workers[name] for name in action.workers if name in self.workers]
-                self._least_loaded(candidates or list(self.workers.values())).queue.append(attempt)
+                self._with_shortest_queue(candidates or list(self.workers.values())).queue.append(attempt)
             case Cancel():
                 for worker in self.workers.values():
                     if action.attempt in worker.queue:
@@ -201,5 +201,5 @@ class SimulatedFarm:
                 assert self.stop is None, "the farm stops once"
                 self.stop = action
 
-    def _least_loaded(self, workers: Sequence[SimulatedWorker]) -> SimulatedWorker:
+    def _with_shortest_queue(self, workers: Sequence[SimulatedWorker]) -> SimulatedWorker:
         return min(workers, key=lambda worker: len(worker.queue))

@@ -1,4 +1,4 @@
-"""A matcher that takes ever more memory: it runs on real workers, so it lives in a module they can import."""
+"""A matcher whose memory grows with every call, in a module that workers can import."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ _RESIDENT_AT_FIRST: list[int] = []
 
 @dataclass(frozen=True)
 class Hungry(DelegatingMatcher):
-    """Delegates to ``inner``, and holds memory while it matches: at first so much that a batch of ``full_rows`` rows
-    brings its worker to 70% of the limit, with fewer rows in proportion, and a fifth more from call to call.
+    """Delegates to ``inner`` and allocates memory while it matches.
+
+    In the first call, a batch of ``full_rows`` rows brings its worker to 70% of the limit; smaller batches take a
+    proportional share. Each call takes a fifth more than the one before.
 
     Every call leaves a file in ``ledger``, named by the number of rows.
     """

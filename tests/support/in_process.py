@@ -1,4 +1,4 @@
-"""Runs without a cluster: the chunks are matched in this process, by what a worker would run."""
+"""Runs without a cluster: this process matches the chunks with the function that workers run."""
 
 from __future__ import annotations
 

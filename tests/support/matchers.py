@@ -1,4 +1,4 @@
-"""A matcher that works, but first does harm: it runs on real workers, so it lives in a module they can import."""
+"""A matcher that injects faults before it matches, in a module that workers can import."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ from enrich_dist.farm.fault_injection import DelegatingMatcher
 
 @dataclass(frozen=True)
 class Harmful(DelegatingMatcher):
-    """Delegates to ``inner``; does ``harm`` in the first ``times`` calls on the chunk that holds ``victim_row``.
+    """Delegates to ``inner``; injects ``harm`` in the first ``times`` calls on the chunk that contains ``victim_row``.
 
-    "poison" raises for as long as that row is among those to match, "greed" takes memory for as long as more than
-    ``greedy_rows`` rows are, "none" does none. Every call takes ``pause_seconds`` longer than it would, so that
-    something can happen meanwhile, and leaves a file in ``ledger``, named by the chunk's first source row: so calls are
-    counted.
+    "poison" raises while that row is among the rows to match, "greed" allocates memory while there are more than
+    ``greedy_rows`` rows, "none" injects nothing. Every call takes ``pause_seconds`` longer, so that faults can occur
+    meanwhile. To count calls, each leaves a file in ``ledger``, named by the chunk's first source row.
     """
 
     ledger: Path

@@ -1,9 +1,9 @@
-"""The command line with a matcher that is slower, or holds more memory, than the real one; otherwise the same.
+"""The command line with a matcher that uses more CPU time or memory than the real one.
 
     python -m tests.support.planted BURN_SECONDS HOLD_BYTES run --config …
 
-A change that was planted in real runs: each call of the matcher burns that much CPU and, while it works, holds that
-much memory besides. The workers get it as they get the real one.
+Each call of the matcher uses BURN_SECONDS more of CPU time and allocates HOLD_BYTES more of memory. Workers receive it
+like the real matcher.
 """
 
 from __future__ import annotations

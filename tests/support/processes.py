@@ -71,7 +71,7 @@ class CommandLineCluster:
             self._nannies[0].send_signal(signal.SIGTERM)
 
     def restore(self) -> None:
-        """See to it that there are as many workers as in the beginning, and that they take work."""
+        """Restore the initial number of workers, and wait until they accept tasks."""
         self._nannies = [nanny for nanny in self._nannies if nanny.poll() is None]
         while len(self._nannies) > self._count:
             _kill(self._nannies.pop(0))

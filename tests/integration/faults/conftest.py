@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, client: Client) -> dict[str, str]:
-    """What the known case publishes when nothing goes wrong."""
+    """Return the published bytes of the known case without faults."""
     run = settings(tmp_path_factory.mktemp("undisturbed"))
     run_steps(run, lambda: client)
     return published_bytes(run.paths.work_dir)

@@ -1,5 +1,7 @@
-"""Whole runs whose checkpoints lie in a directory of their own or in a real object store: damaged, resumed, shared by
-several work directories, and looked after from the command line. Real workers; calls of the matcher are counted."""
+"""Runs with checkpoints in another directory or in a real object store: damage, resume, sharing, and commands.
+
+Workers are real processes; calls of the matcher are counted.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,7 @@ pytestmark = pytest.mark.cluster
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, client: Client) -> dict[str, str]:
-    """What a run with checkpoints in its work directory publishes."""
+    """Return the published bytes of a run with checkpoints in its work directory."""
     run = settings(tmp_path_factory.mktemp("undisturbed"))
     run_steps(run, lambda: client)
     return published_bytes(run.paths.work_dir)
@@ -48,7 +50,7 @@ def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def prepared(
     folder: Path, location: str | None, harm: str = "none", times: int = 0, work: str = "work", **values: Any
 ) -> HarmedPipeline:
-    """A run up to its chunks, whose matcher counts its calls and does harm."""
+    """Run the steps before the farm; the matcher counts its calls and injects ``harm``."""
     paths = {"work_dir": folder / work, "checkpoints": location}
     run = settings(folder, paths=paths, inputs=write_inputs(folder / "inputs"), **values)
     pipeline = HarmedPipeline(run, folder / f"ledger-{work}", harm, times)
@@ -59,7 +61,7 @@ def prepared(
 
 
 def finish(pipeline: Pipeline, client: Client) -> StepReport:
-    """The rest of the run; the report of its farm."""
+    """Run the remaining steps; return the report of the farm."""
     report = pipeline.farm_chunks(lambda: client)
     pipeline.enrich_awards()
     pipeline.publish_awards()
@@ -67,7 +69,7 @@ def finish(pipeline: Pipeline, client: Client) -> StepReport:
 
 
 def counted(folder: Path, work: str = "work") -> dict[int, int]:
-    """Calls of the matcher by chunk."""
+    """Return the calls of the matcher by chunk."""
     (folder / "ledger").unlink(missing_ok=True)
     (folder / "ledger").symlink_to(folder / f"ledger-{work}")
     return {int(row) // 10: count for row, count in calls(folder).items()}
@@ -96,10 +98,10 @@ def test_only_damaged_checkpoint_is_recomputed(
     assert published_bytes(pipeline.settings.paths.work_dir) == undisturbed
     assert counted(tmp_path) == {**dict.fromkeys(range(5), 2), 5: 1}
     assert (report.numbers["checkpoints_damaged"], report.numbers["chunks_computed"]) == (4, 5)
-    told = [notice for notice in notices if "is not valid and its chunk is computed again" in notice]
-    assert [key for key in keys if any(key in notice for notice in told)] == keys[:4]
+    reported = [notice for notice in notices if "is not valid and its chunk is computed again" in notice]
+    assert [key for key in keys if any(key in notice for notice in reported)] == keys[:4]
 
-    # Now that they are mended: nothing is computed, and the reduce finds what it needs.
+    # The checkpoints are valid again: nothing is computed, and the reduce step reads them.
     report = finish(pipeline, client)
     assert report.reused
     assert counted(tmp_path) == {**dict.fromkeys(range(5), 2), 5: 1}
@@ -152,7 +154,7 @@ def test_work_directories_share_a_location(
     assert counted(tmp_path, "same") == {}
     assert published_bytes(same.settings.paths.work_dir) == undisturbed
 
-    # Other chunks, and so other keys, beside the first ones.
+    # A different chunk size gives different keys; the first checkpoints stay.
     other = prepared(tmp_path, location, work="other", chunk_size=30)
     finish(other, client)
     before = CheckpointStore(location).storage.list()
@@ -211,14 +213,14 @@ def test_concurrent_runs_share_a_location(tmp_path: Path, undisturbed: dict[str,
 
 
 def command(pipeline: Pipeline, *arguments: str) -> tuple[int, str]:
-    """(exit code, output) of a command that knows the work directory alone."""
+    """Run a command with only the work directory set; return its exit code and output."""
     done = enrich_dist(*arguments, "--set", f"paths.work_dir={pipeline.settings.paths.work_dir}", COLUMNS="400")
     return done.returncode, done.stdout + done.stderr
 
 
 @pytest.mark.long
 def test_command_line_manages_store_hides_secret(tmp_path: Path, client: Client, store: ObjectStore) -> None:
-    pipeline = prepared(tmp_path, location := store.uri(f"told/{tmp_path.name}"))
+    pipeline = prepared(tmp_path, location := store.uri(f"commands/{tmp_path.name}"))
     finish(pipeline, client)
     storage = CheckpointStore(location).storage
     key = pipeline.tasks()[3].checkpoint_key

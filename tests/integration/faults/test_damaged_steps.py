@@ -1,5 +1,4 @@
-"""Outputs of the steps that are damaged after they were made: the next run makes them anew, computes no chunk again
-that is not concerned, and publishes the bytes of an undisturbed run."""
+"""Damaged outputs of steps: the next run rebuilds them, recomputes no other chunk, and publishes the same bytes."""
 
 from __future__ import annotations
 
@@ -82,7 +81,7 @@ def test_damaged_output_is_rebuilt(
     folder = pipeline.directory.output(made)
     damage(folder / "manifest.json" if file == "manifest" else largest(folder, pattern))
 
-    again = run_steps(run, no_cluster)  # no chunk is computed again: what is made anew is what it was
+    again = run_steps(run, no_cluster)  # rebuilt outputs have the same keys, so no chunk is recomputed
 
     assert not again.directory.latest(made.step).reused
     assert published_bytes(run.paths.work_dir) == undisturbed
@@ -110,7 +109,7 @@ def no_cluster() -> Client:
 def test_damage_between_steps_stops_run(
     tmp_path: Path, undisturbed: dict[str, str], output: str, pattern: str, damage: Callable[[Path], None]
 ) -> None:
-    """Before the driver opens them for the farm; the same command mends it."""
+    """Damage is detected when the driver opens the output; the same command rebuilds it."""
     run = settings(tmp_path)
     pipeline = Pipeline(run, "damaged")
     pipeline.ingest_awards()
@@ -120,8 +119,8 @@ def test_damage_between_steps_stops_run(
 
     with pytest.raises(CorruptionError, match=r"un again: it is rebuilt"):
         pipeline.farm_chunks(no_cluster)
-    mended = run_in_process(run)
-    mended.publish_awards()
+    rebuilt = run_in_process(run)
+    rebuilt.publish_awards()
 
     assert published_bytes(run.paths.work_dir) == undisturbed
 

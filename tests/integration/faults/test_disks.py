@@ -1,8 +1,7 @@
-"""Disks that are full, cannot be written to, or lose power: real file systems, mounted by the tests.
+"""Disks that are full, become read-only or lose power: real file systems, mounted by the tests.
 
-A full disk is a small tmpfs with a ballast, a read-only one is mounted so, and a power cut is an ext4 file system that
-is shut down without its journal being flushed, which drops all that was not synced. Mounting needs root; elsewhere
-these tests are skipped.
+A full disk is a small tmpfs filled with a file. A power cut is an ext4 file system that is shut down without flushing
+its journal, which drops everything that was not synced. Mounting needs root; otherwise these tests are skipped.
 """
 
 from __future__ import annotations
@@ -181,8 +180,8 @@ def test_read_only_disk_keeps_published_result(tmp_path: Path, client: Client, u
             run_steps_of(pipeline, client)
         assert isinstance(stopped.value, EnrichError) or stopped.value.errno == errno.EROFS
         assert published_bytes(work) == undisturbed
-        told = enrich_dist("status", "--set", f"paths.work_dir={work}")
-        assert (told.returncode, "5 of 6 finished" in told.stdout) == (0, True), told.stderr
+        status = enrich_dist("status", "--set", f"paths.work_dir={work}")
+        assert (status.returncode, "5 of 6 finished" in status.stdout) == (0, True), status.stderr
 
         mount("-o", "remount,rw", work)
         assert run_steps_of(pipeline, client).numbers["chunks_computed"] == 1
@@ -226,12 +225,12 @@ def test_finished_work_survives_power_cut(
     work = tmp_path / "work"
     loop = ("-o", "loop,commit=900", image)
     pipeline = HarmedPipeline(settings(tmp_path), tmp_path / "ledger")
-    told = 0
+    reported = 0
 
     def cut(event: Event) -> None:
-        nonlocal told
-        if isinstance(event, FarmProgress) and event.chunks_done >= finished and not told:
-            told = event.chunks_done
+        nonlocal reported
+        if isinstance(event, FarmProgress) and event.chunks_done >= finished and not reported:
+            reported = event.chunks_done
             (work / "lost").write_text("not synced", "utf-8")
             cut_power(work)
 
@@ -246,16 +245,16 @@ def test_finished_work_survives_power_cut(
         ):
             farm_and_finish(pipeline, client)
     matched = calls(tmp_path)
-    assert told >= finished
+    assert reported >= finished
 
     with mounted(work, *loop):
-        # Its name may stand in the journal that a worker's sync wrote in between; its bytes nobody synced.
+        # A worker's sync may have written its name to the journal, but its bytes were not synced.
         lost = work / "lost"
         assert not lost.exists() or lost.stat().st_size == 0, "the power cut dropped nothing"
-        # Each step that had reported its end is whole, and so is every chunk of which the driver had been told.
+        # Each step and each chunk that was reported as finished is complete.
         assert_whole(work)
         kept = finished_chunks(pipeline)
-        assert len(kept) >= told
+        assert len(kept) >= reported
         with open_client(Settings(), tmp_path / "dask") as client:
             report = run_steps_of(pipeline, client)
         assert published_bytes(work) == undisturbed

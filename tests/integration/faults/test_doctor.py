@@ -1,4 +1,4 @@
-"""What ``doctor`` and ``checkpoints`` tell of a run that failed, with real lost workers, and of damaged files."""
+"""``doctor`` and ``checkpoints`` after a failed run with lost workers, and with damaged files."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> HarmedPipeline:
     return pipeline
 
 
-def told(pipeline: Pipeline, *command: str) -> tuple[int, str]:
-    """(exit code, output) of a command on the run's directory."""
+def command_output(pipeline: Pipeline, *command: str) -> tuple[int, str]:
+    """Run a command on the run's directory; return its exit code and output."""
     done = enrich_dist(*command, "--set", f"paths.work_dir={pipeline.settings.paths.work_dir}", COLUMNS="200")
     return done.returncode, done.stdout + done.stderr
 
@@ -45,14 +45,14 @@ def test_doctor_names_failed_chunk_and_remedy(failed: HarmedPipeline) -> None:
     assert [chunk.chunk_id for chunk in findings.chunks if chunk.state is ChunkState.FAILED] == [2]
     assert findings.holder is None
 
-    code, output = told(failed, "doctor")
+    code, output = command_output(failed, "doctor")
     assert code == 0
     assert "1 failed" in output
     assert "Check the worker's log" in output
     assert "enrich-dist doctor 2" in output
     assert "Run the same command again" in output
 
-    code, output = told(failed, "doctor", "2")
+    code, output = command_output(failed, "doctor", "2")
     assert code == 0
     assert output.count("(crash, counted)") == 3
     assert "The chunk is given up" in output
@@ -60,7 +60,7 @@ def test_doctor_names_failed_chunk_and_remedy(failed: HarmedPipeline) -> None:
 
 
 def test_unplanned_chunk_is_refused(failed: HarmedPipeline) -> None:
-    code, output = told(failed, "doctor", "99")
+    code, output = command_output(failed, "doctor", "99")
     assert code == 1
     assert "no chunk 99; it has 6 chunks" in output
 
@@ -78,7 +78,7 @@ def test_running_chunk_needs_active_run(failed: HarmedPipeline) -> None:
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "empty", "missing"])
-def test_damage_is_found_and_told(tmp_path: Path, client: Client, harm: str) -> None:
+def test_damage_is_reported(tmp_path: Path, client: Client, harm: str) -> None:
     pipeline = run_steps(settings(tmp_path), lambda: client)
     store = CheckpointStore(pipeline.directory.checkpoints)
     path = data_path(store, pipeline.tasks()[3].checkpoint_key)
@@ -94,7 +94,7 @@ def test_damage_is_found_and_told(tmp_path: Path, client: Client, harm: str) -> 
         case "missing":
             path.unlink()
 
-    code, output = told(pipeline, "checkpoints", "verify")
+    code, output = command_output(pipeline, "checkpoints", "verify")
 
     assert code == 1
     assert "Chunk 3: " in output
@@ -108,19 +108,19 @@ def test_only_unreferenced_files_are_removed(tmp_path: Path, client: Client) -> 
     for name in ("0123.json", "0123.parquet", ".tmp-0123.parquet"):
         (pipeline.directory.checkpoints / name).write_text("left behind", "utf-8")
 
-    assert "3 files (0.0 MB) would be removed" in told(pipeline, "checkpoints", "gc", "--dry-run")[1]
-    assert "3 files (0.0 MB) removed" in told(pipeline, "checkpoints", "gc")[1]
+    assert "3 files (0.0 MB) would be removed" in command_output(pipeline, "checkpoints", "gc", "--dry-run")[1]
+    assert "3 files (0.0 MB) removed" in command_output(pipeline, "checkpoints", "gc")[1]
 
     assert {path.name for path in pipeline.directory.checkpoints.iterdir()} == before
-    code, output = told(pipeline, "checkpoints", "verify")
+    code, output = command_output(pipeline, "checkpoints", "verify")
     assert (code, "6 valid, 0 damaged, 0 missing" in output) == (0, True)
-    _, output = told(pipeline, "checkpoints", "ls")
+    _, output = command_output(pipeline, "checkpoints", "ls")
     assert output.count("finished") == 6
 
 
 def test_empty_directory_shows_how_to_start(tmp_path: Path) -> None:
     run: dict[str, Any] = {"paths": {"work_dir": tmp_path / "work"}}
-    code, output = told(Pipeline(Settings(**run), "none"), "doctor")
+    code, output = command_output(Pipeline(Settings(**run), "none"), "doctor")
     assert code == 0
     assert "enrich-dist run" in output
 

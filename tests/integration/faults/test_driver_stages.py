@@ -1,8 +1,7 @@
-"""The driver is killed in every stage of a run; the same command resumes, does no finished work again, and publishes
-the same bytes.
+"""The driver is killed in every stage; the same command resumes without repeating finished work.
 
-The real command line, Dagster and cluster in a process of their own, killed at the rename that would commit a stage's
-output, or when the workers are so far. Calls of the matcher are counted over both runs.
+The command, Dagster and the cluster are real processes. The driver is killed at the rename that commits the output of a
+stage, or during matching. Calls of the matcher are counted over both runs, and the published bytes compared.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ STAGES = {
     "companies are joined": (r"/index/\.tmp-[0-9a-f]+/manifest.json", 0, ["sbir_awards"]),
     "recipients are cut": (r"/chunks/\.tmp-[0-9a-f]+/manifest.json", 0, []),  # before or after the awards
     "chunks are planned": ("/steps/farm_plan.json", 0, ["sbir_awards", "award_companies", "recipient_chunks"]),
-    "the farm is told": ("/steps/chunk_matches.json", 6, ["award_companies", "recipient_chunks"]),
+    "farm reported": ("/steps/chunk_matches.json", 6, ["award_companies", "recipient_chunks"]),
     "the result is made": (r"/results/\.tmp-[0-9a-f]+/manifest.json", 6, ["chunk_matches"]),
-    "the result is there, and not told": ("/steps/enriched_awards.json", 6, ["chunk_matches"]),
+    "result written, not reported": ("/steps/enriched_awards.json", 6, ["chunk_matches"]),
     "a release is made": (rf"/published/{_KEY}", 6, ["enriched_awards"]),
     "the release is there, and not current": ("/published/current", 6, ["enriched_awards"]),
-    "it is published, and not told": ("+/published/current", 6, ["enriched_awards"]),
+    "published, not reported": ("+/published/current", 6, ["enriched_awards"]),
 }
 
 
@@ -53,7 +52,7 @@ def command(folder: Path, *kill: str, pause_seconds: float = 0.0) -> list[str]:
     ]  # fmt: skip
 
 
-# Tells the processes of a test from all others: they inherit it.
+# Identifies the processes of a test, which inherit it.
 _MARK = "ENRICHMENT_OF_TEST"
 
 
@@ -74,7 +73,7 @@ def run(folder: Path, *kill: str) -> subprocess.CompletedProcess[str]:
 
 
 def processes_end(folder: Path) -> None:
-    """Wait for the processes that the driver left: they end by themselves."""
+    """Wait for the processes that the driver left: they end without a signal."""
     left = [process for process in psutil.process_iter() if _mark(process) == str(folder)]
     _, alive = psutil.wait_procs(left, timeout=120)
     assert alive == [], "worker processes outlived their driver"
@@ -147,6 +146,6 @@ def test_driver_killed_during_matching_resumes(tmp_path: Path, undisturbed: dict
     assert published_bytes(work) == undisturbed
     after = checkpoints(work)
     assert {name: after[name] for name in kept} == kept  # with process and time: these very files
-    # Work redone is what was in flight: two workers, two chunks at most.
+    # Only running chunks are computed again: at most one for each of the two workers.
     redone = sum(calls(tmp_path).values()) - len(CHUNK_STARTS)
     assert redone == sum(matched.values()) - len(kept) <= 2

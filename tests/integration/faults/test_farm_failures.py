@@ -1,7 +1,7 @@
-"""Workers that die, hang, fail or take too much memory, and rows that cannot be matched: the run ends with the bytes of
-an undisturbed one, or stops cleanly.
+"""Workers that die, hang, fail or exceed their memory, and rows that cannot be matched.
 
-Real worker processes, killed for real; calls of the matcher are counted chunk by chunk.
+The run publishes the bytes of an undisturbed run, or stops cleanly. Workers are real processes; calls of the matcher
+are counted per chunk.
 """
 
 from __future__ import annotations
@@ -111,11 +111,11 @@ def test_failing_chunk_stops_run_keeps_rest(tmp_path: Path, own_client: Client, 
     assert kept
     assert calls(tmp_path)["21"] == 3
 
-    # The cause is mended; what was finished is not computed again.
-    mended = Pipeline(pipeline.settings, "mended")
-    report = mended.farm_chunks(lambda: own_client)
-    mended.enrich_awards()
-    mended.publish_awards()
+    # Without the cause, finished chunks are not computed again.
+    resumed = Pipeline(pipeline.settings, "resumed")
+    report = resumed.farm_chunks(lambda: own_client)
+    resumed.enrich_awards()
+    resumed.publish_awards()
 
     assert report.numbers["chunks_resumed"] == len(kept)
     assert report.numbers["chunks_computed"] == CHUNKS - len(kept)
@@ -133,7 +133,7 @@ def test_chunk_fails_after_max_attempts(tmp_path: Path, own_client: Client) -> N
 
 
 def test_only_the_failing_chunk_is_counted(tmp_path: Path, own_client: Client) -> None:
-    """Only the chunk that was under way is blamed, and what it did stands in the ledger."""
+    """Only the running chunk gets a counted attempt; the ledger has its marker."""
     pipeline = prepare(tmp_path, "kill", times=2)
 
     report = pipeline.farm_chunks(lambda: own_client)
@@ -186,7 +186,7 @@ def test_too_many_quarantined_rows_block_result(tmp_path: Path, own_client: Clie
 
 @pytest.mark.setting("farm.min_part_rows")
 def test_out_of_memory_chunk_is_split(tmp_path: Path, undisturbed: dict[str, str]) -> None:
-    """Beside innocent chunks, on workers that the nanny ends for real."""
+    """Next to other chunks, on workers that the nanny kills."""
     run = {"memory_threshold_mb": 600, "farm": {"min_part_rows": 1}}
     pipeline = prepare(tmp_path, "greed", times=99, greedy_rows=5, **run)
 
@@ -225,8 +225,8 @@ def test_full_disk_stops_run_at_once(tmp_path: Path, own_client: Client, undistu
         pipeline.farm_chunks(lambda: own_client)
     assert calls(tmp_path)["21"] == 1
 
-    mended = run_steps(pipeline.settings, lambda: own_client)
-    assert published_bytes(mended.settings.paths.work_dir) == undisturbed
+    resumed = run_steps(pipeline.settings, lambda: own_client)
+    assert published_bytes(resumed.settings.paths.work_dir) == undisturbed
 
 
 @pytest.mark.parametrize("table", ["candidates", "counts"])
@@ -254,10 +254,12 @@ def test_damaged_checkpoint_is_recomputed_alone(
 
 
 @pytest.mark.parametrize(
-    ("damaged", "told"), [(True, "is not the file that was planned"), (False, "is missing")], ids=["damaged", "missing"]
+    ("damaged", "problem"),
+    [(True, "is not the file that was planned"), (False, "is missing")],
+    ids=["damaged", "missing"],
 )
 def test_damaged_chunk_is_rebuilt_not_matched(
-    tmp_path: Path, client: Client, undisturbed: dict[str, str], damaged: bool, told: str
+    tmp_path: Path, client: Client, undisturbed: dict[str, str], damaged: bool, problem: str
 ) -> None:
     run = settings(tmp_path)
     pipeline = Pipeline(run, "damaged")
@@ -271,7 +273,7 @@ def test_damaged_chunk_is_rebuilt_not_matched(
     else:
         chunk.unlink()
 
-    with pytest.raises(FarmError, match=rf"Chunk 2, .*\(corruption\).*000002\.parquet {told}"):
+    with pytest.raises(FarmError, match=rf"Chunk 2, .*\(corruption\).*000002\.parquet {problem}"):
         pipeline.farm_chunks(lambda: client)
     run_steps(run, lambda: client)
 

@@ -1,4 +1,4 @@
-"""The driver is killed while chunks are out; the same command resumes and publishes the same bytes."""
+"""The driver is killed during matching; the same command resumes and publishes the same bytes."""
 
 from __future__ import annotations
 

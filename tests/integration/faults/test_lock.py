@@ -1,4 +1,4 @@
-"""One run at a time in a work directory: the second is told of the first, and no dead one stays in the way."""
+"""One run at a time per work directory: a second run is refused, and a dead process holds no lock."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The scheduler is killed while chunks are out: the run stops with one clear error, finished chunks are kept, and the
-same command on a new scheduler publishes the same bytes."""
+"""The scheduler is killed during matching: the run stops with one error, and resumes on a new scheduler."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Workers that are ended, crash, are stopped or fall behind, by every way a process can be: same bytes, exact counts.
+"""Workers that are killed, crash, are stopped or fall behind: same bytes, exact counts.
 
-Signals come from outside, at a moment that is known from the ledger; crashes from within, through the matcher.
+Signals are sent when the ledger shows a running attempt; crashes are caused in the matcher.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def own_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 def until(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while not condition():
-        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        assert time.monotonic() < deadline, f"timed out: {what}"
         time.sleep(0.01)
 
 
@@ -229,7 +229,7 @@ def from_the_command_line(folder: Path, *workers: dict[str, str], nanny: bool = 
 
 @pytest.mark.long
 def test_late_worker_overwrites_nothing(tmp_path: Path, undisturbed: dict[str, str]) -> None:
-    """Without a nanny nobody ends the stopped process: it goes on when its chunk has long been done by another."""
+    """Without a nanny, a stopped worker continues after another worker finished its chunk."""
     pipeline = planned(tmp_path, "stop", timeout_seconds=6)
     with from_the_command_line(tmp_path, {}, {}, nanny=False) as client:
         stopped: list[int] = []
@@ -255,8 +255,8 @@ def test_late_worker_overwrites_nothing(tmp_path: Path, undisturbed: dict[str, s
     assert calls(tmp_path) == each_once(row_21=2)
 
 
-# What Python runs when it starts, in processes with this folder in their path: from then on the time of day is that of
-# the clock file besides, for Dask, Tornado and us alike.
+# Python runs this at start in processes with this folder in their path. It adds the offset in the clock file to the
+# time of day, for Dask, Tornado and our code.
 _CLOCK = """
 import mmap, os, struct, time
 _file = open(os.environ["TEST_CLOCK"], "rb")
@@ -268,8 +268,8 @@ time.time = lambda: _time() + struct.unpack("d", _seconds[:8])[0]
 
 @pytest.mark.long
 @pytest.mark.parametrize("days", [1, -5], ids=["on", "back"])
-def test_clock_jumps_cost_at_most_restart(tmp_path: Path, undisturbed: dict[str, str], days: int) -> None:
-    """One worker's clock is a day ahead, the other's a day behind; in the midst of the farm both jump.
+def test_clock_jumps_cost_one_restart(tmp_path: Path, undisturbed: dict[str, str], days: int) -> None:
+    """One worker's clock is a day ahead, the other's a day behind; during the farm both jump.
 
     Were a chunk's time measured from one clock to another, all would be overdue. Dask times its heartbeats, and some
     of its messages, by the time of day (Tornado does): those of a worker whose clock jumps back may end, so that it is
@@ -288,11 +288,11 @@ def test_clock_jumps_cost_at_most_restart(tmp_path: Path, undisturbed: dict[str,
     set_clocks(0)
     with from_the_command_line(tmp_path, *environments) as client:
 
-        def told() -> list[float]:
+        def clock_offsets() -> list[float]:
             return sorted(clock - time.time() for clock in client.run(time.time).values())
 
-        assert told()[0] < -80_000
-        assert told()[1] > 80_000
+        assert clock_offsets()[0] < -80_000
+        assert clock_offsets()[1] > 80_000
 
         def jump() -> None:
             until(lambda: sum(calls(tmp_path).values()) > 1, "some chunks to be under way")
@@ -300,7 +300,7 @@ def test_clock_jumps_cost_at_most_restart(tmp_path: Path, undisturbed: dict[str,
 
         with meanwhile(jump):
             pipeline.farm_chunks(lambda: client)
-        assert told()[0] == pytest.approx((days - 1) * 86_400, abs=60)
+        assert clock_offsets()[0] == pytest.approx((days - 1) * 86_400, abs=60)
     finish(pipeline)
 
     assert published_bytes(pipeline.settings.paths.work_dir) == undisturbed
@@ -308,7 +308,7 @@ def test_clock_jumps_cost_at_most_restart(tmp_path: Path, undisturbed: dict[str,
         assert calls(tmp_path) == each_once()
         assert kinds(pipeline) == []
     else:
-        # Of each worker at most the chunk under way, or the one whose end it could not tell.
+        # At most one chunk per worker: a running one, or one whose result was not reported.
         assert sum(calls(tmp_path).values()) <= sum(each_once().values()) + 2
         counted = [kind for _, kind, counts in kinds(pipeline) if counts]
         assert set(counted) <= {"hang"}

@@ -1,5 +1,4 @@
-"""The budget of memory holds: what cannot fit is refused before any work, what comes near the limit is done in smaller
-batches, and the projection is that of real worker processes. The published bytes are those of an undisturbed run."""
+"""The memory budget: settings that cannot fit are refused, batches shrink near the limit, projections match workers."""
 
 from __future__ import annotations
 
@@ -77,7 +76,7 @@ def records(pipeline: Pipeline) -> list[CheckpointRecord]:
     return [store.read_record(task.checkpoint_key) for task in pipeline.tasks()]
 
 
-def nobody() -> Client:
+def no_cluster() -> Client:
     raise AssertionError("a cluster was asked for")
 
 
@@ -128,9 +127,9 @@ def test_low_memory_shrinks_batches_same_bytes(tmp_path: Path, undisturbed: dict
     assert [notice for notice in notices if "Chunk 0: worker 0 came near its memory limit" in notice]
     console = Console(file=io.StringIO(), width=200)
     print_chunk(console, find_chunk(examine(pipeline.directory), 0))
-    told = console.file.getvalue()  # type: ignore[attr-defined]
-    assert f"(projected {record.projected_peak_memory_bytes / MB:,.0f})" in told
-    assert f"batch size from 6 to {record.batch_rows_least} rows" in told
+    output = console.file.getvalue()  # type: ignore[attr-defined]
+    assert f"(projected {record.projected_peak_memory_bytes / MB:,.0f})" in output
+    assert f"batch size from 6 to {record.batch_rows_least} rows" in output
 
 
 def test_limit_below_index_is_refused(tmp_path: Path, generated: tuple[Path, Path]) -> None:
@@ -144,13 +143,13 @@ def test_limit_below_index_is_refused(tmp_path: Path, generated: tuple[Path, Pat
 
     started = time.monotonic()
     with pytest.raises(BudgetError) as refused:
-        Pipeline(tight, "tight").farm_chunks(nobody)
+        Pipeline(tight, "tight").farm_chunks(no_cluster)
     seconds = time.monotonic() - started
 
     assert seconds < 2
     index_mb = f"{task.memory.index_bytes / MB:,.1f} for the index"
-    for told in (index_mb, "for the worker itself", "batch of 1,000 rows", f"memory_threshold_mb is {too_little}"):
-        assert told in refused.value.message
+    for part in (index_mb, "for the worker itself", "batch of 1,000 rows", f"memory_threshold_mb is {too_little}"):
+        assert part in refused.value.message
     assert f"Raise memory_threshold_mb to {least} or more" in str(refused.value)
     assert not list(pipeline.directory.checkpoints.glob("*"))
 

@@ -1,6 +1,8 @@
-"""Rows and files that are poison, through the real readers and all steps: each is taken, rejected with a reason and
-counted, or refused with file, column, row and remedy. The rows that are sound get what they would have got, and all
-rows are accounted for."""
+"""Malformed rows and files, through the real readers and all steps.
+
+Each is accepted, rejected with a counted reason, or refused with file, column, row and remedy. Results of other rows do
+not change, and all rows are accounted for.
+"""
 
 from __future__ import annotations
 
@@ -107,7 +109,7 @@ def test_numeric_names_and_empty_columns(tmp_path: Path, client: Client) -> None
 
 
 def refused(tmp_path: Path, awards: Path, recipients: Path) -> str:
-    """The one line that the command line tells, after which nothing was farmed."""
+    """Return the one-line error of the command; no chunk was matched."""
     work = tmp_path / "work"
     done = enrich_dist("run", "--work-dir", work, "--awards", awards, "--recipients", recipients, "--chunk-size", "10")
     assert done.returncode == 2, done.stderr
@@ -141,7 +143,7 @@ def no_rows(recipients: Path) -> None:
     pq.write_table(pq.read_table(recipients).slice(0, 0), recipients)
 
 
-def nobody(recipients: Path) -> None:
+def without_names(recipients: Path) -> None:
     table = pq.read_table(recipients)
     for name in ("legal_business_name", "uei", "duns"):
         table = table.set_column(table.column_names.index(name), name, pa.nulls(len(table), pa.string()))
@@ -150,22 +152,22 @@ def nobody(recipients: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "parts"),
     [
         (broken_text, ["column 'legal_business_name', row 41", "not UTF-8", "Export it again"]),
         (damaged_row_group, ["damaged", "Export or copy it again"]),
         (no_rows, ["no rows", "Export it again"]),
-        (nobody, ["no valid recipient", "Check inputs.recipients"]),
+        (without_names, ["no valid recipient", "Check inputs.recipients"]),
     ],
     ids=lambda item: item.__name__ if callable(item) else "",
 )
-def test_poison_file_is_refused(tmp_path: Path, spoil: Any, told: list[str]) -> None:
+def test_poison_file_is_refused(tmp_path: Path, spoil: Any, parts: list[str]) -> None:
     awards, recipients = write_inputs(tmp_path / "inputs")
     spoil(recipients)
 
     line = refused(tmp_path, awards, recipients)
 
-    assert [part for part in told if part not in line] == []
+    assert [part for part in parts if part not in line] == []
 
 
 @pytest.mark.long

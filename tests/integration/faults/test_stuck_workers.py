@@ -1,6 +1,6 @@
-"""Workers that are there and yet do not work: slow, silent, paused, without the index, or without their scheduler.
+"""Workers that do not work: slow, silent, paused, without the index or without their scheduler.
 
-Real worker processes; calls of the matcher are counted chunk by chunk, and the published bytes are those of an
+Workers are real processes; calls of the matcher are counted per chunk. The published bytes equal those of an
 undisturbed run.
 """
 
@@ -43,7 +43,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, client: Client) -> dic
 
 
 class Heard:
-    """Keeps what an operator is told."""
+    """Collects the notices to the operator."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -131,10 +131,10 @@ def test_paused_worker_is_reported_with_memory(tmp_path: Path) -> None:
                 emit(event)
             time.sleep(0.1)
 
-    (told,) = heard.notices("is paused")
-    assert victim in told
-    assert "of 700 MB" in told
-    assert "unmanaged (libraries, index, current chunk)" in told
+    (notice,) = heard.notices("is paused")
+    assert victim in notice
+    assert "of 700 MB" in notice
+    assert "unmanaged (libraries, index, current chunk)" in notice
     assert [seen.paused for event in heard.events if isinstance(event, WorkersSeen) for seen in event.workers]
 
 
