@@ -34,8 +34,8 @@ from enrich_dist.core.files import read_json
 from enrich_dist.core.matcher import Matcher
 from enrich_dist.core.tables import markdown_table
 from enrich_dist.events import Event, FarmProgress, listening
-from enrich_dist.farm.chunk_log import read_chunk_log
 from enrich_dist.farm.fault_injection import DelegatingMatcher
+from enrich_dist.farm.logs import read_chunk_log
 from enrich_dist.matching.warm import warm_up
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.progress.partial_results import MatchRateProjector

@@ -50,8 +50,8 @@ from enrich_dist.core.files import read_json, write_json
 from enrich_dist.core.matcher import Matcher, MatchMemory
 from enrich_dist.core.resource_usage import Meter
 from enrich_dist.events import AttemptTimes, WorkersSeen, listening
-from enrich_dist.farm.chunk_log import read_chunk_log
 from enrich_dist.farm.fault_injection import DelegatingMatcher
+from enrich_dist.farm.logs import read_chunk_log
 from enrich_dist.farm.worker import run_chunk
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.runs.calibration import CalibrationWorkload

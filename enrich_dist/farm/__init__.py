@@ -4,7 +4,7 @@ Decide (pure: no Dask, no I/O, no clock):
 
 - ``state``: the state machine. A failed chunk is retried in ``FarmState._fail``.
 - ``policy``: the failure policy. ``decide`` says whether and how a chunk is retried.
-- ``worker_recovery``: which workers to restart. ``backup``: which stragglers get a backup task.
+- ``worker_recovery``: which workers to restart. ``active_attempts``: which stragglers get a backup task.
 - ``budget``: how many rows fit a worker's memory.
 
 Act:
@@ -15,6 +15,6 @@ Act:
 Observe:
 
 - ``worker_monitor``: what is known of the workers. ``attempts``: the ledger, markers and failures as files.
-- ``worker_log``, ``chunk_log``, ``worker_memory``, ``metrics``: records for reports.
+- ``logs``, ``worker_memory``, ``metrics``: records for reports.
 - ``diagnosis``, ``resume``: the state of a run, from its files.
 """

@@ -16,8 +16,6 @@ from enrich_dist.errors import BudgetError
 # Share of a worker's memory that a projection may use. Above it Dask pauses the worker, and soon its nanny ends it.
 USABLE_SHARE: Final = 0.8
 MB: Final = 1_000_000
-# Memory for reading a chunk, as a multiple of its file size. Decoded rows are part of the batch.
-READ_FACTOR: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Projection:
     batch_bytes: int
     batch_rows: int
     chunk_bytes: int
-    """For reading the chunk."""
+    """For reading the chunk: its file size. Decoded rows are part of the batch."""
     output_bytes: int
 
     @property
@@ -67,7 +65,7 @@ def project(memory: MatchMemory, *, chunk_rows: int, chunk_bytes: int, batch_row
         index_bytes=memory.index_bytes,
         batch_bytes=round(memory.batch_row_bytes * rows),
         batch_rows=rows,
-        chunk_bytes=round(READ_FACTOR * chunk_bytes),
+        chunk_bytes=chunk_bytes,
         output_bytes=round(memory.output_row_bytes * chunk_rows),
     )
 

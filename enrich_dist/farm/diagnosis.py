@@ -14,7 +14,7 @@ from typing import Any
 from enrich_dist.core.storage import Entry
 from enrich_dist.errors import CorruptionError, StateError
 from enrich_dist.farm.attempts import AttemptLedger, FailedAttempt, FailureKind, Marker
-from enrich_dist.farm.worker_log import WorkerHistory, read_worker_log
+from enrich_dist.farm.logs import WorkerHistory, read_worker_log
 from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore
 from enrich_dist.store.lock import read_holder
 from enrich_dist.store.run_directory import RunDirectory

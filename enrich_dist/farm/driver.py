@@ -310,7 +310,7 @@ class Farm:
     def _read_markers(self) -> None:
         if not self._marker_check.start_if_due():
             return
-        waiting = [attempt for attempt, entry in self._state.in_flight.items() if entry.started is None]
+        waiting = [attempt for attempt, entry in self._state.active_attempts.items() if entry.started is None]
         started = self._ledger.started() if waiting else set()
         for attempt in waiting:
             key = self._tasks[attempt].checkpoint_key

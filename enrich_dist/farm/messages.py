@@ -194,7 +194,7 @@ class FinishChunk:
 
 @dataclass(frozen=True)
 class Abandon:
-    """End an in-flight attempt as failed. ``FarmState`` carries it out itself."""
+    """End an active attempt as failed. ``FarmState`` carries it out itself."""
 
     attempt: AttemptId
     kind: FailureKind

@@ -15,7 +15,7 @@ from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.remedies import FREE_SPACE, RESUME
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
-_GIVEN_UP = "The chunk is given up; the run waits for the chunks in flight, then stops."
+_GIVEN_UP = "The chunk is given up; the run waits for the active chunks, then stops."
 # Failures that are not the chunk's fault are not counted, up to this number: the run must end.
 _MAX_UNCOUNTED = 20
 _UNCOUNTED = {
@@ -49,8 +49,8 @@ class ChunkHistory:
 
     attempts: int = 1
     """Number of the latest attempt."""
-    active: int = 0
-    """Attempts that are pending, in flight, or lost and not yet classified."""
+    unfinished: int = 0
+    """Attempts that are pending, active, or lost and not yet classified."""
     counted: int = 0
     uncounted: int = 0
     last_error: str | None = None

@@ -2,7 +2,7 @@
 
 ``FarmState.handle(event, now)`` returns the actions that ``driver`` carries out. A failed attempt is classified in
 ``_attempt_failed``; its chunk is retried or given up in ``_fail``, by the table in ``policy``. At most two
-attempts per worker thread are in flight: one runs and one is queued, so that no worker waits for the driver and a lost
+attempts per worker thread are active: one runs and one is queued, so that no worker waits for the driver and a lost
 worker takes little with it. ``now`` is the driver's monotonic clock, in seconds.
 """
 
@@ -16,10 +16,9 @@ from dataclasses import dataclass, replace
 from enrich_dist.errors import EnrichError, EnvironmentFailureError, FarmError, IndexMismatchError
 from enrich_dist.events import Notice
 from enrich_dist.farm import messages
+from enrich_dist.farm.active_attempts import ActiveAttempt, find_stragglers
 from enrich_dist.farm.attempts import FailedAttempt, FailureKind, Marker
-from enrich_dist.farm.backup import find_stragglers
 from enrich_dist.farm.chunk_task import ChunkTask
-from enrich_dist.farm.in_flight import InFlightAttempt
 from enrich_dist.farm.messages import Action, AttemptId, Event
 from enrich_dist.farm.policy import ChunkHistory, Decision, FarmPolicy, classify_error, decide, describe_failure
 from enrich_dist.farm.worker_monitor import ObservedWorker, WorkerMonitor
@@ -27,7 +26,7 @@ from enrich_dist.farm.worker_recovery import WorkerRecovery
 from enrich_dist.remedies import RESUME
 from enrich_dist.store.checkpoints import CheckpointRecord
 
-MAX_IN_FLIGHT_PER_THREAD = 2
+MAX_ATTEMPTS_PER_THREAD = 2
 # How long the nanny's report on a lost worker may be on its way.
 MEMORY_EVENT_SECONDS = 1.0
 # Workers and stragglers are checked at this interval.
@@ -38,7 +37,7 @@ _CHECK_SECONDS = 1.0
 class _LostAttempt:
     """An attempt whose worker was lost while it ran: a crash, unless a nanny reports within ``deadline``."""
 
-    entry: InFlightAttempt
+    entry: ActiveAttempt
     failure: messages.AttemptFailed
     marker: Marker
     received: float
@@ -50,15 +49,15 @@ class FarmState:
 
     def __init__(self, tasks: Iterable[ChunkTask], policy: FarmPolicy) -> None:
         self.monitor = WorkerMonitor()
-        self.in_flight: dict[AttemptId, InFlightAttempt] = {}
+        self.active_attempts: dict[AttemptId, ActiveAttempt] = {}
         self.failures: Counter[FailureKind] = Counter()
         self.backup_tasks = 0
         self.finished_chunks = 0
         self._policy = policy
         self._pending = deque(tasks)
-        self._histories = {task.chunk_id: ChunkHistory(active=1) for task in self._pending}
-        self._recovery = WorkerRecovery(policy, self.monitor, self.in_flight)
-        self._fetching: dict[AttemptId, InFlightAttempt] = {}
+        self._histories = {task.chunk_id: ChunkHistory(unfinished=1) for task in self._pending}
+        self._recovery = WorkerRecovery(policy, self.monitor, self.active_attempts)
+        self._fetching: dict[AttemptId, ActiveAttempt] = {}
         self._lost: dict[AttemptId, _LostAttempt] = {}
         self._out_of_memory: set[tuple[str, int]] = set()
         self._chunk_seconds: list[float] = []
@@ -78,7 +77,9 @@ class FarmState:
             case messages.WorkersObserved():
                 self._actions += [messages.Notify(news) for news in self.monitor.update(event, now)]
                 self._recovery.forget_absent()
-            case messages.AttemptStarted() if (entry := self.in_flight.get(event.attempt)) and entry.started is None:
+            case messages.AttemptStarted() if (
+                entry := self.active_attempts.get(event.attempt)
+            ) and entry.started is None:
                 entry.started, entry.marker = now, event.marker
             case messages.AttemptSucceeded():
                 self._attempt_succeeded(event)
@@ -115,32 +116,32 @@ class FarmState:
             self._recover(self._recovery.recover_silent(), now)
             self._recover(self._recovery.recover_paused(self.finished_chunks), now)
             self._submit_backup_tasks(now)
-        if not (self.in_flight or self._fetching or self._lost) and (self._given_up or not self._pending):
+        if not (self.active_attempts or self._fetching or self._lost) and (self._given_up or not self._pending):
             self._stop(self._given_up)
 
     # Submission
 
     def _submit_pending(self, now: float) -> None:
-        limit = self.monitor.threads * MAX_IN_FLIGHT_PER_THREAD
-        while self._pending and self._given_up is None and len(self.in_flight) < limit:
+        limit = self.monitor.threads * MAX_ATTEMPTS_PER_THREAD
+        while self._pending and self._given_up is None and len(self.active_attempts) < limit:
             self._submit(self._pending.popleft(), now, avoid=self._recovery.excluded)
 
     def _submit(self, task: ChunkTask, now: float, *, avoid: set[str]) -> None:
-        self.in_flight[AttemptId(task.chunk_id, task.attempt)] = InFlightAttempt(task, now, now)
+        self.active_attempts[AttemptId(task.chunk_id, task.attempt)] = ActiveAttempt(task, now, now)
         self._actions.append(messages.Submit(task, tuple(sorted(self.monitor.present - avoid)) if avoid else ()))
 
     def _submit_backup_tasks(self, now: float) -> None:
         if self._pending or self._given_up:
             return
-        busy = {entry.worker for entry in self.in_flight.values() if entry.worker}
+        busy = {entry.worker for entry in self.active_attempts.values() if entry.worker}
         avoid = busy | self._recovery.excluded | set(self.monitor.paused())
         stragglers = find_stragglers(
-            self.in_flight.values(),
+            self.active_attempts.values(),
             self._chunk_seconds,
             now=now,
             factor=self._policy.straggler_factor,
             min_seconds=self._policy.straggler_min_seconds,
-            free_threads=self.monitor.threads - len(self.in_flight) if self.monitor.present - avoid else 0,
+            free_threads=self.monitor.threads - len(self.active_attempts) if self.monitor.present - avoid else 0,
         )
         for entry in stragglers:
             task, history = entry.task, self._histories[entry.task.chunk_id]
@@ -149,24 +150,24 @@ class FarmState:
                 "chunks. An idle worker runs a backup task; the first to finish counts."
             )
             self.backup_tasks += 1
-            history.active += 1
+            history.unfinished += 1
             self._submit(replace(task, attempt=history.next_attempt()), now, avoid=avoid)
 
     # Ends of attempts
 
     def _attempt_succeeded(self, event: messages.AttemptSucceeded) -> None:
-        if (entry := self.in_flight.pop(event.attempt, None)) is None:
+        if (entry := self.active_attempts.pop(event.attempt, None)) is None:
             return
         entry.done = event.done_seconds
         self._fetching[event.attempt] = entry
-        if self._histories[event.attempt.chunk_id].active > 1:
-            for other in [other for other in self.in_flight if other.chunk_id == event.attempt.chunk_id]:
+        if self._histories[event.attempt.chunk_id].unfinished > 1:
+            for other in [other for other in self.active_attempts if other.chunk_id == event.attempt.chunk_id]:
                 self._release(other)
-                self._histories[other.chunk_id].active -= 1
+                self._histories[other.chunk_id].unfinished -= 1
 
-    def _chunk_finished(self, entry: InFlightAttempt, record: CheckpointRecord, now: float) -> None:
+    def _chunk_finished(self, entry: ActiveAttempt, record: CheckpointRecord, now: float) -> None:
         task, history = entry.task, self._histories[entry.task.chunk_id]
-        history.active -= 1
+        history.unfinished -= 1
         if history.finished:
             return
         history.finished = True
@@ -184,7 +185,7 @@ class FarmState:
 
     def _attempt_failed(self, event: messages.AttemptFailed, now: float) -> None:
         """Classify the failure; if only a nanny can say why the worker was lost, wait for its report."""
-        entry = self.in_flight.pop(event.attempt, None) or self._fetching.pop(event.attempt, None)
+        entry = self.active_attempts.pop(event.attempt, None) or self._fetching.pop(event.attempt, None)
         if entry is None:
             return
         entry.done = event.done_seconds
@@ -228,7 +229,7 @@ class FarmState:
 
     def _fail(
         self,
-        entry: InFlightAttempt,
+        entry: ActiveAttempt,
         failure: messages.AttemptFailed,
         kind: FailureKind,
         received: float,
@@ -239,8 +240,8 @@ class FarmState:
         worker = self.monitor.last_observed(failure.marker.worker) if failure.marker else None
         limit_bytes = worker.status.memory_limit_bytes if worker else 0
         why = why or describe_failure(kind, failure.error, failure.marker, limit_bytes)
-        history.active -= 1
-        redundant = (history.active > 0 or history.finished) and kind is not FailureKind.ENVIRONMENT
+        history.unfinished -= 1
+        redundant = (history.unfinished > 0 or history.finished) and kind is not FailureKind.ENVIRONMENT
         if redundant:
             decision = Decision("Another attempt at the chunk is active.", None, counted=False)
         else:
@@ -253,7 +254,7 @@ class FarmState:
         ]
         self._notify(f"{what} {decision.next_step}", warning=True)
         if decision.retry is not None:
-            history.active += 1
+            history.unfinished += 1
             self._pending.appendleft(decision.retry)
         elif kind is FailureKind.ENVIRONMENT:
             self._stop(EnvironmentFailureError(what, remedy=decision.remedy), failure.error)
@@ -277,9 +278,9 @@ class FarmState:
                 decision.why,
             )
 
-    def _release(self, attempt: AttemptId) -> InFlightAttempt:
+    def _release(self, attempt: AttemptId) -> ActiveAttempt:
         self._actions.append(messages.Cancel(attempt))
-        return self.in_flight.pop(attempt)
+        return self.active_attempts.pop(attempt)
 
     def _no_capacity(self) -> FarmError:
         seconds = f"{self._policy.no_worker_seconds:.0f} seconds"

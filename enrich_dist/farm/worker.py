@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -48,9 +48,9 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
         return store.read_record(task.checkpoint_key)
     if task.faults is not None:
         matcher = task.faults.wrap(matcher, task.checkpoint_key, task.attempt)
-    worker = _worker_facts()
+    worker = _this_worker()
     ledger = AttemptLedger(task.ledger_directory)
-    with ledger.attempt(task.checkpoint_key, task.attempt, _worker_address()), Meter() as meter:
+    with ledger.attempt(task.checkpoint_key, task.attempt, worker.address), Meter() as meter:
         opens_index = task.index_digest not in _open_indexes
         index = _index(task, matcher)
         _require_planned(task)
@@ -85,7 +85,8 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
                 "peak_memory_bytes": meter.peak_memory_bytes,
                 "projected_peak_memory_bytes": task.projected_peak_bytes,
                 "memory_method": meter.memory_method,
-                **worker,
+                "worker": worker.name,
+                "memory_limit_bytes": worker.memory_limit_bytes,
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
                 "attempt": task.attempt,
@@ -114,10 +115,12 @@ def _require_planned(task: ChunkTask) -> None:
 def _batcher(task: ChunkTask) -> AdaptiveBatcher:
     # At least 1: a chunk may be empty.
     rows = max(1, -(-min(task.batch_rows, task.chunk_rows) // task.parts))
+    worker = _this_worker()
+    limits = (worker.memory_limit_bytes, task.memory_limit_bytes) if worker is not _DRIVER else ()
     return AdaptiveBatcher(
         rows=rows,
         min_rows=min(rows, task.min_batch_rows),
-        limit_bytes=_usable_limit_bytes(task),
+        limit_bytes=min((limit for limit in limits if limit), default=0),
         cost=_batch_costs.setdefault(task.index_digest, BatchMemoryEstimator(task.memory.batch_row_bytes)),
         resident=resident_bytes,
         release=release_unused_memory,
@@ -185,14 +188,14 @@ def _index(task: ChunkTask, matcher: Matcher) -> Any:
             raise IndexMismatchError(
                 f"The index at {task.index_path} cannot be used on {socket.gethostname()}: {error}",
                 remedy="Check that every worker sees paths.work_dir under the same path.",
-                worker=_worker_address(),
+                worker=_this_worker().address,
             ) from error
         if found != task.index_digest:
             raise IndexMismatchError(
                 f"The index at {task.index_path} on {socket.gethostname()} differs from the driver's: digest "
                 f"{found[:12]} instead of {task.index_digest[:12]}.",
                 remedy="Check that every worker sees the driver's paths.work_dir.",
-                worker=_worker_address(),
+                worker=_this_worker().address,
             )
         _batch_costs.clear()
         _open_indexes.clear()  # a worker that serves many runs keeps the latest index only
@@ -200,25 +203,21 @@ def _index(task: ChunkTask, matcher: Matcher) -> Any:
     return _open_indexes[task.index_digest]
 
 
-def _worker_address() -> str:
-    try:
-        return str(get_worker().address)
-    except ValueError:  # not on a Dask worker
-        return "driver"
+class _ThisWorker(NamedTuple):
+    """The Dask worker that runs the task. ``memory_limit_bytes``: 0 if there is none."""
+
+    name: str
+    address: str
+    memory_limit_bytes: int
 
 
-def _worker_facts() -> dict[str, str | int]:
+_DRIVER = _ThisWorker("driver", "driver", 0)
+
+
+def _this_worker() -> _ThisWorker:
+    """Return the worker, ``_DRIVER`` outside one."""
     try:
         worker = get_worker()
-    except ValueError:  # not on a Dask worker
-        return {"worker": "driver", "memory_limit_bytes": 0}
-    return {"worker": str(worker.name), "memory_limit_bytes": int(worker.memory_manager.memory_limit or 0)}
-
-
-def _usable_limit_bytes(task: ChunkTask) -> int:
-    """Return the memory limit of this process, 0 if there is none. Outside a worker no limit applies."""
-    try:
-        own = int(get_worker().memory_manager.memory_limit or 0)
     except ValueError:
-        return 0
-    return min((limit for limit in (own, task.memory_limit_bytes) if limit), default=0)
+        return _DRIVER
+    return _ThisWorker(str(worker.name), str(worker.address), int(worker.memory_manager.memory_limit or 0))

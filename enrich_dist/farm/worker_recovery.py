@@ -1,4 +1,4 @@
-"""Worker recovery: which workers to restart, and which in-flight attempts to abandon with them. Pure.
+"""Worker recovery: which workers to restart, and which active attempts to abandon with them. Pure.
 
 A worker is restarted if its attempt runs over the timeout, if it sends no heartbeat, or if it stays paused without an
 attempt. Does not decide what follows for the chunks (``policy``).
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from enrich_dist.events import Notice
+from enrich_dist.farm.active_attempts import ActiveAttempt
 from enrich_dist.farm.attempts import FailureKind
-from enrich_dist.farm.in_flight import InFlightAttempt
 from enrich_dist.farm.messages import Abandon, AttemptId, Notify, RestartWorker
 from enrich_dist.farm.policy import FarmPolicy
 from enrich_dist.farm.worker_monitor import WorkerMonitor
@@ -22,18 +22,16 @@ Decision = Abandon | Notify | RestartWorker
 
 
 class WorkerRecovery:
-    """Recovery of the workers of one farm. ``in_flight`` is the farm's own mapping, up to date at any time."""
+    """Recovery of the workers of one farm. ``active`` is the farm's own mapping, up to date at any time."""
 
-    def __init__(
-        self, policy: FarmPolicy, monitor: WorkerMonitor, in_flight: Mapping[AttemptId, InFlightAttempt]
-    ) -> None:
+    def __init__(self, policy: FarmPolicy, monitor: WorkerMonitor, active: Mapping[AttemptId, ActiveAttempt]) -> None:
         self.ending: set[str] = set()
         """Addresses of the workers that are being restarted or retired."""
         self.excluded: set[str] = set()
         """Addresses of the workers that get no further task."""
         self._policy = policy
         self._monitor = monitor
-        self._in_flight = in_flight
+        self._active = active
         # Finished chunks when the worker of this name was last restarted because it stayed paused.
         self._paused_restarts: dict[str, int] = {}
 
@@ -51,7 +49,7 @@ class WorkerRecovery:
         """Return the attempts that have waited or run for longer than the timeout."""
         return tuple(
             attempt
-            for attempt, entry in self._in_flight.items()
+            for attempt, entry in self._active.items()
             if now - (entry.queued_since if entry.started is None else entry.started) > self._policy.timeout_seconds
         )
 
@@ -59,7 +57,7 @@ class WorkerRecovery:
         """End overdue attempts with their workers; ``worker_of``: where the scheduler has those that were located."""
         busy, ending = self._busy(), frozenset(self.ending)
         for attempt in [attempt for attempt in self.overdue(now) if attempt in worker_of]:
-            entry, address = self._in_flight[attempt], worker_of[attempt]
+            entry, address = self._active[attempt], worker_of[attempt]
             # Without a nanny the worker is not restarted, and attempts that are queued on it would wait forever.
             if entry.started is None and address in ending:
                 yield Abandon(attempt, FailureKind.NOT_STARTED, f"worker {address}, where it was queued, hangs")
@@ -79,7 +77,7 @@ class WorkerRecovery:
                 continue
             reason = f"has sent no heartbeat for {limit_seconds:g} s"
             yield Notify(Notice(f"Worker {address} {reason} and is restarted.", warning=True))
-            for attempt in [attempt for attempt, entry in self._in_flight.items() if entry.worker == address]:
+            for attempt in [attempt for attempt, entry in self._active.items() if entry.worker == address]:
                 yield Abandon(attempt, FailureKind.HANG, f"its worker {address} {reason}")
             yield self._restart(address)
 
@@ -101,4 +99,4 @@ class WorkerRecovery:
         return RestartWorker(address)
 
     def _busy(self) -> set[str | None]:
-        return {entry.worker for entry in self._in_flight.values()}
+        return {entry.worker for entry in self._active.values()}

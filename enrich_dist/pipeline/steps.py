@@ -21,13 +21,12 @@ from enrich_dist.core.storage import open_storage
 from enrich_dist.errors import SourceError
 from enrich_dist.events import Notice, Step, emit, listening
 from enrich_dist.farm.attempts import AttemptLedger
-from enrich_dist.farm.chunk_log import ChunkLog
 from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.farm.driver import Farm, FarmOutcome
+from enrich_dist.farm.logs import ChunkLog, WorkerLog
 from enrich_dist.farm.metrics import farm_numbers
 from enrich_dist.farm.policy import FarmPolicy
 from enrich_dist.farm.resume import PlanBasis, explain_resume
-from enrich_dist.farm.worker_log import WorkerLog
 from enrich_dist.farm.worker_memory import memory_per_worker, memory_table
 from enrich_dist.matching import weights
 from enrich_dist.matching.config import ENGINE_VERSION as MATCHING_VERSION

@@ -12,7 +12,7 @@ from rich.text import Text
 from enrich_dist.core.tables import Table, make_table, megabytes
 from enrich_dist.farm.attempts import FailedAttempt
 from enrich_dist.farm.diagnosis import REMEDIES, ChunkFinding, ChunkState, Findings
-from enrich_dist.farm.worker_log import WorkerHistory
+from enrich_dist.farm.logs import WorkerHistory
 from enrich_dist.remedies import RESUME
 from enrich_dist.reporting.terminal import rich_table, shown_path
 from enrich_dist.store.checkpoints import CheckpointRecord

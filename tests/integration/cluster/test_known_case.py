@@ -13,7 +13,7 @@ from distributed import Client
 from enrich_dist import schema
 from enrich_dist.errors import PublicationBlockedError
 from enrich_dist.events import Step
-from enrich_dist.farm.chunk_log import read_chunk_log
+from enrich_dist.farm.logs import read_chunk_log
 from enrich_dist.matching.decisions import IDENTIFIED_METHODS
 from enrich_dist.results.publish import CURRENT
 from enrich_dist.store.run_directory import RunDirectory

@@ -26,7 +26,7 @@ from enrich_dist.farm.messages import (
     WorkerOutOfMemory,
     WorkerRestarted,
 )
-from enrich_dist.farm.state import MAX_IN_FLIGHT_PER_THREAD, MEMORY_EVENT_SECONDS
+from enrich_dist.farm.state import MAX_ATTEMPTS_PER_THREAD, MEMORY_EVENT_SECONDS
 from tests.support.farm_case import POLICY, SimulatedFarm, SimulatedWorker
 
 
@@ -215,7 +215,7 @@ def test_failed_backup_is_not_retried() -> None:
 
     farm.fail(backup, ValueError("row"))
     assert (farm.failures[-1].attempt, farm.failures[-1].counted) == (2, False)
-    assert AttemptId(0, 1) in farm.state.in_flight
+    assert AttemptId(0, 1) in farm.state.active_attempts
     farm.fail(first, ValueError("row"))
     farm.tick()
 
@@ -304,7 +304,7 @@ def test_fifth_of_workers_killed_together() -> None:
     farm = SimulatedFarm(4_000, 1_000)
     farm.tick()
     farm.tick(1.0)
-    assert len(farm.state.in_flight) == 1_000 * MAX_IN_FLIGHT_PER_THREAD
+    assert len(farm.state.active_attempts) == 1_000 * MAX_ATTEMPTS_PER_THREAD
 
     killed_at, victims = farm.now, list(farm.workers.values())[:200]
     lost = {attempt.chunk_id for worker in victims for attempt in worker.queue}
@@ -320,7 +320,7 @@ def test_fifth_of_workers_killed_together() -> None:
             farm.finish(worker)
         free_since = farm.now
         farm.tick(0.1)
-        assert len(farm.state.in_flight) == 800 * MAX_IN_FLIGHT_PER_THREAD
+        assert len(farm.state.active_attempts) == 800 * MAX_ATTEMPTS_PER_THREAD
         longest_wait = max(longest_wait, farm.now - free_since)
 
     assert longest_wait <= 0.11

@@ -21,7 +21,7 @@ from enrich_dist.farm.messages import (
     SchedulerReturned,
     WorkerOutOfMemory,
 )
-from enrich_dist.farm.state import MAX_IN_FLIGHT_PER_THREAD
+from enrich_dist.farm.state import MAX_ATTEMPTS_PER_THREAD
 from tests.support.farm_case import POLICY, SimulatedFarm, checkpoint_record
 
 EVENTS = (
@@ -47,7 +47,7 @@ def apply(farm: SimulatedFarm, event: str, random: Random) -> None:
                     farm.handle(AttemptFailed(lost.queue.popleft(), None, None, farm.now))
         case "late event":
             attempt = random.choice([*farm.tasks, AttemptId(0, 99)])
-            if attempt not in farm.state.in_flight:
+            if attempt not in farm.state.active_attempts:
                 farm.handle(AttemptSucceeded(attempt, farm.now))
                 farm.handle(AttemptFailed(attempt, ValueError("late"), None, farm.now))
     if worker is None:
@@ -85,7 +85,7 @@ def check(farm: SimulatedFarm) -> None:
     """Check what holds at any time."""
     state = farm.state
     assert all(count == 1 for count in farm.finished.values()), "a chunk finishes once"
-    assert all(count <= 2 for count in Counter(attempt.chunk_id for attempt in state.in_flight).values())
+    assert all(count <= 2 for count in Counter(attempt.chunk_id for attempt in state.active_attempts).values())
     counted = Counter(failure.chunk_id for failure in farm.failures if failure.counted)
     # Quarantining rows may take one attempt more.
     isolating = {task.chunk_id for task in farm.tasks.values() if task.isolate}
@@ -110,14 +110,14 @@ def test_invariants_hold_for_any_events(chunks: int, workers: int, events: list[
     farm.tick()
     for event in events:
         finished_before = set(farm.finished)
-        in_flight_before, submitted_before = len(farm.state.in_flight), len(farm.submissions)
+        active_before, submitted_before = len(farm.state.active_attempts), len(farm.submissions)
         apply(farm, event, random)
         farm.tick(0.1)
         check(farm)
         submitted = farm.submissions[submitted_before:]
         assert not finished_before & {submit.task.chunk_id for submit in submitted}, "no action for a finished chunk"
-        bound = max(in_flight_before, MAX_IN_FLIGHT_PER_THREAD * farm.state.monitor.threads)
-        assert len(farm.state.in_flight) <= bound, "in-flight attempts are bounded"
+        bound = max(active_before, MAX_ATTEMPTS_PER_THREAD * farm.state.monitor.threads)
+        assert len(farm.state.active_attempts) <= bound, "active attempts are bounded"
     # From now on all goes well: the farm ends.
     for worker in list(farm.workers.values()):
         worker.paused = worker.silent = False

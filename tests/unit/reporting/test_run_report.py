@@ -18,7 +18,7 @@ from enrich_dist.errors import StateError
 from enrich_dist.events import AttemptTimes, Event, Notice, emit, listening
 from enrich_dist.farm import diagnosis as doctor
 from enrich_dist.farm.attempts import AttemptLedger, FailedAttempt, FailureKind
-from enrich_dist.farm.chunk_log import ChunkLog, read_chunk_log
+from enrich_dist.farm.logs import ChunkLog, read_chunk_log
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.reporting.html import make_report, write_run_report
 from enrich_dist.reporting.html.contents import all_sections

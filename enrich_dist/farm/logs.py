@@ -1,24 +1,26 @@
-"""The worker log: memory, pauses and restarts of each worker of the latest farm.
+"""Logs of the latest farm, one JSON object per line: samples of the workers, and the times of the attempts.
 
-One JSON object per line and sample, written at once. A sample is written if it differs from the last one, and every
-half minute, so that a night's run of a hundred workers takes a few megabytes. The memory is sampled by Dask; the exact
-peak of a chunk is in its checkpoint.
+Seconds count from the start of the farm. A sample of a worker is written if it differs from the last one, and every 30
+seconds, so that a night's run of a hundred workers takes a few megabytes. Dask samples the memory; the exact peak of a
+chunk is in its checkpoint. Does not contain chunks that earlier runs finished.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from enrich_dist.core.json_documents import JsonLinesLog, read_json_lines
-from enrich_dist.events import Event, WorkerSample, WorkersSeen
+from enrich_dist.events import AttemptTimes, Event, WorkerSample, WorkersSeen
 
 # Minimum change of memory between samples: a share of the limit, or bytes if there is none.
 _CHANGED_SHARE = 0.02
 _CHANGED_BYTES = 20_000_000
 _MAX_INTERVAL_SECONDS = 30.0
+_CLOCKS = ("submitted_seconds", "started_seconds", "finished_seconds", "received_seconds")
 
 
 class WorkerLog(JsonLinesLog):
@@ -36,7 +38,7 @@ class WorkerLog(JsonLinesLog):
         for sample in event.workers:
             if self._differs(sample, seconds):
                 self._written[sample.worker] = (seconds, sample)
-                self.write({"seconds": round(seconds, 1), **sample.__dict__})
+                self.write({"seconds": round(seconds, 1), **asdict(sample)})
 
     def _differs(self, sample: WorkerSample, seconds: float) -> bool:
         if sample.worker not in self._written:
@@ -81,3 +83,28 @@ def read_worker_log(path: Path) -> list[WorkerHistory]:
         )
         for worker, samples in sorted(lines.items())
     ]
+
+
+class ChunkLog(JsonLinesLog):
+    """Listener that writes the attempts that have ended."""
+
+    def __call__(self, event: Event) -> None:
+        """Write an attempt that has ended."""
+        if not isinstance(event, AttemptTimes):
+            return
+        line = asdict(event)
+        for clock in _CLOCKS:
+            line[clock] = None if line[clock] is None else round(line[clock] - self.began, 3)
+        self.write(line)
+
+
+def read_chunk_log(path: Path) -> list[AttemptTimes]:
+    """Return the attempts of the latest farm, ordered by their ends; empty if there was none.
+
+    Ignores a line that is cut, or that another version wrote.
+    """
+    attempts = []
+    for line in read_json_lines(path):
+        with suppress(TypeError):
+            attempts.append(AttemptTimes(**line))
+    return attempts

@@ -1,7 +1,12 @@
-"""The in-flight attempt: what the driver knows of an attempt that was submitted and has not ended."""
+"""Active attempts: submitted and not ended. Stragglers get a backup task (speculative execution). Pure.
+
+The first attempt of a chunk to finish counts; both write the same checkpoint.
+"""
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from enrich_dist.events import AttemptTimes
@@ -9,9 +14,12 @@ from enrich_dist.farm.attempts import Marker
 from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.store.checkpoints import CheckpointRecord
 
+# The median of fewer finished chunks is not a reliable estimate of how long a chunk takes.
+_MIN_FINISHED_CHUNKS = 3
+
 
 @dataclass
-class InFlightAttempt:
+class ActiveAttempt:
     """An attempt that was submitted. Times are of the driver's monotonic clock."""
 
     task: ChunkTask
@@ -51,3 +59,31 @@ class InFlightAttempt:
             received_seconds=received,
             peak_memory_bytes=None if record is None else record.peak_memory_bytes,
         )
+
+
+def find_stragglers(
+    active_attempts: Collection[ActiveAttempt],
+    chunk_seconds: Sequence[float],
+    *,
+    now: float,
+    factor: float,
+    min_seconds: float,
+    free_threads: int,
+) -> list[ActiveAttempt]:
+    """Return the active attempts that a backup task should duplicate, at most ``free_threads``.
+
+    An attempt is a straggler if it has run for ``factor`` times the median of ``chunk_seconds`` (the finished chunks)
+    and for ``min_seconds``. A chunk has at most one backup task. A factor of 0 disables backup tasks.
+    """
+    if not factor or free_threads <= 0 or len(chunk_seconds) < _MIN_FINISHED_CHUNKS:
+        return []
+    limit_seconds = max(min_seconds, factor * statistics.median(chunk_seconds))
+    attempts_by_chunk: dict[int, list[ActiveAttempt]] = {}
+    for attempt in active_attempts:
+        attempts_by_chunk.setdefault(attempt.task.chunk_id, []).append(attempt)
+    stragglers = [
+        attempts[0]
+        for attempts in attempts_by_chunk.values()
+        if len(attempts) == 1 and attempts[0].running_seconds(now) >= limit_seconds
+    ]
+    return stragglers[:free_threads]

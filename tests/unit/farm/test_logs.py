@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from enrich_dist.events import Notice, WorkerSample, WorkersSeen
-from enrich_dist.farm.worker_log import WorkerLog, read_worker_log
+from enrich_dist.farm.logs import WorkerLog, read_worker_log
 
 
 def sample(worker: str, memory_mb: int, **values: object) -> WorkerSample:
@@ -17,7 +17,7 @@ def sample(worker: str, memory_mb: int, **values: object) -> WorkerSample:
 
 def test_only_changed_readings_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr("enrich_dist.farm.worker_log.time.monotonic", lambda: now)
+    monkeypatch.setattr("enrich_dist.farm.logs.time.monotonic", lambda: now)
     path = tmp_path / "steps" / "workers.jsonl"
     with WorkerLog(path) as log:
         for seconds, seen in enumerate(
