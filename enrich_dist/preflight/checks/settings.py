@@ -17,7 +17,6 @@ from enrich_dist.errors import EnrichError, SettingsError
 from enrich_dist.preflight.context import PreflightContext
 from enrich_dist.preflight.outcome import Outcome, passed, warning
 from enrich_dist.settings import Settings, flatten
-from enrich_dist.sources.inputs import check_inputs
 
 # Settings that decide what is published, and in which direction a value is laxer than the default.
 _THRESHOLDS: Final = {
@@ -101,9 +100,15 @@ def check_notification_addresses(settings: Settings) -> None:
         read_addresses(settings.notifications.urls_file)
 
 
+def _check_inputs(settings: Settings) -> None:
+    from enrich_dist.sources.inputs import check_inputs  # imports DuckDB and Arrow
+
+    check_inputs(settings.inputs)
+
+
 # A settings file may leave the inputs to the command line.
 VALIDITY: Final = (
-    SettingsCheck(lambda settings: check_inputs(settings.inputs), warning=SettingsError),
+    SettingsCheck(_check_inputs, warning=SettingsError),
     SettingsCheck(_check_min_memory),
     SettingsCheck(_check_cluster),
 )
