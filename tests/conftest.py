@@ -39,8 +39,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where two processes share the tests: a file stays whole, and all that look at the one run of the sample go
-    together, so that neither is set up twice."""
+    """Group tests by file, or by the shared run of the sample, so that two processes set up neither twice."""
     for item in items:
         of_the_sample = "sample_runs" in getattr(item, "fixturenames", ())
         item.add_marker(pytest.mark.xdist_group("sample" if of_the_sample else str(item.path)))
@@ -54,7 +53,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Without settings: a marked test once for each of its settings."""
+    """With ``--without-settings``: run a marked test once for each of its settings."""
     if metafunc.config.getoption("without_settings"):
         keys = [key for marker in metafunc.definition.iter_markers("setting") for key in marker.args]
         metafunc.parametrize("_without_setting", keys, indirect=True, ids=[f"without:{key}" for key in keys])
@@ -68,7 +67,7 @@ def _without_setting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_settings_from_outside() -> None:
-    """A developer's own environment must not steer the tests."""
+    """Remove settings variables of the developer's environment."""
     for name in [name for name in os.environ if name.startswith("ENRICH_DIST_")]:
         del os.environ[name]
     os.environ.pop("DAGSTER_HOME", None)
@@ -80,7 +79,7 @@ def _no_settings_from_outside() -> None:
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    """A real object store; where a machine lacks it the test is skipped, but never in CI."""
+    """Yield a real object store. Without its programs the test is skipped, except in CI."""
     if missing := object_store.missing_programs():
         reason = f"no object store to test with: {', '.join(missing)} not installed"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
@@ -90,7 +89,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """A real PostgreSQL; where a machine lacks it the test is skipped, but never in CI."""
+    """Yield a real PostgreSQL server. Without its programs the test is skipped, except in CI."""
     if missing := postgres_server.missing_programs():
         reason = f"no PostgreSQL to test with: {', '.join(missing)} not installed"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
@@ -100,13 +99,13 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
 
 @pytest.fixture(scope="session")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A client of a local cluster with two worker processes, as a run would start it."""
+    """Yield a client of a local cluster with two worker processes, started like that of a run."""
     with open_client(Settings(), tmp_path_factory.mktemp("dask")) as opened:
         yield opened
 
 
 def run_steps(settings: Settings, client: Callable[[], Client]) -> Pipeline:
-    """Run all steps in their order, without Dagster."""
+    """Run all steps in order, without Dagster."""
     pipeline = Pipeline(settings, run_id="test")
     pipeline.ingest_awards()
     pipeline.join_companies()

@@ -15,7 +15,7 @@ from enrich_dist.settings import Settings
 
 
 def neutralise(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have every ``Settings`` that is made from now on ignore the value of this key."""
+    """Make every new ``Settings`` ignore the value of this key."""
     make, parts = Settings.__init__, key.split(".")
 
     def __init__(self: Settings, **values: Any) -> None:  # noqa: N807

@@ -1,4 +1,4 @@
-"""A run in another process whose chunks the test can hold back: ``python -m tests.support.paced``.
+"""A run in another process whose chunks the test can delay: ``python -m tests.support.paced``.
 
 Its matcher is sent to workers, so it is in a module that they can import.
 """
@@ -46,7 +46,7 @@ class Paced(DelegatingMatcher):
 
 
 class PacedPipeline(Pipeline):
-    """A pipeline with that matcher."""
+    """A pipeline whose matcher is paced."""
 
     def __init__(self, settings: Settings, ledger: Path) -> None:
         super().__init__(settings, "paced")
@@ -57,7 +57,7 @@ class PacedPipeline(Pipeline):
 
 
 def calls(ledger: Path) -> list[tuple[str, str]]:
-    """(first row of the chunk, process) of every call of the matcher."""
+    """Return (first row of the chunk, process) of every call of the matcher."""
     names = [path.name.split("-") for path in ledger.iterdir() if path.name != HOLD]
     return [(row, process) for row, process, _ in names]
 

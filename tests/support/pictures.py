@@ -36,7 +36,7 @@ def right_of_navigation(page: Page, *, height: float) -> FloatRect:
 
 
 def steady_picture(page: Page, path: Path, clip: FloatRect) -> None:
-    """Take the picture once it is the same twice, when nothing moves or loads any more."""
+    """Take a picture when two consecutive ones are equal, so that nothing moves or loads."""
     last = b""
     for _ in range(_ATTEMPTS):
         picture = page.screenshot(clip=clip)

@@ -37,7 +37,7 @@ class Planted(DelegatingMatcher):
 
 
 def main() -> None:
-    """Plant it, and go on as the console script."""
+    """Replace the matcher, then run the console script."""
     from enrich_dist.cli.command import command
     from enrich_dist.pipeline.steps import Pipeline
     from tests.support.planted import Planted as Importable  # not of __main__, which no worker could import

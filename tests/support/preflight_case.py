@@ -1,4 +1,4 @@
-"""Readiness files of a preflight in which all checks hold, and a vulnerability database that speaks OSV."""
+"""Readiness files of a preflight whose checks all pass, and a vulnerability database with the OSV API."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from enrich_dist.settings import LoadedSettings, Settings
 
 
 def loaded_of(settings: Settings) -> LoadedSettings:
-    """Settings without origins."""
+    """Return settings without origins."""
     return LoadedSettings(settings, {})
 
 
@@ -41,12 +41,12 @@ def outcome_in(context: PreflightContext, check_id: str) -> Outcome:
 
 
 def check_with(check: Check, outcome: Outcome) -> Check:
-    """The check with this outcome."""
+    """Return the check with this outcome."""
     return replace(check, run=lambda _: outcome, settings_checks=())
 
 
 def a_report(settings: Settings, *, now: datetime | None = None, **outcomes: Outcome) -> Report:
-    """The report on this code and the settings; all checks pass, except those given by their ids."""
+    """Return a report on this code and the settings; all checks pass except those given by id."""
     assert set(outcomes) <= {check.id for check in CHECKS}
     default = passed("As it should be.")
     checks = [check_with(check, outcomes.get(check.id, default)) for check in CHECKS]
@@ -62,7 +62,7 @@ def make_ready(settings: Settings, *, now: datetime | None = None, **outcomes: O
 
 @contextmanager
 def vulnerability_database(**known: str) -> Iterator[str]:
-    """An HTTP server that answers as OSV does; yields its URL. ``known``: a vulnerability id by package.
+    """Serve the OSV API over HTTP; yield its URL. ``known``: a vulnerability id by package.
 
     Any other path of the server answers 500.
     """

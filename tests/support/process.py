@@ -1,11 +1,10 @@
-"""Runs the console script's main function in a process of its own, with a matcher that counts its calls; and, where it
-is asked to, kills the process at an exact moment.
+"""Run the console script in a separate process that counts the matcher's calls and, optionally, is killed at a rename.
 
 ``python -m tests.support.process LEDGER PAUSE_SECONDS [KILL_AT] -- run …``. KILL_AT is a pattern of the end of a path:
 just before the driver renames a file or directory to a path that it matches, the process is killed (SIGKILL), so that
 the output is complete under its temporary name and absent under its own. A pattern that begins with "+" lets this
-rename happen and kills before the next one. What workers and libraries in C rename is not seen. Everything else is the
-real thing: command line, Dagster, cluster.
+rename happen and kills before the next one. Renames by workers and C libraries are not intercepted. Command line,
+Dagster and cluster are real.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from tests.support.matchers import Harmful
 
 
 def count_calls(ledger: Path, pause_seconds: float) -> None:
-    """Have every pipeline of this process count the calls of its matcher."""
+    """Make every pipeline of this process count the calls of its matcher."""
     matcher = Pipeline.matcher
 
     def counting(self: Pipeline) -> Matcher:

@@ -1,4 +1,4 @@
-"""Reads what a run published, for comparison."""
+"""Digests of published files, for comparison."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ DATABASE = "enrich_dist.duckdb"
 
 
 def published_bytes(work_dir: Path) -> dict[str, str]:
-    """Digest by file name: of the bytes, for the database of its tables' rows. The manifest names the files' own
-    digests, the database's among them, and is left out."""
+    """Return digests by file name: of the bytes, or of the rows for the database.
+
+    The manifest is excluded, because it contains the digest of the database file.
+    """
     current = work_dir / "published" / CURRENT
     digests = {
         path.name: file_digest(path)

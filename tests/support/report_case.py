@@ -1,4 +1,4 @@
-"""Runs for tests of the report: one with a company name that is markup, and one with thousands of chunks."""
+"""Runs for tests of the report: one with markup in a company name, and one with thousands of chunks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HOSTILE_NAME = "</script><script>document.title='taken'</script><img src=x onerr
 
 
 def hostile_settings(folder: Path) -> Settings:
-    """The known case, in which a company and an agency has that name."""
+    """Return the known case with this name for a company and an agency."""
     awards, recipients = write_inputs(folder / "inputs")
     text = awards.read_text("utf-8").replace("Nobody Knows Us Corporation", HOSTILE_NAME)
     awards.write_text(text.replace("Department of Energy", HOSTILE_NAME), "utf-8")

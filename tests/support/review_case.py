@@ -59,7 +59,7 @@ RECIPIENTS: list[tuple[str, str, str | None, str | None, Place]] = [
 
 @dataclass(frozen=True)
 class Reviewed:
-    """A finished and published run, and the settings file to go on with."""
+    """A published run, with its settings file."""
 
     settings: Settings
     config: Path
@@ -69,28 +69,28 @@ class Reviewed:
         return Pipeline(self.settings, "test")
 
     def reset(self) -> None:
-        """Remove all decisions: the result is the first one again, and published."""
+        """Remove all decisions, and publish the first result again."""
         self.pipeline.directory.overrides.unlink(missing_ok=True)
         self.pipeline.enrich_awards()
         self.pipeline.publish_awards()
 
     def matches(self) -> dict[str, dict[str, object]]:
-        """The latest result's match of every company, by its name."""
+        """Return the match of every company in the latest result, by company name."""
         file = self.pipeline.directory.output(Output.RESULT) / "company_matches.parquet"
         return {row["company_name"]: row for row in pq.read_table(file).to_pylist()}
 
     def published(self) -> dict[str, dict[str, object]]:
-        """An award of every company as published, by the company's name."""
+        """Return a published award of every company, by company name."""
         file = self.pipeline.directory.published / "current" / "enriched_awards.parquet"
         return {row["company"]: row for row in pq.read_table(file).to_pylist()}
 
     def decisions(self) -> list[tuple[str, str, str]]:
-        """What is stored."""
+        """Return the stored decisions."""
         return [tuple(row.values()) for row in self.pipeline.directory.read_overrides().to_pylist()]
 
 
 def finished_run(folder: Path, client: Callable[[], Client]) -> Reviewed:
-    """Run all steps on the case; the gate is open unless set."""
+    """Run all steps on the case; the quality gate passes by default."""
     awards, recipients = _write_inputs(folder)
     document = {
         "inputs": {"awards": str(awards), "recipients": str(recipients)},
@@ -146,7 +146,7 @@ def write_rows(path: Path, rows: list[dict[str, str]]) -> Path:
 
 @dataclass
 class CommandLine:
-    """The command line within this process: exit code, standard output and standard error of a command."""
+    """Run a command in this process; return its exit code, standard output and standard error."""
 
     monkeypatch: pytest.MonkeyPatch
     capsys: pytest.CaptureFixture[str]

@@ -1,4 +1,4 @@
-"""The known case on a cluster of another kind, compared with the cluster of the tests."""
+"""The known case on another kind of cluster, compared with the local cluster of the tests."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from tests.support.published import published_bytes
 
 @dataclass(frozen=True)
 class RunOnCluster:
-    """``expected``: the bytes that the cluster of the tests publishes."""
+    """``expected``: published bytes of the local cluster."""
 
     ended: subprocess.CompletedProcess[str]
     work_dir: Path
     expected: dict[str, str]
 
     def records(self) -> list[dict[str, Any]]:
-        """The records of the checkpoints."""
+        """Return the records of the checkpoints."""
         return [read_json(path) for path in (self.work_dir / "checkpoints").glob("[0-9a-f]*.json")]
 
     def published(self) -> dict[str, str]:
-        """The published bytes."""
+        """Return the published bytes."""
         return published_bytes(self.work_dir)
 
 

@@ -18,7 +18,7 @@ _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "sinfo")
 
 
 def no_slurm() -> str | None:
-    """Why Slurm cannot be started; None if it can."""
+    """Return why Slurm cannot be started, or None."""
     missing = [name for name in _PROGRAMS if shutil.which(name) is None]
     if missing:
         return f"no {', '.join(missing)} here (Debian: slurmctld, slurmd, slurm-client, munge)"
