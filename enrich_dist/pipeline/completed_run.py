@@ -39,14 +39,14 @@ def read_completed_run(pipeline: Pipeline, loaded: LoadedSettings) -> ResultInpu
         changed += [key for key in given if key in _CANDIDATE_KEYS]
     if changed:
         raise StateError(
-            f"{_listed(changed)} would change the chunks of the completed run.",
+            f"{', '.join(changed)} would change the chunks of the completed run.",
             remedy="Omit it, or run `enrich-dist run` with it to compute the changed chunks.",
         )
     if not same_candidates:
         set_elsewhere = [
             f"{key} ({loaded.origins[key]})" for key in _CANDIDATE_KEYS if loaded.origins[key] != "default"
         ]
-        hint = f" of {_listed(set_elsewhere)}" if set_elsewhere else ""
+        hint = f" of {', '.join(set_elsewhere)}" if set_elsewhere else ""
         raise StateError(
             "The chunks that were matched last are not those of the latest plan and the current settings: the run is "
             "not complete, or it had other settings.",
@@ -103,17 +103,8 @@ def _changed_inputs(directory: RunDirectory, loaded: LoadedSettings, given: Iter
 def _same_source(given: object, source: str, called: Callable[[], str]) -> bool:
     """Return whether a setting names the source that the run read; ``called()`` names it from the settings."""
     if isinstance(given, str) and "://" not in given:
-        return _plain(given) == _plain(source)
+        return Path(given).resolve() == Path(source).resolve()
     try:
         return called() == source
     except EnrichError:
         return False
-
-
-def _plain(path: Path | str) -> Path:
-    """Return the absolute path without symbolic links; a relative path is relative to the current directory."""
-    return Path(path).resolve()
-
-
-def _listed(keys: list[str]) -> str:
-    return ", ".join(keys)

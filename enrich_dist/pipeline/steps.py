@@ -50,6 +50,11 @@ from enrich_dist.store.artifacts import get_or_build, open_unverified, open_veri
 from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore, drop_copies
 from enrich_dist.store.run_directory import Number, Output, RunDirectory, StepReport
 
+_FAULTS_ARE_ON = (
+    "testing.fault_probability is {:g}: attempts fail and workers are killed on purpose. The result is the same, but "
+    "the run takes longer; set it to 0 in production."
+)
+
 
 class Pipeline:
     """The steps of one run with its settings; ``run_id`` is the run's name in records."""
@@ -182,7 +187,7 @@ class Pipeline:
                 self.checkpoint_location,
             )
             if self.settings.testing.fault_probability:
-                emit(Notice(_faults_are_on(self.settings.testing.fault_probability), warning=True))
+                emit(Notice(_FAULTS_ARE_ON.format(self.settings.testing.fault_probability), warning=True))
             outcome = FarmOutcome()
             if waiting:
                 waiting = randomize_order(fit_tasks_to_memory(waiting, self.settings))
@@ -338,11 +343,4 @@ def _degraded(task: ChunkTask, record: CheckpointRecord) -> str:
         f"{limit_bytes / 1e6:,.0f} MB; peak {record.peak_memory_bytes / 1e6:,.0f}, projected "
         f"{record.projected_peak_memory_bytes / 1e6:,.0f}) and matched {record.batch_rows_least:,} rows at a time "
         f"instead of {record.batch_rows:,}."
-    )
-
-
-def _faults_are_on(probability: float) -> str:
-    return (
-        f"testing.fault_probability is {probability:g}: attempts fail and workers are killed on purpose. The result is "
-        "the same, but the run takes longer; set it to 0 in production."
     )

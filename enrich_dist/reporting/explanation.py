@@ -15,9 +15,15 @@ from rich.text import Text
 from enrich_dist.core.tables import counted, make_table
 from enrich_dist.matching.shared_words import AGREES, MISSING, SharedWords
 from enrich_dist.reporting.terminal import rich_table
-from enrich_dist.results.explanation import HUMAN_REVIEW, Appearance, Candidate, Explanation, Recipient
+from enrich_dist.results.explanation import (
+    HUMAN_REVIEW,
+    Appearance,
+    Candidate,
+    Explanation,
+    Recipient,
+    format_probability,
+)
 from enrich_dist.results.lookup import Award
-from enrich_dist.results.reason import format_probability
 
 _CHART_WIDTH = 25
 _MORE, _LESS, _AXIS, _NOTHING = "█", "▒", "│", "·"
@@ -91,8 +97,8 @@ def _print_company(console: Console, explanation: Explanation) -> None:
     colour = _COLOURS.get(explanation.reason.split(":")[0], "")
     reason = explanation.reason[0].upper() + explanation.reason[1:] + "."
     console.print("", Text(reason, style=f"bold {colour}"), sep="\n")
-    for note in explanation.notes:
-        console.print(Text(note, style="yellow"))
+    if explanation.note:
+        console.print(Text(explanation.note, style="yellow"))
     if explanation.organisations:
         count, shown = explanation.organisations, len(explanation.candidates)
         best = f", the best {shown} are shown" if shown < count else ""

@@ -2,7 +2,7 @@
 
 Covers each candidate with its comparisons, weights, rivals and probability, from the files of the latest result. A
 weight (bits) is a logarithm to base 2 of odds. Does not cover how a company is found (``lookup``), the reason in words
-(``reason``) or the display (``reporting.explanation``).
+(``explanation``) or the display (``reporting.explanation``).
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ from enrich_dist.results.explanation import (
     Comparison,
     Explanation,
     Recipient,
+    format_probability,
+    note_of,
+    reason_of,
 )
-from enrich_dist.results.lookup import companies_with_candidate, fetch_rows, format_place
+from enrich_dist.results.lookup import companies_with_candidate, format_place
 from enrich_dist.results.overrides import find_recipients
-from enrich_dist.results.reason import format_probability, notes_of, reason_of
 from enrich_dist.results.reopen import ReopenedResult
-from enrich_dist.results.scoring import Scores
+from enrich_dist.results.scoring import Scores, fetch_rows
 from enrich_dist.schema import MIN_SAME_TOWN, NameKind, NameLevel, PlaceLevel, StreetLevel
 from enrich_dist.store.run_directory import Output, RunDirectory
 
@@ -46,11 +48,9 @@ def explain_company(
 
     Raises ``StateError`` when the current files give another decision than the result.
     """
-    [match] = fetch_rows(
-        result.connection, "from company_matches where company_id = $company_id", {"company_id": company_id}
-    )
-    [company] = fetch_rows(
-        result.connection, "from companies where company_id = $company_id", {"company_id": company_id}
+    [match], [company] = (
+        fetch_rows(result.connection, f"from {table} where company_id = $company_id", {"company_id": company_id})
+        for table in ("company_matches", "companies")
     )
     scores = result.score_companies([company_id])
     rows = _judged_rows(scores)
@@ -93,7 +93,7 @@ def explain_company(
         status=match["match_status"],
         method=match["match_method"],
         reason=reason_of(match, decision, best, shown, rejected_count=len(rejected_recipients)),
-        notes=notes_of(match, decision),
+        note=note_of(match, decision),
         candidates=shown,
         organisations=len(best),
         shown_probability=sum(candidate.probability for candidate in shown),

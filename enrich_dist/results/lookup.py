@@ -5,16 +5,15 @@ A request without a unique answer is refused with what to do next. Does not sear
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from enrich_dist.errors import SettingsError
 from enrich_dist.matching.normalise import normalise_names
 from enrich_dist.results.reopen import ReopenedResult
+from enrich_dist.results.scoring import fetch_rows
 from enrich_dist.store.run_directory import Output, RunDirectory
 
 _LISTED = 10
@@ -167,12 +166,3 @@ def _unknown_recipient(directory: RunDirectory, result: ReopenedResult, asked: s
 def format_place(city: str | None, state: str | None, zip5: str | None = None) -> str:
     """Format a place in one line."""
     return " ".join(part for part in (city, state, zip5) if part) or "place unknown"
-
-
-def fetch_rows(
-    connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, Any] | None = None
-) -> list[dict[str, Any]]:
-    """Return the rows of a small result as dictionaries."""
-    table: pa.Table = connection.sql(query, params=dict(parameters or {})).to_arrow_table()
-    found: list[dict[str, Any]] = table.to_pylist()
-    return found

@@ -7,13 +7,14 @@ reasons. Neither contains a time or a host name, so equal results have equal doc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 
 from enrich_dist.matching.decisions import METHODS
 from enrich_dist.results.reduce import STATUSES
+from enrich_dist.results.scoring import fetch_rows
 
 if TYPE_CHECKING:
     from enrich_dist.settings import Settings
@@ -48,7 +49,7 @@ def measure(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         "by_method": _by_method(connection),
         "by": {name: _by_group(connection, expression) for name, expression in _GROUPS.items()},
         "probability_distribution": _probability_distribution(connection),
-        "rejects": _records(
+        "rejects": fetch_rows(
             connection,
             """select source_file, outcome, "column", regexp_replace(reason, '[0-9]+', 'N', 'g') as reason,
                       count(*) as count
@@ -116,7 +117,7 @@ def reconcile(
     """
     awards = metrics["awards"]
     differences = []
-    accounted = awards["matched"] + awards["review"] + awards["unmatched"] + award_rows_rejected
+    accounted = sum(awards[status] for status in STATUSES) + award_rows_rejected
     if accounted != award_rows_read:
         differences.append(f"{award_rows_read} award rows were read, {accounted} are accounted for")
     for number, (planned, *parts) in enumerate(chunks):
@@ -133,9 +134,7 @@ def reconcile(
         "differences": differences,
         "awards": {
             "read": award_rows_read,
-            "matched": awards["matched"],
-            "review": awards["review"],
-            "unmatched": awards["unmatched"],
+            **{status: awards[status] for status in STATUSES},
             "invalid": award_rows_rejected,
             "quarantined": 0,
         },
@@ -162,11 +161,7 @@ class Gate:
     @classmethod
     def of(cls, settings: Settings) -> Gate:
         """Return the limits in the settings."""
-        return cls(
-            match_rate_threshold=settings.match_rate_threshold,
-            min_estimated_precision=settings.min_estimated_precision,
-            max_quarantined_share=settings.max_quarantined_share,
-        )
+        return cls(**{field.name: getattr(settings, field.name) for field in fields(cls)})
 
 
 def judge(metrics: dict[str, Any], gate: Gate) -> dict[str, Any]:
@@ -259,12 +254,6 @@ def _rate(part: int, whole: int) -> float:
     return round(part / whole, 6) if whole else 0.0
 
 
-def _records(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:
-    cursor = connection.execute(query)
-    names = [item[0] for item in cursor.description or []]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
-
 def _count_by_status(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, int]:
     found = dict(connection.execute(f"select match_status, count(*) from {table} group by all").fetchall())
     counts = {status: int(found.get(status, 0)) for status in STATUSES}
@@ -272,7 +261,7 @@ def _count_by_status(connection: duckdb.DuckDBPyConnection, table: str) -> dict[
 
 
 def _by_method(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    rows = _records(
+    rows = fetch_rows(
         connection,
         """select match_method as method, count(*) as companies, sum(award_count)::bigint as awards
            from company_matches where match_status = 'matched' group by all""",
@@ -282,7 +271,7 @@ def _by_method(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
 
 
 def _by_group(connection: duckdb.DuckDBPyConnection, expression: str) -> list[dict[str, Any]]:
-    rows = _records(
+    rows = fetch_rows(
         connection,
         f"""select {expression} as value, count(*) as awards,
                    count(*) filter (match_status = 'matched') as matched

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import NewType
+from typing import Any, NewType
 
 import duckdb
 import numpy as np
@@ -329,6 +329,14 @@ def store_table(connection: duckdb.DuckDBPyConnection, stage: str, rows: pa.Tabl
     table = create_table(connection, stage, "from given_rows")
     connection.unregister("given_rows")
     return table
+
+
+def fetch_rows(
+    connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, object] | None = None
+) -> list[dict[str, Any]]:
+    """Return the rows of a small result as dictionaries."""
+    rows: list[dict[str, Any]] = connection.sql(query, params=dict(parameters or {})).to_arrow_table().to_pylist()
+    return rows
 
 
 def parquet_sql(*paths: Path) -> str:
