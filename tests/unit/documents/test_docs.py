@@ -13,7 +13,7 @@ import typer.main
 
 from enrich_dist.cli.main import app
 from enrich_dist.settings import load_settings
-from scripts.reliability import FAULTS
+from scripts.reliability_document import FAULTS
 from tests.conftest import REPOSITORY
 from tests.support.documents import blocks, exchanges
 
