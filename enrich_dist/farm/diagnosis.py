@@ -94,7 +94,13 @@ def examine(directory: RunDirectory, *, verify: bool = False) -> Findings:
     chunks = []
     for item in planned:
         key = str(item["checkpoint_key"])
-        record, problem = _record(store, key, verify=verify)
+        record, problem = None, None
+        try:
+            record = store.read_record(key, verify=verify)
+        except FileNotFoundError:
+            pass
+        except CorruptionError as error:
+            problem = str(error)
         failed = [failure for failure in failures if failure.checkpoint_key == key]
         marker = running.get(key)
         chunks.append(
@@ -132,15 +138,6 @@ def find_chunk(findings: Findings, chunk_id: int) -> ChunkFinding:
         f"The latest plan in {findings.root} has no chunk {chunk_id}; it has {len(findings.chunks)} chunks.",
         remedy="List them with: enrich-dist doctor",
     )
-
-
-def _record(store: CheckpointStore, key: str, *, verify: bool) -> tuple[CheckpointRecord | None, str | None]:
-    try:
-        return store.read_record(key, verify=verify), None
-    except FileNotFoundError:
-        return None, None
-    except CorruptionError as error:
-        return None, str(error)
 
 
 def _state(

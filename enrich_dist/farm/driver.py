@@ -137,7 +137,10 @@ class Farm:
         self._report_chunks(on_chunk)
         if self._stop.error is not None:
             raise self._stop.error
-        restarts = self._restarts()
+        with suppress(OSError):  # the chunks are finished, whatever happens to the scheduler now
+            for event in self._state.monitor.update(observe_workers(self._client), time.monotonic()):
+                emit(event)
+        restarts = self._state.monitor.restarts
         seconds = time.monotonic() - started
         return FarmOutcome(self._records, self._state.failures, self._state.backup_tasks, restarts, seconds)
 
@@ -322,11 +325,6 @@ class Farm:
         chunks, self._to_report = self._to_report, []
         for task, record in chunks:
             on_chunk(task, record)
-
-    def _restarts(self) -> dict[str, int]:
-        for event in self._state.monitor.update(observe_workers(self._client), time.monotonic()):
-            emit(event)
-        return self._state.monitor.restarts
 
 
 def observe_workers(client: Client) -> messages.WorkersObserved:

@@ -45,10 +45,7 @@ class WorkerStatus:
 
 @dataclass(frozen=True)
 class WorkersObserved:
-    """The scheduler's list of workers, from the driver's request at ``requested_seconds``.
-
-    ``metrics_addresses``: where they serve Prometheus metrics, as ``host:port``.
-    """
+    """The scheduler's workers, requested at ``requested_seconds``. ``metrics_addresses``: of Prometheus pages."""
 
     workers: tuple[WorkerStatus, ...]
     requested_seconds: float
@@ -81,10 +78,7 @@ class RecordFetched:
 
 @dataclass(frozen=True)
 class AttemptFailed:
-    """The attempt raised ``error``, or its worker was lost, or (``error`` is None) the scheduler was.
-
-    ``marker``: the attempt's marker, None if there is none.
-    """
+    """The attempt raised ``error``, or its worker was lost, or (``error`` is None) the scheduler was."""
 
     attempt: AttemptId
     error: BaseException | None

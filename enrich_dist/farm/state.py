@@ -21,7 +21,7 @@ from enrich_dist.farm.attempts import FailedAttempt, FailureKind, Marker
 from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.farm.messages import Action, AttemptId, Event
 from enrich_dist.farm.policy import ChunkHistory, Decision, FarmPolicy, classify_error, decide, describe_failure
-from enrich_dist.farm.worker_monitor import ObservedWorker, WorkerMonitor
+from enrich_dist.farm.worker_monitor import WorkerMonitor
 from enrich_dist.farm.worker_recovery import WorkerRecovery
 from enrich_dist.remedies import RESUME
 from enrich_dist.store.checkpoints import CheckpointRecord
@@ -236,10 +236,10 @@ class FarmState:
         why: str | None = None,
     ) -> None:
         """Retry the chunk of a failed attempt, or give it up, as the policy says, and record the failure."""
-        task, history = entry.task, self._histories[entry.task.chunk_id]
-        worker = self.monitor.last_observed(failure.marker.worker) if failure.marker else None
+        task, history, marker = entry.task, self._histories[entry.task.chunk_id], failure.marker
+        worker = self.monitor.last_observed(marker.worker) if marker else None
         limit_bytes = worker.status.memory_limit_bytes if worker else 0
-        why = why or describe_failure(kind, failure.error, failure.marker, limit_bytes)
+        why = why or describe_failure(kind, failure.error, marker, limit_bytes)
         history.unfinished -= 1
         redundant = (history.unfinished > 0 or history.finished) and kind is not FailureKind.ENVIRONMENT
         if redundant:
@@ -250,7 +250,22 @@ class FarmState:
         self.failures[kind] += 1
         self._actions += [
             messages.Notify(entry.times(str(kind), worker.status.name if worker else None, received)),
-            messages.RecordFailure(_failed_attempt(task, kind, failure, why, decision, worker)),
+            messages.RecordFailure(
+                FailedAttempt(
+                    checkpoint_key=task.checkpoint_key,
+                    chunk_id=task.chunk_id,
+                    attempt=task.attempt,
+                    kind=kind,
+                    counted=decision.counted,
+                    message=why,
+                    next_step=decision.next_step,
+                    traceback="".join(traceback.format_exception(failure.error)) if failure.error else "",
+                    worker=marker.worker if marker else None,
+                    host=marker.host if marker else None,
+                    pid=marker.pid if marker else None,
+                    memory_bytes=worker.status.memory_bytes if worker else None,
+                )
+            ),
         ]
         self._notify(f"{what} {decision.next_step}", warning=True)
         if decision.retry is not None:
@@ -301,10 +316,8 @@ class FarmState:
                 warning=True,
             )
         if not event.reconnecting or now - self._scheduler_lost >= limit_seconds:
-            message = (
-                f"The scheduler at {event.address} was lost and did not return within {limit_seconds:.0f} seconds."
-            )
-            self._stop(FarmError(message, remedy=f"Start scheduler and workers again. {RESUME}"))
+            lost = f"The scheduler at {event.address} was lost and did not return within {limit_seconds:.0f} seconds."
+            self._stop(FarmError(lost, remedy=f"Start scheduler and workers again. {RESUME}"))
 
     def _notify(self, message: str, *, warning: bool = False) -> None:
         self._actions.append(messages.Notify(Notice(message, warning)))
@@ -314,28 +327,3 @@ class FarmState:
             error.__cause__ = cause
         self._actions.append(messages.Stop(error))
         self._stopped = True
-
-
-def _failed_attempt(
-    task: ChunkTask,
-    kind: FailureKind,
-    failure: messages.AttemptFailed,
-    why: str,
-    decision: Decision,
-    worker: ObservedWorker | None,
-) -> FailedAttempt:
-    marker, error = failure.marker, failure.error
-    return FailedAttempt(
-        checkpoint_key=task.checkpoint_key,
-        chunk_id=task.chunk_id,
-        attempt=task.attempt,
-        kind=kind,
-        counted=decision.counted,
-        message=why,
-        next_step=decision.next_step,
-        traceback="" if error is None else "".join(traceback.format_exception(error)),
-        worker=marker.worker if marker else None,
-        host=marker.host if marker else None,
-        pid=marker.pid if marker else None,
-        memory_bytes=worker.status.memory_bytes if worker else None,
-    )

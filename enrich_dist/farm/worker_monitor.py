@@ -80,8 +80,18 @@ class WorkerMonitor:
                 worker.notified = True
                 name = f"Worker {worker.status.name} ({address})"
                 yield Notice(f"{name} is paused and accepts no tasks. It {worker.describe_memory()}.", warning=True)
-        samples = tuple(self._sample(status) for status in sorted(observed.workers, key=lambda worker: worker.address))
-        yield WorkersSeen(samples, metrics_addresses=observed.metrics_addresses)
+        samples = (
+            WorkerSample(
+                worker=status.name,
+                address=status.address,
+                memory_bytes=status.memory_bytes,
+                memory_limit_bytes=status.memory_limit_bytes,
+                paused=status.paused,
+                restarts=self.restarts.get(status.name, 0),
+            )
+            for status in sorted(observed.workers, key=lambda worker: worker.address)
+        )
+        yield WorkersSeen(tuple(samples), metrics_addresses=observed.metrics_addresses)
 
     def unusable_seconds(self) -> float:
         """Return for how long no worker has accepted tasks."""
@@ -121,16 +131,6 @@ class WorkerMonitor:
             heartbeat_changed=before.heartbeat_changed if before and same_heartbeat else now,
             paused_since=since if status.paused else None,
             notified=status.paused and before is not None and before.notified,
-        )
-
-    def _sample(self, status: WorkerStatus) -> WorkerSample:
-        return WorkerSample(
-            worker=status.name,
-            address=status.address,
-            memory_bytes=status.memory_bytes,
-            memory_limit_bytes=status.memory_limit_bytes,
-            paused=status.paused,
-            restarts=self.restarts.get(status.name, 0),
         )
 
 

@@ -15,7 +15,7 @@ from enrich_dist.farm.messages import Abandon, AttemptId, Notify, RestartWorker
 from enrich_dist.farm.policy import FarmPolicy
 from enrich_dist.farm.worker_monitor import WorkerMonitor
 
-# A worker that stays paused this long without an attempt does not recover by itself.
+# A worker that stays paused this long without an attempt does not recover without a restart.
 _PAUSED_RESTART_SECONDS = 30.0
 
 Decision = Abandon | Notify | RestartWorker
