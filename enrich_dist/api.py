@@ -275,8 +275,8 @@ def _loaded(
 
 def _difference(settings: Settings) -> list[str]:
     """Return the overrides that turn the default settings into these."""
-    defaults = flatten(load_settings().settings.model_dump(mode="json"))
-    wanted = flatten(settings.model_dump(mode="json"))
+    defaults = load_settings().settings.flat()
+    wanted = settings.flat()
     return _texts({key: value for key, value in wanted.items() if key not in defaults or defaults[key] != value})
 
 

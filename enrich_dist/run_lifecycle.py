@@ -17,7 +17,7 @@ from enrich_dist.preflight.readiness_file import require_ready
 from enrich_dist.reporting.html import write_run_report
 from enrich_dist.runs.archive import append_to_archive
 from enrich_dist.runs.journal import append_to_journal
-from enrich_dist.settings import LoadedSettings, flatten
+from enrich_dist.settings import LoadedSettings
 from enrich_dist.store.lock import locked
 
 
@@ -38,7 +38,7 @@ def active_run(
             monitor.start()
         try:
             directory.clear_leftovers()
-            directory.record_settings(run_id, flatten(loaded.settings.model_dump(mode="json")), loaded.origins)
+            directory.record_settings(run_id, loaded.settings.flat(), loaded.origins)
             yield
             with _passing_warnings(warn):
                 finish_run(pipeline, began_seconds=began_seconds)

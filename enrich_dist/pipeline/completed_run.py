@@ -16,7 +16,7 @@ from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.pipeline.result_inputs import read_result_inputs
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.results.build import ResultInputs
-from enrich_dist.settings import LoadedSettings, flatten
+from enrich_dist.settings import LoadedSettings
 from enrich_dist.sources.inputs import recipient_source
 from enrich_dist.sources.source_file import as_file
 from enrich_dist.store.run_directory import Number, RunDirectory
@@ -83,7 +83,6 @@ def _matched_keys(directory: RunDirectory) -> set[str]:
 
 def _changed_inputs(directory: RunDirectory, loaded: LoadedSettings, given: Iterable[str]) -> list[str]:
     """Return the given settings that would change inputs or chunks of the run."""
-    values = flatten(loaded.settings.model_dump())
     chunks = directory.latest(Step.RECIPIENT_CHUNKS)
     inputs = loaded.settings.inputs
     found = []
@@ -94,7 +93,7 @@ def _changed_inputs(directory: RunDirectory, loaded: LoadedSettings, given: Iter
         elif key == "inputs.recipients":
             same = _same_source(inputs.recipients, chunks.source, lambda: recipient_source(inputs).where)
         else:
-            same = key == "chunk_size" and values[key] == chunks.numbers[Number.CHUNK_SIZE_ROWS]
+            same = key == "chunk_size" and loaded.settings.chunk_size == chunks.numbers[Number.CHUNK_SIZE_ROWS]
         if (key == "chunk_size" or key.startswith("inputs.")) and not same:
             found.append(key)
     return found

@@ -15,7 +15,7 @@ from enrich_dist.core.files import read_json
 from enrich_dist.events import Step
 from enrich_dist.pipeline.completed_run import read_completed_run
 from enrich_dist.pipeline.steps import Pipeline
-from enrich_dist.settings import LoadedSettings, flatten
+from enrich_dist.settings import LoadedSettings
 from enrich_dist.store.lock import locked
 from enrich_dist.store.run_directory import Output, RunDirectory, StepReport
 
@@ -53,7 +53,7 @@ def rejudge(loaded: LoadedSettings) -> RejudgedResult:
     with locked(pipeline.directory.root, run_id=run_id, what="enrich-dist rejudge"):
         read_completed_run(pipeline, loaded)
         before = _latest(pipeline.directory)
-        values = flatten(loaded.settings.model_dump(mode="json"))
+        values = loaded.settings.flat()
         pipeline.directory.record_settings(run_id, values, loaded.origins)
         step = pipeline.enrich_awards()
     after = _read(step.path(Output.RESULT))

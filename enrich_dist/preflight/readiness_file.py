@@ -21,7 +21,7 @@ from enrich_dist.errors import CorruptionError, ReadinessError
 from enrich_dist.preflight.outcome import Report
 from enrich_dist.remedies import PREFLIGHT
 from enrich_dist.runs.environment import source_digest, this_code
-from enrich_dist.settings import Settings, flatten
+from enrich_dist.settings import Settings
 
 READINESS_FILE: Final = "readiness.json"
 _MARKDOWN_FILE: Final = "readiness.md"
@@ -85,7 +85,7 @@ def _problems(report: Report, settings: Settings) -> Iterator[str]:
     if report.source_digest != source_digest():
         yield f"is of revision {code.label}, but source files have changed since"
     if report.settings_digest != settings.digest():
-        before, now = report.settings, flatten(settings.model_dump(mode="json"))
+        before, now = report.settings, settings.flat()
         changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
         shown = "; ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in changed[:_MAX_SHOWN])
         yield f"is of other settings ({shown}{'; …' if len(changed) > _MAX_SHOWN else ''})"

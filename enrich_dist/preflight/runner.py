@@ -10,7 +10,6 @@ from enrich_dist.preflight.admission import find_settings_problems
 from enrich_dist.preflight.catalog import CHECKS, Check
 from enrich_dist.preflight.context import PreflightContext
 from enrich_dist.preflight.outcome import CheckResult, Outcome, Report, Status, failed, unknown
-from enrich_dist.settings import flatten
 
 
 def run_checks(
@@ -34,7 +33,7 @@ def run_checks(
         source_digest=context.source_digest,
         timestamp=context.now.isoformat(timespec="seconds"),
         settings_digest=settings.digest(),
-        settings=flatten(settings.model_dump(mode="json")),
+        settings=settings.flat(),
         items=tuple(results),
     )
 

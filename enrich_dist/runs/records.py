@@ -20,7 +20,7 @@ from enrich_dist.farm.worker_memory import memory_per_worker
 from enrich_dist.remedies import MEASURE_AGAIN, RUN_AGAIN, RUN_FIRST
 from enrich_dist.results.publish import CURRENT
 from enrich_dist.runs.environment import Code, Machine, this_code, this_machine
-from enrich_dist.settings import Settings, UsedSetting, flatten, used_settings
+from enrich_dist.settings import Settings, UsedSetting, used_settings
 from enrich_dist.store.artifacts import open_unverified
 from enrich_dist.store.checkpoints import CheckpointStore
 from enrich_dist.store.run_directory import STEPS, Number, Output, RunDirectory, StepReport, run_totals
@@ -283,7 +283,7 @@ def size_class(awards: int, recipients: int) -> str:
 
 def workload_settings(settings: Settings) -> dict[str, str]:
     """Return ``WORKLOAD_SETTINGS`` with their values as text."""
-    values = flatten(settings.model_dump(mode="json"))
+    values = settings.flat()
     return {item.key: item.value for item in used_settings({name: values[name] for name in WORKLOAD_SETTINGS}, {})}
 
 
@@ -345,7 +345,7 @@ def _input(step: StepReport, rows: Number) -> InputFile:
 
 
 def _settings(directory: RunDirectory, run_id: str, settings: Settings | None) -> tuple[UsedSetting, ...]:
-    values: Mapping[str, object] = {} if settings is None else flatten(settings.model_dump(mode="json"))
+    values: Mapping[str, object] = {} if settings is None else settings.flat()
     origins: dict[str, str] = {}
     try:
         document = read_json(directory.used_settings)

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 from enrich_dist.errors import EnrichError, SettingsError
 from enrich_dist.preflight.context import PreflightContext
 from enrich_dist.preflight.outcome import Outcome, passed, warning
-from enrich_dist.settings import Settings, flatten
+from enrich_dist.settings import Settings
 
 # Settings that decide what is published, and in which direction a value is laxer than the default.
 _THRESHOLDS: Final = {
@@ -144,7 +144,7 @@ def no_insecure_override(context: PreflightContext) -> Outcome:
 
 def _lax_thresholds(settings: Settings) -> list[tuple[str, str]]:
     """Compare thresholds with the defaults, which are those of config/base.yaml."""
-    values, defaults = (flatten(item.model_dump(mode="json")) for item in (settings, Settings()))
+    values, defaults = (item.flat() for item in (settings, Settings()))
     return [
         (key, f"{key} is {values[key]:g}, laxer than {defaults[key]:g}")
         for key, direction in _THRESHOLDS.items()

@@ -30,7 +30,6 @@ from enrich_dist.results.calibration import Calibration, CalibrationBin, measure
 from enrich_dist.results.unresolved import read_unresolved
 from enrich_dist.run_lifecycle import finish_run
 from enrich_dist.runs.journal import read_runs
-from enrich_dist.settings import flatten
 from enrich_dist.store.run_directory import Output, RunDirectory
 from tests.conftest import enrich_dist
 from tests.support.in_process import run_in_process
@@ -45,7 +44,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     """The known case: published, its settings recorded."""
     run = settings(tmp_path_factory.mktemp("known"))
     directory = RunDirectory(run.paths.work_dir)
-    values = flatten(run.model_dump(mode="json"))
+    values = run.flat()
     directory.record_settings("test", values, {"chunk_size": "command line"})
     pipeline = run_in_process(run)
     pipeline.publish_awards()

@@ -24,7 +24,6 @@ from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.run_lifecycle import finish_run, report_run
 from enrich_dist.runs.journal import append_to_journal, find_run, read_runs
 from enrich_dist.runs.records import latest_record
-from enrich_dist.settings import flatten
 from enrich_dist.store.run_directory import RunDirectory
 from tests.support import known_case as known
 from tests.support.in_process import run_in_process
@@ -40,7 +39,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     directory = RunDirectory(settings.paths.work_dir)
 
     def record(run_id: str, run: Any, **origins: str) -> None:
-        directory.record_settings(run_id, flatten(run.model_dump(mode="json")), origins)
+        directory.record_settings(run_id, run.flat(), origins)
 
     record(FIRST, settings, chunk_size="file some.yaml")
     first = run_in_process(settings, FIRST)
@@ -248,7 +247,7 @@ def test_diff_without_a_result(runs: Runs, work: RunDirectory, tmp_path: Path) -
 def test_publishing_keeps_the_record(work: RunDirectory, tmp_path: Path) -> None:
     run = known.settings(tmp_path)
     directory = RunDirectory(run.paths.work_dir)
-    directory.record_settings("judging", flatten(run.model_dump(mode="json")), {"chunk_size": "command line"})
+    directory.record_settings("judging", run.flat(), {"chunk_size": "command line"})
     finish_run(run_in_process(run, "judging"))
     [judged] = read_runs(directory)
     directory.record_settings("publishing", {"chunk_size": 3}, {})

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from enrich_dist.settings import Settings, flatten
+from enrich_dist.settings import Settings
 from scripts.benchmark_enrichment import PROFILES
 from scripts.benchmarks_document import DOCUMENT, PARTS, render
 from scripts.measuring import latest_record
@@ -24,7 +24,7 @@ def test_tables_show_recorded_figures() -> None:
 
 
 def test_guide_names_existing_settings() -> None:
-    known = set(flatten(Settings().model_dump()))
+    known = Settings().flat().keys()
     table = GUIDE.split("## When to change a setting")[1]
     named = set(re.findall(r"^\| (`.*?`) \|", table, flags=re.MULTILINE))
     keys = {key for cell in named for key in re.findall(r"`([\w.]+)`", cell)}

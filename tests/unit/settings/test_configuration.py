@@ -52,7 +52,7 @@ def write(path: Path, text: str) -> Path:
 def test_every_setting_has_a_comment(key: str) -> None:
     assert key in base_comments(), f"{key} has no comment. {HOW}"
     comment = base_comments()[key]
-    value = flatten(Settings().model_dump(mode="json")).get(key)
+    value = Settings().flat().get(key)
     numeric = {"integer", "number"} & set(re.findall(r'"type": "(\w+)"', json.dumps(setting_schemas()[key])))
     if numeric and not isinstance(value, bool):
         assert comment.unit, f"{key} is a number without a unit. {HOW}"

@@ -146,7 +146,7 @@ def test_sample_overlay_lowers_the_gate() -> None:
 
 @pytest.mark.parametrize("key", [key for key in known_keys() if not key.endswith(".*")])
 def test_every_setting_can_be_set(key: str) -> None:
-    value = str(flatten(Settings().model_dump(mode="json"))[key])
+    value = str(Settings().flat()[key])
     name = "ENRICH_DIST_" + key.upper().replace(".", "__")
 
     by_command = load_settings(BASE, [f"{key}={'null' if value == 'None' else value}"], {})

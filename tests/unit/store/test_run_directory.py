@@ -20,7 +20,7 @@ from enrich_dist.errors import CorruptionError, StateError
 from enrich_dist.events import Step
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.run_lifecycle import finish_run
-from enrich_dist.settings import Settings, flatten
+from enrich_dist.settings import Settings
 from enrich_dist.store.run_directory import Number, Output, RunDirectory, StepReport
 from tests.support import known_case
 from tests.support.in_process import run_in_process
@@ -49,7 +49,7 @@ def run_and_publish(settings: Settings, run_id: str) -> Pipeline:
 def test_moved_work_directory_works(tmp_path: Path, move: Callable[[Path, Path], None]) -> None:
     settings = known_case.settings(tmp_path)
     before, after = settings.paths.work_dir, tmp_path / "elsewhere" / "moved"
-    RunDirectory(before).record_settings("1aaa", flatten(settings.model_dump(mode="json")), {})
+    RunDirectory(before).record_settings("1aaa", settings.flat(), {})
     run_and_publish(settings, "1aaa")
     published = published_bytes(before)
     after.parent.mkdir()
