@@ -104,12 +104,11 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
 def _require_planned(task: ChunkTask) -> None:
     """Raise ``CorruptionError`` if the chunk's file is missing or differs from the plan."""
     try:
-        found = file_digest(task.chunk_path)
+        problem = None if file_digest(task.chunk_path) == task.chunk_digest else "is not the file that was planned"
     except FileNotFoundError:
-        found = "missing"
-    if found != task.chunk_digest:
-        what = "is missing" if found == "missing" else "is not the file that was planned"
-        raise CorruptionError(f"{task.chunk_path} {what}.", remedy=CHUNKS_REBUILT_BY_RUN)
+        problem = "is missing"
+    if problem is not None:
+        raise CorruptionError(f"{task.chunk_path} {problem}.", remedy=CHUNKS_REBUILT_BY_RUN)
 
 
 def _batcher(task: ChunkTask) -> AdaptiveBatcher:
@@ -184,17 +183,13 @@ def _index(task: ChunkTask, matcher: Matcher) -> Any:
     if task.index_digest not in _open_indexes:
         try:
             found = open_verified(task.index_path).content_digest
+            problem = f"its digest is {found[:12]}, the driver's {task.index_digest[:12]}"
         except (CorruptionError, OSError) as error:
-            raise IndexMismatchError(
-                f"The index at {task.index_path} cannot be used on {socket.gethostname()}: {error}",
-                remedy="Check that every worker sees paths.work_dir under the same path.",
-                worker=_this_worker().address,
-            ) from error
+            found, problem = None, str(error)
         if found != task.index_digest:
             raise IndexMismatchError(
-                f"The index at {task.index_path} on {socket.gethostname()} differs from the driver's: digest "
-                f"{found[:12]} instead of {task.index_digest[:12]}.",
-                remedy="Check that every worker sees the driver's paths.work_dir.",
+                f"The index at {task.index_path} cannot be used on {socket.gethostname()}: {problem}",
+                remedy="Check that every worker sees the driver's paths.work_dir under the same path.",
                 worker=_this_worker().address,
             )
         _batch_costs.clear()
