@@ -188,6 +188,17 @@ def emit(event: Event) -> None:
             _listeners.remove(listener)
 
 
+@contextmanager
+def warning_on_error(problem: str) -> Iterator[None]:
+    """Emit a warning that names ``problem`` and the error where the body, which must not fail a run, raises."""
+    try:
+        yield
+    except Exception as error:
+        logger.debug("%s", problem, exc_info=True)
+        detail = f"{type(error).__name__}: {error}".splitlines()[0]
+        emit(Notice(f"{problem} ({detail}).", warning=True))
+
+
 def format_duration(seconds: float) -> str:
     """Return ``M:SS`` or ``H:MM:SS``."""
     minutes, rest = divmod(round(seconds), 60)

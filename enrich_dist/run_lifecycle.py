@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from enrich_dist.events import Event, Notice, Step, listening
+from enrich_dist.events import Event, Notice, Step, listening, warning_on_error
 from enrich_dist.monitoring.prometheus.run_monitor import RunMonitor
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.planning.plan_vs_actual import compare_with_plan
 from enrich_dist.preflight.readiness_file import require_ready
 from enrich_dist.reporting.html import write_run_report
-from enrich_dist.runs.archive import append_to_archive
+from enrich_dist.runs.archive import archive_path, write_record
 from enrich_dist.runs.journal import append_to_journal
+from enrich_dist.runs.records import latest_record
 from enrich_dist.settings import LoadedSettings
 from enrich_dist.store.lock import locked
 
@@ -52,18 +53,28 @@ def finish_run(pipeline: Pipeline, *, began_seconds: float | None = None) -> Non
 
     ``began_seconds``: Unix time at which the command began; None where no command ran the job.
     """
-    append_to_archive(pipeline.directory, pipeline.settings, pipeline.run_id)
     compare_with_plan(pipeline.directory, pipeline.settings, pipeline.run_id, began_seconds=began_seconds)
-    report_run(pipeline)
+    report_run(pipeline, archive=True)
 
 
-def report_run(pipeline: Pipeline) -> None:
-    """Record the run and write its report, if it judged or published a result. Never raises."""
-    latest = pipeline.directory.all_latest()
-    judged = (Step.ENRICHED_AWARDS, Step.PUBLISHED_AWARDS)
-    if any(step in latest and latest[step].run_id == pipeline.run_id for step in judged):
-        append_to_journal(pipeline.directory)
-        write_run_report(pipeline.directory)
+def report_run(pipeline: Pipeline, *, archive: bool = False) -> None:
+    """Record the run and write its report, if it judged or published a result. Never raises.
+
+    ``archive``: add the record of a judged result to the benchmark archive, too.
+    """
+    directory = pipeline.directory
+    own = {step for step, report in directory.all_latest().items() if report.run_id == pipeline.run_id}
+    if not own & {Step.ENRICHED_AWARDS, Step.PUBLISHED_AWARDS}:
+        return
+    with warning_on_error("The run could not be recorded"):
+        judged = Step.ENRICHED_AWARDS in own
+        record = latest_record(directory, pipeline.settings if judged else None)
+        with warning_on_error(f"The run could not be added to {directory.run_history.name}"):
+            append_to_journal(directory, record)
+        if archive and judged:
+            with warning_on_error("The benchmark record of the run could not be written"):
+                write_record(archive_path(pipeline.settings), record)
+    write_run_report(directory)
 
 
 def _passing_warnings(warn: Callable[[str], None]) -> AbstractContextManager[None]:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from enrich_dist.core.json_documents import JsonCodec
-from enrich_dist.errors import EnrichError, StateError
-from enrich_dist.events import Notice, Step, emit
+from enrich_dist.errors import StateError
+from enrich_dist.events import Step, warning_on_error
 from enrich_dist.planning.estimate import Cluster
 from enrich_dist.planning.prediction import Prediction, expected_peak, prediction_path, read_prediction
 from enrich_dist.settings import Settings
@@ -73,7 +73,7 @@ def compare_with_plan(
     comparison_path(directory).unlink(missing_ok=True)
     if not prediction_path(directory).exists():
         return
-    try:
+    with warning_on_error("The run could not be compared with its plan"):
         prediction = read_prediction(directory)
         steps = {name: step for name, step in directory.all_latest().items() if step.run_id == run_id}
         if not {Step.RECIPIENT_CHUNKS, Step.CHUNK_MATCHES, Step.ENRICHED_AWARDS} <= steps.keys():
@@ -82,11 +82,6 @@ def compare_with_plan(
         outside = None if began_seconds is None else max(0.0, time.time() - began_seconds - in_steps)
         comparison = _compare(directory, prediction, settings, steps, outside_seconds=outside)
         _CODEC.write(comparison_path(directory), comparison)
-    except EnrichError as error:
-        emit(Notice(f"The run is not compared with its plan: {error.message}", warning=True))
-    except Exception as error:  # noqa: BLE001 see above
-        problem = f"{type(error).__name__}: {error}".splitlines()[0]
-        emit(Notice(f"The run could not be compared with its plan ({problem}).", warning=True))
 
 
 def add_report_seconds(directory: RunDirectory, began_seconds: float) -> None:

@@ -13,8 +13,7 @@ from typing import Any, Final
 
 from enrich_dist.core.files import read_json, write_json
 from enrich_dist.errors import CorruptionError, StateError
-from enrich_dist.events import Notice, Step, emit
-from enrich_dist.runs.records import CODEC, RunRecord, latest_record
+from enrich_dist.runs.records import CODEC, RunRecord
 from enrich_dist.settings import Settings
 from enrich_dist.store.run_directory import RunDirectory
 
@@ -31,7 +30,7 @@ class Archive:
     problems: tuple[str, ...]
 
 
-def archive_path(settings: Settings, current: Path | None = None) -> Path:
+def archive_path(settings: Settings) -> Path:
     """Return the archive of a run.
 
     This is ``paths.benchmarks`` if set. Otherwise it is ``reports/benchmarks`` of the current directory if that exists
@@ -40,27 +39,10 @@ def archive_path(settings: Settings, current: Path | None = None) -> Path:
     """
     if settings.paths.benchmarks is not None:
         return settings.paths.benchmarks.absolute()
-    here = (current or Path.cwd()).resolve()
-    work_dir = (here / settings.paths.work_dir).resolve()
+    here, work_dir = Path.cwd().resolve(), settings.paths.work_dir.resolve()
     if (here / PROJECT_ARCHIVE).is_dir() and work_dir.is_relative_to(here):
         return here / PROJECT_ARCHIVE
     return RunDirectory(work_dir).benchmarks
-
-
-def append_to_archive(directory: RunDirectory, settings: Settings, run_id: str) -> Path | None:
-    """Add the record of the run that just ended; return its file, or None where the run judged no result.
-
-    Emit a warning instead of raising.
-    """
-    try:
-        judged = directory.all_latest().get(Step.ENRICHED_AWARDS)
-        if judged is None or judged.run_id != run_id:
-            return None
-        return write_record(archive_path(settings), latest_record(directory, settings))
-    except Exception as error:  # noqa: BLE001  # see above
-        problem = f"{type(error).__name__}: {error}".splitlines()[0]
-        emit(Notice(f"The benchmark record of the run could not be written ({problem}).", warning=True))
-        return None
 
 
 def write_record(archive: Path, record: RunRecord) -> Path:

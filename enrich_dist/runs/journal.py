@@ -14,7 +14,7 @@ from pathlib import Path
 
 from enrich_dist.core.json_documents import read_json_lines
 from enrich_dist.errors import CorruptionError, SettingsError, StateError
-from enrich_dist.events import Notice, Step, emit
+from enrich_dist.events import Step
 from enrich_dist.remedies import RUN_FIRST
 from enrich_dist.runs.award_changes import AwardChanges, compare_awards
 from enrich_dist.runs.records import CODEC, InputFile, RunRecord, latest_record, result_status
@@ -26,17 +26,11 @@ LATEST, PREVIOUS = "latest", "previous"
 _ENRICHED = "enriched_awards.parquet"
 
 
-def append_to_journal(directory: RunDirectory) -> None:
-    """Append the run whose result was just judged or published. Emit a warning instead of raising."""
-    try:
-        record = _with_settings(latest_record(directory), read_runs(directory))
-        line = json.dumps(CODEC.to_document(_convert_paths(record, directory.relative)), sort_keys=True) + "\n"
-        with directory.run_history.open("a", encoding="utf-8") as file:
-            file.write(line)
-    except Exception as error:
-        logger.debug("the run could not be added to the journal", exc_info=True)
-        problem = f"{type(error).__name__}: {error}".splitlines()[0]
-        emit(Notice(f"The run could not be added to {directory.run_history.name} ({problem}).", warning=True))
+def append_to_journal(directory: RunDirectory, record: RunRecord) -> None:
+    """Append the record of a run whose result was just judged or published."""
+    record = _convert_paths(_with_settings(record, read_runs(directory)), directory.relative)
+    with directory.run_history.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(CODEC.to_document(record), sort_keys=True) + "\n")
 
 
 def latest_run(directory: RunDirectory) -> RunRecord:

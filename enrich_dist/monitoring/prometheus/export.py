@@ -6,7 +6,8 @@ Errors propagate to ``run_monitor``, which turns them into warnings.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,8 @@ from prometheus_client import (
     start_http_server,
     write_to_textfile,
 )
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
 from enrich_dist.monitoring.prometheus.metrics import MetricValues
 
@@ -27,6 +30,24 @@ if TYPE_CHECKING:
 DASK_TARGETS: Final = "/dask-targets"
 _PUSH_SECONDS = 5.0
 _JOIN_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class _Collector(Collector):
+    """Collects the families of the values, as a registry requires."""
+
+    values: MetricValues
+    live: bool
+
+    def collect(self) -> Iterator[Metric]:
+        return self.values.families(live=self.live)
+
+
+def make_registry(values: MetricValues, *, live: bool) -> CollectorRegistry:
+    """Return a registry of all metrics that have values; live ones only if ``live``."""
+    registry = CollectorRegistry()
+    registry.register(_Collector(values, live))
+    return registry
 
 
 class Endpoint:
@@ -39,8 +60,7 @@ class Endpoint:
         self, values: MetricValues, address: str, port: int, dask_addresses: Callable[[], Iterable[str]]
     ) -> None:
         """Start serving. Raises ``OSError`` when the address is not available."""
-        registry = CollectorRegistry()
-        registry.register(values.collector(live=True))
+        registry = make_registry(values, live=True)
         ProcessCollector(registry=registry)  # memory and CPU of the driver
         self._metrics = make_wsgi_app(registry)
         self._dask_addresses = dask_addresses
@@ -64,15 +84,9 @@ class Endpoint:
 
 def write_textfile(values: MetricValues, path: Path) -> None:
     """Write the metrics that remain after a run, atomically: node_exporter does not read the temporary file."""
-    write_to_textfile(str(path), _remaining(values))
+    write_to_textfile(str(path), make_registry(values, live=False))
 
 
 def push(values: MetricValues, gateway: str, job: str) -> None:
     """Push the metrics that remain after a run. Other metrics of the job stay in the Pushgateway."""
-    pushadd_to_gateway(gateway, job=job, registry=_remaining(values), timeout=_PUSH_SECONDS)
-
-
-def _remaining(values: MetricValues) -> CollectorRegistry:
-    registry = CollectorRegistry()
-    registry.register(values.collector(live=False))
-    return registry
+    pushadd_to_gateway(gateway, job=job, registry=make_registry(values, live=False), timeout=_PUSH_SECONDS)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric as Family
-    from prometheus_client.registry import Collector
 
 PREFIX: Final = "enrich_dist_"
 OUTCOMES: Final = ("published", "blocked", "failed", "unpublished")
@@ -151,18 +150,6 @@ class MetricValues:
             for labels, value in sorted(values[metric.name].items()):
                 family.add_metric(labels, value)
             yield family
-
-    def collector(self, *, live: bool) -> Collector:
-        """Return ``families`` as a collector for a registry of ``prometheus_client``."""
-        from prometheus_client.registry import Collector
-
-        values = self
-
-        class _Collector(Collector):
-            def collect(self) -> Iterator[Family]:
-                return values.families(live=live)
-
-        return _Collector()
 
 
 def _key(name: str, labels: Mapping[str, str]) -> tuple[str, ...]:

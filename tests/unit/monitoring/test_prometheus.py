@@ -18,7 +18,7 @@ import pytest
 from distributed import Client
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from enrich_dist.cluster.kinds import dask_config
@@ -35,6 +35,7 @@ from enrich_dist.events import (
     emit,
     listening,
 )
+from enrich_dist.monitoring.prometheus.export import make_registry
 from enrich_dist.monitoring.prometheus.metrics import METRICS, MetricValues
 from enrich_dist.monitoring.prometheus.run_monitor import RunMonitor
 from enrich_dist.monitoring.prometheus.updates import MetricsListener
@@ -63,9 +64,7 @@ def value(found: Samples, name: str, **labels: str) -> float | None:
 
 
 def exposed(values: MetricValues, *, live: bool = True) -> Samples:
-    registry = CollectorRegistry()
-    registry.register(values.collector(live=live))
-    return samples(generate_latest(registry).decode("utf-8"))
+    return samples(generate_latest(make_registry(values, live=live)).decode("utf-8"))
 
 
 def progress(done: int, remaining_seconds: float | None = 5.0) -> FarmProgress:
@@ -122,9 +121,7 @@ def test_worker_names_are_escaped(names: dict[str, float]) -> None:
     values = MetricValues()
     values.replace("worker_memory_bytes", names)
 
-    registry = CollectorRegistry()
-    registry.register(values.collector(live=True))
-    found = samples(generate_latest(registry).decode("utf-8"))
+    found = exposed(values)
 
     assert {dict(labels)["worker"]: number for (_, labels), number in found.items()} == names
 

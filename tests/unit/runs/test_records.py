@@ -22,9 +22,9 @@ from enrich_dist.core.files import document_digest, file_digest
 from enrich_dist.errors import BenchmarkError, CorruptionError, StateError
 from enrich_dist.events import Event, Notice, Step, listening
 from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.run_lifecycle import finish_run
 from enrich_dist.runs.archive import (
     BASELINE,
-    append_to_archive,
     archive_path,
     baseline_for,
     latest_session,
@@ -88,51 +88,55 @@ def test_archive_has_no_path_or_host(finished: Pipeline, tmp_path: Path) -> None
     assert not re.search(rf"\b{re.escape(socket.gethostname())}\b", text)
 
 
+def archived(settings: Settings, archive: Path) -> Settings:
+    """Return the settings with this archive."""
+    return settings.model_copy(update={"paths": settings.paths.model_copy(update={"benchmarks": archive})})
+
+
 def test_unjudged_run_has_no_record(finished: Pipeline, tmp_path: Path) -> None:
-    assert append_to_archive(finished.directory, finished.settings, "another run") is None
-    assert append_to_archive(RunDirectory(tmp_path), finished.settings, "test") is None
+    journal = finished.directory.run_history
+    before = journal.exists()
+    finish_run(Pipeline(archived(finished.settings, tmp_path / "archive"), "another run"))
+
+    assert not (tmp_path / "archive").exists()
+    assert journal.exists() == before
     with pytest.raises(StateError):
         latest_record(RunDirectory(tmp_path))
 
 
 def test_record_is_appended_once(finished: Pipeline, tmp_path: Path) -> None:
-    paths = finished.settings.paths.model_copy(update={"benchmarks": tmp_path / "archive"})
-    settings = finished.settings.model_copy(update={"paths": paths})
+    for _ in range(2):
+        finish_run(Pipeline(archived(finished.settings, tmp_path), "test"))
 
-    first = append_to_archive(finished.directory, settings, "test")
-    second = append_to_archive(finished.directory, settings, "test")
-
-    assert first is not None
-    assert second == first
-    assert [record.id for record in read_archive(tmp_path / "archive").records] == ["test"]
+    assert [record.id for record in read_archive(tmp_path).records] == ["test"]
 
 
 def test_unwritable_archive_warns(finished: Pipeline, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", "utf-8")
-    paths = finished.settings.paths.model_copy(update={"benchmarks": tmp_path / "file" / "archive"})
     events: list[Event] = []
 
     with listening(events.append):
-        path = append_to_archive(finished.directory, finished.settings.model_copy(update={"paths": paths}), "test")
+        finish_run(Pipeline(archived(finished.settings, tmp_path / "file" / "archive"), "test"))
 
-    assert path is None
     [notice] = events
     assert isinstance(notice, Notice)
     assert notice.warning
     assert "could not be written (NotADirectoryError" in notice.message
 
 
-def test_archive_path_by_work_directory(tmp_path: Path) -> None:
+def test_archive_path_by_work_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = tmp_path / "project"
     (project / "reports" / "benchmarks").mkdir(parents=True)
 
     def settings(work_dir: Path, benchmarks: Path | None = None) -> Settings:
         return Settings(paths=PathSettings(work_dir=work_dir, benchmarks=benchmarks))
 
-    assert archive_path(settings(Path("work")), project) == project / "reports" / "benchmarks"
-    assert archive_path(settings(tmp_path / "else"), project) == tmp_path / "else" / "benchmarks"
-    assert archive_path(settings(Path("work")), tmp_path) == tmp_path / "work" / "benchmarks"
-    assert archive_path(settings(Path("work"), tmp_path / "given"), project) == tmp_path / "given"
+    monkeypatch.chdir(project)
+    assert archive_path(settings(Path("work"))) == project / "reports" / "benchmarks"
+    assert archive_path(settings(tmp_path / "else")) == tmp_path / "else" / "benchmarks"
+    assert archive_path(settings(Path("work"), tmp_path / "given")) == tmp_path / "given"
+    monkeypatch.chdir(tmp_path)
+    assert archive_path(settings(Path("work"))) == tmp_path / "work" / "benchmarks"
 
 
 @given(
@@ -321,14 +325,14 @@ def test_job_appends_its_record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     from dagster_defs import resources
     from enrich_dist import run_lifecycle
 
-    appended: list[str] = []
-    monkeypatch.setattr(run_lifecycle, "append_to_archive", lambda directory, settings, run_id: appended.append(run_id))
+    appended: list[tuple[str, bool]] = []
+    monkeypatch.setattr(run_lifecycle, "report_run", lambda run, *, archive: appended.append((run.run_id, archive)))
     held = resources.EnrichSettings(overrides=[f"paths.work_dir={tmp_path}"])
 
     with held.yield_for_execution(build_init_resource_context()):
         assert appended == []
 
-    assert len(appended) == 1
+    assert [archive for _, archive in appended] == [True]
 
 
 def test_cpu_seconds_include_orphans() -> None:

@@ -22,7 +22,7 @@ from enrich_dist.errors import EnrichError, SettingsError, StateError
 from enrich_dist.events import Event, Notice, listening
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.run_lifecycle import finish_run, report_run
-from enrich_dist.runs.journal import append_to_journal, find_run, read_runs
+from enrich_dist.runs.journal import find_run, read_runs
 from enrich_dist.runs.records import latest_record
 from enrich_dist.store.run_directory import RunDirectory
 from tests.support import known_case as known
@@ -273,13 +273,17 @@ def test_invalid_journal_lines_are_ignored(work: RunDirectory, tmp_path: Path) -
     assert read_runs(work)[-1] == latest_record(work)
 
 
-def test_unwritable_journal_warns(tmp_path: Path) -> None:
+def test_unwritable_journal_warns(work: RunDirectory, tmp_path: Path) -> None:
+    copy = RunDirectory(tmp_path / "work")
+    shutil.copytree(work.root, copy.root, symlinks=True)
+    copy.run_history.unlink()
+    copy.run_history.mkdir()
     events: list[Event] = []
 
     with listening(events.append):
-        append_to_journal(RunDirectory(tmp_path))  # no judged result
+        report_run(Pipeline(known.settings(tmp_path), THIRD))
 
-    [notice] = events
+    notice = events[0]  # the report reads the journal, too
     assert isinstance(notice, Notice)
     assert notice.warning
     assert "could not be added to runs.jsonl" in notice.message

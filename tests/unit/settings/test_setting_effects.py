@@ -30,7 +30,8 @@ from enrich_dist.events import FarmProgress, emit
 from enrich_dist.monitoring.prometheus.run_monitor import RunMonitor
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.preflight.admission import admit
-from enrich_dist.runs.archive import append_to_archive, read_archive
+from enrich_dist.run_lifecycle import finish_run
+from enrich_dist.runs.archive import read_archive
 from enrich_dist.runs.drift import Severity, judge_drift
 from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import CheckpointStore
@@ -158,7 +159,7 @@ def test_checkpoints_lie_where_they_are_to(tmp_path: Path) -> None:
 def test_benchmarks_setting_locates_record(tmp_path: Path) -> None:
     pipeline = run_in_process(settings(tmp_path, paths={"work_dir": tmp_path / "work", "benchmarks": tmp_path / "all"}))
 
-    append_to_archive(pipeline.directory, pipeline.settings, pipeline.run_id)
+    finish_run(pipeline)
 
     assert len(read_archive(tmp_path / "all").records) == 1
     assert not pipeline.directory.benchmarks.exists()
