@@ -79,14 +79,12 @@ def explain(
     console = Console(highlight=False)
     with reopen_result(directory) as result:
         if recipient is not None:
-            print_appearances(console, explain_recipient(directory, result, recipient))
+            print_appearances(console, explain_recipient(result, recipient))
             return
         awards = [] if award is None else find_awards(result, award)
         company_id = find_company(result, awards[0].company_key if awards else company or "")
         decision = settings.matching.decision()
-        print_explanation(
-            console, explain_company(directory, result, decision, company_id, candidates=candidates), awards
-        )
+        print_explanation(console, explain_company(result, decision, company_id, candidates=candidates), awards)
 
 
 def report(

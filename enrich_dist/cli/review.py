@@ -121,19 +121,19 @@ def _print_outcome(console: Console, rejudged: RejudgedResult) -> None:
     from enrich_dist.results.report import decisions_text
 
     before, after = rejudged.before, rejudged.after
-    rates, rates_before = _rates(after.metrics), _rates(before.metrics) if before else {}
+    rates, rates_before = _rates(after["metrics"]), _rates(before["metrics"]) if before else {}
     table = Table("", box=None, pad_edge=False)
     for title in ("before", "", "after"):
         table.add_column(title, justify="right")
     for name, rate in rates.items():
         table.add_row(name, rates_before.get(name, "no result"), "→", rate)
-    table.add_row("verdict", before.verdict["status"] if before else "", "→", after.verdict["status"])
+    table.add_row("verdict", before["verdict"]["status"] if before else "", "→", after["verdict"]["status"])
     console.print(table)
     reused = "; the result is unchanged" if rejudged.step.reused else ""
     console.print(f"Reduced and judged in {rejudged.step.seconds:.1f} s, without matching a chunk{reused}.")
-    if decisions := decisions_text(after.metrics["overrides"]):
+    if decisions := decisions_text(after["metrics"]["overrides"]):
         console.print(f"Human review decisions: {escape(decisions)}")
-    for reason in after.verdict["reasons"]:
+    for reason in after["verdict"]["reasons"]:
         console.print(f"[bold red]Blocked:[/] {escape(reason)}")
 
 

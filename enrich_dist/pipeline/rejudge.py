@@ -7,40 +7,32 @@ change chunks are refused (``completed_run``).
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from enrich_dist.core.files import read_json
-from enrich_dist.events import Step
+from enrich_dist.errors import CorruptionError, StateError
 from enrich_dist.pipeline.completed_run import read_completed_run
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import LoadedSettings
+from enrich_dist.store.artifacts import open_unverified
 from enrich_dist.store.lock import locked
-from enrich_dist.store.run_directory import Output, RunDirectory, StepReport
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A result's metrics and the verdict on them."""
-
-    metrics: dict[str, Any]
-    verdict: dict[str, Any]
+from enrich_dist.store.run_directory import Output, StepReport
 
 
 @dataclass(frozen=True)
 class RejudgedResult:
-    """The previous latest result (None if there was none) and the new one."""
+    """ "metrics" and "verdict" of the previous latest result (None if there was none) and of the new one."""
 
     pipeline: Pipeline
-    before: Judged | None
-    after: Judged
+    before: dict[str, Any] | None
+    after: dict[str, Any]
     step: StepReport
 
     @property
     def passed(self) -> bool:
         """Return whether the result may be published."""
-        return bool(self.after.verdict["status"] == "passed")
+        return bool(self.after["verdict"]["status"] == "passed")
 
 
 def rejudge(loaded: LoadedSettings) -> RejudgedResult:
@@ -52,21 +44,10 @@ def rejudge(loaded: LoadedSettings) -> RejudgedResult:
     pipeline = Pipeline(loaded.settings, run_id)
     with locked(pipeline.directory.root, run_id=run_id, what="enrich-dist rejudge"):
         read_completed_run(pipeline, loaded)
-        before = _latest(pipeline.directory)
+        before = None
+        with suppress(StateError, CorruptionError):  # no result yet, or it was deleted
+            before = open_unverified(pipeline.directory.output(Output.RESULT)).facts
         values = loaded.settings.flat()
         pipeline.directory.record_settings(run_id, values, loaded.origins)
         step = pipeline.enrich_awards()
-    after = _read(step.path(Output.RESULT))
-    return RejudgedResult(pipeline, before, after, step)
-
-
-def _latest(directory: RunDirectory) -> Judged | None:
-    step = directory.all_latest().get(Step.ENRICHED_AWARDS)
-    try:
-        return None if step is None else _read(step.path(Output.RESULT))
-    except FileNotFoundError:  # the results were deleted
-        return None
-
-
-def _read(result: Path) -> Judged:
-    return Judged(read_json(result / "metrics.json"), read_json(result / "verdict.json"))
+    return RejudgedResult(pipeline, before, open_unverified(step.path(Output.RESULT)).facts, step)

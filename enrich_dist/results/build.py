@@ -108,12 +108,9 @@ def build_result(
         }
         matches = connection.sql("from company_matches order by company_id").to_arrow_table()
     metrics["reconciliation"] = quality.reconcile(
-        award_rows_read=awards.facts["rows_read"],
-        award_rows_rejected=awards.facts["rows_rejected"],
-        metrics=metrics,
-        recipient_source_rows=plan.facts["source_rows"],
-        recipient_rows_rejected=plan.facts["rejected_rows"],
-        recipient_rows_merged=plan.facts.get("merged_rows", 0),
+        metrics["awards"],
+        awards.facts,
+        plan.facts,
         chunks=inputs.chunk_rows,
         candidates_written=inputs.candidates_written,
         candidates_read=candidates_read,

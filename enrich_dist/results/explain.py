@@ -36,13 +36,12 @@ from enrich_dist.results.overrides import find_recipients
 from enrich_dist.results.reopen import ReopenedResult
 from enrich_dist.results.scoring import Scores, fetch_rows
 from enrich_dist.schema import MIN_SAME_TOWN, NameKind, NameLevel, PlaceLevel, StreetLevel
-from enrich_dist.store.run_directory import Output, RunDirectory
 
 _TOLERANCE = 1.5e-6  # probabilities are rounded to six decimals
 
 
 def explain_company(
-    directory: RunDirectory, result: ReopenedResult, decision: DecisionConfig, company_id: int, *, candidates: int
+    result: ReopenedResult, decision: DecisionConfig, company_id: int, *, candidates: int
 ) -> Explanation:
     """Explain the decision on a company, with at most ``candidates`` of its organisations.
 
@@ -57,7 +56,7 @@ def explain_company(
     best = [row for row in rows if row["place"] is not None]
     _require_same(match, best)
     listed = best[:candidates]
-    words = _shared_words(directory, result, listed)
+    words = _shared_words(result, listed)
     prior = float(np.log2(scores.prior_odds))
     own = _company(company)
     shown = tuple(
@@ -103,25 +102,18 @@ def explain_company(
     )
 
 
-def explain_recipient(directory: RunDirectory, result: ReopenedResult, asked: str) -> list[Appearance]:
+def explain_recipient(result: ReopenedResult, asked: str) -> list[Appearance]:
     """Return every company that has the recipient, or one with this UEI, as a candidate; the most probable first.
 
     Raises ``SettingsError`` when there is none.
     """
     asked = asked.strip()
-    companies = companies_with_candidate(directory, result, asked)
+    companies = companies_with_candidate(result, asked)
     rows = _judged_rows(result.score_companies(companies))
-    matches = {
-        row["company_id"]: row
-        for row in fetch_rows(
-            result.connection,
-            "from company_matches where company_id in (select unnest($ids))",
-            {"ids": companies},
-        )
-    }
+    query = "from company_matches where company_id in (select unnest($ids))"
+    matches = {row["company_id"]: row for row in fetch_rows(result.connection, query, {"ids": companies})}
     winners = {row["company_id"]: row["organisation"] for row in rows if row["place"] == 1}
     own = {(row["company_id"], row["organisation"]): row["probability"] for row in rows if row["place"] is not None}
-    asked_for = [row for row in rows if row["recipient_id"] == asked or row["uei"] == asked.upper()]
     found = [
         Appearance(
             company_key=match["company_key"],
@@ -132,8 +124,9 @@ def explain_recipient(directory: RunDirectory, result: ReopenedResult, asked: st
             probability=own.get((row["company_id"], row["organisation"])),
             outcome=_outcome(row, match, winners.get(row["company_id"])),
         )
-        for row in asked_for
+        for row in rows
         for match in [matches[row["company_id"]]]
+        if row["recipient_id"] == asked or row["uei"] == asked.upper()
     ]
     return sorted(found, key=lambda item: (-(item.probability or -1.0), -item.match_weight, item.company_key))
 
@@ -232,28 +225,24 @@ def _identifier(agreement: int, theirs: str | None, ours: Sequence[str]) -> str:
     return "not comparable"
 
 
-def _shared_words(
-    directory: RunDirectory, result: ReopenedResult, rows: Sequence[Mapping[str, Any]]
-) -> list[SharedWords | None]:
+def _shared_words(result: ReopenedResult, rows: Sequence[Mapping[str, Any]]) -> list[SharedWords | None]:
     """Return the words that company and candidate share, for each row."""
-    recipients = pa.Table.from_pylist([{**row, "alternate_names": None} for row in rows], schema=schema.RECIPIENT)
+    with_alternates = any(row["name_kind"] != NameKind.LEGAL for row in rows)
+    names = _alternate_names(result, [row["recipient_id"] for row in rows]) if with_alternates else {}
+    completed = [{**row, "alternate_names": names.get(row["recipient_id"])} for row in rows]
+    recipients = pa.Table.from_pylist(completed, schema=schema.RECIPIENT)
     pairs = [
         ComparedNames(number, row["name_code"], row["name_kind"], row["name_level"]) for number, row in enumerate(rows)
     ]
-    if any(row["name_kind"] != NameKind.LEGAL for row in rows):
-        recipients = _with_alternate_names(directory, result, recipients)
     concepts = result.counts["concept"]
     information = word_information(concepts, result.weights.recipients, result.index.vocabulary)
     return shared_words(result.index, recipients, pairs, information, concepts)
 
 
-def _with_alternate_names(directory: RunDirectory, result: ReopenedResult, recipients: pa.Table) -> pa.Table:
-    """Add the alternate names from the chunk files, if these still exist: candidates do not store them."""
+def _alternate_names(result: ReopenedResult, recipient_ids: list[str]) -> dict[str, list[str] | None]:
+    """Return the alternate names in the chunk files, none if these no longer exist: candidates do not store them."""
     try:
-        plan = directory.output(Output.CHUNKS)
-        found = find_recipients(result.connection, plan, recipients["recipient_id"])
+        found = find_recipients(result.connection, result.plan, pa.array(recipient_ids, pa.string()))
     except CorruptionError:
-        return recipients
-    names = {row["recipient_id"]: row["alternate_names"] for row in found.to_pylist()}
-    column = pa.array([names.get(key) for key in recipients["recipient_id"].to_pylist()], pa.list_(pa.string()))
-    return recipients.set_column(recipients.schema.get_field_index("alternate_names"), "alternate_names", column)
+        return {}
+    return {row["recipient_id"]: row["alternate_names"] for row in found.to_pylist()}

@@ -14,7 +14,6 @@ from enrich_dist.errors import SettingsError
 from enrich_dist.matching.normalise import normalise_names
 from enrich_dist.results.reopen import ReopenedResult
 from enrich_dist.results.scoring import fetch_rows
-from enrich_dist.store.run_directory import Output, RunDirectory
 
 _LISTED = 10
 
@@ -39,15 +38,13 @@ def find_awards(result: ReopenedResult, asked: str) -> list[Award]:
     rows = fetch_rows(
         result.connection,
         """
-        select award_id, award_title, agency, phase, award_year, company_key from enriched_awards
+        select award_id, award_title as title, agency, phase, award_year as year, company_key from enriched_awards
         where lower(trim($asked)) in (award_id, lower(agency_tracking_number), lower(contract))
         order by award_year, source_row
         """,
         {"asked": asked},
     )
-    awards = [
-        Award(r["award_id"], r["award_title"], r["agency"], r["phase"], r["award_year"], r["company_key"]) for r in rows
-    ]
+    awards = [Award(**row) for row in rows]
     if not awards:
         raise SettingsError(
             f"No valid award has the award_id, tracking number or contract number '{asked}'.",
@@ -67,35 +64,26 @@ def find_company(result: ReopenedResult, asked: str) -> int:
 
     Raises ``SettingsError`` when there is none, or several with that name.
     """
-    rows = result.connection.execute(
-        "select company_id from companies where lower(company_key) = lower(trim($asked))", {"asked": asked}
-    ).fetchall()
-    if rows:
-        return int(rows[0][0])
-    found: list[int] = []
-    code = result.index.names.look_up(normalise_names(pa.array([asked], pa.string())))
-    if code[0] >= 0:
-        found = result.index.names.companies.expand(code)[1].tolist()
+
+    def select(condition: str) -> list[int]:
+        query = f"select company_id from companies where {condition} order by award_count desc, company_id"
+        return [number for (number,) in result.connection.execute(query, {"asked": asked.strip()}).fetchall()]
+
+    if with_key := select("lower(company_key) = lower($asked)"):
+        return with_key[0]
+    names = result.index.names
+    code = names.look_up(normalise_names(pa.array([asked], pa.string())))
+    found: list[int] = names.companies.expand(code)[1].tolist() if code[0] >= 0 else []
     if len(found) == 1:
-        return int(found[0])
+        return found[0]
+    problem = f"{len(found)} companies have the name '{asked}'."
+    if not found:
+        found = select(
+            "$asked <> '' and list_bool_or(list_transform(names, lambda name: contains(lower(name), lower($asked))))"
+        )
+        problem = f"No company has the key or name '{asked}'; {len(found)} have names that contain it."
     if found:
-        raise SettingsError(
-            f"{len(found)} companies have the name '{asked}'. "
-            f"Choose one by its key, --company KEY:\n{_lines(_described(result, found))}"
-        )
-    alike = result.connection.execute(
-        """
-        select company_id from companies
-        where list_bool_or(list_transform(names, lambda name: contains(lower(name), lower(trim($asked)))))
-        order by award_count desc, company_id
-        """,
-        {"asked": asked},
-    ).fetchall()
-    if asked.strip() and alike:
-        raise SettingsError(
-            f"No company has the key or name '{asked}'; {len(alike)} have names that contain it. "
-            f"Choose one by its key, --company KEY:\n{_lines(_described(result, [row[0] for row in alike]))}"
-        )
+        raise SettingsError(f"{problem} Choose one by its key, --company KEY:\n{_lines(_described(result, found))}")
     raise SettingsError(
         f"No company has the key or name '{asked}'.",
         remedy="Keys and names are in the table companies of enrich_dist.duckdb.",
@@ -109,7 +97,7 @@ def _described(result: ReopenedResult, company_ids: Sequence[int]) -> list[str]:
         select company_key, name, award_count, locations[1].city as city, locations[1].state as state from companies
         where company_id in (select unnest($ids)) order by award_count desc, company_id
         """,
-        {"ids": [int(number) for number in company_ids]},
+        {"ids": company_ids},
     )
     return [
         f"{row['company_key']}  {row['name']}, {format_place(row['city'], row['state'])}, awards: {row['award_count']}"
@@ -122,42 +110,25 @@ def _lines(texts: Sequence[str]) -> str:
     return "\n".join([*(f"  {text}" for text in texts[:_LISTED]), *rest])
 
 
-def companies_with_candidate(directory: RunDirectory, result: ReopenedResult, asked: str) -> list[int]:
+def companies_with_candidate(result: ReopenedResult, asked: str) -> list[int]:
     """Return the companies with the recipient of this id, or one with this UEI, among their candidates.
 
     Raises ``SettingsError`` when there is none.
     """
-    rows = result.connection.execute(
-        f"select distinct company_id from {result.tables.candidates} "
-        "where recipient_id = $asked or uei = upper($asked)",
-        {"asked": asked},
-    ).fetchall()
-    if not rows:
-        raise _unknown_recipient(directory, result, asked)
-    return sorted(int(row[0]) for row in rows)
-
-
-def _unknown_recipient(directory: RunDirectory, result: ReopenedResult, asked: str) -> SettingsError:
-    """Return the error for a recipient that is not a candidate, or not in the run."""
-    chunks = directory.output(Output.CHUNKS)
-    files = [str(file) for file in sorted(chunks.glob("[0-9]*.parquet"))]
-    known = (
-        result.connection.execute(
-            """
-        select name, city, state from read_parquet($files) where recipient_id = $asked or uei = upper($asked) limit 1
-        """,
-            {"asked": asked, "files": files},
-        ).fetchall()
-        if files
-        else []
-    )
+    is_asked = "recipient_id = $asked or uei = upper($asked)"
+    query = f"select distinct company_id from {result.tables.candidates} where {is_asked} order by company_id"
+    if rows := result.connection.execute(query, {"asked": asked}).fetchall():
+        return [number for (number,) in rows]
+    files = [str(file) for file in sorted(result.plan.glob("[0-9]*.parquet"))]
+    query = f"select name, city, state from read_parquet($files) where {is_asked} limit 1"
+    known = result.connection.execute(query, {"asked": asked, "files": files}).fetchall() if files else []
     if not known:
-        return SettingsError(
+        raise SettingsError(
             f"The run has no recipient with the id or UEI '{asked}'.",
             remedy="Use an id of the recipients file; rejected rows are in rejects.csv.",
         )
     name, city, state = known[0]
-    return SettingsError(
+    raise SettingsError(
         f"The recipient '{asked}' ({name or 'no name'}, {format_place(city, state)}) is a candidate of no company.",
         remedy="No company shares an identifier or enough of its name. Explain a company instead: --company NAME.",
     )

@@ -1,4 +1,4 @@
-"""Human review decisions on pairs (``schema.OVERRIDE``): store them, add confirmed pairs, and report their effect.
+"""Human review decisions on pairs (``schema.OVERRIDE``): merge them, add confirmed pairs, and report their effect.
 
 Does not cover the review sheet (``review``, ``review_sheet``) nor the weight of a decision (``scoring``).
 """
@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from enrich_dist import schema
-from enrich_dist.core.files import atomic_path, file_digest
+from enrich_dist.core.files import file_digest
 from enrich_dist.errors import CorruptionError
-from enrich_dist.results.scoring import CandidateTables, create_table, create_view, store_table
+from enrich_dist.results.scoring import CandidateTables, create_table, create_view, fetch_rows, store_table
 from enrich_dist.sources import chunks
 from enrich_dist.store.artifacts import open_unverified
 
@@ -45,36 +45,28 @@ def merge_decisions(connection: duckdb.DuckDBPyConnection, stored: pa.Table, new
     A new decision replaces a stored one on the same pair. A new confirmation also replaces the stored confirmation of
     its company, because a company has one partner.
     """
-    old, new_rows = store_table(connection, "stored", stored), store_table(connection, "new", new)
-    kept = create_table(
+    old_rows, new_rows = store_table(connection, "stored", stored), store_table(connection, "new", new)
+    merged = create_table(
         connection,
-        "kept",
+        "merged",
         f"""
-        select old.* from {old} old left join {new_rows} new using (company_key, recipient_id)
-        where new.decision is null and not (
-            old.decision = 'confirm'
-            and old.company_key in (select company_key from {new_rows} where decision = 'confirm'))
+        select company_key, recipient_id, old.decision as old, new.decision as new,
+               coalesce(new.decision, case when old.decision <> 'confirm' or company_key not in (
+                   select company_key from {new_rows} where decision = 'confirm') then old.decision end) as decision
+        from {old_rows} old full join {new_rows} new using (company_key, recipient_id)
         """,
     )
+    [counts] = connection.execute(f"""
+        select count(*) filter (new = 'confirm' and old is distinct from 'confirm'),
+               count(*) filter (new = 'reject' and old is distinct from 'reject'),
+               count(*) filter (new = old), count(*) filter (old is not null and decision is distinct from old)
+        from {merged}
+    """).fetchall()
     table = connection.sql(f"""
-        select company_key, recipient_id, decision from (from {kept} union all by name from {new_rows})
+        select company_key, recipient_id, decision from {merged} where decision is not null
         order by company_key, recipient_id
     """).to_arrow_table()
-    [(confirmed, rejected, unchanged, kept_rows)] = connection.execute(f"""
-        select count(*) filter (new.decision = 'confirm' and old.decision is distinct from 'confirm'),
-               count(*) filter (new.decision = 'reject' and old.decision is distinct from 'reject'),
-               count(*) filter (new.decision = old.decision),
-               (select count(*) from {kept})
-        from {new_rows} new left join {old} old using (company_key, recipient_id)
-    """).fetchall()
-    replaced = len(stored) - kept_rows - unchanged
-    return MergedDecisions(table.cast(schema.OVERRIDE), confirmed, rejected, unchanged, replaced)
-
-
-def store_decisions(table: pa.Table, path: Path) -> None:
-    """Write all decisions atomically."""
-    with atomic_path(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd")
+    return MergedDecisions(table.cast(schema.OVERRIDE), *counts)
 
 
 def add_confirmed(tables: CandidateTables, plan: Path) -> CandidateTables:
@@ -106,7 +98,9 @@ def add_confirmed(tables: CandidateTables, plan: Path) -> CandidateTables:
     return replace(tables, candidates=create_view(connection, "candidates", query))
 
 
-def find_recipients(connection: duckdb.DuckDBPyConnection, plan: Path, recipient_ids: pa.ChunkedArray) -> pa.Table:
+def find_recipients(
+    connection: duckdb.DuckDBPyConnection, plan: Path, recipient_ids: pa.Array | pa.ChunkedArray
+) -> pa.Table:
     """Return the first row (``schema.RECIPIENT``) of each of these recipients in the chunk files of a plan.
 
     Raises ``CorruptionError`` when a chunk file is missing or differs from the plan.
@@ -144,32 +138,23 @@ def count_effects(tables: CandidateTables) -> dict[str, Any]:
     ``without_effect`` lists the first decisions whose company or recipient is not in this run, or whose rejected pair
     is not a candidate; ``without_effect_count`` counts all of them.
     """
-    connection = tables.connection
-    checked = create_table(
-        connection,
-        "checked",
+    [counts] = fetch_rows(
+        tables.connection,
         f"""
         with pairs as (
             select distinct company_key, recipient_id
             from {tables.candidates} join {tables.companies} using (company_id)
             semi join {tables.overrides} using (company_key, recipient_id)
+        ), checked as (
+            select o.*, pairs.company_key is not null as applies
+            from {tables.overrides} o left join pairs using (company_key, recipient_id)
         )
-        select o.*, pairs.company_key is not null as applies
-        from {tables.overrides} o left join pairs using (company_key, recipient_id)
+        select count(*) filter (applies and decision = 'confirm') as confirmed,
+               count(*) filter (applies and decision = 'reject') as rejected,
+               coalesce(list(company_key || ' -> ' || recipient_id order by company_key, recipient_id)
+                        filter (not applies), [])[:{_MAX_LISTED}] as without_effect,
+               count(*) filter (not applies) as without_effect_count
+        from checked
         """,
     )
-    [(confirmed, rejected, without_effect)] = connection.execute(f"""
-        select count(*) filter (applies and decision = 'confirm'), count(*) filter (applies and decision = 'reject'),
-               count(*) filter (not applies)
-        from {checked}
-    """).fetchall()
-    listed = connection.execute(f"""
-        select company_key || ' -> ' || recipient_id from {checked} where not applies
-        order by company_key, recipient_id limit {_MAX_LISTED}
-    """).fetchall()
-    return {
-        "confirmed": confirmed,
-        "rejected": rejected,
-        "without_effect": [text for (text,) in listed],
-        "without_effect_count": without_effect,
-    }
+    return counts

@@ -7,8 +7,9 @@ reasons. Neither contains a time or a host name, so equal results have equal doc
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -40,8 +41,8 @@ def measure(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
 
     Rates are shares in [0, 1]; ``match_rate`` is awards with an accepted match over valid awards.
     """
-    awards = _count_by_status(connection, "enriched_awards")
-    companies = _count_by_status(connection, "company_matches")
+    awards = count_by_status(connection, "enriched_awards")
+    companies = count_by_status(connection, "company_matches")
     return {
         "match_rate": _rate(awards["matched"], awards["valid"]),
         "awards": awards,
@@ -98,55 +99,47 @@ def _share_with_interval(part: float, whole: float) -> dict[str, float | None]:
 
 
 def reconcile(
+    awards: Mapping[str, int],
+    award_facts: Mapping[str, Any],
+    plan_facts: Mapping[str, Any],
     *,
-    award_rows_read: int,
-    award_rows_rejected: int,
-    metrics: dict[str, Any],
-    recipient_source_rows: int,
-    recipient_rows_rejected: int,
     chunks: list[tuple[int, int, int, int]],
     candidates_written: int,
     candidates_read: int,
-    recipient_rows_merged: int = 0,
 ) -> dict[str, Any]:
     """Compare rows read with rows accounted for.
 
+    ``awards``: valid awards by status; ``award_facts``, ``plan_facts``: of the artifacts of awards and chunks;
     ``chunks``: per chunk the rows planned, rows with candidates, without, and quarantined; ``candidates_written``: by
-    the records of the checkpoints; ``candidates_read``: by the reduce; ``recipient_rows_merged``: further rows of a
-    recipient. Returns the sums, and ``differences``: one sentence per sum that does not balance.
+    the records of the checkpoints; ``candidates_read``: by the reduce. Returns the sums, and ``differences``: one
+    sentence per sum that does not balance.
     """
-    awards = metrics["awards"]
+    statuses = {status: awards[status] for status in STATUSES}
+    with_candidates, without, quarantined = (sum(chunk[part] for chunk in chunks) for part in (1, 2, 3))
+    award_rows = {**statuses, "invalid": award_facts["rows_rejected"], "quarantined": 0}
+    recipient_rows = {
+        "with_candidates": with_candidates,
+        "without_candidates": without,
+        "invalid": plan_facts["rejected_rows"],
+        "quarantined": quarantined,
+    }
+    if merged := plan_facts.get("merged_rows"):  # only sources with several rows per recipient
+        recipient_rows["merged"] = merged
+    awards_read, recipients_read = award_facts["rows_read"], plan_facts["source_rows"]
     differences = []
-    accounted = sum(awards[status] for status in STATUSES) + award_rows_rejected
-    if accounted != award_rows_read:
-        differences.append(f"{award_rows_read} award rows were read, {accounted} are accounted for")
+    for kind, read, rows in (("award", awards_read, award_rows), ("recipient", recipients_read, recipient_rows)):
+        if read != (accounted := sum(rows.values())):
+            differences.append(f"{read} {kind} rows were read, {accounted} are accounted for")
     for number, (planned, *parts) in enumerate(chunks):
         if planned != sum(parts):
             differences.append(f"chunk {number} was planned with {planned} rows, {sum(parts)} are accounted for")
-    with_candidates, without, quarantined = (sum(chunk[part] for chunk in chunks) for part in (1, 2, 3))
-    recipients = with_candidates + without + quarantined + recipient_rows_rejected + recipient_rows_merged
-    if recipients != recipient_source_rows:
-        differences.append(f"{recipient_source_rows} recipient rows were read, {recipients} are accounted for")
     if candidates_read != candidates_written:
         differences.append(f"workers wrote {candidates_written} candidates, the reduce read {candidates_read}")
     return {
         "balanced": not differences,
         "differences": differences,
-        "awards": {
-            "read": award_rows_read,
-            **{status: awards[status] for status in STATUSES},
-            "invalid": award_rows_rejected,
-            "quarantined": 0,
-        },
-        "recipients": {
-            "read": recipient_source_rows,
-            "with_candidates": with_candidates,
-            "without_candidates": without,
-            "invalid": recipient_rows_rejected,
-            "quarantined": quarantined,
-            # Only for sources with several rows per recipient.
-            **({"merged": recipient_rows_merged} if recipient_rows_merged else {}),
-        },
+        "awards": {"read": awards_read, **award_rows},
+        "recipients": {"read": recipients_read, **recipient_rows},
     }
 
 
@@ -172,52 +165,35 @@ def judge(metrics: dict[str, Any], gate: Gate) -> dict[str, Any]:
     """
     rate, awards = metrics["match_rate"], metrics["awards"]
     precision = metrics["accuracy"]["precision"]["estimate"]
-    reconciliation = metrics["reconciliation"]
-    recipients = reconciliation["recipients"]
+    differences = metrics["reconciliation"]["differences"]
+    recipients = metrics["reconciliation"]["recipients"]
     quarantined_share = _rate(recipients["quarantined"], recipients["read"])
     missing = metrics["completeness"]["chunks_missing"]
+    min_rate, min_precision, max_quarantined = astuple(gate)
+    reasons = {
+        "match_rate": f"{awards['matched']:,} of {awards['valid']:,} valid awards have an accepted match: match rate "
+        + _compared(rate, "minimum", min_rate),
+        "estimated_precision": "no match is accepted, so none is wrong"
+        if precision is None
+        else f"estimated precision {_compared(precision, 'minimum', min_precision)}",
+        "reconciliation": "; ".join(differences) or "every row read is accounted for",
+        "quarantined_share": f"{recipients['quarantined']:,} of {recipients['read']:,} recipients are quarantined: "
+        + _compared(quarantined_share, "maximum", max_quarantined),
+        "completeness": f"planned chunks missing from the result: {missing:,}"
+        if missing
+        else "every planned chunk is in the result",
+    }
+    precision = 1.0 if precision is None else precision
+    outcomes = {  # whether it passed, value, threshold
+        "match_rate": (rate >= min_rate, rate, min_rate),
+        "estimated_precision": (precision >= min_precision, precision, min_precision),
+        "reconciliation": (not differences, len(differences), 0),
+        "quarantined_share": (quarantined_share <= max_quarantined, quarantined_share, max_quarantined),
+        "completeness": (missing == 0, missing, 0),
+    }
     checks = [
-        _check(
-            "match_rate",
-            rate >= gate.match_rate_threshold,
-            rate,
-            gate.match_rate_threshold,
-            f"{awards['matched']:,} of {awards['valid']:,} valid awards have an accepted match: match rate "
-            + _compared(rate, "minimum", gate.match_rate_threshold),
-        ),
-        _check(
-            "estimated_precision",
-            precision is None or precision >= gate.min_estimated_precision,
-            1.0 if precision is None else precision,
-            gate.min_estimated_precision,
-            "no match is accepted, so none is wrong"
-            if precision is None
-            else f"estimated precision {_compared(precision, 'minimum', gate.min_estimated_precision)}",
-        ),
-        _check(
-            "reconciliation",
-            reconciliation["balanced"],
-            len(reconciliation["differences"]),
-            0,
-            "; ".join(reconciliation["differences"]) or "every row read is accounted for",
-        ),
-        _check(
-            "quarantined_share",
-            quarantined_share <= gate.max_quarantined_share,
-            quarantined_share,
-            gate.max_quarantined_share,
-            f"{recipients['quarantined']:,} of {recipients['read']:,} recipients are quarantined: "
-            + _compared(quarantined_share, "maximum", gate.max_quarantined_share),
-        ),
-        _check(
-            "completeness",
-            missing == 0,
-            missing,
-            0,
-            f"planned chunks missing from the result: {missing:,}"
-            if missing
-            else "every planned chunk is in the result",
-        ),
+        {"name": name, "passed": passed, "value": value, "threshold": threshold, "reason": reasons[name]}
+        for name, (passed, value, threshold) in outcomes.items()
     ]
     failed = [check for check in checks if not check["passed"]]
     return {
@@ -232,16 +208,6 @@ def get_check(verdict: dict[str, Any], name: str) -> dict[str, Any]:
     return next(dict(check) for check in verdict["checks"] if check["name"] == name)
 
 
-def _check(
-    name: Literal["match_rate", "estimated_precision", "reconciliation", "quarantined_share", "completeness"],
-    passed: bool,
-    value: float,
-    threshold: float,
-    reason: str,
-) -> dict[str, Any]:
-    return {"name": name, "passed": passed, "value": value, "threshold": threshold, "reason": reason}
-
-
 def _compared(value: float, limit_name: str, limit: float) -> str:
     """Format a share with its limit, with more decimals where one would hide the difference."""
     decimals = 1
@@ -254,7 +220,8 @@ def _rate(part: int, whole: int) -> float:
     return round(part / whole, 6) if whole else 0.0
 
 
-def _count_by_status(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, int]:
+def count_by_status(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, int]:
+    """Return the valid rows of a table, and those of each ``match_status``."""
     found = dict(connection.execute(f"select match_status, count(*) from {table} group by all").fetchall())
     counts = {status: int(found.get(status, 0)) for status in STATUSES}
     return {"valid": sum(int(count) for count in found.values()), **counts}

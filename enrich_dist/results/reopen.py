@@ -6,11 +6,10 @@ was not made from are refused, because they do not explain it. Does not cover ho
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
@@ -32,7 +31,7 @@ from enrich_dist.results.scoring import (
     read_counts,
     score,
 )
-from enrich_dist.store.checkpoints import Checkpoint, CheckpointStore
+from enrich_dist.store.checkpoints import CheckpointStore
 from enrich_dist.store.run_directory import Output, RunDirectory
 
 _REMEDY = "Run `enrich-dist run` again, then explain its result."
@@ -42,9 +41,11 @@ _REMEDY = "Run `enrich-dist run` again, then explain its result."
 class ReopenedResult:
     """The latest result: its candidates, index, counts, weights and share of companies with a partner.
 
-    The connection of ``tables`` also has ``company_matches`` and ``enriched_awards`` of the result's database.
+    The connection of ``tables`` also has ``companies``, ``company_matches`` and ``enriched_awards`` of the result's
+    database. ``plan``: directory of the chunk files, which may no longer exist.
     """
 
+    plan: Path
     tables: CandidateTables
     index: CompanyIndex
     counts: Counts
@@ -84,31 +85,30 @@ def reopen_result(directory: RunDirectory) -> Iterator[ReopenedResult]:
 
 
 def _open(connection: duckdb.DuckDBPyConnection, directory: RunDirectory, path: Path) -> ReopenedResult:
-    index = open_index(directory.output(Output.INDEX))
-    finished = _finished_checkpoints(directory)
-    database = str(path / DATABASE).replace("'", "''")
-    connection.execute(f"attach '{database}' as result (read_only)")
-    for table in ("companies", "company_matches", "enriched_awards", "overrides"):
-        connection.execute(f"create view {table} as from result.{table}")
-    _require_same_companies(connection, directory)
-    candidates = read_candidates(connection, [checkpoint.candidates for checkpoint in finished])
-    tables = CandidateTables(connection, candidates, Table("companies"), Table("overrides"))
-    tables = overrides.add_confirmed(tables, directory.output(Output.CHUNKS))
-    counts = read_counts(connection, [checkpoint.counts for checkpoint in finished])
-    weights = estimate_weights(tables, counts, index.vocabulary)
-    model = read_json(path / "metrics.json")["model"]
-    _require_same_model(weights, model, path)
-    return ReopenedResult(tables, index, counts, weights, model["partner_share"])
-
-
-def _finished_checkpoints(directory: RunDirectory) -> list[Checkpoint]:
-    """Return the valid checkpoints of the latest plan."""
+    index, plan = open_index(directory.output(Output.INDEX)), directory.output(Output.CHUNKS)
     chunks, location = directory.latest_farm()
     if not chunks:
         raise StateError(f"{directory.root} has no plan of its chunks.", remedy=_REMEDY)
     keys = [chunk["checkpoint_key"] for chunk in chunks]
     found, _ = CheckpointStore(location).find_tables(keys, directory.checkpoint_copies)
-    return list(found.values())
+    database = str(path / DATABASE).replace("'", "''")
+    connection.execute(f"attach '{database}' as result (read_only)")
+    for table in ("companies", "company_matches", "enriched_awards", "overrides"):
+        connection.execute(f"create view {table} as from result.{table}")
+    _require_same_companies(connection, directory)
+    candidates = read_candidates(connection, [checkpoint.candidates for checkpoint in found.values()])
+    tables = CandidateTables(connection, candidates, Table("companies"), Table("overrides"))
+    tables = overrides.add_confirmed(tables, plan)
+    counts = read_counts(connection, [checkpoint.counts for checkpoint in found.values()])
+    weights = estimate_weights(tables, counts, index.vocabulary)
+    model = read_json(path / "metrics.json")["model"]
+    if changed := sorted(name for name, value in weights.document().items() if model.get(name) != value):
+        raise StateError(
+            f"The checkpoints are not those of the result {path.name} (different: {', '.join(changed)}): a run with "
+            "other inputs, settings or version started later, or is active.",
+            remedy=_REMEDY,
+        )
+    return ReopenedResult(plan, tables, index, counts, weights, model["partner_share"])
 
 
 def _require_same_companies(connection: duckdb.DuckDBPyConnection, directory: RunDirectory) -> None:
@@ -119,14 +119,3 @@ def _require_same_companies(connection: duckdb.DuckDBPyConnection, directory: Ru
     [result], [indexed] = (connection.execute(f"{digest} {t}").fetchall() for t in ("companies", "indexed_companies"))
     if result != indexed:
         raise StateError("The companies changed after the latest result was made.", remedy=_REMEDY)
-
-
-def _require_same_model(weights: Weights, model: Mapping[str, Any], path: Path) -> None:
-    """Raise ``StateError`` where the weights, and so the checkpoints, are not those of the result."""
-    changed = sorted(name for name, value in weights.document().items() if model.get(name) != value)
-    if changed:
-        raise StateError(
-            f"The checkpoints are not those of the result {path.name} (different: {', '.join(changed)}): a run with "
-            "other inputs, settings or version started later, or is active.",
-            remedy=_REMEDY,
-        )

@@ -13,6 +13,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.parquet as pq
 
 from enrich_dist.core.database import connect, spreadsheet_text
 from enrich_dist.core.files import atomic_path
@@ -112,7 +113,8 @@ def import_sheet(directory: RunDirectory, inputs: ResultInputs, path: Path) -> o
         merged = overrides.merge_decisions(
             connection, inputs.overrides, review_sheet.validate_decisions(connection, path)
         )
-    overrides.store_decisions(merged.table, directory.overrides)
+    with atomic_path(directory.overrides) as temporary:
+        pq.write_table(merged.table.replace_schema_metadata(None), temporary, compression="zstd")
     return merged
 
 

@@ -30,7 +30,6 @@ from enrich_dist.matching.shared_words import (
 )
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.reporting.explanation import bar, print_appearances, print_explanation
-from enrich_dist.results import overrides
 from enrich_dist.results.explain import explain_company, explain_recipient
 from enrich_dist.results.explanation import HUMAN_REVIEW, Explanation
 from enrich_dist.results.lookup import find_awards, find_company
@@ -95,7 +94,7 @@ def matches(pipeline: Pipeline) -> list[dict[str, Any]]:
 
 def explained(pipeline: Pipeline, result: ReopenedResult, name: str, candidates: int = 5) -> Explanation:
     company_id = find_company(result, name)
-    return explain_company(pipeline.directory, result, DECISION, company_id, candidates=candidates)
+    return explain_company(result, DECISION, company_id, candidates=candidates)
 
 
 def as_text(explanation: Explanation) -> str:
@@ -109,7 +108,7 @@ def test_numbers_agree_with_the_result(pipeline: Pipeline, result: ReopenedResul
     rows = matches(pipeline)
     assert len(rows) == len({item.company for item in known.AWARDS}) - 1 + len(FURTHER)  # two awards are one company
     for row in rows:
-        explanation = explain_company(pipeline.directory, result, DECISION, row["company_id"], candidates=100)
+        explanation = explain_company(result, DECISION, row["company_id"], candidates=100)
 
         assert explanation.status == row["match_status"]
         assert explanation.no_match_probability == pytest.approx(1 - (row["partner_probability"] or 0), abs=2e-6)
@@ -290,8 +289,8 @@ def test_ambiguous_award_number_is_refused(result: ReopenedResult) -> None:
 
 
 def test_recipient_lists_won_and_lost_companies(pipeline: Pipeline, result: ReopenedResult) -> None:
-    [won] = explain_recipient(pipeline.directory, result, "r-franchise-b")
-    [lost] = explain_recipient(pipeline.directory, result, "hhhhhhhhhhh8")
+    [won] = explain_recipient(result, "r-franchise-b")
+    [lost] = explain_recipient(result, "hhhhhhhhhhh8")
 
     assert (won.company_name, won.outcome) == ("Common Name Labs", "won: accepted")
     assert lost.recipient.recipient_id == "r-franchise-a"
@@ -331,14 +330,14 @@ def test_recipient_without_company_is_refused(
     pipeline: Pipeline, result: ReopenedResult, asked: str, message: str
 ) -> None:
     with pytest.raises(SettingsError, match=message):
-        explain_recipient(pipeline.directory, result, asked)
+        explain_recipient(result, asked)
 
 
 def test_other_thresholds_are_noted(pipeline: Pipeline, result: ReopenedResult) -> None:
     company = find_company(result, "Ambiguous Optics")
 
     other = DecisionConfig(accept_probability=0.3)
-    explanation = explain_company(pipeline.directory, result, other, company, candidates=1)
+    explanation = explain_company(result, other, company, candidates=1)
 
     assert explanation.status == "review"
     assert "judged with other thresholds" in (explanation.note or "")
@@ -347,7 +346,7 @@ def test_other_thresholds_are_noted(pipeline: Pipeline, result: ReopenedResult) 
 
 def test_explanations_fit_80_columns(pipeline: Pipeline, result: ReopenedResult) -> None:
     for row in matches(pipeline):
-        explanation = explain_company(pipeline.directory, result, DECISION, row["company_id"], candidates=3)
+        explanation = explain_company(result, DECISION, row["company_id"], candidates=3)
         text = as_text(explanation)
         assert max(len(line) for line in text.splitlines()) <= 80
         assert "\x1b" not in text
@@ -355,7 +354,7 @@ def test_explanations_fit_80_columns(pipeline: Pipeline, result: ReopenedResult)
             assert candidate.recipient.recipient_id in text
             assert f"{candidate.total:+.1f} bits" in text
     console = Console(file=io.StringIO(), width=80)
-    print_appearances(console, explain_recipient(pipeline.directory, result, "r-franchise-a"))
+    print_appearances(console, explain_recipient(result, "r-franchise-a"))
     assert isinstance(console.file, io.StringIO)
     assert max(len(line) for line in console.file.getvalue().splitlines()) <= 80
 
@@ -383,7 +382,7 @@ def test_bar_spans_both_totals(before: float, after: float, drawn: str) -> None:
 
 def decide(pipeline: Pipeline, *decisions: tuple[str, str, str]) -> None:
     rows = [dict(zip(schema.OVERRIDE.names, row, strict=True)) for row in decisions]
-    overrides.store_decisions(pa.Table.from_pylist(rows, schema=schema.OVERRIDE), pipeline.directory.overrides)
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema.OVERRIDE), pipeline.directory.overrides)
     pipeline.enrich_awards()
 
 
@@ -434,7 +433,7 @@ def test_rejected_candidates_are_listed(decided: Pipeline) -> None:
 
     with reopen_result(decided.directory) as opened:
         explanation = explained(decided, opened, OPTICS)
-        [appearance] = explain_recipient(decided.directory, opened, "r-ambiguous-a")
+        [appearance] = explain_recipient(opened, "r-ambiguous-a")
 
     assert explanation.reason == "unmatched: human review rejected all 2 candidates"
     assert {item.recipient_id for item in explanation.rejected_recipients} == {"r-ambiguous-a", "r-ambiguous-b"}
@@ -444,7 +443,7 @@ def test_rejected_candidates_are_listed(decided: Pipeline) -> None:
 
 def test_later_decisions_change_no_explanation(decided: Pipeline) -> None:
     row = dict(zip(schema.OVERRIDE.names, (OPTICS, "r-ambiguous-b", "confirm"), strict=True))
-    overrides.store_decisions(pa.Table.from_pylist([row], schema=schema.OVERRIDE), decided.directory.overrides)
+    pq.write_table(pa.Table.from_pylist([row], schema=schema.OVERRIDE), decided.directory.overrides)
 
     with reopen_result(decided.directory) as opened:
         assert explained(decided, opened, OPTICS).status == "review"

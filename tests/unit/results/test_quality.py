@@ -83,11 +83,11 @@ AWARDS = {"valid": 10, "matched": 7, "review": 1, "unmatched": 2}
 
 def reconcile(**changes: Any) -> dict[str, Any]:
     values: dict[str, Any] = {
-        "award_rows_read": 12, "award_rows_rejected": 2, "metrics": {"awards": AWARDS}, "recipient_source_rows": 21,
-        "recipient_rows_rejected": 1, "chunks": [(10, 3, 7, 0), (10, 0, 9, 1)], "candidates_written": 5,
-        "candidates_read": 5, **changes,
+        "rows_read": 12, "rows_rejected": 2, "source_rows": 21, "rejected_rows": 1,
+        "chunks": [(10, 3, 7, 0), (10, 0, 9, 1)], "candidates_written": 5, "candidates_read": 5, **changes,
     }  # fmt: skip
-    return quality.reconcile(**values)
+    rows = {name: values.pop(name) for name in ("rows_read", "rows_rejected", "source_rows", "rejected_rows")}
+    return quality.reconcile(AWARDS, rows, rows, **values)
 
 
 def test_rows_that_are_accounted_for_balance() -> None:
@@ -105,13 +105,10 @@ def test_rows_that_are_accounted_for_balance() -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"award_rows_read": 13}, "13 award rows were read, 12 are accounted for"),
+        ({"rows_read": 13}, "13 award rows were read, 12 are accounted for"),
         ({"candidates_read": 4}, "workers wrote 5 candidates, the reduce read 4"),
-        ({"recipient_source_rows": 22}, "22 recipient rows were read, 21 are accounted for"),
-        (
-            {"chunks": [(10, 3, 7, 0), (10, 0, 9, 0)], "recipient_source_rows": 20},
-            "chunk 1 was planned with 10 rows, 9",
-        ),
+        ({"source_rows": 22}, "22 recipient rows were read, 21 are accounted for"),
+        ({"chunks": [(10, 3, 7, 0), (10, 0, 9, 0)], "source_rows": 20}, "chunk 1 was planned with 10 rows, 9"),
     ],
 )
 def test_missing_row_is_reported_and_blocks(changes: dict[str, Any], sentence: str) -> None:

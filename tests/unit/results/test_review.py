@@ -267,7 +267,7 @@ def test_decisions_without_effect_are_listed(run: Reviewed) -> None:
         {"company_key": QUARTET, "recipient_id": "r-noise-3", "decision": "reject"},
         *({"company_key": f"name:Z{n:02}|XX", "recipient_id": "r-x", "decision": "reject"} for n in range(30)),
     ]
-    overrides.store_decisions(pa.Table.from_pylist(decisions, schema=schema.OVERRIDE), run.pipeline.directory.overrides)
+    pq.write_table(pa.Table.from_pylist(decisions, schema=schema.OVERRIDE), run.pipeline.directory.overrides)
 
     result = run.pipeline.enrich_awards().path(Output.RESULT)
 
@@ -499,7 +499,7 @@ def test_new_decision_replaces_earlier_one(run: Reviewed, cli: CommandLine, tmp_
 
 def test_decision_without_recipient_can_change(run: Reviewed, cli: CommandLine, tmp_path: Path) -> None:
     gone = [{"company_key": OPTICS, "recipient_id": "r-gone", "decision": "confirm"}]
-    overrides.store_decisions(pa.Table.from_pylist(gone, schema=schema.OVERRIDE), run.pipeline.directory.overrides)
+    pq.write_table(pa.Table.from_pylist(gone, schema=schema.OVERRIDE), run.pipeline.directory.overrides)
     path = tmp_path / "sheet.csv"
     path.write_text(f"company_key,recipient_id,decision\n{OPTICS},r-gone,reject\n", "utf-8")
 
