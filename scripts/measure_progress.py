@@ -34,7 +34,6 @@ from enrich_dist.core.files import read_json
 from enrich_dist.core.matcher import Matcher
 from enrich_dist.core.tables import markdown_table
 from enrich_dist.events import Event, FarmProgress, listening
-from enrich_dist.farm.fault_injection import DelegatingMatcher
 from enrich_dist.farm.logs import read_chunk_log
 from enrich_dist.matching.warm import warm_up
 from enrich_dist.pipeline.steps import Pipeline
@@ -44,6 +43,7 @@ from enrich_dist.settings import Settings, load_settings
 from enrich_dist.store.checkpoints import CheckpointStore
 from enrich_dist.store.run_directory import Output
 from scripts.measuring import ROOT, benchmark_parser, generate_case, machine_facts, show_progress, write_record
+from tests.support.delegating import DelegatingMatcher
 
 SAMPLE = ROOT / "data" / "sample"
 SEED = 1

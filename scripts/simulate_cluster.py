@@ -50,7 +50,6 @@ from enrich_dist.core.files import read_json, write_json
 from enrich_dist.core.matcher import Matcher, MatchMemory
 from enrich_dist.core.resource_usage import Meter
 from enrich_dist.events import AttemptTimes, WorkersSeen, listening
-from enrich_dist.farm.fault_injection import DelegatingMatcher
 from enrich_dist.farm.logs import read_chunk_log
 from enrich_dist.farm.worker import run_chunk
 from enrich_dist.pipeline.steps import Pipeline
@@ -59,6 +58,7 @@ from enrich_dist.runs.environment import this_machine
 from enrich_dist.settings import Settings
 from enrich_dist.store.run_directory import Number, StepReport
 from scripts.measuring import ROOT, generate_case
+from tests.support.delegating import DelegatingMatcher
 
 REPORT = ROOT / "reports" / "planning" / "simulation.json"
 COMPANIES = 500

@@ -15,6 +15,6 @@ Act:
 Observe:
 
 - ``worker_monitor``: what is known of the workers. ``attempts``: the ledger, markers and failures as files.
-- ``logs``, ``worker_memory``, ``metrics``: records for reports.
+- ``logs``, ``metrics``: records for reports.
 - ``diagnosis``, ``resume``: the state of a run, from its files.
 """

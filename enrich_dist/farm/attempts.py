@@ -58,7 +58,8 @@ class Marker:
 
 @dataclass(frozen=True)
 class FailedAttempt:
-    """An attempt that failed. ``counted``: towards ``max_attempts``; ``memory_bytes``: of the worker, last observed."""
+    """An attempt that failed. ``counted``: towards ``max_attempts``; ``marker``: None if it had not started;
+    ``memory_bytes``: of the worker, last observed; ``failed_seconds``: since 1970, by the driver's clock."""
 
     checkpoint_key: str
     chunk_id: int
@@ -68,12 +69,9 @@ class FailedAttempt:
     message: str
     next_step: str
     traceback: str
-    worker: str | None
-    host: str | None
-    pid: int | None
+    marker: Marker | None
     memory_bytes: int | None
     failed_seconds: float = 0.0
-    """Seconds since 1970, by the driver's clock."""
 
 
 class AttemptLedger:
@@ -106,8 +104,7 @@ class AttemptLedger:
 
     def markers(self) -> list[Marker]:
         """Return all markers, including those of lost workers."""
-        found = [_read(path, Marker) for path in self.directory.glob("*.running.json")]
-        return [marker for marker in found if marker is not None]
+        return [marker for path in self.directory.glob("*.running.json") if (marker := _read(path, Marker))]
 
     def clear_marker(self, key: str, attempt: int) -> None:
         """Remove the marker of a lost worker."""
@@ -119,11 +116,8 @@ class AttemptLedger:
 
     def failures(self) -> list[FailedAttempt]:
         """Return all failures, ordered by chunk and attempt."""
-        found = [_read(path, _failed) for path in self.directory.glob("*.failed.json")]
-        return sorted(
-            (failure for failure in found if failure is not None),
-            key=lambda failure: (failure.chunk_id, failure.attempt),
-        )
+        found = [failure for path in self.directory.glob("*.failed.json") if (failure := _read(path, _failed))]
+        return sorted(found, key=lambda failure: (failure.chunk_id, failure.attempt))
 
     def clear(self) -> None:
         """Remove everything: a farm starts."""
@@ -151,5 +145,5 @@ def _read(path: Path, kind: Callable[..., T]) -> T | None:
     return None
 
 
-def _failed(*, kind: str, **document: Any) -> FailedAttempt:
-    return FailedAttempt(kind=FailureKind(kind), **document)
+def _failed(*, kind: str, marker: dict[str, Any] | None, **document: Any) -> FailedAttempt:
+    return FailedAttempt(kind=FailureKind(kind), marker=Marker(**marker) if marker else None, **document)

@@ -1,8 +1,8 @@
 """Fault injection: lose workers, raise errors and delay attempts at random, to show that the result stays the same.
 
-``FaultInjection`` wraps the matcher on the worker, once per attempt. Seed, chunk and attempt alone decide which fault
-an attempt meets: a run with the same seed meets the same faults, and each retry is drawn again. Covers faults within a
-worker process that matches. Does not cover faults from outside (``scripts/soak.py``) or of the driver.
+Seed, chunk and attempt alone decide which fault an attempt meets: a run with the same seed meets the same faults, and
+each retry is drawn again. Covers faults within a worker process that matches. Does not cover faults from outside
+(``scripts/soak.py``) or of the driver.
 """
 
 from __future__ import annotations
@@ -12,16 +12,12 @@ import os
 import random
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
 
 from enrich_dist.core.files import text_digest
-from enrich_dist.core.matcher import Matcher, MatchMemory
 
 _MAX_DELAY_SECONDS = 0.5
 _EXIT_CODE = 3
@@ -58,36 +54,6 @@ class InjectedFault:
 
 
 @dataclass(frozen=True)
-class DelegatingMatcher:
-    """Delegate everything to ``inner``, under the same key: the base of matchers that add a side effect.
-
-    Workers unpickle it, so it lives in a module that they can import.
-    """
-
-    inner: Matcher
-
-    def key(self) -> str:
-        """As ``inner``."""
-        return self.inner.key()
-
-    def memory(self, index_bytes: int) -> MatchMemory:
-        """As ``inner``."""
-        return self.inner.memory(index_bytes)
-
-    def open_index(self, directory: Path) -> Any:
-        """As ``inner``."""
-        return self.inner.open_index(directory)
-
-    def match(self, index: Any, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:
-        """As ``inner``."""
-        return self.inner.match(index, recipients)
-
-    def join(self, parts: Sequence[tuple[pa.Table, pa.Table]]) -> tuple[pa.Table, pa.Table]:
-        """As ``inner``."""
-        return self.inner.join(parts)
-
-
-@dataclass(frozen=True)
 class FaultInjection:
     """Inject a fault into a share of all attempts: ``probability`` (0 to 1) of each, drawn from ``seed``."""
 
@@ -102,40 +68,29 @@ class FaultInjection:
         kind = generator.choice(list(FaultKind))
         return InjectedFault(kind, generator.random() < 0.5, generator.uniform(0, _MAX_DELAY_SECONDS))
 
-    def wrap(self, matcher: Matcher, key: str, attempt: int) -> Matcher:
-        """Return the matcher for one attempt, with the fault that was drawn for it."""
+    @contextmanager
+    def around(self, key: str, attempt: int) -> Iterator[None]:
+        """Inject the fault of this attempt before or after the body, which matches the chunk."""
         fault = self.fault(key, attempt)
-        return matcher if fault is None else _FaultyMatcher(matcher, [fault], attempt)
-
-
-@dataclass(frozen=True)
-class _FaultyMatcher(DelegatingMatcher):
-    """Injects one fault, before or after the first ``match``."""
-
-    pending: list[InjectedFault]
-    attempt: int
-
-    def match(self, index: Any, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:
-        fault = self.pending.pop() if self.pending else None
         if fault and not fault.late:
-            self._inject(fault)
-        result = self.inner.match(index, recipients)
+            _inject(fault, attempt)
+        yield
         if fault and fault.late:
-            self._inject(fault)
-        return result
+            _inject(fault, attempt)
 
-    def _inject(self, fault: InjectedFault) -> None:
-        message = f"injected into attempt {self.attempt}"
-        match fault.kind:
-            case FaultKind.KILL:
-                os.kill(os.getpid(), signal.SIGKILL)
-            case FaultKind.EXIT:
-                os._exit(_EXIT_CODE)
-            case FaultKind.RAISE:
-                raise InjectedFaultError(message)
-            case FaultKind.MEMORY_ERROR:
-                raise MemoryError(message)
-            case FaultKind.READ_ERROR:
-                raise OSError(errno.EIO, message)
-            case FaultKind.DELAY:
-                time.sleep(fault.delay_seconds)
+
+def _inject(fault: InjectedFault, attempt: int) -> None:
+    message = f"injected into attempt {attempt}"
+    match fault.kind:
+        case FaultKind.KILL:
+            os.kill(os.getpid(), signal.SIGKILL)
+        case FaultKind.EXIT:
+            os._exit(_EXIT_CODE)
+        case FaultKind.RAISE:
+            raise InjectedFaultError(message)
+        case FaultKind.MEMORY_ERROR:
+            raise MemoryError(message)
+        case FaultKind.READ_ERROR:
+            raise OSError(errno.EIO, message)
+        case FaultKind.DELAY:
+            time.sleep(fault.delay_seconds)

@@ -7,7 +7,6 @@ valid checkpoint under its key.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from enrich_dist.farm.attempts import AttemptLedger
@@ -20,35 +19,18 @@ _CAUSES = {
 }
 
 
-@dataclass(frozen=True)
-class PlanBasis:
-    """What all checkpoint keys of a plan depend on, each as a digest or a version."""
-
-    chunks: str
-    index: str
-    matcher: str
-
-    def document(self) -> dict[str, str]:
-        """Return the basis for the plan's file."""
-        return asdict(self)
-
-    def changes(self, before: Mapping[str, Any]) -> list[str]:
-        """Return what has changed, in words."""
-        return [_CAUSES[name] for name, value in self.document().items() if before.get(name) != value]
-
-
 def explain_resume(
     tasks: Sequence[ChunkTask],
     finished: Collection[str],
     damaged: int,
-    basis: PlanBasis,
+    basis: Mapping[str, str],
     before: Mapping[str, Any] | None,
     ledger: AttemptLedger,
 ) -> list[str]:
     """Return sentences on what is kept, what is computed, and why.
 
-    ``finished``: keys with a valid checkpoint; ``damaged``: number of chunks whose checkpoint is not valid; ``before``:
-    the basis of the previous run, None if there is none.
+    ``finished``: keys with a valid checkpoint; ``damaged``: number of chunks whose checkpoint is not valid; ``basis``:
+    what all checkpoint keys depend on, each as a digest (``_CAUSES``); ``before``: that of the previous run, if any.
     """
     waiting = {task.checkpoint_key for task in tasks} - set(finished)
     messages = []
@@ -56,8 +38,7 @@ def explain_resume(
         messages.append(f"{len(tasks) - len(waiting)} of {len(tasks)} chunks have a valid checkpoint and are kept.")
     if before is None or not waiting:
         return messages
-    changes = basis.changes(before)
-    if changes:
+    if changes := [cause for name, cause in _CAUSES.items() if before.get(name) != basis[name]]:
         messages.append(
             f"{len(waiting)} chunks are computed because {' and '.join(changes)} changed since the previous run."
         )

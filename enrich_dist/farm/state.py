@@ -260,9 +260,7 @@ class FarmState:
                     message=why,
                     next_step=decision.next_step,
                     traceback="".join(traceback.format_exception(failure.error)) if failure.error else "",
-                    worker=marker.worker if marker else None,
-                    host=marker.host if marker else None,
-                    pid=marker.pid if marker else None,
+                    marker=marker,
                     memory_bytes=worker.status.memory_bytes if worker else None,
                 )
             ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,8 +46,6 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
     # Dask runs a task again if its result was lost with its worker.
     with suppress(FileNotFoundError, CorruptionError):
         return store.read_record(task.checkpoint_key)
-    if task.faults is not None:
-        matcher = task.faults.wrap(matcher, task.checkpoint_key, task.attempt)
     worker = _this_worker()
     ledger = AttemptLedger(task.ledger_directory)
     with ledger.attempt(task.checkpoint_key, task.attempt, worker.address), Meter() as meter:
@@ -59,13 +57,14 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
         results: list[tuple[pa.Table, pa.Table]] = []
         quarantined: list[dict[str, Any]] = []
         rows = 0
-        for recipients in _batches(task, batcher, meter, opens_index=opens_index):
-            rows += len(recipients)
-            if task.isolate:
-                results += _match_isolating(matcher, index, recipients, quarantined)
-            else:
-                results.append(_match(matcher, index, recipients))
-            del recipients
+        with task.faults.around(task.checkpoint_key, task.attempt) if task.faults else nullcontext():
+            for recipients in _batches(task, batcher, meter, opens_index=opens_index):
+                rows += len(recipients)
+                if task.isolate:
+                    results += _match_isolating(matcher, index, recipients, quarantined)
+                else:
+                    results.append(_match(matcher, index, recipients))
+                del recipients
         if rows != task.chunk_rows:
             raise CorruptionError(f"{task.chunk_path} has {rows} rows instead of {task.chunk_rows}.")
         candidates, counts = results[0] if len(results) == 1 else matcher.join(results)

@@ -24,10 +24,9 @@ from enrich_dist.farm.attempts import AttemptLedger
 from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.farm.driver import Farm, FarmOutcome
 from enrich_dist.farm.logs import ChunkLog, WorkerLog
-from enrich_dist.farm.metrics import farm_numbers
+from enrich_dist.farm.metrics import farm_numbers, memory_per_worker, memory_table
 from enrich_dist.farm.policy import FarmPolicy
-from enrich_dist.farm.resume import PlanBasis, explain_resume
-from enrich_dist.farm.worker_memory import memory_per_worker, memory_table
+from enrich_dist.farm.resume import explain_resume
 from enrich_dist.matching import weights
 from enrich_dist.matching.config import ENGINE_VERSION as MATCHING_VERSION
 from enrich_dist.matching.index import build_index
@@ -183,7 +182,7 @@ class Pipeline:
                 emit(Notice(message))
             self.directory.record_farm_plan(
                 [(task.chunk_id, task.chunk_rows, task.checkpoint_key) for task in tasks],
-                basis.document(),
+                basis,
                 self.checkpoint_location,
             )
             if self.settings.testing.fault_probability:
@@ -326,10 +325,10 @@ class Pipeline:
             straggler_min_seconds=self.settings.farm.straggler_min_seconds,
         )
 
-    def _basis(self) -> PlanBasis:
+    def _basis(self) -> dict[str, str]:
         plan = open_unverified(self.directory.output(Output.CHUNKS))
         index = open_unverified(self.directory.output(Output.INDEX))
-        return PlanBasis(plan.content_digest, index.content_digest, self.matcher().key())
+        return {"chunks": plan.content_digest, "index": index.content_digest, "matcher": self.matcher().key()}
 
     def tasks(self) -> list[ChunkTask]:
         """Return the chunks of the latest plan against the latest index, in source order."""

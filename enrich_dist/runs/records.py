@@ -16,7 +16,7 @@ from enrich_dist.core.files import document_digest, read_json, text_digest
 from enrich_dist.core.json_documents import Count, JsonCodec, Measure
 from enrich_dist.errors import CorruptionError, StateError
 from enrich_dist.events import Step
-from enrich_dist.farm.worker_memory import memory_per_worker
+from enrich_dist.farm.metrics import memory_per_worker
 from enrich_dist.remedies import MEASURE_AGAIN, RUN_AGAIN, RUN_FIRST
 from enrich_dist.results.publish import CURRENT
 from enrich_dist.runs.environment import Code, Machine, this_code, this_machine

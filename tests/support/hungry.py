@@ -11,7 +11,7 @@ import pyarrow as pa
 from distributed import get_worker
 
 from enrich_dist.core.resource_usage import resident_bytes
-from enrich_dist.farm.fault_injection import DelegatingMatcher
+from tests.support.delegating import DelegatingMatcher
 
 _RESIDENT_AT_FIRST: list[int] = []
 

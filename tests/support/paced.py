@@ -17,10 +17,10 @@ import pyarrow as pa
 from enrich_dist.cluster.client import ClusterStart
 from enrich_dist.core.matcher import Matcher
 from enrich_dist.events import Event, Notice, listening
-from enrich_dist.farm.fault_injection import DelegatingMatcher
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings, load_settings
 from enrich_dist.store.lock import locked
+from tests.support.delegating import DelegatingMatcher
 
 HOLD = "hold"
 _PACE_SECONDS = 0.2

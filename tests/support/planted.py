@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from enrich_dist.farm.fault_injection import DelegatingMatcher
+from tests.support.delegating import DelegatingMatcher
 
 
 @dataclass(frozen=True)

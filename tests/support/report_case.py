@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from enrich_dist.events import AttemptTimes
-from enrich_dist.farm.attempts import FailedAttempt, FailureKind
+from enrich_dist.farm.attempts import FailedAttempt, FailureKind, Marker
 from enrich_dist.farm.logs import WorkerHistory
-from enrich_dist.farm.worker_memory import memory_per_worker
+from enrich_dist.farm.metrics import memory_per_worker
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.reporting.html.report_data import ReportData
 from enrich_dist.run_lifecycle import finish_run
@@ -66,9 +66,7 @@ def of_thousands(facts: ReportData, chunks: int = 3_000, workers: int = 120) -> 
             message="The worker was lost while it worked on the chunk.",
             next_step="The chunk is retried.",
             traceback="",
-            worker=worker(chunk),
-            host="host",
-            pid=1,
+            marker=Marker(f"{chunk:032x}", 1, worker(chunk), "host", 1, began(chunk)),
             memory_bytes=None,
             failed_seconds=began(chunk),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enrich_dist.core.tables import Table, make_table, megabytes, percent
 from enrich_dist.events import AttemptTimes, Step
-from enrich_dist.farm.worker_memory import memory_table
+from enrich_dist.farm.metrics import memory_table
 from enrich_dist.reporting.html import charts
 from enrich_dist.reporting.html.charts import Bar, Chart, Share
 from enrich_dist.reporting.html.report_data import ReportData
@@ -211,7 +211,10 @@ def failures(data: ReportData) -> Section:
     tables = (
         limited_table(
             ("chunk", "attempt", "kind", "worker", "what happened", "what followed"),
-            [(str(f.chunk_id), str(f.attempt), f.kind, f.worker or "", f.message, f.next_step) for f in data.failures],
+            [
+                (str(f.chunk_id), str(f.attempt), f.kind, f.marker.worker if f.marker else "", f.message, f.next_step)
+                for f in data.failures
+            ],
             "Failed attempts",
         ),
         limited_table(

@@ -141,7 +141,7 @@ def test_only_the_failing_chunk_is_counted(tmp_path: Path, own_client: Client) -
     blamed = AttemptLedger(pipeline.directory.attempts).failures()
     assert {failure.chunk_id for failure in blamed if failure.counted} == {2}
     assert [failure.kind for failure in blamed if failure.chunk_id == 2] == ["crash", "crash"]
-    assert all(failure.worker and failure.pid for failure in blamed if failure.kind == "crash")
+    assert all(failure.marker for failure in blamed if failure.kind == "crash")
     assert report.numbers["failed_attempts_crash"] == 2
     assert calls(tmp_path)["21"] == 3
     assert not list(pipeline.directory.attempts.glob("*.running.json"))

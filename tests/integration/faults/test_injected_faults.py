@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from distributed import Client
 
@@ -47,26 +46,6 @@ def test_draw_depends_on_seed_and_attempt() -> None:
         assert 0.1 < len(again) / len(faulty_keys) < 0.3
 
 
-class Plain:
-    """A matcher that counts its calls."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def key(self) -> str:
-        return "plain"
-
-    def open_index(self, directory: Path) -> Any:
-        return directory
-
-    def match(self, index: Any, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:
-        self.calls += 1
-        return recipients, recipients
-
-    def join(self, parts: Any) -> tuple[pa.Table, pa.Table]:
-        return parts[0]
-
-
 def key_with_fault(injection: FaultInjection, kind: FaultKind, *, late: bool) -> str:
     def has_fault(key: str) -> bool:
         fault = injection.fault(key, 1)
@@ -76,16 +55,16 @@ def key_with_fault(injection: FaultInjection, kind: FaultKind, *, late: bool) ->
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_fault_is_injected_once_per_attempt(late: bool) -> None:
-    injection, inner = FaultInjection(0.5, seed=3), Plain()
-    rows = pa.table({"source_row": [1]})
-    matcher = injection.wrap(inner, key_with_fault(injection, FaultKind.RAISE, late=late), 1)
+def test_fault_before_or_after_matching(late: bool) -> None:
+    injection = FaultInjection(0.5, seed=3)
+    matched = []
 
-    with pytest.raises(InjectedFaultError, match="attempt 1"):
-        matcher.match(None, rows)
-    assert inner.calls == int(late)
-    assert matcher.match(None, rows)[0] is rows
-    assert (matcher.key(), matcher.open_index(Path("x"))) == ("plain", Path("x"))
+    with (
+        pytest.raises(InjectedFaultError, match="attempt 1"),
+        injection.around(key_with_fault(injection, FaultKind.RAISE, late=late), 1),
+    ):
+        matched.append(1)
+    assert len(matched) == int(late)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from enrich_dist.farm.attempts import AttemptLedger, FailedAttempt, FailureKind
 from enrich_dist.farm.chunk_task import ChunkTask
-from enrich_dist.farm.resume import PlanBasis, explain_resume
+from enrich_dist.farm.resume import explain_resume
 
-BASIS = PlanBasis(chunks="c", index="i", matcher="m")
+BASIS = {"chunks": "c", "index": "i", "matcher": "m"}
 TASKS = [
     ChunkTask(number, Path("c"), 10, "", Path("i"), "", Path("s"), f"key{number}", Path("l")) for number in range(6)
 ]
@@ -17,7 +17,7 @@ TASKS = [
 def failed(number: int) -> FailedAttempt:
     return FailedAttempt(
         checkpoint_key=f"key{number}", chunk_id=number, attempt=1, kind=FailureKind.CRASH, counted=True, message="",
-        next_step="", traceback="", worker=None, host=None, pid=None, memory_bytes=None, failed_seconds=0.0,
+        next_step="", traceback="", marker=None, memory_bytes=None, failed_seconds=0.0,
     )  # fmt: skip
 
 
@@ -29,7 +29,7 @@ def test_interrupted_run_explains_its_chunks(tmp_path: Path) -> None:
     ledger = AttemptLedger(tmp_path)
     ledger.add(failed(2))
     with ledger.attempt("key3", 1, "worker"):
-        messages = explain_resume(TASKS, ["key0", "key1"], 1, BASIS, BASIS.document(), ledger)
+        messages = explain_resume(TASKS, ["key0", "key1"], 1, BASIS, BASIS, ledger)
 
     assert messages == [
         "2 of 6 chunks have a valid checkpoint and are kept.",
@@ -39,7 +39,7 @@ def test_interrupted_run_explains_its_chunks(tmp_path: Path) -> None:
 
 
 def test_changed_input_is_named(tmp_path: Path) -> None:
-    before = {**BASIS.document(), "index": "another", "matcher": "another"}
+    before = {**BASIS, "index": "another", "matcher": "another"}
 
     messages = explain_resume(TASKS, [], 0, BASIS, before, AttemptLedger(tmp_path))
 
@@ -52,6 +52,6 @@ def test_changed_input_is_named(tmp_path: Path) -> None:
 def test_finished_run_keeps_all(tmp_path: Path) -> None:
     keys = [task.checkpoint_key for task in TASKS]
 
-    messages = explain_resume(TASKS, keys, 0, BASIS, BASIS.document(), AttemptLedger(tmp_path))
+    messages = explain_resume(TASKS, keys, 0, BASIS, BASIS, AttemptLedger(tmp_path))
 
     assert messages == ["6 of 6 chunks have a valid checkpoint and are kept."]

@@ -17,7 +17,7 @@ from enrich_dist.core.tables import percent
 from enrich_dist.errors import StateError
 from enrich_dist.events import AttemptTimes, Event, Notice, emit, listening
 from enrich_dist.farm import diagnosis as doctor
-from enrich_dist.farm.attempts import AttemptLedger, FailedAttempt, FailureKind
+from enrich_dist.farm.attempts import AttemptLedger, FailedAttempt, FailureKind, Marker
 from enrich_dist.farm.logs import ChunkLog, read_chunk_log
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.reporting.html import make_report, write_run_report
@@ -358,7 +358,7 @@ def test_failed_attempts_are_listed(known: Pipeline, data: ReportData) -> None:
     chunk = doctor.examine(known.directory).chunks[1]
     failed = FailedAttempt(
         chunk.checkpoint_key, chunk.chunk_id, 2, FailureKind.OUT_OF_MEMORY, True, "<too> much memory",
-        "split into 2 parts", "Traceback", "1", "host", 7, 1_000_000, 5.0,
+        "split into 2 parts", "Traceback", Marker(chunk.checkpoint_key, 2, "1", "host", 7, 4.0), 1_000_000, 5.0,
     )  # fmt: skip
     ledger = AttemptLedger(known.directory.attempts)
     ledger.add(failed)
