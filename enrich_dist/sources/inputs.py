@@ -19,10 +19,11 @@ def check_inputs(inputs: InputSettings, scratch: Path | None = None) -> tuple[So
 
     Raises ``SettingsError`` when one is not set and ``SourceError`` when one is not usable.
     """
-    if inputs.awards is None:
-        raise _not_set("inputs.awards")
-    awards, recipients = as_file(inputs.awards), recipient_source(inputs)
+    if inputs.awards is None or not inputs.recipient_inputs:
+        raise _not_set("inputs.awards" if inputs.awards is None else "inputs.recipients")
+    awards = as_file(inputs.awards)
     check_awards(awards, inputs.award_columns)
+    recipients = recipient_source(inputs)
     check_recipients(recipients, inputs.recipient_columns, scratch=scratch)
     return awards, recipients
 
