@@ -36,7 +36,6 @@ class Output(Enum):
     INDEX = (Step.AWARD_COMPANIES, "index")
     CHUNKS = (Step.RECIPIENT_CHUNKS, "chunks")
     RESULT = (Step.ENRICHED_AWARDS, "result")
-    PUBLISHED = (Step.PUBLISHED_AWARDS, "published")
 
     @property
     def step(self) -> Step:
