@@ -33,10 +33,9 @@ from enrich_dist.errors import EXIT_PUBLISHED, EXIT_REGRESSION, BenchmarkError
 from enrich_dist.farm.worker import run_chunk
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.runs.baseline import Shift, shift
-from enrich_dist.runs.calibration import CalibrationWorkload
 from enrich_dist.runs.environment import Machine, this_code, this_machine, usable_cores
 from enrich_dist.runs.metrics import cpu_calibration_units, driver_peak_bytes, worker_peak_bytes
-from enrich_dist.runs.session import run_session
+from enrich_dist.runs.session import CalibrationWorkload, run_session
 from enrich_dist.settings import load_settings
 from scripts.measuring import BENCHMARKS, ROOT
 

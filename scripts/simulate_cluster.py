@@ -53,8 +53,8 @@ from enrich_dist.events import AttemptTimes, WorkersSeen, listening
 from enrich_dist.farm.logs import read_chunk_log
 from enrich_dist.farm.worker import run_chunk
 from enrich_dist.pipeline.steps import Pipeline
-from enrich_dist.runs.calibration import CalibrationWorkload
 from enrich_dist.runs.environment import this_machine
+from enrich_dist.runs.session import CalibrationWorkload
 from enrich_dist.settings import Settings
 from enrich_dist.store.run_directory import Number, StepReport
 from scripts.measuring import ROOT, generate_case

@@ -42,30 +42,27 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Shift:
-    """Ratio of the candidate's values to the baseline's, with its confidence interval."""
+    """Ratio of the candidate's median to the baseline's, with its confidence interval.
+
+    ``smallest_visible``: smallest growth (0.08: 8%) that is detected with probability 0.9. With too few repeats, the
+    interval is from 0 to infinity, and no growth is visible.
+    """
 
     ratio: float
-    """Of the medians."""
-    low: float
-    """Lower end of the interval; 0 with too few repeats."""
-    high: float
-    """Upper end; infinite with too few repeats."""
-    smallest_visible: float
-    """Smallest growth (0.08: 8%) that is detected with probability 0.9; infinite with too few repeats."""
+    low: float = 0.0
+    high: float = math.inf
+    smallest_visible: float = math.inf
 
 
 @dataclass(frozen=True)
 class MetricComparison:
-    """One metric of both sides."""
+    """One metric: the medians of both sides, and the verdict; None where the metric is only displayed."""
 
     metric: Metric
     baseline: float
-    """Median."""
     candidate: float
-    """Median."""
     shift: Shift
     verdict: Verdict | None
-    """None where the metric is only displayed."""
     reason: str
 
     @property
@@ -81,13 +78,15 @@ class MetricComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All metrics, and their common verdict."""
+    """All metrics, and their common verdict.
+
+    ``machine``: ratio of the calibration times, how much slower the machine was; None where not measured for all runs.
+    """
 
     baseline: tuple[RunRecord, ...]
     candidate: tuple[RunRecord, ...]
     metrics: tuple[MetricComparison, ...]
     machine: Shift | None
-    """Ratio of the calibration times: how much slower the machine was; None where not measured for all runs."""
     verdict: Verdict
 
     @property
@@ -106,18 +105,20 @@ def compare(baseline: Sequence[RunRecord], candidate: Sequence[RunRecord]) -> Co
     Raises ``StateError`` unless all runs did the same complete work on the same kind of machine.
     """
     _require_comparable([*baseline, *candidate])
-    machine = _machine_shift(baseline, candidate)
+    before, after = (_values(lambda record: record.calibration_seconds, runs) for runs in (baseline, candidate))
+    machine = shift(before, after, _MACHINE_FALSE_ALARM) if before and after else None
     values = {item.name: (_values(item.value, baseline), _values(item.value, candidate)) for item in METRICS}
     judged = {item.name for item in METRICS if _is_judged(item, values, baseline, candidate)}
-    # Bonferroni correction.
-    share = FALSE_ALARM / max(len(judged), 1)
-    compared = tuple(
-        _compared(item, before, after, share, machine, judged=item.name in judged)
-        for item in METRICS
-        for before, after in [values[item.name]]
-        if before and after
-    )
-    return Comparison(tuple(baseline), tuple(candidate), compared, machine, _together(compared))
+    false_alarm = FALSE_ALARM / max(len(judged), 1)  # Bonferroni correction
+    compared = []
+    for item in METRICS:
+        before, after = values[item.name]
+        if before and after:
+            found = shift(before, after, false_alarm)
+            verdict, reason = _judge(item, found, machine, false_alarm) if item.name in judged else (None, "")
+            medians = statistics.median(before), statistics.median(after)
+            compared.append(MetricComparison(item, *medians, found, verdict, reason))
+    return Comparison(tuple(baseline), tuple(candidate), tuple(compared), machine, _together(compared))
 
 
 def shift(baseline: Sequence[float], candidate: Sequence[float], false_alarm: float) -> Shift:
@@ -131,7 +132,7 @@ def shift(baseline: Sequence[float], candidate: Sequence[float], false_alarm: fl
     differences = np.sort(np.subtract.outer(np.log(candidate), np.log(baseline)), axis=None)
     dropped = _dropped(len(baseline), len(candidate), false_alarm)
     if dropped is None:
-        return Shift(ratio, 0.0, math.inf, math.inf)
+        return Shift(ratio)
     low, high = float(differences[dropped]), float(differences[-1 - dropped])
     width = (high - low) / 2  # both sides estimate the noise; one alone may be short by chance
     return Shift(ratio, math.exp(low), math.exp(high), math.expm1(_DETECTABLE_WIDTHS * width))
@@ -207,31 +208,10 @@ def _is_judged(
     return max(statistics.median(before) / total, statistics.median(after) / total_after) >= _MIN_SHARE
 
 
-def _machine_shift(baseline: Sequence[RunRecord], candidate: Sequence[RunRecord]) -> Shift | None:
-    before, after = (_values(lambda record: record.calibration_seconds, runs) for runs in (baseline, candidate))
-    return shift(before, after, _MACHINE_FALSE_ALARM) if before and after else None
-
-
-def _compared(
-    metric: Metric,
-    before: Sequence[float],
-    after: Sequence[float],
-    false_alarm: float,
-    machine: Shift | None,
-    *,
-    judged: bool,
-) -> MetricComparison:
-    found = shift(before, after, false_alarm)
-    verdict: Verdict | None = None
-    reason = ""
-    if judged and metric.limit is not None:
-        slower = machine.ratio if machine and machine.low > 1 and metric.unit == SECONDS else 1.0
-        verdict, reason = _judge(metric, metric.limit, found, slower, false_alarm)
-    return MetricComparison(metric, statistics.median(before), statistics.median(after), found, verdict, reason)
-
-
-def _judge(metric: Metric, limit: float, found: Shift, machine_ratio: float, false_alarm: float) -> tuple[Verdict, str]:
-    """Return the verdict on one metric and its reason. ``machine_ratio``: how much slower the machine was."""
+def _judge(metric: Metric, found: Shift, machine: Shift | None, false_alarm: float) -> tuple[Verdict, str]:
+    """Return the verdict on one metric that has a limit, and its reason."""
+    limit = metric.limit or math.inf
+    machine_ratio = machine.ratio if machine and machine.low > 1 and metric.unit == SECONDS else 1.0
     change, allowed = f"{100 * (found.ratio - 1):+.1f}%", f"{100 * (limit - 1):.0f}%"
     if math.isinf(found.smallest_visible):
         least = min_repeats(false_alarm)

@@ -29,21 +29,17 @@ from enrich_dist.settings import Settings
 from enrich_dist.settings.tree import CheckSettings
 from enrich_dist.store.run_directory import STEPS, RunDirectory
 
-MIN_RUNS: Final = 6
-"""Minimum recent runs to estimate the variation of a time or a memory."""
-Z_SCORE: Final = 3.5
-"""Modified z-score above which a value is outside the normal variation."""
+MIN_RUNS: Final = 6  # to estimate the variation of a time or a memory
+Z_SCORE: Final = 3.5  # modified z-score above which a value is outside the normal variation
 _SHARE, _POINTS = "share", "points"
 _MAX_RECORDS = 500
-JUDGED_STEPS: Final = STEPS[:-1]
-"""The steps of every judged run, published or blocked."""
+JUDGED_STEPS: Final = STEPS[:-1]  # of every judged run, published or blocked
 
 
 class Severity(StrEnum):
-    """Result of the comparison with the recent runs."""
+    """Result of the comparison; unknown where the run has no value, or there are too few recent runs."""
 
     UNKNOWN = "unknown"
-    """The run has no value, or there are too few recent runs."""
     PASSED = "passed"
     WARN = "warn"
     ERROR = "error"
@@ -51,28 +47,25 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Drift:
-    """One metric of the run compared with the recent runs."""
+    """One metric of the run compared with the recent runs.
+
+    ``name``: of the asset check; ``runs``: recent runs, where a session counts as one; ``value`` in the metric's unit,
+    None where it cannot be compared; ``reference``: median of the recent runs. ``worse_by`` is negative where the run
+    is better; it and the limits of a warning and an error have ``unit``: ``share`` of the reference (0.1: 10%), or
+    percentage ``points``. ``reference`` and ``worse_by`` are None with too few runs.
+    """
 
     name: str
-    """Name of the asset check."""
     metric: Metric
-    severity: Severity
-    reason: str
-    """A sentence with the numbers."""
-    value: float | None
-    """Value of the run, in the metric's unit; None where it cannot be compared."""
-    reference: float | None
-    """Median of the recent runs; None with too few runs."""
     unit: str
-    """Unit of the next three: ``share`` of the reference (0.1: 10%), or percentage ``points``."""
-    worse_by: float | None
-    """Negative where it is better; None where unknown."""
     warn_from: float
-    """Limit of a warning."""
     fail_from: float
-    """Limit of an error."""
     runs: int
-    """Number of recent runs; a session counts as one."""
+    value: float | None
+    severity: Severity = Severity.UNKNOWN
+    reason: str = ""
+    reference: float | None = None
+    worse_by: float | None = None
 
 
 def judge_drift(current: RunRecord, past: Iterable[RunRecord], limits: CheckSettings) -> tuple[Drift, ...]:
@@ -115,54 +108,50 @@ def _growth(
     """Judge a metric by the ratio to its reference; for a rate, by the inverse ratio."""
     value = item.value(current) if current.computed_everything else None
     values = [found for found in _recent(past, item.value, recent) if found > 0]
-
-    def found(severity: Severity, reason: str, *, known: bool = True) -> Drift:
-        reference = float(np.median(values)) if known else None
-        worse_by = math.expm1(change) if known else None
-        return Drift(name, item, severity, reason, value, reference, _SHARE, worse_by, *limits, len(values))
-
+    drift = Drift(name, item, _SHARE, *limits, len(values), value)
     if not value:
         why = "the run reused or repeated work" if item.value(current) else "the run has no value"
-        return found(Severity.UNKNOWN, f"{item.title}: not compared, because {why}", known=False)
+        return replace(drift, reason=f"{item.title}: not compared, because {why}")
+    text = f"{item.title} {item.text(value)}"
     if len(values) < MIN_RUNS:
-        return found(
-            Severity.UNKNOWN, f"{item.title} {item.text(value)}: {_too_few(len(values), MIN_RUNS)}", known=False
-        )
+        return replace(drift, reason=f"{text}: {_too_few(len(values), MIN_RUNS)}")
     logarithms = np.log(values) if item.larger_is_worse else -np.log(values)
-    middle = float(np.median(logarithms))
-    change = (math.log(value) if item.larger_is_worse else -math.log(value)) - middle
-    scatter = float(stats.median_abs_deviation(logarithms, scale="normal"))
+    change = (math.log(value) if item.larger_is_worse else -math.log(value)) - float(np.median(logarithms))
+    normal = Z_SCORE * float(stats.median_abs_deviation(logarithms, scale="normal"))
     share = math.expm1(change if item.larger_is_worse else -change)
     more, less = ("longer", "shorter") if item.unit == SECONDS else ("more", "less")
-    text = (
-        f"{item.title} {item.text(value)}, {100 * abs(share):.1f}% {more if share >= 0 else less} than the median of "
-        f"the last {len(values)} comparable runs ({item.text(float(np.median(values)))})"
+    reference, worse_by = float(np.median(values)), math.expm1(change)
+    text += (
+        f", {100 * abs(share):.1f}% {more if share >= 0 else less} than the median of the last {len(values)} "
+        f"comparable runs ({item.text(reference)})"
     )
-    severity = _severity(math.expm1(change), limits)
-    if severity is not Severity.PASSED and change <= Z_SCORE * scatter:
-        allowed = math.expm1(Z_SCORE * scatter)
-        return found(Severity.PASSED, f"{text}, within their normal variation (up to {100 * allowed:.0f}%)")
-    return found(severity, text + _limit_text(severity, *(f"{100 * limit:g}%" for limit in limits)))
+    severity = _severity(worse_by, limits)
+    if severity is not Severity.PASSED and change <= normal:
+        severity = Severity.PASSED
+        text += f", within their normal variation (up to {100 * math.expm1(normal):.0f}%)"
+    else:
+        text += _limit_text(severity, *(f"{100 * limit:g}%" for limit in limits))
+    return replace(drift, severity=severity, reason=text, reference=reference, worse_by=worse_by)
 
 
 def _match_rate(current: RunRecord, past: Sequence[RunRecord], recent: int, limits: tuple[float, float]) -> Drift:
     item = _BY_NAME["match_rate"]
     value = current.match_rate
     values = _recent(past, item.value, recent)
+    drift = Drift("match_rate_drift", item, _POINTS, *limits, len(values), value)
+    text = f"match rate {item.text(value)}"
     if not values:
-        reason = f"match rate {item.text(value)}: {_too_few(0, 1)}"
-        return Drift("match_rate_drift", item, Severity.UNKNOWN, reason, value, None, _POINTS, None, *limits, 0)
+        return replace(drift, reason=f"{text}: {_too_few(0, 1)}")
     reference = float(np.median(values))
     points = round(100 * (reference - value), 6)
-    way = "lower" if points > 0 else "higher"
     severity = _severity(points, limits)
-    reason = f"match rate {item.text(value)}, " + (
-        f"{abs(points):.2f} points {way} than the median of the last {len(values)} runs ({item.text(reference)})"
-        if points
-        else f"the same as in the last {len(values)} runs"
-    )
-    reason += _limit_text(severity, *(f"{limit:g} points" for limit in limits))
-    return Drift("match_rate_drift", item, severity, reason, value, reference, _POINTS, points, *limits, len(values))
+    if points:
+        way, median = "lower" if points > 0 else "higher", item.text(reference)
+        text += f", {abs(points):.2f} points {way} than the median of the last {len(values)} runs ({median})"
+    else:
+        text += f", the same as in the last {len(values)} runs"
+    text += _limit_text(severity, *(f"{limit:g} points" for limit in limits))
+    return replace(drift, severity=severity, reason=text, reference=reference, worse_by=points)
 
 
 def _with_step(drift: Drift, current: RunRecord, past: Sequence[RunRecord], recent: int) -> Drift:

@@ -1,7 +1,7 @@
 """The environment of a run: the machine as far as times depend on it, and the source code revision.
 
 Contains no host name, address or path, as records are shared. Does not cover the load of the machine
-(``calibration``) or the machines of remote workers.
+(``session``) or the machines of remote workers.
 """
 
 from __future__ import annotations
@@ -22,24 +22,22 @@ _CPUINFO = Path("/proc/cpuinfo")
 _PACKAGE = Path(__file__).resolve().parents[1]
 _CODE = ("enrich_dist", "dagster_defs")
 _GIT_TIMEOUT_SECONDS = 5.0
-# Source files, without compiled files.
-_SOURCES = frozenset({".py", ".txt", ".css", ".js", ".j2"})
+_SOURCES = frozenset({".py", ".txt", ".css", ".js", ".j2"})  # without compiled files
 
 
 @dataclass(frozen=True)
 class Machine:
-    """The machine of a run's driver."""
+    """The machine of a run's driver.
+
+    ``cores``: logical cores that this process may use; ``memory_gb``: in 1,000,000,000 bytes, rounded, as kernels
+    reserve a varying part; ``system``: such as ``Linux x86_64``; ``python``: major and minor version.
+    """
 
     cpu_model: str
-    """As the processor reports it."""
     cores: int
-    """Logical cores that this process may use."""
     memory_gb: int
-    """Main memory in gigabytes (1,000,000,000 bytes), rounded, as kernels reserve a varying part."""
     system: str
-    """Kernel and processor family, without the version: ``Linux x86_64``."""
     python: str
-    """Major and minor version."""
 
     @property
     def digest(self) -> str:
@@ -81,14 +79,15 @@ def _cpu_model() -> str:
 
 @dataclass(frozen=True)
 class Code:
-    """The code of a run."""
+    """The code of a run.
+
+    ``version``: of the package; ``revision``: full hash of the commit, None where the package is not part of a git
+    checkout; ``modified``: whether source files differed from that commit, None without a commit.
+    """
 
     version: str
-    """Version of the package."""
     revision: str | None
-    """Full hash of the commit; None where the package is not part of a git checkout."""
     modified: bool | None
-    """Whether source files differed from that commit; None without a commit."""
 
     @property
     def label(self) -> str:
@@ -99,9 +98,8 @@ class Code:
 def this_code(package: Path = _PACKAGE) -> Code:
     """Return the code that this process runs."""
     # An installed package may be inside a checkout of another project (.venv), so its files must be tracked by git.
-    if _git(package, "ls-files", "--error-unmatch", "--", "__init__.py") is None:
-        return Code(__version__, None, None)
-    revision = _git(package, "rev-parse", "HEAD")
+    tracked = _git(package, "ls-files", "--error-unmatch", "--", "__init__.py") is not None
+    revision = _git(package, "rev-parse", "HEAD") if tracked else None
     if not revision:
         return Code(__version__, None, None)
     changes = _git(package.parent, "status", "--porcelain", "--untracked-files=no", "--", *_CODE)

@@ -11,31 +11,28 @@ from enrich_dist.events import Step
 from enrich_dist.runs.records import RunRecord
 from enrich_dist.store.run_directory import STEPS, Number
 
-TIME_LIMIT: Final = 1.10
-"""Ratio to the baseline from which a time is a regression."""
-MEMORY_LIMIT: Final = 1.20
-"""Ratio to the baseline from which a memory peak is a regression."""
+TIME_LIMIT, MEMORY_LIMIT = 1.10, 1.20  # ratios to the baseline from which a time or memory peak is a regression
 SECONDS, BYTES, CALIBRATION_UNITS = "seconds", "bytes", "calibration units"
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric of a run."""
+    """One metric of a run.
+
+    ``unit``: ``SECONDS``, ``BYTES``, ``CALIBRATION_UNITS``, ``records/s`` or ``share``; ``value``: None where the
+    record has none; ``limit``: ratio to the baseline from which it is a regression, None where it is only displayed;
+    ``headline``: an inconclusive result for it makes the whole comparison inconclusive; ``is_part``: it is a part of
+    the run time, which is not judged where it is small.
+    """
 
     name: str
-    """Stable name with unit."""
     title: str
     unit: str
-    """``SECONDS``, ``BYTES``, ``CALIBRATION_UNITS``, ``records/s`` or ``share``."""
     value: Callable[[RunRecord], float | None]
-    """The value; None where the record has none."""
     larger_is_worse: bool = True
     limit: float | None = None
-    """Ratio to the baseline from which it is a regression; None where it is only displayed."""
     headline: bool = False
-    """Whether an inconclusive result for it makes the whole comparison inconclusive."""
     is_part: bool = False
-    """Whether it is a part of the run time, which is not judged where it is small."""
 
     def text(self, value: float) -> str:
         """Return the value as text: seconds, MB (1,000,000 bytes), records per second or percent."""
@@ -51,6 +48,11 @@ class Metric:
 def total_seconds(record: RunRecord) -> float:
     """Return the wall seconds of all steps."""
     return sum(stage.seconds for stage in record.own_steps.values())
+
+
+def stage_seconds(step: Step, record: RunRecord) -> float | None:
+    """Return the wall seconds of a step; None where the run did not do it."""
+    return record.own_steps[step].seconds if step in record.own_steps else None
 
 
 def worker_peak_bytes(record: RunRecord) -> float | None:
@@ -73,11 +75,6 @@ def cpu_calibration_units(record: RunRecord) -> float | None:
 def _own_matching(number: Number, record: RunRecord) -> float | None:
     """Return a number of the matching step; None where the run matched nothing itself."""
     return (record.matching(number) or None) if Step.CHUNK_MATCHES in record.own_steps else None
-
-
-def stage_seconds(step: Step, record: RunRecord) -> float | None:
-    """Return the wall seconds of a step; None where the run did not do it."""
-    return record.own_steps[step].seconds if step in record.own_steps else None
 
 
 _time = partial(Metric, unit=SECONDS, limit=TIME_LIMIT)

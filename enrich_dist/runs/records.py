@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
 from typing import Final
 
 from enrich_dist.core.files import document_digest, read_json, text_digest
@@ -60,65 +59,57 @@ _MEMORY_TABLE = "memory per worker"
 
 @dataclass(frozen=True)
 class InputFile:
-    """An input of the run."""
+    """An input of the run. ``path`` is empty in an archive; ``blake3``: of the bytes, as ``b3sum`` prints it."""
 
     path: str
-    """Empty in an archive."""
     rows: Count
-    """Rows read."""
     valid_rows: Count
     blake3: str
-    """Digest of the bytes, as ``b3sum`` prints it."""
 
 
 @dataclass(frozen=True)
 class Worker:
-    """One worker process, without its name, which may contain an address."""
+    """One worker process, without its name, which may contain an address.
+
+    ``busy_seconds``: sum over its chunks; ``memory_method``: how the peak was measured (``core.resource_usage``).
+    """
 
     chunks: Count
     records: Count
     busy_seconds: Measure
-    """Sum over its chunks."""
     peak_memory_bytes: Count
-    """Peak resident memory during any of its chunks."""
     memory_method: str
-    """How the peak was measured (``core.resource_usage``)."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run that produced a judged result."""
+    """A run that produced a judged result.
+
+    ``finished_seconds``: Unix time at which the result was judged; ``status``: of the result when this was written;
+    ``result``: name of its directory; ``release``: name of the published directory with the same content.
+    ``settings``: in an archive ``WORKLOAD_SETTINGS`` only, empty where the run did not record them. ``steps``,
+    ``workers``: of the whole result, also those of an earlier run. Only ``bench run`` sets the other fields:
+    ``session``, which its repeats share; wall and CPU time of the whole command with all its processes; wall time of
+    the calibration workload just before the run, and CPU time of the one before and after it.
+    """
 
     run_id: str
     finished_seconds: Measure
-    """Unix time at which the result was judged."""
     status: str
-    """State of the result when this was written: "published", "passed" or "blocked"."""
     code: Code
     machine: Machine
-    """Machine of the driver."""
     result: str
-    """Name of the result directory."""
     release: str
-    """Name of the published directory with the same content."""
     awards: InputFile
     recipients: InputFile
     settings: tuple[UsedSetting, ...]
-    """All settings; in an archive ``WORKLOAD_SETTINGS`` only. Empty where the run did not record them."""
     steps: dict[Step, StepReport]
-    """The latest report of each step, also of steps that an earlier run computed."""
     workers: tuple[Worker, ...]
-    """Workers of all chunks in the result, also of chunks that an earlier run computed."""
     session: str | None = None
-    """Name that the repeats of one ``bench run`` share. This and the next fields are only set by ``bench run``."""
     wall_seconds: Measure | None = None
-    """The whole command, from before its first import to its end."""
     cpu_seconds: Measure | None = None
-    """CPU time of all processes of the command (``process_tree``)."""
     calibration_seconds: Measure | None = None
-    """Wall time of the calibration workload just before the run (``calibration``)."""
     calibration_cpu_seconds: Measure | None = None
-    """CPU time of the calibration workload, mean of the values before and after the run."""
 
     def __post_init__(self) -> None:
         missing = {Step.SBIR_AWARDS, Step.RECIPIENT_CHUNKS, Step.CHUNK_MATCHES, Step.ENRICHED_AWARDS} - set(self.steps)
@@ -175,10 +166,8 @@ class RunRecord:
             matched = self.steps[Step.CHUNK_MATCHES].numbers
             numbers |= {name: matched[name] for name in _MATCHING if name in matched}
         totals = run_totals(self.steps, self.run_id)
-        return numbers | {
-            "run_seconds": totals.seconds,
-            "run_peak_memory_mb": round(totals.peak_memory_bytes / 1e6, 1),
-        }
+        peak_memory_mb = round(totals.peak_memory_bytes / 1e6, 1)
+        return numbers | {"run_seconds": totals.seconds, "run_peak_memory_mb": peak_memory_mb}
 
     @property
     def matched_by_method(self) -> dict[str, int]:
@@ -306,7 +295,7 @@ def latest_record(directory: RunDirectory, settings: Settings | None = None) -> 
         run_id=judged.run_id,
         finished_seconds=(directory.steps / f"{Step.ENRICHED_AWARDS}.json").stat().st_mtime,
         status=result_status(directory, judged, release),
-        code=_this_code(),
+        code=this_code(),
         machine=this_machine(),
         result=result.name,
         release=release,
@@ -366,8 +355,3 @@ def _workers(directory: RunDirectory) -> tuple[Worker, ...]:
         Worker(item.chunks, item.records, round(item.busy_seconds, 3), item.peak_memory_bytes, item.memory_method)
         for item in memory_per_worker(records.values())
     )
-
-
-@cache
-def _this_code() -> Code:
-    return this_code()

@@ -1,7 +1,8 @@
 """A benchmark session: run the configured job several times from scratch, and record each run.
 
-Every repeat runs the command of a user in a separate process and an empty work directory. The calibration workloads run
-before and after it.
+Every repeat runs the command of a user in a separate process and an empty work directory. Calibration workloads before
+and after it measure the current speed of the machine, in wall time and in CPU time: neighbours or a lower clock rate
+can make it slower in one session than in another. Does not cover disks.
 """
 
 from __future__ import annotations
@@ -11,15 +12,19 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from enrich_dist.core.files import read_json
 from enrich_dist.errors import EXIT_BLOCKED, EXIT_PUBLISHED, BenchmarkError
 from enrich_dist.runs.archive import read_archive, write_record
-from enrich_dist.runs.calibration import CalibrationWorkload, calibration_seconds
+from enrich_dist.runs.environment import usable_cores
 from enrich_dist.runs.records import RunRecord
 
 DEFAULT_REPEATS = 7
@@ -27,6 +32,11 @@ DEFAULT_REPEATS = 7
 _COMMAND = (sys.executable, "-c", "from enrich_dist.cli.command import command; command()")
 _SHOWN_LINES = 12
 _SHOTS = 8  # of the CPU calibration workload, before and after a run; they vary more than the run
+_VALUES = 1_000_000
+_SORTS = 7
+_MAX_CORES = 8
+_SORTED, _COUNTED, _GATHERED = 1_500_000, 120_000, 1_500_000
+_SPREAD = 4_000_000  # values of 8 bytes: larger than the cache of a core
 
 
 @dataclass(frozen=True)
@@ -129,3 +139,39 @@ def command_of(program: Sequence[str]) -> Command:
             return Finished(process.returncode, process.stdout, **read_json(figures))
 
     return run
+
+
+def calibration_seconds() -> float:
+    """Return the median wall seconds in which each core sorts a million numbers, all cores at once; takes under 1 s."""
+    cores = min(usable_cores(), _MAX_CORES)
+    values = np.random.default_rng(0).random(_VALUES)
+    with ThreadPoolExecutor(cores) as pool:
+
+        def shot() -> float:
+            started = time.perf_counter()
+            list(pool.map(np.sort, [values] * cores))  # numpy releases the GIL while it sorts
+            return time.perf_counter() - started
+
+        shot()  # starts the threads
+        return round(statistics.median(shot() for _ in range(_SORTS)), 6)
+
+
+class CalibrationWorkload:
+    """Fixed work like that of a run: sorting, random memory access and pure Python; about 0.3 CPU seconds."""
+
+    def __init__(self) -> None:
+        random = np.random.default_rng(0)
+        self._values = random.random(_SORTED)
+        self._memory = np.arange(_SPREAD)
+        self._places = random.integers(0, _SPREAD, _GATHERED)
+
+    def seconds(self) -> float:
+        """Run the workload; return the CPU seconds of this process."""
+        started = time.process_time()
+        np.sort(self._values)
+        self._memory[self._places].sum()
+        counts: dict[str, int] = {}
+        for number in range(_COUNTED):
+            name = str(number * 2_654_435_761 % 65_536)
+            counts[name] = counts.get(name, 0) + len(name)
+        return time.process_time() - started

@@ -22,13 +22,9 @@ from enrich_dist.errors import SettingsError
 from enrich_dist.runs.metrics import METRICS, Metric
 from enrich_dist.runs.records import RunRecord
 
-MIN_RUNS: Final = 6
-"""Minimum runs or sessions to fit a slope."""
-STEADY_SHARE: Final = 0.05
-"""A change over the window below this share of the median counts as steady."""
-CONFIDENCE: Final = 0.99
-"""Confidence level of the slope; high, because about ten metrics are tested."""
-
+MIN_RUNS: Final = 6  # or sessions, to fit a slope
+STEADY_SHARE: Final = 0.05  # of the median: a smaller change over the window counts as steady
+CONFIDENCE: Final = 0.99  # of the slope; high, because about ten metrics are tested
 _DAY_SECONDS = 86_400.0
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
@@ -44,22 +40,22 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True)
 class Trend:
-    """One metric over the window."""
+    """One metric over the window.
+
+    ``days``: from the first run or session of the window to each, ascending; ``values``: of each, the median of a
+    session. ``change``: by the slope from the first to the last run, as a share of the median (0.08: 8% up), with its
+    interval (``CONFIDENCE``). Slope and change are 0 with too few runs.
+    """
 
     metric: Metric
     days: tuple[float, ...]
-    """Days from the first run or session of the window to each, ascending."""
     values: tuple[float, ...]
-    """Value of each; the median of a session."""
     median: float
-    slope_per_day: float
-    """In the metric's unit; 0 with too few runs."""
-    change: float
-    """Change by the slope from the first to the last run, as a share of the median (0.08: 8% up)."""
-    change_low: float
-    change_high: float
-    """Interval of ``change`` (``CONFIDENCE``)."""
-    direction: Direction
+    slope_per_day: float = 0.0
+    change: float = 0.0
+    change_low: float = 0.0
+    change_high: float = 0.0
+    direction: Direction = Direction.TOO_FEW
 
 
 @dataclass(frozen=True)
@@ -132,7 +128,7 @@ def trend(metric: Metric, days: Sequence[float], values: Sequence[float]) -> Tre
     """Return the slope of one metric (``scipy.stats.theilslopes``, with the interval of Sen 1968) and its direction."""
     median = statistics.median(values)
     if len(set(days)) < MIN_RUNS:
-        return Trend(metric, tuple(days), tuple(values), median, 0.0, 0.0, 0.0, 0.0, Direction.TOO_FEW)
+        return Trend(metric, tuple(days), tuple(values), median)
     fitted = stats.theilslopes(np.asarray(values), np.asarray(days), alpha=CONFIDENCE)
     span = days[-1] - days[0]
     scale = span / median if median else 0.0

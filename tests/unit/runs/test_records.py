@@ -33,10 +33,16 @@ from enrich_dist.runs.archive import (
     set_baseline,
     write_record,
 )
-from enrich_dist.runs.calibration import CalibrationWorkload, calibration_seconds
 from enrich_dist.runs.environment import this_code, this_machine
 from enrich_dist.runs.records import CODEC, latest_record
-from enrich_dist.runs.session import Command, Finished, command_of, run_session
+from enrich_dist.runs.session import (
+    CalibrationWorkload,
+    Command,
+    Finished,
+    calibration_seconds,
+    command_of,
+    run_session,
+)
 from enrich_dist.settings import Settings
 from enrich_dist.settings.tree import PathSettings
 from enrich_dist.store.run_directory import Number, RunDirectory
