@@ -1,22 +1,57 @@
-"""The assets in their order, and the job of all of them. Each runs one step and reports it as metadata."""
+"""The assets in their order, and the job of all of them. Each runs one step.
 
-from collections.abc import Callable
+The report of the step becomes metadata, with stable keys, so that the UI plots the numbers over materializations. Run
+events become log lines.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import dagster as dg
 
-from dagster_defs.metadata import log_events, materialize_result, overridden_settings, run_totals
 from dagster_defs.resources import DaskCluster, EnrichSettings
+from enrich_dist.events import Event, FarmProgress, Notice, listening
 from enrich_dist.pipeline.steps import Pipeline
-from enrich_dist.store.run_directory import StepReport
+from enrich_dist.progress.intervals import ProgressIntervals
+from enrich_dist.reporting.run_tables import settings_table
+from enrich_dist.store.run_directory import StepReport, run_totals
 
 GROUP = "enrichment"
 
 
+@contextmanager
+def log_events(context: dg.AssetExecutionContext, settings: EnrichSettings) -> Iterator[None]:
+    """Log notices during the body, and progress at the interval of the settings."""
+    intervals = ProgressIntervals(settings.load().settings.farm.progress_interval_seconds)
+
+    def listener(event: Event) -> None:
+        if isinstance(event, Notice):
+            (context.log.warning if event.warning else context.log.info)(event.message)
+        elif isinstance(event, FarmProgress) and intervals.due(event):
+            context.log.info(event.line())
+
+    with listening(listener):
+        yield
+
+
 def _run_step(
     context: dg.AssetExecutionContext, settings: EnrichSettings, step: Callable[[Pipeline], StepReport]
-) -> dg.MaterializeResult[None]:
+) -> dict[str, Any]:
+    """Run a step; return its report as metadata."""
     with log_events(context, settings):
-        return materialize_result(step(settings.pipeline(context.run.run_id)))
+        report = step(settings.pipeline(context.run.run_id))
+    metadata: dict[str, Any] = {
+        "rows": report.rows,
+        "seconds": float(report.seconds),
+        "peak_memory_mb": round(report.peak_memory_bytes / 1e6, 1),
+        "reused": report.reused,
+    }
+    if not report.reused:  # a reused output has no meaningful rate
+        metadata["rows_per_second"] = round(report.rows_per_second, 1)
+    metadata |= {title.replace(" ", "_"): dg.MetadataValue.md(table) for title, table in report.tables.items()}
+    metadata |= report.numbers
+    return metadata | {f"{name}_path": dg.MetadataValue.path(path) for name, path in report.paths.items()}
 
 
 @dg.asset(group_name=GROUP, kinds={"csv", "parquet"})
@@ -25,7 +60,7 @@ def sbir_awards(context: dg.AssetExecutionContext, settings: EnrichSettings) -> 
 
     Read from the SBIR.gov bulk file. Rejected rows are stored with their number and reason.
     """
-    return _run_step(context, settings, Pipeline.ingest_awards)
+    return dg.MaterializeResult(metadata=_run_step(context, settings, Pipeline.ingest_awards))
 
 
 @dg.asset(group_name=GROUP, kinds={"parquet"}, deps=[sbir_awards])
@@ -34,7 +69,7 @@ def award_companies(context: dg.AssetExecutionContext, settings: EnrichSettings)
 
     A company is the awards that share a UEI, a DUNS, or a name and state. Every worker opens the index.
     """
-    return _run_step(context, settings, Pipeline.join_companies)
+    return dg.MaterializeResult(metadata=_run_step(context, settings, Pipeline.join_companies))
 
 
 @dg.asset(group_name=GROUP, kinds={"parquet"})
@@ -43,7 +78,7 @@ def recipient_chunks(context: dg.AssetExecutionContext, settings: EnrichSettings
 
     At most ``chunk_size`` rows per chunk, with a manifest of rows, bytes and digests.
     """
-    return _run_step(context, settings, Pipeline.partition_recipients)
+    return dg.MaterializeResult(metadata=_run_step(context, settings, Pipeline.partition_recipients))
 
 
 @dg.asset(group_name=GROUP, kinds={"dask", "parquet"}, deps=[award_companies, recipient_chunks])
@@ -54,7 +89,9 @@ def chunk_matches(
 
     Computed by Dask workers and stored as checkpoints. Finished chunks are not computed again.
     """
-    return _run_step(context, settings, lambda pipeline: pipeline.farm_chunks(cluster.client))
+    return dg.MaterializeResult(
+        metadata=_run_step(context, settings, lambda pipeline: pipeline.farm_chunks(cluster.client))
+    )
 
 
 @dg.asset(group_name=GROUP, kinds={"duckdb", "parquet"}, deps=[chunk_matches])
@@ -63,8 +100,10 @@ def enriched_awards(context: dg.AssetExecutionContext, settings: EnrichSettings)
 
     Reduced from all checkpoints. Not published yet.
     """
-    result = _run_step(context, settings, Pipeline.enrich_awards)
-    return dg.MaterializeResult(metadata={**(result.metadata or {}), **overridden_settings(settings)})
+    metadata = _run_step(context, settings, Pipeline.enrich_awards)
+    overrides = settings.load().overrides()
+    text = settings_table(overrides).markdown() if overrides else "All settings have their default values."
+    return dg.MaterializeResult(metadata=metadata | {"overridden_settings": dg.MetadataValue.md(text)})
 
 
 @dg.asset(group_name=GROUP, kinds={"duckdb", "parquet"}, deps=[enriched_awards])
@@ -73,9 +112,14 @@ def published_awards(context: dg.AssetExecutionContext, settings: EnrichSettings
 
     Replaces the previous one atomically. Fails unless the verdict is passed, however it is launched.
     """
-    result = _run_step(context, settings, Pipeline.publish_awards)
+    metadata = _run_step(context, settings, Pipeline.publish_awards)
     totals = run_totals(settings.pipeline(context.run.run_id).directory.all_latest(), context.run.run_id)
-    return dg.MaterializeResult(metadata={**(result.metadata or {}), **totals})
+    metadata |= {
+        "run_seconds": float(totals.seconds),
+        "run_peak_memory_mb": round(totals.peak_memory_bytes / 1e6, 1),
+        "run_steps": totals.steps,
+    }
+    return dg.MaterializeResult(metadata=metadata)
 
 
 ASSETS = [sbir_awards, award_companies, recipient_chunks, chunk_matches, enriched_awards, published_awards]

@@ -9,7 +9,7 @@ import dagster as dg
 from dagster_defs.assets import ASSETS, enrich
 from dagster_defs.run_outcome import notify_run_outcome, settings_of
 from enrich_dist.errors import EnrichError
-from enrich_dist.events import Event, Notice, listening
+from enrich_dist.run_lifecycle import passing_warnings
 
 _MAX_RUNS = 50  # per evaluation; the next one takes the rest
 _ASSET_KEYS = frozenset(key for asset in ASSETS for key in asset.keys)
@@ -49,11 +49,7 @@ def notify_operators(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         ascending=True,
     )
 
-    def listener(event: Event) -> None:
-        if isinstance(event, Notice):
-            context.log.warning(event.message)
-
-    with listening(listener):
+    with passing_warnings(context.log.warning):
         for record in sorted(records, key=lambda record: record.end_time or 0.0):
             run = record.dagster_run
             if run.job_name != enrich.name and _ASSET_KEYS.isdisjoint(run.asset_selection or ()):

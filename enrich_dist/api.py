@@ -27,16 +27,12 @@ class Run:
 
     Attributes
     ----------
-    work_dir
-        The work directory.
-    run_id
-        Id of the run, as in ``enrich-dist runs ls``.
+    work_dir, run_id
+        The work directory; the id of the run, as in ``enrich-dist runs ls``.
     status
         "published", "passed" (judged, not published) or "blocked".
-    result
-        Directory of the result's files.
-    report
-        The HTML report; the file may be missing.
+    result, report
+        Directory of the result's files; the HTML report, which may be missing.
     metrics, verdict
         The documents metrics.json and verdict.json.
     settings
@@ -58,10 +54,7 @@ class Run:
         return float(self.metrics["match_rate"])
 
     def awards(self) -> pa.Table:
-        """Read every valid award, with ``match_status`` and the recipient of its match.
-
-        Returns a table with the columns of the published ``enriched_awards.parquet``. Each call reads the file again.
-        """
+        """Read every valid award with its ``match_status`` and match, as published in ``enriched_awards.parquet``."""
         import pyarrow.parquet as pq
 
         return pq.read_table(self.result / "enriched_awards.parquet")
@@ -106,7 +99,7 @@ def run(
     >>> done.status
     'published'
     """
-    from enrich_dist.preflight.admission import admit, preload_workers
+    from enrich_dist.preflight.runner import admit, preload_workers
 
     file, texts, loaded = _loaded(config, settings)
     admit(loaded.settings)
@@ -127,10 +120,8 @@ def open_run(work_dir: Path | str) -> Run:
 
     Raises
     ------
-    StateError
-        No run was judged yet, or its result is missing.
-    CorruptionError
-        A file is damaged.
+    StateError, CorruptionError
+        No run was judged yet or its result is missing; a file is damaged.
 
     Examples
     --------
@@ -204,9 +195,7 @@ def link(
 
     matching = _loaded(config, settings)[2].settings.matching
     return link_tables(
-        Path(left),
-        Path(right),
-        Path(out),
+        *map(Path, (left, right, out)),
         left_columns=left_columns or {},
         right_columns=right_columns or {},
         candidates=matching.candidates(),
@@ -230,10 +219,8 @@ def plan(
     ----------
     config, settings
         As for ``run``.
-    sample_rows
-        Number of recipients to match (None: 100,000).
-    workers
-        Number of workers to estimate for (None: those of the settings).
+    sample_rows, workers
+        Recipients to match (None: 100,000), and workers to estimate for (None: those of the settings).
 
     Raises
     ------
@@ -260,7 +247,9 @@ def _loaded(
     """Return the settings file, the overrides as for ``--set``, and the settings that Dagster loads from both."""
     values = flatten(settings or {})
     if isinstance(config, Settings):
-        texts = [*_difference(config), *_texts(values)]
+        defaults = load_settings().settings.flat()
+        changed = {key: value for key, value in config.flat().items() if key not in defaults or defaults[key] != value}
+        texts = [*_texts(changed), *_texts(values)]
         loaded = load_settings(None, texts)
         if not values and loaded.settings != config:
             raise SettingsError(
@@ -271,13 +260,6 @@ def _loaded(
     file = None if config is None else Path(config)
     texts = _texts(values)
     return file, texts, load_settings(file, texts)
-
-
-def _difference(settings: Settings) -> list[str]:
-    """Return the overrides that turn the default settings into these."""
-    defaults = load_settings().settings.flat()
-    wanted = settings.flat()
-    return _texts({key: value for key, value in wanted.items() if key not in defaults or defaults[key] != value})
 
 
 def _texts(values: Mapping[str, Any]) -> list[str]:

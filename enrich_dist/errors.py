@@ -1,7 +1,7 @@
 """The exceptions of the project: one hierarchy, each class with the exit code of the command line.
 
-Covers errors that users can act on. The message says what happened and where, the remedy says what to do. Does not
-cover programming errors: they stay Python's own exceptions, and end the command with exit code 1.
+Covers errors that users can act on. The message says what happened and where, the remedy what to do. Programming errors
+stay Python's own exceptions, and end the command with exit code 1.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ EXIT_NOT_READY = 5  # in production: no readiness file that is recent, passed, a
 class EnrichError(Exception):
     """Base class of the project's errors.
 
-    ``remedy`` is a sentence that says what to do next; ``str()`` of an error shows it after the message. A class can
-    set ``default_remedy`` for errors that are raised without one.
+    ``remedy`` says what to do next; ``str()`` shows it after the message. ``default_remedy``: for errors without one.
     """
 
     exit_code: ClassVar[int] = EXIT_FAILED
@@ -43,10 +42,7 @@ class EnrichError(Exception):
 
 
 class SettingsError(EnrichError):
-    """A setting is unknown, malformed or out of range.
-
-    ``parts``: the single errors where several settings are wrong, else the error itself.
-    """
+    """A setting is unknown, malformed or out of range. ``parts``: the single errors, or the error itself."""
 
     exit_code = EXIT_BAD_INPUT
 

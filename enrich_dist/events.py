@@ -1,8 +1,4 @@
-"""Run events and their listeners.
-
-Steps and farm emit events; a listener is a function of one event. A listener that raises is logged once and removed, so
-it cannot stop the run. Listeners are local to the process.
-"""
+"""Run events, emitted by steps and farm, and their listeners: functions of one event, local to the process."""
 
 from __future__ import annotations
 
@@ -61,8 +57,7 @@ class FarmProgress:
     records_per_second: float
     """Current rate; 0 before the first chunk of this run."""
     remaining_seconds: float | None
-    """Estimated time for the remaining chunks with the current workers; None before the first chunk of this run, and
-    without workers."""
+    """For the remaining chunks with the current workers; None before this run's first chunk, and without workers."""
     workers: int
     """Worker threads."""
     failed_attempts: int = 0
@@ -70,8 +65,7 @@ class FarmProgress:
     chunks_degraded: int = 0
     """Chunks of this run whose worker reduced the batch size near its memory limit."""
     projected_match_rate: float | None = None
-    """Share of valid awards with an accepted match, projected from the finished chunks (``progress.projection``); None
-    until a tenth of the work is done, and at the end."""
+    """From the finished chunks (``progress.projection``); None for the first tenth of the work, and at the end."""
     projected_match_rate_low: float | None = None
     """Lower end of its 95% confidence interval."""
     projected_match_rate_high: float | None = None
@@ -82,30 +76,23 @@ class FarmProgress:
     def line(self) -> str:
         """Return the progress as one line of plain text."""
         share = 100 * self.records_done / self.records_total if self.records_total else 100.0
-        rate = f"{self.records_per_second:,.0f} records/s" if self.records_per_second else "rate unknown yet"
-        remaining = "" if self.remaining_seconds is None else f", {format_duration(self.remaining_seconds)} left"
-        return (
-            f"{self.records_done:,} of {self.records_total:,} recipients ({share:.1f}%), "
-            f"chunk {self.chunks_done} of {self.chunks_total}, {rate}{remaining}, "
-            f"{self.awards_matched:,} of {self.awards_total:,} awards matched so far, {self.projected()}"
-            + ", ".join([f"{self.workers} workers", *self.problems()])
-        )
-
-    def projected(self) -> str:
-        """Return the projected match rate with a trailing comma; empty if there is none yet."""
+        parts = [
+            f"{self.records_done:,} of {self.records_total:,} recipients ({share:.1f}%)",
+            f"chunk {self.chunks_done} of {self.chunks_total}",
+            f"{self.records_per_second:,.0f} records/s" if self.records_per_second else "rate unknown yet",
+        ]
+        if self.remaining_seconds is not None:
+            parts.append(f"{format_duration(self.remaining_seconds)} left")
+        parts.append(f"{self.awards_matched:,} of {self.awards_total:,} awards matched so far")
         rate, low, high = self.projected_match_rate, self.projected_match_rate_low, self.projected_match_rate_high
-        if rate is None or low is None or high is None:
-            return ""
-        return f"projected match rate {100 * rate:.1f}% ({100 * low:.1f}% to {100 * high:.1f}%), "
+        if rate is not None and low is not None and high is not None:
+            parts.append(f"projected match rate {100 * rate:.1f}% ({100 * low:.1f}% to {100 * high:.1f}%)")
+        return ", ".join([*parts, f"{self.workers} workers", *self.problems()])
 
     def problems(self) -> list[str]:
         """Return the problems that the run recovered from, each with its count."""
-        found = []
-        if count := self.failed_attempts:
-            found.append(f"{count:,} failed {'attempt' if count == 1 else 'attempts'}")
-        if count := self.chunks_degraded:
-            found.append(f"{count:,} {'chunk' if count == 1 else 'chunks'} in smaller batches")
-        return found
+        counts = ((self.failed_attempts, "failed attempt", ""), (self.chunks_degraded, "chunk", " in smaller batches"))
+        return [f"{count:,} {noun}{'' if count == 1 else 's'}{rest}" for count, noun, rest in counts if count]
 
 
 @dataclass(frozen=True)
@@ -179,7 +166,7 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 def emit(event: Event) -> None:
-    """Call all listeners."""
+    """Call all listeners. One that raises is logged once and removed."""
     for listener in list(_listeners):
         try:
             listener(event)

@@ -35,16 +35,16 @@ def active_run(
     directory, run_id = pipeline.directory, pipeline.run_id
     with locked(directory.root, run_id=run_id, what="a Dagster run"):
         monitor = RunMonitor(directory, pipeline.settings, run_id)
-        with _passing_warnings(warn):
+        with passing_warnings(warn):
             monitor.start()
         try:
             directory.clear_leftovers()
             directory.record_settings(run_id, loaded.settings.flat(), loaded.origins)
             yield
-            with _passing_warnings(warn):
+            with passing_warnings(warn):
                 finish_run(pipeline, began_seconds=began_seconds)
         finally:
-            with _passing_warnings(warn):
+            with passing_warnings(warn):
                 monitor.stop()
 
 
@@ -77,7 +77,9 @@ def report_run(pipeline: Pipeline, *, archive: bool = False) -> None:
     write_run_report(directory)
 
 
-def _passing_warnings(warn: Callable[[str], None]) -> AbstractContextManager[None]:
+def passing_warnings(warn: Callable[[str], None]) -> AbstractContextManager[None]:
+    """Call ``warn`` with the message of every notice of the body."""
+
     def listener(event: Event) -> None:
         if isinstance(event, Notice):
             warn(event.message)

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Benchmark the job: run, baseline, compare, trend.")
 
-ArchiveOption = Annotated[
-    Path | None, typer.Option("--archive", help="Directory of the records. Default: paths.benchmarks.")
-]
+Archive = Annotated[Path | None, typer.Option(help="Directory of the records. Default: paths.benchmarks.")]
 
 
 @app.command()
@@ -45,14 +43,9 @@ def run(
     check_inputs(settings.inputs)
     archive = archive_path(settings)
     console = plain_console()
-    session = run_session(
-        config=config,
-        overrides=overrides or [],
-        # On the file system of real runs, which the workers of a cluster see.
-        scratch=settings.paths.work_dir.absolute() / "scratch",
-        archive=archive,
-        repeats=repeats,
-    )
+    # On the file system of real runs, which the workers of a cluster see.
+    scratch = settings.paths.work_dir.absolute() / "scratch"
+    session = run_session(config=config, overrides=overrides or [], scratch=scratch, archive=archive, repeats=repeats)
     for number, record in enumerate(session, start=1):
         console.print(record_line(number, repeats, record))
     console.print(f"Records in {shown_path(archive)}")
@@ -62,10 +55,8 @@ def run(
 def baseline(
     config: Config = None,
     overrides: Overrides = None,
-    archive: ArchiveOption = None,
-    sessions: Annotated[
-        int, typer.Option("--sessions", min=1, help="Number of latest sessions to use; more cover more noise.")
-    ] = 1,
+    archive: Archive = None,
+    sessions: Annotated[int, typer.Option(min=1, help="Number of latest sessions to use; more cover more noise.")] = 1,
 ) -> None:
     """Make the latest session of `bench run` the baseline of its machine, inputs and settings.
 
@@ -78,21 +69,19 @@ def baseline(
     comparable = [items for items in sessions_of(records) if items[0].comparable_key == latest[0].comparable_key]
     chosen = [record for items in comparable[-sessions:] for record in items]
     set_baseline(place, chosen)
-    plain_console().print(
-        f"Baseline: {len(chosen)} runs of {latest[0].code.label}, {latest[0].size_class}, on {latest[0].machine.line()}"
-    )
+    first = latest[0]
+    line = f"Baseline: {len(chosen)} runs of {first.code.label}, {first.size_class}, on {first.machine.line()}"
+    plain_console().print(line)
 
 
 @app.command()
 def compare(
     config: Config = None,
     overrides: Overrides = None,
-    archive: ArchiveOption = None,
+    archive: Archive = None,
     as_json: Json = False,
-    markdown: Annotated[Path | None, typer.Option("--markdown", help="Also write the table to this file.")] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="End with exit code 1 if the comparison is inconclusive.")
-    ] = False,
+    markdown: Annotated[Path | None, typer.Option(help="Also write the table to this file.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 if the comparison is inconclusive.")] = False,
 ) -> None:
     """Compare the latest session of `bench run` with the baseline. Exit code 4 on a regression.
 
@@ -100,6 +89,7 @@ def compare(
 
     Example: `enrich-dist bench compare --markdown comparison.md`
     """
+    from enrich_dist.core.files import atomic_path
     from enrich_dist.errors import StateError
     from enrich_dist.reporting import benchmark_tables as tables
     from enrich_dist.runs import baseline as baselines
@@ -112,17 +102,13 @@ def compare(
         raise StateError("The latest session is the baseline itself.", remedy=MEASURE_AGAIN)
     comparison = baselines.compare(before, latest)
     if markdown is not None:
-        from enrich_dist.core.files import atomic_path
-
         with atomic_path(markdown.absolute()) as temporary:
             temporary.write_text(tables.comparison_markdown(comparison), "utf-8")
     if as_json:
         print_json(tables.comparison_document(comparison))
     else:
         console = plain_console()
-        for line in tables.comparison_context(comparison):
-            console.print(line)
-        console.print(tables.comparison_table(comparison))
+        console.print(*tables.comparison_context(comparison), tables.comparison_table(comparison), sep="\n")
         console.print(f"Verdict: {comparison.verdict}", style="bold")
         for reason in comparison.reasons:
             console.print(f"  {reason}")
@@ -136,11 +122,11 @@ def compare(
 def trend(
     config: Config = None,
     overrides: Overrides = None,
-    archive: ArchiveOption = None,
-    since: Annotated[str | None, typer.Option("--since", help="Start of the window: 2026-01-31.")] = None,
-    until: Annotated[str | None, typer.Option("--until", help="End of the window, inclusive.")] = None,
-    last: Annotated[str | None, typer.Option("--last", help="Length of the window: 12h, 30d, 8w.")] = None,
-    figure: Annotated[str, typer.Option("--figure", help="Metric to plot.")] = "total_seconds",
+    archive: Archive = None,
+    since: Annotated[str | None, typer.Option(help="Start of the window: 2026-01-31.")] = None,
+    until: Annotated[str | None, typer.Option(help="End of the window, inclusive.")] = None,
+    last: Annotated[str | None, typer.Option(help="Length of the window: 12h, 30d, 8w.")] = None,
+    figure: Annotated[str, typer.Option(help="Metric to plot.")] = "total_seconds",
     as_json: Json = False,
 ) -> None:
     """Show for every metric whether it improves, is steady or degrades over a window of time.
@@ -175,17 +161,13 @@ def trend(
         console.print("No run in this window.")
         return
     console.print(f"{history.runs} runs from {history.first:%Y-%m-%d %H:%M} to {history.last:%Y-%m-%d %H:%M} UTC")
-    console.print(tables.trend_table(history))
-    for item in history.trends:
-        if item.metric.name == figure:
-            console.print(tables.plot(item))
+    plots = (tables.plot(item) for item in history.trends if item.metric.name == figure)
+    console.print(tables.trend_table(history), *plots)
     if len(found) > 1:
         console.print(f"The archive has {len(found) - 1} other histories (machines, sizes, settings).")
 
 
-def _records(
-    config: Path | None, overrides: list[str] | None, archive: Path | None
-) -> tuple[Path, tuple[RunRecord, ...]]:
+def _records(config: Config, overrides: Overrides, archive: Archive) -> tuple[Path, tuple[RunRecord, ...]]:
     """Return the archive and its records; report invalid files on standard error."""
     from enrich_dist.runs.archive import archive_path, read_archive
 

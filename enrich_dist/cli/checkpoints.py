@@ -87,7 +87,6 @@ def gc(
             for entry in unused:
                 storage.delete(entry.name)
     console = plain_console()
-    if dry_run:
-        for entry in unused:
-            console.print(storage.where(entry.name))
+    for entry in unused if dry_run else ():
+        console.print(storage.where(entry.name))
     console.print(f"{size} {'would be removed' if dry_run else 'removed'}")

@@ -29,10 +29,7 @@ def scale(
     from enrich_dist.cluster.scaling import request_workers
 
     note = request_workers(run_directory(config, overrides).root, workers, timeout_seconds=timeout_seconds)
-    console = plain_console()
-    console.print(f"{len(note.workers):,} workers at {note.scheduler}")
-    for worker in note.workers:
-        console.print(f"  {worker}")
+    plain_console().print(f"{len(note.workers):,} workers at {note.scheduler}", *note.workers, sep="\n  ")
 
 
 @app.command()

@@ -51,7 +51,7 @@ def validate(config: Config = None, overrides: Overrides = None) -> None:
         for part in error.parts:
             console.print(f"[bold red]error[/]    {escape(str(part))}")
         raise typer.Exit(EXIT_BAD_INPUT) from None
-    from enrich_dist.preflight.admission import find_settings_problems
+    from enrich_dist.preflight.runner import find_settings_problems
 
     problems = find_settings_problems(loaded)
     for problem in problems:

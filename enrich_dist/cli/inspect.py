@@ -95,8 +95,7 @@ def report(
         Path | None, typer.Option(metavar="FILE", help="Also write it as Markdown, for a pull request.")
     ] = None,
     against: Annotated[
-        str | None,
-        typer.Option(metavar="RUN", help="Also compare with this run: its id in `enrich-dist runs ls`."),
+        str | None, typer.Option(metavar="RUN", help="Also compare with this run: its id in `enrich-dist runs ls`.")
     ] = None,
     work_dir: WorkDir = None,
     config: Config = None,

@@ -47,14 +47,14 @@ def link(
         decision=matching.decision(),
         with_review=all_,
     )
-    console = plain_console()
-    console.print(
+    plain_console().print(
         f"{summary.left_rows:,} left rows: {summary.matched:,} matched, {summary.review:,} for review, "
         f"{summary.unmatched:,} unmatched, {summary.left_invalid:,} invalid. "
-        f"{summary.right_rows:,} right rows, {summary.right_invalid:,} invalid."
+        f"{summary.right_rows:,} right rows, {summary.right_invalid:,} invalid.",
+        accuracy_sentence({"accuracy": summary.accuracy}),
+        f"Links  {out}",
+        sep="\n",
     )
-    console.print(accuracy_sentence({"accuracy": summary.accuracy}))
-    console.print(f"Links  {out}")
 
 
 def _column_map(texts: list[str] | None) -> dict[str, str | None]:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from enrich_dist.cli.options import Config, Overrides, plain_console, print_json
+from enrich_dist.cli.options import Config, Json, Overrides, plain_console, print_json
 from enrich_dist.errors import EXIT_FAILED, EXIT_NOT_READY
 from enrich_dist.settings import LoadedSettings, load_settings
 
@@ -26,13 +26,9 @@ def preflight(
     send_test_notification: Annotated[
         bool, typer.Option("--send-test-notification", help="Send a test message to every address of urls_file.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Run no check; only verify the stored readiness file.")
-    ] = False,
-    checklist: Annotated[
-        bool, typer.Option("--checklist", help="Only print the deployment checklist as Markdown.")
-    ] = False,
+    as_json: Json = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Only verify the stored readiness file.")] = False,
+    checklist: Annotated[bool, typer.Option("--checklist", help="Only print the checklist as Markdown.")] = False,
 ) -> None:
     """Check what a production run needs. Exit code 0 if all critical checks hold, else 5.
 
@@ -48,25 +44,20 @@ def preflight(
         typer.echo(render_checklist(), nl=False)
         return
     loaded = load_settings(config, [*(overrides or []), *([] if env is None else [f"environment={env}"])])
-    if verify:
-        _verify(loaded, is_required=env is not None)
+    if verify and env is None and loaded.settings.environment != "production":
+        typer.echo("Nothing to verify: environment development needs no readiness file (--env requires one).")
+    elif verify:
+        from enrich_dist.preflight.readiness_file import verify as verify_readiness
+
+        found = verify_readiness(loaded.settings)
+        typer.echo(f"Ready for {found.environment}: checked at {found.timestamp} on revision {found.revision}.")
     elif not _preflight(loaded, output_dir, smoke=smoke, send=send_test_notification, as_json=as_json):
         raise typer.Exit(EXIT_NOT_READY)
 
 
-def _verify(loaded: LoadedSettings, *, is_required: bool) -> None:
-    from enrich_dist.preflight.readiness_file import verify
-
-    if loaded.settings.environment != "production" and not is_required:
-        typer.echo("Nothing to verify: environment development needs no readiness file (--env requires one).")
-        return
-    found = verify(loaded.settings)
-    typer.echo(f"Ready for {found.environment}: checked at {found.timestamp} on revision {found.revision}.")
-
-
 def _preflight(loaded: LoadedSettings, output_dir: Path | None, *, smoke: bool, send: bool, as_json: bool) -> bool:
     from enrich_dist.preflight.context import PreflightContext
-    from enrich_dist.preflight.readiness_file import CODEC, READINESS_FILE, readiness_folder, write_readiness
+    from enrich_dist.preflight.readiness_file import CODEC, write_readiness
     from enrich_dist.preflight.report import markdown, print_report
     from enrich_dist.preflight.runner import run_checks
 
@@ -81,9 +72,8 @@ def _preflight(loaded: LoadedSettings, output_dir: Path | None, *, smoke: bool, 
     else:
         print_report(Console(highlight=False), report)
     text = markdown(report)
-    folder = readiness_folder(loaded.settings.paths.work_dir)
     try:
-        write_readiness(folder, report, text)
+        stored = write_readiness(context.directory.readiness, report, text)
         if output_dir is not None:
             write_readiness(output_dir.absolute(), report, text)
     except OSError as error:  # unwritable storage is one of the checks, and is reported
@@ -92,7 +82,7 @@ def _preflight(loaded: LoadedSettings, output_dir: Path | None, *, smoke: bool, 
         stderr.print(f"The report could not be written: {error}.", style="yellow", markup=False)
     else:
         if not as_json:
-            typer.echo(f"Report  {folder / READINESS_FILE} and .md")
+            typer.echo(f"Report  {stored} and .md")
     return report.ready
 
 
@@ -110,8 +100,7 @@ def send_test(config: Config = None, overrides: Overrides = None) -> None:
     from enrich_dist.monitoring.notify import send_test_message
 
     deliveries = send_test_message(load_settings(config, overrides or []).settings)
-    for delivery in deliveries:
-        outcome = "sent" if delivery.problem is None else f"not sent: {delivery.problem}"
-        plain_console().print(f"{delivery.address.label}: {outcome}")
+    for item in deliveries:
+        plain_console().print(f"{item.address.label}: {f'not sent: {item.problem}' if item.problem else 'sent'}")
     if any(delivery.problem for delivery in deliveries):
         raise typer.Exit(EXIT_FAILED)

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from enrich_dist.cli.options import Config, Json, Overrides, WorkDir, print_json, print_overrides
-from enrich_dist.settings import Settings, load_settings, override_texts
+from enrich_dist.settings import load_settings, override_texts
 
 Recipients = Annotated[
     list[str] | None,
@@ -55,7 +55,7 @@ def run(
 
     # Bad input is reported before Dagster is imported and a cluster is started.
     from enrich_dist.events import listening
-    from enrich_dist.preflight.admission import admit, preload_workers
+    from enrich_dist.preflight.runner import admit, preload_workers
 
     with listening(TerminalListener(console, 0.0)):
         admit(loaded.settings)
@@ -72,18 +72,13 @@ def run(
     from enrich_dist.planning.plan_vs_actual import add_report_seconds  # imports much: workers import meanwhile
 
     began_seconds = psutil.Process().create_time()
+    log_level = "INFO" if verbose else "CRITICAL"
     try:
         with TerminalListener(console, settings.farm.progress_interval_seconds) as terminal, listening(terminal):
             terminal.note("Starting Dagster and the cluster")
             from dagster_defs.launch import launch
 
-            launch(
-                settings,
-                config=config,
-                overrides=texts,
-                log_level="INFO" if verbose else "CRITICAL",
-                began_seconds=began_seconds,
-            )
+            launch(settings, config=config, overrides=texts, log_level=log_level, began_seconds=began_seconds)
     except ProjectedToFailError:
         raise  # there is no result to summarise
     except PublicationBlockedError:
@@ -99,8 +94,7 @@ def plan(
         int, typer.Option(min=1, help="Recipients to match: spread over a Parquet file, else the first ones.")
     ] = 100_000,
     workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Number of workers to estimate for; more than the cores here: on equal machines."),
+        int | None, typer.Option(min=1, help="Workers to estimate for; more than the cores here: on equal machines.")
     ] = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Compare the latest run with the plan made before it.")
@@ -121,7 +115,15 @@ def plan(
     settings = load_settings(config, [*(overrides or []), *_recipient_overrides(recipients, member)]).settings
     console = Console(highlight=False)
     if compare:
-        _compare(settings, console, as_json=as_json)
+        from enrich_dist.planning.plan_vs_actual import read_comparison
+        from enrich_dist.reporting.plan_vs_actual import comparison_document, print_comparison
+        from enrich_dist.store.run_directory import RunDirectory
+
+        comparison = read_comparison(RunDirectory(settings.paths.work_dir))
+        if as_json:
+            print_json(comparison_document(comparison))
+        else:
+            print_comparison(console, comparison)
         return
 
     # Bad input is reported before the slow imports.
@@ -142,20 +144,7 @@ def plan(
         print_plan(console, made)
 
 
-def _compare(settings: Settings, console: Console, *, as_json: bool) -> None:
-    from enrich_dist.planning.plan_vs_actual import read_comparison
-    from enrich_dist.reporting.plan_vs_actual import comparison_document, print_comparison
-    from enrich_dist.store.run_directory import RunDirectory
-
-    comparison = read_comparison(RunDirectory(settings.paths.work_dir))
-    if as_json:
-        print_json(comparison_document(comparison))
-    else:
-        print_comparison(console, comparison)
-
-
 def _recipient_overrides(recipients: list[str] | None, member: str | None) -> list[str]:
     """Return the overrides of ``--recipients`` and ``--member``."""
-    several = json.dumps(recipients) if recipients and len(recipients) > 1 else None
-    location = several or (recipients[0] if recipients else None)
+    location = json.dumps(recipients) if recipients and len(recipients) > 1 else next(iter(recipients or ()), None)
     return override_texts([("inputs.recipients", location), ("inputs.recipients_member", member)])

@@ -31,10 +31,9 @@ def list_runs(
     runs, current = read_runs(directory), published_release(directory)
     if as_json:
         print_json(tables.runs_document(runs, current))
-    elif runs:
-        _console().print(tables.runs_table(runs, current))
     else:
-        _console().print("No judged run here yet. To start one: enrich-dist run")
+        text = "No judged run here yet. To start one: enrich-dist run"
+        Console(highlight=False, markup=False).print(tables.runs_table(runs, current) if runs else text)
 
 
 @app.command()
@@ -58,7 +57,7 @@ def show(
     if as_json:
         print_json(tables.run_document(found, current))
     else:
-        tables.print_run(_console(), found, current)
+        tables.print_run(Console(highlight=False, markup=False), found, current)
 
 
 @app.command()
@@ -66,8 +65,7 @@ def diff(
     old: Annotated[str, typer.Argument(metavar="OLD", help=_RUN)] = "previous",
     new: Annotated[str, typer.Argument(metavar="NEW", help=_RUN)] = "latest",
     awards: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write every changed award to this .csv or .parquet file."),
+        Path | None, typer.Option(metavar="FILE", help="Write every changed award to this .csv or .parquet file.")
     ] = None,
     examples: Annotated[int, typer.Option(min=0, help="Companies to show for each kind of change.")] = 5,
     as_json: Json = False,
@@ -88,11 +86,7 @@ def diff(
     if as_json:
         print_json(tables.difference_document(found))
         return
-    console = _console()
+    console = Console(highlight=False, markup=False)
     tables.print_difference(console, found)
     if awards is not None:
         console.print(f"Awards  {awards}")
-
-
-def _console() -> Console:
-    return Console(highlight=False, markup=False)

@@ -1,8 +1,7 @@
 """The readiness file of a work directory; production runs are refused without one.
 
-``require_ready`` is called where work starts that ends in a publication: in Dagster's settings resource, which every
-run needs however it is launched; in ``enrich-dist run``, before Dagster is imported; and in ``rejudge --publish``. It
-is not called again when the result is published, so a run may take longer than the file is valid.
+``require_ready`` is called where work starts that ends in a publication: in ``enrich-dist run``, in Dagster's settings
+resource, and in ``rejudge --publish``. It is not called again at the end, so a run may outlast the file's validity.
 
 The file contains its own digest, which detects damage and manual edits. It is no access control: anyone who can write
 to the work directory can also publish there.
@@ -18,10 +17,11 @@ from typing import Final
 from enrich_dist.core.files import atomic_path
 from enrich_dist.core.json_documents import JsonCodec
 from enrich_dist.errors import CorruptionError, ReadinessError
-from enrich_dist.preflight.outcome import Report
+from enrich_dist.preflight.context import Report
 from enrich_dist.remedies import PREFLIGHT
 from enrich_dist.runs.environment import source_digest, this_code
 from enrich_dist.settings import Settings
+from enrich_dist.store.run_directory import RunDirectory
 
 READINESS_FILE: Final = "readiness.json"
 _MARKDOWN_FILE: Final = "readiness.md"
@@ -30,11 +30,6 @@ CODEC: Final = JsonCodec(
 )
 _MAX_CLOCK_SKEW_HOURS: Final = 0.1
 _MAX_SHOWN: Final = 4
-
-
-def readiness_folder(work_dir: Path) -> Path:
-    """Return the directory of the preflight's files."""
-    return work_dir.absolute() / "readiness"
 
 
 def write_readiness(folder: Path, report: Report, text: str) -> Path:
@@ -52,27 +47,19 @@ def require_ready(settings: Settings) -> None:
 
 
 def verify(settings: Settings) -> Report:
-    """Return the report of the readiness file if it is recent, passed, and of this code and these settings.
-
-    Raises ``ReadinessError`` otherwise.
-    """
-    path = readiness_folder(settings.paths.work_dir) / READINESS_FILE
-    report = _read(path)
-    problem = next(_problems(report, settings), None)
-    if problem:
-        raise ReadinessError(f"Not ready: {path} {problem}.")
-    return report
-
-
-def _read(path: Path) -> Report:
+    """Return the report if it is recent, passed, and of this code and these settings, else raise ``ReadinessError``."""
+    path = RunDirectory(settings.paths.work_dir).readiness / READINESS_FILE
     try:
-        return CODEC.read(path)
+        report = CODEC.read(path)
     except FileNotFoundError as error:
         raise ReadinessError(f"Not ready: {path} does not exist.") from error
     except CorruptionError as error:
         raise ReadinessError(f"Not ready: {error.message}") from error
     except OSError as error:
         raise ReadinessError(f"Not ready: {path} cannot be read: {error.strerror}.") from error
+    if problem := next(_problems(report, settings), None):
+        raise ReadinessError(f"Not ready: {path} {problem}.")
+    return report
 
 
 def _problems(report: Report, settings: Settings) -> Iterator[str]:

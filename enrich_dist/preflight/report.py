@@ -14,7 +14,7 @@ from rich.text import Text
 
 from enrich_dist.core.tables import markdown_table
 from enrich_dist.preflight.catalog import CHECKS
-from enrich_dist.preflight.outcome import Report, Status
+from enrich_dist.preflight.context import Report, Status
 
 _STYLES: Final = {
     Status.PASSED: "green",

@@ -123,6 +123,7 @@ class RunDirectory:
         self.attempts = self.root / "attempts"
         self.results = self.root / "results"
         self.published = self.root / "published"
+        self.readiness = self.root / "readiness"
         self.overrides = self.root / "overrides.parquet"
         self.steps = self.root / "steps"
         self.farm_plan = self.steps / "farm_plan.json"

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from enrich_dist.preflight.catalog import CHECKS, Check
-from enrich_dist.preflight.context import PreflightContext
-from enrich_dist.preflight.outcome import Outcome, Report, passed
-from enrich_dist.preflight.readiness_file import readiness_folder, write_readiness
+from enrich_dist.preflight.context import Outcome, PreflightContext, Report, passed
+from enrich_dist.preflight.readiness_file import write_readiness
 from enrich_dist.preflight.report import markdown
 from enrich_dist.preflight.runner import run_checks
 from enrich_dist.settings import LoadedSettings, Settings
+from enrich_dist.store.run_directory import RunDirectory
 
 
 def loaded_of(settings: Settings) -> LoadedSettings:
@@ -57,7 +57,7 @@ def a_report(settings: Settings, *, now: datetime | None = None, **outcomes: Out
 def make_ready(settings: Settings, *, now: datetime | None = None, **outcomes: Outcome) -> Path:
     """Write the readiness file of ``a_report`` to the work directory."""
     report = a_report(settings, now=now, **outcomes)
-    return write_readiness(readiness_folder(settings.paths.work_dir), report, markdown(report))
+    return write_readiness(RunDirectory(settings.paths.work_dir).readiness, report, markdown(report))
 
 
 @contextmanager

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import socket
 import tempfile
-import urllib.error
-import urllib.request
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Final
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
-from enrich_dist.preflight.context import PreflightContext
-from enrich_dist.preflight.outcome import Fact, Outcome, failed, passed, warning
+from enrich_dist.core.tables import counted
+from enrich_dist.preflight.context import Fact, Outcome, PreflightContext, failed, passed, warning
 
 _TIMEOUT_SECONDS: Final = 5.0
 
@@ -25,41 +26,30 @@ def monitoring(context: PreflightContext) -> Outcome:
         )
     tried: dict[str, str | None] = {}
     if exports.port is not None:
-        tried[f"port {exports.address}:{exports.port}"] = _port_problem(exports.address, exports.port)
+        address = (exports.address, exports.port)
+        tried[f"port {exports.address}:{exports.port}"] = _problem(lambda: socket.create_server(address))
     if exports.textfile is not None:
-        tried[f"textfile {exports.textfile}"] = _folder_problem(exports.textfile.absolute().parent)
+        folder = exports.textfile.absolute().parent
+        tried[f"textfile {exports.textfile}"] = _problem(lambda: tempfile.TemporaryDirectory(dir=folder))
     if exports.pushgateway is not None:
-        tried[f"pushgateway {exports.pushgateway}"] = _pushgateway_problem(exports.pushgateway)
+        # Pushgateway and Prometheus both answer at this path; nothing is pushed.
+        url = f"{exports.pushgateway.rstrip('/')}/-/ready"
+        tried[f"pushgateway {exports.pushgateway}"] = _problem(lambda: urlopen(url, timeout=_TIMEOUT_SECONDS))
     problems = [f"{export}: {problem}" for export, problem in tried.items() if problem]
     facts = {"ways": len(tried), "unreachable": len(problems)}
     return failed("; ".join(problems) + ".", facts) if problems else passed(f"Usable: {', '.join(tried)}.", facts)
 
 
-def _port_problem(address: str, port: int) -> str | None:
+def _problem(open_export: Callable[[], AbstractContextManager[object]]) -> str | None:
+    """Open and close the export; return why that failed, None if it did not."""
     try:
-        with socket.create_server((address, port)):
-            return None
-    except (OSError, OverflowError) as error:
-        return getattr(error, "strerror", None) or str(error)
-
-
-def _folder_problem(folder: Path) -> str | None:
-    try:
-        with tempfile.NamedTemporaryFile(dir=folder):
-            return None
-    except OSError as error:
-        return f"{error.strerror or error} ({folder})"
-
-
-def _pushgateway_problem(address: str) -> str | None:
-    try:
-        # Pushgateway and Prometheus both answer at this path; nothing is pushed.
-        with urllib.request.urlopen(f"{address.rstrip('/')}/-/ready", timeout=_TIMEOUT_SECONDS) as answer:
-            return None if answer.status == 200 else f"it answers {answer.status}"
-    except urllib.error.HTTPError as error:
+        with open_export() as opened:
+            status = getattr(opened, "status", 200)
+            return None if status == 200 else f"it answers {status}"
+    except HTTPError as error:
         return f"it answers {error.code}"
-    except (OSError, ValueError) as error:
-        return str(getattr(error, "reason", error))
+    except (OSError, OverflowError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(getattr(error, "reason", error))
 
 
 def alert_destination(context: PreflightContext) -> Outcome:
@@ -74,7 +64,7 @@ def alert_destination(context: PreflightContext) -> Outcome:
     if rejected := unknown_addresses(addresses):
         shown = ", ".join(address.label for address in rejected)
         return failed(f"{urls_file}: {shown} is not an address that apprise knows.", facts)
-    number = f"{len(addresses)} address{'es' if len(addresses) > 1 else ''}"
+    number = counted(len(addresses), "address", "addresses")
     if not context.send_test_notification:
         return warning(
             f"{urls_file} has {number}; they were not tested.",

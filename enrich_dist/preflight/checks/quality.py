@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from enrich_dist.events import Step
-from enrich_dist.preflight.context import PreflightContext
-from enrich_dist.preflight.outcome import Fact, Outcome, failed, passed, unknown, warning
+from enrich_dist.preflight.context import Fact, Outcome, PreflightContext, failed, passed, unknown, warning
 from enrich_dist.store.run_directory import Number, Output
 
 

@@ -8,12 +8,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from enrich_dist.preflight.context import PreflightContext
-from enrich_dist.preflight.outcome import Fact, Outcome, failed, passed, warning
-from enrich_dist.preflight.readiness_file import readiness_folder
+from enrich_dist.core.files import read_json, write_json
+from enrich_dist.errors import CorruptionError
+from enrich_dist.preflight.context import Fact, Outcome, PreflightContext, failed, passed, warning
 
 _GB: Final = 1_000_000_000
-_PROBE: Final = "probe.json"
 _MAX_COMPARABLE_RUNS: Final = 5
 _MAX_RECORDS_READ: Final = 500
 _MAX_SIZE_RATIO: Final = 2.0  # of the recipients of this run and a comparable one, in either direction
@@ -21,16 +20,13 @@ _MAX_SIZE_RATIO: Final = 2.0  # of the recipients of this run and a comparable o
 
 def storage(context: PreflightContext) -> Outcome:
     """Write and read a file in the work directory, and compare the free space with the minimum."""
-    from enrich_dist.core.files import read_json, write_json
-    from enrich_dist.errors import CorruptionError
-
     root = context.directory.root
-    folder = readiness_folder(root)
+    probe = context.directory.readiness / "probe.json"
     written = {"written_by": "enrich-dist preflight"}
     try:
-        write_json(folder / _PROBE, written)
-        unchanged = read_json(folder / _PROBE) == written
-        (folder / _PROBE).unlink()
+        write_json(probe, written)
+        unchanged = read_json(probe) == written
+        probe.unlink()
     except (OSError, CorruptionError) as error:
         return failed(f"{root} is not writable: {error}.")
     if not unchanged:
@@ -50,7 +46,7 @@ def storage(context: PreflightContext) -> Outcome:
 
 def memory_fits(context: PreflightContext) -> Outcome:
     """Compare the projected peak memory of a worker with ``memory_threshold_mb``."""
-    plan = context.planned().plan
+    plan, _ = context.planned()
     projection = plan.projection
     threshold_mb, batch_rows = context.settings.memory_threshold_mb, context.settings.matching.batch_rows
     facts: dict[str, Fact] = {
@@ -68,16 +64,13 @@ def memory_fits(context: PreflightContext) -> Outcome:
 
 
 def time_fits(context: PreflightContext) -> Outcome:
-    """Compare the projected time with ``readiness.max_hours``.
-
-    The projection is the median of comparable runs, scaled to the recipients; without any, the plan's prediction.
-    """
+    """Compare the median time of comparable runs, or else the plan's prediction, with ``readiness.max_hours``."""
     limit = context.settings.readiness.max_hours
     if limit is None:
         return warning(
             "Not judged: readiness.max_hours is not set.", remedy="Set readiness.max_hours to the time a run may take."
         )
-    plan = context.planned().plan
+    plan, _ = context.planned()
     seconds = _comparable_seconds(context, plan.source_rows)
     if seconds:
         hours, basis = statistics.median(seconds) / 3600, f"by the median of {len(seconds)} comparable runs"

@@ -1,7 +1,6 @@
 """Whether the settings are usable and secure.
 
-``SettingsCheck`` is the cheap part of a check: it reads settings and the files that these name. ``catalog`` assigns the
-groups below to checks.
+``catalog`` assigns the groups of ``SettingsCheck`` to checks.
 """
 
 from __future__ import annotations
@@ -11,11 +10,10 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from enrich_dist.errors import EnrichError, SettingsError
-from enrich_dist.preflight.context import PreflightContext
-from enrich_dist.preflight.outcome import Outcome, passed, warning
+from enrich_dist.preflight.context import Outcome, PreflightContext, passed, warning
 from enrich_dist.settings import Settings
 
 # Settings that decide what is published, and in which direction a value is laxer than the default.
@@ -29,7 +27,7 @@ _THRESHOLDS: Final = {
 
 @dataclass(frozen=True)
 class SettingsCheck:
-    """``run`` raises ``EnrichError``.
+    """The cheap part of a check: it reads settings and the files that these name. ``run`` raises ``EnrichError``.
 
     ``refuses_run``: whether the error refuses a run; ``warning``: errors that ``config validate`` shows as warnings.
     """
@@ -121,21 +119,15 @@ ALERTS: Final = (SettingsCheck(check_notification_addresses),)
 
 def settings_valid(context: PreflightContext) -> Outcome:
     """Report that the cheap checks of this item raised nothing."""
-    changed = sum(origin != "default" for origin in context.loaded.origins.values())
-    return passed(
-        "Both inputs are readable and have their columns, and everything that cluster.kind "
-        f"'{context.settings.cluster.kind}' needs is installed.",
-        {"settings_given": changed},
-    )
+    given = sum(origin != "default" for origin in context.loaded.origins.values())
+    text = "Both inputs are readable and have their columns, and everything that cluster.kind '{}' needs is installed."
+    return passed(text.format(context.settings.cluster.kind), {"settings_given": given})
 
 
 def no_insecure_override(context: PreflightContext) -> Outcome:
     """Find thresholds laxer than the defaults, and unencrypted connections, each with its origin."""
-    settings = context.settings
-    lax = [
-        f"{text} ({context.loaded.origins.get(key, 'default')})"
-        for key, text in _lax_thresholds(settings) + _unencrypted(settings)
-    ]
+    found = _lax_thresholds(context.settings) + _unencrypted(context.settings)
+    lax = [f"{text} ({context.loaded.origins.get(key, 'default')})" for key, text in found]
     facts = {"insecure": 0, "loosened": len(lax)}
     if lax:
         return warning("; ".join(lax) + ".", facts, remedy="Keep it only if it is intended.")
@@ -155,24 +147,20 @@ def _lax_thresholds(settings: Settings) -> list[tuple[str, str]]:
 def _unencrypted(settings: Settings) -> list[tuple[str, str]]:
     """Find what crosses a network unencrypted, or is readable there without authentication."""
     monitoring, found = settings.monitoring, []
-    if monitoring.pushgateway is not None:
-        parts = urlsplit(monitoring.pushgateway)
-        if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
-            found.append(("monitoring.pushgateway", "monitoring.pushgateway uses http beyond this machine"))
+    gateway = urlsplit(monitoring.pushgateway or "")
+    if gateway.scheme == "http" and not _is_loopback(gateway.hostname or ""):
+        found.append(("monitoring.pushgateway", "monitoring.pushgateway uses http beyond this machine"))
     if monitoring.port is not None and not _is_loopback(monitoring.address):
-        found.append(
-            ("monitoring.address", f"monitoring.address {monitoring.address} exposes metrics to other machines")
-        )
-    location = settings.paths.checkpoints
-    if location is not None and "://" in location and dict(parse_qsl(urlsplit(location).query)).get("scheme") == "http":
+        text = f"monitoring.address {monitoring.address} exposes metrics to other machines"
+        found.append(("monitoring.address", text))
+    checkpoints = urlsplit(settings.paths.checkpoints or "")
+    if checkpoints.scheme and "http" in parse_qs(checkpoints.query).get("scheme", []):
         found.append(("paths.checkpoints", "paths.checkpoints has scheme=http"))
     return found
 
 
 def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # another name
         return False

@@ -1,8 +1,7 @@
 """The smoke test: a small run of the whole job by the command line, in a scratch directory; and its stored record.
 
-The record is valid for one code (revision and digest of its files) and for ``readiness.max_age_hours``, so that a later
-preflight reuses it. The environment's settings do not apply: the test shows that the code works on this machine, not
-how production is configured.
+A later preflight with the same code reuses the record within ``readiness.max_age_hours``. The environment's settings do
+not apply: the test shows that the code works on this machine, not how production is configured.
 """
 
 from __future__ import annotations
@@ -19,9 +18,7 @@ from typing import Any, Final
 from enrich_dist.core.files import read_json
 from enrich_dist.core.json_documents import JsonCodec
 from enrich_dist.errors import EXIT_PUBLISHED, CorruptionError
-from enrich_dist.preflight.context import PreflightContext
-from enrich_dist.preflight.outcome import Fact, Outcome, failed, passed
-from enrich_dist.preflight.readiness_file import readiness_folder
+from enrich_dist.preflight.context import Fact, Outcome, PreflightContext, failed, passed
 from enrich_dist.runs.environment import Code
 from enrich_dist.settings import ENV_PREFIX
 
@@ -64,23 +61,26 @@ def smoke_test(context: PreflightContext) -> Outcome:
             f"The settings file {config} does not exist.",
             remedy="Start the preflight in the project directory, or set readiness.smoke_config to a small run.",
         )
-    folder = readiness_folder(context.directory.root)
-    code, digest = context.code, context.source_digest
+    folder = context.directory.readiness
     test = None if context.repeat_smoke_test else read_smoke_test(folder)
-    if test is None or not test.is_valid(code, digest, config, now=context.now, max_age_hours=readiness.max_age_hours):
-        test = run_smoke_test(config, context.scratch("smoke-"), folder, code=code, source_digest=digest)
+    of_now = (context.code, context.source_digest, config)
+    if test is None or not test.is_valid(*of_now, now=context.now, max_age_hours=readiness.max_age_hours):
+        test = _run(context, config)
+        _CODEC.write(folder / _RECORD_FILE, test)
     facts: dict[str, Fact] = {
         "config": test.config,
         "revision": test.revision,
         "seconds": test.seconds,
         "run_at": test.timestamp,
+        "match_rate": test.match_rate,
+        "awards": test.awards,
     }
     if not test.passed:
         return failed(f"The run with {config} failed: {test.problem}.", facts)
     return passed(
         f"The run with {config} on {test.revision} took {test.seconds:,.1f} s (at {test.timestamp}) and published "
         f"{test.awards or 0:,} awards.",
-        {**facts, "match_rate": test.match_rate, "awards": test.awards},
+        facts,
     )
 
 
@@ -92,19 +92,20 @@ def read_smoke_test(folder: Path) -> SmokeTest | None:
         return None
 
 
-def run_smoke_test(config: Path, scratch: Path, folder: Path, *, code: Code, source_digest: str) -> SmokeTest:
-    """Run the job in ``scratch``, and write the record to ``folder``."""
+def _run(context: PreflightContext, config: Path) -> SmokeTest:
+    """Run the job in a scratch directory."""
+    scratch = context.scratch("smoke-")
     start = monotonic()
-    problem = _run(config, scratch)
+    problem = _find_problem(config, scratch)
     metrics: dict[str, Any] = {}
     if problem is None:
         try:
             metrics = read_json(scratch / "work" / "published" / "current" / "metrics.json")
         except (FileNotFoundError, CorruptionError) as error:
             problem = f"it succeeded, but its published metrics cannot be read: {error}"
-    test = SmokeTest(
-        revision=code.label,
-        source_digest=source_digest,
+    return SmokeTest(
+        revision=context.code.label,
+        source_digest=context.source_digest,
         config=str(config),
         timestamp=datetime.now(UTC).isoformat(timespec="seconds"),
         passed=problem is None,
@@ -113,11 +114,9 @@ def run_smoke_test(config: Path, scratch: Path, folder: Path, *, code: Code, sou
         match_rate=metrics.get("match_rate"),
         awards=metrics.get("awards", {}).get("valid"),
     )
-    _CODEC.write(folder / _RECORD_FILE, test)
-    return test
 
 
-def _run(config: Path, scratch: Path) -> str | None:
+def _find_problem(config: Path, scratch: Path) -> str | None:
     """Run the command; return why it did not publish, None if it did."""
     own = {
         "environment": "development",

@@ -14,10 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from enrich_dist.preflight.context import PreflightContext
-from enrich_dist.preflight.outcome import Fact, Outcome, failed, passed, unknown, warning
+from enrich_dist.preflight.context import Fact, Outcome, PreflightContext, failed, passed, unknown, warning
 
-_REQUEST_TIMEOUT_SECONDS: Final = 10
 _TIMEOUT_SECONDS: Final = 180.0
 
 
@@ -29,7 +27,8 @@ def vulnerabilities(context: PreflightContext) -> Outcome:
     """Audit all packages of this environment except ``enrich_dist``."""
     installed = _installed()
     facts: dict[str, Fact] = {"packages": len(installed), "audited": 0, "vulnerabilities": 0}
-    program = _find_pip_audit()
+    in_environment = Path(sys.executable).with_name("pip-audit")
+    program = str(in_environment) if in_environment.exists() else shutil.which("pip-audit")
     if program is None:
         return unknown("pip-audit is not installed.", facts, remedy="Install it: pip install pip-audit")
     try:
@@ -62,8 +61,7 @@ def _audit(program: str, installed: dict[str, str], scratch: Path, osv_url: str 
     requirements = scratch / "installed.txt"
     requirements.write_text("".join(f"{name}=={version}\n" for name, version in installed.items()), "utf-8")
     command = [program, "--requirement", str(requirements), "--no-deps", "--disable-pip", "--format", "json"]
-    command += ["--progress-spinner", "off", "--timeout", str(_REQUEST_TIMEOUT_SECONDS)]
-    command += ["--cache-dir", str(scratch / "cache")]
+    command += ["--progress-spinner", "off", "--timeout", "10", "--cache-dir", str(scratch / "cache")]
     command += [] if osv_url is None else ["--vulnerability-service", "osv", "--osv-url", osv_url]
     try:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)
@@ -82,8 +80,3 @@ def _installed() -> dict[str, str]:
     """Return the version of each package by name."""
     found = {str(item.metadata["Name"]).lower().replace("_", "-"): item.version for item in metadata.distributions()}
     return {name: found[name] for name in sorted(found) if name != "enrich-dist"}
-
-
-def _find_pip_audit() -> str | None:
-    in_environment = Path(sys.executable).with_name("pip-audit")
-    return str(in_environment) if in_environment.exists() else shutil.which("pip-audit")

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC
+from datetime import timedelta
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, cast
 
+from enrich_dist import __version__
+from enrich_dist.core.tables import counted
 from enrich_dist.errors import EnrichError
-from enrich_dist.preflight.context import PreflightContext
-from enrich_dist.preflight.outcome import Fact, Outcome, failed, passed, unknown, warning
-from enrich_dist.preflight.readiness_file import readiness_folder
-from enrich_dist.preflight.worker_probe import DRIVER_FILE, probe_worker, versions
+from enrich_dist.preflight.context import Fact, Outcome, PreflightContext, failed, passed, unknown, warning
+from enrich_dist.runs.environment import source_digest
 
-_EXPIRES_SOON_DAYS: Final = 14
+_DAY: Final = timedelta(days=1)
+_EXPIRES_SOON: Final = 14 * _DAY
 _VISIBLE_SECONDS: Final = 10.0  # a shared file system may show a new file only after some seconds
 _MAX_SHOWN: Final = 3
+_DRIVER_FILE: Final = "driver"
+# A different version of these breaks the protocol of driver, scheduler and workers, or changes results.
+_PACKAGES: Final = (
+    "cloudpickle", "dask", "distributed", "duckdb", "msgpack", "numba", "numpy", "pyarrow", "rapidfuzz", "scipy"
+)  # fmt: skip
 # The scheduler runs none of our code, but must use the same protocol.
 _SCHEDULER_PACKAGES: Final = ("python", "dask", "distributed", "cloudpickle", "msgpack")
 
@@ -31,28 +39,22 @@ def cluster_reachable(context: PreflightContext) -> Outcome:
     address, workers = str(info["address"]), len(info["workers"])
     encrypted = address.startswith("tls://")
     facts: dict[str, Fact] = {"kind": kind, "address": address, "workers": workers, "tls": encrypted}
-    found = f"The scheduler at {address} has {workers} worker{'' if workers == 1 else 's'}"
+    found = f"The scheduler at {address} has {counted(workers, 'worker')}"
     if kind == "local":
         return passed(f"{found}, all on the loopback interface.", facts)
     if not encrypted:
         return failed(f"{found}, but uses no TLS.", facts)
-    days = _days_valid(context.settings.cluster.tls.cert_file, context)
-    if days is not None and days < _EXPIRES_SOON_DAYS:
-        return warning(
-            f"{found} and uses TLS, but the certificate of this machine expires in {days:.0f} days.",
-            facts,
-            remedy="Make new certificates for scheduler, workers and clients.",
-        )
+    if certificate := context.settings.cluster.tls.cert_file:
+        from cryptography import x509
+
+        left = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc - context.now
+        if left < _EXPIRES_SOON:
+            return warning(
+                f"{found} and uses TLS, but the certificate of this machine expires in {left / _DAY:.0f} days.",
+                facts,
+                remedy="Make new certificates for scheduler, workers and clients.",
+            )
     return passed(f"{found} and uses TLS.", facts)
-
-
-def _days_valid(certificate: Path | None, context: PreflightContext) -> float | None:
-    from cryptography import x509
-
-    if certificate is None:
-        return None
-    ends = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
-    return (ends - context.now.astimezone(UTC)).total_seconds() / 86_400
 
 
 def workers_alike(context: PreflightContext) -> Outcome:
@@ -62,29 +64,29 @@ def workers_alike(context: PreflightContext) -> Outcome:
     except EnrichError:
         return unknown("The cluster is not reachable.")
     try:
-        index = context.planned().index
+        _, index = context.planned()
     except EnrichError as error:
         return unknown(f"The index could not be built: {error.message}")
-    folder = readiness_folder(context.directory.root) / f"probe-{uuid.uuid4().hex[:12]}"
+    folder = context.directory.readiness / f"probe-{uuid.uuid4().hex[:12]}"
     token = uuid.uuid4().hex
     folder.mkdir(parents=True)
     folder.chmod(0o777)  # workers may run as another user
     try:
-        (folder / DRIVER_FILE).write_text(token, "utf-8")
+        (folder / _DRIVER_FILE).write_text(token, "utf-8")
         # In a thread: a large index takes seconds, and the worker must answer the scheduler meanwhile.
-        answers = client.run(asyncio.to_thread, probe_worker, folder, token, index, on_error="return")
-        problems = _scheduler_problems(cast("Any", client.get_versions())["scheduler"])
+        answers = client.run(asyncio.to_thread, _probe, folder, token, index, on_error="return")
+        scheduler = cast("Any", client.get_versions())["scheduler"]["packages"]
+        scheduler["python"] = ".".join(str(scheduler.get("python")).split(".")[:2])
+        differing = _differing(scheduler, _SCHEDULER_PACKAGES)
+        problems = [f"The scheduler has other versions: {differing}"] if differing else []
         for worker, answer in sorted(answers.items()):
             problems += [f"{worker} {problem}" for problem in _problems(answer, folder, token, index)]
     finally:
         for path in folder.iterdir():
             path.unlink(missing_ok=True)
         folder.rmdir()
-    facts: dict[str, Fact] = {
-        "workers": len(answers),
-        "problems": len(problems),
-        **{f"version {name}": version for name, version in versions().items()},
-    }
+    facts: dict[str, Fact] = {"workers": len(answers), "problems": len(problems)}
+    facts |= {f"version {name}": version for name, version in _versions().items()}
     if problems:
         more = f"; and {len(problems) - _MAX_SHOWN} more" if len(problems) > _MAX_SHOWN else ""
         return failed("; ".join(problems[:_MAX_SHOWN]) + more + ".", facts)
@@ -100,7 +102,7 @@ def _problems(answer: Any, folder: Path, token: str, index: Path) -> list[str]:
         error = f"{type(answer).__name__}: {answer}".splitlines()[0]
         return [f"cannot run this version's code ({error})"]
     problems = []
-    if differing := _differing(answer["versions"], tuple(versions())):
+    if differing := _differing(answer["versions"], tuple(_versions())):
         problems.append(f"has other versions: {differing}")
     root = folder.parents[1]
     if "problem" in answer:
@@ -115,7 +117,7 @@ def _problems(answer: Any, folder: Path, token: str, index: Path) -> list[str]:
 
 
 def _becomes_visible(path: Path, token: str) -> bool:
-    """Wait until the file exists; return whether it has that content."""
+    """Wait until the file has that content; return whether it does."""
     deadline = time.monotonic() + _VISIBLE_SECONDS
     while time.monotonic() < deadline:
         with suppress(FileNotFoundError):
@@ -125,15 +127,43 @@ def _becomes_visible(path: Path, token: str) -> bool:
     return False
 
 
-def _scheduler_problems(scheduler: Mapping[str, Any]) -> list[str]:
-    theirs = dict(scheduler["packages"])
-    theirs["python"] = ".".join(str(theirs.get("python") or "").split(".")[:2])
-    differing = _differing(theirs, _SCHEDULER_PACKAGES)
-    return [f"The scheduler has other versions: {differing}"] if differing else []
-
-
 def _differing(theirs: Mapping[str, Any], packages: tuple[str, ...]) -> str:
-    own = versions()
+    own = _versions()
     return ", ".join(
         f"{name} {theirs.get(name)} (driver: {own[name]})" for name in packages if theirs.get(name) != own[name]
     )
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of this process by package name, without packages that are not installed."""
+    found = {"python": ".".join(platform.python_version_tuple()[:2]), "enrich_dist": __version__}
+    for package in _PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return {**found, "enrich_dist files": source_digest()[:12]}
+
+
+def _probe(directory: Path, token: str, index: Path) -> dict[str, Any]:
+    """Report, from a worker: ``host``, ``versions``, ``written`` (its file in ``directory``) and ``index_digest``.
+
+    In place of the last two, ``problem`` or ``index_problem`` where they failed. Creates no directory: one on the
+    worker's own disk would hide that the driver's is not mounted.
+    """
+    found: dict[str, Any] = {"host": platform.node(), "versions": _versions()}
+    try:
+        if (directory / _DRIVER_FILE).read_text("utf-8") != token:
+            found["problem"] = "its file there has other content"
+        name = f"worker-{uuid.uuid4().hex[:12]}"
+        (directory / name).write_text(token, "utf-8")
+        found["written"] = name
+    except OSError as error:
+        found["problem"] = f"it is not usable: {error.strerror or error}"
+    try:
+        from enrich_dist.matching.index import open_index
+        from enrich_dist.store.artifacts import open_verified
+
+        found["index_digest"] = open_verified(index).content_digest
+        open_index(index)
+    except (EnrichError, OSError, ValueError) as error:
+        found["index_problem"] = str(error)
+    return found

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from enrich_dist.preflight.context import PreflightContext
-from enrich_dist.preflight.outcome import Outcome, Status
+from enrich_dist.preflight.context import Outcome, PreflightContext, Status
 from enrich_dist.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.support.hosts import Certificates, DaskProcesses, Host, no_mounts

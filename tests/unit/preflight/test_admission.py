@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from enrich_dist.errors import EXIT_BAD_INPUT, EnrichError, SettingsError, SourceError
-from enrich_dist.preflight.admission import admit, find_settings_problems
 from enrich_dist.preflight.catalog import CHECKS
-from enrich_dist.preflight.outcome import Status
+from enrich_dist.preflight.context import Status
+from enrich_dist.preflight.runner import admit, find_settings_problems
 from enrich_dist.settings import Settings
 from tests.support.known_case import settings
 from tests.support.preflight_case import loaded_of, outcome_of

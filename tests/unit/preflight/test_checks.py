@@ -23,8 +23,7 @@ import pytest
 import yaml
 
 from enrich_dist.preflight.checks.smoke import read_smoke_test
-from enrich_dist.preflight.context import PreflightContext
-from enrich_dist.preflight.outcome import Outcome, Status
+from enrich_dist.preflight.context import Outcome, PreflightContext, Status
 from enrich_dist.runs.archive import set_baseline, write_record
 from enrich_dist.runs.environment import Code, Machine, source_digest, this_code, this_machine
 from enrich_dist.runs.records import RunRecord, workload_settings

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from enrich_dist.core.files import document_digest, read_json, write_json
 from enrich_dist.errors import EXIT_NOT_READY, ReadinessError
-from enrich_dist.preflight.outcome import failed, unknown, warning
+from enrich_dist.preflight.context import failed, unknown, warning
 from enrich_dist.preflight.readiness_file import require_ready, verify
 from enrich_dist.remedies import PREFLIGHT
 from enrich_dist.runs.environment import source_digest

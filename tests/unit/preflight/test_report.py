@@ -13,8 +13,7 @@ from rich.console import Console
 
 from enrich_dist.errors import StateError
 from enrich_dist.preflight.catalog import CHECKS
-from enrich_dist.preflight.context import PreflightContext
-from enrich_dist.preflight.outcome import Outcome, Report, Status, failed, passed, unknown, warning
+from enrich_dist.preflight.context import Outcome, PreflightContext, Report, Status, failed, passed, unknown, warning
 from enrich_dist.preflight.readiness_file import CODEC
 from enrich_dist.preflight.report import checklist, markdown, print_report
 from enrich_dist.preflight.runner import run_checks

@@ -23,13 +23,13 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
-from dagster_defs.metadata import log_events
+from dagster_defs.assets import log_events
 from dagster_defs.resources import EnrichSettings
 from enrich_dist.errors import BudgetError
 from enrich_dist.events import FarmProgress, emit
 from enrich_dist.monitoring.prometheus.run_monitor import RunMonitor
 from enrich_dist.pipeline.steps import Pipeline
-from enrich_dist.preflight.admission import admit
+from enrich_dist.preflight.runner import admit
 from enrich_dist.run_lifecycle import finish_run
 from enrich_dist.runs.archive import read_archive
 from enrich_dist.runs.drift import Severity, judge_drift
