@@ -24,7 +24,7 @@ from enrich_dist.cluster import forkserver
 from enrich_dist.cluster.kinds import check_cluster, dask_config, register_kinds, resource_config
 from enrich_dist.cluster.scaling import ScaleRequestServer, adapt_to_chunks_left, remove_cluster_files
 from enrich_dist.errors import FarmError
-from enrich_dist.events import Notice, emit
+from enrich_dist.events import Notice, emit, warning_on_error
 from enrich_dist.settings import ClusterSettings, Settings
 
 # Workers get some seconds to end before they are killed; a result must not wait for a cluster that never closes.
@@ -139,24 +139,20 @@ class ClusterStart:
         forked = self._settings.cluster.kind == "local" and forkserver.available()
         if self._prepare is None or forked:  # forked workers are prepared
             return
-        try:
+        with warning_on_error("The workers could not be prepared, so their first chunks take longer"):
             client.run(asyncio.to_thread, self._prepare, on_error="return")
-        except Exception as error:  # the run does not depend on it  # noqa: BLE001
-            emit(Notice(f"The workers could not be prepared ({error}). Their first chunks take longer.", warning=True))
-
-    def _serve(self, opened: OpenCluster) -> None:
-        try:
-            with ScaleRequestServer(self._work_dir, self._settings.cluster, opened.client, opened.cluster) as server:
-                server.serve(self._leave)
-        except OSError as error:  # for example a full disk, which the run itself reports
-            emit(Notice(f"This run takes no scale requests: {error}.", warning=True))
 
     def _hold(self) -> None:
+        settings = self._settings.cluster
         try:
             with open_cluster(self._settings, self._scratch) as opened:
                 self._client.set_result(opened.client)
                 self._prepare_workers(opened.client)
-                self._serve(opened)
+                with (
+                    warning_on_error("This run takes no scale requests"),  # for example because of a full disk
+                    ScaleRequestServer(self._work_dir, settings, opened.client, opened.cluster) as server,
+                ):
+                    server.serve(self._leave)
                 self._leave.wait()
         except BaseException as failure:  # raised by ``client``  # noqa: BLE001
             if not self._client.done():

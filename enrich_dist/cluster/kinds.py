@@ -39,28 +39,27 @@ _METRICS = "prometheus"
 # The variable by which Dask passes its configuration to processes on other machines.
 _INHERITED = "DASK_INTERNAL_INHERIT_CONFIG"
 _LOOPBACK = "127.0.0.1"
-# Dashboards have no authentication, so they bind to localhost.
-_NO_DASHBOARD = f"{_LOOPBACK}:0"
+_NO_DASHBOARD = f"{_LOOPBACK}:0"  # dashboards have no authentication, so they bind to localhost
 
 
 @dataclass(frozen=True)
 class ClusterKind:
-    """A kind of cluster that the run starts itself."""
+    """A kind of cluster that the run starts itself.
+
+    ``resource``: its name in dagster-dask; ``options``: returns the arguments of its cluster class, the operator's
+    options and those that are fixed; ``package``: contains ``module``; ``reserved``: options that operators may not
+    set, each with what to set instead; ``scratch_option``: sets the directory of its own files, by default the current
+    one; ``further_module``: also required, and named like its package.
+    """
 
     resource: str
-    """Its name in dagster-dask."""
     options: Callable[[Settings], dict[str, Any]]
-    """Returns the arguments of its cluster class: the operator's options, and those that are fixed."""
     module: str
     package: str
-    """The package that contains ``module``."""
     cluster_class: str
     reserved: Mapping[str, str]
-    """Options that operators may not set, each with what to set instead."""
     scratch_option: str | None = None
-    """The option for the directory of its own files; its default is the current directory."""
     further_module: str | None = None
-    """Another required module, with the same name as its package."""
 
 
 def dask_config(settings: Settings) -> dict[str, Any]:
@@ -68,20 +67,21 @@ def dask_config(settings: Settings) -> dict[str, Any]:
     config = dict(DASK_CONFIG)
     if settings.monitoring.port is None:  # saves an import in every process
         config |= {key: [page for page in dask.config.get(key, []) if _METRICS not in page] for key in _PAGES}
-    tls = settings.cluster.tls
-    if tls.ca_file and tls.cert_file and tls.key_file:
-        # One certificate for all roles: Dask only checks that the CA signed it.
-        roles = {
-            f"distributed.comm.tls.{role}.{part}": str(path.absolute())
-            for role in ("client", "scheduler", "worker")
-            for part, path in (("cert", tls.cert_file), ("key", tls.key_file))
-        }
-        config |= roles | {
-            "distributed.comm.tls.ca-file": str(tls.ca_file.absolute()),
+    if files := _tls_files(settings):
+        ca, cert, key = files
+        config |= {
+            "distributed.comm.tls.ca-file": ca,
             "distributed.comm.require-encryption": True,
             "distributed.comm.default-scheme": "tls",
         }
+        for role in ("client", "scheduler", "worker"):  # one certificate: Dask only checks that the CA signed it
+            config |= {f"distributed.comm.tls.{role}.cert": cert, f"distributed.comm.tls.{role}.key": key}
     return config
+
+
+def _tls_files(settings: Settings) -> list[str]:
+    """Return the paths of CA, certificate and key; empty without TLS."""
+    return [str(path.absolute()) for _, path in settings.cluster.tls if path is not None]
 
 
 def resource_config(settings: Settings, scratch: Path) -> dict[str, Any]:
@@ -195,11 +195,10 @@ def _jobs(settings: Settings) -> dict[str, Any]:
     # Dask uses the last --memory-limit; the one of the job script is rounded.
     arguments = ["--dashboard-address", _NO_DASHBOARD, *options.get("worker_extra_args", [])]
     arguments += ["--memory-limit", str(limit_bytes)]
-    tls = settings.cluster.tls
-    if tls.ca_file and tls.cert_file and tls.key_file:
+    if files := _tls_files(settings):
         options["protocol"] = "tls://"
-        for name, path in (("--tls-ca-file", tls.ca_file), ("--tls-cert", tls.cert_file), ("--tls-key", tls.key_file)):
-            arguments += [name, str(path.absolute())]
+        for name, path in zip(("--tls-ca-file", "--tls-cert", "--tls-key"), files, strict=True):
+            arguments += [name, path]
     prologue = [*options.get("job_script_prologue", []), f"export {_INHERITED}={_inherited(settings)}"]
     return {
         **options,
@@ -257,12 +256,10 @@ _JOBS_RESERVED = _reserved(
         "header_skip": "job_directives_skip", "project": "account"}.items()},
     host="Set it in scheduler_options.", dashboard_address="Set it in scheduler_options.",
 )  # fmt: skip
-_RENAMED_PROJECT = ("slurm", "pbs", "moab")
-_KUBERNETES_RESERVED = _reserved(resources=_MEMORY, worker_command=_THREAD, shutdown_on_close="Pods end with the run.")
 
 
-def _job_kind(resource: str, cluster_class: str) -> ClusterKind:
-    reserved = {name: why for name, why in _JOBS_RESERVED.items() if name != "project" or resource in _RENAMED_PROJECT}
+def _job_kind(resource: str, cluster_class: str, *, renamed_project: bool = False) -> ClusterKind:
+    reserved = {name: why for name, why in _JOBS_RESERVED.items() if name != "project" or renamed_project}
     return ClusterKind(resource, _jobs, "dask_jobqueue", "dask-jobqueue", cluster_class, reserved, "log_directory")
 
 
@@ -274,13 +271,14 @@ KINDS: Mapping[ClusterKindName, ClusterKind] = {
                   kwargs="It is set by enrich_dist."),
         further_module="asyncssh",
     ),
-    "slurm": _job_kind("slurm", "SLURMCluster"),
-    "pbs": _job_kind("pbs", "PBSCluster"),
+    "slurm": _job_kind("slurm", "SLURMCluster", renamed_project=True),
+    "pbs": _job_kind("pbs", "PBSCluster", renamed_project=True),
     "lsf": _job_kind("lsf", "LSFCluster"),
     "sge": _job_kind("sge", "SGECluster"),
     "oar": _job_kind("oar", "OARCluster"),
-    "moab": _job_kind("moab", "MoabCluster"),
+    "moab": _job_kind("moab", "MoabCluster", renamed_project=True),
     "kubernetes": ClusterKind(
-        "kube", _kubernetes, "dask_kubernetes.operator", "dask-kubernetes", "KubeCluster", _KUBERNETES_RESERVED
+        "kube", _kubernetes, "dask_kubernetes.operator", "dask-kubernetes", "KubeCluster",
+        _reserved(resources=_MEMORY, worker_command=_THREAD, shutdown_on_close="Pods end with the run."),
     ),
 }  # fmt: skip

@@ -13,8 +13,7 @@ from typing import Final
 
 from enrich_dist.events import Step
 
-START: Final = "start"
-"""Stands for a step where the run failed before its first one."""
+START: Final = "start"  # stands for a step where the run failed before its first one
 
 
 class IncidentKind(StrEnum):
@@ -34,15 +33,16 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True)
 class Incident:
-    """A failed run, a blocked result or a regression."""
+    """A failed run, a blocked result or a regression.
+
+    ``where``: name of the check or step; ``error``: class of the error of a failed run.
+    """
 
     kind: IncidentKind
     where: str
-    """Name of the check or step."""
     reason: str
     severity: Severity = Severity.ERROR
     error: str = ""
-    """Class of the error of a failed run."""
 
     @property
     def key(self) -> str:
@@ -52,15 +52,16 @@ class Incident:
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """How a finished run ended."""
+    """How a finished run ended.
+
+    ``run_id``: None where the run failed before it had an id; ``ended_seconds``: since 1970; ``passed_checks``: those
+    that had something to compare, and passed.
+    """
 
     run_id: str | None
-    """None where the run failed before it had an id."""
     ended_seconds: float
-    """Since 1970."""
     incidents: tuple[Incident, ...]
     passed_checks: frozenset[str] = frozenset()
-    """Checks that had something to compare, and passed."""
     finished_steps: frozenset[str] = frozenset()
 
 

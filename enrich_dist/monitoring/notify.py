@@ -157,8 +157,8 @@ def _notify(settings: Settings, urls_file: Path, outcome: RunOutcome) -> Message
             problems = {address: _send(address, message) for address in read_addresses(urls_file)}
             for address, problem in problems.items():
                 if problem:
-                    where = f"{urls_file}, {address.label}"
-                    emit(Notice(f"A notification was not sent ({where}): {problem}.", warning=True))
+                    text = f"A notification was not sent ({urls_file}, {address.label}): {problem}."
+                    emit(Notice(text, warning=True))
             if all(problems.values()):
                 # The next run with the same incident tries to notify again.
                 for incident in new:
@@ -185,9 +185,8 @@ def _send(address: Address, message: Message) -> str | None:
         try:
             import apprise  # takes 0.3 s, which only runs with new incidents need
 
-            kind = apprise.NotifyType.WARNING if message.severity is Severity.WARN else apprise.NotifyType.FAILURE
-            if message.kind is None:
-                kind = apprise.NotifyType.INFO
+            failure = "warning" if message.severity is Severity.WARN else "failure"
+            kind = apprise.NotifyType("info" if message.kind is None else failure)
             sender = apprise.Apprise()
             if not sender.add(address.url):
                 return "apprise does not know this kind of address"

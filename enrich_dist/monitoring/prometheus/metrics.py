@@ -116,12 +116,12 @@ class MetricValues:
             else:
                 self._values.setdefault(name, {})[key] = float(value)
 
-    def add(self, name: str, amount: float = 1.0, **labels: str) -> None:
-        """Increment a value."""
+    def increment(self, name: str, **labels: str) -> None:
+        """Increment a value by 1."""
         key = _key(name, labels)
         with self._lock:
             values = self._values.setdefault(name, {})
-            values[key] = values.get(key, 0.0) + amount
+            values[key] = values.get(key, 0.0) + 1
 
     def replace(self, name: str, values: Mapping[str, float]) -> None:
         """Replace all values of a metric that has one label."""
@@ -129,12 +129,6 @@ class MetricValues:
             raise KeyError(name)
         with self._lock:
             self._values[name] = {(label,): float(value) for label, value in values.items()}
-
-    def value(self, name: str, **labels: str) -> float | None:
-        """Return a value; None if it is not set."""
-        key = _key(name, labels)
-        with self._lock:
-            return self._values.get(name, {}).get(key)
 
     def families(self, *, live: bool) -> Iterator[Family]:
         """Yield all metrics that have values, for ``prometheus_client``; live ones only if ``live``."""

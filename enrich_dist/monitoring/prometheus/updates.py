@@ -78,9 +78,9 @@ class MetricsListener:
                 self._set_workers(event.workers)
                 self.dask_addresses = event.metrics_addresses
             case AttemptTimes():
-                self._values.add("attempts_total", outcome=_OUTCOME_LABELS.get(event.outcome, event.outcome))
+                self._values.increment("attempts_total", outcome=_OUTCOME_LABELS.get(event.outcome, event.outcome))
             case Notice() if event.warning:
-                self._values.add("warnings_total")
+                self._values.increment("warnings_total")
 
     def _record_progress(self) -> None:
         self._values.set("last_progress_timestamp_seconds", time.time())

@@ -189,9 +189,9 @@ def test_finished_chunks_are_progress(values: MetricValues, tmp_path: Path, monk
     listener = MetricsListener(values, RunDirectory(tmp_path))
 
     def progressed(event: Event) -> bool:
-        before = values.value("last_progress_timestamp_seconds")
+        before = value(exposed(values), "last_progress_timestamp_seconds")
         listener(event)
-        return values.value("last_progress_timestamp_seconds") != before
+        return value(exposed(values), "last_progress_timestamp_seconds") != before
 
     assert progressed(StepStarted(Step.CHUNK_MATCHES))
     assert progressed(progress(2))
