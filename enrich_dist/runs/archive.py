@@ -57,15 +57,10 @@ def write_record(archive: Path, record: RunRecord) -> Path:
 
 def read_archive(archive: Path) -> Archive:
     """Return all records of an archive; an archive that does not exist is empty."""
-    records: list[RunRecord] = []
-    problems: list[str] = []
-    for path in sorted(archive.glob(f"{_PREFIX}*.json")):
-        found = _read(path)
-        if isinstance(found, RunRecord):
-            records.append(found)
-        else:
-            problems.append(found)
-    return Archive(tuple(sorted(records, key=lambda record: (record.timestamp, record.id))), tuple(problems))
+    found = [_read(path) for path in sorted(archive.glob(f"{_PREFIX}*.json"))]
+    records = [item for item in found if isinstance(item, RunRecord)]
+    records.sort(key=lambda record: (record.timestamp, record.id))
+    return Archive(tuple(records), tuple(item for item in found if isinstance(item, str)))
 
 
 def newest_first(archive: Path) -> Iterator[RunRecord]:

@@ -15,6 +15,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import count
 from typing import Final
 
 import numpy as np
@@ -141,10 +142,7 @@ def shift(baseline: Sequence[float], candidate: Sequence[float], false_alarm: fl
 def min_repeats(false_alarm: float) -> int:
     """Return the minimum repeats of either side: two samples without overlap must be rarer by chance than
     ``false_alarm``."""
-    repeats = 1
-    while 1 / math.comb(2 * repeats, repeats) > false_alarm:
-        repeats += 1
-    return repeats
+    return next(repeats for repeats in count(1) if 1 / math.comb(2 * repeats, repeats) <= false_alarm)
 
 
 def _dropped(baseline: int, candidate: int, false_alarm: float) -> int | None:

@@ -191,11 +191,10 @@ class RunRecord:
         own = self.own_steps
         if Step.CHUNK_MATCHES not in own:
             return "all chunks (judged again)"
-        resumed, chunks = int(self.matching(Number.CHUNKS_RESUMED)), self.chunks
-        if resumed and resumed == chunks:
+        if resumed := int(self.matching(Number.CHUNKS_RESUMED)):
+            if resumed < self.chunks:
+                return f"{resumed:,} of {self.chunks:,} chunks"
             return "all chunks" + (" and the result" if own[Step.ENRICHED_AWARDS].reused else "")
-        if resumed:
-            return f"{resumed:,} of {chunks:,} chunks"
         files = ((Step.SBIR_AWARDS, "awards as read"), (Step.RECIPIENT_CHUNKS, "chunk files"))
         return " and ".join(name for step, name in files if step in own and own[step].reused)
 
@@ -209,11 +208,8 @@ class RunRecord:
     def computed_everything(self) -> bool:
         """Whether the run did the whole work exactly once, so that its times can be compared."""
         own = self.own_steps
-        return (
-            all(step in own for step in STEPS[:-1])
-            and not any(step.reused for step in own.values())
-            and self.is_undisturbed
-        )
+        has_reused = any(step.reused for step in own.values())
+        return all(step in own for step in STEPS[:-1]) and not has_reused and self.is_undisturbed
 
     @property
     def size_class(self) -> str:

@@ -6,17 +6,13 @@ show of them; ``charts`` makes the figures; ``render`` makes the file.
 
 from __future__ import annotations
 
-import logging
-from contextlib import suppress
 from pathlib import Path
 
 from enrich_dist.core.files import atomic_path
-from enrich_dist.events import Notice, emit
+from enrich_dist.events import warning_on_error
 from enrich_dist.reporting.html.render import render_html, render_markdown
 from enrich_dist.reporting.html.report_data import read_report_data
 from enrich_dist.store.run_directory import RunDirectory
-
-logger = logging.getLogger(__name__)
 
 
 def make_report(
@@ -35,20 +31,9 @@ def make_report(
 
 def write_run_report(directory: RunDirectory) -> None:
     """Write the report of the run that just ended. Never raises: a failure is a warning."""
-    try:
+    with warning_on_error("The HTML report could not be written; `enrich-dist report` writes it later"):
+        directory.html_report.unlink(missing_ok=True)  # it is of an earlier run
         make_report(directory, html=directory.html_report)
-    except Exception as error:  # the run itself has ended well
-        logger.debug("the report failed", exc_info=True)
-        # A report that is there is of an earlier run.
-        with suppress(OSError):
-            directory.html_report.unlink(missing_ok=True)
-        emit(
-            Notice(
-                f"The HTML report could not be written ({type(error).__name__}: {error}). The result is not affected. "
-                "To write it, run: enrich-dist report",
-                warning=True,
-            )
-        )
 
 
 def _write(path: Path, text: str) -> None:
