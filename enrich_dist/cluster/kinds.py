@@ -81,7 +81,8 @@ def dask_config(settings: Settings) -> dict[str, Any]:
 
 def _tls_files(settings: Settings) -> list[str]:
     """Return the paths of CA, certificate and key; empty without TLS."""
-    return [str(path.absolute()) for _, path in settings.cluster.tls if path is not None]
+    tls = settings.cluster.tls
+    return [str(path.absolute()) for path in (tls.ca_file, tls.cert_file, tls.key_file) if path is not None]
 
 
 def resource_config(settings: Settings, scratch: Path) -> dict[str, Any]:
