@@ -27,14 +27,11 @@ def comparable_runs(records: Iterable[RunRecord], work: Workload, machine_digest
 def corrections(
     stages: Iterable[StageTime], work: Workload, records: Sequence[RunRecord], settings: Mapping[str, Any]
 ) -> dict[str, Correction]:
-    """Return the correction of each stage that earlier runs computed.
-
-    ``stages``: estimated without corrections and reuse; ``settings``: of the planned run (``WORKLOAD_SETTINGS``).
-    """
+    """Return the correction of each stage that earlier runs computed. ``stages``: estimated without corrections and
+    reuse; ``settings``: of the planned run (``WORKLOAD_SETTINGS``)."""
     found = {}
-    for stage in stages:
-        seconds = _scaled_seconds(stage.stage, work, records, settings)
-        if seconds and stage.seconds > 0:
+    for stage in (stage for stage in stages if stage.seconds > 0):
+        if seconds := _scaled_seconds(stage.stage, work, records, settings):
             ratios = [value / stage.seconds for value in seconds]
             found[stage.stage] = Correction(statistics.median(ratios), min(ratios), max(ratios), len(ratios))
     return found
@@ -51,8 +48,9 @@ def _scaled_seconds(
         done = next((step for name, step in record.own_steps.items() if name == stage), None)
         if done is None or done.reused or done.seconds <= 0:
             continue
-        by_recipients = stage in (Step.RECIPIENT_CHUNKS, Step.CHUNK_MATCHES)
-        then = record.recipients.valid_rows if by_recipients else record.awards.valid_rows
-        now = work.recipients if by_recipients else work.awards
+        if stage in (Step.RECIPIENT_CHUNKS, Step.CHUNK_MATCHES):
+            now, then = work.recipients, record.recipients.valid_rows
+        else:
+            now, then = work.awards, record.awards.valid_rows
         found.append(done.seconds * now / max(1, then))
     return found

@@ -1,9 +1,8 @@
 """Estimate the seconds of each stage and the bytes on disk of a run. Pure arithmetic.
 
 Three sources, the best first: a stage that the plan itself ran, rates that the trial measured on a sample, and rough
-rates of one machine (``ROUGH_SECONDS``). Earlier runs on this machine correct all three by a factor per stage
-(``earlier_runs``). Every figure has an interval; without earlier runs it is wide, because nothing here knows how far
-workers slow each other down. Does not cover failures, queues of a cluster, networks or object stores.
+rates of one machine (``ROUGH_SECONDS``). Earlier runs on this machine correct all three by a factor per stage. Without
+earlier runs the intervals are wide. Does not cover failures, queues of a cluster, networks or object stores.
 """
 
 from __future__ import annotations
@@ -49,21 +48,21 @@ _MAX_SLOWDOWN: Final = 2.0
 
 @dataclass(frozen=True)
 class Workload:
-    """What is to be done. Per-row figures are means over source rows."""
+    """What is to be done. ``recipients`` are valid source rows; per-row figures are means over all source rows.
+
+    Bytes: a row in a chunk file, its candidates in checkpoints, the counts of a checkpoint, and awards, companies and
+    index together.
+    """
 
     source_rows: int
     recipients: int
-    """Valid source rows."""
     awards: int
     companies: int
     candidates_per_row: float
     chunk_row_bytes: float
     candidate_row_bytes: float
-    """Bytes of the candidates in checkpoints, per source row."""
     counts_bytes: float
-    """Bytes of a checkpoint's counts."""
     inputs_bytes: int
-    """Bytes of awards, companies and index in the run directory."""
 
     def chunks(self, chunk_size: int) -> int:
         """Return the number of chunks of ``chunk_size`` source rows."""
@@ -77,15 +76,14 @@ class Workload:
 
 @dataclass(frozen=True)
 class Rates:
-    """Rates measured on this machine while the plan was made."""
+    """Rates measured on this machine while the plan was made. ``measured_seconds``: stages that the plan itself ran.
+    ``spread``: relative spread of the seconds per row between the chunks of the trial."""
 
     cores: int
     partition_row_seconds: float
     match_row_seconds: float
     measured_seconds: Mapping[str, float]
-    """Seconds of the stages that the plan itself ran."""
     spread: float = 0.0
-    """Relative spread of the seconds per row between the chunks of the trial."""
 
 
 @dataclass(frozen=True)
@@ -136,13 +134,12 @@ class MatchingTime:
 
 @dataclass(frozen=True)
 class Disk:
-    """Bytes that a run leaves in its directory."""
+    """Bytes that a run leaves in its directory. Published files share those of the result by hard links."""
 
     inputs_bytes: float
     chunks_bytes: float
     checkpoints_bytes: float
     results_bytes: float
-    """Bytes of the result; the published files share them where the file system has hard links."""
 
     @property
     def total_bytes(self) -> float:
@@ -151,11 +148,10 @@ class Disk:
 
 
 def slowdown(rates: Rates, cluster: Cluster) -> tuple[float, float, float]:
-    """Return (expected, lowest, highest) seconds of a chunk relative to a worker alone.
+    """Return (expected, lowest, highest) seconds of a chunk relative to a worker alone on a core.
 
-    Workers beyond the cores of this machine share them. How much busy cores slow each other down is not known before a
-    run: between not at all and ``_MAX_SLOWDOWN``; the expected value is the geometric mean. Workers on other machines
-    are taken to be alone on a core like one of this machine.
+    Workers beyond the cores of this machine share them. Busy cores slow each other down by an unknown factor of at most
+    ``_MAX_SLOWDOWN``: the geometric mean is expected. Workers on other machines are taken to be alone.
     """
     if not cluster.local:
         return 1.0, 1.0, math.sqrt(_MAX_SLOWDOWN)
@@ -232,7 +228,7 @@ def stage_times(
 
 def total(stages: tuple[StageTime, ...]) -> StageTime:
     """Return the wall time. The interval is the sum of those of the stages: their errors have common causes."""
-    figures = [(stage.seconds, stage.low_seconds, stage.high_seconds) for stage in stages]
+    figures = ((stage.seconds, stage.low_seconds, stage.high_seconds) for stage in stages)
     return StageTime("total", *map(sum, zip(*figures, strict=True)))
 
 

@@ -26,7 +26,7 @@ from enrich_dist.store.run_directory import Number, Output, RunDirectory, StepRe
 
 @dataclass(frozen=True)
 class Compared:
-    """A predicted figure with its interval, if it has one, and the actual figure; None where it is not known."""
+    """A predicted figure with its interval, if any, and the actual one, if known. ``reused``: no step computed it."""
 
     name: str
     predicted: float
@@ -34,7 +34,6 @@ class Compared:
     high: float | None
     actual: float | None
     reused: bool = False
-    """The output of the step existed already."""
 
     @property
     def error(self) -> float | None:
@@ -66,10 +65,8 @@ def comparison_path(directory: RunDirectory) -> Path:
 def compare_with_plan(
     directory: RunDirectory, settings: Settings, run_id: str, *, began_seconds: float | None = None
 ) -> None:
-    """Compare the run that ends with its prediction, if there is one. Never raises: the run is done.
-
-    ``began_seconds``: Unix time at which the command began; None where no command ran the job.
-    """
+    """Compare the run that ends with its prediction, if there is one. Never raises: the run is done. ``began_seconds``:
+    Unix time at which the command began; None where no command ran the job."""
     comparison_path(directory).unlink(missing_ok=True)
     if not prediction_path(directory).exists():
         return
@@ -95,10 +92,7 @@ def add_report_seconds(directory: RunDirectory, began_seconds: float) -> None:
 
 
 def read_comparison(directory: RunDirectory) -> Comparison:
-    """Return the comparison of the latest run.
-
-    Raises ``StateError`` when there is none, ``CorruptionError`` when the file is damaged.
-    """
+    """Return the latest run's comparison. Raises ``StateError`` for none, ``CorruptionError`` for a damaged one."""
     try:
         return _CODEC.read(comparison_path(directory))
     except FileNotFoundError as error:
@@ -113,7 +107,6 @@ def _compare(
     prediction: Prediction,
     settings: Settings,
     steps: Mapping[Step, StepReport],
-    *,
     outside_seconds: float | None,
 ) -> Comparison:
     """Compare steps with the prediction for their settings. ``outside_seconds``: run time so far, outside the steps."""

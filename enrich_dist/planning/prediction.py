@@ -1,7 +1,6 @@
 """Store the prediction of a run in its directory, and read it when the run ends.
 
-The file ``steps/prediction.json`` holds what the prediction is made from (workload, rates, corrections), so that it can
-be evaluated for any number of workers and any chunk size, also after the run.
+``steps/prediction.json`` has workload, rates and corrections, so that it can be evaluated for any settings later.
 """
 
 from __future__ import annotations
@@ -21,23 +20,22 @@ from enrich_dist.store.run_directory import RunDirectory
 MADE_BY_PLAN: Final = frozenset({Step.SBIR_AWARDS, Step.AWARD_COMPANIES})
 """Stages that the plan itself runs: the run that follows reuses their output."""
 
-# Measured peaks of workers over the budget's projection, which is meant to be safe: 0.84 of the worker process itself
-# and 1.14 of index, batch, chunk and result (least squares over 16 planned runs and scripts/measure_memory.py; all
-# measured peaks were within 13%).
+# Measured peaks of workers over the budget's projection, which is meant to be safe: of the worker process itself, and
+# of index, batch, chunk and result (least squares over 16 planned runs and scripts/measure_memory.py; within 13%).
 _PROCESS_SHARE: Final = 0.84
 _REST_SHARE: Final = 1.14
 
 
 @dataclass(frozen=True)
 class Basis:
-    """What a prediction is made from. ``inputs``: path of the recipients, and whether their row count is exact."""
+    """What a prediction is made from. ``inputs``: path of the recipients, and whether their row count is exact.
+    ``made_seconds``: Unix time."""
 
     work: Workload
     rates: Rates
     corrections: dict[str, Correction]
     inputs: dict[str, Any]
     made_seconds: float
-    """Unix time."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +57,8 @@ class Prediction:
 
     def stages(self, reused: Collection[str] = ()) -> tuple[StageTime, ...]:
         """Return the seconds of all stages; the output of those in ``reused`` exists already."""
-        return estimate.stage_times(
-            self.basis.work,
-            self.basis.rates,
-            self.cluster,
-            self.chunk_size,
-            reused=reused,
-            corrections=self.basis.corrections,
-        )
+        work, rates, corrected = self.basis.work, self.basis.rates, self.basis.corrections
+        return estimate.stage_times(work, rates, self.cluster, self.chunk_size, reused=reused, corrections=corrected)
 
     def matching(self) -> MatchingTime:
         """Return the seconds of matching by bottleneck."""
@@ -102,10 +94,7 @@ def write_prediction(directory: RunDirectory, prediction: Prediction) -> None:
 
 
 def read_prediction(directory: RunDirectory) -> Prediction:
-    """Return the prediction in the run directory.
-
-    Raises ``StateError`` when there is none, ``CorruptionError`` when the file is damaged or of another version.
-    """
+    """Return the prediction. Raises ``StateError`` if there is none, ``CorruptionError`` if it is damaged or older."""
     try:
         return _CODEC.read(prediction_path(directory))
     except FileNotFoundError as error:

@@ -1,8 +1,7 @@
 """Recommend ``chunk_size``, workers and ``memory_threshold_mb`` for a run, with the reasons.
 
-Among chunk sizes from 5,000 to 200,000 the recommendation has the shortest estimated wall time whose chunks fit the
-available memory and stay far below the timeout. Within 5% of the best, the current settings win, then fewer workers.
-It never recommends what the memory budget refuses (``farm.budget``) and changes no setting.
+The recommendation has the shortest estimated wall time of all chunk sizes that fit the memory and stay far below the
+timeout. Within 5% of the best, the current settings win, then fewer workers. It changes no setting.
 """
 
 from __future__ import annotations
@@ -52,12 +51,11 @@ class Advice:
 
     def flags(self) -> tuple[str, ...]:
         """Return the settings as options of ``enrich-dist run``."""
-        settings = (
-            f"chunk_size={self.chunk_size}",
-            f"cluster.n_workers={self.workers}",
-            f"memory_threshold_mb={self.memory_threshold_mb}",
+        return (
+            f"--set chunk_size={self.chunk_size}",
+            f"--set cluster.n_workers={self.workers}",
+            f"--set memory_threshold_mb={self.memory_threshold_mb}",
         )
-        return tuple(f"--set {setting}" for setting in settings)
 
 
 def recommend(
@@ -70,15 +68,16 @@ def recommend(
     machine_bytes: int | None,
 ) -> Advice:
     """Return the best combination of ``CHUNK_SIZES`` (and the current ``chunk_size``) with numbers of ``workers``.
-
-    ``choice``: estimates a combination of chunk size and workers; ``current_workers``: the setting; ``machine_bytes``:
-    memory that driver and workers share, None where workers run on other machines.
-    """
+    ``choice`` estimates a combination; ``machine_bytes``: memory of driver and workers, None for other machines."""
     choices = [choice(size, count) for size in sorted({*CHUNK_SIZES, chunk_size}) for count in sorted(set(workers))]
     fitting = [item for item in choices if _threshold_mb(item) <= worker_share_mb(machine_bytes, item.workers)]
     if not fitting:
         smallest = min(choices, key=lambda item: (item.projection.peak_bytes, item.workers))
-        return _advice(smallest, fits=False, reasons=(_too_little_memory(smallest, machine_bytes or 0),))
+        reason = (
+            f"The driver (1 GB) and one worker ({_threshold_mb(smallest):,} MB) do not fit 80% of this machine's "
+            f"{(machine_bytes or 0) / 1e9:,.1f} GB. Use a larger machine or a cluster."
+        )
+        return _advice(smallest, fits=False, reasons=(reason,))
     sensible = [
         item for item in fitting if _MIN_CHUNK_SECONDS <= item.chunk_seconds <= _TIMEOUT_SHARE * timeout_seconds
     ] or fitting
@@ -130,10 +129,3 @@ def _reasons(
     if machine_bytes is not None and len(fitting) < len(choices):
         notes.append(f"Settings that do not fit {machine_bytes / 1e9:,.0f} GB of memory with the driver are left out.")
     return tuple(notes)
-
-
-def _too_little_memory(smallest: Choice, machine_bytes: int) -> str:
-    return (
-        f"The driver (1 GB) and one worker ({_threshold_mb(smallest):,} MB) do not fit 80% of this machine's "
-        f"{machine_bytes / 1e9:,.1f} GB. Use a larger machine or a cluster."
-    )

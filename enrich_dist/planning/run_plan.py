@@ -1,15 +1,17 @@
 """Plan a run: match a sample of the recipients and estimate candidates, memory, run time and disk.
 
-The plan runs the first two steps (awards, companies and index); the run that follows reuses them. The rows of a sample
-are scaled to the whole file: a sample from the beginning of a file that is sorted by name or state is less reliable.
+The plan runs the first two steps (awards, companies and index); the run that follows reuses them. Counts of the sample
+are scaled to the whole file: the beginning of a file that is sorted by name or state is less reliable.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -49,49 +51,46 @@ _SHOWN_BLOCKS: Final = 10
 
 
 @dataclass(frozen=True)
-class RunPlan:
-    """The plan of a run. Fields from ``sampled_rows`` to ``pairs_left_out`` count the sample; ``scaled`` converts them
-    to the whole file.
+class SampleCounts:
+    """Counts of the sample: ``rows`` were read, ``recipients`` of them are valid, ``pairs`` are candidate pairs.
 
-    ``sampled_rows`` were read, ``recipients`` of them are valid; ``pairs`` are candidate pairs; ``seconds``: matching
-    them on one core. ``words`` and ``names``: the blocks with the most pairs. ``large_blocks`` exceed
-    ``max_block_size``; lookups into them, and their pairs, are left out. ``projection``: peak memory of a worker, with
-    the batches that a run would use. ``sample_places``: parts of the file that the sample comes from, 1 for its
-    beginning.
+    ``places``: parts of the file that it comes from, 1 for its beginning. ``seconds``: matching it on one core.
+    ``row_bytes``: per recipient in a chunk file. ``words`` and ``names``: the blocks with the most pairs.
+    ``large_blocks`` exceed ``max_block_size``; lookups into them, and their pairs, are left out.
     """
 
-    awards: int
-    companies: int
-    distinct_names: int
-    distinct_words: int
-    source_rows: int
-    source_rows_exact: bool
-    chunk_size: int
-    max_block_size: int
-    sampled_rows: int
+    rows: int
+    places: int
     recipients: int
     with_candidate: int
     pairs: int
     seconds: float
+    row_bytes: float
     words: tuple[Block, ...]
     names: tuple[Block, ...]
     large_blocks: int
     lookups_left_out: int
     pairs_left_out: int
-    projection: Projection
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """The plan of a run. ``projection``: peak memory of a worker, with the batches that a run would use."""
+
+    sample: SampleCounts
+    source_rows_exact: bool
+    distinct_names: int
+    distinct_words: int
+    max_block_size: int
     memory_threshold_mb: int
-    sample_places: int
+    projection: Projection
     prediction: Prediction
     advice: Advice
 
-    def scaled(self, count: int) -> int:
-        """Scale a count of the sample to the whole file."""
-        return round(count * self.source_rows / self.sampled_rows)
-
     @property
-    def is_whole(self) -> bool:
-        """Whether the sample is the whole file."""
-        return self.sampled_rows >= self.source_rows
+    def work(self) -> Workload:
+        """Awards, companies and source rows of the run."""
+        return self.prediction.basis.work
 
     @property
     def chunks(self) -> int:
@@ -99,9 +98,13 @@ class RunPlan:
         return self.prediction.chunks
 
     @property
-    def seconds_per_chunk(self) -> float:
-        """Seconds in which one core of this machine matches a whole chunk."""
-        return self.seconds * min(self.chunk_size, self.source_rows) / self.sampled_rows
+    def is_whole(self) -> bool:
+        """Whether the sample is the whole file."""
+        return self.sample.rows >= self.work.source_rows
+
+    def scaled(self, count: int) -> int:
+        """Scale a count of the sample to the whole file."""
+        return round(count * self.work.source_rows / self.sample.rows)
 
 
 def make_plan(settings: Settings, sample_rows: int = SAMPLE_ROWS, *, workers: int | None = None) -> RunPlan:
@@ -119,14 +122,12 @@ def make_plan(settings: Settings, sample_rows: int = SAMPLE_ROWS, *, workers: in
     companies = pipeline.join_companies()
     index = open_index(companies.path(Output.INDEX))
     config = settings.matching.candidates()
-    counts = _SampleCounts(index, config)
     with closing(source), open_sample(source, sample_rows, scratch) as sample:
-        for batch in _read_sample(sample.source, settings, sample_rows, scratch):
-            counts.add(batch)
+        batches = _read_sample(sample.source, settings, sample_rows, scratch)
+        counts = _count_sample(batches, sample.places, index, config)
         if not counts.recipients:
-            raise SourceError(
-                "has no valid recipient in the sample.", path=source.where, remedy="Check inputs.recipients."
-            )
+            problem = "has no valid recipient in the sample."
+            raise SourceError(problem, path=source.where, remedy="Check inputs.recipients.")
         trial = run_trial(
             sample.source,
             settings.inputs.recipient_columns,
@@ -139,11 +140,10 @@ def make_plan(settings: Settings, sample_rows: int = SAMPLE_ROWS, *, workers: in
         whole = counts.rows < sample_rows and sample.places == 1
         rows, exact = (counts.rows, True) if whole else source.row_count()
     rows = max(rows, counts.rows)
-    large, lookups, pairs_left_out = counts.blocks.left_out(config.max_block_size)
-    memory = _WorkerMemory(settings, counts.row_bytes, int(companies.numbers[Number.INDEX_BYTES]), rows)
+    memory = partial(_projection, settings, counts.row_bytes, int(companies.numbers[Number.INDEX_BYTES]), rows)
     planned = {"recipients": source.where, "rows_exact": exact}
     basis = _basis(settings, counts, trial, awards, companies, rows, planned)
-    projection = memory.projection(settings.chunk_size, settings.memory_threshold_mb)
+    projection = memory(settings.chunk_size, settings.memory_threshold_mb)
     prediction = Prediction(
         basis,
         _cluster(settings, workers),
@@ -154,62 +154,37 @@ def make_plan(settings: Settings, sample_rows: int = SAMPLE_ROWS, *, workers: in
     )
     write_prediction(pipeline.directory, prediction)
     return RunPlan(
-        awards=awards.rows,
-        companies=companies.rows,
+        sample=counts,
+        source_rows_exact=exact,
         distinct_names=len(index.names.texts),
         distinct_words=int(index.vocabulary.in_companies.sum()),
-        source_rows=rows,
-        source_rows_exact=exact,
-        chunk_size=settings.chunk_size,
         max_block_size=config.max_block_size,
-        sampled_rows=counts.rows,
-        recipients=counts.recipients,
-        with_candidate=counts.with_candidate,
-        pairs=counts.pairs,
-        seconds=counts.seconds,
-        words=tuple(counts.blocks.words(_SHOWN_BLOCKS)),
-        names=tuple(counts.blocks.names(_SHOWN_BLOCKS)),
-        large_blocks=large,
-        lookups_left_out=lookups,
-        pairs_left_out=pairs_left_out,
-        projection=projection,
         memory_threshold_mb=settings.memory_threshold_mb,
-        sample_places=sample.places,
+        projection=projection,
         prediction=prediction,
         advice=_advice(settings, basis, memory, workers),
     )
 
 
-@dataclass(frozen=True)
-class _WorkerMemory:
-    """Project the peak memory of a worker."""
-
-    settings: Settings
-    row_bytes: float
-    index_bytes: int
-    source_rows: int
-
-    def projection(self, chunk_size: int, threshold_mb: int) -> Projection:
-        """Return the peak with the largest batches that fit ``threshold_mb``, as a run chooses them."""
-        settings, chunk_rows = self.settings, min(chunk_size, self.source_rows)
-        matcher = OrganisationMatcher(settings.matching.candidates())
-        memory = memory_as_forked(matcher.memory(self.index_bytes), local=settings.cluster.kind == "local")
-
-        def with_batches(batch_rows: int) -> Projection:
-            chunk_bytes = round(chunk_rows * self.row_bytes)
-            return project(memory, chunk_rows=chunk_rows, chunk_bytes=chunk_bytes, batch_rows=batch_rows)
-
-        return fitted(
-            with_batches,
-            batch_rows=min(chunk_rows, settings.matching.batch_rows),
-            min_rows=settings.farm.min_part_rows,
-            threshold_mb=threshold_mb,
-        )
+def _projection(
+    settings: Settings, row_bytes: float, index_bytes: int, source_rows: int, chunk_size: int, threshold_mb: int
+) -> Projection:
+    """Return the peak memory of a worker with the largest batches that fit ``threshold_mb``, as a run chooses them."""
+    chunk_rows = min(chunk_size, source_rows)
+    matcher = OrganisationMatcher(settings.matching.candidates())
+    memory = memory_as_forked(matcher.memory(index_bytes), local=settings.cluster.kind == "local")
+    with_batches = partial(project, memory, chunk_rows=chunk_rows, chunk_bytes=round(chunk_rows * row_bytes))
+    return fitted(
+        lambda batch_rows: with_batches(batch_rows=batch_rows),
+        batch_rows=min(chunk_rows, settings.matching.batch_rows),
+        min_rows=settings.farm.min_part_rows,
+        threshold_mb=threshold_mb,
+    )
 
 
 def _basis(
     settings: Settings,
-    counts: _SampleCounts,
+    counts: SampleCounts,
     trial: Trial,
     awards: StepReport,
     companies: StepReport,
@@ -242,7 +217,7 @@ def _cluster(settings: Settings, workers: int | None) -> Cluster:
     return Cluster(workers or settings.cluster.n_workers, local=settings.cluster.kind == "local" and fits_here)
 
 
-def _advice(settings: Settings, basis: Basis, memory: _WorkerMemory, workers: int | None) -> Advice:
+def _advice(settings: Settings, basis: Basis, memory: Callable[[int, int], Projection], workers: int | None) -> Advice:
     cores = usable_cores()
     cluster = _cluster(settings, workers)
     machine_bytes = psutil.virtual_memory().total if cluster.local else None
@@ -254,15 +229,10 @@ def _advice(settings: Settings, basis: Basis, memory: _WorkerMemory, workers: in
     def choice(chunk_size: int, count: int) -> Choice:
         chosen = Cluster(count, cluster.local)
         # Each worker gets an equal share of the machine's memory, as a run would choose its batches.
-        share_mb = min(1_000_000, worker_share_mb(machine_bytes, count))
-        prediction = Prediction(basis, chosen, chunk_size, 0, 0, 0)
-        return Choice(
-            chunk_size=chunk_size,
-            workers=count,
-            wall_seconds=total(prediction.stages()).seconds,
-            chunk_seconds=chunk_seconds(basis.rates, chosen, min(chunk_size, basis.work.source_rows)),
-            projection=memory.projection(chunk_size, int(max(1, share_mb))),
-        )
+        share_mb = int(max(1, min(1_000_000, worker_share_mb(machine_bytes, count))))
+        wall = total(Prediction(basis, chosen, chunk_size, 0, 0, 0).stages()).seconds
+        each = chunk_seconds(basis.rates, chosen, min(chunk_size, basis.work.source_rows))
+        return Choice(chunk_size, count, wall, each, memory(chunk_size, share_mb))
 
     return recommend(
         choice,
@@ -274,36 +244,37 @@ def _advice(settings: Settings, basis: Basis, memory: _WorkerMemory, workers: in
     )
 
 
-class _SampleCounts:
-    """Counts over the batches of the sample."""
-
-    def __init__(self, index: CompanyIndex, config: CandidateConfig) -> None:
-        self._index = index
-        self._config = config
-        self.blocks = BlockCounts(index, config)
-        self.rows, self.recipients, self.with_candidate, self.pairs = 0, 0, 0, 0
-        self.seconds = 0.0
-        self.row_bytes = 0.0  # of a chunk file
-
-    def add(self, batch: RecipientBatch) -> None:
-        """Match a batch and add its counts."""
-        if not self.recipients:
-            self._match(batch.recipients.slice(0, 1))  # loads the kernels, which is not part of a chunk's time
-            self.row_bytes = file_bytes(batch.recipients) / max(1, len(batch.recipients))
+def _count_sample(
+    batches: Iterable[RecipientBatch], places: int, index: CompanyIndex, config: CandidateConfig
+) -> SampleCounts:
+    """Match the batches and count."""
+    blocks = BlockCounts(index, config)
+    rows = recipients = with_candidate = pair_count = 0
+    seconds = row_bytes = 0.0
+    for batch in batches:
+        if not recipients:
+            _match(index, config, batch.recipients.slice(0, 1))  # loads the kernels, not part of a chunk's time
+            row_bytes = file_bytes(batch.recipients) / max(1, len(batch.recipients))
         start = time.perf_counter()
-        prepared, pairs = self._match(batch.recipients)
-        self.seconds += time.perf_counter() - start
-        self.blocks.add(prepared)
-        self.rows += batch.rows_read - batch.rows_merged
-        self.recipients += len(batch.recipients)
-        self.with_candidate += int(np.unique(pairs.rows).size)
-        self.pairs += len(pairs.rows)
+        prepared, pairs = _match(index, config, batch.recipients)
+        seconds += time.perf_counter() - start
+        blocks.add(prepared)
+        rows += batch.rows_read - batch.rows_merged
+        recipients += len(batch.recipients)
+        with_candidate += int(np.unique(pairs.rows).size)
+        pair_count += len(pairs.rows)
+    words, names = tuple(blocks.words(_SHOWN_BLOCKS)), tuple(blocks.names(_SHOWN_BLOCKS))
+    left_out = blocks.left_out(config.max_block_size)
+    return SampleCounts(
+        rows, places, recipients, with_candidate, pair_count, seconds, row_bytes, words, names, *left_out
+    )
 
-    def _match(self, recipients: pa.Table) -> tuple[Prepared, Pairs]:
-        prepared = prepare(self._index, recipients)
-        pairs = candidate_pairs(self._index, prepared, self._config)
-        compare(self._index, prepared, pairs)
-        return prepared, pairs
+
+def _match(index: CompanyIndex, config: CandidateConfig, recipients: pa.Table) -> tuple[Prepared, Pairs]:
+    prepared = prepare(index, recipients)
+    pairs = candidate_pairs(index, prepared, config)
+    compare(index, prepared, pairs)
+    return prepared, pairs
 
 
 def _read_sample(source: Source, settings: Settings, sample_rows: int, scratch: Path) -> Iterator[RecipientBatch]:
@@ -312,5 +283,4 @@ def _read_sample(source: Source, settings: Settings, sample_rows: int, scratch: 
     batch_rows = -(-sample_rows // parts)
     columns = settings.inputs.recipient_columns
     with closing(read_recipients(source, columns, batch_rows=batch_rows, scratch=scratch)) as batches:
-        for _, batch in zip(range(parts), batches, strict=False):
-            yield batch
+        yield from islice(batches, parts)

@@ -34,10 +34,8 @@ _CHUNKS: Final = 4
 
 @dataclass(frozen=True)
 class Trial:
-    """Means over the trial's chunks: seconds and bytes per source row, and bytes of the counts per chunk.
-
-    ``spread``: standard deviation of the matching seconds per row between chunks, relative to their median.
-    """
+    """Means over the trial's chunks: seconds and bytes per source row, and bytes of the counts per chunk. ``spread``:
+    standard deviation of the matching seconds per row between chunks, relative to their median."""
 
     partition_row_seconds: float
     match_row_seconds: float
@@ -90,7 +88,6 @@ def run_trial(
 
 
 def _match(path: Path, index: Artifact, matcher: Matcher, directory: Path) -> CheckpointRecord:
-    """Match a chunk file as a worker does."""
     task = ChunkTask(
         chunk_id=int(path.stem),
         chunk_path=path,

@@ -50,8 +50,7 @@ def print_explanation(console: Console, explanation: Explanation, awards: Sequen
             console.print(_indented(_words(candidate, candidate.words)))
         console.print(_indented(_competition(candidate, explanation)))
     if explanation.organisations > 1:
-        console.print(_shares(explanation))
-        console.print()
+        console.print(_shares(explanation), "", sep="\n")
     for recipient in explanation.rejected_recipients[:_LISTED]:
         console.print(Text(f"Rejected in review: {recipient.recipient_id}  {recipient.name or 'no name'}"))
     if len(explanation.rejected_recipients) > _LISTED:
@@ -66,17 +65,12 @@ def print_appearances(console: Console, appearances: Sequence[Appearance]) -> No
     count = len({item.company_key for item in appearances})
     console.print("", f"Candidate of {counted(count, 'company', 'companies')}:", sep="\n")
     several = len({item.recipient.recipient_id for item in appearances}) > 1
-    rows = [
-        (
-            f"{item.company_name or '(no name)'}\n{item.company_key}"
-            + (f" [as {item.recipient.recipient_id}]" if several else ""),
-            item.award_count,
-            f"{item.match_weight:+.1f}",
-            "" if item.probability is None else format_probability(item.probability),
-            item.outcome,
-        )
-        for item in appearances
-    ]
+    rows = []
+    for item in appearances:
+        recipient_id = f" [as {item.recipient.recipient_id}]" if several else ""
+        name = f"{item.company_name or '(no name)'}\n{item.company_key}{recipient_id}"
+        probability = "" if item.probability is None else format_probability(item.probability)
+        rows.append((name, item.award_count, f"{item.match_weight:+.1f}", probability, item.outcome))
     console.print(rich_table(make_table(("company", "awards", "bits", "probability", "outcome"), rows)))
     console.print("", "To see the match weights of a pair: enrich-dist explain --company KEY", sep="\n")
 
@@ -86,12 +80,8 @@ def _print_company(console: Console, explanation: Explanation) -> None:
     title = Text(company.name or "(no name)", style="bold")
     console.print(title.append(f"  {counted(company.award_count, 'award')}", "none"))
     console.print(Text(f"  {company.key}", overflow="fold"))
-    for label, values in (
-        ("also", company.names[1:]),
-        ("UEI", company.ueis),
-        ("DUNS", company.duns),
-        ("in", company.places),
-    ):
+    known = {"also": company.names[1:], "UEI": company.ueis, "DUNS": company.duns, "in": company.places}
+    for label, values in known.items():
         if values:
             console.print(Text(f"  {label}: {_listed(values)}"))
     colour = _COLOURS.get(explanation.reason.split(":")[0], "")
@@ -140,8 +130,8 @@ def _waterfall(candidate: Candidate, recipients: int, low: float, high: float) -
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("", width=6, no_wrap=True)
     table.add_column("", width=28, overflow="fold")
-    table.add_column("bits", width=6, justify="right", no_wrap=True)
-    table.add_column("total", width=6, justify="right", no_wrap=True)
+    for title in ("bits", "total"):
+        table.add_column(title, width=6, justify="right", no_wrap=True)
     table.add_column("", width=_CHART_WIDTH, no_wrap=True)
     table.add_row("prior", f"one of {recipients:,} recipients", *_step(0.0, candidate.prior, low, high))
     total = candidate.prior
@@ -211,7 +201,6 @@ def _listed(texts: Sequence[str]) -> str:
 
 
 def _shares(explanation: Explanation) -> Table:
-    """Return how the probability of 1 is distributed over the candidates."""
     rows = [
         (str(number), item.recipient.name or item.recipient.recipient_id, format_probability(item.probability))
         for number, item in enumerate(explanation.candidates, start=1)

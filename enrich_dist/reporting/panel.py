@@ -40,11 +40,9 @@ def _overall(progress: FarmProgress) -> Table:
     table.add_column(ratio=1)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(justify="right", no_wrap=True, min_width=9)
-    table.add_row(
-        ProgressBar(total=max(progress.records_total, 1), completed=progress.records_done),
-        f"{share:.1%}",
-        "" if remaining is None else Text(f"{format_duration(remaining)} left", "bold"),
-    )
+    bar = ProgressBar(total=max(progress.records_total, 1), completed=progress.records_done)
+    left = "" if remaining is None else Text(f"{format_duration(remaining)} left", "bold")
+    table.add_row(bar, f"{share:.1%}", left)
     return table
 
 
@@ -71,16 +69,14 @@ def _projected(progress: FarmProgress) -> Text | None:
     low, high = progress.projected_match_rate_low, progress.projected_match_rate_high
     if rate is None or low is None or high is None:
         return None
-    text = Text(f"{rate:.1%} of awards ({low:.1%} to {high:.1%})")
+    text = f"{rate:.1%} of awards ({low:.1%} to {high:.1%})"
     if threshold is None:
-        return text
+        return Text(text)
     colour = "red" if high < threshold else "green" if low >= threshold else "yellow"
-    text.stylize(colour)
-    return text.append(f" · threshold {threshold:.1%}", "dim")
+    return Text.assemble((text, colour), (f" · threshold {threshold:.1%}", "dim"))
 
 
 def _workers(workers: Sequence[WorkerSample]) -> list[RenderableType]:
-    """Return a memory bar per worker in the order of their names; of many workers, the most loaded ones."""
     if not workers:
         return [Text("\nno worker available", "yellow")]
     shown = sorted(workers, key=lambda worker: (not worker.paused, -_fill(worker), worker.worker))[:MAX_WORKERS]
@@ -89,7 +85,7 @@ def _workers(workers: Sequence[WorkerSample]) -> list[RenderableType]:
     table.add_column(ratio=1)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True)
-    for worker in sorted(shown, key=lambda worker: _in_order(worker.worker)):
+    for worker in sorted(shown, key=_in_order):
         table.add_row(f"worker {worker.worker}", _bar(worker), _memory(worker), _state(worker))
     parts: list[RenderableType] = [Text(""), table]
     if hidden := len(workers) - len(shown):
@@ -125,5 +121,5 @@ def _fill(worker: WorkerSample) -> float:
     return worker.memory_bytes / worker.memory_limit_bytes if worker.memory_limit_bytes else 0.0
 
 
-def _in_order(name: str) -> tuple[int, int, str]:
-    return (0, int(name), "") if name.isdecimal() else (1, 0, name)
+def _in_order(worker: WorkerSample) -> tuple[int, int, str]:
+    return (0, int(worker.worker), "") if worker.worker.isdecimal() else (1, 0, worker.worker)

@@ -14,34 +14,34 @@ from enrich_dist.matching.blocks import Block
 from enrich_dist.planning.estimate import StageTime, total
 from enrich_dist.planning.prediction import MADE_BY_PLAN
 from enrich_dist.planning.run_plan import RunPlan
-from enrich_dist.reporting.plan_vs_actual import FORMAT, name_of
+from enrich_dist.reporting.plan_vs_actual import FORMAT, NAMES
 from enrich_dist.reporting.terminal import rich_table
 
 
 def print_plan(console: Console, plan: RunPlan) -> None:
     """Print candidates, run time, memory, disk, recommended settings and the largest blocks."""
     about = "" if plan.source_rows_exact else "about "
+    sample, work, advice = plan.sample, plan.work, plan.advice
     if plan.is_whole:
         matched = ", all matched."
-    elif plan.sample_places > 1:
-        matched = f"; {plan.sampled_rows:,} from {plan.sample_places} parts of the file were matched."
+    elif sample.places > 1:
+        matched = f"; {sample.rows:,} from {sample.places} parts of the file were matched."
     else:
-        matched = f"; the first {plan.sampled_rows:,} were matched."
+        matched = f"; the first {sample.rows:,} were matched."
     console.print(
-        f"{plan.awards:,} awards of {plan.companies:,} companies with {plan.distinct_names:,} distinct names of "
+        f"{work.awards:,} awards of {work.companies:,} companies with {plan.distinct_names:,} distinct names of "
         f"{plan.distinct_words:,} words."
     )
-    console.print(f"{about}{plan.source_rows:,} recipient rows".capitalize() + matched)
+    console.print(f"{about}{work.source_rows:,} recipient rows".capitalize() + matched)
     console.print("", _counts(plan), "", sep="\n")
     console.print(*_time_sentences(plan), sep="\n")
     console.print("", _stages(plan), _basis_sentence(plan), "", sep="\n")
     console.print(_memory_sentence(plan), _disk_sentence(plan), "", sep="\n")
-    advice = plan.advice
     recommended = ["Recommended:", *(f"    {flag}" for flag in advice.flags())] if advice.fits else []
     console.print(*recommended, *advice.reasons, "", sep="\n")
     console.print("Blocks with the most pairs. Pairs whose names are similar enough become candidate pairs.")
-    words = [(block.text, block.state, *_block_cells(block, plan)) for block in plan.words]
-    names = [(block.text, *_block_cells(block, plan)) for block in plan.names]
+    words = [(block.text, block.state, *_block_cells(block, plan)) for block in sample.words]
+    names = [(block.text, *_block_cells(block, plan)) for block in sample.names]
     console.print("", _blocks(("word", "where", "names with it", "lookups", "pairs", ""), words), sep="\n")
     console.print("", _blocks(("name", "companies", "recipients", "pairs", ""), names), "", sep="\n")
     console.print(_left_out_sentence(plan))
@@ -49,26 +49,26 @@ def print_plan(console: Console, plan: RunPlan) -> None:
 
 def plan_document(plan: RunPlan) -> dict[str, Any]:
     """Return the plan as a JSON object; times in seconds."""
-    prediction = plan.prediction
+    prediction, sample, work = plan.prediction, plan.sample, plan.work
     disk = prediction.disk()
     return {
         "format": FORMAT,
-        "awards": plan.awards,
-        "companies": plan.companies,
-        "source_rows": plan.source_rows,
+        "awards": work.awards,
+        "companies": work.companies,
+        "source_rows": work.source_rows,
         "source_rows_exact": plan.source_rows_exact,
-        "sampled_rows": plan.sampled_rows,
-        "sample_places": plan.sample_places,
-        "chunk_size": plan.chunk_size,
+        "sampled_rows": sample.rows,
+        "sample_places": sample.places,
+        "chunk_size": prediction.chunk_size,
         "chunks": plan.chunks,
         "workers": prediction.cluster.workers,
         "workers_on_this_machine": prediction.cluster.local,
-        "recipients": plan.scaled(plan.recipients),
-        "candidates": plan.scaled(plan.pairs),
+        "recipients": work.recipients,
+        "candidates": plan.scaled(sample.pairs),
         "largest_blocks": {
-            "words": list(map(asdict, plan.words)),
-            "names": list(map(asdict, plan.names)),
-            "left_out": plan.large_blocks,
+            "words": list(map(asdict, sample.words)),
+            "names": list(map(asdict, sample.names)),
+            "left_out": sample.large_blocks,
         },
         "worker_memory": {
             "expected_peak_bytes": prediction.expected_peak_bytes,
@@ -85,7 +85,7 @@ def plan_document(plan: RunPlan) -> dict[str, Any]:
         "disk_bytes": {**asdict(disk), "total_bytes": disk.total_bytes},
         "recommended": {**asdict(plan.advice), "flags": list(plan.advice.flags())},
         "corrections": {stage: asdict(item) for stage, item in prediction.basis.corrections.items()},
-        "work": asdict(prediction.basis.work),
+        "work": asdict(work),
         "rates": asdict(prediction.basis.rates),
     }
 
@@ -98,37 +98,37 @@ def _seconds(stages: tuple[StageTime, ...]) -> dict[str, Any]:
 
 
 def _counts(plan: RunPlan) -> Table:
-    pairs = plan.scaled(plan.pairs)
+    sample, companies, pairs = plan.sample, plan.work.companies, plan.scaled(plan.sample.pairs)
     rows = [
-        ("valid recipients", plan.recipients, plan.scaled(plan.recipients)),
-        ("recipients with a candidate", plan.with_candidate, plan.scaled(plan.with_candidate)),
-        ("candidate pairs", plan.pairs, pairs),
-        ("share with a candidate", percent(plan.with_candidate / plan.recipients), ""),
-        ("candidates per company", f"{plan.pairs / plan.companies:,.2f}", f"{pairs / plan.companies:,.2f}"),
+        ("valid recipients", sample.recipients, plan.work.recipients),
+        ("recipients with a candidate", sample.with_candidate, plan.scaled(sample.with_candidate)),
+        ("candidate pairs", sample.pairs, pairs),
+        ("share with a candidate", percent(sample.with_candidate / sample.recipients), ""),
+        ("candidates per company", f"{sample.pairs / companies:,.2f}", f"{pairs / companies:,.2f}"),
     ]
-    first = "" if plan.sample_places > 1 else "first "
-    head = ("", "all rows") if plan.is_whole else ("", f"{first}{plan.sampled_rows:,}", "all, expected")
+    first = "" if sample.places > 1 else "first "
+    head = ("", "all rows") if plan.is_whole else ("", f"{first}{sample.rows:,}", "all, expected")
     return rich_table(make_table(head, [row[: len(head)] for row in rows]))
 
 
 def _time_sentences(plan: RunPlan) -> tuple[str, str]:
-    seconds, cluster, matching = plan.seconds_per_chunk, plan.prediction.cluster, plan.prediction.matching()
+    prediction, cluster, matching = plan.prediction, plan.prediction.cluster, plan.prediction.matching()
+    seconds = plan.sample.seconds * min(prediction.chunk_size, plan.work.source_rows) / plan.sample.rows
     each = f"{1000 * seconds:.0f} ms" if seconds < 0.1 else f"{seconds:.1f} s"
     where = "on this machine" if cluster.local else "on cores like those of this machine"
     return (
-        f"{counted(plan.chunks, 'chunk')} of {plan.chunk_size:,} rows (chunk_size). One core of this machine matches "
-        f"one in about {each}.",
+        f"{counted(plan.chunks, 'chunk')} of {prediction.chunk_size:,} rows (chunk_size). One core of this machine "
+        f"matches one in about {each}.",
         f"{counted(cluster.workers, 'worker')} {where}: matching takes about {matching.seconds:,.1f} s. Bottleneck: "
         f"{matching.limit}.",
     )
 
 
 def _stages(plan: RunPlan) -> Table:
-    """Return the seconds per stage, for the next run and for a run from scratch."""
     following, fresh = plan.prediction.stages(MADE_BY_PLAN), plan.prediction.stages()
     rows = [
         (
-            "Wall time" if stage.stage == "total" else name_of(stage.stage),
+            "Wall time" if stage.stage == "total" else NAMES[stage.stage],
             f"{stage.seconds:,.1f}",
             "done by the plan"
             if stage.stage in MADE_BY_PLAN
@@ -141,11 +141,10 @@ def _stages(plan: RunPlan) -> Table:
 
 
 def _basis_sentence(plan: RunPlan) -> str:
-    """Name the earlier runs that the estimate uses, or say why the interval is wide."""
     used = plan.prediction.basis.corrections
     if not used:
         return "No earlier run of this size on this machine: start, reduce and report are rough estimates."
-    stages = ", ".join(f"{name_of(stage).lower()} ({item.runs})" for stage, item in used.items())
+    stages = ", ".join(f"{NAMES[stage].lower()} ({item.runs})" for stage, item in used.items())
     return f"Corrected by earlier runs of this size on this machine: {stages}."
 
 
@@ -178,12 +177,13 @@ def _block_cells(block: Block, plan: RunPlan) -> tuple[object, ...]:
 
 
 def _left_out_sentence(plan: RunPlan) -> str:
-    limit = f"matching.max_block_size ({plan.max_block_size:,})"
-    if not plan.large_blocks:
+    sample, limit = plan.sample, f"matching.max_block_size ({plan.max_block_size:,})"
+    if not sample.large_blocks:
         return f"No block is larger than {limit}: nothing is left out."
-    whole = "" if plan.is_whole else f", about {plan.scaled(plan.pairs_left_out):,} in all rows"
+    whole = "" if plan.is_whole else f", about {plan.scaled(sample.pairs_left_out):,} in all rows"
+    are = "is" if sample.large_blocks == 1 else "are"
     return (
-        f"{counted(plan.large_blocks, 'block')} {'is' if plan.large_blocks == 1 else 'are'} larger than {limit} and "
-        f"left out: {plan.lookups_left_out:,} lookups of {plan.pairs_left_out:,} pairs in the matched rows{whole}. "
+        f"{counted(sample.large_blocks, 'block')} {are} larger than {limit} and "
+        f"left out: {sample.lookups_left_out:,} lookups of {sample.pairs_left_out:,} pairs in the matched rows{whole}. "
         "Another word, name or identifier may still find such a pair."
     )

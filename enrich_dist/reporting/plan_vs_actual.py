@@ -11,7 +11,7 @@ from enrich_dist.core.tables import make_table
 from enrich_dist.planning.plan_vs_actual import Compared, Comparison
 from enrich_dist.reporting.terminal import STEP_TITLES, rich_table
 
-_NAMES: Final[dict[str, str]] = {
+NAMES: Final[dict[str, str]] = {
     **{str(step): title for step, title in STEP_TITLES.items()},
     "start_up": "Starting Python, Dagster and the cluster",
     "report": "Report and exit",
@@ -22,14 +22,10 @@ _NAMES: Final[dict[str, str]] = {
     "checkpoints": "Checkpoints (MB)",
     "results": "Result (MB)",
 }
+"""Titles of stages and figures."""
 FORMAT: Final = 2
 """Version of the JSON documents of plans and comparisons."""
 HEAD: Final = ("", "planned", "interval", "actual", "error")
-
-
-def name_of(figure: str) -> str:
-    """Return the title of a stage or figure."""
-    return _NAMES[figure]
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
@@ -63,4 +59,4 @@ def _row(item: Compared, scale: float, digits: int) -> tuple[str, ...]:
 
     interval = "" if item.low is None or item.high is None else f"{number(item.low)} – {number(item.high)}"
     error = "reused" if item.reused else "" if item.error is None else f"{100 * item.error:+.0f}%"
-    return name_of(item.name), number(item.predicted), interval, number(item.actual), error
+    return NAMES[item.name], number(item.predicted), interval, number(item.actual), error

@@ -72,18 +72,15 @@ _FAILURES: Final = (
 
 def metric_rows(run: RunRecord, *others: RunRecord) -> list[tuple[str, ...]]:
     """Return a row per metric: title, value, and for each other run its value and the change from it."""
-    now, before = _numbers(run), [_numbers(other) for other in others]
     rows = []
     for metric in run_metrics(run, *others):
-        value = now.get(metric.name)
-        old = [numbers.get(metric.name) for numbers in before]
+        value, *old = (_numbers(each).get(metric.name) for each in (run, *others))
         cells = [cell for other in old for cell in (metric.text(other), metric.change(value, other))]
         rows.append((metric.title, metric.text(value), *cells))
     return rows
 
 
 def _numbers(run: RunRecord) -> dict[str, float]:
-    """Return the numbers of a run, with the awards matched by each method."""
     return run.numbers | {f"{_METHOD}{method}": count for method, count in run.matched_by_method.items()}
 
 
@@ -122,6 +119,5 @@ def steps_table(steps: Mapping[Step, StepReport], run_id: str | None = None) -> 
 
 def settings_table(settings: Iterable[UsedSetting], caption: str = "") -> Table:
     """Return settings with their values and origins."""
-    return make_table(
-        ("setting", "value", "origin"), [(item.key, item.value, item.origin) for item in settings], caption
-    )
+    rows = [(item.key, item.value, item.origin) for item in settings]
+    return make_table(("setting", "value", "origin"), rows, caption)

@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 
 from rich.console import Console, RenderableType
@@ -82,9 +81,7 @@ class TerminalListener:
             self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._live.stop()
 
     def note(self, text: str) -> None:
@@ -99,9 +96,8 @@ class TerminalListener:
             case StepFinished(step, rows, seconds, reused):
                 self.note("")
                 time = "reused" if reused else f"{seconds:.1f} s"
-                self._console.print(
-                    f"[green]✓[/] {STEP_TITLES.get(step, step)} [dim]{rows:,} rows, {time}[/]", highlight=False
-                )
+                done = f"[green]✓[/] {STEP_TITLES.get(step, step)} [dim]{rows:,} rows, {time}[/]"
+                self._console.print(done, highlight=False)
             case FarmProgress():
                 self._progress = event
                 if not self._console.is_terminal and self._intervals.due(event):

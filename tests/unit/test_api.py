@@ -92,9 +92,10 @@ def test_bad_settings_are_refused(folder: Path) -> None:
 def test_settings_object_ignores_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENRICH_DIST_CHUNK_SIZE", "3")  # an object is complete, including its defaults
 
-    assert enrich_dist.plan(Settings(**settings(folder).model_dump(exclude={"chunk_size"}))).chunk_size == 50_000
+    whole = enrich_dist.plan(Settings(**settings(folder).model_dump(exclude={"chunk_size"})))
+    assert whole.prediction.chunk_size == 50_000
     few = enrich_dist.plan(settings(folder), {"chunk_size": 7}, sample_rows=5, workers=3)
-    assert (few.chunk_size, few.sampled_rows, few.prediction.cluster.workers) == (7, 5, 3)
+    assert (few.prediction.chunk_size, few.sample.rows, few.prediction.cluster.workers) == (7, 5, 3)
     with pytest.raises(SettingsError, match="sample_rows"):
         enrich_dist.plan(settings(folder), sample_rows=0)
 

@@ -58,7 +58,7 @@ def memory_fits(context: PreflightContext) -> Outcome:
     shown = f"A worker needs {projection.arithmetic()}; memory_threshold_mb is {threshold_mb:,}"
     if not projection.fits(threshold_mb):
         return failed(f"{shown}, and the minimum is {projection.min_threshold_mb:,}.", facts)
-    if projection.batch_rows < min(batch_rows, plan.chunk_size, plan.source_rows):
+    if projection.batch_rows < min(batch_rows, plan.prediction.chunk_size, plan.work.source_rows):
         return warning(f"{shown}. It fits only in batches smaller than matching.batch_rows ({batch_rows:,}).", facts)
     return passed(f"{shown}.", facts)
 
@@ -71,7 +71,7 @@ def time_fits(context: PreflightContext) -> Outcome:
             "Not judged: readiness.max_hours is not set.", remedy="Set readiness.max_hours to the time a run may take."
         )
     plan, _ = context.planned()
-    seconds = _comparable_seconds(context, plan.source_rows)
+    seconds = _comparable_seconds(context, plan.work.source_rows)
     if seconds:
         hours, basis = statistics.median(seconds) / 3600, f"by the median of {len(seconds)} comparable runs"
     else:

@@ -120,14 +120,8 @@ def stacked(
 
 def calibration(key: str, title: str, summary: str, points: Sequence[tuple[float, float, float, float, int]]) -> Chart:
     """Return a calibration curve; a point is (mean probability, share correct, low, high, companies)."""
-    diagonal = {
-        "mode": "lines",
-        "name": "calibrated",
-        "x": [0, 1],
-        "y": [0, 1],
-        "hoverinfo": "skip",
-        "line": {"color": "var:muted", "dash": "dash", "width": 1.5},
-    }
+    line = {"color": "var:muted", "dash": "dash", "width": 1.5}
+    diagonal = {"mode": "lines", "name": "calibrated", "x": [0, 1], "y": [0, 1], "hoverinfo": "skip", "line": line}
     measured = {
         "mode": "markers",
         "name": "this run, with 95% interval",
@@ -142,11 +136,8 @@ def calibration(key: str, title: str, summary: str, points: Sequence[tuple[float
         "hovertemplate": "probability %{x:.3f}, correct %{y:.1%} of %{customdata:,} companies<extra></extra>",
         "marker": {"color": "var:matched", "size": 10},
     }
-    share = {"range": [-0.03, 1.03], "tickformat": ".0%"}
-    layout = {
-        "xaxis": _axis("match probability without identifiers", **share),
-        "yaxis": _axis("share correct", **share),
-    }
+    titles = {"xaxis": "match probability without identifiers", "yaxis": "share correct"}
+    layout = {axis: _axis(title, range=[-0.03, 1.03], tickformat=".0%") for axis, title in titles.items()}
     return Chart(key, title, summary, {"data": [diagonal, measured], "layout": layout}, 420, square=True)
 
 
@@ -205,16 +196,10 @@ def memory(key: str, title: str, summary: str, rows: Sequence[tuple[str, float, 
     limits = [(place, limit) for place, (*_, limit) in enumerate(rows) if limit is not None]
     if limits:
         line = {"color": "var:bad", "width": 3}
-        data.append(
-            {
-                "mode": "markers",
-                "name": "limit",
-                "x": [limit for _, limit in limits],
-                "y": [place for place, _ in limits],
-                "hovertemplate": "limit %{x:,.0f} MB<extra></extra>",
-                "marker": {"color": "var:bad", "symbol": "line-ns", "size": 22, "line": line},
-            }
-        )
+        marker = {"color": "var:bad", "symbol": "line-ns", "size": 22, "line": line}
+        ys, xs = zip(*limits, strict=True)
+        hover = "limit %{x:,.0f} MB<extra></extra>"
+        data.append({"mode": "markers", "name": "limit", "x": xs, "y": ys, "hovertemplate": hover, "marker": marker})
     layout = {"xaxis": _axis("MB", rangemode="tozero"), "yaxis": _labels(labels)}
     return Chart(key, title, summary, {"data": data, "layout": layout}, 150 + 50 * len(rows))
 

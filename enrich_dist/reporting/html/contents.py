@@ -57,7 +57,6 @@ def all_sections(data: ReportData) -> list[Section]:
 
 
 def _estimate(share: dict[str, Any]) -> tuple[str, str]:
-    """Return an estimate and its interval as text."""
     if share["estimate"] is None:
         return "–", "no match is accepted"
     return percent(share["estimate"]), f"95% interval {percent(share['low'])} to {percent(share['high'])}"

@@ -69,7 +69,7 @@ def render_markdown(data: ReportData) -> str:
 
 
 def _settings_markdown(data: ReportData, section: Section) -> str:
-    """Return the audit line of every overridden setting, without a limit on their number."""
+    # Every overridden setting, without a limit on their number.
     lines = (" ".join(item.line.split()).replace("`", "'") for item in data.settings if item.is_override)
     return "\n\n".join([f"## {section.title}", *section.text, "\n".join(f"- `{line}`" for line in lines)]).rstrip()
 

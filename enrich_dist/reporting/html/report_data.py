@@ -34,31 +34,29 @@ MAX_COMPANIES = 50
 
 @dataclass(frozen=True)
 class ReportData:
-    """What is known of the latest run of a work directory."""
+    """What is known of the latest run of a work directory.
+
+    ``published``: whether its result is the published one. ``records``: of finished chunks, by chunk number.
+    ``calibration``: a sentence where it could not be measured. ``earlier_runs``: those that were judged, the oldest
+    first. ``against``: another run to compare with.
+    """
 
     steps: Mapping[Step, StepReport]
     metrics: Mapping[str, Any]
     verdict: Mapping[str, Any]
     published: bool
-    """Whether the result of this run is the published one."""
     records: Mapping[int, CheckpointRecord]
-    """Of finished chunks, by chunk number."""
     workers: tuple[WorkerMemory, ...]
     worker_histories: tuple[WorkerHistory, ...]
     attempts: tuple[AttemptTimes, ...]
     failures: tuple[FailedAttempt, ...]
     unresolved: UnresolvedCompanies
     calibration: Calibration | str
-    """A sentence where it could not be measured."""
     settings: tuple[UsedSetting, ...]
-    """Empty where the run did not record them."""
     run: RunRecord
     earlier_runs: tuple[RunRecord, ...]
-    """Judged runs before this one, the oldest first."""
     against: RunRecord | None
-    """A further run to compare with."""
     plan_comparison: Comparison | None
-    """None where the run had no plan."""
 
     @property
     def passed(self) -> bool:
@@ -79,10 +77,8 @@ class ReportData:
 
 
 def read_report_data(directory: RunDirectory, *, against: str | None = None) -> ReportData:
-    """Read the data of the latest run; ``against``: a further run to compare with (``journal.find_run``).
-
-    Raises ``StateError`` when no run was judged, ``CorruptionError`` when a file cannot be read.
-    """
+    """Read the data of the latest run; ``against``: another run to compare with (``journal.find_run``). Raises
+    ``StateError`` when no run was judged, ``CorruptionError`` when a file cannot be read."""
     steps = directory.all_latest()
     if Step.ENRICHED_AWARDS not in steps:
         raise StateError(f"{directory.root} has no judged result to report.", remedy=RUN_FIRST)

@@ -48,7 +48,8 @@ def groups(data: ReportData) -> Section:
         "Share of valid awards with an accepted match, most frequent values first. A low rate in a large group means "
         f"that recipients are missing, or that names differ. Grey bars have fewer than {_MIN_AWARDS} awards, too few "
         "to compare.",
-        charts=[_group(data, group) for group in sorted(data.metrics["by"], key=_group_order)],
+        # Unknown groups are last.
+        charts=[_group(data, group) for group in sorted(data.metrics["by"], key=(*_GROUPS, *data.metrics["by"]).index)],
     )
 
 
@@ -67,15 +68,7 @@ def _group(data: ReportData, group: str) -> tuple[Chart, Table]:
 
 
 def _rates(rows: Iterable[tuple[str, int, int, float]]) -> list[Share]:
-    return [
-        Share(value, rate, percent(rate), f"of {awards:,}", pale=awards < _MIN_AWARDS)
-        for value, awards, _, rate in rows
-    ]
-
-
-def _group_order(group: str) -> int:
-    """Return the position of a group; unknown ones are last."""
-    return _GROUPS.index(group) if group in _GROUPS else len(_GROUPS)
+    return [Share(value, rate, percent(rate), f"of {n:,}", pale=n < _MIN_AWARDS) for value, n, _, rate in rows]
 
 
 def distributions(data: ReportData) -> Section:
@@ -194,9 +187,8 @@ def unresolved(data: ReportData) -> Section:
 
 
 def _unresolved_row(item: UnresolvedCompany) -> tuple[object, ...]:
-    place = f" ({item.candidate_place})" if item.candidate_place else ""
+    candidate = f"{item.candidate or ''}" + (f" ({item.candidate_place})" if item.candidate_place else "")
     probability = "" if item.probability is None else f"{item.probability:.3f}"
-    candidate = f"{item.candidate or ''}{place}"
     return item.company, item.awards, item.status, candidate, probability, item.evidence or "", item.company_key
 
 

@@ -51,15 +51,10 @@ def _trend(data: ReportData) -> tuple[tuple[Chart, Table], ...]:
         [(title, labels, [run.numbers.get(name) for run in runs]) for name, title in zip(names, titles, strict=True)],
         share=True,
     )
-    rows = [
-        (
-            label,
-            run.status,
-            *("" if (rate := run.numbers.get(name)) is None else percent(rate) for name in names),
-            f"{run.numbers['run_seconds']:,.1f}",
-        )
-        for label, run in zip(labels, runs, strict=True)
-    ]
+    rows = []
+    for label, run in zip(labels, runs, strict=True):
+        rates = ("" if (rate := run.numbers.get(name)) is None else percent(rate) for name in names)
+        rows.append((label, run.status, *rates, f"{run.numbers['run_seconds']:,.1f}"))
     return ((chart, make_table(("run", "verdict", *titles, "run time (s)"), rows, "Rates of recent runs")),)
 
 
@@ -101,7 +96,7 @@ def timeline(data: ReportData) -> Section:
         text.append("This run computed no chunk; the chart shows the latest run that did.")
     attempts = sorted(data.attempts, key=lambda attempt: (attempt.chunk_id, attempt.attempt))
     started = [attempt for attempt in attempts if attempt.started_seconds is not None]
-    drawn = sorted(started, key=_busy_seconds, reverse=True)[:_MAX_BARS]
+    drawn = sorted(started, key=lambda a: _started(a) - a.finished_seconds)[:_MAX_BARS]
     if len(drawn) < len(started):
         text.append(f"The chart shows the longest {len(drawn):,} of {len(started):,} attempts.")
     chart = charts.timeline(
@@ -112,19 +107,11 @@ def timeline(data: ReportData) -> Section:
         finished=[_bar(attempt) for attempt in drawn if attempt.outcome == "finished"],
         failed=[_bar(attempt) for attempt in drawn if attempt.outcome != "finished"],
     )
-    rows = [
-        (
-            str(a.chunk_id),
-            str(a.attempt),
-            a.worker or "none",
-            a.outcome,
-            f"{a.submitted_seconds:.2f}",
-            "" if a.started_seconds is None else f"{a.started_seconds:.2f}",
-            f"{a.finished_seconds:.2f}",
-            f"{a.received_seconds:.2f}",
-        )
-        for a in attempts[:MAX_ROWS]
-    ]
+    rows = []
+    for a in attempts[:MAX_ROWS]:
+        times = (a.submitted_seconds, a.started_seconds, a.finished_seconds, a.received_seconds)
+        shown = ("" if seconds is None else f"{seconds:.2f}" for seconds in times)
+        rows.append((str(a.chunk_id), str(a.attempt), a.worker or "none", a.outcome, *shown))
     head = ("chunk", "attempt", "worker", "outcome", "submitted", "started", "finished", "received")
     table = limited_table(head, rows, "Attempts, in seconds since matching began", total=len(data.attempts))
     return make_section("timeline", title, *text, charts=[(chart, table)])
@@ -132,10 +119,6 @@ def timeline(data: ReportData) -> Section:
 
 def _started(attempt: AttemptTimes) -> float:
     return attempt.finished_seconds if attempt.started_seconds is None else attempt.started_seconds
-
-
-def _busy_seconds(attempt: AttemptTimes) -> float:
-    return attempt.finished_seconds - _started(attempt)
 
 
 def _bar(attempt: AttemptTimes) -> Bar:
@@ -154,23 +137,15 @@ def memory(data: ReportData) -> Section:
         return make_section("memory", title, "No chunk is finished, so no memory was measured.")
     highest = sorted(data.workers, key=lambda worker: worker.peak_memory_bytes, reverse=True)[:MAX_WORKERS]
     several_hosts = len({worker.host for worker in data.workers}) > 1
-    bars = [
-        (
-            f"worker {w.worker}" + (f" on {w.host}" if several_hosts else ""),
-            w.projected_peak_memory_bytes / 1e6,
-            w.peak_memory_bytes / 1e6,
-            w.memory_limit_bytes / 1e6 if w.memory_limit_bytes else None,
-        )
-        for w in highest
-    ]
-    chart = charts.memory(
-        "memory",
-        "Projected and measured peak, and limit",
-        "; ".join(
-            f"{label}: projected {projected:,.0f}, measured {peak:,.0f} MB" for label, projected, peak, _ in bars[:6]
-        ),
-        bars,
+    bars = []
+    for w in highest:
+        label = f"worker {w.worker}" + (f" on {w.host}" if several_hosts else "")
+        limit = w.memory_limit_bytes / 1e6 if w.memory_limit_bytes else None
+        bars.append((label, w.projected_peak_memory_bytes / 1e6, w.peak_memory_bytes / 1e6, limit))
+    summary = "; ".join(
+        f"{label}: projected {expected:,.0f}, measured {peak:,.0f} MB" for label, expected, peak, _ in bars[:6]
     )
+    chart = charts.memory("memory", "Projected and measured peak, and limit", summary, bars)
     shown = [(chart, memory_table(data.workers))]
     text = ["All chunks of the result are included, also those that earlier runs computed."]
     if len(highest) < len(data.workers):
@@ -189,12 +164,8 @@ def _memory_over_time(data: ReportData) -> tuple[Chart, Table]:
         "Memory over time, as sampled by Dask",
         "; ".join(f"worker {h.worker}: at most {megabytes(h.peak_memory_bytes)} MB" for h in highest[:6]),
         [
-            (
-                f"worker {history.worker}",
-                [seconds for seconds, _ in history.samples],
-                [round(count_bytes / 1e6, 1) for _, count_bytes in history.samples],
-            )
-            for history in highest
+            (f"worker {h.worker}", [at for at, _ in h.samples], [round(used / 1e6, 1) for _, used in h.samples])
+            for h in highest
         ],
         x_title="seconds since matching began",
         y_title="MB",

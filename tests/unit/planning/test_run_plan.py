@@ -96,25 +96,25 @@ def test_counts_match_blocking(settings: Settings, inputs: tuple[Path, Path]) ->
     index = open_index(pipeline.directory.output(Output.INDEX))
     [batch] = read_recipients(inputs[1], {}, batch_rows=10_000)
     pairs = candidate_pairs(index, prepare(index, batch.recipients), settings.matching.candidates())
-    assert (plan.awards, plan.companies) == (len(COMPANIES), len(COMPANIES))
-    assert (plan.source_rows, plan.sampled_rows, plan.recipients) == (len(RECIPIENTS),) * 3
-    assert plan.pairs == len(pairs.rows) >= 3 * len(STATES)
-    assert plan.with_candidate == len(set(pairs.rows.tolist()))
+    assert (plan.work.awards, plan.work.companies) == (len(COMPANIES), len(COMPANIES))
+    assert (plan.work.source_rows, plan.sample.rows, plan.sample.recipients) == (len(RECIPIENTS),) * 3
+    assert plan.sample.pairs == len(pairs.rows) >= 3 * len(STATES)
+    assert plan.sample.with_candidate == len(set(pairs.rows.tolist()))
     assert plan.distinct_names == len(SYSTEMS) + len(STATELESS) + 2
-    assert plan.seconds > 0
+    assert plan.sample.seconds > 0
     assert plan.chunks == 1
 
 
 def test_largest_blocks_are_found(settings: Settings) -> None:
     plan = make_plan(settings)
 
-    word, name = plan.words[0], plan.names[0]
+    word, name = plan.sample.words[0], plan.sample.names[0]
     assert "SYSTEM" in word.text
     # Four lookups by recipients in Ohio, with two names: ADVANCED SYSTEMS and DIGITAL SYSTEMS.
     assert (word.state, word.size, word.lookups, word.pairs) == ("OH", len(SYSTEMS), 4, 4 * len(SYSTEMS))
     assert word.capped
     assert (name.text, name.size, name.lookups, name.pairs) == ("TWINNED WOMBATS", 12, 3, 36)
-    assert (plan.large_blocks, plan.lookups_left_out, plan.pairs_left_out) == (0, 0, 0)
+    assert (plan.sample.large_blocks, plan.sample.lookups_left_out, plan.sample.pairs_left_out) == (0, 0, 0)
     assert "nothing is left out" in as_text(plan)
 
 
@@ -127,14 +127,21 @@ def test_cap_leaves_out_what_run_reports(tmp_path: Path, inputs: tuple[Path, Pat
     model = read_json(pipeline.directory.output(Output.RESULT) / "metrics.json")["model"]
     report = (pipeline.directory.output(Output.RESULT) / "report.md").read_text("utf-8")
 
-    assert (plan.lookups_left_out, plan.pairs_left_out) == (model["blocks_left_out"], model["pairs_left_out"])
-    assert (plan.large_blocks > 0) == (limit < 30)
+    assert (plan.sample.lookups_left_out, plan.sample.pairs_left_out) == (
+        model["blocks_left_out"],
+        model["pairs_left_out"],
+    )
+    assert (plan.sample.large_blocks > 0) == (limit < 30)
     if limit == 2:
         # Also the three companies without a state.
-        assert (plan.large_blocks, plan.pairs_left_out) == (3, 3 * 12 + 4 * 30 + 4 * 3)
+        assert (plan.sample.large_blocks, plan.sample.pairs_left_out) == (3, 3 * 12 + 4 * 30 + 4 * 3)
     if limit == 11:
         # A name shared by twelve companies, looked up three times; a word of thirty, looked up four times.
-        assert (plan.large_blocks, plan.lookups_left_out, plan.pairs_left_out) == (2, 7, 3 * 12 + 4 * 30)
+        assert (plan.sample.large_blocks, plan.sample.lookups_left_out, plan.sample.pairs_left_out) == (
+            2,
+            7,
+            3 * 12 + 4 * 30,
+        )
         assert "7 lookups into blocks larger than matching.max_block_size were left out, of 156 pairs in all" in report
         text = as_text(plan)
         assert "2 blocks are larger than matching.max_block_size (11) and left out: 7 lookups" in " ".join(text.split())
@@ -171,14 +178,14 @@ def test_sorted_file_is_estimated_right(tmp_path: Path, inputs: tuple[Path, Path
 
     plan = make_plan(made(tmp_path, (inputs[0], recipients)), sample_rows=400)
 
-    assert plan.sample_places == 8
-    assert plan.scaled(plan.with_candidate) == pytest.approx(900, rel=0.2)
+    assert plan.sample.places == 8
+    assert plan.scaled(plan.sample.with_candidate) == pytest.approx(900, rel=0.2)
 
 
 def test_sample_is_scaled(settings: Settings) -> None:
     plan = make_plan(settings, sample_rows=9)
 
-    assert (plan.sampled_rows, plan.source_rows, plan.source_rows_exact) == (9, len(RECIPIENTS), True)
+    assert (plan.sample.rows, plan.work.source_rows, plan.source_rows_exact) == (9, len(RECIPIENTS), True)
     assert plan.scaled(18) == round(18 * len(RECIPIENTS) / 9)
     text = as_text(plan)
     assert f"{len(RECIPIENTS)} recipient rows; the first 9 were matched" in text
@@ -207,7 +214,7 @@ def test_refused_run_is_announced(settings: Settings) -> None:
 
 
 def test_batches_change_no_number(tmp_path: Path, inputs: tuple[Path, Path]) -> None:
-    whole, cut = (make_plan(made(tmp_path / str(rows), inputs, batch_rows=rows)) for rows in (65_536, 7))
+    whole, cut = (make_plan(made(tmp_path / str(rows), inputs, batch_rows=rows)).sample for rows in (65_536, 7))
 
     assert (whole.pairs, whole.with_candidate, whole.names) == (cut.pairs, cut.with_candidate, cut.names)
 
@@ -249,7 +256,7 @@ def test_estimated_row_count_is_marked(tmp_path: Path, inputs: tuple[Path, Path]
     plan = make_plan(made(tmp_path, (inputs[0], recipients)), sample_rows=50)
 
     assert not plan.source_rows_exact
-    assert plan.source_rows == pytest.approx(len(RECIPIENTS), abs=2)
+    assert plan.work.source_rows == pytest.approx(len(RECIPIENTS), abs=2)
     assert "About " in as_text(plan)
 
 
