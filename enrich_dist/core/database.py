@@ -30,10 +30,8 @@ _DRIVER_MEMORY_MB = 1_000  # of the driver's own queries before they spill
 def connect(
     database: Path | None = None, *, scratch: Path, memory_mb: int = _DRIVER_MEMORY_MB, threads: int = 2
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a DuckDB database (in memory without ``database``) that spills to ``scratch`` above ``memory_mb``.
-
-    Raises ``EnvironmentFailureError`` when the body fails because a disk is full or read-only.
-    """
+    """Open a DuckDB database (in memory without ``database``) that spills to ``scratch`` above ``memory_mb``. Raises
+    ``EnvironmentFailureError`` when the body fails because a disk is full or read-only."""
     scratch.mkdir(parents=True, exist_ok=True)
     connection = duckdb.connect(
         ":memory:" if database is None else str(database),

@@ -21,10 +21,8 @@ BLOCK_BYTES: Final = 1 << 20
 
 @contextmanager
 def atomic_path(final: Path) -> Iterator[Path]:
-    """Yield a temporary path next to ``final``; on success sync it and rename it to ``final``.
-
-    On an error remove the temporary file and leave ``final`` unchanged.
-    """
+    """Yield a temporary path next to ``final``; on success sync it and rename it to ``final``. On an error remove the
+    temporary file and leave ``final`` unchanged."""
     final.parent.mkdir(parents=True, exist_ok=True)
     # Short, as the final name may be near the file system's limit. Some writers choose their format by the suffix.
     temporary = final.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}{final.suffix}"

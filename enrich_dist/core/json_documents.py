@@ -1,7 +1,6 @@
 """JSON documents of one type each, with a format version and their own digest, and logs of one JSON object per line.
 
-The digest detects damage and manual edits. It does not protect against a writer who recomputes it. Does not cover
-where a document is stored.
+The digest detects damage and manual edits, but not a writer who recomputes it.
 """
 
 from __future__ import annotations
@@ -55,10 +54,8 @@ class JsonCodec(Generic[T]):
         return document
 
     def from_document(self, document: dict[str, Any], where: str) -> T:
-        """Return the value that a JSON object contains; ``where`` names the file in errors.
-
-        Raises ``CorruptionError`` for another format version, a wrong digest, or a missing or malformed field.
-        """
+        """Return the value that a JSON object contains; ``where`` names the file in errors. Raises ``CorruptionError``
+        for another format version, a wrong digest, or a missing or malformed field."""
         content = dict(document)
         content_fields = content.keys() - {_FORMAT, self._digest_key}
         digest = content.pop(self._digest_key, None) if self._digest_key else None
@@ -99,10 +96,8 @@ class JsonCodec(Generic[T]):
 
 
 class JsonLinesLog:
-    """Context manager that overwrites the file. ``began``: when it was opened, by ``time.monotonic``.
-
-    Each line is written at once, so that a killed run leaves all lines up to then.
-    """
+    """Context manager that overwrites the file. ``began``: when it was opened, by ``time.monotonic``. Each line is
+    written at once, so that a killed run leaves all lines up to then."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,8 +1,7 @@
 """Wall time and peak resident memory of a block of code in this process.
 
-On Linux the kernel's high-water mark is reset before and read after the block (method "vmhwm": no peak is missed).
-Elsewhere, or where the reset is not permitted, a thread samples the resident size (method "sampled": short peaks can be
-missed). Does not cover child processes.
+On Linux the kernel's high-water mark is reset before and read after the block (method "vmhwm"). Where that is not
+possible, a thread samples the resident size ("sampled": short peaks can be missed). Does not cover child processes.
 """
 
 from __future__ import annotations

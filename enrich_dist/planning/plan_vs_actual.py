@@ -77,7 +77,7 @@ def compare_with_plan(
             return
         in_steps = sum(step.seconds for step in steps.values())
         outside = None if began_seconds is None else max(0.0, time.time() - began_seconds - in_steps)
-        comparison = _compare(directory, prediction, settings, steps, outside_seconds=outside)
+        comparison = _compare(directory, prediction, settings, steps, outside)
         _CODEC.write(comparison_path(directory), comparison)
 
 

@@ -62,10 +62,7 @@ class AwardTable:
 
 
 def check_awards(location: str | Path | SourceFile, column_map: Mapping[str, str | None]) -> None:
-    """Read the header and first block of the file.
-
-    Raises ``SourceError`` when the file cannot be opened or parsed, lacks a required column, or has no rows.
-    """
+    """Read header and first block. Raises ``SourceError`` if that fails, or without a required column or a row."""
     path = as_file(location)
     with open_delimited(path) as file:
         resolve_columns(file.header, column_map, AWARD_LAYOUT, path)

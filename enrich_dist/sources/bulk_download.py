@@ -1,9 +1,8 @@
 """USAspending's bulk downloads of prime awards as a source of recipients: a CSV file of awards, or a zip with several.
 
-Awards with the same UEI, else DUNS, else name and place, become one row. It has the most frequent name and address (the
-first among equals), all other names as alternate names, and the row number of the first award. DuckDB aggregates in
-bounded memory. A file is a bulk download if it has columns for a recipient's name and an award's key; other CSV files
-of a zip (subawards) are ignored. Does not read amounts, dates or agencies.
+Awards with the same UEI, else DUNS, else name and place, become one row: the most frequent name and address (the first
+among equals), all other names as alternate names, the row number of the first award. DuckDB aggregates in bounded
+memory. A bulk download has columns for a recipient's name and an award's key; other CSV files of a zip are ignored.
 """
 
 from __future__ import annotations
@@ -172,9 +171,7 @@ class _AwardReader:
                     for block in opened.blocks():
                         last = rows_before + int(block.source_rows[-1])
                         yield self._staged(block, positions, rows_before)
-                    found = [
-                        replace(record, source_row=record.source_row + rows_before) for record in opened.bad_records
-                    ]
+                    found = [replace(bad, source_row=bad.source_row + rows_before) for bad in opened.bad_records]
                     self.bad_records += found
                     rows_before = max([last, rows_before + opened.header_row, *(item.source_row for item in found)])
         except SourceError as error:
@@ -183,9 +180,8 @@ class _AwardReader:
 
     def _staged(self, block: Block, positions: dict[str, int], rows_before: int) -> pa.RecordBatch:
         rows = pa.array(block.source_rows + rows_before)
-        cells = [
-            block.cells[positions[name]] if name in positions else pa.nulls(len(rows), pa.string()) for name in _COLUMNS
-        ]
+        absent = pa.nulls(len(rows), pa.string())
+        cells = [block.cells[positions[name]] if name in positions else absent for name in _COLUMNS]
         batch = pa.record_batch([rows, *cells], schema=_STAGED)
         if block.unusable.null_count == len(rows):
             return batch

@@ -60,10 +60,8 @@ class Chunk:
 
 
 def write_chunks(batches: Iterable[RecipientBatch], directory: Path) -> dict[str, Any]:
-    """Write every batch as a chunk file and all rejects as one file; return the facts of the chunk plan.
-
-    ``parts``: the files that rows come from (``RowRange``). Threads write batches while the next one is read.
-    """
+    """Write every batch as a chunk file and all rejects as one file; return the facts of the chunk plan. ``parts``: the
+    files that rows come from (``RowRange``). Threads write batches while the next one is read."""
 
     def write(chunk_id: int, batch: RecipientBatch) -> tuple[dict[str, Any], RecipientBatch]:
         name = f"{chunk_id:06d}.parquet"

@@ -19,8 +19,9 @@ from enrich_dist.sources.string_bytes import TEXT_NULL, Mask, StringBytes, chang
 
 # White space of any script, control characters (including NUL), zero-width characters and direction marks. Each run
 # becomes one space, so that separate words are not joined.
-_BLANK: Final = r"[\s\pZ\x00-\x1f\x7f-\x{9f}\x{200b}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2060}\x{2066}-\x{2069}\x{feff}]"
-_BLANKS: Final = _BLANK + "+"
+_BLANKS: Final = (
+    r"[\s\pZ\x00-\x1f\x7f-\x{9f}\x{200b}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2060}\x{2066}-\x{2069}\x{feff}]+"
+)
 # White space other than single inner spaces. Matched first, as most cells have none and replacing is slow.
 _UNTIDY: Final = (
     r"^ | $|  |[\t-\r\x00-\x1f\x7f-\x{9f}\x{a0}\x{1680}\x{2000}-\x{200b}\x{200e}\x{200f}\x{2028}-\x{202f}"
@@ -98,10 +99,8 @@ def _resolve(entity: str) -> str | None:
 
 
 def _may_be_untidy(values: pa.Array) -> Mask:
-    """Return the cells that collapsing blanks or resolving entities could change, including all non-ASCII cells.
-
-    They are few, so that regular expressions are applied to few cells.
-    """
+    """Return the cells that collapsing blanks or resolving entities could change, and all non-ASCII cells. They are
+    few, so that regular expressions are applied to few cells."""
     strings = StringBytes(values)
     blank = strings.equal(" ")
     odd = ~strings.between(" ", "~")

@@ -121,30 +121,20 @@ def resolve_columns(
     for canonical, header in column_map.items():
         if canonical not in layout.aliases:
             names = [layout.name(column) for column in layout.aliases]
-            raise SourceError(
-                f"{layout.setting} has the unknown column '{canonical}'.",
-                path=path,
-                remedy=_did_you_mean(canonical, names) or f"The columns are {', '.join(names)}.",
-            )
+            remedy = _did_you_mean(canonical, names) or f"The columns are {', '.join(names)}."
+            raise SourceError(f"{layout.setting} has the unknown column '{canonical}'.", path=path, remedy=remedy)
+        column, setting = layout.name(canonical), layout.setting_of(canonical)
         if header is None:
             if canonical in layout.indispensable:
-                raise SourceError(
-                    "must not be null: it is required for matching.",
-                    path=path,
-                    column=layout.name(canonical),
-                    remedy=f"Set {layout.setting_of(canonical)} to the name of the column.",
-                )
+                problem, remedy = "must not be null: it is required for matching.", f"Set {setting} to its name."
+                raise SourceError(problem, path=path, column=column, remedy=remedy)
             continue
-        position = _position_of(header, canonical, headers, layout, path)
+        position = _position_of(header, setting, headers, path)
         other = next((name for name, taken in found.items() if taken == position), None)
         if other is not None:
-            raise SourceError(
-                f"{layout.setting} maps the header '{header}' to both {layout.name(other)} and "
-                f"{layout.name(canonical)}.",
-                path=path,
-                column=header,
-                remedy="Map each column to a different header, or to null.",
-            )
+            problem = f"{layout.setting} maps the header '{header}' to both {layout.name(other)} and {column}."
+            remedy = "Map each column to a different header, or to null."
+            raise SourceError(problem, path=path, column=header, remedy=remedy)
         found[canonical] = position
 
     taken_by_map = set(found.values())
@@ -155,18 +145,15 @@ def resolve_columns(
         for name in (canonical, *aliases)
     }
     for position, header in enumerate(headers):
-        canonical_name = known.get(plain_header(header))
-        if canonical_name is None or position in taken_by_map:
+        name = known.get(plain_header(header))
+        if name is None or position in taken_by_map:
             continue
-        if canonical_name in found:
-            raise SourceError(
-                f"the headers '{headers[found[canonical_name]]}' and '{header}' both match "
-                f"{layout.name(canonical_name)}.",
-                path=path,
-                column=layout.name(canonical_name),
-                remedy=f"Set {layout.setting_of(canonical_name)} to the one to use.",
-            )
-        found[canonical_name] = position
+        if name in found:
+            column = layout.name(name)
+            problem = f"the headers '{headers[found[name]]}' and '{header}' both match {column}."
+            remedy = f"Set {layout.setting_of(name)} to the one to use."
+            raise SourceError(problem, path=path, column=column, remedy=remedy)
+        found[name] = position
     _require(found, column_map, headers, layout, path)
     return found
 
@@ -193,21 +180,18 @@ def plain_header(header: str) -> str:
     return re.sub(r"[\W_]+", "", header.casefold().replace("#", "number"))
 
 
-def _position_of(header: str, canonical: str, headers: Sequence[str], layout: Layout, path: object) -> int:
+def _position_of(header: str, setting: str, headers: Sequence[str], path: object) -> int:
     exact = [position for position, found in enumerate(headers) if found == header.strip()]
     similar = [position for position, found in enumerate(headers) if plain_header(found) == plain_header(header)]
     for positions in (exact, similar):
         if len(positions) == 1:
             return positions[0]
         if positions:
-            problem = f"{layout.setting_of(canonical)} is set to '{header}', which the file has {len(positions)} times."
+            problem = f"{setting} is set to '{header}', which the file has {len(positions)} times."
             raise SourceError(problem, path=path, column=header, remedy="Rename one of them in the file.")
-    raise SourceError(
-        f"{layout.setting_of(canonical)} is set to a column that the file does not have; it has {_shown(headers)}.",
-        path=path,
-        column=header,
-        remedy=_did_you_mean(header, headers) or f"Correct {layout.setting_of(canonical)}.",
-    )
+    problem = f"{setting} is set to a column that the file does not have; it has {_shown(headers)}."
+    remedy = _did_you_mean(header, headers) or f"Correct {setting}."
+    raise SourceError(problem, path=path, column=header, remedy=remedy)
 
 
 def _require(
@@ -223,12 +207,9 @@ def _require(
     # All in one message, so that the user fixes them at once.
     to_set = [next(column for column in group if column not in column_map) for group in missing]
     wanted = ", for ".join(" or ".join(map(layout.name, group)) for group in missing)
-    raise SourceError(
-        f"no column for {wanted} among the headers {_shown(headers)}.",
-        path=path,
-        column=", ".join(map(layout.name, to_set)),
-        remedy=_how_to_name(to_set, missing[0], layout),
-    )
+    problem = f"no column for {wanted} among the headers {_shown(headers)}."
+    columns, remedy = ", ".join(map(layout.name, to_set)), _how_to_name(to_set, missing[0], layout)
+    raise SourceError(problem, path=path, column=columns, remedy=remedy)
 
 
 def _how_to_name(columns: Sequence[str], group: Sequence[str], layout: Layout) -> str:

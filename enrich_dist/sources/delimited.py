@@ -58,10 +58,8 @@ class BadRecord:
 
 
 class RecordReader(ABC):
-    """Text that pyarrow splits into records, once. Rows are counted from 1.
-
-    ``bad_records`` grows while the blocks are read and is complete, in row order, when they are exhausted.
-    """
+    """Text that pyarrow splits into records, once. Rows are counted from 1. ``bad_records`` grows while the blocks are
+    read and is complete, in row order, when they are exhausted."""
 
     header_row = 0
 
@@ -129,10 +127,8 @@ class DelimitedFile(RecordReader):
         self._failure: SourceError | None = None
 
     def blocks(self) -> Iterator[Block]:
-        """Yield the records after the header, in order. Empty lines are records of empty cells.
-
-        Raises ``SourceError`` when an unclosed quote hides the rest of the file, or the file is damaged.
-        """
+        """Yield the records after the header, in order. Empty lines are records of empty cells. Raises ``SourceError``
+        when an unclosed quote hides the rest of the file, or the file is damaged."""
         # The header is read as a record too, so that pyarrow's record numbers are those of a spreadsheet.
         batches = self._batches({"newlines_in_values": True}, {"null_values": [], "strings_can_be_null": False})
         for rows, batch in batches:
@@ -179,20 +175,14 @@ class DelimitedFile(RecordReader):
         return SourceError(f"cannot be read as CSV ({error}).", path=self._path, row=row)
 
     def _unclosed_quote(self, row: int) -> SourceError:
-        return SourceError(
-            "a quote opened in this row or soon after is never closed and hides the following rows.",
-            path=self._path,
-            row=row,
-            remedy="Close or double the stray quote character, or download the file again.",
-        )
+        problem = "a quote opened in this row or soon after is never closed and hides the following rows."
+        remedy = "Close or double the stray quote character, or download the file again."
+        return SourceError(problem, path=self._path, row=row, remedy=remedy)
 
 
 @contextmanager
 def open_delimited(path: Path | SourceFile, member: str | None = None) -> Iterator[DelimitedFile]:
-    """Open a CSV file (plain, gzip or zip; ``member``: its name in the zip) and read its header.
-
-    Raises ``SourceError`` when the file cannot be opened or has no header.
-    """
+    """Open a CSV file (``member``: its name in a zip) and read its header. Raises ``SourceError`` if it has none."""
     with open_utf8(path, member) as stream:
         yield DelimitedFile(stream, path)
 

@@ -24,10 +24,7 @@ FORMATS: Final = (
 
 
 def open_source(location: str | Path, member: str | None = None) -> Source:
-    """Return the source of a location. ``member`` names the table of a source with several.
-
-    Raises ``SourceError`` when the location cannot be read.
-    """
+    """Return the source of a location; ``member``: its table, if it has several. Raises ``SourceError``."""
     return next(source for open_format in FORMATS if (source := open_format(location, member)) is not None)
 
 

@@ -29,10 +29,7 @@ def check_inputs(inputs: InputSettings, scratch: Path | None = None) -> tuple[So
 
 
 def recipient_source(inputs: InputSettings) -> Source:
-    """Return the recipient source; several are concatenated.
-
-    Raises ``SettingsError`` when none is set and ``SourceError`` when one cannot be read.
-    """
+    """Return the recipient source, several concatenated. Raises ``SettingsError`` if none is set, ``SourceError``."""
     sources = [
         MappedSource(open_source(item.location, item.member or inputs.recipients_member), item.columns)
         for item in inputs.recipient_inputs

@@ -17,9 +17,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from enrich_dist.core.files import text_digest
 from enrich_dist.errors import SettingsError, SourceError
+from enrich_dist.remedies import NAME_MEMBER
 from enrich_dist.sources.columns import resolve_columns
 from enrich_dist.sources.protocol import DEFAULT_TABLE, RawBatch, ReadOptions, Source
-from enrich_dist.sources.recipient_files import require_utf8
+from enrich_dist.sources.recipient_files import not_text, require_utf8
 from enrich_dist.sources.source_file import shown_names
 
 SCHEMES: Final = ("postgresql", "postgres")
@@ -155,11 +156,8 @@ class PostgresSource(Source):
         found = [row for row in found if row[2]] or found
         if len(found) != 1:
             schemas = shown_names([row[0] for row in found])
-            raise SourceError(
-                f"there are several: in the schemas {schemas}." if found else "there is no such table.",
-                path=self.where,
-                remedy="Name it with its schema: inputs.recipients_member, or --member.",
-            )
+            problem = f"there are several: in the schemas {schemas}." if found else "there is no such table."
+            raise SourceError(problem, path=self.where, remedy=NAME_MEMBER)
         return f"{_quoted(found[0][0])}.{_quoted(table)}", int(found[0][1])
 
     def _columns(self, connection: Any, options: ReadOptions) -> tuple[str, dict[str, tuple[str, str]]]:
@@ -180,12 +178,7 @@ class PostgresSource(Source):
         for name, (header, kind) in columns.items():
             is_list = name == "alternate_names" and _LIST_TYPES.fullmatch(kind)
             if not is_list and not _TEXT_TYPES.fullmatch(kind):
-                raise SourceError(
-                    f"cannot be read as text: its type is {kind}.",
-                    path=self.where,
-                    column=header,
-                    remedy=f"Set inputs.recipient_columns.{name} to a text column, or to null.",
-                )
+                raise not_text(name, header, kind, self.where)
             expressions[name] = f"{_quoted(header)}::text{'[]' if kind.endswith('[]') else ''}"
         # The identifier first: if it is unique, sorting compares nothing else.
         return dict(sorted(expressions.items(), key=lambda item: (item[0] != "recipient_id", item[0])))
@@ -204,9 +197,8 @@ class PostgresSource(Source):
                 raise
             message = _message(str(error))
             remedy = next(remedy for sign, remedy in _REMEDIES.items() if sign in message)
-            raise SourceError(
-                f"cannot be read: {message}.", path=self.where, remedy=remedy
-            ) from None  # the driver's text may contain the URI
+            # Without its cause, as the driver's text may contain the URI.
+            raise SourceError(f"cannot be read: {message}.", path=self.where, remedy=remedy) from None
 
 
 def public_uri(uri: str) -> str:

@@ -85,10 +85,7 @@ class Source(ABC):
 
     @abstractmethod
     def digest(self, options: ReadOptions) -> str:
-        """Return a digest of everything that ``stream`` yields.
-
-        Until ``close``, ``stream`` yields the content that was digested.
-        """
+        """Return a digest of everything that ``stream`` yields; until ``close``, ``stream`` yields that content."""
 
     @abstractmethod
     def stream(self, options: ReadOptions) -> Generator[RawBatch, None, None]:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from enrich_dist.core.files import text_digest
 from enrich_dist.errors import SourceError
+from enrich_dist.remedies import EXPORT_AGAIN
 from enrich_dist.sources.columns import resolve_columns
 from enrich_dist.sources.delimited import BadRecord, RecordReader, open_delimited
 from enrich_dist.sources.protocol import FileSource, RawBatch, ReadOptions
@@ -92,9 +93,8 @@ def open_parquet(location: str | Path, member: str | None = None) -> ParquetSour
     if start != _PARQUET_MAGIC and not file.name.lower().endswith(_PARQUET_SUFFIXES):
         return None
     if member is not None:
-        raise SourceError(
-            f"is a Parquet file, which has no member '{member}'.", path=file, remedy="Remove inputs.recipients_member."
-        )
+        problem = f"is a Parquet file, which has no member '{member}'."
+        raise SourceError(problem, path=file, remedy="Remove inputs.recipients_member.")
     return ParquetSource(file)
 
 
@@ -119,7 +119,7 @@ def _open_parquet(file: SourceFile) -> Iterator[pq.ParquetFile]:
 
 def _choose_columns(file: pq.ParquetFile, options: ReadOptions, path: object) -> dict[str, str]:
     if not file.metadata.num_rows:
-        raise SourceError("the file has no rows.", path=path, remedy="Export it again.")
+        raise SourceError("the file has no rows.", path=path, remedy=EXPORT_AGAIN)
     source_schema = file.schema_arrow
     positions = resolve_columns(source_schema.names, options.column_map, options.layout, path)
     for canonical, position in positions.items():
@@ -146,14 +146,9 @@ def require_utf8(batch: pa.RecordBatch, first_row: int, path: object) -> None:
         # ASCII is UTF-8, and much faster to recognise.
         if (pa.types.is_string(column.type) and StringBytes(column).are_ascii()) or _is_valid(column):
             continue
-        invalid = next(row for row in range(len(column)) if not _is_valid(column.slice(row, 1)))
-        raise SourceError(
-            "contains text that is not UTF-8.",
-            path=path,
-            column=name,
-            row=first_row + invalid,
-            remedy="Export it again, with text in UTF-8.",
-        )
+        row = next(first_row + row for row in range(len(column)) if not _is_valid(column.slice(row, 1)))
+        remedy = "Export it again, with text in UTF-8."
+        raise SourceError("contains text that is not UTF-8.", path=path, column=name, row=row, remedy=remedy)
 
 
 def _is_valid(column: pa.Array) -> bool:
@@ -189,10 +184,7 @@ def batch_records(
     row_ranges: tuple[RowRange, ...],
     opened: ExitStack,
 ) -> Generator[RawBatch, None, None]:
-    """Yield the records in batches of ``batch_rows`` rows, then close ``opened``.
-
-    ``positions``: the position of each canonical column in the cells of the blocks.
-    """
+    """Yield batches of ``batch_rows`` rows, then close ``opened``. ``positions``: of canonical columns in blocks."""
     columns = pa.schema([("source_row", pa.int64()), *((name, pa.string()) for name in ("unusable", *positions))])
     with opened:
         pending = columns.empty_table()
@@ -213,11 +205,8 @@ def batch_records(
                 bad_yielded += len(batch.bad_records)
                 yield batch
         if last_row == reader.header_row:
-            raise SourceError(
-                "the file has a header but no rows." if reader.header_row else "the table has no rows.",
-                path=path,
-                remedy="Export it again.",
-            )
+            problem = "the file has a header but no rows." if reader.header_row else "the table has no rows."
+            raise SourceError(problem, path=path, remedy=EXPORT_AGAIN)
 
 
 def _cut(
@@ -234,16 +223,15 @@ def _cut(
 def _require_text(canonical: str, field: pa.Field, path: object) -> None:
     """Raise ``SourceError`` unless the column can be read as text (or, for alternate names, as lists of text)."""
     kind: Any = field.type
-    if canonical == "alternate_names" and (
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    ):
+    if canonical == "alternate_names" and isinstance(kind, pa.ListType | pa.LargeListType | pa.FixedSizeListType):
         kind = kind.value_type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     if pa.types.is_nested(kind) or pa.types.is_boolean(kind) or pa.types.is_temporal(kind):
-        raise SourceError(
-            f"cannot be read as text: its type is {field.type}.",
-            path=path,
-            column=field.name,
-            remedy=f"Set inputs.recipient_columns.{canonical} to a text column.",
-        )
+        raise not_text(canonical, field.name, field.type, path)
+
+
+def not_text(canonical: str, header: str, kind: object, path: object) -> SourceError:
+    """Return the error for a column of a type that cannot be read as text."""
+    remedy = f"Set inputs.recipient_columns.{canonical} to a text column, or to null."
+    return SourceError(f"cannot be read as text: its type is {kind}.", path=path, column=header, remedy=remedy)

@@ -137,10 +137,8 @@ def _clean_country(values: pa.Array) -> pa.Array:
 
 
 def _clean_zips(zip5: pa.Array, zip4: pa.Array, abroad: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
-    """Return zip5, zip4 and why each was lost. zip4 is in its own column or follows the five digits.
-
-    A postal code of another country is used only if it is exactly five digits, and is never reported as lost.
-    """
+    """Return zip5, zip4 and why each was lost. zip4 is in its own column or follows the five digits. A postal code of
+    another country is used only if it is exactly five digits, and is never reported as lost."""
     (five, five_reasons), four_of_five = clean_zip(zip5)
     four, four_reasons = clean_zip4(zip4)
     if four_of_five.null_count < len(four_of_five):

@@ -39,10 +39,8 @@ class RejectLog:
     def add(
         self, outcome: str, source_rows: pa.Array, reasons: pa.Array, *, column: str | None, values: pa.Array
     ) -> None:
-        """Add one row for every entry of ``reasons`` (string) that is not null.
-
-        ``source_rows`` (int64) and ``values`` (string, the original text) have the same length as ``reasons``.
-        """
+        """Add one row for every entry of ``reasons`` (string) that is not null. ``source_rows`` (int64) and ``values``
+        (string, the original text) have the same length as ``reasons``."""
         if reasons.null_count == len(reasons):
             return
         chosen = pc.is_valid(reasons)

@@ -24,20 +24,14 @@ _MAX_SHOWN_NAMES: Final = 12
 
 
 class SourceFile:
-    """A file by its path or URI. ``str()`` is its location.
-
-    Raises ``SourceError``, whose text repeats no secret, for a malformed URI.
-    """
+    """A file by its path or URI (``str()``). Raises ``SourceError``, without secrets, for a malformed URI."""
 
     def __init__(self, location: str | Path) -> None:
         try:
             self._storage, self.name = locate_file(location)
         except ValueError as error:
-            raise SourceError(
-                f"the location is not valid: {error}.",
-                path=f"{str(location).partition('://')[0]}://…",
-                remedy="Use a path, or s3://bucket/path/name.",
-            ) from error
+            problem, path = f"the location is not valid: {error}.", f"{str(location).partition('://')[0]}://…"
+            raise SourceError(problem, path=path, remedy="Use a path, or s3://bucket/path/name.") from error
         self.path = self._storage.local_path(self.name)
         """The path of a local file; None for an object."""
         self.location = self._storage.where(self.name) if self.path is None else str(location)
@@ -103,11 +97,9 @@ def translate_read_errors(path: object) -> Iterator[None]:
     except (FileNotFoundError, PermissionError, S3Error) as error:
         raise _read_error(path, error) from error
     except (pa.ArrowException, OSError) as error:
-        raise SourceError(
-            f"is not a Parquet file, or is damaged or incomplete ({error}).",
-            path=path,
-            remedy="Export or copy it again, as Parquet with text in UTF-8.",
-        ) from error
+        problem = f"is not a Parquet file, or is damaged or incomplete ({error})."
+        remedy = "Export or copy it again, as Parquet with text in UTF-8."
+        raise SourceError(problem, path=path, remedy=remedy) from error
 
 
 def shown_names(names: Sequence[str]) -> str:

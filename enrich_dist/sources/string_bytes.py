@@ -20,11 +20,8 @@ Positions = npt.NDArray[np.int64]
 
 
 class StringBytes:
-    """The bytes of all cells of an array, one cell after another.
-
-    ``starts``: the position of each cell in ``bytes``, then the end of the last one. Null cells may have arbitrary
-    bytes; callers must ignore them.
-    """
+    """The bytes of all cells, one after another. ``starts``: the position of each cell in ``bytes``, then the end of
+    the last one. Null cells may have arbitrary bytes; callers must ignore them."""
 
     def __init__(self, values: pa.Array) -> None:
         _, offsets, data = values.buffers()

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, Protocol, cast
 
 from enrich_dist.errors import SourceError
-from enrich_dist.remedies import DOWNLOAD_AGAIN
+from enrich_dist.remedies import DOWNLOAD_AGAIN, NAME_MEMBER
 from enrich_dist.sources.source_file import SourceFile, as_file, reading, shown_names
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -56,20 +56,17 @@ class Unpacked:
         block = self._raw.read(size)
         self._unpacked_bytes += len(block)
         if self._unpacked_bytes > self._limit_bytes:
-            raise SourceError(
+            problem = (
                 f"the archive unpacks to more than {self._limit_bytes / 1e6:,.0f} MB, {MAX_RATIO} times its size or "
-                f"{MAX_UNPACKED_BYTES / 1e9:,.0f} GB: it may be a decompression bomb.",
-                path=self._path,
-                remedy="If it is not, unpack it and name the CSV file.",
+                f"{MAX_UNPACKED_BYTES / 1e9:,.0f} GB: it may be a decompression bomb."
             )
+            raise SourceError(problem, path=self._path, remedy="If it is not, unpack it and name the CSV file.")
         return block
 
 
 class Utf8Stream:
     """The bytes of a stream as valid UTF-8 without byte order mark. Read errors are raised as ``SourceError``.
-
-    ``bytes_repaired``: bytes read so far that were not UTF-8.
-    """
+    ``bytes_repaired``: bytes read so far that were not UTF-8."""
 
     closed = False  # pyarrow asks
 
@@ -127,11 +124,8 @@ def _as_windows_1252(invalid: re.Match[str]) -> str:
 
 @contextmanager
 def open_utf8(path: Path | SourceFile, member: str | None = None) -> Iterator[Utf8Stream]:
-    """Open a plain, gzip or zip file as a ``Utf8Stream``. ``member``: the file to read in a zip.
-
-    Raises ``SourceError`` when the file is missing, empty, unreadable, damaged, UTF-16, Parquet, or a zip archive
-    without exactly one file to read.
-    """
+    """Open a plain, gzip or zip file as a ``Utf8Stream``. ``member``: the file to read in a zip. Raises ``SourceError``
+    when it is missing, empty, damaged, UTF-16 or Parquet, or a zip without exactly one file to read."""
     file = as_file(path)
     with ExitStack() as stack:
         with reading(path):
@@ -160,13 +154,10 @@ def _open_raw(path: SourceFile, member: str | None, stack: ExitStack) -> Readabl
 
 def zip_members(archive: zipfile.ZipFile, path: object) -> list[str]:
     """Return the files in an archive. Raises ``SourceError`` for paths outside of the archive."""
-    for name in archive.namelist():
-        if _is_outside(name):
-            raise SourceError(
-                f"the archive has a member {name!r}, which would be extracted outside of its directory.",
-                path=path,
-                remedy="Do not extract it. Download it again from a trusted source.",
-            )
+    for name in filter(_is_outside, archive.namelist()):
+        problem = f"the archive has a member {name!r}, which would be extracted outside of its directory."
+        remedy = "Do not extract it. Download it again from a trusted source."
+        raise SourceError(problem, path=path, remedy=remedy)
     return [
         info.filename
         for info in archive.infolist()
@@ -196,8 +187,7 @@ def _open_zip_member(path: SourceFile, handle: BinaryIO, member: str | None, sta
         problem, remedy = "must contain exactly one .csv file", "Unpack it and name the CSV file."
     else:
         found = [name for name in members if member in (name, PurePosixPath(name).name)]
-        problem = f"contains {len(found) or 'no'} files {member}"
-        remedy = "Name one of them: inputs.recipients_member, or --member."
+        problem, remedy = f"contains {len(found) or 'no'} files {member}", NAME_MEMBER
     if len(found) != 1:
         raise SourceError(f"the archive {problem}; it contains {shown_names(members)}.", path=path, remedy=remedy)
     return cast(Readable, stack.enter_context(archive.open(found[0])))
@@ -223,10 +213,8 @@ def count_lines(file: SourceFile) -> int:
 
 
 def estimate_lines(text: Readable, position: Callable[[], int], total: int) -> int:
-    """Estimate the lines of a stream from its beginning.
-
-    ``position``: returns how much of ``total`` was read, in the same unit (compressed or decompressed bytes).
-    """
+    """Estimate the lines of a stream from its beginning. ``position``: returns how much of ``total`` was read, in the
+    same unit (compressed or decompressed bytes)."""
     pieces, length = [], 0
     while length < _SAMPLE_BYTES and (piece := text.read(_SAMPLE_BYTES - length)):
         pieces.append(piece)

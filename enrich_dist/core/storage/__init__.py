@@ -1,7 +1,6 @@
 """Byte stores: one protocol (``Storage``), with an implementation for directories and one for S3.
 
-Checkpoints are written to a storage; source files are read from one. A further kind of store is a subclass of
-``Storage`` in this package and a branch in ``open_storage`` and ``locate_file``.
+A further kind of store is a subclass of ``Storage`` and a branch in ``open_storage`` and ``locate_file``.
 """
 
 from __future__ import annotations
@@ -21,10 +20,7 @@ def open_storage(location: str | Path) -> Storage:
 
 
 def locate_file(location: str | Path) -> tuple[Storage, str]:
-    """Return the storage that contains the file of a path or URI, and the file's name in it.
-
-    Raises ``ValueError`` for a malformed URI.
-    """
+    """Return the storage that has the file, and its name in it. Raises ``ValueError`` for a malformed URI."""
     if "://" in str(location):
         return S3Storage.containing(str(location))
     return LocalStorage(Path(location).parent), Path(location).name

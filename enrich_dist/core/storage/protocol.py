@@ -26,10 +26,8 @@ class Storage(ABC):
     """Files in one place. Names contain no slash; locations contain no credentials and may be logged."""
 
     location: str
-    parallel_reads: int
-    """How many files to read at the same time."""
-    remedy: str
-    """What to do when the location cannot be used, for errors without a remedy of their own."""
+    parallel_reads: int  # files to read at the same time
+    remedy: str  # for errors without a remedy of their own
 
     def where(self, name: str) -> str:
         """Return the file's path or URI, for messages."""
@@ -37,10 +35,7 @@ class Storage(ABC):
 
     @abstractmethod
     def put(self, name: str, data: bytes) -> None:
-        """Store a complete file, replace one of the same name, and read it back.
-
-        Raises ``CorruptionError`` when the bytes read back differ.
-        """
+        """Store a file (replace an existing one) and read it back. Raises ``CorruptionError`` if the bytes differ."""
 
     @abstractmethod
     def open(self, name: str) -> BinaryIO:
@@ -73,10 +68,8 @@ class Storage(ABC):
             return stream_digest(handle)
 
     def fetch(self, name: str, directory: Path) -> Path:
-        """Return a local file of the same content: the file itself if it is local, else a copy in ``directory``.
-
-        Raises ``FileNotFoundError``. Copies in blocks of ``BLOCK_BYTES``.
-        """
+        """Return a local file of the same content: the file itself if it is local, else a copy in ``directory``. Copies
+        in blocks of ``BLOCK_BYTES``. Raises ``FileNotFoundError``."""
         if (path := self.local_path(name)) is not None:
             path.stat()
             return path
@@ -85,10 +78,7 @@ class Storage(ABC):
         return directory / name
 
     def check(self) -> None:
-        """Write a small file and read it back.
-
-        Raises ``StorageError`` with cause and remedy when the location cannot be used.
-        """
+        """Write a small file and read it back. Raises ``StorageError``, with cause and remedy, if that fails."""
         try:
             self.put(LOCATION_FILE, _LOCATION_TEXT)
             self.list()

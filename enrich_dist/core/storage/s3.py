@@ -1,9 +1,8 @@
 """A prefix of an object store with the S3 API as a ``Storage``, through pyarrow's S3 client.
 
 The client retries time-outs and server errors a bounded number of times. Credentials come from the standard chain
-(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws, the machine's role) on the driver and on every worker. An object
-store has no rename, and shows an object only when it has arrived completely: objects are written under their final
-name and verified there. Does not create or list buckets.
+(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws, the machine's role) on the driver and on every worker. Objects
+are written under their final name, as they appear only when complete, and verified. Does not create or list buckets.
 """
 
 from __future__ import annotations
@@ -47,10 +46,8 @@ _SIGNS = {
 
 
 class S3Error(OSError):
-    """An error of the store other than a missing object. ``filename`` is the object's URI.
-
-    ``errno``: EACCES (not allowed), ENODEV (no such bucket), ENOTSUP (not supported by the store) or EIO (all others).
-    """
+    """An error of the store other than a missing object. ``filename`` is the object's URI; ``errno`` is EACCES (not
+    allowed), ENODEV (no such bucket), ENOTSUP (not supported by the store) or EIO (all others)."""
 
     @property
     def remedy(self) -> str:
@@ -197,10 +194,8 @@ def _translate_errors(where: str) -> Iterator[None]:
 
 
 def uri_options(uri: str) -> dict[str, str]:
-    """Return the options of an object store's URI.
-
-    Raises ``ValueError``, whose text repeats no secret, for another scheme, credentials in the URI or unknown options.
-    """
+    """Return the options of a URI. Raises ``ValueError``, whose text repeats no secret, for another scheme, credentials
+    in the URI or unknown options."""
     parts = urlsplit(uri)
     if parts.scheme != "s3":
         raise ValueError(f"scheme '{parts.scheme}' is not supported; use a path or s3://bucket/prefix")

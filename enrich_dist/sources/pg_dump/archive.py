@@ -53,11 +53,8 @@ class DumpArchive(ABC):
         with self.open(TOC) as (handle, _):
             data = handle.read(_MAX_TOC_BYTES + 1)
         if len(data) > _MAX_TOC_BYTES:
-            raise SourceError(
-                f"its {TOC} is larger than {_MAX_TOC_BYTES / 1e6:.0f} MB.",
-                path=self.location,
-                remedy="Dump the database again.",
-            )
+            problem = f"its {TOC} is larger than {_MAX_TOC_BYTES / 1e6:.0f} MB."
+            raise SourceError(problem, path=self.location, remedy="Dump the database again.")
         return data
 
     @contextmanager
@@ -111,10 +108,7 @@ class _Zip(DumpArchive):
 
 
 def find_archive(location: str | Path) -> DumpArchive | None:
-    """Return the dump at a location, or None.
-
-    Raises ``SourceError`` for a zip with several dumps, or with paths outside of the archive.
-    """
+    """Return the dump at a location, or None. Raises ``SourceError`` for several dumps, or paths outside of a zip."""
     if "://" not in str(location) and Path(location).is_dir():
         return _Directory(Path(location)) if (Path(location) / TOC).is_file() else None
     file = as_file(location)
@@ -128,11 +122,8 @@ def find_archive(location: str | Path) -> DumpArchive | None:
             if found:
                 zip_members(archive, file)
     if len(found) > 1:
-        raise SourceError(
-            f"the archive contains {len(found)} dumps: {', '.join(found[:5])}.",
-            path=file,
-            remedy="Unpack one of them and name its directory.",
-        )
+        problem = f"the archive contains {len(found)} dumps: {', '.join(found[:5])}."
+        raise SourceError(problem, path=file, remedy="Unpack one of them and name its directory.")
     return _Zip(file, _folder_of(found[0])) if found else None
 
 

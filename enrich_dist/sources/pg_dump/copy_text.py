@@ -36,9 +36,7 @@ class CopyText(RecordReader):
 
     def blocks(self) -> Iterator[Block]:
         """Yield the rows in order; ``cells`` are the wanted columns in their order, null where the table has null.
-
-        Raises ``SourceError`` when the text is damaged or has no end marker.
-        """
+        Raises ``SourceError`` when the text is damaged or has no end marker."""
         batches = self._batches(
             {"delimiter": "\t", "quote_char": False, "escape_char": False, "newlines_in_values": False},
             {"include_columns": self._wanted, "null_values": [r"\N"], "strings_can_be_null": True},
@@ -90,29 +88,21 @@ class _UntilEnd(Utf8Stream):
     def require_end(self) -> None:
         """Raise ``SourceError`` unless the end marker was read."""
         if not self._complete:
-            raise SourceError(
-                r"ends before the rows do: there is no \. at its end.",
-                path=self._path,
-                remedy="It is truncated: download or copy it again.",
-            )
+            problem = r"ends before the rows do (there is no \. at its end): it is truncated."
+            raise SourceError(problem, path=self._path, remedy="Download or copy it again.")
 
     def _require_nothing(self, rest: bytes) -> None:
         while True:
             if rest.strip(b"\r\n"):
-                raise SourceError(
-                    r"continues after the end of the rows (\.).",
-                    path=self._path,
-                    remedy="It is damaged, or not a file of pg_dump: download or copy it again.",
-                )
+                remedy = "It is damaged, or not a file of pg_dump: download or copy it again."
+                raise SourceError(r"continues after the end of the rows (\.).", path=self._path, remedy=remedy)
             if not (rest := super().read(BLOCK_BYTES)):
                 return
 
 
 def unescape(values: pa.Array) -> tuple[pa.Array, Mask]:
-    """Return the texts that cells of COPY text stand for, and which cells are broken.
-
-    A broken cell ends with a lone backslash, or its escapes are not UTF-8; its text is null.
-    """
+    """Return the texts of cells of COPY text, and which cells are broken: their text is null. A broken cell ends with a
+    lone backslash, or its escapes are not UTF-8."""
     strings = StringBytes(values)
     escaped = strings.cells_with(strings.equal("\\"))
     if values.null_count:

@@ -14,6 +14,7 @@ from typing import Final
 
 from enrich_dist.core.files import stream_digest, text_digest
 from enrich_dist.errors import SourceError
+from enrich_dist.remedies import NAME_MEMBER
 from enrich_dist.sources.columns import resolve_columns
 from enrich_dist.sources.pg_dump.archive import SUFFIXES, DumpArchive, find_archive
 from enrich_dist.sources.pg_dump.copy_text import CopyText
@@ -49,10 +50,8 @@ class DumpSource(Source):
         try:
             contents = parse_toc(self._archive.read_toc())
         except TocError as error:
-            raise self._error(
-                f"its toc.dat cannot be read: {error}.",
-                "Dump the database with pg_dump --format=directory, or download the dump again.",
-            ) from error
+            remedy = "Dump the database with pg_dump --format=directory, or download the dump again."
+            raise self._error(f"its toc.dat cannot be read: {error}.", remedy) from error
         if contents.encoding not in _READABLE_ENCODINGS:
             raise self._error(f"its text is in {contents.encoding}.", "Dump the database with pg_dump --encoding=UTF8.")
         names = set(self._archive.names())
@@ -60,10 +59,8 @@ class DumpSource(Source):
         # The table of contents has the name without the suffix of compression.
         file = next((table.file + suffix for suffix in SUFFIXES if table.file + suffix in names), None)
         if file is None:
-            raise self._error(
-                f"the file {table.file} with the rows of {table.name} is missing.",
-                "The dump is incomplete or has no data: download or dump it again.",
-            )
+            remedy = "The dump is incomplete or has no data: download or dump it again."
+            raise self._error(f"the file {table.file} with the rows of {table.name} is missing.", remedy)
         return table, file
 
     def _choose_table(self, contents: Contents) -> TableData:
@@ -72,20 +69,13 @@ class DumpSource(Source):
         if len(found) == 1:
             return found[0]
         if found:
-            raise self._error(
-                f"contains several tables {wanted}: {shown_names([table.name for table in found])}.",
-                "Name one with its schema: inputs.recipients_member, or --member.",
-            )
+            shown = shown_names([table.name for table in found])
+            raise self._error(f"contains several tables {wanted}: {shown}.", NAME_MEMBER)
         if any(wanted in (name, name.rpartition(".")[2]) for name in contents.without_copy):
-            raise self._error(
-                f"the rows of {wanted} are not COPY text.",
-                "Dump it again without --inserts, --column-inserts and --rows-per-insert.",
-            )
-        raise self._error(
-            f"contains no table or file {wanted}; it contains "
-            f"{shown_names([table.name for table in contents.tables])}.",
-            "Name the table with its schema, or its file: inputs.recipients_member, or --member.",
-        )
+            remedy = "Dump it again without --inserts, --column-inserts and --rows-per-insert."
+            raise self._error(f"the rows of {wanted} are not COPY text.", remedy)
+        shown = shown_names([table.name for table in contents.tables])
+        raise self._error(f"contains no table or file {wanted}; it contains {shown}.", NAME_MEMBER)
 
     def _error(self, problem: str, remedy: str) -> SourceError:
         return SourceError(problem, path=self.where, remedy=remedy)

@@ -49,10 +49,8 @@ class TableData:
 
 @dataclass(frozen=True)
 class Contents:
-    """The tables of a dump. ``encoding``: PostgreSQL's name of the text encoding; empty if it is unknown.
-
-    ``without_copy``: tables whose rows are not COPY text.
-    """
+    """The tables of a dump; ``without_copy``: those whose rows are not COPY text. ``encoding``: PostgreSQL's name of
+    the text encoding; empty if it is unknown."""
 
     tables: tuple[TableData, ...]
     without_copy: tuple[str, ...]
