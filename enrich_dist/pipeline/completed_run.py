@@ -34,7 +34,11 @@ def read_completed_run(pipeline: Pipeline, loaded: LoadedSettings) -> ResultInpu
     """
     given = [key for key, origin in loaded.origins.items() if origin == _COMMAND_LINE]
     changed = _changed_inputs(pipeline.directory, loaded, given)
-    same_candidates = {task.checkpoint_key for task in pipeline.tasks()} == _matched_keys(pipeline.directory)
+    tasks = pipeline.tasks()
+    chunks, location = pipeline.directory.latest_farm()
+    if not chunks:
+        raise StateError(f"The run in {pipeline.directory.root} is not complete: no chunk is matched.", remedy=_REMEDY)
+    same_candidates = {task.checkpoint_key for task in tasks} == {chunk["checkpoint_key"] for chunk in chunks}
     if not same_candidates:
         changed += [key for key in given if key in _CANDIDATE_KEYS]
     if changed:
@@ -52,7 +56,6 @@ def read_completed_run(pipeline: Pipeline, loaded: LoadedSettings) -> ResultInpu
             "not complete, or it had other settings.",
             remedy=f"Use the run's own values{hint}, or finish it with `enrich-dist run`.",
         )
-    _, location = pipeline.directory.latest_farm()
     if pipeline.checkpoint_location != location:
         raise StateError(
             f"The checkpoints of the run are in {location}, but paths.checkpoints is {pipeline.checkpoint_location}.",
@@ -60,25 +63,14 @@ def read_completed_run(pipeline: Pipeline, loaded: LoadedSettings) -> ResultInpu
             if location != str(pipeline.directory.checkpoints)
             else "Omit paths.checkpoints.",
         )
-    inputs = read_result_inputs(pipeline.directory, pipeline.tasks(), pipeline.checkpoint_location)
-    missing = inputs.chunks_planned - len(inputs.checkpoints)
+    inputs = read_result_inputs(pipeline.directory, tasks, pipeline.checkpoint_location)
+    missing = len(tasks) - len(inputs.checkpoints)
     if missing:
         raise StateError(
-            f"The run is not complete: {missing:,} of {inputs.chunks_planned:,} chunks have no valid checkpoint.",
+            f"The run is not complete: {missing:,} of {len(tasks):,} chunks have no valid checkpoint.",
             remedy=_REMEDY,
         )
     return inputs
-
-
-def _matched_keys(directory: RunDirectory) -> set[str]:
-    """Return the checkpoint keys of the latest plan.
-
-    Raises ``StateError`` when there is no plan.
-    """
-    chunks, _ = directory.latest_farm()
-    if not chunks:
-        raise StateError(f"The run in {directory.root} is not complete: no chunk is matched.", remedy=_REMEDY)
-    return {chunk["checkpoint_key"] for chunk in chunks}
 
 
 def _changed_inputs(directory: RunDirectory, loaded: LoadedSettings, given: Iterable[str]) -> list[str]:

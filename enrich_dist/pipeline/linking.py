@@ -28,15 +28,7 @@ from enrich_dist.errors import SourceError
 from enrich_dist.matching.config import CandidateConfig, DecisionConfig
 from enrich_dist.matching.index import build_index
 from enrich_dist.matching.matcher import OrganisationMatcher
-from enrich_dist.results import quality, reduce
-from enrich_dist.results.scoring import (
-    CandidateTables,
-    estimate_weights,
-    read_candidates,
-    read_counts,
-    score,
-    store_table,
-)
+from enrich_dist.results import quality, reduce, scoring
 from enrich_dist.sources.columns import RECIPIENT_LAYOUT, plain_header
 from enrich_dist.sources.formats import read_headers
 from enrich_dist.sources.recipients import RecipientBatch, read_recipients
@@ -69,10 +61,7 @@ _BATCH_ROWS = 50_000
 
 @dataclass(frozen=True)
 class LinkSummary:
-    """Rows of the left table: matched + review + unmatched + invalid = all.
-
-    ``accuracy``: as ``quality.estimate_accuracy`` returns it.
-    """
+    """Rows of the left table: matched + review + unmatched + invalid = all; ``accuracy``: see ``estimate_accuracy``."""
 
     left_rows: int
     left_invalid: int
@@ -121,17 +110,15 @@ def link(
             right_rows += batch.rows_read
             right_invalid += batch.rows_read - len(batch.recipients)
         with connect(scratch=scratch / "duckdb") as connection:
-            tables = CandidateTables(
+            tables = scoring.CandidateTables(
                 connection,
-                read_candidates(connection, paths),
-                companies=store_table(connection, "companies", organisations),
-                overrides=store_table(connection, "overrides", schema.OVERRIDE.empty_table()),
+                scoring.read_candidates(connection, paths),
+                companies=scoring.store_table(connection, "companies", organisations),
+                overrides=scoring.store_table(connection, "overrides", schema.OVERRIDE.empty_table()),
             )
-            weights = estimate_weights(tables, read_counts(connection, counts_paths), index.vocabulary)
-            reduce.create_matches(score(tables, weights), decision)
-            by_status = dict(
-                connection.execute("select match_status, count(*) from company_matches group by all").fetchall()
-            )
+            weights = scoring.estimate_weights(tables, scoring.read_counts(connection, counts_paths), index.vocabulary)
+            reduce.create_matches(scoring.score(tables, weights), decision)
+            by_status = quality.count_by_status(connection, "company_matches")
             accuracy = quality.estimate_accuracy(connection, unreachable_share=weights.unreachable_share)
             statuses = "('matched', 'review')" if with_review else "('matched')"
             links = connection.sql(f"""
@@ -145,7 +132,7 @@ def link(
         left_invalid=left_read - len(organisations),
         right_rows=right_rows,
         right_invalid=right_invalid,
-        **{status: int(by_status.get(status, 0)) for status in reduce.STATUSES},
+        **{status: by_status[status] for status in reduce.STATUSES},
         accuracy=accuracy,
     )
 

@@ -14,20 +14,17 @@ from enrich_dist.results.build import ResultInputs
 from enrich_dist.sources import chunks
 from enrich_dist.sources.rejects import with_file_rows
 from enrich_dist.store.artifacts import Artifact, open_unverified, open_verified
-from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore
+from enrich_dist.store.checkpoints import Checkpoint, CheckpointRecord, CheckpointStore
 from enrich_dist.store.run_directory import Output, RunDirectory
 
 
 def read_result_inputs(directory: RunDirectory, tasks: Sequence[ChunkTask], checkpoint_location: str) -> ResultInputs:
-    """Return the current inputs; chunks without a valid checkpoint are missing.
-
-    ``tasks``: the chunks of the latest plan, in source order.
-    """
+    """Return the inputs, without chunks that have no valid checkpoint. ``tasks``: all chunks, in source order."""
     finished, _ = CheckpointStore(checkpoint_location).find_tables(
         (task.checkpoint_key for task in tasks), directory.checkpoint_copies
     )
     present = [(task, finished[task.checkpoint_key]) for task in tasks if task.checkpoint_key in finished]
-    records = {key: checkpoint.record for key, checkpoint in finished.items()}
+    records = [checkpoint.record for _, checkpoint in present]
     plan = open_unverified(directory.output(Output.CHUNKS))
     index = open_verified(directory.output(Output.INDEX))
     return ResultInputs(
@@ -36,24 +33,23 @@ def read_result_inputs(directory: RunDirectory, tasks: Sequence[ChunkTask], chec
         plan=plan,
         checkpoints=[checkpoint.candidates for _, checkpoint in present],
         counts=[checkpoint.counts for _, checkpoint in present],
-        checkpoint_digests=[_content_digest(records.get(task.checkpoint_key)) for task in tasks],
+        checkpoint_digests=[_content_digest(finished.get(task.checkpoint_key)) for task in tasks],
         vocabulary=open_index(index.path).vocabulary,
         overrides=directory.read_overrides(),
-        quarantined=_quarantined_rows(plan, [checkpoint.record for _, checkpoint in present]),
-        chunk_rows=[_row_counts(task, checkpoint.record) for task, checkpoint in present],
-        candidates_written=sum(checkpoint.record.candidates for _, checkpoint in present),
-        chunks_planned=len(tasks),
+        quarantined=_quarantined_rows(plan, records),
+        chunk_rows=[
+            (task.chunk_rows, record.rows_with_candidates, record.rows_without_candidates, record.rows_quarantined)
+            for task, record in zip((task for task, _ in present), records, strict=True)
+        ],
+        candidates_written=sum(record.candidates for record in records),
     )
 
 
-def _content_digest(record: CheckpointRecord | None) -> str:
-    if record is None:
+def _content_digest(checkpoint: Checkpoint | None) -> str:
+    if checkpoint is None:
         return "missing"
+    record = checkpoint.record
     return text_digest(record.blake3, document_digest(record.quarantined)) if record.quarantined else record.blake3
-
-
-def _row_counts(task: ChunkTask, record: CheckpointRecord) -> tuple[int, int, int, int]:
-    return task.chunk_rows, record.rows_with_candidates, record.rows_without_candidates, record.rows_quarantined
 
 
 def _quarantined_rows(plan: Artifact, records: Sequence[CheckpointRecord]) -> pa.Table:

@@ -8,7 +8,7 @@ checks (``dagster_defs``).
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -131,18 +131,19 @@ class Pipeline:
 
     def partition_recipients(self) -> StepReport:
         """Split the recipients into chunk files, with one chunk in memory at a time."""
-        with self.directory.recording(Step.RECIPIENT_CHUNKS, self.run_id) as done, ExitStack() as opened:
-            _, source = check_inputs(self.settings.inputs, self.directory.scratch)
-            column_map, chunk_size = self.settings.inputs.recipient_columns, self.settings.chunk_size
-            digest = opened.enter_context(closing(source)).digest(
-                ReadOptions(column_map, chunk_size, self.directory.scratch)
-            )
+        inputs, scratch, chunk_size = self.settings.inputs, self.directory.scratch, self.settings.chunk_size
+        column_map = inputs.recipient_columns
+        with (
+            self.directory.recording(Step.RECIPIENT_CHUNKS, self.run_id) as done,
+            closing(check_inputs(inputs, scratch)[1]) as source,
+        ):
+            digest = source.digest(ReadOptions(column_map, chunk_size, scratch))
             key = directory_name(
                 "chunks", SOURCES_VERSION, chunks.ENGINE_VERSION, digest, document_digest(column_map), str(chunk_size)
             )
 
             def build(directory: Path) -> dict[str, Any]:
-                batches = read_recipients(source, column_map, batch_rows=chunk_size, scratch=self.directory.scratch)
+                batches = read_recipients(source, column_map, batch_rows=chunk_size, scratch=scratch)
                 facts = chunks.write_chunks(batches, directory)
                 if not facts["rows"]:
                     raise SourceError("holds no valid recipient.", path=source.where, remedy="Check inputs.recipients.")
@@ -176,7 +177,9 @@ class Pipeline:
             for message in damaged:
                 emit(Notice(f"A checkpoint is not valid and its chunk is computed again: {message}", warning=True))
             waiting = [task for task in tasks if task.checkpoint_key not in finished]
-            ledger, basis = AttemptLedger(self.directory.attempts), self._basis()
+            ledger = AttemptLedger(self.directory.attempts)
+            plan, index = (open_unverified(self.directory.output(item)) for item in (Output.CHUNKS, Output.INDEX))
+            basis = {"chunks": plan.content_digest, "index": index.content_digest, "matcher": self.matcher().key()}
             before = self.directory.latest_basis()
             for message in explain_resume(tasks, finished, len(damaged), basis, before, ledger):
                 emit(Notice(message))
@@ -264,8 +267,7 @@ class Pipeline:
                     "estimated_recall": metrics["accuracy"]["recall"]["estimate"] or 0.0,
                     "min_estimated_precision": gate.min_estimated_precision,
                     Number.VERDICT_PASSED: int(verdict["status"] == "passed"),
-                    **{f"awards_{status}": metrics["awards"][status] for status in reduce.STATUSES},
-                    **{f"companies_{status}": metrics["companies"][status] for status in reduce.STATUSES},
+                    **{f"{kind}_{s}": metrics[kind][s] for kind in ("awards", "companies") for s in reduce.STATUSES},
                     **{f"awards_matched_by_{i['method']}": i["awards"] for i in metrics["by_method"]},
                 },
                 tables={
@@ -278,16 +280,14 @@ class Pipeline:
             )
 
     def publish_awards(self) -> StepReport:
-        """Publish the judged result.
-
-        Raises ``PublicationBlockedError`` without a passed verdict.
-        """
+        """Publish the judged result. Raises ``PublicationBlockedError`` without a passed verdict."""
         with self.directory.recording(Step.PUBLISHED_AWARDS, self.run_id) as done:
             result = self.directory.output(Output.RESULT)
             release = publish(result, self.directory.published, Gate.of(self.settings))
             current = self.directory.published / CURRENT
+            metrics = release.facts["metrics"]
             return done(
-                rows=release.facts["metrics"]["awards"]["valid"],
+                rows=metrics["awards"]["valid"],
                 reused=release.reused,
                 paths={
                     "published": current,
@@ -295,7 +295,7 @@ class Pipeline:
                     "html_report": self.directory.html_report,
                 },
                 numbers={
-                    Number.MATCH_RATE: release.facts["metrics"]["match_rate"],
+                    Number.MATCH_RATE: metrics["match_rate"],
                     "published_bytes": sum(entry["bytes"] for entry in release.files.values()),
                 },
             )
@@ -324,11 +324,6 @@ class Pipeline:
             straggler_factor=self.settings.farm.straggler_factor,
             straggler_min_seconds=self.settings.farm.straggler_min_seconds,
         )
-
-    def _basis(self) -> dict[str, str]:
-        plan = open_unverified(self.directory.output(Output.CHUNKS))
-        index = open_unverified(self.directory.output(Output.INDEX))
-        return {"chunks": plan.content_digest, "index": index.content_digest, "matcher": self.matcher().key()}
 
     def tasks(self) -> list[ChunkTask]:
         """Return the chunks of the latest plan against the latest index, in source order."""

@@ -71,10 +71,7 @@ def require_min_memory(settings: Settings) -> None:
 
 
 def fit_tasks_to_memory(tasks: Sequence[ChunkTask], settings: Settings) -> list[ChunkTask]:
-    """Return the tasks with the largest batches that fit ``memory_threshold_mb``.
-
-    Raises ``BudgetError`` when no batch fits.
-    """
+    """Return the tasks with the largest batches that fit ``memory_threshold_mb``, or raise ``BudgetError``."""
 
     def largest(batch_rows: int) -> budget.Projection:
         return max((_projection(task, batch_rows) for task in tasks), key=lambda item: item.peak_bytes)

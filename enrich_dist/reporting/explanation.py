@@ -206,7 +206,8 @@ def _shares(explanation: Explanation) -> Table:
         for number, item in enumerate(explanation.candidates, start=1)
     ]
     if others := explanation.organisations - len(explanation.candidates):
-        rest = max(0.0, 1.0 - explanation.no_match_probability - explanation.shown_probability)
+        shown = sum(candidate.probability for candidate in explanation.candidates)
+        rest = max(0.0, 1.0 - explanation.no_match_probability - shown)
         rows.append(("", counted(others, "other"), format_probability(rest)))
     rows.append(("", "no matching recipient", format_probability(explanation.no_match_probability)))
     return rich_table(make_table(("", "Distribution of the probability", ""), rows))

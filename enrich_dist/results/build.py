@@ -20,18 +20,8 @@ from enrich_dist.core.database import connect
 from enrich_dist.core.files import write_json
 from enrich_dist.matching.config import DecisionConfig
 from enrich_dist.matching.vocabulary import Vocabulary
-from enrich_dist.results import overrides, quality, reduce
+from enrich_dist.results import overrides, quality, reduce, scoring
 from enrich_dist.results.report import render
-from enrich_dist.results.scoring import (
-    CandidateTables,
-    Counts,
-    Scores,
-    Table,
-    estimate_weights,
-    read_candidates,
-    read_counts,
-    score,
-)
 from enrich_dist.sources import chunks
 from enrich_dist.store.artifacts import Artifact
 
@@ -60,22 +50,21 @@ class ResultInputs:
     quarantined: pa.Table
     chunk_rows: list[tuple[int, int, int, int]]
     candidates_written: int
-    chunks_planned: int
 
 
-def open_candidates(connection: duckdb.DuckDBPyConnection, inputs: ResultInputs) -> CandidateTables:
+def open_candidates(connection: duckdb.DuckDBPyConnection, inputs: ResultInputs) -> scoring.CandidateTables:
     """Create tables ``companies`` and ``overrides``, and open the candidates of all checkpoints."""
     connection.read_parquet(str(inputs.company.path / "companies.parquet")).create("companies")
     connection.from_arrow(inputs.overrides).create("overrides")
-    candidates = read_candidates(connection, inputs.checkpoints)
-    return CandidateTables(connection, candidates, Table("companies"), Table("overrides"))
+    candidates = scoring.read_candidates(connection, inputs.checkpoints)
+    return scoring.CandidateTables(connection, candidates, scoring.Table("companies"), scoring.Table("overrides"))
 
 
-def score_candidates(found: CandidateTables, inputs: ResultInputs) -> tuple[Scores, Counts]:
+def score_candidates(found: scoring.CandidateTables, inputs: ResultInputs) -> tuple[scoring.Scores, scoring.Counts]:
     """Score the candidates and the confirmed pairs that blocking did not find; return the counts, too."""
     tables = overrides.add_confirmed(found, inputs.plan.path)
-    counts = read_counts(tables.connection, inputs.counts)
-    return score(tables, estimate_weights(tables, counts, inputs.vocabulary)), counts
+    counts = scoring.read_counts(tables.connection, inputs.counts)
+    return scoring.score(tables, scoring.estimate_weights(tables, counts, inputs.vocabulary)), counts
 
 
 def build_result(
@@ -116,7 +105,7 @@ def build_result(
         candidates_read=candidates_read,
     )
     # Not the number of chunks: the result does not depend on the chunk size.
-    metrics["completeness"] = {"chunks_missing": inputs.chunks_planned - len(inputs.checkpoints)}
+    metrics["completeness"] = {"chunks_missing": len(inputs.checkpoint_digests) - len(inputs.checkpoints)}
     verdict = quality.judge(metrics, gate)
     pq.write_table(matches, directory / "company_matches.parquet", compression="zstd")
     pa.csv.write_csv(rejects, directory / "rejects.csv")

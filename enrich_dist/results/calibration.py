@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from enrich_dist.results.reopen import ReopenedResult, reopen_result
+from enrich_dist.results.reopen import reopen_result
 from enrich_dist.results.scoring import create_table, score, store_table
 from enrich_dist.schema import OVERRIDE, Agreement, NameLevel
 from enrich_dist.store.run_directory import RunDirectory
@@ -51,69 +51,65 @@ def measure_calibration(directory: RunDirectory) -> Calibration:
     Raises ``StateError`` when the result's checkpoints no longer exist.
     """
     with reopen_result(directory) as result:
-        return _measure(result)
-
-
-def _measure(result: ReopenedResult) -> Calibration:
-    connection, tables = result.connection, result.tables
-    known = create_table(
-        connection,
-        "known",
-        f"""
-        select company_id, source_row from {tables.candidates}
-        where uei_agreement = {Agreement.AGREE} or duns_agreement = {Agreement.AGREE}
-        """,
-    )
-    # Ordered by a hash of the key, so that every run samples the same companies.
-    sample = create_table(
-        connection,
-        "sample",
-        f"""
-        select *, count(*) over () as identified
-        from {tables.companies} where company_id in (select company_id from {known})
-        order by hash(company_key), company_key limit {MAX_COMPANIES}
-        """,
-    )
-    [(sampled, identified)] = connection.execute(f"select count(*), max(identified) from {sample}").fetchall()
-    if not sampled:
-        return Calibration(0, 0, 0, ())
-    unknown = f"{Agreement.UNKNOWN}::tinyint"
-    hidden = create_table(
-        connection,
-        "hidden",
-        # Without its identifier, blocking would not have found a pair whose names have no word in common.
-        f"""
-        select * replace ({unknown} as uei_agreement, {unknown} as duns_agreement)
-        from {tables.candidates} semi join {sample} using (company_id)
-        where name_level <> {NameLevel.NOTHING_IN_COMMON}
-        """,
-    )
-    no_decisions = store_table(connection, "overrides", OVERRIDE.empty_table())
-    scores = score(
-        replace(tables, candidates=hidden, companies=sample, overrides=no_decisions),
-        result.weights,
-        partner_share=result.partner_share,
-    )
-    rows = connection.execute(
-        f"""
-        with best as (
-            select company_id, source_row,
-                   $prior * pow(2, match_weight) / (1 + $prior * $recipients * odds) as probability
-            from {scores.judged} where place = 1
-        ), known_organisations as (
-            select distinct company_id, organisation from {scores.rivals} semi join {known}
-                using (company_id, source_row)
-        ), answered as (
-            select probability, k.organisation is not null as is_correct
-            from best join {scores.rivals} using (company_id, source_row)
-            left join known_organisations k using (company_id, organisation)
+        connection, tables = result.connection, result.tables
+        known = create_table(
+            connection,
+            "known",
+            f"""
+            select company_id, source_row from {tables.candidates}
+            where uei_agreement = {Agreement.AGREE} or duns_agreement = {Agreement.AGREE}
+            """,
         )
-        select least(floor(probability * {BINS} + 1e-9), {BINS - 1})::integer as bin, count(*), avg(probability),
-               count(*) filter (is_correct)
-        from answered group by all order by bin
-        """,
-        {"prior": scores.prior_odds, "recipients": result.weights.recipients},
-    ).fetchall()
+        # Ordered by a hash of the key, so that every run samples the same companies.
+        sample = create_table(
+            connection,
+            "sample",
+            f"""
+            select *, count(*) over () as identified
+            from {tables.companies} where company_id in (select company_id from {known})
+            order by hash(company_key), company_key limit {MAX_COMPANIES}
+            """,
+        )
+        [(sampled, identified)] = connection.execute(f"select count(*), max(identified) from {sample}").fetchall()
+        if not sampled:
+            return Calibration(0, 0, 0, ())
+        unknown = f"{Agreement.UNKNOWN}::tinyint"
+        hidden = create_table(
+            connection,
+            "hidden",
+            # Without its identifier, blocking would not have found a pair whose names have no word in common.
+            f"""
+            select * replace ({unknown} as uei_agreement, {unknown} as duns_agreement)
+            from {tables.candidates} semi join {sample} using (company_id)
+            where name_level <> {NameLevel.NOTHING_IN_COMMON}
+            """,
+        )
+        no_decisions = store_table(connection, "overrides", OVERRIDE.empty_table())
+        scores = score(
+            replace(tables, candidates=hidden, companies=sample, overrides=no_decisions),
+            result.weights,
+            partner_share=result.partner_share,
+        )
+        rows = connection.execute(
+            f"""
+            with best as (
+                select company_id, source_row,
+                       $prior * pow(2, match_weight) / (1 + $prior * $recipients * odds) as probability
+                from {scores.judged} where place = 1
+            ), known_organisations as (
+                select distinct company_id, organisation from {scores.rivals} semi join {known}
+                    using (company_id, source_row)
+            ), answered as (
+                select probability, k.organisation is not null as is_correct
+                from best join {scores.rivals} using (company_id, source_row)
+                left join known_organisations k using (company_id, organisation)
+            )
+            select least(floor(probability * {BINS} + 1e-9), {BINS - 1})::integer as bin, count(*), avg(probability),
+                   count(*) filter (is_correct)
+            from answered group by all order by bin
+            """,
+            {"prior": scores.prior_odds, "recipients": result.weights.recipients},
+        ).fetchall()
     bins = tuple(
         CalibrationBin(number / BINS, (number + 1) / BINS, companies, round(mean, 4), correct)
         for number, companies, mean, correct in rows

@@ -56,7 +56,6 @@ def explain_company(
     best = [row for row in rows if row["place"] is not None]
     _require_same(match, best)
     listed = best[:candidates]
-    words = _shared_words(result, listed)
     prior = float(np.log2(scores.prior_odds))
     own = _company(company)
     shown = tuple(
@@ -84,7 +83,7 @@ def explain_company(
                 and other["source_row"] != row["source_row"]
             ),
         )
-        for row, shared in zip(listed, words, strict=True)
+        for row, shared in zip(listed, _shared_words(result, listed), strict=True)
     )
     rejected_recipients = tuple(_recipient(row) for row in rows if row["organisation"] is None)
     return Explanation(
@@ -95,7 +94,6 @@ def explain_company(
         note=note_of(match, decision),
         candidates=shown,
         organisations=len(best),
-        shown_probability=sum(candidate.probability for candidate in shown),
         no_match_probability=1.0 - min(1.0, sum(row["probability"] for row in best)),
         recipients=result.weights.recipients,
         rejected_recipients=rejected_recipients,
@@ -116,9 +114,7 @@ def explain_recipient(result: ReopenedResult, asked: str) -> list[Appearance]:
     own = {(row["company_id"], row["organisation"]): row["probability"] for row in rows if row["place"] is not None}
     found = [
         Appearance(
-            company_key=match["company_key"],
-            company_name=match["company_name"],
-            award_count=match["award_count"],
+            **{name: match[name] for name in ("company_key", "company_name", "award_count")},
             recipient=_recipient(row),
             match_weight=row["match_weight"],
             probability=own.get((row["company_id"], row["organisation"])),
@@ -164,8 +160,7 @@ def _judged_rows(scores: Scores) -> list[dict[str, Any]]:
 
 def _require_same(match: Mapping[str, Any], best: Sequence[Mapping[str, Any]]) -> None:
     first = (best[0]["recipient_id"], best[0]["probability"]) if best else (None, None)
-    same = match["recipient_id"] == first[0]
-    if not same or (best and abs(match["match_probability"] - first[1]) > _TOLERANCE):
+    if match["recipient_id"] != first[0] or (best and abs(match["match_probability"] - first[1]) > _TOLERANCE):
         raise StateError(
             f"The result has {match['recipient_id']} with probability {match['match_probability']}, the current files "
             f"give {first[0]} with {first[1]}: review decisions or settings changed since the result was made.",
@@ -175,29 +170,16 @@ def _require_same(match: Mapping[str, Any], best: Sequence[Mapping[str, Any]]) -
 
 def _company(row: Mapping[str, Any]) -> Company:
     places = dict.fromkeys(format_place(at["city"], at["state"], at["zip5"]) for at in row["locations"])
-    return Company(
-        company_id=row["company_id"],
-        key=row["company_key"],
-        name=row["name"],
-        names=tuple(row["names"]),
-        ueis=tuple(row["ueis"]),
-        duns=tuple(row["duns"]),
-        places=tuple(places),
-        award_count=row["award_count"],
-    )
+    same = {name: row[name] for name in ("company_id", "name", "award_count")}
+    same |= {name: tuple(row[name]) for name in ("names", "ueis", "duns")}
+    return Company(key=row["company_key"], places=tuple(places), **same)
 
 
 def _recipient(row: Mapping[str, Any]) -> Recipient:
     street = ", ".join(line for line in (row["address_line_1"], row["address_line_2"]) if line)
-    return Recipient(
-        recipient_id=row["recipient_id"],
-        source_row=row["source_row"],
-        name=row["name"],
-        uei=row["uei"],
-        duns=row["duns"],
-        street=street or None,
-        place=format_place(row["city"], row["state"], row["zip5"]),
-    )
+    place = format_place(row["city"], row["state"], row["zip5"])
+    same = {name: row[name] for name in ("recipient_id", "source_row", "name", "uei", "duns")}
+    return Recipient(**same, street=street or None, place=place)
 
 
 def _comparisons(row: Mapping[str, Any], company: Company) -> tuple[Comparison, ...]:
@@ -226,7 +208,6 @@ def _identifier(agreement: int, theirs: str | None, ours: Sequence[str]) -> str:
 
 
 def _shared_words(result: ReopenedResult, rows: Sequence[Mapping[str, Any]]) -> list[SharedWords | None]:
-    """Return the words that company and candidate share, for each row."""
     with_alternates = any(row["name_kind"] != NameKind.LEGAL for row in rows)
     names = _alternate_names(result, [row["recipient_id"] for row in rows]) if with_alternates else {}
     completed = [{**row, "alternate_names": names.get(row["recipient_id"])} for row in rows]

@@ -107,7 +107,6 @@ class Explanation:
     note: str | None
     candidates: tuple[Candidate, ...]
     organisations: int
-    shown_probability: float
     no_match_probability: float
     recipients: int
     rejected_recipients: tuple[Recipient, ...]

@@ -60,10 +60,7 @@ def find_awards(result: ReopenedResult, asked: str) -> list[Award]:
 
 
 def find_company(result: ReopenedResult, asked: str) -> int:
-    """Return the id of the company with this key or name.
-
-    Raises ``SettingsError`` when there is none, or several with that name.
-    """
+    """Return the id of the company with this key or name. Raises ``SettingsError`` unless there is exactly one."""
 
     def select(condition: str) -> list[int]:
         query = f"select company_id from companies where {condition} order by award_count desc, company_id"
@@ -91,18 +88,12 @@ def find_company(result: ReopenedResult, asked: str) -> int:
 
 
 def _described(result: ReopenedResult, company_ids: Sequence[int]) -> list[str]:
-    rows = fetch_rows(
-        result.connection,
-        """
-        select company_key, name, award_count, locations[1].city as city, locations[1].state as state from companies
+    query = """
+        select company_key, name, locations[1].city, locations[1].state, award_count from companies
         where company_id in (select unnest($ids)) order by award_count desc, company_id
-        """,
-        {"ids": company_ids},
-    )
-    return [
-        f"{row['company_key']}  {row['name']}, {format_place(row['city'], row['state'])}, awards: {row['award_count']}"
-        for row in rows
-    ]
+    """
+    rows = result.connection.execute(query, {"ids": company_ids}).fetchall()
+    return [f"{key}  {name}, {format_place(city, state)}, awards: {awards}" for key, name, city, state, awards in rows]
 
 
 def _lines(texts: Sequence[str]) -> str:

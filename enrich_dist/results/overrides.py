@@ -26,11 +26,7 @@ _REMEDY = "Run `enrich-dist run`: it creates the chunks again."
 
 @dataclass(frozen=True)
 class MergedDecisions:
-    """``table``: all decisions.
-
-    The counts are those of the new decisions: newly confirmed and rejected, equal to a stored one (``unchanged``), and
-    stored ones that they replace (``replaced``).
-    """
+    """All decisions, and how many are new, ``unchanged`` (stored already), and stored but ``replaced`` by new ones."""
 
     table: pa.Table
     confirmed: int

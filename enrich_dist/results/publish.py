@@ -4,10 +4,9 @@ Publishing reads the verdict in the result, however it is started. It checks tha
 verdict, and that the verdict is at least as strict as the current settings. ``published/current`` is a symbolic link
 that always points to a complete release.
 
-Published files are hard links to those of the result where the file system allows it, and read-only: a link shares its
-content with the result. A forced change of a file changes both; the digests of the result then no longer agree, and
-the next run builds and publishes it again. The database is a copy, because DuckDB opens a database
-for writing by default.
+Published files are read-only hard links to those of the result where the file system allows it. A forced change of a
+file changes both; the digests of the result then no longer agree, and the next run builds and publishes it again. The
+database is a copy, because DuckDB opens a database for writing by default.
 """
 
 from __future__ import annotations
@@ -52,10 +51,7 @@ def publish(result: Path, published: Path, gate: Gate) -> Artifact:
 
 
 def require_passed(result: Path, gate: Gate) -> Artifact:
-    """Return the result if it may be published.
-
-    Raises ``PublicationBlockedError`` as ``publish`` does.
-    """
+    """Return the result if it may be published. Raises ``PublicationBlockedError`` as ``publish`` does."""
     try:
         judged = open_verified(result)
         verdict = read_json(result / "verdict.json")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from enrich_dist.matching.decisions import METHODS
+from enrich_dist.matching.decisions import IDENTIFIED_METHODS, METHODS
 from enrich_dist.results.reduce import STATUSES
 from enrich_dist.results.scoring import fetch_rows
 
@@ -67,16 +67,17 @@ def estimate_accuracy(connection: duckdb.DuckDBPyConnection, *, unreachable_shar
     common with their partner's. Intervals: of a Beta posterior with Jeffreys' prior, with expected counts for counts
     (Brown, Cai and DasGupta 2001). They cover chance, not errors of the model. A share of nothing is null.
     """
-    [(matches, correct, awards, correct_awards, identified, others)] = connection.execute("""
-        select count(*) filter (match_status = 'matched'),
-               coalesce(sum(match_probability::decimal(18, 6)) filter (match_status = 'matched'), 0)::double,
-               coalesce(sum(award_count) filter (match_status = 'matched'), 0),
-               coalesce(sum((match_probability * award_count)::decimal(18, 6))
-                        filter (match_status = 'matched'), 0)::double,
-               coalesce(sum(partner_probability::decimal(18, 6))
-                        filter (match_method in ('review', 'uei', 'duns')), 0)::double,
-               coalesce(sum(partner_probability::decimal(18, 6))
-                        filter (match_method not in ('review', 'uei', 'duns')), 0)::double
+
+    def expected(number: str, condition: str) -> str:
+        return f"coalesce(sum(({number})::decimal(18, 6)) filter ({condition}), 0)::double"
+
+    matched = "match_status = 'matched'"
+    [(matches, correct, awards, correct_awards, identified, others)] = connection.execute(f"""
+        select count(*) filter ({matched}), {expected("match_probability", matched)},
+               coalesce(sum(award_count) filter ({matched}), 0),
+               {expected("match_probability * award_count", matched)},
+               {expected("partner_probability", f"match_method in {IDENTIFIED_METHODS}")},
+               {expected("partner_probability", f"match_method not in {IDENTIFIED_METHODS}")}
         from company_matches
     """).fetchall()
     expected_partners = max(correct, identified + others / (1 - unreachable_share))
@@ -228,41 +229,26 @@ def count_by_status(connection: duckdb.DuckDBPyConnection, table: str) -> dict[s
 
 
 def _by_method(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    rows = fetch_rows(
-        connection,
-        """select match_method as method, count(*) as companies, sum(award_count)::bigint as awards
-           from company_matches where match_status = 'matched' group by all""",
-    )
-    found = {row["method"]: row for row in rows}
-    return [found[method] for method in METHODS if method in found]
+    query = """select match_method as method, count(*) as companies, sum(award_count)::bigint as awards
+               from company_matches where match_status = 'matched' group by all"""
+    return sorted(fetch_rows(connection, query), key=lambda row: METHODS.index(row["method"]))
 
 
 def _by_group(connection: duckdb.DuckDBPyConnection, expression: str) -> list[dict[str, Any]]:
-    rows = fetch_rows(
-        connection,
-        f"""select {expression} as value, count(*) as awards,
-                   count(*) filter (match_status = 'matched') as matched
-            from enriched_awards group by all order by awards desc, value""",
-    )
+    query = f"""select {expression} as value, count(*) as awards, count(*) filter (match_status = 'matched') as matched
+                from enriched_awards group by all order by awards desc, value"""
+    rows = fetch_rows(connection, query)
     return [{**row, "match_rate": _rate(row["matched"], row["awards"])} for row in rows]
 
 
 def _probability_distribution(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     """Count companies with a candidate by match probability, in bins of 0.05."""
-    last = _PROBABILITY_BINS - 1
-    counts = {
-        (int(number), status): int(count)
-        for number, status, count in connection.execute(
-            f"""select least(floor(match_probability * {_PROBABILITY_BINS} + 1e-9), {last})::integer, match_status,
-                       count(*)
-                from company_matches where match_probability is not null group by all"""
-        ).fetchall()
-    }
-    return [
-        {
-            "from_probability": round(number / _PROBABILITY_BINS, 2),
-            "to_probability": round((number + 1) / _PROBABILITY_BINS, 2),
-            **{status: counts.get((number, status), 0) for status in STATUSES},
-        }
-        for number in range(_PROBABILITY_BINS)
-    ]
+    bins = _PROBABILITY_BINS
+    counts = ", ".join(f"count(*) filter (match_status = '{status}') as {status}" for status in STATUSES)
+    return fetch_rows(
+        connection,
+        f"""select round(bin / {bins}, 2) as from_probability, round((bin + 1) / {bins}, 2) as to_probability, {counts}
+            from range({bins}) bins(bin) left join company_matches
+            on match_probability is not null and bin = least(floor(match_probability * {bins} + 1e-9), {bins - 1})
+            group by bin order by bin""",
+    )

@@ -104,7 +104,6 @@ def _enriched_awards_sql(awards: Path, award_companies: Path) -> str:
 
 
 def _quote(name: str) -> str:
-    """Quote a column name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 

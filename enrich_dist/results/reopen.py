@@ -18,19 +18,8 @@ from enrich_dist.core.files import read_json
 from enrich_dist.errors import StateError
 from enrich_dist.matching.index import CompanyIndex, open_index
 from enrich_dist.matching.weights import Weights
-from enrich_dist.results import overrides
+from enrich_dist.results import overrides, scoring
 from enrich_dist.results.build import DATABASE
-from enrich_dist.results.scoring import (
-    CandidateTables,
-    Counts,
-    Scores,
-    Table,
-    create_table,
-    estimate_weights,
-    read_candidates,
-    read_counts,
-    score,
-)
 from enrich_dist.store.checkpoints import CheckpointStore
 from enrich_dist.store.run_directory import Output, RunDirectory
 
@@ -46,9 +35,9 @@ class ReopenedResult:
     """
 
     plan: Path
-    tables: CandidateTables
+    tables: scoring.CandidateTables
     index: CompanyIndex
-    counts: Counts
+    counts: scoring.Counts
     weights: Weights
     partner_share: float
 
@@ -57,13 +46,13 @@ class ReopenedResult:
         """The connection that the tables are on."""
         return self.tables.connection
 
-    def score_companies(self, company_ids: Sequence[int]) -> Scores:
+    def score_companies(self, company_ids: Sequence[int]) -> scoring.Scores:
         """Score the candidates of these companies as the result did."""
         chosen = f"where company_id in ({', '.join(str(int(number)) for number in company_ids) or 'null'})"
-        candidates = create_table(self.connection, "candidates", f"from {self.tables.candidates} {chosen}")
-        companies = create_table(self.connection, "companies", f"from {self.tables.companies} {chosen}")
+        candidates = scoring.create_table(self.connection, "candidates", f"from {self.tables.candidates} {chosen}")
+        companies = scoring.create_table(self.connection, "companies", f"from {self.tables.companies} {chosen}")
         tables = replace(self.tables, candidates=candidates, companies=companies)
-        return score(tables, self.weights, partner_share=self.partner_share)
+        return scoring.score(tables, self.weights, partner_share=self.partner_share)
 
 
 @contextmanager
@@ -96,11 +85,11 @@ def _open(connection: duckdb.DuckDBPyConnection, directory: RunDirectory, path: 
     for table in ("companies", "company_matches", "enriched_awards", "overrides"):
         connection.execute(f"create view {table} as from result.{table}")
     _require_same_companies(connection, directory)
-    candidates = read_candidates(connection, [checkpoint.candidates for checkpoint in found.values()])
-    tables = CandidateTables(connection, candidates, Table("companies"), Table("overrides"))
+    candidates = scoring.read_candidates(connection, [checkpoint.candidates for checkpoint in found.values()])
+    tables = scoring.CandidateTables(connection, candidates, scoring.Table("companies"), scoring.Table("overrides"))
     tables = overrides.add_confirmed(tables, plan)
-    counts = read_counts(connection, [checkpoint.counts for checkpoint in found.values()])
-    weights = estimate_weights(tables, counts, index.vocabulary)
+    counts = scoring.read_counts(connection, [checkpoint.counts for checkpoint in found.values()])
+    weights = scoring.estimate_weights(tables, counts, index.vocabulary)
     model = read_json(path / "metrics.json")["model"]
     if changed := sorted(name for name, value in weights.document().items() if model.get(name) != value):
         raise StateError(

@@ -20,6 +20,7 @@ from enrich_dist.core.files import atomic_path
 from enrich_dist.errors import SourceError, StateError
 from enrich_dist.results import overrides, review_sheet
 from enrich_dist.results.build import ResultInputs, open_candidates, score_candidates
+from enrich_dist.results.scoring import store_table
 from enrich_dist.schema import Agreement, Level, NameLevel, PlaceLevel, StreetLevel
 from enrich_dist.store.run_directory import Output, RunDirectory
 
@@ -174,12 +175,8 @@ def _require_decisions_stored(connection: duckdb.DuckDBPyConnection, out: Path, 
         raise StateError(
             f"{out} exists and is not a review sheet ({error.message})", remedy="Name another file with --out."
         ) from error
-    connection.register("stored", stored)
-    [(lost,)] = connection.execute("""
-        select count(*) from pairs anti join stored using (company_key, recipient_id, decision)
-    """).fetchall()
-    connection.unregister("stored")
-    if lost:
+    kept = store_table(connection, "stored", stored)
+    if lost := len(connection.sql(f"from pairs anti join {kept} using (company_key, recipient_id, decision)")):
         raise StateError(
             f"{out} has {lost:,} decisions that are not stored.",
             remedy=f"Store them first with `enrich-dist review import {out}`, or name another file with --out.",

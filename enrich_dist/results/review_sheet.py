@@ -97,14 +97,10 @@ def create_pairs(connection: duckdb.DuckDBPyConnection, sheet: pa.Table) -> None
 
     ``sheet``: as ``read_sheet`` returns it; ``pairs`` also has the column that names the recipient.
     """
-    connection.register("sheet", sheet)
+    has_decision = "decision is not null or other_recipient_id is not null"
+    connection.from_arrow(sheet).filter(has_decision).create("filled")
     connection.execute("""
-        create or replace temp table filled as
-        select * from sheet where decision is not null or other_recipient_id is not null
-    """)
-    connection.unregister("sheet")
-    connection.execute("""
-        create or replace temp table pairs as
+        create table pairs as
         select row, 'recipient_id' as "column", company_key, recipient_id, decision from filled
         where decision is not null
         union all
@@ -122,33 +118,26 @@ def validate_decisions(connection: duckdb.DuckDBPyConnection, path: Path) -> pa.
     """
     for table in ("filled", "pairs"):
         connection.execute(f"""
-            create or replace temp table {table} as
+            create or replace table {table} as
             select *, coalesce(company_key in (select company_key from known_companies), false) as known_company
             from {table}
         """)
     errors = connection.execute(f'select * from ({_CHECKS}) order by row, "column", problem').fetchall()
     if errors:
         raise _error(errors, path)
-    return (
-        connection.sql("""
-            select distinct company_key, recipient_id, decision from pairs order by company_key, recipient_id
-        """)
-        .to_arrow_table()
-        .cast(schema.OVERRIDE)
-    )
+    query = "select distinct company_key, recipient_id, decision from pairs order by company_key, recipient_id"
+    return connection.sql(query).to_arrow_table().cast(schema.OVERRIDE)
 
 
 def _error(errors: list[tuple[Any, ...]], path: Path) -> SourceError:
-    def describe(value: str | None, problem: str) -> str:
-        return f"'{value}' {problem}." if value is not None else f"the cell is empty, which {problem}."
-
-    if len(errors) == 1:
-        [(row, column, value, problem, remedy)] = errors
-        return SourceError(describe(value, problem), path=path, column=column, row=row, remedy=remedy)
-    lines = [
-        f"\n  row {row}, column '{column}': {describe(value, problem)} {remedy}"
+    described = [
+        (row, column, f"'{value}' {problem}." if value is not None else f"the cell is empty, which {problem}.", remedy)
         for row, column, value, problem, remedy in errors[:_SHOWN]
     ]
+    if len(errors) == 1:
+        [(row, column, text, remedy)] = described
+        return SourceError(text, path=path, column=column, row=row, remedy=remedy)
+    lines = [f"\n  row {row}, column '{column}': {text} {remedy}" for row, column, text, remedy in described]
     more = f", the first {_SHOWN} of them" if len(errors) > _SHOWN else ""
     return SourceError(
         f"{len(errors):,} errors, nothing is stored{more}:{''.join(lines)}\n",

@@ -56,11 +56,7 @@ _table_numbers = count()
 
 @dataclass(frozen=True)
 class CandidateTables:
-    """The tables that scoring reads, on one connection.
-
-    ``candidates``: ``schema.CANDIDATE``; ``companies``: at least ``company_id`` and ``company_key``;
-    ``overrides``: ``schema.OVERRIDE``.
-    """
+    """Tables of one connection: ``schema.CANDIDATE``, companies (``company_id``, ``company_key``), and ``OVERRIDE``."""
 
     connection: duckdb.DuckDBPyConnection
     candidates: Table

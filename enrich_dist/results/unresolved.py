@@ -68,7 +68,7 @@ def read_unresolved(result: Path, scratch: Path, *, limit: int) -> UnresolvedCom
         nothing, nothing_total = _companies(connection, "recipient_id is null", "award_count desc", limit)
         weights = connection.execute(
             f"""
-            select (floor(match_weight / {BIN_BITS}) * {BIN_BITS})::integer as from_bits,
+            select (floor(match_weight / {BIN_BITS}) * {BIN_BITS})::integer as from_bits, from_bits + {BIN_BITS},
                    count(*) filter (match_status = 'matched'), count(*) filter (match_status = 'review'),
                    count(*) filter (match_status = 'unmatched')
             from m where match_weight < {CONFIRMED_BITS} group by 1 order by 1
@@ -79,7 +79,7 @@ def read_unresolved(result: Path, scratch: Path, *, limit: int) -> UnresolvedCom
         with_candidate_total,
         nothing,
         nothing_total,
-        tuple(WeightBin(low, low + BIN_BITS, *counts) for low, *counts in weights),
+        tuple(WeightBin(*row) for row in weights),
     )
 
 
@@ -88,14 +88,11 @@ def _companies(
 ) -> tuple[tuple[UnresolvedCompany, ...], int]:
     rows: list[tuple[Any, ...]] = connection.execute(
         f"""
-        select company_key, company_name, award_count, match_status, recipient_name,
+        select company_key, coalesce(company_name, ''), award_count, match_status, recipient_name,
                nullif(concat_ws(', ', recipient_city, recipient_state), ''), match_probability,
                case when recipient_id is not null then {evidence_sql()} end, count(*) over ()
         from m where match_status <> 'matched' and {condition}
         order by {order}, company_key limit {limit}
         """
     ).fetchall()
-    return tuple(
-        UnresolvedCompany(key, name or "", awards, status, candidate, place, probability, evidence)
-        for key, name, awards, status, candidate, place, probability, evidence, _ in rows
-    ), (int(rows[0][-1]) if rows else 0)
+    return tuple(UnresolvedCompany(*row) for *row, _ in rows), rows[0][-1] if rows else 0

@@ -78,10 +78,7 @@ def get_or_build(final: Path, build: Callable[[Path], dict[str, Any]]) -> Artifa
 
 
 def open_unverified(path: Path) -> Artifact:
-    """Open an artifact by its manifest, without verifying the files.
-
-    Raises ``CorruptionError`` when there is no valid manifest.
-    """
+    """Open an artifact without verifying its files. Raises ``CorruptionError`` without a valid manifest."""
     try:
         manifest = read_json(path / MANIFEST)
     except FileNotFoundError as error:
@@ -99,10 +96,7 @@ def _manifest(facts: Any, files: Any) -> dict[str, Any]:
 
 
 def open_verified(path: Path) -> Artifact:
-    """Open an artifact and verify every file against the manifest.
-
-    Raises ``CorruptionError`` for a missing, altered or additional file.
-    """
+    """Open an artifact and verify it. Raises ``CorruptionError`` for a missing, altered or additional file."""
     stored = open_unverified(path)
     files = stored.files
     present = {item.name for item in path.iterdir()} - {MANIFEST}

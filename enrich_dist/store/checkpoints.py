@@ -31,6 +31,8 @@ FORMAT_VERSION = "6"
 T = TypeVar("T")
 _TABLE, _RECORD = ".parquet", ".json"
 _KEY = b"enrich_dist.checkpoint"  # in the schema metadata of both tables
+_MISSING: Final = "{} is missing, but its record exists."
+_ALTERED: Final = "{} is not the file that was written."
 
 
 @dataclass(frozen=True)
@@ -107,9 +109,8 @@ class CheckpointStore:
         """Write candidates and counts, verify what is stored, then write the record.
 
         ``known`` returns the other fields of the record. It is called after the tables are written, so that they
-        include the time and memory of writing.
-
-        Raises ``CorruptionError`` when a table has another schema, or reads back differently.
+        include the time and memory of writing. Raises ``CorruptionError`` when a table has another schema, or reads
+        back differently.
         """
         size, digest = self._write_table(key, candidates_name(key), candidates, schema.CANDIDATE)
         counts_size, counts_digest = self._write_table(key, counts_name(key), counts, schema.COUNT)
@@ -152,18 +153,17 @@ class CheckpointStore:
                 if verify:
                     table.require(self.storage.get(table.name), where)
                 elif self.storage.size(table.name) != table.size_bytes:
-                    raise _altered(where)
+                    raise CorruptionError(_ALTERED.format(where))
             except FileNotFoundError as error:
-                raise _missing(where) from error
+                raise CorruptionError(_MISSING.format(where)) from error
         return record
 
     def fetch(self, key: str, directory: Path, *, refresh: bool = False) -> Checkpoint:
         """Return a valid checkpoint with its tables as local files.
 
         In a directory these are the files themselves; else they are copied to ``directory``, where a valid copy is
-        reused unless ``refresh`` is set.
-
-        Raises ``FileNotFoundError`` when there is none, ``CorruptionError`` when it is not valid.
+        reused unless ``refresh`` is set. Raises ``FileNotFoundError`` when there is none, ``CorruptionError`` when it
+        is not valid.
         """
         record = self._read_record(key)
         candidates, counts = (self._fetch(table, directory, refresh=refresh) for table in _tables(record))
@@ -183,7 +183,7 @@ class CheckpointStore:
         try:
             copy = self.storage.fetch(table.name, directory)
         except FileNotFoundError as error:
-            raise _missing(where) from error
+            raise CorruptionError(_MISSING.format(where)) from error
         table.require(copy.read_bytes(), where)
         return copy
 
@@ -246,7 +246,7 @@ class _StoredTable:
     def require(self, data: bytes, where: str) -> None:
         """Raise ``CorruptionError`` unless ``data`` is this table."""
         if len(data) != self.size_bytes or bytes_digest(data) != self.blake3:
-            raise _altered(where)
+            raise CorruptionError(_ALTERED.format(where))
         try:
             metadata = pq.read_metadata(pa.BufferReader(data))
         except (pa.ArrowException, OSError) as error:
@@ -295,11 +295,3 @@ def _require_columns(found: pa.Schema, expected: pa.Schema, where: str) -> None:
     # Nullability is not compared: writers of equal tables set it differently.
     if [(field.name, field.type) for field in found] != [(field.name, field.type) for field in expected]:
         raise CorruptionError(f"{where} has other columns than a checkpoint table.")
-
-
-def _missing(where: str) -> CorruptionError:
-    return CorruptionError(f"{where} is missing, but its record exists.")
-
-
-def _altered(where: str) -> CorruptionError:
-    return CorruptionError(f"{where} is not the file that was written.")

@@ -45,7 +45,13 @@ def locked(work_dir: Path, *, run_id: str, what: str) -> Iterator[None]:
         try:
             lock.acquire(timeout=_TIMEOUT_SECONDS)
         except Timeout as error:
-            raise _busy(work_dir) from error
+            who, holder = "another process", _holder(work_dir)
+            if holder:
+                who = f"'{holder['what']}' (process {holder['pid']} on {holder['host']}, since {holder['since']})"
+            raise BusyError(
+                f"{work_dir} is in use by {who}.",
+                remedy="Wait for it or stop it, or choose another work directory (--work-dir).",
+            ) from error
     try:
         since = datetime.now(UTC).isoformat(timespec="seconds")
         process = {"host": socket.gethostname(), "pid": os.getpid()}
@@ -74,13 +80,3 @@ def _holder(work_dir: Path) -> dict[str, Any]:
         return read_json(work_dir / HOLDER_FILE)
     except (FileNotFoundError, CorruptionError):  # the holder is starting or ending
         return {}
-
-
-def _busy(work_dir: Path) -> BusyError:
-    who, holder = "another process", _holder(work_dir)
-    if holder:
-        who = f"'{holder['what']}' (process {holder['pid']} on {holder['host']}, since {holder['since']})"
-    return BusyError(
-        f"{work_dir} is in use by {who}.",
-        remedy="Wait for it or stop it, or choose another work directory (--work-dir).",
-    )

@@ -154,8 +154,7 @@ class RunDirectory:
     def latest(self, step: Step) -> StepReport:
         """Return the step's latest report.
 
-        Raises ``StateError`` when the step has not run in this directory, or when an earlier version recorded it under
-        an absolute path and the directory was moved since.
+        Raises ``StateError`` when there is none, or when an earlier version recorded it before the directory was moved.
         """
         path = self.steps / f"{step}.json"
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,10 @@ def read_status(directory: RunDirectory) -> RunStatus:
     """Read the state of the run directory, without verifying or changing anything."""
     steps = directory.all_latest()
     chunks, done = _chunks(directory)
-    enriched = steps.get(Step.ENRICHED_AWARDS)
+    verdict = None
+    if enriched := steps.get(Step.ENRICHED_AWARDS):
+        with suppress(FileNotFoundError, CorruptionError):
+            verdict = read_json(enriched.path(Output.RESULT) / "verdict.json")
     current = directory.published / "current"
     return RunStatus(
         steps=steps,
@@ -37,7 +41,7 @@ def read_status(directory: RunDirectory) -> RunStatus:
         chunks_done=len(done),
         records_total=sum(item["rows"] for item in chunks),
         records_done=sum(item["rows"] for item in done),
-        verdict=None if enriched is None else _verdict(enriched),
+        verdict=verdict,
         published=str(current.resolve()) if current.exists() else None,
     )
 
@@ -56,10 +60,3 @@ def _chunks(directory: RunDirectory) -> tuple[list[dict[str, Any]], list[dict[st
     chunks, location = directory.latest_farm()
     recorded = CheckpointStore(location).recorded() if chunks else set()
     return chunks, [chunk for chunk in chunks if chunk["checkpoint_key"] in recorded]
-
-
-def _verdict(enriched: StepReport) -> dict[str, Any] | None:
-    try:
-        return read_json(enriched.path(Output.RESULT) / "verdict.json")
-    except (FileNotFoundError, CorruptionError):
-        return None

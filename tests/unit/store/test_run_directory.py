@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from enrich_dist.cli.main import app
 from enrich_dist.core.files import read_json, write_json
+from enrich_dist.core.json_documents import read_json_lines
 from enrich_dist.errors import CorruptionError, StateError
 from enrich_dist.events import Step
 from enrich_dist.pipeline.steps import Pipeline
@@ -96,6 +97,8 @@ def test_records_hold_no_work_directory(tmp_path: Path) -> None:
 
     root = str(pipeline.directory.root)
     recorded = {path.name: path.read_text("utf-8") for path in pipeline.directory.steps.glob("*.json*")}
+    history = [{**run, "settings": []} for run in read_json_lines(pipeline.directory.run_history)]
+    recorded[pipeline.directory.run_history.name] = json.dumps(history)
     assert len(recorded) > len(Step)
     assert [name for name, text in recorded.items() if root in text and name != "settings.json"] == []
 
