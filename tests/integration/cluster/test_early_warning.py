@@ -118,6 +118,6 @@ def test_command_exits_as_when_blocked(tmp_path: Path, inputs: tuple[Path, Path]
 
     assert done.returncode == EXIT_BLOCKED
     assert "Stopped early because fail_fast is set: after 10" in done.stderr
-    assert "with fail_fast: false the run goes on to its report" in done.stderr
+    assert "fail_fast: false" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "published").exists()
