@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ _PUSHED_VERDICT = 'enrich_dist_verdict_passed{job="enrich_dist", instance=""}'
 
 @dataclass(frozen=True)
 class Monitored:
-    """Two runs in one work directory: one with injected faults that is published, and one that is blocked."""
+    """Three runs in one work directory: with injected faults and without, both published, and one that is blocked."""
 
     servers: Servers
     work_dir: Path
@@ -58,13 +59,19 @@ def monitored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
             f"monitoring.pushgateway={servers.pushgateway}",
             f"monitoring.textfile={servers.textfile}",
             f"paths.work_dir={folder / 'work'}",
-            "chunk_size=2000",
+            # Prometheus takes up to 5 s to apply new targets, so matching must last longer.
+            "chunk_size=500",
+            "farm.min_part_rows=100",
         ]
         faults = ["testing.fault_probability=0.2", "farm.max_attempts=10"]
         published = enrich_dist("run", "--config", "config/sample.yaml", *_set(*ways, *faults))
         # The end of the first run must be scraped before the second one starts.
         wait_until(lambda: servers.series(f"{_PUSHED_VERDICT} == 1"), "the first verdict", _AFTERWARDS_SECONDS)
-        blocked = enrich_dist("run", "--config", "config/sample.yaml", *_set(*ways, "match_rate_threshold=0.9"))
+        # A run without faults: its workers live long enough to be scraped.
+        undisturbed = enrich_dist("run", "--config", "config/sample.yaml", *_set(*ways, "chunk_size=250"))
+        assert undisturbed.returncode == 0, undisturbed.stderr
+        second = ["chunk_size=250", "match_rate_threshold=0.9"]
+        blocked = enrich_dist("run", "--config", "config/sample.yaml", *_set(*ways, *second))
         yield Monitored(servers, folder / "work", published, blocked)
 
 
@@ -84,7 +91,8 @@ def test_progress_and_workers_are_scraped(monitored: Monitored) -> None:
     workers = {item["metric"]["worker"] for item in monitored.servers.series("enrich_dist_worker_memory_bytes > 0")}
     steps = {item["metric"]["step"] for item in monitored.servers.series("enrich_dist_step_active == 1")}
 
-    assert done == sorted(done)
+    # Progress only falls when another run begins.
+    assert sum(later < earlier for earlier, later in pairwise(done)) <= 2
     assert len(set(done)) > 2
     assert workers >= {"0", "1"}
     assert "chunk_matches" in steps
