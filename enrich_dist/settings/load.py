@@ -218,7 +218,7 @@ def _readable(error: ValidationError, origins: Mapping[str, str]) -> list[Settin
         origin = origins.get(key)
         if origin is None:  # of several settings together
             where = "; ".join(_origins_named(message, key, origins))
-            found.append(SettingsError(f"{key}{f' ({where})' if where else ''}: {message}.".removeprefix(": ")))
+            found.append(SettingsError(f"{f'{key}: ' if key else ''}{message}{f' ({where})' if where else ''}."))
             continue
         shown = _shown(item["input"])
         where = f"{key} ({with_line(origin, key)})"
