@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
-PEERS_VENV := .venv-peers
-PEERS_STAMP := $(PEERS_VENV)/.installed
+PEERS_VENVS := .venv-peers
+PEERS_STAMPS := $(foreach name,peers emm nomenklatura,$(PEERS_VENVS)/$(name)/.installed)
 
-.PHONY: demo test test-long test-faults test-injected-faults rehearsal soak test-browser lint types contracts unused check docs reference ui bench bench-quick bench-ci bench-ci-baseline compare-peers screenshots requirements clean
+.PHONY: demo test test-long test-faults test-injected-faults rehearsal soak test-browser lint types contracts unused check licences docs reference ui bench bench-quick bench-ci bench-ci-baseline compare-peers fuzz screenshots requirements clean
 
 demo: $(STAMP)
 	$(BIN)/enrich-dist run --config config/sample.yaml
@@ -61,6 +61,10 @@ unused: $(DEV_STAMP)
 	$(BIN)/vulture
 	$(BIN)/deptry enrich_dist dagster_defs
 
+# List and check the licences of all dependencies, and write an SBOM (CycloneDX), in build/licences.
+licences: $(DEV_STAMP)
+	$(BIN)/python -m scripts.licences
+
 check: lint types contracts unused
 
 # Build the documents as a site, build/site/index.html; fails on broken links.
@@ -78,6 +82,10 @@ bench: $(STAMP)
 bench-quick: $(STAMP)
 	$(BIN)/python -m scripts.benchmark_enrichment --quick --output work/benchmarks
 
+# A million damaged and random inputs to the readers; writes reports/reliability/fuzzing.json. Some 30 minutes.
+fuzz: $(DEV_STAMP)
+	$(BIN)/python -m scripts.fuzz
+
 # Compare time and memory with the committed baseline; exit code 4 on a regression.
 bench-ci: $(STAMP)
 	@mkdir -p work/benchmarks
@@ -87,9 +95,9 @@ bench-ci: $(STAMP)
 bench-ci-baseline: $(STAMP)
 	$(BIN)/python -m scripts.ci_benchmark --record
 
-# Other tools on the same inputs. Options: make compare-peers COMPARE="--companies 40000 --recipients 300000"
-compare-peers: $(STAMP) $(PEERS_STAMP)
-	$(BIN)/python -m scripts.compare_peers --python $(PEERS_VENV)/bin/python $(COMPARE)
+# Other tools on the same inputs, a generated case. Options: make compare-peers COMPARE="--data DIRECTORY"
+compare-peers: $(STAMP) $(PEERS_STAMPS)
+	$(BIN)/python -m scripts.compare_peers --environments $(PEERS_VENVS) $(COMPARE)
 
 # Images of the documents from real runs; a browser test makes those of the Dagster UI.
 screenshots: $(DEV_STAMP)
@@ -97,8 +105,8 @@ screenshots: $(DEV_STAMP)
 	SCREENSHOTS=docs/images $(BIN)/python -m pytest -m browser tests/integration/browser/test_dagster_ui.py
 
 $(STAMP): requirements/run.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "enrich_dist needs Python 3.11 or newer; name one with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 1))' || \
+	  { echo "enrich_dist needs Python 3.11.1 or newer; name one with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	  { echo "The venv module is missing; on Debian: apt-get install python3-venv"; exit 2; }
 	@echo "Setting up $(VENV) (once, some minutes)"
@@ -111,12 +119,13 @@ $(DEV_STAMP): $(STAMP) requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/dev.txt
 	@touch $@
 
-# Not pinned: peers are measured in their current versions. Dependency groups need pip 25.1 or later.
-$(PEERS_STAMP): pyproject.toml
-	@test -x $(PEERS_VENV)/bin/python || $(PYTHON) -m venv $(PEERS_VENV)
-	@echo '*' > $(PEERS_VENV)/.gitignore
-	$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --group peers
+# An environment for each set of peers whose requirements fit together. PyICU has no wheels: nomenklatura needs the ICU
+# headers (Debian: apt-get install libicu-dev pkg-config g++).
+$(PEERS_VENVS)/%/.installed: requirements/%.txt
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@echo '*' > $(PEERS_VENVS)/.gitignore
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-binary pyicu \
+	  --require-hashes -r $<
 	@touch $@
 
 # Pin the dependencies of pyproject.toml for all platforms and Python versions, with hashes, without index URLs.
@@ -131,6 +140,9 @@ requirements: $(DEV_STAMP)
 	  -o requirements/deploy-tools.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
 	  --no-emit-find-links --custom-compile-command "make requirements" --group dev -c requirements/run.txt -o requirements/dev.txt
+	for group in peers emm nomenklatura; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-strip-extras --no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements" \
+	  --group $$group -o requirements/$$group.txt || exit; done
 
 clean:
-	rm -rf work $(VENV) $(PEERS_VENV)
+	rm -rf work $(VENV) $(PEERS_VENVS)

@@ -12,6 +12,7 @@ import dagster as dg
 from dagster_defs.assets import chunk_matches, enriched_awards, published_awards
 from dagster_defs.resources import EnrichSettings
 from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.plain_text import printable
 from enrich_dist.results.quality import get_check
 from enrich_dist.runs.drift import Severity, drift_of_latest
 
@@ -69,7 +70,7 @@ def _drift_results(
     try:
         found = {drift.name: drift for drift in drift_of_latest(pipeline.directory, pipeline.settings)}
     except Exception as error:  # noqa: BLE001  # a comparison must not fail the run
-        problem = f"{type(error).__name__}: {error}".splitlines()[0]
+        problem = printable(f"{type(error).__name__}: {error}".splitlines()[0])
         context.log.warning(f"The run could not be compared with recent runs ({problem}).")
         for spec in specs:
             yield _check_result(spec, True, f"could not be compared ({problem})", {"compared": False})

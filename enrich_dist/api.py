@@ -5,14 +5,13 @@ Heavy packages are imported when a function is called. Does not print.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enrich_dist.errors import SettingsError
-from enrich_dist.settings import LoadedSettings, Settings, UsedSetting, flatten, load_settings
+from enrich_dist.settings import LoadedSettings, Settings, UsedSetting, flatten, load_settings, override_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -161,6 +160,7 @@ def link(
     left_columns: Mapping[str, str | None] | None = None,
     right_columns: Mapping[str, str | None] | None = None,
     with_review: bool = False,
+    names: Sequence[Path | str] = (),
     config: Path | str | Settings | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> LinkSummary:
@@ -171,11 +171,13 @@ def link(
     left, right
         Parquet or CSV files with id and name; optionally address, city, state, zip, uei, duns, alternate_names.
     out
-        Output file, .csv or .parquet, with the columns of ``linking.LINK``.
+        Output file, .csv, .parquet, .jsonl or .xlsx, with the columns of ``linking.LINK``.
     left_columns, right_columns
         Other names of these columns; None: the file has no such column.
     with_review
         Whether to write unresolved links too (status "review").
+    names
+        Files with names of the right organisations over time, such as award downloads (docs/how-to/former-names.md).
     config, settings
         As for ``run``; only the section ``matching`` applies.
 
@@ -201,6 +203,7 @@ def link(
         candidates=matching.candidates(),
         decision=matching.decision(),
         with_review=with_review,
+        names=names,
     )
 
 
@@ -263,5 +266,4 @@ def _loaded(
 
 
 def _texts(values: Mapping[str, Any]) -> list[str]:
-    # Values of --set are parsed as YAML, and JSON is YAML.
-    return [f"{key}={json.dumps(value, default=str)}" for key, value in values.items()]
+    return [override_text(key, value) for key, value in values.items()]

@@ -7,8 +7,10 @@ stay Python's own exceptions, and end the command with exit code 1.
 from __future__ import annotations
 
 import copyreg
+from collections.abc import Iterable
 from typing import ClassVar
 
+from enrich_dist.plain_text import printable
 from enrich_dist.remedies import PREFLIGHT, RESUME
 
 EXIT_PUBLISHED = 0  # the result is published, or the command did what it was asked to do
@@ -23,17 +25,21 @@ class EnrichError(Exception):
     """Base class of the project's errors.
 
     ``remedy`` says what to do next; ``str()`` shows it after the message. ``default_remedy``: for errors without one.
+    ``details``: further lines of the message. Names and values from outside appear without control characters.
     """
 
     exit_code: ClassVar[int] = EXIT_FAILED
     default_remedy: ClassVar[str | None] = None
 
-    def __init__(self, message: str, *, remedy: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy or self.default_remedy
+    def __init__(self, message: str, *, remedy: str | None = None, details: Iterable[str] = ()) -> None:
+        self.message = printable(message)
+        super().__init__(self.message)
+        self.remedy = printable(remedy) if remedy else self.default_remedy
+        self.details = tuple(map(printable, details))
 
     def __str__(self) -> str:
+        if self.details:
+            return "\n".join([self.message, *(f"  {line}" for line in self.details), self.remedy or ""]).rstrip()
         return f"{self.message} {self.remedy}" if self.remedy else self.message
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -46,8 +52,15 @@ class SettingsError(EnrichError):
 
     exit_code = EXIT_BAD_INPUT
 
-    def __init__(self, message: str, *, remedy: str | None = None, parts: tuple[SettingsError, ...] = ()) -> None:
-        super().__init__(message, remedy=remedy)
+    def __init__(
+        self,
+        message: str,
+        *,
+        remedy: str | None = None,
+        details: Iterable[str] = (),
+        parts: tuple[SettingsError, ...] = (),
+    ) -> None:
+        super().__init__(message, remedy=remedy, details=details)
         self.parts = parts or (self,)
 
 
@@ -73,10 +86,11 @@ class SourceError(EnrichError):
         column: str | None = None,
         row: int | None = None,
         remedy: str | None = None,
+        details: Iterable[str] = (),
     ) -> None:
         in_column = "" if column is None else f", column '{column}'"
         in_row = "" if row is None else f", row {row}"
-        super().__init__(f"{path}{in_column}{in_row}: {problem}", remedy=remedy)
+        super().__init__(f"{path}{in_column}{in_row}: {problem}", remedy=remedy, details=details)
         self.path = str(path)
         self.column = column
         self.row = row

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
+from enrich_dist.plain_text import printable
+
 logger = logging.getLogger(__name__)
 
 
@@ -143,10 +145,13 @@ class AttemptTimes:
 
 @dataclass(frozen=True)
 class Notice:
-    """A message for operators: a damaged checkpoint, a retry, an override."""
+    """A message for operators, such as a damaged checkpoint or a retry; one line, without control characters."""
 
     message: str
     warning: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", printable(self.message))
 
 
 Event = StepStarted | StepFinished | FarmProgress | WorkersSeen | AttemptTimes | Notice

@@ -13,8 +13,10 @@ from enrich_dist.events import Event, Notice, Step, listening, warning_on_error
 from enrich_dist.monitoring.prometheus.run_monitor import RunMonitor
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.planning.plan_vs_actual import compare_with_plan
+from enrich_dist.preflight.checks.file_system import check_file_systems
 from enrich_dist.preflight.readiness_file import require_ready
 from enrich_dist.reporting.html import write_run_report
+from enrich_dist.runs import retention
 from enrich_dist.runs.archive import archive_path, write_record
 from enrich_dist.runs.journal import append_to_journal
 from enrich_dist.runs.records import latest_record
@@ -29,9 +31,11 @@ def active_run(
     """Lock and monitor the work directory while the body runs the steps; finish the run after the body.
 
     ``began_seconds``: as for ``finish_run``; ``warn``: gets the warnings before the first and after the last step.
-    Raises ``ReadinessError`` in production without a valid readiness file.
+    Raises ``ReadinessError`` in production without a valid readiness file, ``SettingsError`` where the file system
+    cannot hold a run.
     """
     require_ready(loaded.settings)
+    check_file_systems(loaded.settings)
     directory, run_id = pipeline.directory, pipeline.run_id
     with locked(directory.root, run_id=run_id, what="a Dagster run"):
         monitor = RunMonitor(directory, pipeline.settings, run_id)
@@ -49,12 +53,16 @@ def active_run(
 
 
 def finish_run(pipeline: Pipeline, *, began_seconds: float | None = None) -> None:
-    """Record the metrics of the run, compare it with its plan if it has one, and write its report. Never raises.
+    """Record the metrics of the run, compare it with its plan if it has one, write its report, and remove what only
+    runs before ``retention.keep_runs`` need. Never raises.
 
     ``began_seconds``: Unix time at which the command began; None where no command ran the job.
     """
     compare_with_plan(pipeline.directory, pipeline.settings, pipeline.run_id, began_seconds=began_seconds)
     report_run(pipeline, archive=True)
+    if keep := pipeline.settings.retention.keep_runs:
+        with warning_on_error("Files of older runs could not be removed"):
+            retention.prune(pipeline.directory, keep)
 
 
 def report_run(pipeline: Pipeline, *, archive: bool = False) -> None:

@@ -71,6 +71,40 @@ COMPANY = pa.schema(
     ]
 )
 
+# Identifiers that unlike organisations share; they neither join awards nor decide a match.
+SHARED_IDENTIFIER = pa.schema(
+    [
+        pa.field("kind", pa.string(), nullable=False),  # "uei" or "duns"
+        pa.field("identifier", pa.string(), nullable=False),
+        pa.field("side", pa.string(), nullable=False),  # "awards" or "recipients"; "left" of link
+        pa.field("names", pa.list_(pa.string()), nullable=False),  # the holders, at most 40 of them
+        pa.field("rows", pa.int64(), nullable=False),  # with the identifier and a name
+    ]
+)
+
+# The names of organisations over time, from award downloads and other registers (``sources.name_history``).
+NAME_HISTORY = pa.schema(
+    [
+        pa.field("uei", pa.string()),  # of the organisation; null only where it has only a DUNS number
+        pa.field("duns", pa.string()),  # null where there is a UEI
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),  # "recipient", "dba" or "parent": whose name it is
+        pa.field("first_seen", pa.date32()),  # earliest date of a record with the name; null where none has a date
+        pa.field("last_seen", pa.date32()),
+        pa.field("rows", pa.int64(), nullable=False),  # records with the name
+    ]
+)
+
+# A name that a recipient has or had, and the dates of the records with it.
+DATED_NAME = pa.struct(
+    [
+        pa.field("name", pa.string()),
+        pa.field("kind", pa.int8()),  # NameKind
+        pa.field("first_seen", pa.date32()),
+        pa.field("last_seen", pa.date32()),
+    ]
+)
+
 # One row of the recipients, with the columns of USAspending ``recipient_lookup``.
 RECIPIENT = pa.schema(
     [
@@ -90,6 +124,7 @@ RECIPIENT = pa.schema(
         pa.field("zip4", pa.string()),
         pa.field("country_code", pa.string()),
         pa.field("congressional_district", pa.string()),
+        pa.field("name_history", pa.list_(DATED_NAME)),  # further names of inputs.name_history, null for none
     ]
 )
 
@@ -139,10 +174,23 @@ class NameLevel(Level):
     DIFFERENT_WORDS = 1, "different words on both sides"
     ADDITIONAL_WORDS = 2, "additional words on one side"
     DIFFERENT_COMMON_WORDS = 3, "different common words on both sides"
-    ADDITIONAL_COMMON_WORDS = 4, "additional common words on one side"
-    TYPO = 5, "a typing error"
-    SPELLING_VARIANT = 6, "a different spacing, word order, abbreviation or truncation"
-    EQUAL = 7, "equal"
+    CONTAINED = 4, "one whole name within the other"
+    ADDITIONAL_COMMON_WORDS = 5, "additional common words on one side"
+    TYPO = 6, "a typing error"
+    SPELLING_VARIANT = 7, "a different spacing, word order, abbreviation or truncation"
+    EQUAL = 8, "equal"
+
+
+class SiblingLevel(Level):
+    """Words in which two names differ and that tell organisations of one family apart (Fund II and Fund III)."""
+
+    NONE = 0, "no conflict"
+    NUMBERS_DIFFER = 1, "numbers differ"
+    NUMBER_MISSING = 2, "a number on one side only"
+    OPPOSITES = 3, "directions, opposites or letters differ"
+    VENTURES = 4, "a joint venture on one side only, or of other partners"
+    HOLDINGS = 5, "a holding on one side only"
+    CHAPTERS = 6, "chapters of different places"
 
 
 class PlaceLevel(Level):
@@ -171,12 +219,21 @@ class StreetLevel(Level):
     SAME = 3, "same street"
 
 
+class AddressLevel(Level):
+    """Whether two addresses are one: street, house number and suite, in one ZIP code."""
+
+    DIFFERENT = 0, "different or unknown"
+    SAME_STREET = 1, "same house number, suite missing on a side"
+    SAME = 2, "same house number and suite"
+
+
 class NameKind(Level):
     """The name of the recipient that agrees best with a name of the company."""
 
     LEGAL = 0, "legal"
     ALTERNATE = 1, "alternate"
-    PARENT = 2, "parent"
+    FORMER = 2, "former"
+    PARENT = 3, "parent"
 
 
 # The comparison vector of a candidate pair. Columns ``*_agreement`` of int8 hold an ``Agreement``. Shares are in
@@ -189,12 +246,15 @@ COMPARISON = pa.schema(
         pa.field("name_agreement", pa.float32(), nullable=False),  # weighted share of the company's name that agrees
         pa.field("name_similarity", pa.float32(), nullable=False),  # weighted overlap (Dice) of both names
         pa.field("name_kind", pa.int8(), nullable=False),  # NameKind
+        pa.field("sibling_level", pa.int8(), nullable=False),  # SiblingLevel
         pa.field("name_code", pa.int32(), nullable=False),  # the company's name in the index, -1 for none
         pa.field("state_agreement", pa.int8(), nullable=False),
         pa.field("city_agreement", pa.int8(), nullable=False),  # city within its state
         pa.field("zip_agreement", pa.int8(), nullable=False),
         pa.field("place_level", pa.int8(), nullable=False),  # PlaceLevel
         pa.field("street_level", pa.int8(), nullable=False),  # StreetLevel
+        pa.field("address_level", pa.int8(), nullable=False),  # AddressLevel
+        pa.field("address_companies", pa.int16(), nullable=False),  # companies at this house number; 0 if DIFFERENT
     ]
 )
 
@@ -209,10 +269,12 @@ COUNT = pa.schema(
 
 COUNT_KINDS = (
     "recipients",  # all of the chunk; key 0
+    "placeless",  # recipients without state, city and ZIP code; key 0
     "concept",  # recipients whose legal name has the word and is no company's name; key: concept in the index
     "random_place",  # pairs of a recipient and a random company; key: place level
     "blocks_left_out",  # lookups of skipped blocks, larger than max_block_size; key 0
     "pairs_left_out",  # candidate pairs in skipped blocks; key 0
+    "addresses_left_out",  # recipients at a house number of too many companies; key 0
 )
 
 # A candidate pair: one row per (company_id, source_row), with all columns of the recipient that the reduce needs.
@@ -233,12 +295,16 @@ OVERRIDE = pa.schema(
     ]
 )
 
-# One recipient, as published with an award or a company.
+# One recipient, as published with an award or a company: the best documented row of its organisation.
 MATCHED_RECIPIENT = pa.schema(
     [
         pa.field(f"recipient_{field.name.removeprefix('recipient_')}", field.type)
         for field in RECIPIENT
-        if field.name not in {"source_row", "alternate_names"}
+        if field.name not in {"source_row", "alternate_names", "name_history"}
+    ]
+    + [
+        pa.field("recipient_cluster_id", pa.string()),  # uei:…, else duns:…, else recipient:…; of all its members
+        pa.field("recipient_cluster_members", pa.list_(pa.string())),  # all recipient_ids of this organisation
     ]
 )
 
@@ -255,7 +321,8 @@ AWARD_MATCH = pa.schema(
     ]
 )
 
-# Published columns of every company: its best candidate with the evidence, accepted or not.
+# Published columns of every company: its best candidate with the evidence, accepted or not. The evidence is
+# that of the row of the organisation that is most like the company.
 COMPANY_MATCH = pa.schema(
     [
         pa.field("company_id", pa.int32()),
@@ -270,11 +337,13 @@ COMPANY_MATCH = pa.schema(
         pa.field("partner_probability", pa.float64()),  # that any candidate is the match, 0 to 1
         *(pa.field(field.name, field.type) for field in COMPARISON),
         pa.field("name_weight", pa.float64()),  # bits
+        pa.field("sibling_weight", pa.float64()),  # bits
         pa.field("place_weight", pa.float64()),  # bits
         pa.field("street_weight", pa.float64()),  # bits
         pa.field("uei_weight", pa.float64()),  # bits
         pa.field("duns_weight", pa.float64()),  # bits
         pa.field("recipient_source_row", pa.int64()),
         *MATCHED_RECIPIENT,
+        pa.field("recipient_former_names", pa.string()),  # with dates; null unless name_kind is former
     ]
 )

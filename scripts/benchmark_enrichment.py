@@ -30,11 +30,10 @@ from typing import Any, Final
 
 from enrich_dist.core.files import file_digest, read_json
 from enrich_dist.core.tables import markdown_table
-from enrich_dist.farm.metrics import memory_per_worker
-from enrich_dist.results.publish import CURRENT
+from enrich_dist.farm.worker_memory import memory_per_worker
 from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import CheckpointStore
-from enrich_dist.store.run_directory import RunDirectory
+from enrich_dist.store.run_directory import CURRENT, RunDirectory
 from scripts.generator.generate import write_awards, write_recipients
 from scripts.measuring import (
     COMMAND,

@@ -1,12 +1,12 @@
 """Measure accuracy and calibration of the matcher where the truth is known.
 
-    python -m scripts.measure_accuracy                              planted truth, 300,000 x 40,000, and equal names
-    python -m scripts.measure_accuracy --labels L.csv --recipients-file R.parquet     labelled companies as well
+    python -m scripts.measure_accuracy                      planted truth, 300,000 x 40,000, and equal names
+    python -m scripts.measure_accuracy --data DIRECTORY     the public sets as well (scripts/peers/public_sets.py)
 
 Identifiers are hidden. ``scripts.generator`` plants the truth. Reports, at the default threshold, precision, recall (of
 all partners and of the findable ones), F1 and the share of companies without a partner that were matched; recall of
 candidate generation; and calibration of the match probability: expected calibration error (Naeini, Cooper and
-Hauskrecht 2015) over ten bins of equal width, and a diagram as SVG. Does not compare with other tools:
+Hauskrecht 2015), and a diagram as SVG. Does not compare with other tools:
 ``compare_peers`` does.
 """
 
@@ -14,22 +14,23 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 
 from enrich_dist.core.tables import markdown_table
+from enrich_dist.evaluation.evaluate import evaluate
+from enrich_dist.evaluation.figures import BEST_F1, FLOOR, PRECISION_FLOOR
+from enrich_dist.evaluation.subjects import open_tables
 from enrich_dist.matching.config import CandidateConfig, DecisionConfig
 from enrich_dist.pipeline.linking import LinkSummary, link
 from scripts.generator.generate import write_common_names
 from scripts.measuring import SAMPLE, benchmark_parser, generate_case, write_record
-from scripts.peers.cases import Case, Known, read_case, read_labels
-from scripts.peers.scoring import Answer, count_companies, score
-
-BINS: Final = 10
+from scripts.peers.cases import Case, read_case
+from scripts.peers.public_sets import HALVES, SETS, WHOLE, read_set
+from scripts.peers.scoring import count_companies
 
 
 def main() -> None:
@@ -44,10 +45,7 @@ def main() -> None:
             companies=options.companies,
             seed=options.seed,
         )
-        cases = [read_case(directory, companies=None, recipients=None, seed=0)]
-        if options.labels:
-            cases.append(read_labels(options.labels, options.recipients_file, seed=0))
-        for case in cases:
+        for case in _cases(directory, options.data):
             report["cases"][case.name] = measured = measure(case, scratch / "links" / case.name)
             print(_table(case.name, measured))
             if options.diagrams:
@@ -56,7 +54,7 @@ def main() -> None:
                 svg = reliability_svg(measured["reliability"], title)
                 (options.diagrams / f"reliability-{case.name}.svg").write_text(svg, "utf-8")
         report["equal_names"] = equal_names(scratch / "equal", options.seed)
-        print(f"equal names in different places: {report['equal_names']}")
+        print(f"equal names in different places: {report['equal_names']}\n\n{summary_table(report['cases'])}")
     write_record(options.output, "accuracy", report, quick=options.quick)
 
 
@@ -66,35 +64,39 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--recipients", type=int, help="recipients to generate [300000]")
     parser.add_argument("--companies", type=int, help="companies to generate [40000]")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--labels", type=Path, help="CSV of labelled companies")
-    parser.add_argument("--recipients-file", type=Path, help="the recipients of the labels")
+    parser.add_argument("--data", type=Path, help="directory with the public data")
     parser.add_argument("--diagrams", type=Path, help="directory for the reliability diagrams")
     options = parser.parse_args()
-    if options.labels and not options.recipients_file:
-        parser.error("--labels needs --recipients-file")
     options.recipients = options.recipients or (3_000 if options.quick else 300_000)
     options.companies = options.companies or (600 if options.quick else 40_000)
     return options
 
 
+def _cases(directory: Path, data: Path | None) -> Iterator[Case]:
+    """The planted case, and both halves of the public sets."""
+    yield read_case(directory, companies=None, recipients=None, seed=0)
+    if data:
+        for name in SETS:
+            for half in HALVES[:1] if name in WHOLE else HALVES:
+                yield read_set(name, data, half)
+
+
 def measure(case: Case, scratch: Path) -> dict[str, Any]:
-    """Link the case, score the links and return its figures."""
+    """Link the case, evaluate the result and return its figures."""
     scratch.mkdir(parents=True)
     left, right = case.write(scratch)
-    # Links below the review threshold as well, so that their probabilities are judged too.
-    all_links = DecisionConfig(accept_probability=DecisionConfig().accept_probability, review_probability=0.0)
-    summary, links = _link(left, right, scratch, all_links, with_review=True)
-    answers = [
-        Answer(company, found["right_id"], found["probability"], found["status"] == "matched")
-        if (found := links.get(company))
-        else Answer(company, None, None, False)
-        for company in case.known
-    ]
-    points = score(answers, case.known)
-    bins = reliability(answers, case.known)
-    own, floor = points["own"], points["floor"]
-    findable = [answer.right_id in case.known[answer.left_id].acceptable for answer in answers
-                if case.known[answer.left_id].findable]  # fmt: skip
+    names: Mapping[str, str | None] = {}
+    with open_tables(
+        left,
+        right,
+        left_columns=names,
+        right_columns=names,
+        candidates=CandidateConfig(),
+        decision=DecisionConfig(),
+    ) as subject:
+        found = evaluate(subject, case.labels(), floor=PRECISION_FLOOR)
+    own, floor = found.own, found.points[FLOOR]
+    blocking, estimated = found.blocking_findable, found.estimated or {}
     return {
         **count_companies(case.known, case.known),
         "recipients": len(case.right),
@@ -102,18 +104,30 @@ def measure(case: Case, scratch: Path) -> dict[str, Any]:
         "recall": own.recall,
         "recall_findable": own.recall_findable,
         "f1": own.f1,
+        "intervals": {
+            "precision": own.precision_interval,
+            "recall": own.recall_interval,
+            "f1": own.f1_interval,
+            "no_match_wrong": own.no_match_wrong_interval,
+        },
         "f1_findable": own.f1_findable,
         "no_match_wrong": own.no_match_wrong,
         "recall_by_kind": dict(own.recall_by_kind),
         "wrong_by_kind": dict(own.wrong_by_kind),
-        "best_f1": points["best_f1"].f1,
+        "best_f1": found.points[BEST_F1].f1,
         "recall_at_98": floor.recall,
         "recall_findable_at_98": floor.recall_findable,
-        "estimated": {name: summary.accuracy[name] for name in ("precision", "recall")},
-        "reliability": bins,
-        "ece": round(expected_calibration_error(bins), 4),
-        # The best candidate is right: a lower bound of the recall of candidate generation.
-        "candidate_recall": round(float(np.mean(findable)), 4) if findable else 0.0,
+        "estimated": {name: estimated[name] for name in ("precision", "recall", "reliable", "reasons")},
+        "reliability": [
+            {
+                "companies": item.companies,
+                "probability": round(item.mean_probability, 4),
+                "right": round(item.correct / item.companies, 4),
+            }
+            for item in found.bins
+        ],
+        "ece": round(found.calibration_error or 0.0, 4),
+        "candidate_recall": round(blocking.value or 0.0, 4) if blocking else 0.0,
     }
 
 
@@ -133,29 +147,6 @@ def _link(
         with_review=with_review,
     )
     return summary, {row["left_id"]: row for row in pq.read_table(out).to_pylist()}
-
-
-def reliability(answers: Sequence[Answer], known: Mapping[str, Known]) -> list[dict[str, float]]:
-    """Return the best candidates in bins of match probability: companies, mean probability and share right."""
-    found = [answer for answer in answers if answer.score is not None]
-    probability = np.array([answer.score for answer in found], dtype=np.float64)
-    right = np.array([answer.right_id in known[answer.left_id].acceptable for answer in found], dtype=bool)
-    number = np.minimum((probability * BINS).astype(int), BINS - 1)
-    return [
-        {
-            "companies": int(inside.sum()),
-            "probability": round(float(probability[inside].mean()), 4),
-            "right": round(float(right[inside].mean()), 4),
-        }
-        for at in range(BINS)
-        if (inside := number == at).any()
-    ]
-
-
-def expected_calibration_error(bins: Sequence[Mapping[str, float]]) -> float:
-    """Return the mean difference of probability and share right, weighted by companies."""
-    errors = [abs(item["probability"] - item["right"]) for item in bins]
-    return float(np.average(errors, weights=[item["companies"] for item in bins])) if bins else 0.0
 
 
 def equal_names(scratch: Path, seed: int) -> dict[str, Any]:
@@ -209,6 +200,23 @@ def reliability_svg(bins: Sequence[Mapping[str, float]], title: str) -> str:
         f'<text x="14" y="{margin + size / 2}" text-anchor="middle" '
         f'transform="rotate(-90 14 {margin + size / 2})">share of right matches</text></svg>\n'
     )
+
+
+def summary_table(cases: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return one row per case: figures at the default threshold with 95% intervals, and the calibration."""
+    head = ("set", "left × right", "precision", "recall", "F1", "estimated − true precision", "ECE", "blocking recall")
+    rows = []
+    for name, one in cases.items():
+        figures = [
+            f"{one[figure] or 0:.3f} ({one['intervals'][figure][0]:.3f}–{one['intervals'][figure][1]:.3f})"
+            for figure in ("precision", "recall", "f1")
+        ]
+        estimate = one["estimated"]["precision"]["estimate"]
+        gap = f"{estimate - one['precision']:+.3f}" if estimate is not None and one["precision"] is not None else "–"
+        gap += "" if one["estimated"]["reliable"] else " (not reliable here)"
+        size = f"{one['companies']:,} × {one['recipients']:,}"
+        rows.append((name, size, *figures, gap, f"{one['ece']:.3f}", f"{one['candidate_recall']:.3f}"))
+    return markdown_table(head, rows)
 
 
 def _table(name: str, measured: Mapping[str, Any]) -> str:

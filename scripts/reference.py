@@ -38,19 +38,23 @@ TABLES: Final = {
     "COMPANY_MATCH": "`company_matches`: published, Parquet and database",
     "COMPANY": "`companies/<key>/companies.parquet`; `companies` of the published database",
     "REJECT": "`rejects.csv` and `rejects` of the published database",
+    "SHARED_IDENTIFIER": "`shared_identifiers` of the published database",
     "OVERRIDE": "`overrides.parquet`; `overrides` of the published database",
     "RECIPIENT": "`chunks/<key>/*.parquet`",
     "CANDIDATE": "`checkpoints/<key>.parquet`",
     "COMPARISON": "columns of a candidate, and of `company_matches`",
     "COUNT": "`checkpoints/<key>.counts.parquet`",
     "AWARD_COMPANY": "`companies/<key>/award_companies.parquet`",
+    "NAME_HISTORY": "output of `enrich-dist names`",
 }
 # Columns of ``schema`` that hold the values of an enumeration.
 CODES: Final[Mapping[str, type[schema.Level]]] = {
     "*_agreement (int8)": schema.Agreement,
     "name_level": schema.NameLevel,
+    "sibling_level": schema.SiblingLevel,
     "place_level": schema.PlaceLevel,
     "street_level": schema.StreetLevel,
+    "address_level": schema.AddressLevel,
     "name_kind": schema.NameKind,
 }
 

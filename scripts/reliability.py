@@ -4,7 +4,8 @@
     python -m scripts.reliability suite     runs the fault suite, or reads it from JUnit files of make test and
                                             make test-long -> reports/reliability/suite.json
     python -m scripts.soak                  -> reports/reliability/soak.json
-    python -m scripts.reliability render    the three -> docs/explanation/reliability.md
+    python -m scripts.fuzz                  -> reports/reliability/fuzzing.json
+    python -m scripts.reliability render    all of them -> docs/explanation/reliability.md
 
 Everything is measured on real processes. Files contain no path and no host name. A figure that misses its target is
 reported like any other.
@@ -279,8 +280,9 @@ def suite(options: argparse.Namespace) -> None:
 
 def render(_options: argparse.Namespace) -> None:
     """Write the document from the recorded figures."""
-    measured, soak, cases = (read_json(REPORTS / f"{name}.json") for name in ("measured", "soak", "suite"))
-    DOCUMENT.write_text(document(measured, soak, cases["cases"]), "utf-8")
+    names = ("measured", "soak", "fuzzing", "suite")
+    measured, soak, fuzzing, cases = (read_json(REPORTS / f"{name}.json") for name in names)
+    DOCUMENT.write_text(document(measured, soak, fuzzing, cases["cases"]), "utf-8")
 
 
 def main() -> None:

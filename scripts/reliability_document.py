@@ -54,7 +54,9 @@ FAULTS = {
 }
 
 
-def document(measured: dict[str, Any], soak: dict[str, Any], cases: dict[str, dict[str, int]]) -> str:
+def document(
+    measured: dict[str, Any], soak: dict[str, Any], fuzzing: dict[str, Any], cases: dict[str, dict[str, int]]
+) -> str:
     """Return the text of ``docs/explanation/reliability.md``. Raises ``KeyError`` if a fault was not tested."""
     recovered, resumed = measured["recovery"], measured["resume"]
     cost, many, machine_ = measured["overhead"], measured["many_chunks"], measured["machine"]
@@ -66,6 +68,11 @@ def document(measured: dict[str, Any], soak: dict[str, Any], cases: dict[str, di
             "soak: schedules with lost or duplicated rows, different bytes, a hang or a recomputed finished chunk",
             "0",
             f"{soak['schedules_wrong']} of {soak['schedules']}",
+        ),
+        (
+            "damaged and random inputs to the readers that end with an unexpected error or lose a row (`make fuzz`)",
+            "0",
+            f"{fuzzing['exceptions']} of {fuzzing['inputs']:,} (version {fuzzing['sources_version']} of the readers)",
         ),
         (
             "chunks computed again after all workers were killed",

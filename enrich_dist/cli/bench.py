@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from enrich_dist.cli.options import Config, Json, Overrides, plain_console, print_json
+from enrich_dist.cli.options import Config, Json, Overrides, load_settings, print_json
+from enrich_dist.core.console import PlainConsole
 from enrich_dist.errors import EXIT_FAILED, EXIT_REGRESSION
 from enrich_dist.remedies import MEASURE_AGAIN
-from enrich_dist.settings import load_settings
 
 if TYPE_CHECKING:
     from enrich_dist.runs.records import RunRecord
@@ -39,10 +39,10 @@ def run(
     from enrich_dist.runs.session import run_session
     from enrich_dist.sources.inputs import check_inputs
 
-    settings = load_settings(config, overrides or []).settings
+    settings = load_settings(config, overrides).settings
     check_inputs(settings.inputs)
     archive = archive_path(settings)
-    console = plain_console()
+    console = PlainConsole()
     # On the file system of real runs, which the workers of a cluster see.
     scratch = settings.paths.work_dir.absolute() / "scratch"
     session = run_session(config=config, overrides=overrides or [], scratch=scratch, archive=archive, repeats=repeats)
@@ -71,7 +71,7 @@ def baseline(
     set_baseline(place, chosen)
     first = latest[0]
     line = f"Baseline: {len(chosen)} runs of {first.code.label}, {first.size_class}, on {first.machine.line()}"
-    plain_console().print(line)
+    PlainConsole().print(line)
 
 
 @app.command()
@@ -89,7 +89,8 @@ def compare(
 
     Example: `enrich-dist bench compare --markdown comparison.md`
     """
-    from enrich_dist.core.files import atomic_path
+    from enrich_dist.core.files import write_file
+    from enrich_dist.core.owned_files import begins_with, require_replaceable
     from enrich_dist.errors import StateError
     from enrich_dist.reporting import benchmark_tables as tables
     from enrich_dist.runs import baseline as baselines
@@ -102,12 +103,12 @@ def compare(
         raise StateError("The latest session is the baseline itself.", remedy=MEASURE_AGAIN)
     comparison = baselines.compare(before, latest)
     if markdown is not None:
-        with atomic_path(markdown.absolute()) as temporary:
-            temporary.write_text(tables.comparison_markdown(comparison), "utf-8")
+        require_replaceable(markdown, option="--markdown", is_ours=begins_with("# Benchmark: "))
+        write_file(markdown.absolute(), tables.comparison_markdown(comparison))
     if as_json:
         print_json(tables.comparison_document(comparison))
     else:
-        console = plain_console()
+        console = PlainConsole()
         console.print(*tables.comparison_context(comparison), tables.comparison_table(comparison), sep="\n")
         console.print(f"Verdict: {comparison.verdict}", style="bold")
         for reason in comparison.reasons:
@@ -155,7 +156,7 @@ def trend(
     if as_json:
         print_json(tables.trend_document(history))
         return
-    console = plain_console()
+    console = PlainConsole()
     console.print(f"{latest[-1].size_class} on {latest[-1].machine.line()}")
     if not history.runs or history.first is None or history.last is None:
         console.print("No run in this window.")
@@ -171,8 +172,8 @@ def _records(config: Config, overrides: Overrides, archive: Archive) -> tuple[Pa
     """Return the archive and its records; report invalid files on standard error."""
     from enrich_dist.runs.archive import archive_path, read_archive
 
-    place = archive or archive_path(load_settings(config, overrides or []).settings)
+    place = archive or archive_path(load_settings(config, overrides).settings)
     found = read_archive(place)
     for problem in found.problems:
-        plain_console(stderr=True).print(f"Ignored: {problem}")
+        PlainConsole(stderr=True).print(f"Ignored: {problem}")
     return place, found.records

@@ -6,9 +6,9 @@ import uuid
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from enrich_dist.cli.options import Config, Overrides, plain_console, run_directory
+from enrich_dist.cli.options import Config, Overrides, run_directory
+from enrich_dist.core.console import PlainConsole
 from enrich_dist.errors import EXIT_FAILED
 from enrich_dist.remedies import RESUME
 
@@ -24,7 +24,7 @@ def list_(config: Config = None, overrides: Overrides = None) -> None:
     from enrich_dist.farm.diagnosis import examine
     from enrich_dist.reporting.diagnosis import checkpoints_table
 
-    Console().print(checkpoints_table(examine(run_directory(config, overrides))))
+    PlainConsole(wrap=True).print(checkpoints_table(examine(run_directory(config, overrides))))
 
 
 @app.command()
@@ -38,7 +38,7 @@ def verify(config: Config = None, overrides: Overrides = None) -> None:
     from enrich_dist.farm.diagnosis import ChunkState, examine
 
     diagnosis = examine(run_directory(config, overrides), verify=True)
-    console = plain_console()
+    console = PlainConsole()
     damaged = [chunk for chunk in diagnosis.chunks if chunk.state is ChunkState.DAMAGED]
     for chunk in damaged:
         console.print(f"Chunk {chunk.chunk_id}: {chunk.problem}")
@@ -74,7 +74,9 @@ def gc(
     directory = run_directory(config, overrides)
     with locked(directory.root, run_id=uuid.uuid4().hex, what="enrich-dist checkpoints gc"):
         diagnosis = examine(directory)
-        unused, location = diagnosis.leftovers, diagnosis.checkpoint_location
+        location = diagnosis.checkpoint_location
+        store = CheckpointStore(location)
+        unused = [entry for entry in diagnosis.leftovers if store.wrote(entry.name)]
         size = f"{len(unused):,} files ({sum(entry.bytes for entry in unused) / 1e6:,.1f} MB)"
         if unused and diagnosis.shared and not (dry_run or shared):
             raise StateError(
@@ -82,11 +84,10 @@ def gc(
                 "but runs of other work directories may need them.",
                 remedy="If none does and no run is active, add --shared; --dry-run lists the files.",
             )
-        storage = CheckpointStore(location).storage
         if not dry_run:
             for entry in unused:
-                storage.delete(entry.name)
-    console = plain_console()
+                store.storage.delete(entry.name)
+    console = PlainConsole()
     for entry in unused if dry_run else ():
-        console.print(storage.where(entry.name))
+        console.print(store.storage.where(entry.name))
     console.print(f"{size} {'would be removed' if dry_run else 'removed'}")

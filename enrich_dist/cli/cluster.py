@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from enrich_dist.cli.options import Config, Overrides, plain_console, run_directory
+from enrich_dist.cli.options import Config, Overrides, run_directory
+from enrich_dist.core.console import PlainConsole
 
 app = typer.Typer(no_args_is_help=True, help="Workers of the active run, and TLS: scale, certs.")
 
@@ -29,7 +30,7 @@ def scale(
     from enrich_dist.cluster.scaling import request_workers
 
     note = request_workers(run_directory(config, overrides).root, workers, timeout_seconds=timeout_seconds)
-    plain_console().print(f"{len(note.workers):,} workers at {note.scheduler}", *note.workers, sep="\n  ")
+    PlainConsole().print(f"{len(note.workers):,} workers at {note.scheduler}", *note.workers, sep="\n  ")
 
 
 @app.command()
@@ -46,6 +47,6 @@ def certs(
     """
     from enrich_dist.cluster.certificates import make_certificates
 
-    console = plain_console()
+    console = PlainConsole()
     for path in make_certificates(directory, valid_days=days):
         console.print(f"{path}{' (secret)' if path.name.endswith('-key.pem') else ''}")

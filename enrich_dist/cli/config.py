@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from enrich_dist.cli.options import Config, Overrides
+from enrich_dist.cli.options import Config, Overrides, load_settings, print_text
+from enrich_dist.core.console import PlainConsole
 from enrich_dist.errors import EXIT_BAD_INPUT, SettingsError
-from enrich_dist.settings import load_settings
 
 Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write to this file instead.")]
+
+_BEGINNINGS = ('{\n  "$schema"', "# Settings\n")  # of the schema and of the reference
 
 app = typer.Typer(no_args_is_help=True, help="Settings: show, validate, schema, reference.")
 
@@ -31,9 +32,9 @@ def show(
     Example: `enrich-dist config show --origin --config config/sample.yaml`
     """
     table = Table("setting", "value", *(["origin"] if origin else []), box=None, pad_edge=False)
-    for item in load_settings(config, overrides or []).used():
-        table.add_row(item.key, escape(item.value), *([escape(item.origin)] if origin else []))
-    Console(soft_wrap=True).print(table)
+    for item in load_settings(config, overrides).used():
+        table.add_row(item.key, item.value, *([item.origin] if origin else []))
+    PlainConsole().print(table)
 
 
 @app.command()
@@ -44,21 +45,21 @@ def validate(config: Config = None, overrides: Overrides = None) -> None:
 
     Example: `enrich-dist config validate --config production.yaml`
     """
-    console = Console(soft_wrap=True, highlight=False)
+    console = PlainConsole()
     try:
-        loaded = load_settings(config, overrides or [])
+        loaded = load_settings(config, overrides)
     except SettingsError as error:
         for part in error.parts:
-            console.print(f"[bold red]error[/]    {escape(str(part))}")
+            console.print(Text.assemble(("error    ", "bold red"), str(part)))
         raise typer.Exit(EXIT_BAD_INPUT) from None
     from enrich_dist.preflight.runner import find_settings_problems
 
     problems = find_settings_problems(loaded)
     for problem in problems:
-        label = "[yellow]warning[/] " if problem.is_warning else "[bold red]error[/]   "
-        console.print(f"{label} {escape(str(problem.error))}")
+        label = ("warning  ", "yellow") if problem.is_warning else ("error    ", "bold red")
+        console.print(Text.assemble(label, str(problem.error)))
         for origin in problem.origins:
-            console.print(f"         {escape(origin)}", style="dim")
+            console.print(f"         {origin}", style="dim")
     if not all(problem.is_warning for problem in problems):
         raise typer.Exit(EXIT_BAD_INPUT)
     console.print(f"Valid: {len(loaded.used())} settings, {len(loaded.overrides())} of them overridden.")
@@ -88,6 +89,10 @@ def reference(out: Out = None) -> None:
 
 def _write(text: str, out: Path | None) -> None:
     if out is None:
-        typer.echo(text, nl=False)
+        print_text(text)
     else:
-        out.write_text(text, "utf-8")
+        from enrich_dist.core.files import write_file
+        from enrich_dist.core.owned_files import begins_with, require_replaceable
+
+        require_replaceable(out, option="--out", is_ours=begins_with(*_BEGINNINGS))
+        write_file(out, text)

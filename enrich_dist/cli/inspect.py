@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from enrich_dist.cli.options import Config, Overrides, WorkDir, plain_console, run_directory
+from enrich_dist.cli.options import Config, Overrides, WorkDir, load_settings, run_directory
+from enrich_dist.core.console import PlainConsole
 from enrich_dist.errors import SettingsError
-from enrich_dist.settings import load_settings
 
 
 def status(config: Config = None, overrides: Overrides = None) -> None:
@@ -24,7 +23,7 @@ def status(config: Config = None, overrides: Overrides = None) -> None:
     from enrich_dist.store.status import read_status
 
     directory = run_directory(config, overrides)
-    print_status(Console(), directory.root, read_status(directory))
+    print_status(PlainConsole(wrap=True), directory.root, read_status(directory))
 
 
 def doctor(
@@ -43,9 +42,9 @@ def doctor(
 
     diagnosis = examine(run_directory(config, overrides))
     if chunk is None:
-        print_findings(Console(), diagnosis)
+        print_findings(PlainConsole(wrap=True), diagnosis)
     else:
-        print_chunk(Console(), find_chunk(diagnosis, chunk))
+        print_chunk(PlainConsole(wrap=True), find_chunk(diagnosis, chunk))
 
 
 def explain(
@@ -74,9 +73,9 @@ def explain(
     from enrich_dist.results.reopen import reopen_result
     from enrich_dist.store.run_directory import RunDirectory
 
-    settings = load_settings(config, overrides or []).settings
+    settings = load_settings(config, overrides).settings
     directory = RunDirectory(settings.paths.work_dir)
-    console = Console(highlight=False)
+    console = PlainConsole(wrap=True)
     with reopen_result(directory) as result:
         if recipient is not None:
             print_appearances(console, explain_recipient(result, recipient))
@@ -115,4 +114,4 @@ def report(
     make_report(directory, html=html, markdown=markdown, against=against)
     for label, path in (("Report", html), ("Markdown", markdown)):
         if path is not None:
-            plain_console().print(f"{label:<10} {shown_path(path)}")
+            PlainConsole().print(f"{label:<10} {shown_path(path)}")

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from enrich_dist.cli.options import Config, Overrides, plain_console
+from enrich_dist.cli.options import Config, Overrides, load_settings
+from enrich_dist.core.console import PlainConsole
 from enrich_dist.errors import SettingsError
-from enrich_dist.settings import load_settings
 
 Columns = Annotated[
     list[str] | None,
@@ -17,12 +17,19 @@ Columns = Annotated[
 ]
 
 
+_LISTED = 10  # shared identifiers
+
+
 def link(
-    left: Annotated[Path, typer.Argument(help="Organisations to link: Parquet or CSV with id and name.")],
-    right: Annotated[Path, typer.Argument(help="Organisations to search: Parquet or CSV with id and name.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Links: .csv or .parquet.")],
+    left: Annotated[Path, typer.Argument(help="Organisations to link: a table with id and name, or a folder.")],
+    right: Annotated[Path, typer.Argument(help="Organisations to search: a table with id and name, or a folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Links: .csv, .parquet, .jsonl or .xlsx.")],
     left_column: Columns = None,
     right_column: Columns = None,
+    names: Annotated[
+        list[Path] | None,
+        typer.Option(help="Names of the right organisations over time, by UEI: award downloads; can be repeated."),
+    ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Also write unresolved links (status review).")] = False,
     config: Config = None,
     overrides: Overrides = None,
@@ -33,31 +40,35 @@ def link(
 
     Example: `enrich-dist link vendors.csv recipients.parquet --out links.csv --left-column id=vendor_no`
     """
-    matching = load_settings(config, overrides or []).settings.matching
+    matching = load_settings(config, overrides).settings.matching
     from enrich_dist.pipeline.linking import link as link_tables
     from enrich_dist.results.report import accuracy_sentence
+    from enrich_dist.sources.shared_identifiers import describe_shared
 
     summary = link_tables(
         left,
         right,
         out,
-        left_columns=_column_map(left_column),
-        right_columns=_column_map(right_column),
+        left_columns=column_map(left_column),
+        right_columns=column_map(right_column),
         candidates=matching.candidates(),
         decision=matching.decision(),
         with_review=all_,
+        names=names or (),
     )
-    plain_console().print(
+    PlainConsole().print(
         f"{summary.left_rows:,} left rows: {summary.matched:,} matched, {summary.review:,} for review, "
         f"{summary.unmatched:,} unmatched, {summary.left_invalid:,} invalid. "
         f"{summary.right_rows:,} right rows, {summary.right_invalid:,} invalid.",
         accuracy_sentence({"accuracy": summary.accuracy}),
+        *summary.warnings,
+        *map(describe_shared, summary.shared_identifiers.slice(0, _LISTED).to_pylist()),
         f"Links  {out}",
         sep="\n",
     )
 
 
-def _column_map(texts: list[str] | None) -> dict[str, str | None]:
+def column_map(texts: list[str] | None) -> dict[str, str | None]:
     """Return ``COLUMN=HEADER`` texts as a map; an empty header means that the file has no such column."""
     found: dict[str, str | None] = {}
     for text in texts or []:

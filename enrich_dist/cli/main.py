@@ -11,12 +11,27 @@ import traceback
 from typing import NoReturn
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from enrich_dist import __version__
-from enrich_dist.cli import bench, checkpoints, cluster, config, inspect, link, preflight, review, run, runs
+from enrich_dist.cli import (
+    bench,
+    checkpoints,
+    cluster,
+    config,
+    dedupe,
+    evaluate,
+    inspect,
+    link,
+    names,
+    preflight,
+    review,
+    run,
+    runs,
+)
+from enrich_dist.core.console import PlainConsole
 from enrich_dist.errors import EXIT_FAILED, EnrichError, RunInterruptedError
+from enrich_dist.plain_text import printable
 
 _TYPER_INTERRUPTED = 130
 
@@ -28,10 +43,13 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("link")(link.link)
+app.command("dedupe")(dedupe.dedupe)
+app.command("names")(names.names)
 app.command("status")(inspect.status)
 app.add_typer(runs.app, name="runs")
 app.command("doctor")(inspect.doctor)
 app.command("explain")(inspect.explain)
+app.command("evaluate")(evaluate.evaluate)
 app.command("plan")(run.plan)
 app.command("preflight")(preflight.preflight)
 app.command("rejudge")(review.rejudge)
@@ -49,7 +67,7 @@ def _options(
     version: bool = typer.Option(False, "--version", help="Print the version and exit."),
 ) -> None:
     if version:
-        typer.echo(f"enrich-dist {__version__}")
+        PlainConsole().print(f"enrich-dist {__version__}")
         raise typer.Exit
 
 
@@ -71,6 +89,7 @@ def main() -> NoReturn:
 def _report(error: Exception, *, debug: bool) -> int:
     """Print an error as one line; return its exit code."""
     if hasattr(error, "exit_code") and hasattr(error, "show"):  # a usage error of the command line itself
+        vars(error)["message"] = printable(str(getattr(error, "message", "")))
         error.show()
         return int(error.exit_code)
     if debug:
@@ -81,9 +100,9 @@ def _report(error: Exception, *, debug: bool) -> int:
         message = str(error)
     elif isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
-        message = f"{error.strerror or error}{where}. Fix it and run the same command again."
+        message = printable(f"{error.strerror or error}{where}. Fix it and run the same command again.")
     else:
         detail = f"{type(error).__name__}: {error}".splitlines()[0]
-        message = f"{detail} (unexpected error; --debug shows the traceback)"
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(message)}")
+        message = printable(f"{detail} (unexpected error; --debug shows the traceback)")
+    PlainConsole(stderr=True).print(Text.assemble(("Error:", "bold red"), f" {message}"))
     return error.exit_code if isinstance(error, EnrichError) else EXIT_FAILED

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 
-from enrich_dist.cli.options import Config, Json, Overrides, plain_console, print_json
+from enrich_dist.cli.options import Config, Json, Overrides, load_settings, print_json, print_text
+from enrich_dist.core.console import PlainConsole
 from enrich_dist.errors import EXIT_FAILED, EXIT_NOT_READY
-from enrich_dist.settings import LoadedSettings, load_settings
+
+if TYPE_CHECKING:
+    from enrich_dist.settings import LoadedSettings
 
 notify = typer.Typer(no_args_is_help=True, help="Notifications: test the addresses of operators.")
 
@@ -41,16 +43,18 @@ def preflight(
     if checklist:
         from enrich_dist.preflight.report import checklist as render_checklist
 
-        typer.echo(render_checklist(), nl=False)
+        print_text(render_checklist())
         return
     loaded = load_settings(config, [*(overrides or []), *([] if env is None else [f"environment={env}"])])
     if verify and env is None and loaded.settings.environment != "production":
-        typer.echo("Nothing to verify: environment development needs no readiness file (--env requires one).")
+        PlainConsole().print("Nothing to verify: environment development needs no readiness file (--env requires one).")
     elif verify:
         from enrich_dist.preflight.readiness_file import verify as verify_readiness
 
         found = verify_readiness(loaded.settings)
-        typer.echo(f"Ready for {found.environment}: checked at {found.timestamp} on revision {found.revision}.")
+        PlainConsole().print(
+            f"Ready for {found.environment}: checked at {found.timestamp} on revision {found.revision}."
+        )
     elif not _preflight(loaded, output_dir, smoke=smoke, send=send_test_notification, as_json=as_json):
         raise typer.Exit(EXIT_NOT_READY)
 
@@ -61,7 +65,7 @@ def _preflight(loaded: LoadedSettings, output_dir: Path | None, *, smoke: bool, 
     from enrich_dist.preflight.report import markdown, print_report
     from enrich_dist.preflight.runner import run_checks
 
-    stderr = Console(stderr=True)
+    stderr = PlainConsole(stderr=True, wrap=True)
     with (
         PreflightContext(loaded, repeat_smoke_test=smoke, send_test_notification=send) as context,
         stderr.status("") as status,
@@ -70,7 +74,7 @@ def _preflight(loaded: LoadedSettings, output_dir: Path | None, *, smoke: bool, 
     if as_json:
         print_json(CODEC.to_document(report))
     else:
-        print_report(Console(highlight=False), report)
+        print_report(PlainConsole(wrap=True), report)
     text = markdown(report)
     try:
         stored = write_readiness(context.directory.readiness, report, text)
@@ -79,10 +83,10 @@ def _preflight(loaded: LoadedSettings, output_dir: Path | None, *, smoke: bool, 
     except OSError as error:  # unwritable storage is one of the checks, and is reported
         if report.ready:
             raise
-        stderr.print(f"The report could not be written: {error}.", style="yellow", markup=False)
+        stderr.print(f"The report could not be written: {error}.", style="yellow")
     else:
         if not as_json:
-            typer.echo(f"Report  {stored} and .md")
+            PlainConsole().print(f"Report  {stored} and .md")
     return report.ready
 
 
@@ -99,8 +103,8 @@ def send_test(config: Config = None, overrides: Overrides = None) -> None:
     """
     from enrich_dist.monitoring.notify import send_test_message
 
-    deliveries = send_test_message(load_settings(config, overrides or []).settings)
+    deliveries = send_test_message(load_settings(config, overrides).settings)
     for item in deliveries:
-        plain_console().print(f"{item.address.label}: {f'not sent: {item.problem}' if item.problem else 'sent'}")
+        PlainConsole().print(f"{item.address.label}: {f'not sent: {item.problem}' if item.problem else 'sent'}")
     if any(delivery.problem for delivery in deliveries):
         raise typer.Exit(EXIT_FAILED)

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from enrich_dist.cli.options import Config, Overrides, plain_console, print_overrides
+from enrich_dist.cli.options import Config, Overrides, load_settings, print_overrides
+from enrich_dist.core.console import PlainConsole
 from enrich_dist.errors import EXIT_BLOCKED
-from enrich_dist.settings import load_settings
 
 if TYPE_CHECKING:
     from enrich_dist.pipeline.rejudge import RejudgedResult
@@ -34,14 +33,14 @@ def export(
 
     Example: `enrich-dist review export --out review.csv --limit 100`
     """
-    loaded = load_settings(config, overrides or [])
+    loaded = load_settings(config, overrides)
     from enrich_dist.pipeline.completed_run import read_completed_run
     from enrich_dist.pipeline.steps import Pipeline
     from enrich_dist.results.review import export_sheet
 
     pipeline = Pipeline(loaded.settings, "review")
     sheet = export_sheet(pipeline.directory, read_completed_run(pipeline, loaded), out, limit=limit)
-    console = plain_console()
+    console = PlainConsole()
     total = f" of {sheet.waiting:,}" if sheet.companies < sheet.waiting else ""
     console.print(f"{sheet.companies:,}{total} companies need a decision: {sheet.candidates:,} candidates.")
     console.print(f"Sheet  {out}")
@@ -62,14 +61,14 @@ def import_(
 
     Example: `enrich-dist review import review.csv`
     """
-    loaded = load_settings(config, overrides or [])
+    loaded = load_settings(config, overrides)
     from enrich_dist.pipeline.completed_run import read_completed_run
     from enrich_dist.pipeline.steps import Pipeline
     from enrich_dist.results.review import import_sheet
 
     pipeline = Pipeline(loaded.settings, "review")
     stored = import_sheet(pipeline.directory, read_completed_run(pipeline, loaded), sheet)
-    console = plain_console()
+    console = PlainConsole()
     replaced = f", {stored.replaced:,} earlier replaced" if stored.replaced else ""
     console.print(
         f"Stored: {stored.confirmed:,} confirmed, {stored.rejected:,} rejected, {stored.unchanged:,} unchanged"
@@ -89,8 +88,8 @@ def rejudge(
 
     Example: `enrich-dist rejudge --set matching.accept_probability=0.75`
     """
-    loaded = load_settings(config, overrides or [])
-    print_overrides(Console(stderr=True, soft_wrap=True), loaded)
+    loaded = load_settings(config, overrides)
+    print_overrides(PlainConsole(stderr=True), loaded)
     from enrich_dist.pipeline.rejudge import rejudge as judge_again
     from enrich_dist.preflight.readiness_file import require_ready
     from enrich_dist.reporting.terminal import shown_path
@@ -100,24 +99,25 @@ def rejudge(
     if publish:
         require_ready(loaded.settings)
     rejudged = judge_again(loaded)
-    console = Console(soft_wrap=True, highlight=False)
+    console = PlainConsole()
     _print_outcome(console, rejudged)
     result = rejudged.step.path(Output.RESULT)
     try:
         if publish:
             rejudged.pipeline.publish_awards()  # refuses a blocked result
-            result = rejudged.pipeline.directory.published / "current"
+            result = rejudged.pipeline.directory.current
     finally:
         report_run(rejudged.pipeline)
-    console.print(f"{'Published' if publish else 'Result'}  {escape(shown_path(result))}")
+    console.print(f"{'Published' if publish else 'Result'}  {shown_path(result)}")
     if not rejudged.passed:
         raise typer.Exit(EXIT_BLOCKED)
     if not publish:
         console.print("To publish it, run the same command with --publish.")
 
 
-def _print_outcome(console: Console, rejudged: RejudgedResult) -> None:
+def _print_outcome(console: PlainConsole, rejudged: RejudgedResult) -> None:
     """Print rates before and after, review decisions, and the verdict with its reasons."""
+    from enrich_dist.results.reliability import describe
     from enrich_dist.results.report import decisions_text
 
     before, after = rejudged.before, rejudged.after
@@ -132,9 +132,11 @@ def _print_outcome(console: Console, rejudged: RejudgedResult) -> None:
     reused = "; the result is unchanged" if rejudged.step.reused else ""
     console.print(f"Reduced and judged in {rejudged.step.seconds:.1f} s, without matching a chunk{reused}.")
     if decisions := decisions_text(after["metrics"]["overrides"]):
-        console.print(f"Human review decisions: {escape(decisions)}")
+        console.print(f"Human review decisions: {decisions}")
+    if doubt := describe(after["metrics"]["accuracy"]):
+        console.print(f"Estimated precision and recall are {doubt}.")
     for reason in after["verdict"]["reasons"]:
-        console.print(f"[bold red]Blocked:[/] {escape(reason)}")
+        console.print(Text.assemble(("Blocked:", "bold red"), f" {reason}"))
 
 
 def _rates(metrics: Mapping[str, Any]) -> dict[str, str]:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from enrich_dist.cli.options import Config, Json, Overrides, WorkDir, print_json, print_overrides
-from enrich_dist.settings import load_settings, override_texts
+from enrich_dist.cli.options import (
+    Config,
+    Json,
+    Overrides,
+    WorkDir,
+    load_settings,
+    override_texts,
+    print_json,
+    print_overrides,
+)
+from enrich_dist.core.console import PlainConsole
 
 Recipients = Annotated[
     list[str] | None,
@@ -41,6 +48,7 @@ def run(
 
     Example: `enrich-dist run --config config/sample.yaml --work-dir work`
     """
+    from enrich_dist.events import listening
     from enrich_dist.reporting.terminal import TerminalListener, open_console
 
     console = open_console()
@@ -54,10 +62,10 @@ def run(
     print_overrides(console, loaded)
 
     # Bad input is reported before Dagster is imported and a cluster is started.
-    from enrich_dist.events import listening
-    from enrich_dist.preflight.runner import admit, preload_workers
+    with TerminalListener(console, 0.0) as terminal, listening(terminal):
+        terminal.note("Checking settings and inputs")
+        from enrich_dist.preflight.runner import admit, preload_workers
 
-    with listening(TerminalListener(console, 0.0)):
         admit(loaded.settings)
 
     from enrich_dist.errors import ProjectedToFailError, PublicationBlockedError
@@ -82,10 +90,10 @@ def run(
     except ProjectedToFailError:
         raise  # there is no result to summarise
     except PublicationBlockedError:
-        print_summary(Console(), directory, published=False)
+        print_summary(PlainConsole(wrap=True), directory, published=False)
         add_report_seconds(directory, began_seconds)
         raise
-    print_summary(Console(), directory, published=True)
+    print_summary(PlainConsole(wrap=True), directory, published=True)
     add_report_seconds(directory, began_seconds)
 
 
@@ -113,7 +121,7 @@ def plan(
     Example: `enrich-dist plan --config config/sample.yaml`
     """
     settings = load_settings(config, [*(overrides or []), *_recipient_overrides(recipients, member)]).settings
-    console = Console(highlight=False)
+    console = PlainConsole(wrap=True)
     if compare:
         from enrich_dist.planning.plan_vs_actual import read_comparison
         from enrich_dist.reporting.plan_vs_actual import comparison_document, print_comparison
@@ -146,5 +154,5 @@ def plan(
 
 def _recipient_overrides(recipients: list[str] | None, member: str | None) -> list[str]:
     """Return the overrides of ``--recipients`` and ``--member``."""
-    location = json.dumps(recipients) if recipients and len(recipients) > 1 else next(iter(recipients or ()), None)
+    location = recipients if recipients and len(recipients) > 1 else next(iter(recipients or ()), None)
     return override_texts([("inputs.recipients", location), ("inputs.recipients_member", member)])

@@ -1,21 +1,27 @@
 """A private certificate authority for a Dask cluster, and certificates of scheduler, workers and clients.
 
-Anyone who has one of the keys can join the cluster, and anyone who has the CA's key can sign new certificates. Does not
-cover revocation: make a new CA instead.
+Anyone who has one of the keys can join the cluster, and anyone who has the CA's key can sign new certificates. A local
+cluster gets certificates of its own that exist in memory only. Does not cover revocation: make a new CA instead.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from enrich_dist.core.owned_files import write_new
 from enrich_dist.errors import StateError
+
+if TYPE_CHECKING:
+    from distributed.security import Security
 
 ROLES = ("scheduler", "worker", "client")
 _CA = "ca"
@@ -27,13 +33,31 @@ def make_certificates(directory: Path, *, valid_days: int) -> list[Path]:
     Only the owner can read the keys. Raises ``StateError`` if one of the files exists: nothing is overwritten.
     """
     names = [f"{name}{suffix}.pem" for name in (_CA, *ROLES) for suffix in ("", "-key")]
-    existing = [name for name in names if (directory / name).exists()]
+    existing = [name for name in names if os.path.lexists(directory / name)]
     if existing:
         raise StateError(
             f"{directory} already contains {', '.join(existing)}.",
             remedy="Choose another directory, or remove them if no cluster uses them.",
         )
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return [path for name, *pair in _issue(ROLES, valid_days) for path in _write_pair(directory, name, *pair)]
+
+
+def temporary_security() -> Security:
+    """Return TLS for one cluster: a certificate that no other cluster accepts, and a key that no file contains.
+
+    Dask sends both to its workers through inherited pipes. While it loads them, each process has them for a moment in a
+    temporary directory that only its owner can read.
+    """
+    from distributed.security import Security
+
+    (_, ca, _), (_, certificate, key) = ((name, *map(bytes.decode, pair)) for name, *pair in _issue(["run"], 3650))
+    roles = {f"tls_{role}_{part}": value for role in ROLES for part, value in (("cert", certificate), ("key", key))}
+    return Security(require_encryption=True, tls_ca_file=ca, **roles)
+
+
+def _issue(roles: Iterable[str], valid_days: int) -> Iterator[tuple[str, bytes, bytes]]:
+    """Yield name, certificate and key (PEM) of a new CA, then of each role."""
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca_name = _name("certificate authority")
     ca = (
@@ -41,8 +65,8 @@ def make_certificates(directory: Path, *, valid_days: int) -> list[Path]:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
-    written = _write_pair(directory, _CA, ca, ca_key)
-    for role in ROLES:
+    yield _CA, *_as_pem(ca, ca_key)
+    for role in roles:
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
             _builder(_name(role), ca_name, key, valid_days, is_ca=False)
@@ -55,8 +79,7 @@ def make_certificates(directory: Path, *, valid_days: int) -> list[Path]:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
             .sign(ca_key, hashes.SHA256())
         )
-        written += _write_pair(directory, role, certificate, key)
-    return written
+        yield role, *_as_pem(certificate, key)
 
 
 def _name(what: str) -> x509.Name:
@@ -91,18 +114,19 @@ def _builder(
     )
 
 
-def _write_pair(
-    directory: Path, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey
-) -> list[Path]:
+def _as_pem(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> tuple[bytes, bytes]:
     secret = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+    return certificate.public_bytes(serialization.Encoding.PEM), secret
+
+
+def _write_pair(directory: Path, name: str, certificate: bytes, key: bytes) -> list[Path]:
     contents = {
-        directory / f"{name}.pem": (certificate.public_bytes(serialization.Encoding.PEM), 0o644),
-        directory / f"{name}-key.pem": (secret, 0o600),
+        directory / f"{name}.pem": (certificate, 0o644),
+        directory / f"{name}-key.pem": (key, 0o600),
     }
     for path, (content, mode) in contents.items():
         # Exclusive: never overwrites a file, and is never readable by others.
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as handle:
-            handle.write(content)
+        write_new(path, content, mode=mode)
     return list(contents)

@@ -21,7 +21,8 @@ from dagster import DagsterError, build_resources
 from distributed import Client
 
 from enrich_dist.cluster import forkserver
-from enrich_dist.cluster.kinds import check_cluster, dask_config, register_kinds, resource_config
+from enrich_dist.cluster.kinds import check_cluster, dask_config, machine_settings, register_kinds, resource_config
+from enrich_dist.cluster.local import describe_cause, log_causes_only
 from enrich_dist.cluster.scaling import ScaleRequestServer, adapt_to_chunks_left, remove_cluster_files
 from enrich_dist.errors import FarmError
 from enrich_dist.events import Notice, emit, warning_on_error
@@ -54,10 +55,12 @@ def open_cluster(settings: Settings, scratch: Path) -> Iterator[OpenCluster]:
     register_kinds()
     # A lost scheduler is reported in one line, not as a traceback for each message on its way.
     logging.getLogger("distributed.batched").setLevel(logging.WARNING)
+    log_causes_only()
     scratch.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(dask_config(settings)))
         if cluster.kind == "local":
+            stack.enter_context(dask.config.set({"temporary-directory": str(scratch)}))
             stack.enter_context(forkserver.forked_workers())
         try:
             resources = stack.enter_context(
@@ -68,7 +71,7 @@ def open_cluster(settings: Settings, scratch: Path) -> Iterator[OpenCluster]:
             opened = OpenCluster(resources.dask.client, resources.dask.cluster)
             opened.client.wait_for_workers(1, timeout=cluster.start_timeout_seconds)
         except (OSError, TimeoutError, DagsterError) as error:  # Dagster wraps what its resources raise
-            cause = error.__cause__ or error
+            cause = describe_cause(error).rstrip(".")
             raise FarmError(f"The Dask cluster did not start: {cause}.", remedy=_start_remedy(cluster)) from error
         adaptive = cluster.adaptive
         if opened.cluster is not None and adaptive.minimum is not None and adaptive.maximum is not None:
@@ -84,12 +87,15 @@ def open_client(settings: Settings, scratch: Path) -> Iterator[Client]:
 
 
 def _start_remedy(cluster: ClusterSettings) -> str:
+    if cluster.kind == "local":
+        return "Remove this cause; raise cluster.start_timeout_seconds only if it is a timeout."
+    changed = ", ".join(machine_settings())
+    configured = f" Dask's configuration of this machine sets {changed}." if changed else ""
     if cluster.kind == "address":
         same_ca = f", and that the CA in {cluster.tls.ca_file} signed its certificate and yours"
-        return f"Check that {cluster.address} is a scheduler with workers{same_ca if cluster.tls.given else ''}."
-    if cluster.kind == "local":
-        return "Check the log of the workers above, or raise cluster.start_timeout_seconds."
-    return f"Check the log of {cluster.kind}; raise cluster.start_timeout_seconds if workers join late."
+        same_ca = same_ca if cluster.tls.given else ""
+        return f"Check that {cluster.address} is a scheduler with workers{same_ca}.{configured}"
+    return f"Check the log of {cluster.kind}; raise cluster.start_timeout_seconds if workers join late.{configured}"
 
 
 class ClusterStart:
@@ -161,6 +167,8 @@ class ClusterStart:
 
 def _warnings(settings: Settings, client: Client) -> Iterator[str]:
     cluster = settings.cluster
+    if cluster.kind == "local" and (changed := machine_settings()):
+        yield f"The local cluster ignores Dask's configuration of this machine: {', '.join(changed)}."
     if cluster.kind != "local" and not cluster.tls.given:
         address = client.scheduler_info(n_workers=0)["address"]
         yield (

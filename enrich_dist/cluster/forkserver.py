@@ -7,15 +7,19 @@ safe to fork. Where the system has none, workers are spawned. Does not cover wor
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import multiprocessing.forkserver
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Final
+from multiprocessing import resource_tracker
+from typing import Any, Final
 
 from enrich_dist.core.matcher import MatchMemory
+from enrich_dist.events import Notice, emit
 
 # One thread per worker: libraries read these when they are imported, and must not start more threads.
 WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ARROW_IO_THREADS": "2"}
@@ -41,9 +45,16 @@ def memory_as_forked(memory: MatchMemory, *, local: bool) -> MatchMemory:
 def begin() -> None:
     """Start the fork server, which imports in the background. Does nothing if it runs already."""
     if available():
+        _keep_quiet_without_tracker()
         multiprocessing.get_context(_METHOD).set_forkserver_preload([_PRELOAD])
-        with _environment(WORKER_ENVIRONMENT):
-            multiprocessing.forkserver.ensure_running()
+        resource_tracker.ensure_running()  # before: it unblocks signals
+        # Ctrl-C reaches all processes of a terminal; this one must not answer it before it can ignore it (preload).
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            with _environment(WORKER_ENVIRONMENT):
+                multiprocessing.forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -57,6 +68,29 @@ def forked_workers() -> Iterator[None]:
     begin()
     with dask.config.set({"distributed.worker.multiprocessing-method": _METHOD}):
         yield
+
+
+def _keep_quiet_without_tracker() -> None:
+    """If Python's resource tracker is killed, go on without one.
+
+    It removes semaphores of killed processes. Python starts another one, which knows none of them, and prints a
+    traceback for each that is removed as usual.
+    """
+    tracker: Any = resource_tracker._resource_tracker
+    is_alive = getattr(tracker, "_check_alive", None)
+    if is_alive is None or hasattr(is_alive, "__wrapped__"):
+        return
+
+    @functools.wraps(is_alive)
+    def check_alive() -> bool:
+        if not is_alive():
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, tracker._fd)
+            os.close(nowhere)
+            emit(Notice("Python's resource tracker was killed; this run goes on without it.", warning=True))
+        return True
+
+    tracker._check_alive = check_alive
 
 
 @contextmanager

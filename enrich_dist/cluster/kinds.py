@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,8 @@ _PAGES = ("distributed.scheduler.http.routes", "distributed.worker.http.routes")
 _METRICS = "prometheus"
 # The variable by which Dask passes its configuration to processes on other machines.
 _INHERITED = "DASK_INTERNAL_INHERIT_CONFIG"
-_LOOPBACK = "127.0.0.1"
-_NO_DASHBOARD = f"{_LOOPBACK}:0"  # dashboards have no authentication, so they bind to localhost
+_NO_DASHBOARD = "127.0.0.1:0"  # dashboards have no authentication, so they bind to localhost
+_ENGINE = "distributed"
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,18 @@ class ClusterKind:
 
 
 def dask_config(settings: Settings) -> dict[str, Any]:
-    """Return the Dask configuration of driver, scheduler and workers, including certificates, by dotted key."""
+    """Return the Dask configuration of driver, scheduler and workers, including certificates, by dotted key.
+
+    A local cluster starts from Dask's defaults, so that the configuration of this machine for other clusters, such as
+    an idle timeout, cannot break it.
+    """
+    monitored, local = settings.monitoring.port is not None, settings.cluster.kind == "local"
     config = dict(DASK_CONFIG)
-    if settings.monitoring.port is None:  # saves an import in every process
+    if local:
+        config = {_ENGINE: deepcopy(_defaults())} | config
+        pages = {key: [page for page in dask.config.get(key, config=config) if _METRICS in page] for key in _PAGES}
+        config |= pages if monitored else {key: [] for key in _PAGES}
+    elif not monitored:  # saves an import in every process
         config |= {key: [page for page in dask.config.get(key, []) if _METRICS not in page] for key in _PAGES}
     if files := _tls_files(settings):
         ca, cert, key = files
@@ -77,6 +87,29 @@ def dask_config(settings: Settings) -> dict[str, Any]:
         for role in ("client", "scheduler", "worker"):  # one certificate: Dask only checks that the CA signed it
             config |= {f"distributed.comm.tls.{role}.cert": cert, f"distributed.comm.tls.{role}.key": key}
     return config
+
+
+def machine_settings() -> list[str]:
+    """Return the settings of Dask's engine that Dask's files and ``DASK_…`` variables change on this machine."""
+    default = _flat({_ENGINE: _defaults()})
+    changed = _flat({_ENGINE: dask.config.collect(dask.config.paths).get(_ENGINE, {})})
+    return sorted(key for key, value in changed.items() if value != {} and default.get(key) != value)
+
+
+def _defaults() -> dict[str, Any]:
+    import distributed  # noqa: F401  # adds its defaults
+
+    merged: dict[str, Any] = dask.config.merge(*dask.config.defaults)[_ENGINE]
+    return merged
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of nested mappings by dotted key; Dask reads "_" in a name as "-"."""
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        key = f"{prefix}{name}".replace("_", "-")
+        found |= _flat(value, f"{key}.") if isinstance(value, Mapping) and value else {key: value}
+    return found
 
 
 def _tls_files(settings: Settings) -> list[str]:
@@ -102,7 +135,7 @@ def check_cluster(settings: Settings) -> None:
     """Raise ``SettingsError`` if a certificate, package or option does not allow the cluster to start."""
     cluster = settings.cluster
     for name, path in cluster.tls:
-        if path is not None and not os.access(path, os.R_OK):
+        if path is not None and not (path.is_file() and os.access(path, os.R_OK)):
             raise SettingsError(
                 f"cluster.tls.{name}: {path} cannot be read.",
                 remedy="`enrich-dist cluster certs DIR` makes certificates.",
@@ -134,13 +167,12 @@ def check_cluster(settings: Settings) -> None:
 
 
 def register_kinds() -> None:
-    """Correct the module of a cluster class that moved since the release of dagster-dask."""
+    """Name our local cluster, and the cluster class that moved since the release of dagster-dask."""
     from dagster_dask import resources
 
-    kubernetes = KINDS["kubernetes"]
-    resources.DaskClusterTypes[kubernetes.resource] = {
-        "name": "Kubernetes", "module": kubernetes.module, "class": kubernetes.cluster_class,
-    }  # fmt: skip
+    for name in ("local", "kubernetes"):
+        kind = KINDS[name]
+        resources.DaskClusterTypes[kind.resource] |= {"module": kind.module, "class": kind.cluster_class}
 
 
 def _parameters(kind: ClusterKind) -> set[str]:
@@ -169,14 +201,7 @@ def _memory_limit_bytes(settings: Settings) -> int:
 
 
 def _local(settings: Settings) -> dict[str, Any]:
-    return {
-        "n_workers": _first_workers(settings),
-        "threads_per_worker": 1,
-        "processes": True,
-        "memory_limit": _memory_limit_bytes(settings),
-        "host": _LOOPBACK,  # a scheduler runs any code it receives: never listen beyond this machine
-        "dashboard_address": _NO_DASHBOARD,
-    }
+    return {"n_workers": _first_workers(settings), "memory_limit": _memory_limit_bytes(settings)}
 
 
 def _ssh(settings: Settings) -> dict[str, Any]:
@@ -265,7 +290,9 @@ def _job_kind(resource: str, cluster_class: str, *, renamed_project: bool = Fals
 
 
 KINDS: Mapping[ClusterKindName, ClusterKind] = {
-    "local": ClusterKind("local", _local, "distributed", "distributed", "LocalCluster", {}, "local_directory"),
+    "local": ClusterKind(
+        "local", _local, "enrich_dist.cluster.local", "distributed", "LocalCluster", {}, "local_directory"
+    ),
     "ssh": ClusterKind(
         "ssh", _ssh, "distributed", "distributed", "SSHCluster",
         _reserved(n_workers="List a host for each worker in hosts.", worker_class="A worker needs its nanny.",

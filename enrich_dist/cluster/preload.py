@@ -12,12 +12,11 @@ import signal
 # First: Ctrl-C reaches all processes of a terminal, but only the driver handles it and ends its workers.
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-import distributed.nanny  # noqa: E402
-import distributed.worker  # noqa: E402, F401
-
 import enrich_dist.farm.worker  # noqa: E402, F401
+from enrich_dist.cluster.local import log_causes_only  # noqa: E402
 from enrich_dist.matching.warm import warm_up  # noqa: E402
 
+log_causes_only()
 try:
     warm_up()
 except Exception:  # the workers meet the same error, and report it to the driver

@@ -8,7 +8,6 @@ counted. Does not cover clusters of kind ``address`` and ``ssh``, whose workers 
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import threading
@@ -20,7 +19,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from enrich_dist.core.files import atomic_path, read_json
+from enrich_dist.core.files import json_bytes, read_json, write_file
+from enrich_dist.core.owned_files import remove_file
 from enrich_dist.errors import StateError
 from enrich_dist.events import Event, FarmProgress, Notice, emit, listening
 from enrich_dist.settings import ClusterSettings
@@ -82,7 +82,7 @@ class ScaleRequestServer:
         info = replace(self._info, workers=self._workers())
         request = _read(self._work_dir / REQUEST_FILE)
         if request is not None:
-            (self._work_dir / REQUEST_FILE).unlink(missing_ok=True)
+            remove_file(self._work_dir / REQUEST_FILE)
             info = replace(info, request=str(request["id"]))
             n_workers = int(request["n_workers"])
             if info.refusal is None and self._cluster is not None and 1 <= n_workers <= _MAX_WORKERS:
@@ -99,7 +99,7 @@ class ScaleRequestServer:
 def remove_cluster_files(work_dir: Path) -> None:
     """Remove both files, which a killed run leaves."""
     for name in (CLUSTER_FILE, REQUEST_FILE):
-        (work_dir / name).unlink(missing_ok=True)
+        remove_file(work_dir / name)
 
 
 def _scale(cluster: Any, client: Client, n_workers: int) -> None:
@@ -195,9 +195,7 @@ def _refusal(settings: ClusterSettings, address: str) -> str | None:
 
 
 def _write_private(final: Path, document: dict[str, Any]) -> None:
-    with atomic_path(final) as temporary:
-        temporary.touch(mode=0o600)
-        temporary.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", "utf-8")
+    write_file(final, json_bytes(document), mode=0o600)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

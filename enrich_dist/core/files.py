@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import uuid
-from collections.abc import Iterator
+import stat
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeVar
 
 from blake3 import blake3
 
+from enrich_dist.core.owned_files import remove_created, replace, temporary_name, write_new
 from enrich_dist.errors import CorruptionError
 from enrich_dist.remedies import REBUILD
 
-TEMPORARY_PREFIX = ".tmp-"
 BLOCK_BYTES: Final = 1 << 20
+_RETRY_SECONDS: Final = 0.5
+T = TypeVar("T")
 
 
 @contextmanager
@@ -24,15 +28,33 @@ def atomic_path(final: Path) -> Iterator[Path]:
     """Yield a temporary path next to ``final``; on success sync it and rename it to ``final``. On an error remove the
     temporary file and leave ``final`` unchanged."""
     final.parent.mkdir(parents=True, exist_ok=True)
-    # Short, as the final name may be near the file system's limit. Some writers choose their format by the suffix.
-    temporary = final.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}{final.suffix}"
+    # Some writers choose their format by the suffix.
+    temporary = final.parent / temporary_name(final.suffix)
     try:
         yield temporary
         sync_file(temporary)
-        temporary.replace(final)
+        replace(temporary, final)
         sync_directory(final.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        remove_created(temporary)
+
+
+def retried(operation: Callable[[], T]) -> T:
+    """Return what the operation returns; call it again once after a stale file handle or an I/O error, which shared
+    file systems report while a server restarts or another machine replaces a file. The operation must be whole: a
+    failed fsync is no longer reported by the next one, so a write is repeated from its first byte."""
+    try:
+        return operation()
+    except OSError as error:
+        if error.errno not in (errno.ESTALE, errno.EIO):
+            raise
+    time.sleep(_RETRY_SECONDS)
+    return operation()
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file (``retried``)."""
+    return retried(path.read_bytes)
 
 
 def sync_file(path: Path) -> None:
@@ -52,8 +74,18 @@ def sync_directory(path: Path) -> None:
 
 def write_json(final: Path, document: Any) -> None:
     """Write a JSON document atomically, as ``json_bytes``."""
-    with atomic_path(final) as temporary:
-        temporary.write_bytes(json_bytes(document))
+    write_file(final, json_bytes(document))
+
+
+def write_file(final: Path, content: bytes | str, *, mode: int = 0o666) -> None:
+    """Write a whole file atomically (``retried``); text as UTF-8."""
+    data = content.encode("utf-8") if isinstance(content, str) else content
+
+    def write() -> None:
+        with atomic_path(final) as temporary:
+            write_new(temporary, data, mode=mode)
+
+    retried(write)
 
 
 def json_bytes(document: Any) -> bytes:
@@ -61,16 +93,31 @@ def json_bytes(document: Any) -> bytes:
     return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8")
 
 
+def read_text(path: Path, max_bytes: int) -> str:
+    """Return the text of a small file that a user made, without a byte order mark.
+
+    Raises ``OSError`` also for what is no regular file (a pipe would wait for ever, a device never end) or larger than
+    ``max_bytes``; ``UnicodeDecodeError`` if it is not UTF-8.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    with path.open("rb") as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise OSError(errno.EFBIG, f"it is larger than {max_bytes // 1_000:,} kB")
+    return data.decode("utf-8-sig")
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object. Raises ``CorruptionError`` for other content, ``FileNotFoundError`` if there is no file."""
-    return parse_json(path.read_bytes(), str(path))
+    return parse_json(read_bytes(path), str(path))
 
 
 def parse_json(data: bytes, where: str) -> dict[str, Any]:
     """Return the JSON object in ``data``; ``where`` names the file. Raises ``CorruptionError`` for other content."""
     try:
         document = json.loads(data.decode("utf-8"))
-    except ValueError as error:  # neither UTF-8 nor JSON
+    except (ValueError, RecursionError) as error:  # neither UTF-8 nor JSON, or nested too deeply
         raise CorruptionError(f"{where} is not valid JSON ({error}).", remedy=REBUILD) from error
     if not isinstance(document, dict):
         raise CorruptionError(f"{where} is not a JSON object.", remedy=REBUILD)
@@ -79,8 +126,12 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
 
 def file_digest(path: Path) -> str:
     """Return the hexadecimal BLAKE3 digest of the file's bytes, as ``b3sum`` prints it."""
-    with path.open("rb", buffering=0) as handle:
-        return stream_digest(handle)
+
+    def digest() -> str:
+        with path.open("rb", buffering=0) as handle:
+            return stream_digest(handle)
+
+    return retried(digest)
 
 
 def stream_digest(handle: BinaryIO) -> str:

@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Annotated, Any, Generic, Self, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from enrich_dist.core.files import canonical_json, json_bytes, parse_json, text_digest, write_json
+from enrich_dist.core.files import canonical_json, json_bytes, parse_json, read_bytes, text_digest, write_json
+from enrich_dist.core.owned_files import open_new_log
 from enrich_dist.errors import CorruptionError
+from enrich_dist.events import Notice, emit, warning_on_error
 
 T = TypeVar("T")
 Measure = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -92,32 +95,40 @@ class JsonCodec(Generic[T]):
 
     def read(self, path: Path) -> T:
         """Read the document. Raises ``CorruptionError``, or ``FileNotFoundError`` when there is none."""
-        return self.from_bytes(path.read_bytes(), str(path))
+        return self.from_bytes(read_bytes(path), str(path))
 
 
 class JsonLinesLog:
     """Context manager that overwrites the file. ``began``: when it was opened, by ``time.monotonic``. Each line is
-    written at once, so that a killed run leaves all lines up to then."""
+    written at once, so that a killed run leaves all lines up to then. A log that cannot be written ends with a warning:
+    the run goes on."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: IO[str] | None = None
 
     def __enter__(self) -> Self:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         self.began = time.monotonic()
-        self._file = self._path.open("w", encoding="utf-8", buffering=1)
+        with warning_on_error(f"{self._path} could not be written"):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open_new_log(self._path)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):  # a rest that could not be written
+                file.close()
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Write a line; do nothing when the log is closed."""
-        if self._file is not None:
+        if self._file is None:
+            return
+        try:
             self._file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            self.__exit__()
+            emit(Notice(f"{self._path} is not continued ({error.strerror}).", warning=True))
 
 
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -7,14 +7,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from enrich_dist.plain_text import from_markdown, markdown_text, printable
+
 # A number with a unit, and its change in percent.
 _NUMBER = re.compile(r"(< )?[+-]?[\d,]*\.?\d+(%| MB| s|/s| points)?( \([+-]\d+%\))?")
 _EMPTY = ("", "none", "–")
+_MARKDOWN_CELL = re.compile(r"((?:[^|\\]|\\.)*)\|")
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose cells are text already; ``caption`` says what it shows where no heading does."""
+    """A table whose cells are text of one line; ``caption`` says what it shows where no heading does."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -67,13 +70,12 @@ def megabytes(count_bytes: float) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    return "| " + " | ".join(map(markdown_text, cells)) + " |"
 
 
 def _cells(line: str) -> tuple[str, ...]:
-    marked = line.strip().removeprefix("|").removesuffix("|").replace("\\|", "\0")
-    return tuple(cell.strip().replace("\0", "|") for cell in marked.split("|"))
+    return tuple(from_markdown(cell.strip()) for cell in _MARKDOWN_CELL.findall(line.strip().removeprefix("|")))
 
 
 def _cell(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else printable(str(value))

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from enrich_dist.core.files import TEMPORARY_PREFIX
+from enrich_dist.core.owned_files import remove_created, remove_file, remove_files, replace, temporary_name, write_new
 
 T = TypeVar("T")
+_OURS: Final = re.compile(r"[^.]+\.\d+\.(running|failed)\.json")
 
 
 class FailureKind(StrEnum):
@@ -91,7 +92,7 @@ class AttemptLedger:
         finally:
             # Dask may have moved the attempt to another worker, whose marker must stay.
             if (found := self.marker(key, attempt)) is None or (found.host, found.pid) == (marker.host, marker.pid):
-                path.unlink(missing_ok=True)
+                remove_file(path)
 
     def marker(self, key: str, attempt: int) -> Marker | None:
         """Return the marker of an attempt, or None."""
@@ -108,7 +109,7 @@ class AttemptLedger:
 
     def clear_marker(self, key: str, attempt: int) -> None:
         """Remove the marker of a lost worker."""
-        self._marker_path(key, attempt).unlink(missing_ok=True)
+        remove_file(self._marker_path(key, attempt))
 
     def add(self, failure: FailedAttempt) -> None:
         """Record a failure."""
@@ -121,8 +122,7 @@ class AttemptLedger:
 
     def clear(self) -> None:
         """Remove everything: a farm starts."""
-        for path in self.directory.glob("*.json"):
-            path.unlink(missing_ok=True)
+        remove_files(self.directory, lambda name: _OURS.fullmatch(name) is not None)
 
     def _marker_path(self, key: str, attempt: int) -> Path:
         return self.directory / f"{key}.{attempt}.running.json"
@@ -130,12 +130,12 @@ class AttemptLedger:
 
 def _write(path: Path, document: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}"
+    temporary = path.parent / temporary_name()
     try:
-        temporary.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", "utf-8")
-        temporary.replace(path)
+        write_new(temporary, (json.dumps(document, indent=2, sort_keys=True) + "\n").encode("utf-8"))
+        replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        remove_created(temporary)
 
 
 def _read(path: Path, kind: Callable[..., T]) -> T | None:

@@ -135,7 +135,7 @@ def find_chunk(findings: Findings, chunk_id: int) -> ChunkFinding:
         if chunk.chunk_id == chunk_id:
             return chunk
     raise StateError(
-        f"The latest plan in {findings.root} has no chunk {chunk_id}; it has {len(findings.chunks)} chunks.",
+        f"The latest plan in {findings.root} has no chunk {chunk_id}; its chunks are 0 to {len(findings.chunks) - 1}.",
         remedy="List them with: enrich-dist doctor",
     )
 

@@ -1,16 +1,15 @@
-"""Metrics of a farm that has ended, from the records of its chunks: numbers that Dagster plots, and memory per worker.
+"""Numbers of a farm that has ended, from the records of its chunks, which Dagster plots.
 
 Samples during the run are in the worker log (``logs``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from enrich_dist.core.tables import Table, make_table
 from enrich_dist.farm.attempts import FailureKind
 from enrich_dist.farm.driver import FarmOutcome
+from enrich_dist.farm.worker_memory import memory_per_worker
 from enrich_dist.store.checkpoints import CheckpointRecord
 from enrich_dist.store.run_directory import Number
 
@@ -53,66 +52,3 @@ def farm_numbers(
         ),
         "worker_memory_threshold_mb": memory_threshold_mb,
     }
-
-
-@dataclass(frozen=True)
-class WorkerMemory:
-    """The chunks of one worker process, and its peak memory."""
-
-    worker: str
-    host: str
-    pid: int
-    chunks: int
-    records: int
-    busy_seconds: float
-    peak_memory_bytes: int
-    projected_peak_memory_bytes: int
-    memory_method: str
-    memory_limit_bytes: int
-
-
-def memory_per_worker(records: Iterable[CheckpointRecord]) -> list[WorkerMemory]:
-    """Aggregate chunk records by worker process, ordered by host, name and process number."""
-    groups: dict[tuple[str, str, int], list[CheckpointRecord]] = {}
-    for record in records:
-        groups.setdefault((record.host, record.worker, record.pid), []).append(record)
-    return [
-        WorkerMemory(
-            worker=worker,
-            host=host,
-            pid=pid,
-            chunks=len(items),
-            records=sum(item.rows_in for item in items),
-            busy_seconds=sum(item.seconds for item in items),
-            peak_memory_bytes=max(item.peak_memory_bytes for item in items),
-            projected_peak_memory_bytes=max(item.projected_peak_memory_bytes for item in items),
-            memory_method=items[0].memory_method,
-            memory_limit_bytes=items[0].memory_limit_bytes,
-        )
-        for (host, worker, pid), items in sorted(groups.items())
-    ]
-
-
-def memory_table(workers: Sequence[WorkerMemory]) -> Table:
-    """Return a row per worker process; hosts are named where there are several."""
-    several_hosts = len({item.host for item in workers}) > 1
-    rows = [
-        (
-            item.worker,
-            *([item.host] if several_hosts else []),
-            str(item.pid),
-            item.chunks,
-            item.records,
-            f"{item.busy_seconds:.1f}",
-            f"{item.projected_peak_memory_bytes / 1e6:,.0f}",
-            f"{item.peak_memory_bytes / 1e6:,.0f}",
-            f"{item.memory_limit_bytes / 1e6:,.0f}" if item.memory_limit_bytes else "none",
-        )
-        for item in workers
-    ]
-    hosts = ["host"] if several_hosts else []
-    return make_table(
-        ("worker", *hosts, "process", "chunks", "records", "busy seconds", "projected MB", "peak MB", "limit MB"),
-        rows,
-        "Memory per worker process",
-    )

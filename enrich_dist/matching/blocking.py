@@ -1,12 +1,14 @@
 """Blocking: the candidate pairs of recipients and companies.
 
 Rules: equal identifiers; equal normalised names (legal, alternate or parent), also without spaces or truncated; and
-names with enough weighted overlap, the more the less their places agree. Does not compare pairs (``compare``).
+names with enough weighted overlap, the more the less their places agree; and one address (``same_place``). Does not
+compare pairs (``compare``).
 Each rule uses one recipient only, so the candidates of a recipient never depend on the others in the batch.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,17 +20,22 @@ import pyarrow.compute as pc
 from enrich_dist.matching.arrays import Lists, are_in, as_array, text_buffers
 from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.matching.index import STATE_PATTERN, CompanyIndex, Relation, join_city
-from enrich_dist.matching.kernels.overlap import similar_names
+from enrich_dist.matching.kernels.overlap import ANYWHERE, ELSEWHERE, IN_STATE, SCOPES, STATELESS, similar_names
 from enrich_dist.matching.kernels.text import Ints
 from enrich_dist.matching.kernels.tokens import look_up
 from enrich_dist.matching.normalise import normalise_cities, normalise_codes, split_names
-from enrich_dist.matching.vocabulary import WEIGHT_PER_BIT
+from enrich_dist.matching.same_place import SamePlaces, same_places
+from enrich_dist.matching.vocabulary import WEIGHT_PER_BIT, background_size
 from enrich_dist.schema import Agreement, NameKind
 
 # Minimum overlap (per mille) of similar names by place; the setting applies in the same town.
 MIN_OVERLAP_STATE = 600
 MIN_OVERLAP_UNKNOWN = 700
 MIN_OVERLAP_CONFLICT = 800
+# Names that share more information than chance brings are similar at any overlap, if this share (per mille) of the
+# lighter name agrees: all of it, up to a typo. Less is enough for a company without a state: the name is all there is.
+MIN_SHARE, MIN_SHARE_STATELESS = 790, 300
+NO_INFORMATION = 2**31 - 1  # more than any name has
 # Weight of a word in no company's name: that of a word in one of 2**15 names.
 UNKNOWN_WEIGHT = 15 * WEIGHT_PER_BIT
 
@@ -85,6 +92,7 @@ class Pairs:
     rows: Ints
     companies: Ints
     cut_names: Ints
+    same_places: SamePlaces
     blocks_left_out: int
     pairs_left_out: int
 
@@ -122,19 +130,21 @@ def _names(column: dict[str, pa.Array]) -> tuple[Ints, pa.Array, Ints]:
     """Return (row, normalised name, kind) of all names of the recipients."""
     count = len(column["name"])
     own = np.arange(count)
-    alternates = column["alternate_names"]
-    parents = pc.list_parent_indices(alternates).to_numpy(zero_copy_only=False).astype(np.int64)
+    alternates, history = column["alternate_names"], column["name_history"]
+    dated = pc.list_flatten(history)
+    dated_kinds = pc.struct_field(dated, "kind").to_numpy(zero_copy_only=False)
     parts = []
     for owner, texts, kind in (
         (own, column["name"], NameKind.LEGAL),
-        (parents, pc.list_flatten(alternates), NameKind.ALTERNATE),
+        (_owners(alternates), pc.list_flatten(alternates), NameKind.ALTERNATE),
+        (_owners(history), pc.struct_field(dated, "name"), dated_kinds),
         (own, column["parent_name"], NameKind.PARENT),
     ):
         if texts.null_count == len(texts):
             continue
         split = split_names(texts)
-        further = split["further"].to_numpy()
-        kinds = np.where(further, max(kind, NameKind.ALTERNATE), kind).astype(np.int8)
+        of_text = np.broadcast_to(np.asarray(kind, dtype=np.int8), len(texts))[split["row"].to_numpy()]
+        kinds = np.where(split["further"].to_numpy(), np.maximum(of_text, np.int8(NameKind.ALTERNATE)), of_text)
         parts.append((owner[split["row"].to_numpy()], as_array(split["name"]), kinds))
     if not parts:
         return np.zeros(0, dtype=np.int64), pa.array([], pa.string()), np.zeros(0, dtype=np.int8)
@@ -145,6 +155,12 @@ def _names(column: dict[str, pa.Array]) -> tuple[Ints, pa.Array, Ints]:
     )
 
 
+def _owners(lists: pa.Array) -> Ints:
+    """Return the row of each element of the lists."""
+    owners: Ints = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False).astype(np.int64)
+    return owners
+
+
 def candidate_pairs(index: CompanyIndex, batch: Prepared, config: CandidateConfig) -> Pairs:
     """Return the candidate pairs of the batch."""
     left_out = np.zeros(2, dtype=np.int64)
@@ -152,9 +168,10 @@ def candidate_pairs(index: CompanyIndex, batch: Prepared, config: CandidateConfi
     certain = np.unique(
         np.concatenate([_identifier_keys(index, batch), _name_keys(index, batch, *equal, config, left_out)])
     )
-    similar = _similar_keys(index, batch, config, certain, left_out)
-    rows, companies = _split(np.union1d(certain, similar), index)
-    return Pairs(rows, companies, cut, int(left_out[0]), int(left_out[1]))
+    similar = _similar_keys(index, batch, config, equal, certain, left_out)
+    places = same_places(index, batch)
+    rows, companies = _split(np.unique(np.concatenate([certain, similar, places.keys])), index)
+    return Pairs(rows, companies, cut, places, int(left_out[0]), int(left_out[1]))
 
 
 def _identifier_keys(index: CompanyIndex, batch: Prepared) -> Ints:
@@ -198,24 +215,42 @@ def _name_keys(
     return _join(batch.name_rows[entry], companies[on], index)
 
 
-def _similar_keys(index: CompanyIndex, batch: Prepared, config: CandidateConfig, certain: Ints, left_out: Ints) -> Ints:
-    """Return the pairs with similar names as keys: the best ``max_candidates_per_name`` companies of each recipient.
+def _similar_keys(
+    index: CompanyIndex,
+    batch: Prepared,
+    config: CandidateConfig,
+    equal: tuple[Ints, Ints],
+    certain: Ints,
+    left_out: Ints,
+) -> Ints:
+    """Return the pairs with similar names as keys, without pairs of ``equal`` names and those that are ``certain``.
 
-    Ranks by overlap, then company id, without pairs that are ``certain``. Searches each distinct name once per state.
+    Searches each distinct name once per state. Strong pairs all count: their number is bounded, because few names share
+    so much by chance, and the blocks by ``max_block_size``. Of the others counts the best ``max_candidates_per_name``
+    companies of each recipient, by overlap, then company id.
     """
     if not len(batch.name_rows) or not len(index.names.texts):
         return np.zeros(0, dtype=np.int64)
     query_of, arguments = name_queries(index, batch, config)
-    name_of_query, code, overlap, blocks, pairs = similar_names(*(*arguments, config.max_block_size))
+    query, code, overlap, information, blocks, pairs = similar_names(*(*arguments, config.max_block_size))
     left_out += (blocks, pairs)
-    by_query = Lists.of_positions(query_of, len(arguments[0]))
-    at, entry = by_query.expand(name_of_query)
+    by_query, width = Lists.of_positions(query_of, len(arguments[0])), len(index.names.texts)
+    lookups, counts = by_query.counts(query), index.names.companies.counts(code)
+    fresh = ~are_in(equal[0] * width + equal[1], arguments[0][query] * width + code)
+    large = fresh & (counts > config.max_block_size)
+    left_out += (int(lookups[large].sum()), int((lookups * counts)[large].sum()))
+    query, code, overlap, information = (found[fresh & ~large] for found in (query, code, overlap, information))
+    at, entry = by_query.expand(query)
     on, companies = index.names.companies.expand(code[at])
-    rows, overlap = batch.name_rows[entry[on]], overlap[at][on]
-    floor = _min_overlap(batch, rows, companies, config)
+    rows, overlap, information = batch.name_rows[entry[on]], overlap[at][on], information[at][on]
+    min_overlap, min_information = _limits(index, batch, rows, companies, config)
     keys = _join(rows, companies, index)
-    kept = (overlap >= floor) & ~are_in(certain, keys)
-    return _best_per_row(keys[kept], overlap[kept], index, config.max_candidates_per_name)
+    strong = information >= min_information
+    kept = (strong | (overlap >= min_overlap)) & ~are_in(certain, keys)
+    strong = (strong | (overlap >= MIN_OVERLAP_UNKNOWN))[kept]
+    keys, overlap = keys[kept], overlap[kept]
+    weak = _best_per_row(keys[~strong], overlap[~strong], index, config.max_candidates_per_name)
+    return np.union1d(keys[strong], weak)
 
 
 def name_queries(index: CompanyIndex, batch: Prepared, config: CandidateConfig) -> tuple[Ints, tuple[Any, ...]]:
@@ -224,9 +259,19 @@ def name_queries(index: CompanyIndex, batch: Prepared, config: CandidateConfig) 
     by_state = batch.name_ids * width + (_likely_states(index, batch)[batch.name_rows] + 1)
     queries, query_of, counts = np.unique(by_state, return_inverse=True, return_counts=True)
     states = queries % width - 1
-    floors = np.where(states >= 0, round(1000 * config.min_name_overlap), MIN_OVERLAP_UNKNOWN).astype(np.int32)
     searched = (queries // width, states, counts, batch.tokens, index.vocabulary.index)
-    return query_of, (*searched, UNKNOWN_WEIGHT, floors, MIN_OVERLAP_CONFLICT)
+    return query_of, (*searched, UNKNOWN_WEIGHT, _scope_limits(index, config))
+
+
+def _scope_limits(index: CompanyIndex, config: CandidateConfig) -> Ints:
+    """Return the argument ``limits`` of ``similar_names``."""
+    town, (near, anywhere) = round(1000 * config.min_name_overlap), chance_information(index)
+    limits = np.zeros((SCOPES, 3), dtype=np.int64)
+    limits[IN_STATE] = town, near, MIN_SHARE
+    limits[STATELESS] = MIN_OVERLAP_UNKNOWN, near, MIN_SHARE_STATELESS
+    limits[ELSEWHERE] = max(town, MIN_OVERLAP_CONFLICT), NO_INFORMATION, MIN_SHARE
+    limits[ANYWHERE] = max(town, MIN_OVERLAP_UNKNOWN), anywhere, MIN_SHARE
+    return limits
 
 
 def _likely_states(index: CompanyIndex, batch: Prepared) -> Ints:
@@ -238,14 +283,31 @@ def _likely_states(index: CompanyIndex, batch: Prepared) -> Ints:
     return found
 
 
-def _min_overlap(batch: Prepared, rows: Ints, companies: Ints, config: CandidateConfig) -> Ints:
+def chance_information(index: CompanyIndex) -> tuple[int, int]:
+    """Return the weight of words that one name has by chance: among the companies' names, and the background as well.
+
+    It is log2 of the number of names, in bits: words of this weight are in one of so many names.
+    """
+    counts = len(index.names.texts), len(index.names.texts) + background_size()
+    near, anywhere = (math.ceil(WEIGHT_PER_BIT * math.log2(max(count, 2))) for count in counts)
+    return near, anywhere
+
+
+def _limits(
+    index: CompanyIndex, batch: Prepared, rows: Ints, companies: Ints, config: CandidateConfig
+) -> tuple[Ints, Ints]:
+    """Return the minimum overlap of each pair, and the information at which it does not matter."""
     state, city, zip_code = batch.place_agreements(rows, companies)
     town = (city == Agreement.AGREE) | (zip_code == Agreement.AGREE)
-    floor = np.choose(
-        state - Agreement.CONFLICT,  # conflict, unknown, agree
-        [MIN_OVERLAP_CONFLICT, MIN_OVERLAP_UNKNOWN, MIN_OVERLAP_STATE],
+    near, anywhere = chance_information(index)
+    stateless = index.states.codes.counts(companies) == 0
+    by_state = state - Agreement.CONFLICT  # conflict, unknown, agree
+    floor = np.choose(by_state, [MIN_OVERLAP_CONFLICT, MIN_OVERLAP_UNKNOWN, MIN_OVERLAP_STATE])
+    information = np.choose(by_state, [NO_INFORMATION, anywhere, near])
+    return (
+        np.where(town, round(1000 * config.min_name_overlap), floor),
+        np.where(town | stateless, near, information),
     )
-    return np.where(town, round(1000 * config.min_name_overlap), floor)
 
 
 def _best_per_row(keys: Ints, overlaps: Ints, index: CompanyIndex, limit: int) -> Ints:

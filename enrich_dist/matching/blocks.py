@@ -1,7 +1,7 @@
 """The blocks of an index and the candidate pairs that each brings, for plans before a run.
 
-A block is the result of one lookup: the companies' names with a word (within a state if the word is common), or the
-companies with a name. Counts lookups without comparing anything.
+A block is the result of one lookup: the companies' names with a word, everywhere or in one state, or the companies with
+a name. Counts lookups without comparing anything.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Block:
     """A block of a word or name.
 
     ``state``: the state it is limited to; ``size``: names of companies for a word, companies for a name; ``lookups``:
-    by the recipients; ``capped``: whether ``max_block_size`` applies (to all but rare words).
+    by the recipients; ``capped``: whether ``max_block_size`` applies (to names, and words in more than
+    ``vocabulary.MAX_RARE_POSTINGS`` names).
     """
 
     text: str
@@ -49,6 +50,7 @@ class BlockCounts:
         self._index = index
         self._config = config
         vocabulary = index.vocabulary
+        (self._frequent,) = vocabulary.take("common")
         self._sizes = [np.diff(array).astype(np.int64) for array in vocabulary.take("state_starts", "posting_starts")]
         self._lookups = [np.zeros(len(sizes), dtype=np.int64) for sizes in self._sizes]
         self._name_sizes = np.diff(index.names.companies.starts)
@@ -69,7 +71,6 @@ class BlockCounts:
     def words(self, count: int) -> list[Block]:
         """Return the blocks of words that bring the most pairs, largest first."""
         (by_state, by_concept), (state_sizes, concept_sizes) = self._lookups, self._sizes
-        # A common word is looked up within states only, so its whole list is not a block.
         pairs = np.concatenate([by_state * state_sizes, by_concept * concept_sizes])
         return [self._word_block(number) for number in _greatest(pairs, count)]
 
@@ -86,15 +87,15 @@ class BlockCounts:
             for number in _greatest(self._name_sizes * self._name_lookups, count)
         ]
 
-    def left_out(self, limit: int) -> tuple[int, int, int]:
-        """Return (distinct blocks, lookups, pairs) of the used blocks of more than ``limit`` members."""
-        blocks, lookups, pairs = 0, 0, 0
-        for sizes, counts in ((self._sizes[0], self._lookups[0]), (self._name_sizes, self._name_lookups)):
-            large = np.flatnonzero((sizes > limit) & (counts > 0))
-            blocks += len(large)
-            lookups += int(counts[large].sum())
-            pairs += int((counts[large] * sizes[large]).sum())
-        return blocks, lookups, pairs
+    def count_large(self, limit: int) -> int:
+        """Return the number of distinct blocks in use that have more than ``limit`` members and are capped."""
+        frequent = self._frequent >= 0
+        groups = (
+            (self._sizes[0], self._lookups[0]),
+            (self._sizes[1][frequent], self._lookups[1][frequent]),
+            (self._name_sizes, self._name_lookups),
+        )
+        return sum(int(np.count_nonzero((sizes > limit) & (lookups > 0))) for sizes, lookups in groups)
 
     def _word_block(self, number: int) -> Block:
         by_state = len(self._sizes[0])
@@ -102,8 +103,7 @@ class BlockCounts:
             concept, state = number - by_state, EVERYWHERE
         else:
             place, segment = divmod(number, self._index.vocabulary.state_count + 1)
-            (common,) = self._index.vocabulary.take("common")
-            concept = int(np.flatnonzero(common == place)[0])
+            concept = int(np.flatnonzero(self._frequent == place)[0])
             states = self._index.states.texts
             state = states[segment].as_py() if segment < len(states) else NO_STATE
         kind, at = (0, number) if number < by_state else (1, concept)
@@ -112,7 +112,7 @@ class BlockCounts:
             state=state,
             size=int(self._sizes[kind][at]),
             lookups=int(self._lookups[kind][at]),
-            capped=number < by_state,
+            capped=bool(self._frequent[concept] >= 0),
         )
 
 

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from enrich_dist.core.files import document_digest
 
 # Raise it whenever the same input would give other candidates or other comparison vectors: after a change of a rule, of
 # a constant or of a file in data/.
-ENGINE_VERSION = "4"
+# 5: placeholders for names are no evidence.
+# 6: words that tell siblings apart, names in other scripts, numbers in words.
+# 7: a name within a longer one is a level of its own; former names; legal forms of the world; parts of names;
+# similar names at any size of the tables; candidates by address.
+ENGINE_VERSION = "7"
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveShare = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -23,7 +27,15 @@ PositiveShare = Annotated[float, Field(gt=0.0, le=1.0)]
 class SettingsSection(BaseModel):
     """A section of the settings. Its errors never repeat a value, which may be a secret in the wrong place."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_booleans(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false for anything else; Python would take them for 1 and 0."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("true and false are no value of this setting")
+        return value
 
 
 class CandidateConfig(SettingsSection):
@@ -31,8 +43,8 @@ class CandidateConfig(SettingsSection):
 
     min_name_overlap: PositiveShare = 0.45
     max_candidates_per_name: Annotated[int, Field(ge=1, le=1_000)] = 8
-    max_block_size: Annotated[int, Field(ge=1)] = 2_000
-    batch_rows: Annotated[int, Field(ge=1)] = 65_536
+    max_block_size: Annotated[int, Field(ge=1, le=1_000_000)] = 2_000
+    batch_rows: Annotated[int, Field(ge=1, le=10_000_000)] = 65_536
 
     @classmethod
     def result_settings(cls) -> set[str]:
@@ -47,7 +59,7 @@ class CandidateConfig(SettingsSection):
 class DecisionConfig(SettingsSection):
     """Thresholds on the match probability: of an accepted match, and of a candidate kept for review."""
 
-    accept_probability: PositiveShare = 0.68
+    accept_probability: PositiveShare = 0.5
     review_probability: Share = 0.05
 
     @model_validator(mode="after")

@@ -18,8 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist.matching.arrays import Lists, are_in, as_array, load, starts_of, text_buffers
-from enrich_dist.matching.kernels.text import Hashes, Ints, find_all, hash_table, hash_texts
+from enrich_dist.matching.kernels.addresses import address_heads, house_numbers
+from enrich_dist.matching.kernels.text import Bytes, Hashes, Ints, find_all, hash_filter, hash_table, hash_texts
 from enrich_dist.matching.normalise import (
+    normalise_addresses,
     normalise_cities,
     normalise_codes,
     normalise_streets,
@@ -75,7 +77,7 @@ class Relation:
         return np.where(comparable, agreement, Agreement.UNKNOWN).astype(np.int8)
 
 
-RELATIONS = ("names", "ueis", "duns", "states", "cities", "zips", "streets")
+RELATIONS = ("names", "ueis", "duns", "states", "cities", "zips", "streets", "buildings", "addresses")
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class CompanyIndex:
     """The opened index of ``company_count`` companies with ids from 0, one relation per kind of text.
 
     ``cities`` are ``state|city``; a *name* is a distinct normalised name and its number the code in ``names``.
+    ``addresses`` are ``normalise_addresses``, ``buildings`` the same without suites.
     """
 
     company_count: int
@@ -93,6 +96,10 @@ class CompanyIndex:
     cities: Relation
     zips: Relation
     streets: Relation
+    buildings: Relation
+    addresses: Relation
+    address_filter: Bytes
+    """Filter of the heads of all addresses (``kernels.addresses``), uint8."""
     zip_states: Ints
     """State code of each ZIP code, int64: the most frequent, -1 for unknown."""
     vocabulary: Vocabulary
@@ -127,12 +134,15 @@ def build_index(companies: pa.Table, directory: Path) -> None:
     states = normalise_codes(state, STATE_PATTERN)
     state_texts = _write_relation(directory, "states", owners, states, count)
     name_states = _name_states(directory, len(state_texts))
-    _write_relation(directory, "cities", owners, join_city(states, normalise_cities(city)), count)
+    cities = join_city(states, normalise_cities(city))
+    city_texts = _write_relation(directory, "cities", owners, cities, count)
     zips = normalise_codes(zip5, ZIP_PATTERN)
     zip_texts = _write_relation(directory, "zips", owners, zips, count)
     np.save(directory / "zip_states.npy", _zip_states(zips, zip_texts, states, state_texts))
     streets = normalise_streets(address, pa.nulls(len(address), pa.string()))
     _write_relation(directory, "streets", owners, streets, count)
+    towns = _codes(zips, zip_texts), _codes(cities, city_texts)
+    _write_addresses(directory, owners, normalise_addresses(address, pa.nulls(len(address), pa.string())), towns, count)
     write_vocabulary(directory, texts, name_states, len(state_texts), _cut_names(raw, texts))
     np.save(directory / "company_count.npy", np.array([count]))
 
@@ -143,9 +153,27 @@ def open_index(directory: Path) -> CompanyIndex:
     return CompanyIndex(
         company_count=int(load(directory / "company_count.npy")[0]),
         zip_states=load(directory / "zip_states.npy"),
+        address_filter=load(directory / "address_filter.npy"),
         vocabulary=open_vocabulary(directory, len(relations["states"].texts)),
         **relations,
     )
+
+
+def _write_addresses(
+    directory: Path, owners: Ints, addresses: pa.Array, towns: tuple[Ints, Ints], company_count: int
+) -> None:
+    """Write the addresses of companies (``owners``); ``towns``: their ZIP and city codes, -1 for unknown."""
+    buildings = pc.replace_substring_regex(addresses, "/.*", "")
+    _write_relation(directory, "buildings", owners, buildings, company_count)
+    _write_relation(directory, "addresses", owners, addresses, company_count)
+    numbers = house_numbers(*text_buffers(buildings))
+    np.save(directory / "address_filter.npy", hash_filter(np.unique(address_heads(numbers, *towns))))
+
+
+def _codes(texts: pa.Array, known: pa.Array) -> Ints:
+    """Return the position of each text in ``known``, int64, -1 for null."""
+    found = pc.fill_null(pc.index_in(texts, value_set=known), -1).to_numpy(zero_copy_only=False)
+    return np.asarray(found, dtype=np.int64)
 
 
 def _cut_names(raw: pa.Array, texts: pa.Array) -> tuple[Ints, pa.Array]:
@@ -162,10 +190,7 @@ def _cut_names(raw: pa.Array, texts: pa.Array) -> tuple[Ints, pa.Array]:
 
 def _zip_states(zips: pa.Array, zip_texts: pa.Array, states: pa.Array, state_texts: pa.Array) -> Ints:
     """Return the most frequent state code of each ZIP code, the first on ties, -1 for none."""
-    zip_codes, state_codes = (
-        pc.fill_null(pc.index_in(texts, value_set=known), -1).to_numpy(zero_copy_only=False).astype(np.int64)
-        for texts, known in ((zips, zip_texts), (states, state_texts))
-    )
+    zip_codes, state_codes = _codes(zips, zip_texts), _codes(states, state_texts)
     both = (zip_codes >= 0) & (state_codes >= 0)
     width = max(len(state_texts), 1)
     pairs, counts = np.unique(zip_codes[both] * width + state_codes[both], return_counts=True)

@@ -16,7 +16,7 @@ import pyarrow as pa
 from enrich_dist import schema
 from enrich_dist.core.files import text_digest
 from enrich_dist.matching.config import ENGINE_VERSION, CandidateConfig
-from enrich_dist.schema import MIN_SAME_TOWN, Agreement, NameKind, NameLevel
+from enrich_dist.schema import MIN_SAME_TOWN, AddressLevel, Agreement, NameKind, NameLevel, PlaceLevel
 
 if TYPE_CHECKING:
     from enrich_dist.core.matcher import MatchMemory
@@ -83,7 +83,13 @@ class OrganisationMatcher:
             table = pa.table([columns[f.name] for f in schema.CANDIDATE], schema=schema.CANDIDATE)
             yield (
                 table,
-                _counts(index, batch, pairs, compare.random_places(index, batch, part["source_row"].to_numpy())),
+                _counts(
+                    index,
+                    batch,
+                    pairs,
+                    placeless=_count_placeless(part),
+                    places=compare.random_places(index, batch, part["source_row"].to_numpy()),
+                ),
             )
 
 
@@ -94,17 +100,28 @@ def add_counts(counts: pa.Table) -> pa.Table:
     return added.sort_by([("kind", "ascending"), ("key", "ascending")]).cast(schema.COUNT)
 
 
+def _count_placeless(recipients: pa.Table) -> int:
+    known = [recipients[name].is_valid().to_numpy() for name in ("state", "city", "zip5")]
+    return int(np.count_nonzero(~np.logical_or.reduce(known)))
+
+
 def _worth_keeping(comparison: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     column = {name: comparison[name].to_numpy() for name in comparison.column_names}
     identified = (column["uei_agreement"] == Agreement.AGREE) | (column["duns_agreement"] == Agreement.AGREE)
-    # Names with different words on both sides are candidates in the same town only.
-    level = column["name_level"]
-    near = (level == NameLevel.DIFFERENT_WORDS) & (column["place_level"] >= MIN_SAME_TOWN)
+    # Names with different words on both sides are candidates in the same town, or where nothing tells their places.
+    level, place = column["name_level"], column["place_level"]
+    near = (level == NameLevel.DIFFERENT_WORDS) & ((place >= MIN_SAME_TOWN) | (place == PlaceLevel.UNKNOWN))
+    near |= column["address_level"] > AddressLevel.DIFFERENT
     return np.asarray(identified | near | (level > NameLevel.DIFFERENT_WORDS))
 
 
 def _counts(
-    index: CompanyIndex, batch: Prepared, pairs: Pairs, places: np.ndarray[tuple[int], np.dtype[np.int64]]
+    index: CompanyIndex,
+    batch: Prepared,
+    pairs: Pairs,
+    *,
+    placeless: int,
+    places: np.ndarray[tuple[int], np.dtype[np.int64]],
 ) -> pa.Table:
     token_starts, concepts = batch.tokens[:2]
     legal = np.bincount(batch.name_ids[batch.name_kinds == NameKind.LEGAL], minlength=len(batch.names))
@@ -118,10 +135,12 @@ def _counts(
     ).astype(np.int64)
     parts = [
         ("recipients", np.array([batch.row_count])),
+        ("placeless", np.array([placeless])),
         ("concept", concept_counts),
         ("random_place", places),
         ("blocks_left_out", np.array([pairs.blocks_left_out])),
         ("pairs_left_out", np.array([pairs.pairs_left_out])),
+        ("addresses_left_out", np.array([pairs.same_places.left_out])),
     ]
     tables = []
     for kind, counts in parts:

@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from enrich_dist.matching import words
+from enrich_dist.matching.arrays import text_buffers
 from enrich_dist.matching.blocking import Prepared, prepare
 from enrich_dist.matching.index import CompanyIndex
+from enrich_dist.matching.kernels import siblings
 from enrich_dist.matching.vocabulary import Vocabulary
 from enrich_dist.matching.weights import Floats, name_information
 from enrich_dist.schema import NameLevel
@@ -58,8 +61,8 @@ class ComparedNames:
 def word_information(concepts: Mapping[int, int], recipients: int, vocabulary: Vocabulary) -> Floats:
     """Return the bits of each concept, float64: of a name of this word alone. Arguments as in ``name_information``."""
     count = vocabulary.concept_count
-    words = {"name_token_starts": np.arange(count + 1), "name_tokens": np.arange(count)}
-    return name_information(concepts, recipients, replace(vocabulary, arrays={**vocabulary.arrays, **words}))
+    single = {"name_token_starts": np.arange(count + 1), "name_tokens": np.arange(count)}
+    return name_information(concepts, recipients, replace(vocabulary, arrays={**vocabulary.arrays, **single}))
 
 
 def shared_words(
@@ -107,12 +110,17 @@ class _Names:
         first, last = self.index.vocabulary.arrays["name_token_starts"][code : code + 2]
         concepts = self.index.vocabulary.arrays["name_tokens"][first:last].tolist()
         tokens = _Tokens.of(self.batch.tokens, name, theirs.split(" "))
-        words = [
-            Word(text, float(self.information[concept]), self.frequencies.get(concept, 0), tokens.take(concept, level))
+        own = [
+            Word(
+                text,
+                float(self.information[concept]),
+                self.frequencies.get(concept, 0),
+                tokens.take(text, concept, level),
+            )
             for text, concept in zip(ours.split(" "), concepts, strict=True)
         ]
         additional = tuple(tokens.texts) if level < NameLevel.SPELLING_VARIANT else ()
-        return SharedWords(ours, theirs, tuple(words), additional)
+        return SharedWords(ours, theirs, tuple(own), additional)
 
 
 @dataclass
@@ -125,16 +133,22 @@ class _Tokens:
 
     @classmethod
     def of(cls, tokens: tuple[Any, ...], name: int, texts: list[str]) -> _Tokens:
-        starts, concepts, _, typo_starts, typos = tokens[:5]
+        starts, concepts, typo_starts, typos = tokens[:4]
         places = range(starts[name], starts[name + 1])
         near = [typos[typo_starts[at] : typo_starts[at + 1]].tolist() for at in places]
         return cls(list(texts), [int(concepts[at]) for at in places], near)
 
-    def take(self, concept: int, level: int) -> str:
+    def take(self, text: str, concept: int, level: int) -> str:
         """Remove the word with the concept, and return how it agrees."""
         for found, agreement in (
             ([own == concept for own in self.concepts], AGREES),
-            ([concept in near for near in self.typos], MISTYPED),
+            (
+                [
+                    concept in near and not _conflict(text, own)
+                    for own, near in zip(self.texts, self.typos, strict=True)
+                ],
+                MISTYPED,
+            ),
         ):
             if True in found:
                 at = found.index(True)
@@ -144,6 +158,15 @@ class _Tokens:
         if level >= NameLevel.SPELLING_VARIANT:
             return WRITTEN_OTHERWISE
         return MISTYPED if level == NameLevel.TYPO else MISSING
+
+
+def _conflict(ours: str, theirs: str) -> bool:
+    """Return whether two words tell siblings apart, so that one is no typo of the other."""
+    text, table = text_buffers(pa.array([ours, theirs])), words.sibling_words()
+    left, right = np.empty((siblings.MAX_WORDS, 4), dtype=np.int64), np.empty((siblings.MAX_WORDS, 4), dtype=np.int64)
+    siblings.split(text, 0, table, left)
+    siblings.split(text, 1, table, right)
+    return bool(siblings.tells_apart(text[0], left[0], text[0], right[0], table))
 
 
 def _agreeing(shared: SharedWords) -> float:

@@ -7,6 +7,7 @@ common words when there are few companies.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ _DICTIONARY = (
 _ARRAYS = (
     *_DICTIONARY, "word_keys", "word_values", "word_present", "near_starts", "near_concepts",
     "joined_keys", "joined_values", "joined_present", "joined_first", "joined_second",
-    "weights", "common", "numeric", "background", "posting_starts", "postings", "state_starts", "state_postings",
+    "weights", "common", "background", "posting_starts", "postings", "state_starts", "state_postings",
     "home_starts", "home_states", "home_postings",
     "name_weights", "name_token_starts", "name_tokens", "name_state_starts", "name_states",
     "compact", "compact_keys", "compact_values", "compact_starts", "compact_names",
@@ -81,12 +82,18 @@ class Vocabulary:
             self.state_count,
             *self.take("home_starts", "home_states", "home_postings", "name_weights"),
             *self.take("name_token_starts", "name_tokens", "name_state_starts", "name_states"),
+            self.stateless_count,
         )
+
+    @functools.cached_property
+    def stateless_count(self) -> int:
+        """Return the number of names of companies without a state."""
+        return int(np.count_nonzero(self.arrays["name_states"] == self.state_count))
 
     @property
     def compared(self) -> tuple[Any, ...]:
         """Return the argument ``index`` of ``kernels.comparison.compare_names``."""
-        return (*self.index, *self.take("numeric", "compact"))
+        return (*self.index[:-1], *self.take("compact"))
 
     @property
     def concept_count(self) -> int:
@@ -107,11 +114,16 @@ class Vocabulary:
         return known[at], found
 
 
+@functools.cache
+def background_size() -> int:
+    """Return the number of background names."""
+    return int(words.lines("word_frequencies.txt")[0].split(" ")[1])
+
+
 def background() -> tuple[dict[str, int], int]:
     """Return (background names with each word, number of background names)."""
-    head, *rest = words.lines("word_frequencies.txt")
-    pairs = [line.split(" ") for line in rest]
-    return {word: int(count) for word, count in pairs}, int(head.split(" ")[1])
+    pairs = [line.split(" ") for line in words.lines("word_frequencies.txt")[1:]]
+    return {word: int(count) for word, count in pairs}, background_size()
 
 
 def write_vocabulary(
@@ -133,12 +145,9 @@ def write_vocabulary(
     pairs = np.unique(concept.astype(np.int64) * max(name_count, 1) + owner)
     posting_concept, posting_name = pairs // max(name_count, 1), pairs % max(name_count, 1)
     frequency = np.bincount(posting_concept, minlength=concept_count)
-    weights, share, in_background = _weights(frequency, word_texts, concepts, name_count)
-    is_common = (share > COMMON_SHARE) | (frequency > MAX_RARE_POSTINGS)
+    weights, in_background = _weights(frequency, word_texts, concepts, name_count)
+    is_common = frequency > MAX_RARE_POSTINGS
     common = np.where(is_common, np.cumsum(is_common) - 1, -1).astype(np.int32)
-
-    numeric = np.zeros(concept_count, dtype=bool)
-    numeric[concepts[pc.match_substring_regex(word_texts, "^[0-9]+$").to_numpy(zero_copy_only=False)]] = True
 
     word_data, word_starts = text_buffers(word_texts)
     word_hashes = hash_texts(word_data, word_starts, False)
@@ -148,7 +157,6 @@ def write_vocabulary(
         "word_starts": word_starts,
         "weights": weights,
         "background": in_background,
-        "numeric": numeric,
         "common": common,
         "posting_starts": starts_of(posting_concept, concept_count).astype(np.int32),
         "postings": posting_name.astype(np.int32),
@@ -200,7 +208,7 @@ def _concepts(texts: pa.Array, known: pa.Array) -> tuple[Ints, pa.Array]:
 
     Concepts are numbered in the order of the words.
     """
-    families = [line.split(" ") for line in words.lines("word_families.txt")]
+    families = words.families()
     member = pa.array([word for family in families for word in family], pa.string())
     family_of = np.repeat(np.arange(len(families)), [len(family) for family in families])
     present = np.unique(family_of[pc.is_in(member, value_set=texts).to_numpy(zero_copy_only=False)])
@@ -223,8 +231,8 @@ def _concepts(texts: pa.Array, known: pa.Array) -> tuple[Ints, pa.Array]:
 
 def _weights(
     frequency: Ints, word_texts: pa.Array, concepts: Ints, name_count: int
-) -> tuple[Ints, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return (weight, share among all names, share among background names) of every concept."""
+) -> tuple[Ints, npt.NDArray[np.float64]]:
+    """Return (weight, share among background names) of every concept."""
     counts, background_names = background()
     table = pa.array(list(counts), pa.string())
     found = pc.index_in(word_texts, value_set=table)
@@ -232,7 +240,7 @@ def _weights(
     in_background = np.bincount(concepts, weights=numbers, minlength=len(frequency))
     share = (frequency + in_background + 1) / (name_count + background_names + 1)
     weights = np.maximum(1, np.rint(-WEIGHT_PER_BIT * np.log2(share))).astype(np.int32)
-    return weights, share, in_background / background_names
+    return weights, in_background / background_names
 
 
 def _grouped(kind: str, hashes: Hashes, members: Ints, what: str) -> dict[str, Any]:

@@ -17,22 +17,27 @@ shipped defaults, counts as ``PRIOR_PAIRS`` pairs. Does not cover probabilities 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from enrich_dist.matching.vocabulary import Vocabulary
-from enrich_dist.schema import MIN_SAME_TOWN, Agreement, NameLevel, PlaceLevel, StreetLevel
+from enrich_dist.schema import NameLevel, PlaceLevel, SiblingLevel, StreetLevel
 
 # Raise it whenever the same candidates would get other weights or probabilities.
-ENGINE_VERSION = "3"
+# 4: words that tell siblings apart are a comparison of their own.
+# 5: a name within a longer one is a level of its own; former names; weights are estimated from all candidates.
+ENGINE_VERSION = "5"
 
 PRIOR_PAIRS = 200.0
+# Before a partner is seen, partners have a place as often as any recipient; this counts as few pairs, because tables
+# differ: in one, recipients without a place are as good as others, in the next they are remains of other sources.
+PLACELESS_PRIOR_PAIRS = 10.0
 
 # Place levels of fully known places; ``_place_weights`` derives the others.
-_KNOWN_PLACES = [
+KNOWN_PLACES = [
     PlaceLevel.DIFFERENT_STATE,
     PlaceLevel.DIFFERENT_CITY,
     PlaceLevel.SAME_CITY_DIFFERENT_ZIP,
@@ -40,8 +45,15 @@ _KNOWN_PLACES = [
     PlaceLevel.SAME_CITY_AND_ZIP,
 ]
 
-# Defaults of m by name level, known place level and known street level. Data: real pairs of SBIR.gov and USAspending.
-DEFAULT_NAME_M = (0.100, 0.004, 0.022, 0.006, 0.016, 0.009, 0.013, 0.830)
+# The known levels that a partly known place can be.
+FINER_PLACES = {
+    PlaceLevel.SAME_STATE: np.array([False, True, True, True, True]),
+    PlaceLevel.SAME_CITY: np.array([False, False, True, False, True]),
+}
+
+# Defaults of m by name level, known place level and known street level. Data: real pairs of SBIR.gov and USAspending;
+# CONTAINED is two thirds of the former share of ADDITIONAL_WORDS, as among the real variants (4 of 6).
+DEFAULT_NAME_M = (0.100, 0.004, 0.007, 0.006, 0.015, 0.016, 0.009, 0.013, 0.830)
 DEFAULT_PLACE_M = (0.040, 0.115, 0.170, 0.010, 0.665)
 DEFAULT_STREET_M = (0.12, 0.03, 0.85)
 # Defaults of u. Data: all pairs of real companies and recipients with a place.
@@ -49,23 +61,37 @@ DEFAULT_PLACE_U = (0.949, 0.0494, 0.00115, 0.00003, 0.00015)
 # Of two organisations in one town: sharing a building is more frequent than chance.
 DEFAULT_STREET_U = (0.960, 0.015, 0.025)
 
-# The scales and bits below, except SPREAD_RECIPIENTS, are maximum-likelihood estimates on generated data
+# The scales and bits below are maximum-likelihood estimates on generated data
 # (docs/explanation/matching.md).
 INFORMATION_SCALE = 0.87
 # Of names that agree in part, because the agreeing words are the best of many.
-LEVEL_SCALE = (1.0, 0.78, 0.78, 0.78, 0.78, 0.78, 1.0, 1.0)
+LEVEL_SCALE = (1.0, 0.78, 0.78, 0.78, 0.78, 0.78, 0.78, 1.0, 1.0)
 # Evidence of a level in addition to its words (bits): how rare it is among names that share these words by chance.
-LEVEL_BITS = (0.0, 0.0, 4.5, 4.7, 8.0, 11.5, 7.5, 5.0)
+# CONTAINED: of 4.5, 6.5 and 8, the largest of which no such name is accepted without a place (generated data).
+LEVEL_BITS = (0.0, 0.0, 4.5, 4.7, 6.5, 8.0, 11.5, 7.5, 5.0)
 # Correction (bits) for partly equal names in one town with different streets. Name and place depend on each other there
 # (subsidiaries, trades, streets and towns in names).
-PARTIAL_TOWN_BITS = (0.0, -5.0, -3.0, -2.0, -2.5, 0.0, 0.0, 0.0)
+PARTIAL_TOWN_BITS = (0.0, -5.0, -3.0, -2.0, -3.0, -2.5, 0.0, 0.0, 0.0)
+# Names that differ in words that tell siblings apart, in addition to their level. Estimated on generated data: 1.4% of
+# the matches and 7% of the others among partly equal names in one town (docs/explanation/matching.md).
+SIBLING_BITS = -2.3
 # By ``NameKind``: an alternate name is slightly weaker evidence, the parent's much weaker (it has other subsidiaries).
-KIND_BITS = (0.0, -0.5, -5.0)
-# Expected namesakes of the match, however rare the words: firms have equal names for reasons other than chance. For
-# equal names and spelling variants this holds from the larger number of recipients, and decreases in proportion below
-# it, down to the smaller number, among which real namesakes were counted.
+# A former name belongs to the same registration, but may have been sold with a business. Argued, not estimated: one
+# match in 20 agrees by a former name (12% are renamed, of which 40% are recorded), and so does one coincidence in 10,
+# if one name of the recipients in 10 is a former one.
+KIND_BITS = (0.0, -0.5, -1.0, -5.0)
+# Expected namesakes of the match, however rare the words: firms have equal names for reasons other than chance. Data:
+# generated, 300,000 recipients; for equal names and spelling variants see ``NAMESAKE_RATE``.
 COINCIDENT_NAMESAKES = 0.87
-SPREAD_RECIPIENTS = (11_177, 200_000)
+# The levels whose namesakes are counted, wherever they are: all of them are candidates.
+NAMESAKES = [NameLevel.SPELLING_VARIANT, NameLevel.EQUAL]
+# The levels of similar names whose rivals in the same town are counted, and how many rivals the defaults count as.
+TOWN_RIVALS = slice(NameLevel.ADDITIONAL_WORDS, NameLevel.SPELLING_VARIANT)
+TOWN_RIVAL_PRIOR = 2.0
+# A company with one namesake often has more (a firm with many sites): how much rarer each further one is, at least
+# how many are counted, and the number of companies and namesakes that the defaults count as.
+NAMESAKE_RATE, NAMESAKE_DECAY, MAX_NAMESAKES = 0.01, 0.25, 8
+PRIOR_COMPANIES, NAMESAKE_PRIOR_PAIRS = 100.0, 50.0
 
 # Penalty (bits) of a typo if another candidate of the company has the exact name in the same town. Data: generated.
 EQUAL_NAME_IN_TOWN_BITS = 2.0
@@ -88,15 +114,46 @@ Floats = npt.NDArray[np.float64]
 class MCounts:
     """Counts of the run's pairs with an equal identifier.
 
-    ``name``, ``place``, ``street``: by level (street in the same town only); ``uei``, ``duns``: (conflict, agree) of
-    pairs that agree on the other identifier.
+    ``name``, ``place``, ``street``: by level (street in the same town only); ``placeless``: recipients (with, without)
+    a place; ``uei``, ``duns``: (conflict, agree) of pairs that agree on the other identifier.
     """
 
     name: Sequence[int] = (0,) * len(NameLevel)
     place: Sequence[int] = (0,) * len(PlaceLevel)
     street: Sequence[int] = (0,) * len(StreetLevel)
+    placeless: Sequence[int] = (0, 0)
     uei: Sequence[int] = (0, 0)
     duns: Sequence[int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class Tallies:
+    """Pairs by level, float64: shipped defaults as ``PRIOR_PAIRS`` pairs, and what was counted or expected of them.
+
+    ``name``, ``place`` (known levels only), ``street`` (known levels, in the same town): of one organisation.
+    ``placeless``: partners (with, without) a place. Of different organisations: ``other_street``, as ``street``;
+    ``namesake_level``, ``namesake_place``: namesakes of rare names by level (``NAMESAKES``) and as ``place``.
+    ``town_rivals``: different organisations with a similar name in the same town, (observed, expected by the defaults).
+    ``namesakes``: companies by number of such namesakes, 0 to ``MAX_NAMESAKES`` or more.
+    """
+
+    name: Floats
+    place: Floats
+    street: Floats
+    placeless: Floats
+    other_street: Floats
+    namesakes: Floats
+    namesake_level: Floats
+    namesake_place: Floats
+    town_rivals: Floats
+
+    def __add__(self, other: Tallies) -> Tallies:
+        """Return the sums."""
+        return Tallies(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
+
+    def shares(self) -> Tallies:
+        """Return the share of each level in its comparison."""
+        return Tallies(*(getattr(self, field.name) / getattr(self, field.name).sum() for field in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -104,21 +161,46 @@ class Weights:
     """Weights of all levels (bits).
 
     ``name``: ``log2(m)`` by level, to which the agreeing information is added, at most ``max_name_bits`` (by level);
-    ``name_bits``: information of each name of the index, float64; ``place``: by level; ``street``: by level, in the
-    same town only; ``uei``, ``duns``: (conflict, agree).
+    ``name_bits``: information of each name of the index, float64; ``place``: by level; ``placeless``: of a recipient
+    (with, without) a place; ``street``: by level, in the same town only; ``uei``, ``duns``: (conflict, agree).
+    ``tallies``: what they were estimated from; ``place_u``, ``placeless_u``: probabilities of different organisations.
     """
 
     recipients: int
     name: Floats
     name_bits: Floats
     max_name_bits: Floats
+    namesakes: Floats
     place: Floats
+    namesake_place: Floats
+    partial_town: Floats
+    placeless: Floats
     street: Floats
     uei: tuple[float, float]
     duns: tuple[float, float]
     unreachable_share: float
     """Share of true pairs whose names have nothing in common, which blocking by name cannot find."""
     identified_pairs: int
+    tallies: Tallies
+    place_u: Floats
+    placeless_u: Floats
+
+    def with_tallies(self, tallies: Tallies) -> Weights:
+        """Return the weights that follow from other tallies."""
+        shares = tallies.shares()
+        return replace(
+            self,
+            name=np.log2(shares.name),
+            max_name_bits=_max_name_bits(self.recipients, shares),
+            namesakes=_namesake_bits(shares),
+            place=_place_weights(shares.place, self.place_u),
+            namesake_place=_place_weights(shares.place, shares.namesake_place),
+            partial_town=_partial_town_bits(shares),
+            placeless=_placeless_weights(shares.placeless, self.placeless_u),
+            street=_known(shares.street, shares.other_street),
+            unreachable_share=float(shares.name[NameLevel.NOTHING_IN_COMMON]),
+            tallies=tallies,
+        )
 
     def document(self) -> dict[str, Any]:
         """Return the weights for reports, JSON-ready."""
@@ -126,9 +208,10 @@ class Weights:
             "recipients": self.recipients,
             "identified_pairs": self.identified_pairs,
             "unreachable_share": round(self.unreachable_share, 4),
+            "sibling": [0.0] + [SIBLING_BITS] * (len(SiblingLevel) - 1),
             **{
                 name: [round(float(bits), 2) for bits in getattr(self, name)]
-                for name in ("name", "place", "street", "uei", "duns")
+                for name in ("name", "place", "placeless", "street", "uei", "duns")
             },
         }
 
@@ -139,22 +222,40 @@ def estimate(counts: Mapping[str, Mapping[int, int]], pairs: MCounts, vocabulary
     random_places = np.zeros(len(PlaceLevel))
     for level, count in counts.get("random_place", {}).items():
         random_places[level] = count
-    name_m = _shares(pairs.name, DEFAULT_NAME_M)
+    placeless = counts.get("placeless", {}).get(0, 0) / recipients
+    placeless_u = np.array([1 - placeless, placeless])
+    place_u = _shares(random_places[KNOWN_PLACES], DEFAULT_PLACE_U)
+    tallies = Tallies(
+        name=_tally(pairs.name, DEFAULT_NAME_M),
+        place=_tally(np.array(pairs.place)[KNOWN_PLACES], DEFAULT_PLACE_M),
+        street=_tally(pairs.street[1:], DEFAULT_STREET_M),
+        placeless=_tally(pairs.placeless, placeless_u, PLACELESS_PRIOR_PAIRS),
+        other_street=_tally(np.zeros(len(DEFAULT_STREET_U)), DEFAULT_STREET_U),
+        namesakes=PRIOR_COMPANIES * _default_namesakes(),
+        namesake_level=NAMESAKE_PRIOR_PAIRS * _default_namesake_levels(),
+        namesake_place=NAMESAKE_PRIOR_PAIRS * place_u,
+        town_rivals=np.full(2, TOWN_RIVAL_PRIOR),
+    )
+    shares = tallies.shares()
     uei_m, duns_m = _shares(pairs.uei, DEFAULT_UEI_M), _shares(pairs.duns, DEFAULT_DUNS_M)
     return Weights(
         recipients=recipients,
-        name=np.log2(name_m),
-        max_name_bits=_max_name_bits(recipients),
+        name=np.log2(shares.name),
+        max_name_bits=_max_name_bits(recipients, shares),
+        namesakes=_namesake_bits(shares),
         name_bits=name_information(counts.get("concept", {}), recipients, vocabulary),
-        place=_place_weights(
-            _shares(np.array(pairs.place)[_KNOWN_PLACES], DEFAULT_PLACE_M),
-            _shares(random_places[_KNOWN_PLACES], DEFAULT_PLACE_U),
-        ),
-        street=_known(_shares(pairs.street[1:], DEFAULT_STREET_M), np.array(DEFAULT_STREET_U)),
+        place=_place_weights(shares.place, place_u),
+        namesake_place=_place_weights(shares.place, shares.namesake_place),
+        partial_town=_partial_town_bits(shares),
+        placeless=_placeless_weights(shares.placeless, placeless_u),
+        street=_known(shares.street, shares.other_street),
         uei=_identifier(uei_m, UEI_ERROR_SHARE / recipients),
         duns=_identifier(duns_m, DUNS_ERROR_SHARE / recipients),
-        unreachable_share=float(name_m[NameLevel.NOTHING_IN_COMMON]),
+        unreachable_share=float(shares.name[NameLevel.NOTHING_IN_COMMON]),
         identified_pairs=int(sum(pairs.name)),
+        tallies=tallies,
+        place_u=place_u,
+        placeless_u=placeless_u,
     )
 
 
@@ -174,18 +275,66 @@ def name_information(concepts: Mapping[int, int], recipients: int, vocabulary: V
     return np.asarray(INFORMATION_SCALE * information)
 
 
-def _max_name_bits(recipients: int) -> Floats:
+def _default_namesake_levels() -> Floats:
+    """Return the expected shares of the levels ``NAMESAKES`` among namesakes of a rare name."""
+    shares = np.exp2(-np.array(LEVEL_BITS)[NAMESAKES])
+    return np.asarray(shares / shares.sum())
+
+
+def _default_namesakes() -> Floats:
+    """Return the expected share of companies by number of namesakes."""
+    rate = NAMESAKE_RATE
+    odds = np.concatenate([[1.0], rate * NAMESAKE_DECAY ** np.arange(MAX_NAMESAKES)])
+    return np.asarray(odds / odds.sum())
+
+
+def _namesake_rates(shares: Tallies) -> Floats:
+    """Return the expected namesakes of a company with one namesake or partner, two, and so on.
+
+    With n records of its name, the company has n - 1 namesakes and a partner, or n namesakes: n P(n) / P(n - 1). More
+    namesakes are never taken for more frequent than fewer.
+    """
+    numbers = np.arange(1, MAX_NAMESAKES + 1)
+    return np.asarray(numbers * np.minimum(shares.namesakes[1:] / shares.namesakes[:-1], 1.0))
+
+
+def _namesake_bits(shares: Tallies) -> Floats:
+    """Return what further records of the company's name change in the maximum information of a name (bits), by number
+    of such records."""
+    rates = _namesake_rates(shares)
+    return np.concatenate([[0.0], np.log2(rates[0] / rates)])
+
+
+def _partial_town_bits(shares: Tallies) -> Floats:
+    """Return the correction for partly equal names in one town by level, for the rivals observed there."""
+    bits = np.array(PARTIAL_TOWN_BITS)
+    bits[TOWN_RIVALS] -= np.log2(shares.town_rivals[0] / shares.town_rivals[1])
+    return bits
+
+
+def expected_town_rivals(place_u: Floats) -> float:
+    """Return the number of rivals of a company with a rare name in its town that the defaults expect."""
+    levels = np.array(LEVEL_BITS)[TOWN_RIVALS] + np.array(PARTIAL_TOWN_BITS)[TOWN_RIVALS]
+    in_town = place_u[KNOWN_PLACES.index(PlaceLevel.SAME_CITY_DIFFERENT_ZIP) :].sum()
+    return float(COINCIDENT_NAMESAKES * np.exp2(-levels).sum() * in_town)
+
+
+def _max_name_bits(recipients: int, shares: Tallies) -> Floats:
     """Return the maximum information of a name by level, limited by its expected namesakes."""
     namesakes = np.full(len(NameLevel), COINCIDENT_NAMESAKES)
-    lowest, highest = SPREAD_RECIPIENTS
-    namesakes[NameLevel.SPELLING_VARIANT :] *= min(max(recipients, lowest), highest) / highest
+    namesakes[NAMESAKES] = _namesake_rates(shares)[0] * shares.namesake_level * np.exp2(np.array(LEVEL_BITS)[NAMESAKES])
     return np.log2(recipients / namesakes)
+
+
+def _tally(counts: Sequence[int] | Floats, defaults: Sequence[float] | Floats, pairs: float = PRIOR_PAIRS) -> Floats:
+    """Return the counts, and the defaults as this number of pairs."""
+    return np.asarray(np.asarray(counts, dtype=float) + pairs * np.array(defaults) / np.sum(defaults))
 
 
 def _shares(counts: Sequence[int] | Floats, defaults: Sequence[float]) -> Floats:
     """Return the posterior share of each level: the counts, and the defaults as ``PRIOR_PAIRS`` pairs."""
-    prior = np.array(defaults) / np.sum(defaults)
-    return np.asarray((np.asarray(counts, dtype=float) + PRIOR_PAIRS * prior) / (np.sum(counts) + PRIOR_PAIRS))
+    tally = _tally(counts, defaults)
+    return np.asarray(tally / tally.sum())
 
 
 def _known(m: Floats, u: Floats) -> Floats:
@@ -193,73 +342,27 @@ def _known(m: Floats, u: Floats) -> Floats:
     return np.concatenate([[0.0], np.log2(m / u)])
 
 
-def _place_weights(m: Floats, u: Floats) -> Floats:
-    """Return the weights of all place levels from the probabilities of the known ones.
+def place_shares(known: Floats) -> Floats:
+    """Return the probability of each place level from those of the known ones; 1 for an unknown place.
 
-    A state with an unknown city has the weight of any equal state, a city with an unknown ZIP code that of any equal
-    city.
+    A state with an unknown city is any equal state, a city with an unknown ZIP code any equal city.
     """
-    weights = np.zeros(len(PlaceLevel))
-    weights[_KNOWN_PLACES] = np.log2(m / u)
-    other_state = _KNOWN_PLACES.index(PlaceLevel.DIFFERENT_STATE)
-    weights[PlaceLevel.SAME_STATE] = np.log2((1 - m[other_state]) / (1 - u[other_state]))
-    city = [_KNOWN_PLACES.index(at) for at in (PlaceLevel.SAME_CITY_DIFFERENT_ZIP, PlaceLevel.SAME_CITY_AND_ZIP)]
-    weights[PlaceLevel.SAME_CITY] = np.log2(m[city].sum() / u[city].sum())
-    return weights
+    shares = np.ones(len(PlaceLevel))
+    shares[KNOWN_PLACES] = known
+    for coarse, finer in FINER_PLACES.items():
+        shares[coarse] = known[finer].sum()
+    return shares
+
+
+def _place_weights(m: Floats, u: Floats) -> Floats:
+    """Return the weights of all place levels from the probabilities of the known ones."""
+    return np.asarray(np.log2(place_shares(m) / place_shares(u)))
+
+
+def _placeless_weights(m: Floats, u: Floats) -> Floats:
+    """Return the weights of a recipient (with, without) a place, 0 for a kind that the table does not have."""
+    return np.log2(np.divide(m, u, out=np.ones(2), where=u > 0))
 
 
 def _identifier(m: Floats, u_agree: float) -> tuple[float, float]:
     return float(np.log2(m[0] / (1 - u_agree))), float(np.log2(m[1] / u_agree))
-
-
-def weight_sql() -> dict[str, str]:
-    """Return SQL expressions (DOUBLE, bits) of the weight of each comparison.
-
-    They use the columns of ``schema.COMPARISON``, ``name_bits``, ``equal_name_in_town`` (``equal_name_in_town_sql``)
-    and the table ``w`` of ``weight_row``.
-    """
-    return {
-        "name": (
-            f"CASE WHEN name_level = {NameLevel.NOTHING_IN_COMMON} THEN w.name[name_level + 1]"
-            " ELSE w.name[name_level + 1] + w.kind[name_kind + 1]"
-            " + w.level[name_level + 1]"
-            " + least(w.scale[name_level + 1] * CAST(name_agreement AS DOUBLE) * name_bits,"
-            " w.max_name_bits[name_level + 1])"
-            f" - CASE WHEN name_level = {NameLevel.TYPO} AND place_level >= {MIN_SAME_TOWN} AND equal_name_in_town"
-            f" THEN {EQUAL_NAME_IN_TOWN_BITS} ELSE 0.0 END END"
-        ),
-        "place": (
-            f"w.place[place_level + 1] + CASE WHEN place_level >= {MIN_SAME_TOWN} AND street_level < {StreetLevel.SAME}"
-            " THEN w.partial_town[name_level + 1] ELSE 0.0 END"
-        ),
-        "street": f"CASE WHEN place_level >= {MIN_SAME_TOWN} THEN w.street[street_level + 1] ELSE 0.0 END",
-        **{
-            name: f"CASE {name}_agreement WHEN {Agreement.AGREE} THEN w.{name}_agree"
-            f" WHEN {Agreement.CONFLICT} THEN w.{name}_conflict ELSE 0.0 END"
-            for name in ("uei", "duns")
-        },
-    }
-
-
-def equal_name_in_town_sql() -> str:
-    """Return a SQL expression (BOOLEAN): whether a candidate of the company has its name in the same town."""
-    equal_name = f"name_level >= {NameLevel.SPELLING_VARIANT} AND place_level >= {MIN_SAME_TOWN}"
-    return f"bool_or({equal_name}) OVER (PARTITION BY company_id)"
-
-
-def weight_row(weights: Weights) -> dict[str, Any]:
-    """Return the single row of the table ``w`` of ``weight_sql``."""
-    return {
-        "name": weights.name.tolist(),
-        "kind": list(KIND_BITS),
-        "level": list(LEVEL_BITS),
-        "scale": list(LEVEL_SCALE),
-        "partial_town": list(PARTIAL_TOWN_BITS),
-        "max_name_bits": weights.max_name_bits.tolist(),
-        "place": weights.place.tolist(),
-        "street": weights.street.tolist(),
-        "uei_conflict": weights.uei[0],
-        "uei_agree": weights.uei[1],
-        "duns_conflict": weights.duns[0],
-        "duns_agree": weights.duns[1],
-    }

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from filelock import FileLock
 
-from enrich_dist.core.files import read_json, write_json
+from enrich_dist.core.files import read_json, read_text, write_json
 from enrich_dist.errors import CorruptionError, EnrichError, SettingsError
 from enrich_dist.events import Notice, Step, emit
 from enrich_dist.monitoring.incidents import (
@@ -38,6 +38,7 @@ from enrich_dist.store.run_directory import RunDirectory
 # These loggers may log addresses or parts of them.
 _LOGGERS: Final = ("apprise", "requests", "urllib3.connectionpool", "requests_oauthlib.oauth2_session")
 _LOCK_SECONDS: Final = 30.0
+_MAX_BYTES: Final = 100_000
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def read_addresses(path: Path) -> list[Address]:
     remedy = "See notifications.urls_file in config/base.yaml."
     try:
         status = path.stat()
-        text = path.read_text("utf-8")
+        text = read_text(path, _MAX_BYTES)
     except (OSError, UnicodeDecodeError) as error:
         problem = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise SettingsError(f"notifications.urls_file {path} cannot be read: {problem}.", remedy=remedy) from None

@@ -11,6 +11,7 @@ from enrich_dist.core.files import document_digest, text_digest
 from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.matching.index import open_index
 from enrich_dist.results.build import ResultInputs
+from enrich_dist.results.overrides import read_decisions
 from enrich_dist.sources import chunks
 from enrich_dist.sources.rejects import with_file_rows
 from enrich_dist.store.artifacts import Artifact, open_unverified, open_verified
@@ -35,7 +36,7 @@ def read_result_inputs(directory: RunDirectory, tasks: Sequence[ChunkTask], chec
         counts=[checkpoint.counts for _, checkpoint in present],
         checkpoint_digests=[_content_digest(finished.get(task.checkpoint_key)) for task in tasks],
         vocabulary=open_index(index.path).vocabulary,
-        overrides=directory.read_overrides(),
+        overrides=read_decisions(directory.overrides),
         quarantined=_quarantined_rows(plan, records),
         chunk_rows=[
             (task.chunk_rows, record.rows_with_candidates, record.rows_without_candidates, record.rows_quarantined)

@@ -15,18 +15,17 @@ from typing import Any
 import pyarrow.parquet as pq
 from distributed import Client
 
-from enrich_dist.core.files import directory_name, document_digest
+from enrich_dist.core.files import directory_name, document_digest, write_json
 from enrich_dist.core.matcher import Matcher
-from enrich_dist.core.storage import open_storage
-from enrich_dist.errors import SourceError
 from enrich_dist.events import Notice, Step, emit, listening
 from enrich_dist.farm.attempts import AttemptLedger
 from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.farm.driver import Farm, FarmOutcome
 from enrich_dist.farm.logs import ChunkLog, WorkerLog
-from enrich_dist.farm.metrics import farm_numbers, memory_per_worker, memory_table
+from enrich_dist.farm.metrics import farm_numbers
 from enrich_dist.farm.policy import FarmPolicy
 from enrich_dist.farm.resume import explain_resume
+from enrich_dist.farm.worker_memory import memory_per_worker, memory_table
 from enrich_dist.matching import weights
 from enrich_dist.matching.config import ENGINE_VERSION as MATCHING_VERSION
 from enrich_dist.matching.index import build_index
@@ -36,16 +35,20 @@ from enrich_dist.pipeline.tasks import fit_tasks_to_memory, plan_tasks, randomiz
 from enrich_dist.progress.tracker import create_tracker
 from enrich_dist.results import reduce, report
 from enrich_dist.results.build import build_result
-from enrich_dist.results.publish import CURRENT, publish
+from enrich_dist.results.method_table import method_table
+from enrich_dist.results.publish import publish
 from enrich_dist.results.quality import Gate
 from enrich_dist.settings import Settings
 from enrich_dist.sources import ENGINE_VERSION as SOURCES_VERSION
-from enrich_dist.sources import chunks, companies
+from enrich_dist.sources import chunks, column_statistics, companies
 from enrich_dist.sources.awards import read_awards
-from enrich_dist.sources.inputs import check_inputs
+from enrich_dist.sources.column_statistics import ColumnTally
+from enrich_dist.sources.columns import AWARD_LAYOUT, RECIPIENT_LAYOUT, Layout
+from enrich_dist.sources.former_names import add_names
+from enrich_dist.sources.inputs import check_inputs, name_history
 from enrich_dist.sources.protocol import ReadOptions
 from enrich_dist.sources.recipients import read_recipients
-from enrich_dist.store.artifacts import get_or_build, open_unverified, open_verified
+from enrich_dist.store.artifacts import Artifact, get_or_build, open_unverified, open_verified
 from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore, drop_copies
 from enrich_dist.store.run_directory import Number, Output, RunDirectory, StepReport
 
@@ -75,10 +78,9 @@ class Pipeline:
 
             def build(directory: Path) -> dict[str, Any]:
                 table = read_awards(source, column_map)
-                if not len(table.awards):
-                    raise SourceError("holds no valid award.", path=source, remedy="Check that it is the bulk file.")
                 pq.write_table(table.awards, directory / "awards.parquet", compression="zstd")
                 pq.write_table(table.rejects, directory / "rejects.parquet", compression="zstd")
+                write_json(directory / column_statistics.FILE, table.columns.document())
                 return {
                     "rows": len(table.awards),
                     "rows_read": table.rows_read,
@@ -94,6 +96,7 @@ class Pipeline:
                 paths={"awards": stored.path, "source": str(source)},
                 numbers={name: value for name, value in stored.facts.items() if name != "rows"},
                 digests={"source": digest},
+                tables=_column_table(stored, AWARD_LAYOUT),
             )
 
     def join_companies(self) -> StepReport:
@@ -108,6 +111,7 @@ class Pipeline:
                 )
                 pq.write_table(tables.companies, directory / "companies.parquet", compression="zstd")
                 pq.write_table(tables.award_companies, directory / "award_companies.parquet", compression="zstd")
+                pq.write_table(tables.shared_identifiers, directory / companies.SHARED_FILE, compression="zstd")
                 return {"rows": len(tables.companies), "names_kept_apart": tables.names_kept_apart}
 
             stored = get_or_build(self.directory.companies / key, build)
@@ -137,16 +141,19 @@ class Pipeline:
             self.directory.recording(Step.RECIPIENT_CHUNKS, self.run_id) as done,
             closing(check_inputs(inputs, scratch)[1]) as source,
         ):
-            digest = source.digest(ReadOptions(column_map, chunk_size, scratch))
-            key = directory_name(
-                "chunks", SOURCES_VERSION, chunks.ENGINE_VERSION, digest, document_digest(column_map), str(chunk_size)
-            )
+            options = ReadOptions(column_map, chunk_size, scratch)
+            history = name_history(inputs)
+            digest, names_digest = source.digest(options), history.digest()
+            parts = (digest, names_digest, document_digest(column_map), str(chunk_size))
+            key = directory_name("chunks", SOURCES_VERSION, chunks.ENGINE_VERSION, *parts)
 
             def build(directory: Path) -> dict[str, Any]:
-                batches = read_recipients(source, column_map, batch_rows=chunk_size, scratch=scratch)
-                facts = chunks.write_chunks(batches, directory)
-                if not facts["rows"]:
-                    raise SourceError("holds no valid recipient.", path=source.where, remedy="Check inputs.recipients.")
+                tally = ColumnTally()
+                batches = read_recipients(source, column_map, batch_rows=chunk_size, scratch=scratch, tally=tally)
+                with history.open(scratch) as names:
+                    facts = chunks.write_chunks(add_names(batches, names), directory)
+                    facts["name_history"] = names.counts() if names.summary.files else {}
+                write_json(directory / column_statistics.FILE, tally.result(*source.columns(options)).document())
                 return facts
 
             stored = get_or_build(self.directory.chunks / key, build)
@@ -162,8 +169,10 @@ class Pipeline:
                     "rows_rejected": stored.facts["rejected_rows"],
                     **({"rows_merged": stored.facts["merged_rows"]} if stored.facts["merged_rows"] else {}),
                     "chunk_bytes": sum(chunk.bytes for chunk in plan),
+                    **{f"name_history_{name}": count for name, count in stored.facts["name_history"].items()},
                 },
                 digests={"source": digest},
+                tables=_column_table(stored, RECIPIENT_LAYOUT),
             )
 
     def farm_chunks(self, client: Callable[[], Client]) -> StepReport:
@@ -272,7 +281,7 @@ class Pipeline:
                 },
                 tables={
                     "verdict": report.check_table(verdict).markdown(),
-                    "matches by method": report.method_table(metrics).markdown(),
+                    "matches by method": method_table(metrics).markdown(),
                     "match rate by identifier type": report.group_table(metrics, "identifier_type").markdown(),
                     "match rate by agency": report.group_table(metrics, "agency").markdown(),
                     "companies by match probability": report.probability_table(metrics).markdown(),
@@ -284,7 +293,7 @@ class Pipeline:
         with self.directory.recording(Step.PUBLISHED_AWARDS, self.run_id) as done:
             result = self.directory.output(Output.RESULT)
             release = publish(result, self.directory.published, Gate.of(self.settings))
-            current = self.directory.published / CURRENT
+            current = self.directory.current
             metrics = release.facts["metrics"]
             return done(
                 rows=metrics["awards"]["valid"],
@@ -312,7 +321,7 @@ class Pipeline:
     def _check_checkpoints(self) -> None:
         """Raise ``StorageError`` where the checkpoint location of the settings cannot be used."""
         if self.settings.paths.checkpoints is not None:
-            open_storage(self.checkpoint_location).check()
+            CheckpointStore(self.checkpoint_location).check()
 
     def _policy(self) -> FarmPolicy:
         return FarmPolicy(
@@ -328,6 +337,14 @@ class Pipeline:
     def tasks(self) -> list[ChunkTask]:
         """Return the chunks of the latest plan against the latest index, in source order."""
         return plan_tasks(self.directory, self.settings, self.matcher(), self.checkpoint_location)
+
+
+def _column_table(stored: Artifact, layout: Layout) -> dict[str, str]:
+    """Return the statistics of the input columns for the step's record, after warning of those that look wrong."""
+    columns = column_statistics.read_columns(stored.path)
+    for message in columns.warnings(layout):
+        emit(Notice(message, warning=True))
+    return {"input columns": columns.table().markdown()}
 
 
 def _degraded(task: ChunkTask, record: CheckpointRecord) -> str:

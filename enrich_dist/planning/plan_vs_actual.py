@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from enrich_dist.core.json_documents import JsonCodec
+from enrich_dist.core.owned_files import remove_file
 from enrich_dist.errors import StateError
 from enrich_dist.events import Step, warning_on_error
 from enrich_dist.planning.estimate import Cluster
@@ -67,10 +68,10 @@ def compare_with_plan(
 ) -> None:
     """Compare the run that ends with its prediction, if there is one. Never raises: the run is done. ``began_seconds``:
     Unix time at which the command began; None where no command ran the job."""
-    comparison_path(directory).unlink(missing_ok=True)
-    if not prediction_path(directory).exists():
-        return
     with warning_on_error("The run could not be compared with its plan"):
+        remove_file(comparison_path(directory))
+        if not prediction_path(directory).exists():
+            return
         prediction = read_prediction(directory)
         steps = {name: step for name, step in directory.all_latest().items() if step.run_id == run_id}
         if not {Step.RECIPIENT_CHUNKS, Step.CHUNK_MATCHES, Step.ENRICHED_AWARDS} <= steps.keys():

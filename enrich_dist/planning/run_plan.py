@@ -40,8 +40,9 @@ from enrich_dist.runs.environment import this_machine, usable_cores
 from enrich_dist.runs.records import workload_settings
 from enrich_dist.settings import Settings
 from enrich_dist.sources.chunks import file_bytes
+from enrich_dist.sources.column_statistics import ColumnTally, SourceColumns, read_columns
 from enrich_dist.sources.inputs import check_inputs
-from enrich_dist.sources.protocol import Source
+from enrich_dist.sources.protocol import ReadOptions, Source
 from enrich_dist.sources.recipients import RecipientBatch, read_recipients
 from enrich_dist.store.artifacts import open_unverified
 from enrich_dist.store.run_directory import Number, Output, StepReport
@@ -75,7 +76,8 @@ class SampleCounts:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """The plan of a run. ``projection``: peak memory of a worker, with the batches that a run would use."""
+    """The plan of a run. ``projection``: peak memory of a worker, with the batches that a run would use.
+    ``recipient_columns``: of the sample."""
 
     sample: SampleCounts
     source_rows_exact: bool
@@ -86,6 +88,8 @@ class RunPlan:
     projection: Projection
     prediction: Prediction
     advice: Advice
+    award_columns: SourceColumns
+    recipient_columns: SourceColumns
 
     @property
     def work(self) -> Workload:
@@ -123,7 +127,8 @@ def make_plan(settings: Settings, sample_rows: int = SAMPLE_ROWS, *, workers: in
     index = open_index(companies.path(Output.INDEX))
     config = settings.matching.candidates()
     with closing(source), open_sample(source, sample_rows, scratch) as sample:
-        batches = _read_sample(sample.source, settings, sample_rows, scratch)
+        tally = ColumnTally()
+        batches = _read_sample(sample.source, settings, sample_rows, scratch, tally)
         counts = _count_sample(batches, sample.places, index, config)
         if not counts.recipients:
             problem = "has no valid recipient in the sample."
@@ -137,6 +142,8 @@ def make_plan(settings: Settings, sample_rows: int = SAMPLE_ROWS, *, workers: in
             matcher=pipeline.matcher(),
             scratch=scratch,
         )
+        options = ReadOptions(settings.inputs.recipient_columns, settings.chunk_size, scratch)
+        recipient_columns = tally.result(*source.columns(options))
         whole = counts.rows < sample_rows and sample.places == 1
         rows, exact = (counts.rows, True) if whole else source.row_count()
     rows = max(rows, counts.rows)
@@ -163,6 +170,8 @@ def make_plan(settings: Settings, sample_rows: int = SAMPLE_ROWS, *, workers: in
         projection=projection,
         prediction=prediction,
         advice=_advice(settings, basis, memory, workers),
+        award_columns=read_columns(awards.path(Output.AWARDS)),
+        recipient_columns=recipient_columns,
     )
 
 
@@ -249,7 +258,7 @@ def _count_sample(
 ) -> SampleCounts:
     """Match the batches and count."""
     blocks = BlockCounts(index, config)
-    rows = recipients = with_candidate = pair_count = 0
+    rows = recipients = with_candidate = pair_count = lookups_left_out = pairs_left_out = 0
     seconds = row_bytes = 0.0
     for batch in batches:
         if not recipients:
@@ -263,10 +272,24 @@ def _count_sample(
         recipients += len(batch.recipients)
         with_candidate += int(np.unique(pairs.rows).size)
         pair_count += len(pairs.rows)
+        lookups_left_out += pairs.blocks_left_out
+        pairs_left_out += pairs.pairs_left_out
     words, names = tuple(blocks.words(_SHOWN_BLOCKS)), tuple(blocks.names(_SHOWN_BLOCKS))
-    left_out = blocks.left_out(config.max_block_size)
+    # A name of too many companies that is similar to that of a recipient is no block of its own.
+    large = max(blocks.count_large(config.max_block_size), min(lookups_left_out, 1))
     return SampleCounts(
-        rows, places, recipients, with_candidate, pair_count, seconds, row_bytes, words, names, *left_out
+        rows,
+        places,
+        recipients,
+        with_candidate,
+        pair_count,
+        seconds,
+        row_bytes,
+        words,
+        names,
+        large,
+        lookups_left_out,
+        pairs_left_out,
     )
 
 
@@ -277,10 +300,12 @@ def _match(index: CompanyIndex, config: CandidateConfig, recipients: pa.Table) -
     return prepared, pairs
 
 
-def _read_sample(source: Source, settings: Settings, sample_rows: int, scratch: Path) -> Iterator[RecipientBatch]:
+def _read_sample(
+    source: Source, settings: Settings, sample_rows: int, scratch: Path, tally: ColumnTally
+) -> Iterator[RecipientBatch]:
     """Yield the sample in even batches of at most ``matching.batch_rows``."""
     parts = -(-sample_rows // settings.matching.batch_rows)
     batch_rows = -(-sample_rows // parts)
     columns = settings.inputs.recipient_columns
-    with closing(read_recipients(source, columns, batch_rows=batch_rows, scratch=scratch)) as batches:
+    with closing(read_recipients(source, columns, batch_rows=batch_rows, scratch=scratch, tally=tally)) as batches:
         yield from islice(batches, parts)

@@ -16,8 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from enrich_dist.core.owned_files import remove_created, temporary_name
+from enrich_dist.sources.parquet import ParquetSource
 from enrich_dist.sources.protocol import Source
-from enrich_dist.sources.recipient_files import ParquetSource
 from enrich_dist.sources.source_file import SourceFile, translate_read_errors
 
 _GROUPS: Final = 8
@@ -44,13 +45,13 @@ def open_sample(source: Source, rows: int, scratch: Path) -> Iterator[Sample]:
         yield Sample(source, 1)
         return
     scratch.mkdir(parents=True, exist_ok=True)
-    copy = scratch / "plan-sample.parquet"
+    copy = scratch / temporary_name(".parquet")
     try:
         with translate_read_errors(source.file):
             _copy(source.file.path, copy, chosen)
         yield Sample(ParquetSource(SourceFile(copy)), len(chosen))
     finally:
-        copy.unlink(missing_ok=True)
+        remove_created(copy)
 
 
 def _row_groups(path: Path, rows: int) -> dict[int, int]:

@@ -7,7 +7,6 @@ directory that it removes. Memory is not measured: this process holds more than 
 from __future__ import annotations
 
 import itertools
-import shutil
 import statistics
 import time
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 
 from enrich_dist.core.files import file_digest, text_digest
 from enrich_dist.core.matcher import Matcher
+from enrich_dist.core.owned_files import remove_created, temporary_name
 from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.farm.worker import run_chunk
 from enrich_dist.sources.chunks import write_chunks
@@ -57,8 +57,7 @@ def run_trial(
     scratch: Path,
 ) -> Trial:
     """Cut and match chunks of at most ``chunk_size`` rows from the first ``sample_rows`` rows of ``sample``."""
-    directory = scratch / "plan-trial"
-    shutil.rmtree(directory, ignore_errors=True)
+    directory = scratch / temporary_name()
     chunks = directory / "chunks"
     chunks.mkdir(parents=True)
     rows = max(1, min(chunk_size, _ROWS, -(-sample_rows // _CHUNKS)))
@@ -73,7 +72,7 @@ def run_trial(
         records = [_match(path, index, matcher, directory) for path in files]
         chunk_bytes = sum(path.stat().st_size for path in files)
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        remove_created(directory)
     source_rows = int(facts["source_rows"])
     row_seconds = [record.seconds / max(1, record.rows_in) for record in records]
     return Trial(

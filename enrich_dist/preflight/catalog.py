@@ -57,7 +57,7 @@ CHECKS: Final = (
         settings.no_insecure_override, settings.SECURITY,
     ),
     Check("storage", "Storage is writable and has space to spare", True,
-        "A full or read-only disk stops a run halfway.",
+        "A full or read-only disk stops a run halfway. A file system without locks or symbolic links cannot hold one.",
         "Free space, or set paths.work_dir and paths.checkpoints to writable locations.",
         resources.storage, settings.STORAGE,
     ),

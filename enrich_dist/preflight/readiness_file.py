@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from enrich_dist.core.files import atomic_path
+from enrich_dist.core.files import write_file
 from enrich_dist.core.json_documents import JsonCodec
+from enrich_dist.core.owned_files import begins_with, require_replaceable
 from enrich_dist.errors import CorruptionError, ReadinessError
 from enrich_dist.preflight.context import Report
 from enrich_dist.remedies import PREFLIGHT
@@ -33,11 +34,17 @@ _MAX_SHOWN: Final = 4
 
 
 def write_readiness(folder: Path, report: Report, text: str) -> Path:
-    """Write a report, and its Markdown as ``text``; return the readiness file."""
-    with atomic_path(folder / _MARKDOWN_FILE) as temporary:
-        temporary.write_text(text, "utf-8")
+    """Write a report, and its Markdown as ``text``; return the readiness file. Raises ``SettingsError`` where other
+    files have these names."""
+    require_replaceable(folder / _MARKDOWN_FILE, option="The report", is_ours=begins_with("# Readiness for "))
+    require_replaceable(folder / READINESS_FILE, option="The report", is_ours=_is_readiness)
+    write_file(folder / _MARKDOWN_FILE, text)
     CODEC.write(folder / READINESS_FILE, report)
     return folder / READINESS_FILE
+
+
+def _is_readiness(path: Path) -> bool:
+    return b'"readiness_blake3"' in path.read_bytes()
 
 
 def require_ready(settings: Settings) -> None:

@@ -5,13 +5,13 @@ docs/DEPLOYMENT_CHECKLIST.md is the output of ``checklist``. The JSON form is th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Final
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from enrich_dist.core.console import PlainConsole
 from enrich_dist.core.tables import markdown_table
 from enrich_dist.preflight.catalog import CHECKS
 from enrich_dist.preflight.context import Report, Status
@@ -46,15 +46,15 @@ def markdown(report: Report) -> str:
             f"# Readiness for {report.environment}\n",
             f"**{report.verdict}**\n",
             f"{version}, {report.timestamp}.\n",
-            _table(("check", "critical", "status", "result", "remedy"), rows),
+            markdown_table(("check", "critical", "status", "result", "remedy"), rows),
             "\n## Facts\n",
-            _table(("check", "fact", "value"), facts),
+            markdown_table(("check", "fact", "value"), facts),
             "",
         ]
     )
 
 
-def print_report(console: Console, report: Report) -> None:
+def print_report(console: PlainConsole, report: Report) -> None:
     """Print the report."""
     table = Table("status", "check, result and remedy", box=None, pad_edge=False)
     for item in report.items:
@@ -75,7 +75,3 @@ def checklist() -> str:
         text = f"- [ ] **{check.title}** (`{check.id}`). {check.why}\n  *If not:* {check.remedy}"
         lines[check.critical].append(text)
     return "\n".join([_CHECKLIST, *lines[True], *lines[False], ""])
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    return markdown_table(head, [[str(cell).replace("<", "&lt;") for cell in row] for row in rows])

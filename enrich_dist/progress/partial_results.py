@@ -16,20 +16,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from enrich_dist.core.database import connect
+from enrich_dist.core.database import connect, read_parquet
 from enrich_dist.matching.config import DecisionConfig
 from enrich_dist.matching.index import open_index
 from enrich_dist.progress.projection import AcceptedByChunk, Projection, project
-from enrich_dist.results.scoring import (
-    CandidateTables,
-    Table,
-    estimate_weights,
-    read_candidates,
-    read_counts,
-    score,
-    store_table,
-)
-from enrich_dist.schema import MIN_SAME_STATE, Agreement, NameLevel
+from enrich_dist.results.estimation import estimate_weights
+from enrich_dist.results.overrides import read_decisions
+from enrich_dist.results.scoring import CandidateTables, read_candidates, read_counts, score
+from enrich_dist.results.tables import Table, store_table
+from enrich_dist.schema import MIN_SAME_STATE, Agreement, NameLevel, SiblingLevel
 from enrich_dist.store.checkpoints import Checkpoint, CheckpointStore
 from enrich_dist.store.run_directory import Output, RunDirectory
 
@@ -41,7 +36,7 @@ class MatchedAwardCounter:
     conflict. Which candidates are accepted is known when all chunks are done.
     """
 
-    _COLUMNS: Final = ["company_id", "uei_agreement", "duns_agreement", "name_level", "place_level"]
+    _COLUMNS: Final = ["company_id", "uei_agreement", "duns_agreement", "name_level", "sibling_level", "place_level"]
 
     def __init__(self, award_counts: npt.NDArray[np.int32]) -> None:
         """``award_counts``: awards of every company, by company id."""
@@ -54,9 +49,9 @@ class MatchedAwardCounter:
             # read_table prepares to read many files, which takes longer than reading this one.
             with pq.ParquetFile(path) as file:
                 table = file.read(columns=self._COLUMNS, use_threads=False)
-            company, uei, duns, name, place = (table[column].to_numpy() for column in self._COLUMNS)
+            company, uei, duns, name, sibling, place = (table[column].to_numpy() for column in self._COLUMNS)
             identified = (uei == Agreement.AGREE) | (duns == Agreement.AGREE)
-            near = (name >= NameLevel.SPELLING_VARIANT) & (place >= MIN_SAME_STATE)
+            near = (name >= NameLevel.SPELLING_VARIANT) & (sibling == SiblingLevel.NONE) & (place >= MIN_SAME_STATE)
             self._seen[company[identified | near]] = True
 
     def awards(self) -> int:
@@ -92,12 +87,12 @@ class MatchRateProjector:
         vocabulary = open_index(directory.output(Output.INDEX)).vocabulary
         companies = directory.output(Output.COMPANIES) / "companies.parquet"
         with connect(scratch=directory.scratch) as connection:
-            connection.read_parquet(str(companies)).select("company_id, company_key").create("companies")
+            read_parquet(connection, [companies]).select("company_id, company_key").create("companies")
             tables = CandidateTables(
                 connection,
                 read_candidates(connection, checkpoints),
                 companies=Table("companies"),
-                overrides=store_table(connection, "overrides", directory.read_overrides()),
+                overrides=store_table(connection, "overrides", read_decisions(directory.overrides)),
             )
             weights = estimate_weights(tables, read_counts(connection, counts), vocabulary, seen_share=share_done)
             scores = score(tables, weights, seen_share=share_done)

@@ -13,6 +13,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from enrich_dist.core.tables import make_table, markdown_table
+from enrich_dist.plain_text import markdown_text
 from enrich_dist.reporting.terminal import rich_table
 from enrich_dist.runs.baseline import Comparison, MetricComparison, Verdict
 from enrich_dist.runs.metrics import BYTES, CALIBRATION_UNITS, SECONDS, Metric, worker_peak_bytes
@@ -41,8 +42,8 @@ def comparison_table(comparison: Comparison) -> RichTable:
 
 def comparison_markdown(comparison: Comparison) -> str:
     """Return the comparison as a Markdown document."""
-    lines = [f"# Benchmark: {comparison.verdict}", *comparison_context(comparison)]
-    lines += [f"- {reason}" for reason in comparison.reasons]
+    lines = [f"# Benchmark: {comparison.verdict}", *map(markdown_text, comparison_context(comparison))]
+    lines += [f"- {markdown_text(reason)}" for reason in comparison.reasons]
     return "\n\n".join([*lines, markdown_table(_HEAD, map(_cells, comparison.metrics))]) + "\n"
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from rich.console import Console
 from rich.table import Table as RichTable
-from rich.text import Text
 
+from enrich_dist.core.console import PlainConsole
 from enrich_dist.core.tables import Table, make_table, megabytes
 from enrich_dist.farm.attempts import FailedAttempt
 from enrich_dist.farm.diagnosis import REMEDIES, ChunkFinding, ChunkState, Findings
@@ -21,7 +20,7 @@ _MAX_CHUNKS = 20
 _MAX_WORKERS = 40
 
 
-def print_findings(console: Console, findings: Findings) -> None:
+def print_findings(console: PlainConsole, findings: Findings) -> None:
     """Print the active run, chunks by state, failed chunks with advice, workers, and the next step."""
     _print(console, f"Run directory {shown_path(findings.root)}")
     if holder := findings.holder:
@@ -46,7 +45,7 @@ def print_findings(console: Console, findings: Findings) -> None:
         _print(console, RESUME)
 
 
-def print_chunk(console: Console, chunk: ChunkFinding) -> None:
+def print_chunk(console: PlainConsole, chunk: ChunkFinding) -> None:
     """Print the state of a chunk, its checkpoint, and every failed attempt with traceback and advice."""
     _print(console, f"Chunk {chunk.chunk_id}: {chunk.state}, {chunk.rows:,} rows", f"Checkpoint {chunk.checkpoint_key}")
     if chunk.record is not None:
@@ -62,8 +61,8 @@ def print_chunk(console: Console, chunk: ChunkFinding) -> None:
         _print(console, "Not started.")
 
 
-def _print(console: Console, *lines: str) -> None:
-    console.print(Text("\n".join(lines)), soft_wrap=True)
+def _print(console: PlainConsole, *lines: str) -> None:
+    console.print(*lines, sep="\n", soft_wrap=True)
 
 
 def _record_lines(record: CheckpointRecord) -> Iterator[str]:
@@ -85,11 +84,12 @@ def _record_lines(record: CheckpointRecord) -> Iterator[str]:
 
 def _failure_lines(failure: FailedAttempt) -> Iterator[str]:
     what = f"{failure.kind}, {'counted' if failure.counted else 'not counted'}"
-    yield f"\nAttempt {failure.attempt} failed at {_time(failure.failed_seconds)} ({what}): {failure.message}"
+    yield ""
+    yield f"Attempt {failure.attempt} failed at {_time(failure.failed_seconds)} ({what}): {failure.message}"
     if failure.memory_bytes is not None:
         yield f"Last sampled memory of the worker: {megabytes(failure.memory_bytes)} MB"
     if failure.traceback:
-        yield failure.traceback.rstrip()
+        yield from failure.traceback.rstrip().splitlines()
     yield failure.next_step
     yield f"Remedy: {REMEDIES[failure.kind]}"
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from enrich_dist.core.console import PlainConsole
 from enrich_dist.core.tables import counted, make_table
+from enrich_dist.matching.decisions import SAME_PLACE
 from enrich_dist.matching.shared_words import AGREES, MISSING, SharedWords
 from enrich_dist.reporting.terminal import rich_table
 from enrich_dist.results.explanation import (
@@ -27,19 +29,19 @@ from enrich_dist.results.lookup import Award
 
 _CHART_WIDTH = 25
 _MORE, _LESS, _AXIS, _NOTHING = "█", "▒", "│", "·"
-_LABELS = {"uei": "UEI", "duns": "DUNS"}
+_LABELS = {"sibling": "words", "address": "suite", "uei": "UEI", "duns": "DUNS"}
 _COLOURS = {"accepted": "green", "review": "yellow", "unmatched": "red"}
 _LISTED = 5
 
 
-def print_explanation(console: Console, explanation: Explanation, awards: Sequence[Award]) -> None:
+def print_explanation(console: PlainConsole, explanation: Explanation, awards: Sequence[Award]) -> None:
     """Print the company, the reason for its outcome, and its candidates with their waterfall charts."""
     for award in awards[:_LISTED]:
         facts = " · ".join(str(fact) for fact in (award.agency, award.phase, award.year) if fact)
         console.print(Text(f"Award {award.award_id}", overflow="fold"))
-        console.print(Text(f"  {award.title or '(no title)'} ({facts})"))
+        console.print(f"  {award.title or '(no title)'} ({facts})")
     if len(awards) > _LISTED:
-        console.print(Text(f"  and {len(awards) - _LISTED} more awards with this number"))
+        console.print(f"  and {len(awards) - _LISTED} more awards with this number")
     _print_company(console, explanation)
     low, high = _range(explanation.candidates)
     for number, candidate in enumerate(explanation.candidates, start=1):
@@ -52,12 +54,12 @@ def print_explanation(console: Console, explanation: Explanation, awards: Sequen
     if explanation.organisations > 1:
         console.print(_shares(explanation), "", sep="\n")
     for recipient in explanation.rejected_recipients[:_LISTED]:
-        console.print(Text(f"Rejected in review: {recipient.recipient_id}  {recipient.name or 'no name'}"))
+        console.print(f"Rejected in review: {recipient.recipient_id}  {recipient.name or 'no name'}")
     if len(explanation.rejected_recipients) > _LISTED:
-        console.print(Text(f"  and {len(explanation.rejected_recipients) - _LISTED} more"))
+        console.print(f"  and {len(explanation.rejected_recipients) - _LISTED} more")
 
 
-def print_appearances(console: Console, appearances: Sequence[Appearance]) -> None:
+def print_appearances(console: PlainConsole, appearances: Sequence[Appearance]) -> None:
     """Print the companies that have a recipient as a candidate, and the outcome of each pair."""
     for recipient in dict.fromkeys(item.recipient for item in appearances):
         console.print(Text(recipient.name or "(no name)", style="bold"))
@@ -65,17 +67,18 @@ def print_appearances(console: Console, appearances: Sequence[Appearance]) -> No
     count = len({item.company_key for item in appearances})
     console.print("", f"Candidate of {counted(count, 'company', 'companies')}:", sep="\n")
     several = len({item.recipient.recipient_id for item in appearances}) > 1
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for item in appearances:
         recipient_id = f" [as {item.recipient.recipient_id}]" if several else ""
-        name = f"{item.company_name or '(no name)'}\n{item.company_key}{recipient_id}"
         probability = "" if item.probability is None else format_probability(item.probability)
+        name = item.company_name or "(no name)"
         rows.append((name, item.award_count, f"{item.match_weight:+.1f}", probability, item.outcome))
+        rows.append((f"{item.company_key}{recipient_id}", "", "", "", ""))
     console.print(rich_table(make_table(("company", "awards", "bits", "probability", "outcome"), rows)))
     console.print("", "To see the match weights of a pair: enrich-dist explain --company KEY", sep="\n")
 
 
-def _print_company(console: Console, explanation: Explanation) -> None:
+def _print_company(console: PlainConsole, explanation: Explanation) -> None:
     company = explanation.company
     title = Text(company.name or "(no name)", style="bold")
     console.print(title.append(f"  {counted(company.award_count, 'award')}", "none"))
@@ -83,16 +86,18 @@ def _print_company(console: Console, explanation: Explanation) -> None:
     known = {"also": company.names[1:], "UEI": company.ueis, "DUNS": company.duns, "in": company.places}
     for label, values in known.items():
         if values:
-            console.print(Text(f"  {label}: {_listed(values)}"))
+            console.print(f"  {label}: {_listed(values)}")
+    for sentence in explanation.shared_identifiers:
+        console.print(f"  {sentence}", style="yellow")
     colour = _COLOURS.get(explanation.reason.split(":")[0], "")
     reason = explanation.reason[0].upper() + explanation.reason[1:] + "."
     console.print("", Text(reason, style=f"bold {colour}"), sep="\n")
     if explanation.note:
-        console.print(Text(explanation.note, style="yellow"))
+        console.print(explanation.note, style="yellow")
     if explanation.organisations:
         count, shown = explanation.organisations, len(explanation.candidates)
         best = f", the best {shown} are shown" if shown < count else ""
-        console.print(Text(f"{counted(count, 'candidate organisation')}{best}."))
+        console.print(f"{counted(count, 'candidate organisation')}{best}.")
     console.print()
 
 
@@ -174,6 +179,8 @@ def _words(candidate: Candidate, words: SharedWords) -> RenderableType:
         Text(f"recipient  {words.recipient_name}{kind}"),
         rich_table(make_table(("words of the company", "bits", "recipients with it", ""), rows), styles),
     ]
+    if candidate.called:
+        parts.append(Text(f"the recipient was {candidate.called}"))
     if words.additional:
         parts.append(Text(f"only in the recipient: {', '.join(words.additional)}"))
     total, agreeing, maximum = candidate.name_bits
@@ -182,8 +189,9 @@ def _words(candidate: Candidate, words: SharedWords) -> RenderableType:
 
 
 def _competition(candidate: Candidate, explanation: Explanation) -> Text:
-    text = Text(f"{candidate.total:+.1f} bits: probability {format_probability(candidate.alone)} as the only candidate")
-    if candidate.max_lone_probability < 1:
+    bits = "by its address alone" if candidate.method == SAME_PLACE else f"{candidate.total:+.1f} bits"
+    text = Text(f"{bits}: probability {format_probability(candidate.alone)} as the only candidate")
+    if candidate.max_lone_probability < 1 and candidate.method != SAME_PLACE:
         text.append(f" (maximum by name and place {format_probability(candidate.max_lone_probability)})")
     others = explanation.organisations - 1
     if others:
@@ -192,6 +200,8 @@ def _competition(candidate: Candidate, explanation: Explanation) -> Text:
     if candidate.also:
         names = [f"{item.recipient_id} ({item.name or 'no name'}, {item.place})" for item in candidate.also]
         text.append(f"\nRows of the same organisation: {_listed(names)}.")
+    if candidate.published != candidate.recipient:
+        text.append(f"\nPublished: {candidate.published.recipient_id}, the best documented of them.")
     return text
 
 

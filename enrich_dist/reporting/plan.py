@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from enrich_dist.core.console import PlainConsole
 from enrich_dist.core.tables import counted, make_table, megabytes, percent
 from enrich_dist.matching.blocks import Block
 from enrich_dist.planning.estimate import StageTime, total
@@ -16,9 +16,10 @@ from enrich_dist.planning.prediction import MADE_BY_PLAN
 from enrich_dist.planning.run_plan import RunPlan
 from enrich_dist.reporting.plan_vs_actual import FORMAT, NAMES
 from enrich_dist.reporting.terminal import rich_table
+from enrich_dist.sources.columns import AWARD_LAYOUT, RECIPIENT_LAYOUT
 
 
-def print_plan(console: Console, plan: RunPlan) -> None:
+def print_plan(console: PlainConsole, plan: RunPlan) -> None:
     """Print candidates, run time, memory, disk, recommended settings and the largest blocks."""
     about = "" if plan.source_rows_exact else "about "
     sample, work, advice = plan.sample, plan.work, plan.advice
@@ -39,6 +40,16 @@ def print_plan(console: Console, plan: RunPlan) -> None:
     console.print(_memory_sentence(plan), _disk_sentence(plan), "", sep="\n")
     recommended = ["Recommended:", *(f"    {flag}" for flag in advice.flags())] if advice.fits else []
     console.print(*recommended, *advice.reasons, "", sep="\n")
+    for name, columns, layout in (
+        ("awards", plan.award_columns, AWARD_LAYOUT),
+        ("sampled recipients", plan.recipient_columns, RECIPIENT_LAYOUT),
+    ):
+        rows = columns.mapped[0].rows if columns.mapped else 0
+        console.print(f"Columns of the {rows:,} {name} (lost: given, but not understood):", "")
+        console.print(rich_table(columns.short_table()), "")
+        if columns.unmapped:
+            console.print(f"Not mapped: {', '.join(columns.unmapped)}", "")
+        console.print(*columns.warnings(layout), sep="\n")
     console.print("Blocks with the most pairs. Pairs whose names are similar enough become candidate pairs.")
     words = [(block.text, block.state, *_block_cells(block, plan)) for block in sample.words]
     names = [(block.text, *_block_cells(block, plan)) for block in sample.names]
@@ -83,6 +94,7 @@ def plan_document(plan: RunPlan) -> dict[str, Any]:
             "matching_bottleneck": prediction.matching().limit,
         },
         "disk_bytes": {**asdict(disk), "total_bytes": disk.total_bytes},
+        "columns": {"awards": plan.award_columns.document(), "recipients": plan.recipient_columns.document()},
         "recommended": {**asdict(plan.advice), "flags": list(plan.advice.flags())},
         "corrections": {stage: asdict(item) for stage, item in prediction.basis.corrections.items()},
         "work": asdict(work),

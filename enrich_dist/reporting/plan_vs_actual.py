@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, Final
 
-from rich.console import Console
-
+from enrich_dist.core.console import PlainConsole
 from enrich_dist.core.tables import make_table
 from enrich_dist.planning.plan_vs_actual import Compared, Comparison
 from enrich_dist.reporting.terminal import STEP_TITLES, rich_table
@@ -28,7 +27,7 @@ FORMAT: Final = 2
 HEAD: Final = ("", "planned", "interval", "actual", "error")
 
 
-def print_comparison(console: Console, comparison: Comparison) -> None:
+def print_comparison(console: PlainConsole, comparison: Comparison) -> None:
     """Print plan and actual figures of the latest run."""
     console.print(f"Plan vs actual of run {comparison.run_id}, in seconds and megabytes.", soft_wrap=True)
     if comparison.note:

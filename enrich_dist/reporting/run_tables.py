@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from enrich_dist.core.tables import Table, make_table, megabytes, percent
 from enrich_dist.events import Step
 from enrich_dist.reporting.terminal import STEP_TITLES
-from enrich_dist.runs.records import RunRecord
-from enrich_dist.settings import UsedSetting
 from enrich_dist.store.run_directory import STEPS, StepReport
+
+if TYPE_CHECKING:
+    from enrich_dist.runs.records import RunRecord
+    from enrich_dist.settings import UsedSetting
 
 _MIN_RATE_SECONDS = 0.1  # a rate over less time means nothing
 _METHOD: Final = "awards_matched_by_"

@@ -8,16 +8,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from enrich_dist.core.tables import make_table, parse_markdown, percent
+from enrich_dist.core.console import PlainConsole
+from enrich_dist.core.tables import make_table, megabytes, parse_markdown, percent
 from enrich_dist.events import Step
 from enrich_dist.reporting.run_tables import failure_counts, metric_rows, run_metrics, settings_table, steps_table
 from enrich_dist.reporting.terminal import rich_table, shown_path
 from enrich_dist.runs.award_changes import CHANGES, KINDS, AwardChanges
 from enrich_dist.runs.journal import InputChange, RunDifference
 from enrich_dist.runs.records import CODEC, RunRecord
+from enrich_dist.runs.retention import Space
 from enrich_dist.store.run_directory import Number
 
 _STYLES = {"published": "green", "blocked": "red", "gained": "green", "lost": "red", "changed": "yellow"}
@@ -71,7 +72,35 @@ def run_document(run: RunRecord, current: str | None) -> dict[str, Any]:
     }
 
 
-def print_run(console: Console, run: RunRecord, current: str | None) -> None:
+def space_table(found: Sequence[Space]) -> Table:
+    """Return the disk space by directory, and what only older runs need."""
+    rows = [
+        (
+            space.name,
+            f"{space.items:,}",
+            megabytes(space.bytes),
+            f"{len(space.removable):,}",
+            megabytes(space.removable_bytes),
+        )
+        for space in found
+    ]
+    total = (
+        "all",
+        "",
+        megabytes(sum(space.bytes for space in found)),
+        f"{sum(len(space.removable) for space in found):,}",
+        megabytes(sum(space.removable_bytes for space in found)),
+    )
+    head = ("directory", "entries", "size", "of older runs", "their size")
+    return rich_table(make_table(head, [*rows, total]))
+
+
+def space_document(found: Sequence[Space]) -> list[dict[str, Any]]:
+    """Return the disk space by directory as JSON."""
+    return [asdict(space) | {"removable": [str(path) for path in space.removable]} for space in found]
+
+
+def print_run(console: PlainConsole, run: RunRecord, current: str | None) -> None:
     """Print all that is recorded of a run."""
     console.print(f"Run {run.run_id}, judged {_time(run)} UTC, code {run.code.label}")
     is_current = " (the current publication)" if run.release == current else ""
@@ -96,7 +125,7 @@ def print_run(console: Console, run: RunRecord, current: str | None) -> None:
     console.print(f"Failures: {_failures(run)}")
 
 
-def print_difference(console: Console, found: RunDifference) -> None:
+def print_difference(console: PlainConsole, found: RunDifference) -> None:
     """Print what changed from one run to the other."""
     before, now = found.before, found.now
     console.print(
@@ -157,7 +186,7 @@ def _awards_document(found: AwardChanges) -> dict[str, Any]:
     }
 
 
-def _print_awards(console: Console, found: AwardChanges) -> None:
+def _print_awards(console: PlainConsole, found: AwardChanges) -> None:
     other = found.common - found.found_by.get("award_id", 0)
     note = f", {other:,} of them identified by contract, tracking number or title" if other else ""
     console.print(f"{found.common:,} awards are in both results{note}.")

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.spinner import Spinner
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from enrich_dist.core.console import PlainConsole, open_stream
 from enrich_dist.core.tables import Table
 from enrich_dist.events import Event, FarmProgress, Notice, Step, StepFinished, StepStarted, WorkerSample, WorkersSeen
 from enrich_dist.progress.intervals import ProgressIntervals
@@ -41,7 +41,7 @@ def rich_table(table: Table, styles: Mapping[str, str] | None = None) -> RichTab
     for number, (title, is_numeric) in enumerate(zip(table.head, table.numeric, strict=True)):
         is_short = max((len(row[number]) for row in table.rows), default=0) <= _MAX_UNWRAPPED
         justify: Literal["left", "right"] = "right" if is_numeric else "left"
-        found.add_column(title, justify=justify, no_wrap=is_numeric or is_short, overflow="fold")
+        found.add_column(Text(title), justify=justify, no_wrap=is_numeric or is_short, overflow="fold")
     for row in table.rows:
         found.add_row(*(Text(cell, style=(styles or {}).get(cell, "")) for cell in row))
     return found
@@ -52,15 +52,15 @@ def shown_path(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def open_console() -> Console:
+def open_console() -> PlainConsole:
     """Return a console on standard error that Dagster cannot redirect to its logs."""
-    return Console(file=os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", buffering=1))
+    return PlainConsole(wrap=True, file=open_stream(os.dup(sys.stderr.fileno()), sys.stderr))
 
 
 class TerminalListener:
     """Context manager and listener; ``interval_seconds``: minimum time between plain progress lines."""
 
-    def __init__(self, console: Console, interval_seconds: float) -> None:
+    def __init__(self, console: PlainConsole, interval_seconds: float) -> None:
         self._console = console
         self._intervals = ProgressIntervals(interval_seconds)
         self._waiting = Spinner("dots", style="green")
@@ -85,8 +85,10 @@ class TerminalListener:
         self._live.stop()
 
     def note(self, text: str) -> None:
-        """Show what the run is doing or waiting for."""
+        """Show what the run is doing or waiting for; outside a terminal as a line for the log."""
         self._note, self._progress, self._workers = text, None, ()
+        if text and not self._console.is_terminal:
+            self._console.print(Text.assemble(("·", "dim"), f" {text}"), soft_wrap=True)
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
@@ -96,17 +98,17 @@ class TerminalListener:
             case StepFinished(step, rows, seconds, reused):
                 self.note("")
                 time = "reused" if reused else f"{seconds:.1f} s"
-                done = f"[green]✓[/] {STEP_TITLES.get(step, step)} [dim]{rows:,} rows, {time}[/]"
-                self._console.print(done, highlight=False)
+                done = f" {STEP_TITLES.get(step, step)} "
+                self._console.print(Text.assemble(("✓", "green"), done, (f"{rows:,} rows, {time}", "dim")))
             case FarmProgress():
                 self._progress = event
                 if not self._console.is_terminal and self._intervals.due(event):
-                    self._console.print(event.line(), highlight=False, soft_wrap=True)
+                    self._console.print(event.line(), soft_wrap=True)
             case WorkersSeen(workers):
                 self._workers = workers
             case Notice(message, warning):
-                sign = "[yellow]![/]" if warning else "[dim]·[/]"
-                self._console.print(f"{sign} {escape(message)}", highlight=False, soft_wrap=True)
+                sign = ("!", "yellow") if warning else ("·", "dim")
+                self._console.print(Text.assemble(sign, f" {message}"), soft_wrap=True)
 
     def _render(self) -> RenderableType:
         """Return what to show below the printed lines; called by the thread of ``rich.live.Live``."""

@@ -13,16 +13,19 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
-from enrich_dist.core.database import connect
-from enrich_dist.core.files import write_json
+from enrich_dist import schema
+from enrich_dist.core.database import connect, read_parquet
+from enrich_dist.core.files import read_json, write_json
+from enrich_dist.core.owned_files import write_new
+from enrich_dist.core.table_files import write_table
 from enrich_dist.matching.config import DecisionConfig
 from enrich_dist.matching.vocabulary import Vocabulary
-from enrich_dist.results import overrides, quality, reduce, scoring
+from enrich_dist.results import estimation, overrides, quality, reduce, reliability, scoring, shared_identifiers
 from enrich_dist.results.report import render
-from enrich_dist.sources import chunks
+from enrich_dist.results.tables import Table
+from enrich_dist.sources import chunks, column_statistics, companies
 from enrich_dist.store.artifacts import Artifact
 
 DATABASE = "enrich_dist.duckdb"
@@ -54,17 +57,17 @@ class ResultInputs:
 
 def open_candidates(connection: duckdb.DuckDBPyConnection, inputs: ResultInputs) -> scoring.CandidateTables:
     """Create tables ``companies`` and ``overrides``, and open the candidates of all checkpoints."""
-    connection.read_parquet(str(inputs.company.path / "companies.parquet")).create("companies")
+    read_parquet(connection, [inputs.company.path / "companies.parquet"]).create("companies")
     connection.from_arrow(inputs.overrides).create("overrides")
     candidates = scoring.read_candidates(connection, inputs.checkpoints)
-    return scoring.CandidateTables(connection, candidates, scoring.Table("companies"), scoring.Table("overrides"))
+    return scoring.CandidateTables(connection, candidates, Table("companies"), Table("overrides"))
 
 
 def score_candidates(found: scoring.CandidateTables, inputs: ResultInputs) -> tuple[scoring.Scores, scoring.Counts]:
     """Score the candidates and the confirmed pairs that blocking did not find; return the counts, too."""
     tables = overrides.add_confirmed(found, inputs.plan.path)
     counts = scoring.read_counts(tables.connection, inputs.counts)
-    return scoring.score(tables, scoring.estimate_weights(tables, counts, inputs.vocabulary)), counts
+    return scoring.score(tables, estimation.estimate_weights(tables, counts, inputs.vocabulary)), counts
 
 
 def build_result(
@@ -77,6 +80,11 @@ def build_result(
     with connect(directory / DATABASE, scratch=scratch) as connection:
         connection.from_arrow(rejects).create("rejects")
         found = open_candidates(connection, inputs)
+        by_recipients = connection.sql(f"from {shared_identifiers.TABLE}").to_arrow_table()
+        shared = pa.concat_tables(
+            [pq.read_table(company.path / companies.SHARED_FILE), by_recipients.cast(schema.SHARED_IDENTIFIER)]
+        )
+        connection.from_arrow(shared).create("shared_identifiers")
         [(candidates_read,)] = connection.execute(f"select count(*) from {found.candidates}").fetchall()
         scores, counts = score_candidates(found, inputs)
         reduce.create_matches(scores, decision)
@@ -87,13 +95,15 @@ def build_result(
             directory / "enriched_awards.parquet",
         )
         metrics = quality.measure(connection)
-        metrics["accuracy"] = quality.estimate_accuracy(connection, unreachable_share=scores.weights.unreachable_share)
+        accuracy = quality.estimate_accuracy(connection, unreachable_share=scores.weights.unreachable_share)
+        metrics["accuracy"] = accuracy | reliability.assess(connection, scores.rivals)
         metrics["overrides"] = overrides.count_effects(scores.tables)
         metrics["model"] = {
             **scores.weights.document(),
             "partner_share": scores.partner_share,
             "blocks_left_out": counts["blocks_left_out"].get(0, 0),
             "pairs_left_out": counts["pairs_left_out"].get(0, 0),
+            "addresses_left_out": counts["addresses_left_out"].get(0, 0),
         }
         matches = connection.sql("from company_matches order by company_id").to_arrow_table()
     metrics["reconciliation"] = quality.reconcile(
@@ -104,12 +114,14 @@ def build_result(
         candidates_written=inputs.candidates_written,
         candidates_read=candidates_read,
     )
+    sources = {"awards": awards, "recipients": plan}
+    metrics["columns"] = {name: read_json(stored.path / column_statistics.FILE) for name, stored in sources.items()}
     # Not the number of chunks: the result does not depend on the chunk size.
     metrics["completeness"] = {"chunks_missing": len(inputs.checkpoint_digests) - len(inputs.checkpoints)}
     verdict = quality.judge(metrics, gate)
     pq.write_table(matches, directory / "company_matches.parquet", compression="zstd")
-    pa.csv.write_csv(rejects, directory / "rejects.csv")
+    write_table(rejects, directory / "rejects.csv")
     write_json(directory / "metrics.json", metrics)
     write_json(directory / "verdict.json", verdict)
-    (directory / "report.md").write_text(render(metrics, verdict), "utf-8")
+    write_new(directory / "report.md", render(metrics, verdict).encode("utf-8"))
     return {"metrics": metrics, "verdict": verdict}

@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from enrich_dist.results.reopen import reopen_result
-from enrich_dist.results.scoring import create_table, score, store_table
+from enrich_dist.results.scoring import CandidateTables, score
+from enrich_dist.results.tables import create_table, store_table
 from enrich_dist.schema import OVERRIDE, Agreement, NameLevel
 from enrich_dist.store.run_directory import RunDirectory
 
@@ -73,22 +74,8 @@ def measure_calibration(directory: RunDirectory) -> Calibration:
         [(sampled, identified)] = connection.execute(f"select count(*), max(identified) from {sample}").fetchall()
         if not sampled:
             return Calibration(0, 0, 0, ())
-        unknown = f"{Agreement.UNKNOWN}::tinyint"
-        hidden = create_table(
-            connection,
-            "hidden",
-            # Without its identifier, blocking would not have found a pair whose names have no word in common.
-            f"""
-            select * replace ({unknown} as uei_agreement, {unknown} as duns_agreement)
-            from {tables.candidates} semi join {sample} using (company_id)
-            where name_level <> {NameLevel.NOTHING_IN_COMMON}
-            """,
-        )
-        no_decisions = store_table(connection, "overrides", OVERRIDE.empty_table())
         scores = score(
-            replace(tables, candidates=hidden, companies=sample, overrides=no_decisions),
-            result.weights,
-            partner_share=result.partner_share,
+            without_identifiers(replace(tables, companies=sample)), result.weights, partner_share=result.partner_share
         )
         rows = connection.execute(
             f"""
@@ -116,3 +103,21 @@ def measure_calibration(directory: RunDirectory) -> Calibration:
     )
     judged = sum(item.companies for item in bins)
     return Calibration(identified, sampled, sampled - judged, bins)
+
+
+def without_identifiers(tables: CandidateTables) -> CandidateTables:
+    """Return the candidates of ``tables.companies`` as they would be without identifiers and human review decisions.
+
+    Without its identifier, blocking would not have found a pair whose names have no word in common: it is left out.
+    """
+    connection, unknown = tables.connection, f"{Agreement.UNKNOWN}::tinyint"
+    hidden = create_table(
+        connection,
+        "hidden",
+        f"""
+        select * replace ({unknown} as uei_agreement, {unknown} as duns_agreement)
+        from {tables.candidates} semi join {tables.companies} using (company_id)
+        where name_level <> {NameLevel.NOTHING_IN_COMMON}
+        """,
+    )
+    return replace(tables, candidates=hidden, overrides=store_table(connection, "overrides", OVERRIDE.empty_table()))

@@ -7,6 +7,7 @@ weight (bits) is a logarithm to base 2 of odds. Does not cover how a company is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,11 +15,12 @@ import numpy as np
 import pyarrow as pa
 
 from enrich_dist import schema
+from enrich_dist.core.tables import counted
 from enrich_dist.errors import CorruptionError, StateError
 from enrich_dist.matching.config import DecisionConfig
-from enrich_dist.matching.decisions import lone_probability
-from enrich_dist.matching.shared_words import ComparedNames, SharedWords, shared_words, word_information
-from enrich_dist.matching.weights import weight_sql
+from enrich_dist.matching.decisions import SAME_PLACE, lone_probability
+from enrich_dist.matching.shared_words import MISSING, ComparedNames, SharedWords, shared_words, word_information
+from enrich_dist.matching.weight_sql import weight_sql
 from enrich_dist.results.explanation import (
     HUMAN_REVIEW,
     Appearance,
@@ -31,11 +33,15 @@ from enrich_dist.results.explanation import (
     note_of,
     reason_of,
 )
+from enrich_dist.results.former_names import called
 from enrich_dist.results.lookup import companies_with_candidate, format_place
+from enrich_dist.results.organisations import members_sql
 from enrich_dist.results.overrides import find_recipients
 from enrich_dist.results.reopen import ReopenedResult
-from enrich_dist.results.scoring import Scores, fetch_rows
-from enrich_dist.schema import MIN_SAME_TOWN, NameKind, NameLevel, PlaceLevel, StreetLevel
+from enrich_dist.results.scoring import Scores
+from enrich_dist.results.tables import fetch_rows
+from enrich_dist.schema import MIN_SAME_TOWN, AddressLevel, NameKind, NameLevel, PlaceLevel, SiblingLevel, StreetLevel
+from enrich_dist.sources.shared_identifiers import describe_shared
 
 _TOLERANCE = 1.5e-6  # probabilities are rounded to six decimals
 
@@ -54,7 +60,8 @@ def explain_company(
     scores = result.score_companies([company_id])
     rows = _judged_rows(scores)
     best = [row for row in rows if row["place"] is not None]
-    _require_same(match, best)
+    published = {row["organisation"]: row for row in rows if row["is_published"]}
+    _require_same(match, best, published)
     listed = best[:candidates]
     prior = float(np.log2(scores.prior_odds))
     own = _company(company)
@@ -63,18 +70,23 @@ def explain_company(
             recipient=_recipient(row),
             method=row["match_method"],
             prior=prior,
-            comparisons=_comparisons(row, own),
+            comparisons=_comparisons(row, own, shared),
             name_kind=NameKind(row["name_kind"]).label,
             words=shared,
+            called=called(row["name_history"], shared) if row["name_kind"] == NameKind.FORMER else None,
             name_bits=(
                 row["name_bits"],
                 row["name_agreement"] * row["name_bits"],
-                float(result.weights.max_name_bits[row["name_level"]]),
+                row["max_name_information"],
             ),
             match_weight=row["match_weight"],
-            alone=lone_probability(prior + row["match_weight"], row["match_method"]),
+            alone=lone_probability(
+                math.inf if row["match_method"] == SAME_PLACE else prior + row["match_weight"], row["unseen_share"]
+            ),
+            unseen_share=row["unseen_share"],
             probability=row["probability"],
             confirmed=row["confirmed"],
+            published=_recipient(published[row["organisation"]]),
             also=tuple(
                 _recipient(other)
                 for other in rows
@@ -97,6 +109,7 @@ def explain_company(
         no_match_probability=1.0 - min(1.0, sum(row["probability"] for row in best)),
         recipients=result.weights.recipients,
         rejected_recipients=rejected_recipients,
+        shared_identifiers=_shared_identifiers(result, own.key, rows),
     )
 
 
@@ -127,7 +140,7 @@ def explain_recipient(result: ReopenedResult, asked: str) -> list[Appearance]:
     return sorted(found, key=lambda item: (-(item.probability or -1.0), -item.match_weight, item.company_key))
 
 
-def _outcome(row: Mapping[str, Any], match: Mapping[str, Any], winner: str | None) -> str:
+def _outcome(row: Mapping[str, Any], match: Mapping[str, Any], winner: int | None) -> str:
     if row["organisation"] is None:
         return "rejected in human review"
     status = {"matched": "won: accepted", "review": "best, in review", "unmatched": "best, not accepted"}
@@ -141,8 +154,27 @@ def _outcome(row: Mapping[str, Any], match: Mapping[str, Any], winner: str | Non
     )
 
 
+def _shared_identifiers(result: ReopenedResult, key: str, rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    found = fetch_rows(
+        result.connection,
+        """
+        with own as (
+            select 'uei' as kind, uei as identifier from enriched_awards where company_key = $key
+            union select 'duns', duns from enriched_awards where company_key = $key
+            union select 'uei', unnest($ueis) union select 'duns', unnest($duns)
+        )
+        select kind, identifier, side, names from shared_identifiers semi join own using (kind, identifier)
+        order by side, kind desc, identifier
+        """,
+        {"key": key, **{name: [row[kind] for row in rows] for name, kind in (("ueis", "uei"), ("duns", "duns"))}},
+    )
+    return tuple(map(describe_shared, found))
+
+
 def _judged_rows(scores: Scores) -> list[dict[str, Any]]:
     """Return candidates, best first.
+
+    ``is_published``: it represents its organisation.
 
     ``organisation`` is null for a rejected one; ``place`` and ``probability`` are null except for the best row of an
     organisation.
@@ -150,16 +182,20 @@ def _judged_rows(scores: Scores) -> list[dict[str, Any]]:
     return fetch_rows(
         scores.connection,
         f"""
-        select w.*, organisation, place, probability
-        from {scores.weighed} w left join {scores.rivals} using (company_id, source_row)
+        with members as ({members_sql(scores.rivals, scores.judged)})
+        select w.*, r.organisation, place, probability, coalesce(published_row = source_row, false) as is_published
+        from {scores.weighed} w left join {scores.rivals} r using (company_id, source_row)
         left join {scores.judged} using (company_id, source_row)
-        order by company_id, place nulls last, w.match_weight desc, w.recipient_id, source_row
+        left join members m on m.company_id = w.company_id and m.organisation = r.organisation
+        order by w.company_id, place nulls last, w.match_weight desc, w.recipient_id, source_row
         """,
     )
 
 
-def _require_same(match: Mapping[str, Any], best: Sequence[Mapping[str, Any]]) -> None:
-    first = (best[0]["recipient_id"], best[0]["probability"]) if best else (None, None)
+def _require_same(
+    match: Mapping[str, Any], best: Sequence[Mapping[str, Any]], published: Mapping[int, Mapping[str, Any]]
+) -> None:
+    first = (published[best[0]["organisation"]]["recipient_id"], best[0]["probability"]) if best else (None, None)
     if match["recipient_id"] != first[0] or (best and abs(match["match_probability"] - first[1]) > _TOLERANCE):
         raise StateError(
             f"The result has {match['recipient_id']} with probability {match['match_probability']}, the current files "
@@ -182,23 +218,48 @@ def _recipient(row: Mapping[str, Any]) -> Recipient:
     return Recipient(**same, street=street or None, place=place)
 
 
-def _comparisons(row: Mapping[str, Any], company: Company) -> tuple[Comparison, ...]:
-    """Return the comparisons in the order of ``weight_sql``, and the human review decision if there is one."""
+def _comparisons(row: Mapping[str, Any], company: Company, shared: SharedWords | None) -> tuple[Comparison, ...]:
+    """Return the comparisons in the order of ``weight_sql``, and the human review decision if there is one.
+
+    Siblings only where there is a conflict, the address only where nothing else decides.
+    """
     name, kind = NameLevel(row["name_level"]).label, NameKind(row["name_kind"])
     place, street = PlaceLevel(row["place_level"]), StreetLevel(row["street_level"])
     counts = place >= MIN_SAME_TOWN or street == StreetLevel.UNKNOWN
     outcomes = {
         "name": name if kind == NameKind.LEGAL else f"{name} ({kind.label} name)",
+        "sibling": _sibling(SiblingLevel(row["sibling_level"]), shared),
         "place": place.label,
         "street": street.label if counts else f"{street.label}, not in town",
         "uei": _identifier(row["uei_agreement"], row["uei"], company.ueis),
         "duns": _identifier(row["duns_agreement"], row["duns"], company.duns),
     }
     comparisons = [Comparison(name, outcomes[name], row[f"{name}_weight"]) for name in weight_sql()]
+    if row["sibling_level"] == SiblingLevel.NONE:
+        comparisons = [comparison for comparison in comparisons if comparison.name != "sibling"]
+    if row["match_method"] == SAME_PLACE:
+        after = 1 + [comparison.name for comparison in comparisons].index("street")
+        comparisons.insert(after, Comparison("address", _address(row), 0.0))
     if row["confirmed"]:
         rest = row["match_weight"] - sum(comparison.weight for comparison in comparisons)
         comparisons.append(Comparison(HUMAN_REVIEW, "confirmed", rest))
     return tuple(comparisons)
+
+
+def _sibling(level: SiblingLevel, shared: SharedWords | None) -> str:
+    """Return the outcome with the words in which the names differ: ``numbers differ: 101 / 102``."""
+    ours = [word.text for word in shared.words if word.agreement == MISSING] if shared else []
+    theirs = shared.additional if shared else ()
+    if not (ours or theirs):
+        return level.label
+    return f"{level.label}: {' '.join(ours) or '(none)'} / {' '.join(theirs) or '(none)'}"
+
+
+def _address(row: Mapping[str, Any]) -> str:
+    """Return the outcome with the names at the address: ``same house number; 1 name of recipients and …``."""
+    recipients = counted(row["address_names"], "name of recipients", "names of recipients")
+    companies = counted(row["address_companies"], "company", "companies")
+    return f"{AddressLevel(row['address_level']).label}; {recipients} and {companies} share it"
 
 
 def _identifier(agreement: int, theirs: str | None, ours: Sequence[str]) -> str:

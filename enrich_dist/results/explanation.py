@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from enrich_dist.matching.config import DecisionConfig
-from enrich_dist.matching.decisions import lone_probability
+from enrich_dist.matching.decisions import SAME_PLACE, SIBLING_SHARE, lone_probability
 from enrich_dist.matching.shared_words import SharedWords
 from enrich_dist.results.lookup import format_place
-from enrich_dist.schema import NameLevel
+from enrich_dist.schema import NameKind, NameLevel
 
 HUMAN_REVIEW = "human review"
 """Name of the comparison that stands for a human review decision."""
 # Organisations with a lower probability are not mentioned as rivals.
 _MIN_RIVAL_PROBABILITY = 0.001
-_LABELS = {"name": "the name", "place": "the place", "street": "the street", "uei": "the UEI", "duns": "the DUNS"}
+_LABELS = {
+    "name": "the name", "sibling": "what tells siblings apart", "place": "the place", "street": "the street",
+    "uei": "the UEI", "duns": "the DUNS",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,9 @@ class Candidate:
 
     ``prior`` + the weights of the ``comparisons`` = ``prior`` + ``match_weight`` = ``total`` (bits).
     ``alone``: probability without rivals, at most ``max_lone_probability``. ``name_bits``: bits of the company's name,
-    bits of it that agree, and the maximum for any name. ``also``: other rows of the same organisation.
+    bits of it that agree, and the maximum for any name. ``unseen_share``: odds of an unseen match per odds of it.
+    ``called``: the former name that agrees, with its dates. ``also``: other rows of the same organisation;
+    ``published``: the best documented of all.
     """
 
     recipient: Recipient
@@ -60,17 +65,20 @@ class Candidate:
     comparisons: tuple[Comparison, ...]
     name_kind: str
     words: SharedWords | None
+    called: str | None
     name_bits: tuple[float, float, float]
     match_weight: float
+    unseen_share: float
     alone: float
     probability: float
     confirmed: bool
+    published: Recipient
     also: tuple[Recipient, ...]
 
     @property
     def max_lone_probability(self) -> float:
-        """Return ``alone`` of a pair in which every comparison agrees."""
-        return lone_probability(math.inf, self.method)
+        """Return ``alone`` of a pair in which every comparison agrees, or at an address of other names."""
+        return lone_probability(math.inf, self.unseen_share)
 
     @property
     def total(self) -> float:
@@ -97,7 +105,8 @@ class Explanation:
     """The decision on a company and its candidates.
 
     ``candidates``: the best of ``organisations``; ``no_match_probability``: that the partner is none of them or does
-    not exist; ``rejected_recipients``: rejected in human review; ``note``: whether other thresholds apply now.
+    not exist; ``rejected_recipients``: rejected in human review; ``note``: whether other thresholds apply now;
+    ``shared_identifiers``: a sentence for each identifier of the company or its candidates that does not count.
     """
 
     company: Company
@@ -110,6 +119,7 @@ class Explanation:
     no_match_probability: float
     recipients: int
     rejected_recipients: tuple[Recipient, ...]
+    shared_identifiers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -198,6 +208,16 @@ def _rivals(best: Sequence[Mapping[str, Any]]) -> str:
 
 def _weakness(candidate: Candidate) -> str:
     """Describe what keeps the odds of a candidate low without rivals."""
+    if candidate.method == SAME_PLACE:
+        [address] = [comparison for comparison in candidate.comparisons if comparison.name == "address"]
+        return f"only the address agrees ({address.outcome})"
+    sibling = next((comparison for comparison in candidate.comparisons if comparison.name == "sibling"), None)
+    if sibling is not None:
+        return f"the names may be those of siblings ({sibling.outcome})"
+    if candidate.name_kind == NameKind.PARENT.label:
+        return "the name is that of its parent"
+    if candidate.unseen_share >= SIBLING_SHARE:
+        return "the name is similar only, and the recipient has no place that could confirm it"
     worst = min(candidate.comparisons, key=lambda comparison: comparison.weight)
     if worst.weight < 0:
         return f"{_LABELS[worst.name]} is the strongest evidence against it ({worst.outcome})"

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from enrich_dist.core.database import parquet_sql
 from enrich_dist.errors import SettingsError
 from enrich_dist.matching.normalise import normalise_names
 from enrich_dist.results.reopen import ReopenedResult
-from enrich_dist.results.scoring import fetch_rows
+from enrich_dist.results.tables import fetch_rows
 
 _LISTED = 10
 
@@ -53,8 +54,8 @@ def find_awards(result: ReopenedResult, asked: str) -> list[Award]:
     if len({award.company_key for award in awards}) > 1:
         listed = [f"{a.award_id}  {a.year or ''} {a.company_key}  {a.title or ''}"[:120].rstrip() for a in awards]
         raise SettingsError(
-            f"'{asked}' names {len(awards)} awards of several companies. "
-            f"Choose one by its award_id, --award AWARD_ID:\n{_lines(listed)}"
+            f"'{asked}' names {len(awards)} awards of several companies. Choose one by its award_id, --award AWARD_ID:",
+            details=_first(listed),
         )
     return awards
 
@@ -80,7 +81,9 @@ def find_company(result: ReopenedResult, asked: str) -> int:
         )
         problem = f"No company has the key or name '{asked}'; {len(found)} have names that contain it."
     if found:
-        raise SettingsError(f"{problem} Choose one by its key, --company KEY:\n{_lines(_described(result, found))}")
+        raise SettingsError(
+            f"{problem} Choose one by its key, --company KEY:", details=_first(_described(result, found))
+        )
     raise SettingsError(
         f"No company has the key or name '{asked}'.",
         remedy="Keys and names are in the table companies of enrich_dist.duckdb.",
@@ -96,9 +99,8 @@ def _described(result: ReopenedResult, company_ids: Sequence[int]) -> list[str]:
     return [f"{key}  {name}, {format_place(city, state)}, awards: {awards}" for key, name, city, state, awards in rows]
 
 
-def _lines(texts: Sequence[str]) -> str:
-    rest = [f"  and {len(texts) - _LISTED} more"] if len(texts) > _LISTED else []
-    return "\n".join([*(f"  {text}" for text in texts[:_LISTED]), *rest])
+def _first(texts: Sequence[str]) -> list[str]:
+    return [*texts[:_LISTED], *([f"and {len(texts) - _LISTED} more"] if len(texts) > _LISTED else [])]
 
 
 def companies_with_candidate(result: ReopenedResult, asked: str) -> list[int]:
@@ -110,9 +112,9 @@ def companies_with_candidate(result: ReopenedResult, asked: str) -> list[int]:
     query = f"select distinct company_id from {result.tables.candidates} where {is_asked} order by company_id"
     if rows := result.connection.execute(query, {"asked": asked}).fetchall():
         return [number for (number,) in rows]
-    files = [str(file) for file in sorted(result.plan.glob("[0-9]*.parquet"))]
-    query = f"select name, city, state from read_parquet($files) where {is_asked} limit 1"
-    known = result.connection.execute(query, {"asked": asked, "files": files}).fetchall() if files else []
+    files = sorted(result.plan.glob("[0-9]*.parquet"))
+    query = f"select name, city, state from {parquet_sql(*files)} where {is_asked} limit 1"
+    known = result.connection.execute(query, {"asked": asked}).fetchall() if files else []
     if not known:
         raise SettingsError(
             f"The run has no recipient with the id or UEI '{asked}'.",

@@ -14,9 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from enrich_dist import schema
+from enrich_dist.core.database import parquet_sql
 from enrich_dist.core.files import file_digest
 from enrich_dist.errors import CorruptionError
-from enrich_dist.results.scoring import CandidateTables, create_table, create_view, fetch_rows, store_table
+from enrich_dist.results.scoring import MAX_OPEN_FILES, CandidateTables
+from enrich_dist.results.tables import create_table, create_view, fetch_rows, store_table
 from enrich_dist.sources import chunks
 from enrich_dist.store.artifacts import open_unverified
 
@@ -33,6 +35,21 @@ class MergedDecisions:
     rejected: int
     unchanged: int
     replaced: int
+
+
+def read_decisions(path: Path) -> pa.Table:
+    """Return the stored decisions (``schema.OVERRIDE``), ordered; none if there is no file.
+
+    Raises ``CorruptionError`` when the file cannot be read.
+    """
+    if not path.exists():
+        return schema.OVERRIDE.empty_table()
+    try:
+        return pq.read_table(path, schema=schema.OVERRIDE)
+    except (OSError, pa.ArrowException) as error:
+        raise CorruptionError(
+            f"{path} cannot be read: {error}.", remedy="Import the decisions again, or delete the file."
+        ) from error
 
 
 def merge_decisions(connection: duckdb.DuckDBPyConnection, stored: pa.Table, new: pa.Table) -> MergedDecisions:
@@ -101,22 +118,25 @@ def find_recipients(
 
     Raises ``CorruptionError`` when a chunk file is missing or differs from the plan.
     """
-    planned = {str(chunk.path): chunk for chunk in chunks.chunks_of(open_unverified(plan))}
+    planned = {str(chunk.path.absolute()): chunk for chunk in chunks.chunks_of(open_unverified(plan))}
     missing = [chunk.path for chunk in planned.values() if not chunk.path.exists()]
     if missing:
         raise CorruptionError(f"{missing[0]} is missing.", remedy=_REMEDY)
     wanted = store_table(connection, "wanted", pa.table({"recipient_id": recipient_ids}))
     # Read the ids of all files first, and whole rows only of the few files that have one.
-    places = connection.sql(
-        f"""
-        select filename, min(source_row) as source_row
-        from read_parquet($files, filename = true) semi join {wanted} using (recipient_id)
-        group by recipient_id, filename
-        qualify row_number() over (partition by recipient_id order by min(source_row)) = 1
-        order by source_row
-        """,
-        params={"files": list(planned)},
-    ).to_arrow_table()
+    names = [Path(name) for name in planned]
+    first_rows = [
+        connection.sql(f"""
+            select recipient_id, filename, min(source_row) as source_row
+            from {parquet_sql(*names[start : start + MAX_OPEN_FILES])} semi join {wanted} using (recipient_id)
+            group by all
+        """).to_arrow_table()
+        for start in range(0, len(names), MAX_OPEN_FILES)
+    ]
+    places = connection.sql(f"""
+        select filename, source_row from {store_table(connection, "places", pa.concat_tables(first_rows))}
+        qualify row_number() over (partition by recipient_id order by source_row) = 1 order by source_row
+    """).to_arrow_table()
     files = sorted(set(places["filename"].to_pylist()))
     for name in files:
         if file_digest(Path(name)) != planned[name].blake3:

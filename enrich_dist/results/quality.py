@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from enrich_dist.matching.decisions import IDENTIFIED_METHODS, METHODS
+from enrich_dist.matching.decisions import IDENTIFIED_METHODS, METHODS, SAME_PLACE
 from enrich_dist.results.reduce import STATUSES
-from enrich_dist.results.scoring import fetch_rows
+from enrich_dist.results.reliability import describe
+from enrich_dist.results.tables import fetch_rows
 
 if TYPE_CHECKING:
     from enrich_dist.settings import Settings
@@ -34,10 +35,11 @@ _GROUPS = {
     "identifier_type": _IDENTIFIER_TYPE,
 }
 _PROBABILITY_BINS = 20
+_MAX_SHARED, _MAX_HOLDERS = 20, 5
 
 
 def measure(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-    """Return the quality metrics of tables ``enriched_awards``, ``company_matches`` and ``rejects``.
+    """Return the quality metrics of the tables of a result.
 
     Rates are shares in [0, 1]; ``match_rate`` is awards with an accepted match over valid awards.
     """
@@ -48,8 +50,19 @@ def measure(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         "awards": awards,
         "companies": {**companies, "match_rate": _rate(companies["matched"], companies["valid"])},
         "by_method": _by_method(connection),
+        "review_by_address": connection.execute(
+            f"select count(*) from company_matches where match_status = 'review' and match_method = '{SAME_PLACE}'"
+        ).fetchall()[0][0],
         "by": {name: _by_group(connection, expression) for name, expression in _GROUPS.items()},
         "probability_distribution": _probability_distribution(connection),
+        "shared_identifiers": {
+            "count": connection.execute("select count(*) from shared_identifiers").fetchall()[0][0],
+            "listed": fetch_rows(
+                connection,
+                f"""select kind, identifier, side, names[:{_MAX_HOLDERS}] as names, len(names) as name_count, rows
+                    from shared_identifiers order by rows desc, side, kind, identifier limit {_MAX_SHARED}""",
+            ),
+        },
         "rejects": fetch_rows(
             connection,
             """select source_file, outcome, "column", regexp_replace(reason, '[0-9]+', 'N', 'g') as reason,
@@ -77,7 +90,7 @@ def estimate_accuracy(connection: duckdb.DuckDBPyConnection, *, unreachable_shar
                coalesce(sum(award_count) filter ({matched}), 0),
                {expected("match_probability * award_count", matched)},
                {expected("partner_probability", f"match_method in {IDENTIFIED_METHODS}")},
-               {expected("partner_probability", f"match_method not in {IDENTIFIED_METHODS}")}
+               {expected("partner_probability", f"match_method not in {(*IDENTIFIED_METHODS, SAME_PLACE)}")}
         from company_matches
     """).fetchall()
     expected_partners = max(correct, identified + others / (1 - unreachable_share))
@@ -161,7 +174,8 @@ class Gate:
 def judge(metrics: dict[str, Any], gate: Gate) -> dict[str, Any]:
     """Return the verdict: ``status`` "passed" or "blocked", ``reasons``, and all ``checks``.
 
-    ``metrics``: the documents of ``measure``, ``estimate_accuracy`` ("accuracy"), ``reconcile`` ("reconciliation"), and
+    ``metrics``: the documents of ``measure``, ``estimate_accuracy`` with ``reliability.assess``
+    ("accuracy"), ``reconcile`` ("reconciliation"), and
     "completeness".
     """
     rate, awards = metrics["match_rate"], metrics["awards"]
@@ -176,7 +190,8 @@ def judge(metrics: dict[str, Any], gate: Gate) -> dict[str, Any]:
         + _compared(rate, "minimum", min_rate),
         "estimated_precision": "no match is accepted, so none is wrong"
         if precision is None
-        else f"estimated precision {_compared(precision, 'minimum', min_precision)}",
+        else f"estimated precision {_compared(precision, 'minimum', min_precision)}"
+        + (f", {doubt}" if (doubt := describe(metrics["accuracy"])) else ""),
         "reconciliation": "; ".join(differences) or "every row read is accounted for",
         "quarantined_share": f"{recipients['quarantined']:,} of {recipients['read']:,} recipients are quarantined: "
         + _compared(quarantined_share, "maximum", max_quarantined),

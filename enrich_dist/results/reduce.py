@@ -14,25 +14,33 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from enrich_dist import schema
+from enrich_dist.core.database import parquet_sql
 from enrich_dist.matching.config import DecisionConfig
-from enrich_dist.matching.weights import weight_sql
-from enrich_dist.results.scoring import Scores, parquet_sql
+from enrich_dist.matching.decisions import SAME_PLACE
+from enrich_dist.matching.weight_sql import weight_sql
+from enrich_dist.results.former_names import former_names_sql
+from enrich_dist.results.organisations import members_sql
+from enrich_dist.results.scoring import Scores
 
-# Raised whenever the same candidates would give another result directory. 4: the wording of report.md.
-ENGINE_VERSION = "4"
+# Raised whenever the same candidates would give another result directory. 5: text of report.md and rejects.csv
+# is escaped for Markdown and spreadsheets. 6: columns of the inputs. 7: identifiers that unlike
+# organisations share. 8: former names; rows of one organisation in one town, the best documented one published;
+# candidates by address.
+ENGINE_VERSION = "8"
 STATUSES = ("matched", "review", "unmatched")
 _ROW_GROUP_ROWS = 50_000
 # Columns of a recipient and their published names, each with one prefix.
 _RECIPIENT_COLUMNS = {
     name: f"recipient_{name.removeprefix('recipient_')}"
     for name in schema.RECIPIENT.names
-    if name not in ("source_row", "alternate_names")
+    if name not in ("source_row", "alternate_names", "name_history")
 }
 
 
 def create_matches(scores: Scores, decision: DecisionConfig) -> None:
     """Create table ``company_matches`` (``schema.COMPANY_MATCH``): every company with its best candidate.
 
+    The evidence is that of the row most like the company, the recipient the best documented row of its organisation.
     ``runner_up_probability`` is that of the best candidate of another organisation.
     """
     evidence = ", ".join([*schema.COMPARISON.names, *(f"{name}_weight" for name in weight_sql())])
@@ -48,13 +56,24 @@ def create_matches(scores: Scores, decision: DecisionConfig) -> None:
                    coalesce(max(probability) filter (place = 2), 0.0) as runner_up_probability,
                    round(least(1.0, sum(probability)), 6) as partner_probability
             from {scores.judged} group by company_id
+        ), members as (
+            {members_sql(scores.rivals, scores.judged, places=1)}
+        ), pairs as (
+            select w.* from {scores.weighed} w join (
+                select company_id, source_row from winners union select company_id, published_row from members
+            ) using (company_id, source_row)
+        ), published as (
+            select company_id, source_row as recipient_source_row, {recipient},
+                   cluster_id as recipient_cluster_id, members as recipient_cluster_members
+            from pairs join members using (company_id) where source_row = published_row
         ), best as (
             select company_id, winners.match_method, match_probability, winners.match_weight, runner_up_probability,
-                   partner_probability, {evidence}, source_row as recipient_source_row, {recipient}
-            from winners join {scores.weighed} using (company_id, source_row)
+                   partner_probability, {evidence}, published.* exclude (company_id),
+                   {former_names_sql()} as recipient_former_names
+            from winners join pairs using (company_id, source_row) join published using (company_id)
         )
         select company_id, company_key, name as company_name, award_count,
-               case when match_probability >= $accept then 'matched'
+               case when match_probability >= $accept and match_method <> '{SAME_PLACE}' then 'matched'
                     when match_probability >= $review then 'review'
                     else 'unmatched' end as match_status,
                best.* exclude (company_id)
@@ -93,7 +112,7 @@ def _enriched_awards_sql(awards: Path, award_companies: Path) -> str:
         for name in ("match_method", "match_probability", "match_weight")
     )
     if_matched = ", ".join(
-        f"case when m.match_status = 'matched' then m.{name} end as {name}" for name in _RECIPIENT_COLUMNS.values()
+        f"case when m.match_status = 'matched' then m.{name} end as {name}" for name in schema.MATCHED_RECIPIENT.names
     )
     return f"""
         select {columns}, m.company_key, m.match_status, {if_not_unmatched}, {if_matched}

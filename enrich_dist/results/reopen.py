@@ -13,13 +13,14 @@ from pathlib import Path
 
 import duckdb
 
-from enrich_dist.core.database import connect
+from enrich_dist.core.database import attach_sql, connect, read_parquet
 from enrich_dist.core.files import read_json
 from enrich_dist.errors import StateError
 from enrich_dist.matching.index import CompanyIndex, open_index
 from enrich_dist.matching.weights import Weights
-from enrich_dist.results import overrides, scoring
+from enrich_dist.results import estimation, overrides, scoring
 from enrich_dist.results.build import DATABASE
+from enrich_dist.results.tables import Table, create_table
 from enrich_dist.store.checkpoints import CheckpointStore
 from enrich_dist.store.run_directory import Output, RunDirectory
 
@@ -30,8 +31,8 @@ _REMEDY = "Run `enrich-dist run` again, then explain its result."
 class ReopenedResult:
     """The latest result: its candidates, index, counts, weights and share of companies with a partner.
 
-    The connection of ``tables`` also has ``companies``, ``company_matches`` and ``enriched_awards`` of the result's
-    database. ``plan``: directory of the chunk files, which may no longer exist.
+    The connection of ``tables`` also has ``companies``, ``company_matches``, ``enriched_awards`` and
+    ``shared_identifiers`` of the result's database. ``plan``: directory of the chunk files, which may no longer exist.
     """
 
     plan: Path
@@ -49,8 +50,8 @@ class ReopenedResult:
     def score_companies(self, company_ids: Sequence[int]) -> scoring.Scores:
         """Score the candidates of these companies as the result did."""
         chosen = f"where company_id in ({', '.join(str(int(number)) for number in company_ids) or 'null'})"
-        candidates = scoring.create_table(self.connection, "candidates", f"from {self.tables.candidates} {chosen}")
-        companies = scoring.create_table(self.connection, "companies", f"from {self.tables.companies} {chosen}")
+        candidates = create_table(self.connection, "candidates", f"from {self.tables.candidates} {chosen}")
+        companies = create_table(self.connection, "companies", f"from {self.tables.companies} {chosen}")
         tables = replace(self.tables, candidates=candidates, companies=companies)
         return scoring.score(tables, self.weights, partner_share=self.partner_share)
 
@@ -80,16 +81,15 @@ def _open(connection: duckdb.DuckDBPyConnection, directory: RunDirectory, path: 
         raise StateError(f"{directory.root} has no plan of its chunks.", remedy=_REMEDY)
     keys = [chunk["checkpoint_key"] for chunk in chunks]
     found, _ = CheckpointStore(location).find_tables(keys, directory.checkpoint_copies)
-    database = str(path / DATABASE).replace("'", "''")
-    connection.execute(f"attach '{database}' as result (read_only)")
-    for table in ("companies", "company_matches", "enriched_awards", "overrides"):
+    connection.execute(attach_sql(path / DATABASE, "result"))
+    for table in ("companies", "company_matches", "enriched_awards", "overrides", "shared_identifiers"):
         connection.execute(f"create view {table} as from result.{table}")
     _require_same_companies(connection, directory)
     candidates = scoring.read_candidates(connection, [checkpoint.candidates for checkpoint in found.values()])
-    tables = scoring.CandidateTables(connection, candidates, scoring.Table("companies"), scoring.Table("overrides"))
+    tables = scoring.CandidateTables(connection, candidates, Table("companies"), Table("overrides"))
     tables = overrides.add_confirmed(tables, plan)
     counts = scoring.read_counts(connection, [checkpoint.counts for checkpoint in found.values()])
-    weights = scoring.estimate_weights(tables, counts, index.vocabulary)
+    weights = estimation.estimate_weights(tables, counts, index.vocabulary)
     model = read_json(path / "metrics.json")["model"]
     if changed := sorted(name for name, value in weights.document().items() if model.get(name) != value):
         raise StateError(
@@ -103,7 +103,7 @@ def _open(connection: duckdb.DuckDBPyConnection, directory: RunDirectory, path: 
 def _require_same_companies(connection: duckdb.DuckDBPyConnection, directory: RunDirectory) -> None:
     """Raise ``StateError`` where the companies of the index are not those of the result."""
     file = directory.output(Output.COMPANIES) / "companies.parquet"
-    connection.read_parquet(str(file)).create_view("indexed_companies")
+    read_parquet(connection, [file]).create_view("indexed_companies")
     digest = "select count(*), bit_xor(hash(company_id, company_key, names, ueis, duns, locations)) from"
     [result], [indexed] = (connection.execute(f"{digest} {t}").fetchall() for t in ("companies", "indexed_companies"))
     if result != indexed:

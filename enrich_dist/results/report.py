@@ -7,22 +7,13 @@ from typing import Any
 
 from enrich_dist import schema
 from enrich_dist.core.tables import Table, make_table, percent
+from enrich_dist.plain_text import markdown_text
+from enrich_dist.results.method_table import method_table
+from enrich_dist.results.reliability import describe
+from enrich_dist.sources.column_statistics import SourceColumns
 
 MAX_GROUP_ROWS = 15
 _IDENTIFIER_LEVELS = (schema.Agreement.CONFLICT.label, schema.Agreement.AGREE.label)
-
-
-def method_table(metrics: Mapping[str, Any]) -> Table:
-    """Return accepted matches by method, with their share of the valid awards."""
-    valid = metrics["awards"]["valid"]
-    return make_table(
-        ("method", "awards", "companies", "share of awards"),
-        [
-            (i["method"], i["awards"], i["companies"], percent(i["awards"] / valid if valid else 0.0))
-            for i in metrics["by_method"]
-        ],
-        "Accepted matches by method",
-    )
 
 
 def group_table(metrics: Mapping[str, Any], group: str) -> Table:
@@ -64,14 +55,29 @@ def awards_sentence(metrics: Mapping[str, Any]) -> str:
 
 
 def accuracy_sentence(metrics: Mapping[str, Any]) -> str:
-    """Return the estimated precision and recall of the accepted matches, with their intervals."""
+    """Return the estimated precision and recall of the accepted matches, with their intervals, and why they are not
+    reliable if they are not."""
     parts: list[str] = []
     for name in ("precision", "recall"):
         share = metrics["accuracy"][name]
         if share["estimate"] is not None:
             low, high = percent(share["low"]), percent(share["high"])
             parts.append(f"{name} {percent(share['estimate'])} (95% interval {low} to {high})")
-    return f"Estimated {' and '.join(parts)}." if parts else "No match is accepted."
+    if not parts:
+        return "No match is accepted."
+    doubt = describe(metrics["accuracy"])
+    return f"Estimated {' and '.join(parts)}{f', {doubt}' if doubt else ''}."
+
+
+def address_sentence(metrics: Mapping[str, Any]) -> str:
+    """Return how many companies are in review by their address alone; empty for results of versions without it."""
+    if not (companies := metrics.get("review_by_address", 0)):
+        return ""
+    left_out = metrics["model"]["addresses_left_out"]
+    return (
+        f"{companies:,} companies are for review because a recipient of another name has their address. Recipients at "
+        f"addresses of too many companies, which are not compared by address: {left_out:,}."
+    )
 
 
 def check_table(verdict: Mapping[str, Any]) -> Table:
@@ -91,6 +97,30 @@ def rejects_table(metrics: Mapping[str, Any]) -> Table:
     """Return what the sources rejected or repaired, by reason."""
     rows = [(i["source_file"], i["outcome"], i["column"] or "", i["reason"], i["count"]) for i in metrics["rejects"]]
     return make_table(("file", "outcome", "column", "reason", "count"), rows, "Rejected rows and repaired cells")
+
+
+def column_tables(metrics: Mapping[str, Any]) -> list[Table]:
+    """Return the statistics of the columns of each input; none for results of versions without them."""
+    return [
+        SourceColumns.of_document(document).table(f"Columns of the {name}")
+        for name, document in metrics.get("columns", {}).items()
+    ]
+
+
+def shared_table(metrics: Mapping[str, Any]) -> Table:
+    """Return the identifiers that unlike organisations share, with their holders."""
+    rows = [
+        (
+            f"{i['kind'].upper()} {i['identifier']}",
+            i["side"],
+            i["rows"],
+            "; ".join(i["names"]) + (f" and {more} more" if (more := i["name_count"] - len(i["names"])) else ""),
+        )
+        for i in metrics["shared_identifiers"]["listed"]
+    ]
+    return make_table(
+        ("identifier", "side", "rows", "holders"), rows, "Identifiers that unlike organisations share: not used"
+    )
 
 
 def decisions_text(decided: Mapping[str, Any]) -> str:
@@ -125,13 +155,14 @@ def model_text(model: Mapping[str, Any]) -> str:
 
 def model_table(model: Mapping[str, Any]) -> Table:
     """Return the match weight of each outcome of each comparison, in bits."""
-    levels = {"name": schema.NameLevel, "place": schema.PlaceLevel, "street": schema.StreetLevel}
+    levels: dict[str, type[schema.Level]] = {"name": schema.NameLevel, "sibling": schema.SiblingLevel}
+    levels |= {"place": schema.PlaceLevel, "street": schema.StreetLevel}
     outcomes = {name: level.labels() for name, level in levels.items()}
     outcomes |= {"uei": _IDENTIFIER_LEVELS, "duns": _IDENTIFIER_LEVELS}
     rows = [
         (comparison.upper() if comparison in ("uei", "duns") else comparison, outcome, f"{bits:+.2f}")
         for comparison, names in outcomes.items()
-        for outcome, bits in zip(names, model[comparison], strict=True)
+        for outcome, bits in zip(names, model.get(comparison, [0.0] * len(names)), strict=True)
     ]
     return make_table(("comparison", "outcome", "bits"), rows, "Match weights in bits")
 
@@ -139,21 +170,23 @@ def model_table(model: Mapping[str, Any]) -> Table:
 def render(metrics: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
     """Return the whole report as Markdown."""
     companies = metrics["companies"]
-    passed = verdict["status"] == "passed"
+    passed, reasons = verdict["status"] == "passed", "; ".join(verdict["reasons"])
     tables = [
         method_table(metrics),
         probability_table(metrics),
         *(group_table(metrics, group) for group in metrics["by"]),
         reconciliation_table(metrics),
+        *([shared_table(metrics)] if metrics["shared_identifiers"]["count"] else []),
         *([rejects_table(metrics)] if metrics["rejects"] else []),
+        *column_tables(metrics),
     ]
     sections = [
         "# SBIR awards and their USAspending recipients",
         f"**Verdict: {'passed' if passed else 'blocked'}.** "
-        + ("The result may be published." if passed else "Not published: " + "; ".join(verdict["reasons"]) + "."),
+        + ("The result may be published." if passed else f"Not published: {markdown_text(reasons)}."),
         check_table(verdict).markdown(),
         f"## Awards\n\n{awards_sentence(metrics)} By company: {companies['matched']:,} of {companies['valid']:,} "
-        f"({percent(companies['match_rate'])}).",
+        f"({percent(companies['match_rate'])}). {address_sentence(metrics)}".rstrip(),
         f"## Estimated accuracy\n\n{accuracy_sentence(metrics)}",
         *(f"## {table.caption}\n\n{table.markdown()}" for table in tables),
         f"## Matching model\n\n{model_text(metrics['model'])}\n\nEach bit doubles the odds of a match. Names that "
@@ -161,5 +194,5 @@ def render(metrics: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
         + model_table(metrics["model"]).markdown(),
     ]
     if decisions := decisions_text(metrics["overrides"]):
-        sections.append("## Human review decisions\n\n" + decisions)
+        sections.append("## Human review decisions\n\n" + markdown_text(decisions))
     return "\n\n".join(sections) + "\n"

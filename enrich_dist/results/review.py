@@ -12,22 +12,25 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
-from enrich_dist.core.database import connect, spreadsheet_text
+from enrich_dist.core.database import connect, parquet_sql, read_parquet
 from enrich_dist.core.files import atomic_path
+from enrich_dist.core.owned_files import require_replaceable
+from enrich_dist.core.table_files import write_table
 from enrich_dist.errors import SourceError, StateError
 from enrich_dist.results import overrides, review_sheet
 from enrich_dist.results.build import ResultInputs, open_candidates, score_candidates
-from enrich_dist.results.scoring import store_table
-from enrich_dist.schema import Agreement, Level, NameLevel, PlaceLevel, StreetLevel
+from enrich_dist.results.former_names import former_names_sql
+from enrich_dist.results.organisations import members_sql
+from enrich_dist.results.tables import store_table
+from enrich_dist.schema import AddressLevel, Agreement, Level, NameLevel, PlaceLevel, SiblingLevel, StreetLevel
 from enrich_dist.store.run_directory import Output, RunDirectory
 
 ORGANISATIONS = 3
 """Maximum candidates per company, each of another organisation."""
 _PLACES = 3
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # by which Excel knows UTF-8
+_MEMBERS = 20
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,8 @@ def export_sheet(
             from {scores.judged} join companies using (company_id)
             where place = 1 and match_method <> 'review'
               and company_key in (
-                  select company_key from read_parquet($matches) where match_status = 'review')
-            """,
-            {"matches": str(matches)},
+                  select company_key from {parquet_sql(matches)} where match_status = 'review')
+            """
         )
         [(waiting,)] = connection.execute("select count(*) from waiting").fetchall()
         limited = "" if limit is None else f"limit {limit}"
@@ -70,20 +72,34 @@ def export_sheet(
                 order by gain desc, company_key {limited}
             )
             select null::varchar as decision, null::varchar as other_recipient_id, company_key, recipient_id,
-                   probability as match_probability, w.match_weight, award_count,
-                   {spreadsheet_text("companies.name")} as company_name,
-                   {spreadsheet_text("w.name")} as recipient_name,
-                   {spreadsheet_text(_COMPANY_PLACES)} as company_places,
-                   {spreadsheet_text(_RECIPIENT_PLACE)} as recipient_place,
-                   {evidence_sql()} as evidence, array_to_string(ueis, '; ') as company_ueis, uei as recipient_uei
-            from chosen join {scores.judged} using (company_id) join {scores.weighed} w using (company_id, source_row)
+                   probability as match_probability, match_weight, award_count,
+                   companies.name as company_name,
+                   w.name as recipient_name,
+                   {_COMPANY_PLACES} as company_places,
+                   {_RECIPIENT_PLACE} as recipient_place,
+                   evidence || if(evidence_id <> recipient_id, ' of ' || evidence_id, '') as evidence,
+                   other_names_at_address,
+                   array_to_string(list_filter(members, lambda member: member <> recipient_id)[1:{_MEMBERS}], '; ')
+                   as same_organisation, array_to_string(ueis, '; ') as company_ueis, uei as recipient_uei
+            from chosen join {scores.judged} using (company_id)
+            join (select company_id, source_row, organisation from {scores.rivals}) using (company_id, source_row)
+            join ({members_sql(scores.rivals, scores.judged, places=ORGANISATIONS)}) m using (company_id, organisation)
+            join (
+                select company_id, source_row as published_row, recipient_id, name, uei, address_line_1, address_line_2,
+                       city, state, zip5, country_code from {scores.weighed}
+            ) w using (company_id, published_row)
+            join (
+                select company_id, source_row, recipient_id as evidence_id,
+                       {evidence_sql(former_names_sql())} as evidence,
+                       case when address_level > {AddressLevel.DIFFERENT}
+                            then address_names + address_companies - 1 end as other_names_at_address
+                from {scores.weighed}
+            ) using (company_id, source_row)
             join companies using (company_id)
             where place <= {ORGANISATIONS}
             order by gain desc, company_key, place
         """).to_arrow_table()
-    with atomic_path(out) as temporary, temporary.open("wb") as handle:
-        handle.write(_BYTE_ORDER_MARK)
-        pa.csv.write_csv(sheet, handle)
+    write_table(sheet, out, byte_order_mark=True)
     return ExportedSheet(min(waiting, limit or waiting), len(sheet), int(waiting))
 
 
@@ -97,7 +113,7 @@ def import_sheet(directory: RunDirectory, inputs: ResultInputs, path: Path) -> o
     with connect(scratch=directory.scratch) as connection:
         review_sheet.create_pairs(connection, sheet)
         candidates = open_candidates(connection, inputs).candidates
-        connection.read_parquet(str(matches)).project("company_key").create("known_companies")
+        read_parquet(connection, [matches]).project("company_key").create("known_companies")
         # An earlier decision may be changed, even where a later run no longer has the candidate.
         connection.execute(f"""
             create temp table candidate_pairs as
@@ -119,19 +135,27 @@ def import_sheet(directory: RunDirectory, inputs: ResultInputs, path: Path) -> o
     return merged
 
 
-def evidence_sql() -> str:
-    """Return the SQL expression for the evidence of a weighed candidate in words, with its bits."""
-    name_kind = "['', 'alternate ', 'parent''s '][name_kind + 1]"
+def evidence_sql(former_names: str) -> str:
+    """Return the SQL expression for the evidence of a weighed candidate in words, with its bits.
+
+    ``former_names``: expression of its former names (``former_names_sql``).
+    """
+    name_kind = "['', 'alternate ', 'former ', 'parent''s '][name_kind + 1]"
     name = (
         f"case when name_level = {NameLevel.EQUAL} then {name_kind} || 'name equal' "
         f"else {name_kind} || 'names with ' || {_words(NameLevel)}[name_level + 1] end"
     )
     parts = [
         f"{name} || {_bits('name')}",
+        f"'called ' || {former_names} || ' in award downloads'",
+        f"case when sibling_level <> {SiblingLevel.NONE} "
+        f"then {_words(SiblingLevel)}[sibling_level + 1] || {_bits('sibling')} end",
         f"case when place_level = {PlaceLevel.UNKNOWN} then 'place unknown' "
         f"else {_words(PlaceLevel)}[place_level + 1] || {_bits('place')} end",
         f"case when street_level <> {StreetLevel.UNKNOWN} and street_weight <> 0 "
         f"then {_words(StreetLevel)}[street_level + 1] || {_bits('street')} end",
+        f"case when address_level > {AddressLevel.DIFFERENT} and name_level <= {NameLevel.DIFFERENT_WORDS} "
+        f"then {_words(AddressLevel)}[address_level + 1] end",
         *(
             f"case {identifier}_agreement "
             f"when {Agreement.AGREE} then '{identifier.upper()} agrees' || {_bits(identifier)} "
@@ -167,6 +191,7 @@ _RECIPIENT_PLACE = _place(
 
 
 def _require_decisions_stored(connection: duckdb.DuckDBPyConnection, out: Path, stored: pa.Table) -> None:
+    require_replaceable(out, option="--out", is_ours=lambda _: True)  # its content is checked below
     if not out.exists():
         return
     try:

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from enrich_dist import schema
 from enrich_dist.errors import SourceError
+from enrich_dist.plain_text import from_spreadsheet
 from enrich_dist.sources.text_file import open_utf8
 
 REVIEW_COLUMNS = ("decision", "other_recipient_id", "company_key", "recipient_id")
@@ -25,7 +26,7 @@ REVIEW_COLUMNS = ("decision", "other_recipient_id", "company_key", "recipient_id
 
 _DELIMITERS: Final = (",", ";", "\t")
 _WORKBOOKS: Final = (".xlsx", ".xlsm", ".xls", ".ods")
-_MAX_BYTES: Final = 1 << 30
+_MAX_BYTES: Final = 100_000_000
 _SHOWN: Final = 10
 
 _EXPORT_AGAIN: Final = "Do not edit this column, or export a new sheet from the latest result."
@@ -76,7 +77,11 @@ def read_sheet(path: Path) -> pa.Table:
     if not path.is_file():
         raise SourceError("the file does not exist.", path=path, remedy="Give the path of the filled sheet.")
     with open_utf8(path) as stream:
-        text = stream.read(_MAX_BYTES).decode("utf-8")
+        data = stream.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        problem = f"the file is larger than {_MAX_BYTES // 1_000_000:,} MB."
+        raise SourceError(problem, path=path, remedy="Split it, and import the parts one after another.")
+    text = data.decode("utf-8")
     header, header_row, delimiter = _header(text, path)
     for name in REVIEW_COLUMNS:
         if header.count(name) != 1 and (name != "other_recipient_id" or name in header):
@@ -86,7 +91,7 @@ def read_sheet(path: Path) -> pa.Table:
     columns = {"row": pa.array(range(header_row + 1, header_row + len(records) + 1), pa.int64())}
     for name in REVIEW_COLUMNS:
         position = header.index(name) if name in header else None
-        cells = [None if position is None else record[position].strip() or None for record in records]
+        cells = [None if position is None else from_spreadsheet(record[position].strip()) or None for record in records]
         columns[name] = pa.array(cells, pa.string())
     columns["decision"] = pc.utf8_lower(columns["decision"])
     return pa.table(columns)
@@ -137,11 +142,12 @@ def _error(errors: list[tuple[Any, ...]], path: Path) -> SourceError:
     if len(errors) == 1:
         [(row, column, text, remedy)] = described
         return SourceError(text, path=path, column=column, row=row, remedy=remedy)
-    lines = [f"\n  row {row}, column '{column}': {text} {remedy}" for row, column, text, remedy in described]
+    lines = [f"row {row}, column '{column}': {text} {remedy}" for row, column, text, remedy in described]
     more = f", the first {_SHOWN} of them" if len(errors) > _SHOWN else ""
     return SourceError(
-        f"{len(errors):,} errors, nothing is stored{more}:{''.join(lines)}\n",
+        f"{len(errors):,} errors, nothing is stored{more}:",
         path=path,
+        details=lines,
         remedy="Correct them and import the sheet again.",
     )
 

@@ -4,9 +4,9 @@ Each stage takes its input tables as arguments and returns the table that it cre
 
 - ``read_candidates``: comparison vectors of all chunks (``schema.CANDIDATE``);
 - ``read_counts``: what all chunks counted, by kind and key (``schema.COUNT``);
-- ``estimate_weights``: the match weights of this run (``matching.weights``);
+- ``estimation.estimate_weights``: the match weights of this run;
 - ``weigh_candidates``: candidates with the weight of each comparison, their sum and the method;
-- ``group_organisations``: the organisation of each candidate, without the rejected ones;
+- ``organisations.group_organisations``: the organisation of each candidate, without the rejected ones;
 - ``rank_organisations``: the best row of each organisation with its place and odds;
 - ``judge_organisations``: the probability of each organisation (``matching.decisions``).
 
@@ -17,41 +17,43 @@ Does not cover which organisation is accepted (``reduce``).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import count
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NewType
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from enrich_dist import schema
+from enrich_dist.core.database import parquet_sql, read_parquet, scratch_of
 from enrich_dist.matching.decisions import (
     CONFIRMED_BITS,
-    IDENTIFIED_METHODS,
     MAX_PARTNER_SHARE,
     METHODS,
-    UNSEEN_PARTNER_SHARE,
+    SAME_PLACE,
+    address_share_sql,
     method_sql,
     partner_share,
     prior_odds,
+    unseen_share_sql,
 )
-from enrich_dist.matching.vocabulary import Vocabulary
-from enrich_dist.matching.weights import MCounts, Weights, equal_name_in_town_sql, estimate, weight_row, weight_sql
-from enrich_dist.schema import MIN_SAME_TOWN, Agreement, NameLevel, PlaceLevel, StreetLevel
-
-Table = NewType("Table", str)
-"""Name of a table or view on a connection, as the stage that created it returned it."""
+from enrich_dist.matching.weight_sql import equal_name_in_town_sql, limit_sql, weight_row, weight_sql
+from enrich_dist.matching.weights import MAX_NAMESAKES, Weights
+from enrich_dist.results.organisations import group_organisations
+from enrich_dist.results.shared_identifiers import candidates_sql
+from enrich_dist.results.tables import Table, create_table, create_view, new_name, store_table
+from enrich_dist.schema import AddressLevel
 
 Counts = Mapping[str, Mapping[int, int]]
 """Counts of all chunks by kind and key (``schema.COUNT``)."""
 
-Ints = npt.NDArray[np.int64]
-
-_table_numbers = count()
+# DuckDB keeps the files of a view open: each takes a descriptor and the memory of its metadata.
+MAX_OPEN_FILES = 128
+_ROW_GROUP_ROWS = 100_000
+_ORDER = "match_weight desc, method_rank, recipient_id, source_row"
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,7 @@ def score(
     ``partner_share``: share of companies with a partner; estimated from the candidates by default. ``seen_share``:
     share of the recipients that the candidates come from; the estimate is scaled up by it.
     """
-    weighed = weigh_candidates(tables, weights)
-    rivals = group_organisations(tables.connection, weighed)
+    weighed, rivals = weigh_and_group(tables, weights)
     organisations = rank_organisations(tables.connection, rivals, weights.recipients)
     if partner_share is None:
         estimated = estimate_partner_share(tables, organisations)
@@ -111,67 +112,82 @@ def score(
 
 
 def read_candidates(connection: duckdb.DuckDBPyConnection, checkpoints: Sequence[Path]) -> Table:
-    """Return a view of the candidates in these files."""
+    """Return a view of the candidates in these files, in which shared identifiers are unknown.
+
+    More than ``MAX_OPEN_FILES`` are copied into one file first.
+    """
     if not checkpoints:
-        return store_table(connection, "candidates", schema.CANDIDATE.empty_table())
-    return create_view(connection, "candidates", f"from {parquet_sql(*checkpoints)}")
+        empty = store_table(connection, "candidates", schema.CANDIDATE.empty_table())
+        return create_view(connection, "candidates", candidates_sql(connection, empty))
+    files = checkpoints if len(checkpoints) <= MAX_OPEN_FILES else [_copy_to_one(connection, checkpoints)]
+    return create_view(connection, "candidates", candidates_sql(connection, parquet_sql(*files)))
+
+
+def _copy_to_one(connection: duckdb.DuckDBPyConnection, checkpoints: Sequence[Path]) -> Path:
+    """Copy the candidates into one file, with one checkpoint and one row group in memory at a time."""
+    path = scratch_of(connection) / f"{new_name('candidates')}.parquet"
+    with pq.ParquetWriter(path, schema.CANDIDATE, compression="lz4") as writer:
+        pending, rows = [], 0
+        for checkpoint in checkpoints:
+            with pq.ParquetFile(checkpoint) as file:
+                pending.append(file.read(use_threads=False))
+            rows += len(pending[-1])
+            if rows >= _ROW_GROUP_ROWS:
+                writer.write_table(pa.concat_tables(pending))
+                pending, rows = [], 0
+        if pending:
+            writer.write_table(pa.concat_tables(pending))
+    return path
 
 
 def read_counts(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> Counts:
     """Add up the counts (``schema.COUNT``) of all chunks."""
-    counts: dict[str, dict[int, int]] = {kind: {} for kind in schema.COUNT_KINDS}
-    if paths:
-        source = connection.read_parquet([str(path) for path in paths])
+    counts: dict[str, Counter[int]] = {kind: Counter() for kind in schema.COUNT_KINDS}
+    for start in range(0, len(paths), MAX_OPEN_FILES):
+        source = read_parquet(connection, paths[start : start + MAX_OPEN_FILES])
         for kind, key, number in source.aggregate("kind, key, sum(count)::bigint", "kind, key").fetchall():
-            counts[kind][int(key)] = int(number)
+            counts[kind][int(key)] += int(number)
     return counts
 
 
-def estimate_weights(
-    tables: CandidateTables, counts: Counts, vocabulary: Vocabulary, *, seen_share: float = 1.0
-) -> Weights:
-    """Estimate the match weights of a run from its counts and its pairs that agree on an identifier.
+def weigh_and_group(tables: CandidateTables, weights: Weights) -> tuple[Table, Table]:
+    """Return the views and tables of ``weigh_candidates`` and ``group_organisations``.
 
-    ``seen_share``: share of the recipients that the counts come from; they are scaled up to all recipients.
+    What a name says depends on how many organisations have it, which is known when the candidates are grouped.
     """
-    scaled = {kind: {key: round(n / seen_share) for key, n in keys.items()} for kind, keys in counts.items()}
-    return estimate(scaled, count_identified_pairs(tables.connection, tables.candidates), vocabulary)
-
-
-def count_identified_pairs(connection: duckdb.DuckDBPyConnection, candidates: Table) -> MCounts:
-    """Count the outcomes of the comparisons among the candidates that agree on an identifier."""
-    agree, unknown = Agreement.AGREE, Agreement.UNKNOWN
-    rows = connection.execute(f"""
-        select name_level, place_level, street_level, uei_agreement, duns_agreement, count(*)
-        from {candidates} where uei_agreement = {agree} or duns_agreement = {agree} group by all
-    """).fetchall()
-    name, place, street, uei, duns, pairs = np.array(rows, dtype=np.int64).reshape(-1, 6).T
-
-    def add_up(outcomes: Ints, size: int, chosen: npt.NDArray[np.bool_] | slice = slice(None)) -> list[int]:
-        totals = np.bincount(outcomes[chosen], weights=pairs[chosen], minlength=size)
-        return [int(total) for total in totals]
-
-    return MCounts(
-        name=add_up(name, len(NameLevel)),
-        place=add_up(place, len(PlaceLevel)),
-        street=add_up(street, len(StreetLevel), place >= MIN_SAME_TOWN),
-        # An identifier counts where the other one agrees: (conflict, agree).
-        uei=add_up((uei == agree).astype(np.int64), 2, (duns == agree) & (uei != unknown)),
-        duns=add_up((duns == agree).astype(np.int64), 2, (uei == agree) & (duns != unknown)),
+    connection = tables.connection
+    rivals = group_organisations(connection, weigh_candidates(tables, weights))
+    namesakes = create_table(
+        connection,
+        "namesakes",
+        f"""select company_id, least(count(distinct organisation), {MAX_NAMESAKES})::integer as namesakes
+            from {rivals} where is_namesake group by company_id having namesakes > 1""",
     )
+    several = create_table(
+        connection, "candidates", f"from {tables.candidates} semi join {namesakes} using (company_id)"
+    )
+    reweighed = weigh_candidates(replace(tables, candidates=several), weights, namesakes)
+    connection.execute(f"""
+        update {rivals} set match_weight = w.match_weight from {reweighed} w
+        where {rivals}.company_id = w.company_id and {rivals}.source_row = w.source_row
+    """)
+    return weigh_candidates(tables, weights, namesakes), rivals
 
 
-def weigh_candidates(tables: CandidateTables, weights: Weights) -> Table:
+def weigh_candidates(tables: CandidateTables, weights: Weights, namesakes: Table | None = None) -> Table:
     """Return a view of the candidates with their weights (bits), methods and human decisions.
 
-    A confirmed pair weighs more than any other; a rejected one keeps its weight and is marked.
+    A confirmed pair weighs more than any other; a rejected one keeps its weight and is marked. ``namesakes``: number of
+    organisations of a company's name by ``company_id``, one by default.
     """
     connection = tables.connection
     row = store_table(connection, "weights", pa.Table.from_pylist([weight_row(weights)]))
     codes = np.arange(len(weights.name_bits), dtype=np.int32)
     name_bits = store_table(connection, "name_bits", pa.table({"name_code": codes, "name_bits": weights.name_bits}))
+    namesakes = namesakes or create_table(connection, "namesakes", "select 0 as company_id, 1 as namesakes limit 0")
     comparisons = weight_sql()
     parts = ", ".join(f"round({expression}, 4) as {name}_weight" for name, expression in comparisons.items())
+    limits = ", ".join(f"{expression} as {name}" for name, expression in limit_sql().items())
     total = " + ".join(f"{name}_weight" for name in comparisons)
     ranks = " ".join(f"when '{method}' then {rank}" for rank, method in enumerate(METHODS))
     return create_view(
@@ -181,98 +197,48 @@ def weigh_candidates(tables: CandidateTables, weights: Weights) -> Table:
         with decided as (
             select c.*, coalesce(decision = 'confirm', false) as confirmed,
                    coalesce(decision = 'reject', false) as rejected, coalesce(name_bits, 0.0) as name_bits,
-                   {equal_name_in_town_sql()} as equal_name_in_town
+                   coalesce(namesakes, 1) as namesakes, {equal_name_in_town_sql()} as equal_name_in_town, address_names
             from {tables.candidates} c
             left join (
                 select company_id, recipient_id, decision
                 from {tables.overrides} join {tables.companies} using (company_key)
             ) using (company_id, recipient_id)
             left join {name_bits} using (name_code)
+            left join {namesakes} using (company_id)
+            left join (
+                select company_id, greatest(count(distinct name), 1) as address_names from {tables.candidates}
+                where address_level > {AddressLevel.DIFFERENT} group by company_id
+            ) using (company_id)
+        ), limited as (
+            select decided.*, {limits} from decided cross join {row} w
         ), compared as (
-            select decided.*, {parts}, {method_sql()} as match_method from decided cross join {row} w
+            select limited.*, {parts}, {method_sql()} as match_method,
+                   {address_share_sql()} as address_share from limited cross join {row} w
         )
-        select *, case when confirmed then {CONFIRMED_BITS} else round({total}, 4) end as match_weight,
+        select *, {unseen_share_sql()} as unseen_share,
+               case when confirmed then {CONFIRMED_BITS} else round({total}, 4) end as match_weight,
                case match_method {ranks} else {len(METHODS)} end as method_rank
         from compared
         """,
     )
 
 
-def group_organisations(connection: duckdb.DuckDBPyConnection, weighed: Table) -> Table:
-    """Assign every candidate to an organisation; leave out the organisations of rejected pairs.
-
-    Sources list one firm several times. Candidates of a company that have one name and could be the same firm are one
-    organisation: a row without UEI joins the row of its name with a UEI at its street, a row without a street the best
-    of its name in its town, a row without place and identifier the best of its name. Rows with another UEI, town or
-    street are rivals. A rejected pair rejects all rows of its organisation that are not confirmed.
-    """
-    # Only narrow columns: callers fetch the other columns of the winners afterwards.
-    grouped = create_table(
-        connection,
-        "grouped",
-        f"""
-        with narrow as (
-            select company_id, source_row, recipient_id, uei, match_method, method_rank, match_weight, confirmed,
-                   rejected, case when name_level >= {NameLevel.SPELLING_VARIANT} then name_code end as same_name,
-                   coalesce(state, '') || '|' || coalesce(city, '') as town, upper(address_line_1) as street,
-                   uei is null and duns is null and state is null and city is null and zip5 is null as nowhere
-            from {weighed}
-        ), single as (
-            select *, case when uei is not null then uei
-                           when same_name is null or nowhere then recipient_id
-                           when street is not null then 'street ' || same_name || town || '|' || street
-                           else 'town ' || same_name || town end as own
-            from narrow
-        ), by_street as (
-            select company_id, same_name, town, street, arg_max(own, (match_weight, own)) as organisation
-            from single where same_name is not null and street is not null and uei is not null group by all
-        ), by_town as (
-            select company_id, same_name, town,
-                   arg_max(coalesce(b.organisation, own), (match_weight, own)) as organisation
-            from single left join by_street b using (company_id, same_name, town, street)
-            where same_name is not null and not nowhere and (street is not null or uei is not null) group by all
-        ), by_name as (
-            select company_id, same_name,
-                   arg_max(coalesce(s.organisation, t.organisation, own), (match_weight, own)) as organisation
-            from single left join by_street s using (company_id, same_name, town, street)
-            left join by_town t using (company_id, same_name, town)
-            where same_name is not null and not nowhere group by all
-        )
-        select company_id, source_row, recipient_id, match_method, method_rank, match_weight, confirmed, rejected,
-               case when uei is not null or same_name is null then own
-                    when nowhere then coalesce(n.organisation, 'name ' || same_name)
-                    when street is not null then coalesce(s.organisation, own)
-                    else coalesce(t.organisation, own) end as organisation
-        from single
-        left join by_street s using (company_id, same_name, town, street)
-        left join by_town t using (company_id, same_name, town)
-        left join by_name n using (company_id, same_name)
-        """,
-    )
-    connection.execute(f"""
-        delete from {grouped} using (select distinct company_id, organisation from {grouped} where rejected) r
-        where {grouped}.company_id = r.company_id and {grouped}.organisation = r.organisation and not confirmed
-    """)
-    return grouped
-
-
 def rank_organisations(connection: duckdb.DuckDBPyConnection, rivals: Table, recipients: int) -> Table:
-    """Return the best row of each organisation and its ``place`` among those of its company.
+    """Return the best row of each organisation, by its weight.
 
-    ``odds``: of all organisations of the company together; ``unseen``: of a partner that is none of them.
+    ``odds``: of all organisations of the company together; ``unseen``: of a partner that is none of them. Both without
+    those of method ``same_place``, whose weights are no odds.
     """
-    order = "match_weight desc, method_rank, recipient_id, source_row"
+    of_company = f"filter (where match_method <> '{SAME_PLACE}') over (partition by company_id)"
     return create_table(
         connection,
         "organisations",
         f"""
-        select company_id, source_row, match_method, match_weight, row_number() over best as place,
-               sum(pow(2, match_weight)) over (partition by company_id) / {recipients} as odds,
-               coalesce(sum(pow(2, match_weight)) filter (match_method not in {IDENTIFIED_METHODS})
-                        over (partition by company_id), 0) * {UNSEEN_PARTNER_SHARE} / {recipients} as unseen
+        select *, coalesce(sum(pow(2, match_weight)) {of_company}, 0) / {recipients} as odds,
+               coalesce(sum(pow(2, match_weight) * unseen_share) {of_company}, 0) / {recipients} as unseen
         from (select * from {rivals}
-              qualify row_number() over (partition by company_id, organisation order by {order}) = 1)
-        window best as (partition by company_id order by {order})
+              qualify row_number() over (partition by company_id, organisation
+                                         order by match_method = '{SAME_PLACE}', {_ORDER}) = 1)
         """,
     )
 
@@ -280,9 +246,8 @@ def rank_organisations(connection: duckdb.DuckDBPyConnection, rivals: Table, rec
 def estimate_partner_share(tables: CandidateTables, organisations: Table) -> float:
     """Estimate the share of companies that have a partner, from the odds of their organisations."""
     odds = tables.connection.execute(f"""
-        select coalesce(odds, 0.0) as odds
-        from {tables.companies} c left join {organisations} o on o.company_id = c.company_id and place = 1
-        order by c.company_id
+        select coalesce(any_value(odds), 0.0) as odds
+        from {tables.companies} left join {organisations} using (company_id) group by company_id order by company_id
     """).fetchnumpy()["odds"]
     return partner_share(np.asarray(odds, dtype=np.float64))
 
@@ -290,57 +255,26 @@ def estimate_partner_share(tables: CandidateTables, organisations: Table) -> flo
 def judge_organisations(
     connection: duckdb.DuckDBPyConnection, organisations: Table, recipients: int, partner_share: float
 ) -> Table:
-    """Return the organisations with the ``probability`` of each, rounded to six decimals."""
+    """Return the organisations with the ``probability`` of each, rounded to six decimals.
+
+    ``place``: 1 is the most probable of its company.
+    """
     return create_table(
         connection,
         "judged",
         f"""
-        select company_id, source_row, match_method, match_weight, place, odds,
-               round($prior * pow(2, match_weight) / (1 + $prior * {recipients} * (odds + unseen)), 6) as probability
-        from {organisations}
+        with compared as (
+            select *, 1 + $prior * {recipients} * (odds + unseen) as total from {organisations}
+        ), single as (
+            select company_id, source_row, recipient_id, match_method, method_rank, match_weight, odds,
+                   round(case when match_method = '{SAME_PLACE}'
+                         then (1 - $prior * {recipients} * odds / total) / (1 + unseen_share)
+                         else $prior * pow(2, match_weight) / total end, 6) as probability
+            from compared
+        )
+        select company_id, source_row, match_method, match_weight, odds, probability,
+               row_number() over (partition by company_id order by probability desc, {_ORDER}) as place
+        from single
         """,
         {"prior": prior_odds(partner_share, recipients)},
     )
-
-
-def create_table(
-    connection: duckdb.DuckDBPyConnection, stage: str, query: str, parameters: Mapping[str, object] | None = None
-) -> Table:
-    """Store the result of a query as a temporary table."""
-    table = _new_name(stage)
-    connection.execute(f"create temp table {table} as {query}", dict(parameters or {}))
-    return table
-
-
-def create_view(connection: duckdb.DuckDBPyConnection, stage: str, query: str) -> Table:
-    """Name a query; it runs each time the view is read."""
-    view = _new_name(stage)
-    connection.execute(f"create temp view {view} as {query}")
-    return view
-
-
-def store_table(connection: duckdb.DuckDBPyConnection, stage: str, rows: pa.Table) -> Table:
-    """Store an Arrow table as a temporary table."""
-    connection.register("given_rows", rows)
-    table = create_table(connection, stage, "from given_rows")
-    connection.unregister("given_rows")
-    return table
-
-
-def fetch_rows(
-    connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, object] | None = None
-) -> list[dict[str, Any]]:
-    """Return the rows of a small result as dictionaries."""
-    rows: list[dict[str, Any]] = connection.sql(query, params=dict(parameters or {})).to_arrow_table().to_pylist()
-    return rows
-
-
-def parquet_sql(*paths: Path) -> str:
-    """Return the SQL expression that reads these Parquet files."""
-    quoted = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
-    return f"read_parquet([{quoted}])"
-
-
-def _new_name(stage: str) -> Table:
-    """Return a name that no other table has, so that a stage reads only what it is given."""
-    return Table(f"{stage}_{next(_table_numbers)}")

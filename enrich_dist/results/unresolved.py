@@ -12,7 +12,7 @@ from typing import Any
 
 import duckdb
 
-from enrich_dist.core.database import connect
+from enrich_dist.core.database import connect, read_parquet
 from enrich_dist.matching.decisions import CONFIRMED_BITS
 from enrich_dist.results.review import evidence_sql
 
@@ -61,7 +61,7 @@ class UnresolvedCompanies:
 def read_unresolved(result: Path, scratch: Path, *, limit: int) -> UnresolvedCompanies:
     """Read a result directory; at most ``limit`` companies of either kind."""
     with connect(scratch=scratch) as connection:
-        connection.read_parquet(str(result / "company_matches.parquet")).create_view("m")
+        read_parquet(connection, [result / "company_matches.parquet"]).create_view("m")
         undecided, with_candidate_total = _companies(
             connection, "recipient_id is not null", "award_count * match_probability desc", limit
         )
@@ -90,7 +90,7 @@ def _companies(
         f"""
         select company_key, coalesce(company_name, ''), award_count, match_status, recipient_name,
                nullif(concat_ws(', ', recipient_city, recipient_state), ''), match_probability,
-               case when recipient_id is not null then {evidence_sql()} end, count(*) over ()
+               case when recipient_id is not null then {evidence_sql("recipient_former_names")} end, count(*) over ()
         from m where match_status <> 'matched' and {condition}
         order by {order}, company_key limit {limit}
         """

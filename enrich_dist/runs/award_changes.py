@@ -17,9 +17,10 @@ from typing import Any, Final
 
 import duckdb
 
-from enrich_dist.core.database import connect, spreadsheet_text
-from enrich_dist.core.files import atomic_path
-from enrich_dist.errors import SettingsError
+from enrich_dist.core.database import connect, read_parquet
+from enrich_dist.core.owned_files import require_replaceable
+from enrich_dist.core.table_files import require_format, write_table
+from enrich_dist.sources.formats import has_columns
 
 CHANGES: Final = ("gained", "lost", "changed")
 """Of awards in both results: an accepted match now and none before, the reverse, and another recipient."""
@@ -27,7 +28,6 @@ UNCHANGED: Final = ("kept", "open")
 """Of awards in both: the same recipient, and no accepted match before or now."""
 ONE_SIDED: Final = ("only in the older", "only in the newer")
 KINDS: Final = (*CHANGES, *UNCHANGED, *ONE_SIDED)
-SUFFIXES: Final = (".csv", ".parquet")
 
 _COLUMNS = (
     "award_id, company, award_title, agency, phase, award_year, contract, agency_tracking_number, company_key, "
@@ -83,11 +83,13 @@ class AwardChanges:
 def compare_awards(older: Path, newer: Path, *, scratch: Path, examples: int, table: Path | None) -> AwardChanges:
     """Compare two files of enriched awards.
 
-    Write one row per award of ``CHANGES`` and ``ONE_SIDED``, with old and new values, to ``table`` (CSV or Parquet by
-    its suffix). Raises ``SettingsError`` for another suffix.
+    Write one row per award of ``CHANGES`` and ``ONE_SIDED``, with old and new values, to ``table`` (see
+    ``table_files``). Raises ``SettingsError`` for another ending.
     """
-    if table is not None and table.suffix not in SUFFIXES:
-        raise SettingsError(f"{table} is neither .csv nor .parquet.", remedy="Give --awards one of these endings.")
+    if table is not None:
+        require_format(table, "--awards")
+        is_ours = has_columns("change", "award_id", "found_by")
+        require_replaceable(table, option="--awards", is_ours=is_ours, inputs=(older, newer))
     with _compared(older, newer, scratch) as connection:
         counts = dict.fromkeys(KINDS, 0) | dict(_rows(connection, "select change, count(*) from compared group by all"))
         by_method = _rows(
@@ -138,7 +140,7 @@ def _compared(older: Path, newer: Path, scratch: Path) -> Iterator[duckdb.DuckDB
     """Yield a connection with table ``compared``: a row per award of either result, with its ``change``."""
     with connect(scratch=scratch) as connection:
         for name, path in (("older", older), ("newer", newer)):
-            connection.read_parquet(str(path)).create_view(f"{name}_file")
+            read_parquet(connection, [path]).create_view(f"{name}_file")
             connection.execute(f"create temp table {name} as select {_COLUMNS} from {name}_file")
         connection.execute("create temp table pairs (old_id varchar, new_id varchar, found_by varchar)")
         for found_by, name in _JOIN_KEYS:
@@ -202,18 +204,10 @@ def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, 
 
 
 def _write(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    texts = ("company", "award_title", "agency", "old_recipient_name", "new_recipient_name")
-    # Names are untrusted, and a CSV file is opened in a spreadsheet.
-    replaced = ", ".join(f"{spreadsheet_text(name)} as {name}" for name in texts)
-    columns = f"* replace ({replaced})" if path.suffix == ".csv" else "*"
     rows = connection.sql(
         f"""
-        select {columns} from compared where change not in {UNCHANGED}
+        select * from compared where change not in {UNCHANGED}
         order by list_position({list(KINDS)}, change), award_id
         """
     )
-    with atomic_path(path.absolute()) as temporary:
-        if path.suffix == ".csv":
-            rows.write_csv(str(temporary), header=True)
-        else:
-            rows.write_parquet(str(temporary), compression="zstd")
+    write_table(rows.to_arrow_table(), path)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from enrich_dist.core.json_documents import read_json_lines
+from enrich_dist.core.owned_files import append
 from enrich_dist.errors import CorruptionError, SettingsError, StateError
 from enrich_dist.events import Step
 from enrich_dist.remedies import RUN_FIRST
@@ -29,8 +30,7 @@ _ENRICHED = "enriched_awards.parquet"
 def append_to_journal(directory: RunDirectory, record: RunRecord) -> None:
     """Append the record of a run whose result was just judged or published."""
     record = _convert_paths(_with_settings(record, read_runs(directory)), directory.relative)
-    with directory.run_history.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(CODEC.to_document(record), sort_keys=True) + "\n")
+    append(directory.run_history, json.dumps(CODEC.to_document(record), sort_keys=True) + "\n")
 
 
 def latest_run(directory: RunDirectory) -> RunRecord:

@@ -15,14 +15,21 @@ from enrich_dist.core.files import document_digest, read_json, text_digest
 from enrich_dist.core.json_documents import Count, JsonCodec, Measure
 from enrich_dist.errors import CorruptionError, StateError
 from enrich_dist.events import Step
-from enrich_dist.farm.metrics import memory_per_worker
+from enrich_dist.farm.worker_memory import memory_per_worker
 from enrich_dist.remedies import MEASURE_AGAIN, RUN_AGAIN, RUN_FIRST
-from enrich_dist.results.publish import CURRENT
 from enrich_dist.runs.environment import Code, Machine, this_code, this_machine
 from enrich_dist.settings import Settings, UsedSetting, used_settings
 from enrich_dist.store.artifacts import open_unverified
 from enrich_dist.store.checkpoints import CheckpointStore
-from enrich_dist.store.run_directory import STEPS, Number, Output, RunDirectory, StepReport, run_totals
+from enrich_dist.store.run_directory import (
+    RELEASE_NAME_LENGTH,
+    STEPS,
+    Number,
+    Output,
+    RunDirectory,
+    StepReport,
+    run_totals,
+)
 
 # The settings that affect time and memory of a run. Not included are settings that only affect the result, retries or
 # notifications, and those that could contain a host name or a path.
@@ -284,7 +291,7 @@ def latest_record(directory: RunDirectory, settings: Settings | None = None) -> 
     judged = steps[Step.ENRICHED_AWARDS]
     result = judged.path(Output.RESULT)
     try:
-        release = open_unverified(result).content_digest[:24]
+        release = open_unverified(result).content_digest[:RELEASE_NAME_LENGTH]
     except CorruptionError as error:
         raise StateError(f"{result} does not exist or is damaged.", remedy=RUN_AGAIN) from error
     return RunRecord(
@@ -315,9 +322,9 @@ def result_status(directory: RunDirectory, judged: StepReport, release: str) -> 
 
 
 def published_release(directory: RunDirectory) -> str | None:
-    """Return the name of the published directory; None where nothing is published."""
-    current = directory.published / CURRENT
-    return current.resolve().name if current.exists() else None
+    """Return the name of the published release; None where nothing is published."""
+    current = directory.current
+    return current.resolve().name[:RELEASE_NAME_LENGTH] if current.exists() else None
 
 
 def _input(step: StepReport, rows: Number) -> InputFile:

@@ -10,13 +10,25 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from enrich_dist.core.files import document_digest
 from enrich_dist.core.storage import uri_options
 from enrich_dist.matching.config import MatchingSettings, SettingsSection, Share
+from enrich_dist.settings.values import (
+    MAX_SECONDS,
+    SECRET,
+    Hours,
+    HttpUrl,
+    Increase,
+    LocalPath,
+    Location,
+    Rows,
+    Seconds,
+    Workers,
+    refuse_secrets,
+)
 
 ENV_PREFIX = "ENRICH_DIST_"
 
@@ -26,37 +38,8 @@ def environment_variable(key: str) -> str:
     return ENV_PREFIX + key.upper().replace(".", "__")
 
 
-def _path_as_text(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
-
-
-def _refuse_secrets(location: str) -> None:
-    """Raise ``ValueError``, without repeating the value, if a URI contains a password or a key."""
-    parts = urlsplit(location)
-    if not parts.scheme or "://" not in location:
-        return
-    keys = [key for key, _ in parse_qsl(parts.query, keep_blank_values=True)]
-    if parts.password is not None or any(_SECRET.search(key) for key in keys):
-        raise ValueError(
-            "a source contains a password, and the run history keeps the settings: remove it, and use PGPASSWORD, "
-            "~/.pgpass or (for s3://) AWS_SECRET_ACCESS_KEY"
-        )
-
-
-def _check_http_url(value: str) -> str:
-    if "@" in value or "?" in value:
-        raise ValueError("the URL must not contain a user, password or token: the run history keeps the settings")
-    if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", value):
-        raise ValueError(f"'{value}' is not a URL: write http://host:port or https://host/path")
-    return value
-
-
-Location = Annotated[str, BeforeValidator(_path_as_text), Field(min_length=1)]
-HttpUrl = Annotated[str, AfterValidator(_check_http_url)]
-
-
 class RecipientInput(SettingsSection):
-    """One of several sources of recipients."""
+    """One of several sources of recipients, or of their names over time."""
 
     location: Location
     member: str | None = None
@@ -71,29 +54,44 @@ class InputSettings(SettingsSection):
     recipients_member: str | None = None
     award_columns: dict[str, str | None] = Field(default={})
     recipient_columns: dict[str, str | None] = Field(default={})
+    name_history: Location | list[Location | RecipientInput] | None = None
 
     @property
     def recipient_inputs(self) -> tuple[RecipientInput, ...]:
         """Return the sources of recipients."""
-        given = self.recipients if isinstance(self.recipients, list) else [self.recipients]
-        return tuple(
-            RecipientInput(location=item) if isinstance(item, str) else item for item in given if item is not None
-        )
+        return _inputs(self.recipients)
+
+    @property
+    def name_inputs(self) -> tuple[RecipientInput, ...]:
+        """Return the sources of names over time."""
+        return _inputs(self.name_history)
 
     # A validator of the model, because a message about a field would repeat its value.
     @model_validator(mode="after")
     def _check_locations_for_secrets(self) -> InputSettings:
-        for location in (self.awards, *(item.location for item in self.recipient_inputs)):
-            _refuse_secrets(location or "")
+        for location in (self.awards, *(item.location for item in (*self.recipient_inputs, *self.name_inputs))):
+            refuse_secrets(location or "")
         return self
+
+
+def _inputs(given: str | list[str | RecipientInput] | None) -> tuple[RecipientInput, ...]:
+    items = given if isinstance(given, list) else [given]
+    return tuple(RecipientInput(location=item) if isinstance(item, str) else item for item in items if item is not None)
 
 
 class PathSettings(SettingsSection):
     """Output locations. Only ``checkpoints`` and the run record are outside ``work_dir``."""
 
-    work_dir: Path = Path("work")
-    checkpoints: str | None = None
-    benchmarks: Path | None = None
+    work_dir: LocalPath = Path("work")
+    checkpoints: Location | None = None
+    benchmarks: LocalPath | None = None
+
+    @field_validator("work_dir", "benchmarks", mode="before")
+    @classmethod
+    def _check_directory(cls, value: object) -> object:
+        if re.match(r"[A-Za-z][\w+.-]+:/", str(value)):
+            raise ValueError("a directory is needed here, not a URI; only paths.checkpoints may be in an object store")
+        return value
 
     @field_validator("checkpoints")
     @classmethod
@@ -106,9 +104,9 @@ class PathSettings(SettingsSection):
 class TlsSettings(SettingsSection):
     """TLS certificates of driver, scheduler and workers: all three files or none."""
 
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
+    ca_file: LocalPath | None = None
+    cert_file: LocalPath | None = None
+    key_file: LocalPath | None = None
 
     @property
     def given(self) -> bool:
@@ -126,8 +124,8 @@ class TlsSettings(SettingsSection):
 class AdaptiveSettings(SettingsSection):
     """Bounds of adaptive scaling: both or neither."""
 
-    minimum: Annotated[int, Field(ge=1)] | None = None
-    maximum: Annotated[int, Field(ge=1)] | None = None
+    minimum: Workers | None = None
+    maximum: Workers | None = None
 
     @property
     def given(self) -> bool:
@@ -154,16 +152,15 @@ def _keys_within(value: Any) -> Iterator[str]:
 
 
 ClusterKindName = Literal["local", "address", "ssh", "kubernetes", "slurm", "pbs", "lsf", "sge", "oar", "moab"]
-_SECRET = re.compile(r"pass(word|phrase|wd)|secret|token|credential|access_?key", re.IGNORECASE)
 
 
 class ClusterSettings(SettingsSection):
     """The Dask cluster that matches the chunks."""
 
     kind: ClusterKindName = "local"
-    n_workers: Annotated[int, Field(ge=1)] = 2
+    n_workers: Workers = 2
     address: str | None = None
-    start_timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
+    start_timeout_seconds: Seconds = 60.0
     adaptive: AdaptiveSettings = AdaptiveSettings()
     tls: TlsSettings = TlsSettings()
     allow_insecure: bool = False
@@ -182,7 +179,7 @@ class ClusterSettings(SettingsSection):
     @classmethod
     def _options_hold_no_secret(cls, value: dict[str, Any]) -> dict[str, Any]:
         for key in _keys_within(value):
-            if _SECRET.search(key):
+            if SECRET.search(key):
                 raise ValueError(
                     f"'{key}' looks like a secret, and the run history keeps the settings: name a file that contains "
                     "it (for ssh: connect_options.client_keys)"
@@ -225,12 +222,12 @@ class ClusterSettings(SettingsSection):
 class FarmSettings(SettingsSection):
     """Retries, timeouts and backup tasks of the chunks."""
 
-    max_attempts: Annotated[int, Field(ge=1)] = 3
-    min_part_rows: Annotated[int, Field(ge=1)] = 1_000
-    heartbeat_timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
-    straggler_factor: Annotated[float, Field(ge=0)] = 3.0
-    straggler_min_seconds: Annotated[float, Field(ge=0)] = 10.0
-    progress_interval_seconds: Annotated[float, Field(gt=0)] = 10.0
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    min_part_rows: Rows = 1_000
+    heartbeat_timeout_seconds: Seconds = 60.0
+    straggler_factor: Annotated[float, Field(ge=0, le=1_000)] = 3.0
+    straggler_min_seconds: Annotated[float, Field(ge=0, le=MAX_SECONDS)] = 10.0
+    progress_interval_seconds: Seconds = 10.0
 
 
 class MonitoringSettings(SettingsSection):
@@ -238,7 +235,7 @@ class MonitoringSettings(SettingsSection):
 
     address: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
-    textfile: Path | None = None
+    textfile: LocalPath | None = None
     pushgateway: HttpUrl | None = None
     job: Annotated[str, Field(min_length=1)] = "enrich_dist"
 
@@ -258,11 +255,11 @@ class MonitoringSettings(SettingsSection):
 class CheckSettings(SettingsSection):
     """Limits of the drift checks: a warning from ``warn_…``, an error from ``fail_…``."""
 
-    recent_runs: Annotated[int, Field(ge=6)] = 10
-    warn_slower_share: Annotated[float, Field(gt=0)] = 0.10
-    fail_slower_share: Annotated[float, Field(gt=0)] = 0.30
-    warn_memory_share: Annotated[float, Field(gt=0)] = 0.20
-    fail_memory_share: Annotated[float, Field(gt=0)] = 0.50
+    recent_runs: Annotated[int, Field(ge=6, le=1_000)] = 10
+    warn_slower_share: Increase = 0.10
+    fail_slower_share: Increase = 0.30
+    warn_memory_share: Increase = 0.20
+    fail_memory_share: Increase = 0.50
     warn_match_rate_points: Annotated[float, Field(gt=0, le=100)] = 1.0
     fail_match_rate_points: Annotated[float, Field(gt=0, le=100)] = 5.0
 
@@ -278,7 +275,7 @@ class CheckSettings(SettingsSection):
 class NotificationSettings(SettingsSection):
     """Notification of operators. URLs contain secrets, so the settings name only their file."""
 
-    urls_file: Path | None = None
+    urls_file: LocalPath | None = None
 
     # A validator of the model, because a message about a field would repeat its value.
     @model_validator(mode="after")
@@ -294,11 +291,17 @@ class NotificationSettings(SettingsSection):
 class ReadinessSettings(SettingsSection):
     """Requirements of the preflight."""
 
-    max_age_hours: Annotated[float, Field(gt=0)] = 24.0
-    smoke_config: Path = Path("config/sample.yaml")
-    max_hours: Annotated[float, Field(gt=0)] | None = None
-    min_free_gb: Annotated[float, Field(ge=0)] = 5.0
+    max_age_hours: Hours = 24.0
+    smoke_config: LocalPath = Path("config/sample.yaml")
+    max_hours: Hours | None = None
+    min_free_gb: Annotated[float, Field(ge=0, le=1_000_000)] = 5.0
     osv_url: HttpUrl | None = None
+
+
+class RetentionSettings(SettingsSection):
+    """How many runs keep their files."""
+
+    keep_runs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
 
 
 class TestingSettings(SettingsSection):
@@ -307,7 +310,7 @@ class TestingSettings(SettingsSection):
     __test__ = False  # not a test case for pytest
 
     fault_probability: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
-    fault_seed: int = 0
+    fault_seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
 
 
 class Settings(SettingsSection):
@@ -316,13 +319,13 @@ class Settings(SettingsSection):
     environment: Literal["development", "production"] = "development"
     inputs: InputSettings = InputSettings()
     paths: PathSettings = PathSettings()
-    chunk_size: Annotated[int, Field(ge=1)] = 50_000
-    memory_threshold_mb: Annotated[int, Field(ge=256)] = 1_500
+    chunk_size: Rows = 50_000
+    memory_threshold_mb: Annotated[int, Field(ge=256, le=100_000_000)] = 1_500
     match_rate_threshold: Share = 0.70
     fail_fast: bool = False
     min_estimated_precision: Share = 0.95
     max_quarantined_share: Share = 0.001
-    timeout_seconds: Annotated[float, Field(gt=0)] = 1_800.0
+    timeout_seconds: Seconds = 1_800.0
     cluster: ClusterSettings = ClusterSettings()
     farm: FarmSettings = FarmSettings()
     matching: MatchingSettings = MatchingSettings()
@@ -330,6 +333,7 @@ class Settings(SettingsSection):
     checks: CheckSettings = CheckSettings()
     notifications: NotificationSettings = NotificationSettings()
     readiness: ReadinessSettings = ReadinessSettings()
+    retention: RetentionSettings = RetentionSettings()
     testing: TestingSettings = TestingSettings()
 
     @model_validator(mode="after")

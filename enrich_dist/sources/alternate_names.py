@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist.core.database import evaluate
-from enrich_dist.sources.clean_text import clean_text, null_words_as_null
+from enrich_dist.sources.clean_text import clean_text
 from enrich_dist.sources.string_bytes import TEXT_NULL, replace_cells
 
 _LIST: Final = pa.list_(pa.string())
@@ -74,7 +74,7 @@ def _clean_lists(lists: pa.Array) -> pa.Array:
     """Clean every element, drop empty ones, and replace empty lists by null."""
     count = len(lists)
     parents = pc.list_parent_indices(lists)
-    names = null_words_as_null(clean_text(pc.list_flatten(lists)))
+    names = clean_text(pc.list_flatten(lists))
     named = pc.is_valid(names)
     lengths = np.bincount(parents.filter(named).to_numpy(), minlength=count)
     offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)

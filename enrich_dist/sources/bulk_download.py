@@ -1,6 +1,7 @@
-"""USAspending's bulk downloads of prime awards as a source of recipients: a CSV file of awards, or a zip with several.
+"""Files with several rows for a recipient as a source: USAspending's bulk downloads of prime awards (a CSV file, or a
+zip with several) and SAM's public extract.
 
-Awards with the same UEI, else DUNS, else name and place, become one row: the most frequent name and address (the first
+Rows with the same UEI, else DUNS, else name and place, become one row: the most frequent name and address (the first
 among equals), all other names as alternate names, the row number of the first award. DuckDB aggregates in bounded
 memory. A bulk download has columns for a recipient's name and an award's key; other CSV files of a zip are ignored.
 """
@@ -23,12 +24,14 @@ from enrich_dist.core.files import text_digest
 from enrich_dist.errors import SourceError
 from enrich_dist.remedies import DOWNLOAD_AGAIN
 from enrich_dist.sources.columns import RECIPIENT_LAYOUT, plain_header, resolve_columns
-from enrich_dist.sources.delimited import BadRecord, Block, open_delimited
+from enrich_dist.sources.delimited import BadRecord, Block
 from enrich_dist.sources.protocol import FileSource, RawBatch, ReadOptions
 from enrich_dist.sources.recipient_files import rebatch
 from enrich_dist.sources.rejects import RowRange
+from enrich_dist.sources.sam_extract import SamExtract
 from enrich_dist.sources.source_file import SourceFile, as_file
-from enrich_dist.sources.text_file import count_lines, csv_members
+from enrich_dist.sources.table_file import count_rows, open_table
+from enrich_dist.sources.text_file import csv_members
 
 _RECIPIENT: Final = plain_header("recipient_name")
 _AWARD_KEYS: Final = frozenset(
@@ -74,18 +77,20 @@ _ROWS: Final = f"""
 """
 
 
-def open_source(location: str | Path, member: str | None) -> BulkDownload | None:
+def open_source(location: str | Path | SourceFile, member: str | None) -> BulkDownload | None:
     """Return the bulk download of a location; None for other columns. Raises ``SourceError`` for a damaged file."""
     file = as_file(location)
     members: Sequence[str | None] = csv_members(file) or [None]
     if member is not None:
         members = [name for name in members if name and member in (name, PurePosixPath(name).name)]
-    found = tuple(name for name in members if _has_award_columns(file, name))
+    found = tuple(name for name in members if _has_repeated_recipients(file, name))
     return BulkDownload(file, found) if found else None
 
 
-def _has_award_columns(file: SourceFile, member: str | None) -> bool:
-    with open_delimited(file, member) as opened:
+def _has_repeated_recipients(file: SourceFile, member: str | None) -> bool:
+    with open_table(file, member) as opened:
+        if isinstance(opened, SamExtract):
+            return True
         headers = {plain_header(header) for header in opened.header}
     return _RECIPIENT in headers and not headers.isdisjoint(_AWARD_KEYS)
 
@@ -102,7 +107,7 @@ class BulkDownload(FileSource):
         """See ``Source.check``."""
         has_rows = False
         for member in self._members:
-            with open_delimited(self.file, member) as opened:
+            with open_table(self.file, member, options.column_map) as opened:
                 _resolve(self.file, member, opened.header, options)
                 has_rows = has_rows or next(opened.blocks(), None) is not None or bool(opened.bad_records)
         if not has_rows:
@@ -133,14 +138,22 @@ class BulkDownload(FileSource):
             self._recipients = int(count) + len(awards.bad_records)
             return _recipients(connection, awards, options.batch_rows, stack.pop_all())
 
+    def headers(self) -> list[str]:
+        """Return the different column names of all files."""
+        found: dict[str, None] = {}
+        for member in self._members:
+            with open_table(self.file, member) as opened:
+                found.update(dict.fromkeys(opened.header))
+        return list(found)
+
     def row_count(self) -> tuple[int, bool]:
         """Return the recipients once all awards were read, before that an estimate of the awards."""
         if self._recipients is not None:
             return self._recipients, True
-        return count_lines(self.file), False
+        return count_rows(self.file, self._members[0])[0], False
 
     def _no_rows(self) -> SourceError:
-        return SourceError("contains no award.", path=self.where, remedy=DOWNLOAD_AGAIN)
+        return SourceError("contains no row.", path=self.where, remedy=DOWNLOAD_AGAIN)
 
 
 def _resolve(file: SourceFile, member: str | None, header: Sequence[str], options: ReadOptions) -> dict[str, int]:
@@ -166,7 +179,7 @@ class _AwardReader:
                 own_name = f"/{PurePosixPath(member).name}" if member and len(self._members) > 1 else ""
                 self.row_ranges.append(RowRange(rows_before + 1, f"{self._file.name}{own_name}", 1))
                 last = rows_before
-                with open_delimited(self._file, member) as opened:
+                with open_table(self._file, member, self._options.column_map) as opened:
                     positions = _resolve(self._file, member, opened.header, self._options)
                     for block in opened.blocks():
                         last = rows_before + int(block.source_rows[-1])

@@ -38,7 +38,7 @@ _REPEATED: Final = [
     "country_code",
     "congressional_district",
 ]
-_TEXTS: Final = ["name", "alternate_names.list.element", "address_line_1"]
+_TEXTS: Final = ["name", "alternate_names.list.element", "address_line_1", "name_history.list.element.name"]
 _WRITE_OPTIONS: Final[dict[str, Any]] = {
     "use_dictionary": _REPEATED,
     "column_encoding": {"source_row": "DELTA_BINARY_PACKED"},

@@ -1,8 +1,9 @@
-"""Vectorised cleaning of identifiers, places, dates and numbers.
+"""Vectorised cleaning of identifiers, ZIP codes, dates and numbers.
 
 Each function maps a string array to ``Cleaned`` of the same length. A value that only changes its notation (case,
 hyphens, a restored leading zero) has no reason; a value that is lost has one. Most codes are well-formed and are
-recognised by their bytes; regular expressions are applied to the others. Does not cover free text (``clean_text``).
+recognised by their bytes; regular expressions are applied to the others. Does not cover free text (``clean_text``) nor
+states and countries (``clean_places``).
 """
 
 from __future__ import annotations
@@ -14,14 +15,30 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from enrich_dist.sources.clean_text import clean_code, clean_text, null_words_as_null
-from enrich_dist.sources.string_bytes import TEXT_NULL, Mask, StringBytes, replace_cells
+from enrich_dist.sources.clean_text import clean_code, clean_text
+from enrich_dist.sources.string_bytes import TEXT_NULL, Characters, Mask, StringBytes, replace_cells
 
-# As SAM.gov assigns them: without I and O, and without a leading zero.
+# As GSA publishes the form: without I and O, without a leading zero, without nine digits in a row. The last character
+# is a checksum, but how it is computed is not published, so it is not checked.
 _UEI_FORM: Final = "^[A-HJ-NP-Z1-9][A-HJ-NP-Z0-9]{11}$"
 _UEI_LENGTH: Final = 12
-_DUNS_PLACEHOLDERS: Final = ("123456789", *(str(digit) * 9 for digit in range(10)))
-_NO_ZIP: Final = "00000"
+_NINE_DIGITS: Final = "[0-9]{9}"
+_UEI_ALPHABET: Final = "0123456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+# Forms of placeholders: (distance, steps, minimum). A code is a placeholder if at least this many pairs of characters
+# at this distance differ by the same step: XXXXXXXXXXXX, NAXXXXXXXXXX, ABC123DEF456, A1B2C3D4E5F6, TESTTESTTEST. By
+# chance that is 1 in 50 million UEIs, and 1 in 300,000 DUNS numbers. None of the 11,266 UEIs and 3,893 DUNS numbers of
+# the bundled sample is one.
+Forms = Sequence[tuple[int, Sequence[int], int]]
+_ANY: Final = (-1, 0, 1)
+_UEI_PLACEHOLDERS: Final[Forms] = (
+    (1, _ANY, 7), (2, _ANY, 8), (3, (0,), 8), (4, (0,), 8), (5, (0,), 7), (6, (0,), 6),
+)  # fmt: skip
+_DUNS_PLACEHOLDERS: Final[Forms] = ((1, _ANY, 7), (2, _ANY, 7), (3, (0,), 6))
+_DUNS_LENGTH: Final = 9
+# Generic numbers of federal procurement data: undisclosed domestic and foreign awardees. That of miscellaneous foreign
+# awardees, 123456787, has the form of a placeholder.
+_GENERIC_DUNS: Final = ("790238638", "790238851")
+_NO_ZIP: Final = ("00000", "99999")
 _FIRST_YEAR: Final = 1900
 _LAST_YEAR: Final = 2100
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -31,18 +48,9 @@ _DATE_FORMS: Final = (
     r"(?i)^(?P<month>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.? (?P<day>\d{1,2}),? (?P<year>\d{4})$",
 )
 _NUMBER: Final = r"(?:\d+|\d{1,3}(?:,\d{3})+)"  # commas only where they separate thousands: 1.234,56 is not 1.23456
-_STATE_NAMES: Final = """
-AL Alabama;AK Alaska;AZ Arizona;AR Arkansas;CA California;CO Colorado;CT Connecticut;DE Delaware;FL Florida;
-GA Georgia;HI Hawaii;ID Idaho;IL Illinois;IN Indiana;IA Iowa;KS Kansas;KY Kentucky;LA Louisiana;ME Maine;MD Maryland;
-MA Massachusetts;MI Michigan;MN Minnesota;MS Mississippi;MO Missouri;MT Montana;NE Nebraska;NV Nevada;
-NH New Hampshire;NJ New Jersey;NM New Mexico;NY New York;NC North Carolina;ND North Dakota;OH Ohio;OK Oklahoma;
-OR Oregon;PA Pennsylvania;RI Rhode Island;SC South Carolina;SD South Dakota;TN Tennessee;TX Texas;UT Utah;VT Vermont;
-VA Virginia;WA Washington;WV West Virginia;WI Wisconsin;WY Wyoming;DC District of Columbia;DC Washington DC;
-DC D.C.;PR Puerto Rico;GU Guam;VI Virgin Islands;VI U.S. Virgin Islands;VI US Virgin Islands;AS American Samoa;
-MP Northern Mariana Islands;FM Federated States of Micronesia;MH Marshall Islands;PW Palau
-"""
-# "NEW YORK" -> "NY"
-_STATE_CODES: Final = {entry[3:].upper(): entry[:2] for entry in _STATE_NAMES.replace("\n", "").split(";")}
+
+_RANKS: Final = np.full(256, 100, dtype=np.int8)
+_RANKS[[ord(character) for character in _UEI_ALPHABET]] = np.arange(len(_UEI_ALPHABET))
 
 
 class Cleaned(NamedTuple):
@@ -53,22 +61,29 @@ class Cleaned(NamedTuple):
 
 
 def clean_uei(values: pa.Array) -> Cleaned:
-    """Clean Unique Entity Identifiers: 12 capitals and digits, or null."""
+    """Clean Unique Entity Identifiers: 12 capitals and digits, or null. Placeholders are lost, too."""
     strings = StringBytes(values)
-    outside = ~(strings.between("A", "Z") | strings.between("0", "9")) | strings.equal("I") | strings.equal("O")
+    digits = strings.between("0", "9")
+    outside = ~(strings.between("A", "Z") | digits) | strings.equal("I") | strings.equal("O")
     plain = (strings.lengths == _UEI_LENGTH) & ~strings.cells_with(outside)
-    plain[plain] = strings.bytes[strings.starts[:-1][plain]] != ord("0")
+    characters = strings.matrix(plain, _UEI_LENGTH)
+    with_nine_digits = (characters <= ord("9")).sum(axis=1) >= 9  # perhaps not in a row
+    plain[plain] = (characters[:, 0] != ord("0")) & ~with_nine_digits & ~_have_form(characters, _UEI_PLACEHOLDERS)
     return Cleaned(*_clean_others(values, plain, _clean_any_uei))
 
 
 def _clean_any_uei(values: pa.Array) -> Cleaned:
     given = pc.ascii_upper(clean_code(values))
-    return _keep(given, pc.match_substring_regex(given, _UEI_FORM), given, "not a UEI")
+    formed = pc.and_not(pc.match_substring_regex(given, _UEI_FORM), pc.match_substring_regex(given, _NINE_DIGITS))
+    return _keep_identifiers(given, formed, given, "UEI", _UEI_PLACEHOLDERS)
 
 
 def clean_duns(values: pa.Array) -> Cleaned:
-    """Clean DUNS numbers: nine digits, or null. Truncate DUNS+4 to nine digits; restore leading zeros."""
-    plain = StringBytes(values).cells_of_digits(9) & ~_is_in(values, _DUNS_PLACEHOLDERS)
+    """Clean DUNS numbers: nine digits, or null. Truncate DUNS+4 to nine digits; restore leading zeros. Placeholders are
+    lost, too. Numbers have had no check digit since 2006."""
+    strings = StringBytes(values)
+    plain = strings.cells_of_digits(_DUNS_LENGTH) & ~_is_in(values, _GENERIC_DUNS)
+    plain[plain] = ~_have_form(strings.matrix(plain, _DUNS_LENGTH), _DUNS_PLACEHOLDERS)
     return Cleaned(*_clean_others(values, plain, _clean_any_duns))
 
 
@@ -81,14 +96,42 @@ def _clean_any_duns(values: pa.Array) -> Cleaned:
     )
     duns = pc.utf8_slice_codeunits(padded, 0, 9)
     formed = pc.match_substring_regex(digits, r"^(?:[0-9]{7,9}|[0-9]{12,13})$")
-    placeholder = pc.and_(formed, pc.is_in(duns, value_set=pa.array(_DUNS_PLACEHOLDERS)))
-    kept = _keep(given, pc.and_not(formed, placeholder), duns, "not a DUNS number")
-    return Cleaned(kept.values, pc.if_else(placeholder, "a placeholder, not a DUNS number", kept.reasons))
+    return _keep_identifiers(given, formed, duns, "DUNS number", _DUNS_PLACEHOLDERS)
+
+
+def _keep_identifiers(
+    given: pa.Array,
+    formed: pa.Array,
+    values: pa.Array,
+    kind: str,
+    placeholders: Forms,
+) -> Cleaned:
+    """Return ``values`` where they are ``formed`` and no placeholders."""
+    formed = pc.fill_null(formed, False)
+    mask = np.asarray(formed.to_numpy(zero_copy_only=False), dtype=bool)
+    placeholder = mask & _is_in(values, _GENERIC_DUNS)
+    strings = StringBytes(values)
+    if mask.any():
+        width = int(strings.lengths[mask][0])
+        placeholder[mask] |= _have_form(strings.matrix(mask, width), placeholders)
+    kept = _keep(given, pc.and_not(formed, pa.array(placeholder)), values, f"not a {kind}")
+    return Cleaned(kept.values, pc.if_else(pa.array(placeholder), f"a placeholder, not a {kind}", kept.reasons))
+
+
+def _have_form(characters: Characters, forms: Forms) -> Mask:
+    """Return the codes (rows of bytes) with one of the forms of placeholders."""
+    ranks = _RANKS[characters]
+    found = np.zeros(len(ranks), dtype=bool)
+    for distance, steps, minimum in forms:
+        differences = ranks[:, distance:] - ranks[:, :-distance]
+        for step in steps:
+            found |= (differences == step).sum(axis=1) >= minimum
+    return found
 
 
 def clean_zip(values: pa.Array) -> tuple[Cleaned, pa.Array]:
     """Split ZIP codes into five digits (``Cleaned``) and the four digits after them (string array), each or null."""
-    plain = StringBytes(values).cells_of_digits(5) & ~_is_in(values, (_NO_ZIP,))
+    plain = StringBytes(values).cells_of_digits(5) & ~_is_in(values, _NO_ZIP)
     zip5, reasons, zip4 = _clean_others(values, plain, _clean_any_zip)
     return Cleaned(zip5, reasons), zip4
 
@@ -103,7 +146,7 @@ def _clean_any_zip(values: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]:
     parts = pc.extract_regex(code, r"^(?P<zip5>[0-9]{5})(?:[- ]*(?P<zip4>[0-9]{4})|-[^0-9]*| *)$")
     zip5 = pc.struct_field(parts, "zip5")
     zip4 = pc.struct_field(parts, "zip4")
-    valid = pc.and_(pc.is_valid(zip5), pc.not_equal(pc.fill_null(zip5, ""), _NO_ZIP))
+    valid = pc.and_not(pc.is_valid(zip5), pc.is_in(zip5, value_set=pa.array(_NO_ZIP)))
     return (
         *_keep(given, valid, zip5, "not a ZIP code"),
         pc.if_else(pc.and_(valid, pc.not_equal(zip4, "")), zip4, TEXT_NULL),
@@ -116,17 +159,10 @@ def clean_zip4(values: pa.Array) -> Cleaned:
 
 
 def _clean_any_zip4(values: pa.Array) -> Cleaned:
-    four = pc.replace_substring_regex(null_words_as_null(clean_text(values)), r"\.0+$", "")
+    four = pc.replace_substring_regex(clean_text(values), r"\.0+$", "")
     # Some exports repeat all nine digits in this column.
     last = pc.if_else(pc.match_substring_regex(four, "^[0-9]{9}$"), pc.utf8_slice_codeunits(four, 5, 9), four)
     return _keep(four, pc.match_substring_regex(last, "^[0-9]{4}$"), last, "not the last four digits of a ZIP code")
-
-
-def clean_state(values: pa.Array) -> pa.Array:
-    """Return states in capitals; names of US states and territories as two letters."""
-    state = pc.utf8_upper(clean_text(values))
-    position = pc.index_in(state, value_set=pa.array(list(_STATE_CODES)))
-    return pc.coalesce(pa.array(list(_STATE_CODES.values())).take(position), state)
 
 
 def clean_date(values: pa.Array) -> Cleaned:

@@ -7,7 +7,6 @@ Every function maps a string array to one of the same length, and is idempotent.
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
 from html.entities import html5
 from typing import Final
 
@@ -15,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from enrich_dist.matching.words import lines
 from enrich_dist.sources.string_bytes import TEXT_NULL, Mask, StringBytes, change_where
 
 # White space of any script, control characters (including NUL), zero-width characters and direction marks. Each run
@@ -29,29 +29,41 @@ _UNTIDY: Final = (
 )
 _ENTITY_AFTER_AMPERSAND: Final = r"^(?P<body>(?:#[0-9]{1,8}|#[xX][0-9a-fA-F]{1,7}|[A-Za-z][A-Za-z0-9]{1,31});)"
 
-NULL_WORDS: Final = ("NaN", "nan", "None", "none", "NULL", "null", "<NA>", r"\N")
+# Words for null without punctuation, and "" for texts of punctuation alone. They apply to whole cells.
+_NULL_WORDS: Final = pa.array(["", *(line.replace(" ", "") for line in lines("no_values.txt"))])
+_PUNCTUATION: Final = r"[\pP\pS\pZ]+"
+_DATABASE_NULL: Final = r"\N"  # a single letter N is a value
+_MAX_NULL_BYTES: Final = 32
+# Bytes, as lower case, that such a text begins with.
+_INITIALS: Final = {word[0].lower() for word in _NULL_WORDS.to_pylist()[1:]}
+_FIRST_BYTES: Final = np.array(
+    [byte > 0x7F or chr(byte) in _INITIALS or not chr(byte).isalnum() for byte in range(256)]
+)
 
 
 def clean_text(values: pa.Array) -> pa.Array:
-    """Resolve entities, trim and collapse white space; null for empty text."""
+    """Resolve entities, trim and collapse white space; null for empty text and words for null (``N/A``, ``-``, …).
+
+    Not for names, which stay as they are: ``matching.normalise`` ignores such names.
+    """
+    return _null_words_as_null(tidy_text(values))
+
+
+def tidy_text(values: pa.Array) -> pa.Array:
+    """Resolve entities, trim and collapse white space; null for empty text only."""
     tidy = change_where(_may_be_untidy(values), values, lambda some: collapse_blanks(resolve_entities(some)))
-    return _words_as_null(tidy, ("",))
+    return _empty_as_null(tidy)
 
 
 def clean_long_text(values: pa.Array) -> pa.Array:
     """Resolve entities and trim white space, but keep inner line breaks and spacing; null for empty text."""
     values = resolve_entities(pc.replace_substring(values, "\x00", " "))
-    return _words_as_null(pc.utf8_trim_whitespace(pc.replace_substring(values, "\x00", " ")), ("",))
-
-
-def null_words_as_null(values: pa.Array) -> pa.Array:
-    """Replace texts that exporters write for null (``NaN``, ``None``, …) by null."""
-    return _words_as_null(values, NULL_WORDS)
+    return _empty_as_null(pc.utf8_trim_whitespace(pc.replace_substring(values, "\x00", " ")))
 
 
 def clean_code(values: pa.Array) -> pa.Array:
-    """Trim and collapse white space of codes and numbers; null for empty text, ``-`` and words for null."""
-    return _words_as_null(change_where(_may_be_untidy(values), values, collapse_blanks), ("", "-", *NULL_WORDS))
+    """Trim and collapse white space of codes and numbers; null for empty text and words for null."""
+    return _null_words_as_null(change_where(_may_be_untidy(values), values, collapse_blanks))
 
 
 def collapse_blanks(values: pa.Array) -> pa.Array:
@@ -109,13 +121,26 @@ def _may_be_untidy(values: pa.Array) -> Mask:
     return np.asarray(strings.cells_with(odd) | strings.cells_at_ends(blank))
 
 
-def _words_as_null(values: pa.Array, words: Sequence[str]) -> pa.Array:
-    """Replace texts that are one of these ASCII words by null."""
-    # Comparing lengths first is cheap and excludes nearly all texts.
-    short = np.flatnonzero(StringBytes(values).lengths <= max(map(len, words)))
-    found = pc.is_in(values.take(pa.array(short)), value_set=pa.array(words)).to_numpy(zero_copy_only=False)
-    if not found.any():
+def _empty_as_null(values: pa.Array) -> pa.Array:
+    empty = StringBytes(values).lengths == 0
+    return pc.if_else(pa.array(empty), TEXT_NULL, values) if empty.any() else values
+
+
+def _null_words_as_null(values: pa.Array) -> pa.Array:
+    """Replace empty texts, texts without a letter or digit, and words for null by null."""
+    # Comparing lengths and first bytes is cheap and excludes nearly all texts.
+    strings = StringBytes(values)
+    short = strings.lengths <= _MAX_NULL_BYTES
+    if len(strings.bytes):  # else all are empty
+        lower = np.take(strings.bytes, strings.starts[:-1], mode="clip") | 0x20
+        short &= _FIRST_BYTES[lower] | (strings.lengths == 0)
+    positions = np.flatnonzero(short)
+    some = values.take(pa.array(positions))
+    letters = pc.replace_substring_regex(pc.utf8_upper(pc.utf8_normalize(some, form="NFKC")), _PUNCTUATION, "")
+    is_word = pc.or_(pc.is_in(letters, value_set=_NULL_WORDS), pc.equal(some, _DATABASE_NULL))
+    found = positions[pc.fill_null(is_word, False).to_numpy(zero_copy_only=False)]
+    if not len(found):
         return values
-    is_word = np.zeros(len(values), dtype=bool)
-    is_word[short] = found
-    return pc.if_else(pa.array(is_word), TEXT_NULL, values)
+    is_null = np.zeros(len(values), dtype=bool)
+    is_null[found] = True
+    return pc.if_else(pa.array(is_null), TEXT_NULL, values)

@@ -10,12 +10,14 @@ import difflib
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final
 
 from enrich_dist.errors import SourceError
 from enrich_dist.sources.source_file import shown_names
 
 _MAX_SHOWN_CHARACTERS: Final = 40
+NAMELESS: Final = "column_"  # before the position of a column without header
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Layout:
     ``aliases``: every canonical column with its other known headers. ``required``: groups of columns, of which one must
     be found, or all be declared absent. ``indispensable``: columns that cannot be declared absent. ``setting`` and
     ``separator``: the prefix of a column's setting in messages. ``called``: names of columns in messages.
+    ``exact_ids``: keep recipient_id byte for byte, also where it is a null word; else it is cleaned as other text.
     """
 
     setting: str
@@ -33,6 +36,7 @@ class Layout:
     indispensable: Collection[str]
     separator: str = "."
     called: Mapping[str, str] = field(default_factory=dict)
+    exact_ids: bool = False
 
     def name(self, canonical: str) -> str:
         """Return the column's name in messages."""
@@ -149,13 +153,44 @@ def resolve_columns(
         if name is None or position in taken_by_map:
             continue
         if name in found:
-            column = layout.name(name)
+            column, setting = layout.name(name), layout.setting_of(name)
             problem = f"the headers '{headers[found[name]]}' and '{header}' both match {column}."
-            remedy = f"Set {layout.setting_of(name)} to the one to use."
+            remedy = f"Set {setting} to the one to use."
+            if headers[found[name]] == header:
+                problem = f"the columns {found[name] + 1} and {position + 1} have the same header '{header}'."
+                remedy = "Rename one of them in the file."
             raise SourceError(problem, path=path, column=column, remedy=remedy)
         found[name] = position
     _require(found, column_map, headers, layout, path)
     return found
+
+
+@cache
+def known_headers() -> frozenset[str]:
+    """Return the known headers of all layouts, as ``plain_header`` writes them."""
+    layouts = (AWARD_LAYOUT, RECIPIENT_LAYOUT)
+    names = {name for layout in layouts for canonical, known in layout.aliases.items() for name in (canonical, *known)}
+    return frozenset(map(plain_header, (*names, "id")))
+
+
+ColumnHeaders = tuple[dict[str, str], list[str]]
+"""The header of each canonical column, in the order of the layout, and the headers without meaning."""
+
+
+def name_headers(headers: Sequence[str], positions: Mapping[str, int], layout: Layout) -> ColumnHeaders:
+    """Return what ``resolve_columns`` found, by names."""
+    named = {name: headers[positions[name]] for name in layout.aliases if name in positions}
+    return named, [header for at, header in enumerate(headers) if header and at not in positions.values()]
+
+
+def merge_headers(found: Sequence[ColumnHeaders], layout: Layout) -> ColumnHeaders:
+    """Return the different headers of several files of one source."""
+    named = {
+        name: ", ".join(dict.fromkeys(of_file[name] for of_file, _ in found if name in of_file))
+        for name in layout.aliases
+        if any(name in of_file for of_file, _ in found)
+    }
+    return named, list(dict.fromkeys(header for _, unmapped in found for header in unmapped))
 
 
 def extra_names(headers: Sequence[str], taken: Collection[int], reserved: Collection[str]) -> dict[int, str]:
@@ -166,7 +201,7 @@ def extra_names(headers: Sequence[str], taken: Collection[int], reserved: Collec
         if position in taken:
             continue
         base = re.sub(r"[^0-9a-z]+", "_", header.lower().replace("#", " number ")).strip("_")
-        base = base or f"column_{position + 1}"
+        base = base or f"{NAMELESS}{position + 1}"
         name, suffix = base, 2
         while name in used:
             name, suffix = f"{base}_{suffix}", suffix + 1

@@ -1,5 +1,7 @@
 """Companies: awards that share a UEI, a DUNS, or a normalised name and state.
 
+Identifiers that unlike organisations share (``shared_identifiers``) are left out.
+
 A company has all names, identifiers and locations of its awards, so that an old award without identifiers gets those of
 a newer one. Equal names (or DUNS) with conflicting UEIs stay separate: such a key joins only awards of one UEI, and
 separately those without a UEI. Does not join similar but unequal names.
@@ -20,8 +22,10 @@ from scipy.sparse.csgraph import connected_components
 from enrich_dist import schema
 from enrich_dist.core.database import connect
 from enrich_dist.matching.normalise import normalise_names
+from enrich_dist.sources.shared_identifiers import KINDS, find_shared, without_shared
 
-ENGINE_VERSION = "1"
+ENGINE_VERSION = "2"  # identifiers that unlike organisations share are left out
+SHARED_FILE = "shared_identifiers.parquet"
 Codes = npt.NDArray[np.int64]
 _NONE = -1
 
@@ -29,15 +33,25 @@ _NONE = -1
 @dataclass(frozen=True)
 class CompanyTables:
     """``companies``: schema.COMPANY, sorted by company_id. ``award_companies``: schema.AWARD_COMPANY in the order of
-    the awards. ``names_kept_apart``: name-and-state keys of several companies with different UEIs."""
+    the awards. ``names_kept_apart``: name-and-state keys of several companies with different UEIs.
+    ``shared_identifiers``: schema.SHARED_IDENTIFIER."""
 
     companies: pa.Table
     award_companies: pa.Table
     names_kept_apart: int
+    shared_identifiers: pa.Table
 
 
 def build_companies(awards: pa.Table, scratch: Path) -> CompanyTables:
     """Join awards (schema.AWARD) into companies. The result does not depend on the order of the rows."""
+    shared = find_shared(
+        pa.table(
+            [awards[name] for name in ("company", *KINDS, "address1", "city")], ["name", *KINDS, "street", "city"]
+        ),
+        "awards",
+    )
+    for kind in KINDS:
+        awards = awards.set_column(awards.column_names.index(kind), kind, without_shared(awards[kind], shared, kind))
     names = normalise_names(awards["company"])
     states = pc.fill_null(awards["state"], "").combine_chunks()
     name_states = pc.binary_join_element_wise(names, states, "|")  # null if the name is
@@ -56,7 +70,7 @@ def build_companies(awards: pa.Table, scratch: Path) -> CompanyTables:
 
     apart = np.unique(places[(_conflicting(places, strong_uei)[places]) & (places != _NONE)]).size
     tables = _aggregate(awards, names, states, companies, scratch)
-    return CompanyTables(*tables, names_kept_apart=int(apart))
+    return CompanyTables(*tables, names_kept_apart=int(apart), shared_identifiers=shared)
 
 
 def _codes(values: pa.ChunkedArray | pa.Array) -> Codes:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist.core.files import document_digest, text_digest
+from enrich_dist.sources.columns import ColumnHeaders, merge_headers
 from enrich_dist.sources.protocol import RawBatch, ReadOptions, Source
 
 
@@ -76,6 +77,15 @@ class ConcatenatedSources(Source):
                     last_row = max(last_row, shifted.last_row)
                     yield shifted
             rows_before = last_row
+
+    def headers(self) -> list[str]:
+        """Return the different column names of all sources."""
+        return list(dict.fromkeys(header for mapped in self._sources for header in mapped.source.headers()))
+
+    def columns(self, options: ReadOptions) -> ColumnHeaders:
+        """Return the headers of all sources, each with its own column map."""
+        found = [mapped.source.columns(mapped.options(options)) for mapped in self._sources]
+        return merge_headers(found, options.layout)
 
     def row_count(self) -> tuple[int, bool]:
         """Return the sum; exact if all counts are."""

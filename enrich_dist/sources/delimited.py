@@ -1,18 +1,15 @@
-"""Delimited text as a stream of Arrow blocks with numbered records: CSV files, and the base class for other delimiters.
+"""Delimited text as a stream of Arrow blocks with numbered records, and the base classes of other readers.
 
-Covers quoted line breaks, empty lines, records with the wrong number of columns and unclosed quotes. Memory does not
-depend on the length of the file. Does not cover types or the meaning of columns: all cells are strings.
+Covers any delimiter that ``header`` finds, quoted line breaks, empty lines, records with the wrong number of columns
+and unclosed quotes. Memory does not depend on the length of the file. Does not cover types or the meaning of columns:
+all cells are strings.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -22,10 +19,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from enrich_dist.errors import SourceError
-from enrich_dist.remedies import DOWNLOAD_AGAIN
-from enrich_dist.sources.source_file import SourceFile
+from enrich_dist.sources.header import REPEATED, find_header, repeats_header
 from enrich_dist.sources.string_bytes import TEXT_NULL
-from enrich_dist.sources.text_file import Utf8Stream, open_utf8
+from enrich_dist.sources.text_file import Utf8Stream
 
 BLOCK_BYTES: Final = 4 << 20  # also the longest record that can be read
 _HEADER_BYTES: Final = 1 << 18  # where the header must end
@@ -57,22 +53,36 @@ class BadRecord:
     text: str
 
 
-class RecordReader(ABC):
-    """Text that pyarrow splits into records, once. Rows are counted from 1. ``bad_records`` grows while the blocks are
-    read and is complete, in row order, when they are exhausted."""
+class Records(ABC):
+    """Records that are read once, in blocks. Rows are counted from 1. ``bad_records`` grows while the blocks are read
+    and is complete, in row order, when they are exhausted. ``header``: one name for each column of a block."""
 
+    header: tuple[str, ...] = ()
     header_row = 0
+    is_in_memory = False
 
-    def __init__(self, text: Any, names: Sequence[str], path: object) -> None:
-        self._text = text
-        self._names = names
+    def __init__(self, path: object) -> None:
         self._path = path
         self.bad_records: list[BadRecord] = []
-        self._bad_rows: list[int] = []  # all records that pyarrow skipped, ascending
+
+    @property
+    def bytes_repaired(self) -> int:
+        """Bytes read so far that were not UTF-8."""
+        return 0
 
     @abstractmethod
     def blocks(self) -> Iterator[Block]:
-        """Yield the records in order. Raises ``SourceError`` when the text is damaged."""
+        """Yield the records in order. Raises ``SourceError`` when the file is damaged."""
+
+
+class RecordReader(Records):
+    """Text that pyarrow splits into records."""
+
+    def __init__(self, text: Any, names: Sequence[str], path: object) -> None:
+        super().__init__(path)
+        self._text = text
+        self._names = names
+        self._bad_rows: list[int] = []  # all records that pyarrow skipped, ascending
 
     @abstractmethod
     def _read_error(self, error: pa.ArrowInvalid, row: int) -> SourceError: ...
@@ -109,7 +119,8 @@ class RecordReader(ABC):
     def _skip_bad_record(self, record: Any) -> str:
         self._bad_rows.append(record.number)
         if record.number > self.header_row:
-            reason = f"{record.actual_columns} columns instead of {record.expected_columns}"
+            owner = "header" if self.header_row else "table"
+            reason = f"{record.actual_columns} cells, the {owner} {record.expected_columns}"
             lines = record.text.count("\n") + 1
             if lines > 1:
                 reason += f", over {lines} lines: a quote may be left open"
@@ -118,19 +129,29 @@ class RecordReader(ABC):
 
 
 class DelimitedFile(RecordReader):
-    """An open CSV file: its header, then its blocks."""
+    """An open text file: its header, then its blocks. ``mapped``: headers that a column map names."""
 
-    def __init__(self, stream: Utf8Stream, path: object) -> None:
-        self.header, self.header_row = _read_header(stream, path)
+    def __init__(self, stream: Utf8Stream, path: object, mapped: Collection[str] = ()) -> None:
+        text = stream.peek(_HEADER_BYTES).decode("utf-8", errors="ignore")  # the last character may be incomplete
+        found = find_header(text, mapped, path)
+        self.header, self.header_row, self._delimiter = found.names, found.row, found.delimiter
         super().__init__(stream, [f"c{position}" for position in range(len(self.header))], path)
-        self.stream = stream
+        self._stream = stream
         self._failure: SourceError | None = None
+
+    @property
+    def bytes_repaired(self) -> int:
+        """Bytes read so far that were not UTF-8."""
+        return self._stream.bytes_repaired
 
     def blocks(self) -> Iterator[Block]:
         """Yield the records after the header, in order. Empty lines are records of empty cells. Raises ``SourceError``
         when an unclosed quote hides the rest of the file, or the file is damaged."""
         # The header is read as a record too, so that pyarrow's record numbers are those of a spreadsheet.
-        batches = self._batches({"newlines_in_values": True}, {"null_values": [], "strings_can_be_null": False})
+        batches = self._batches(
+            {"newlines_in_values": True, "delimiter": self._delimiter},
+            {"null_values": [], "strings_can_be_null": False},
+        )
         for rows, batch in batches:
             if self._failure is not None:
                 raise self._failure
@@ -138,7 +159,11 @@ class DelimitedFile(RecordReader):
             if first < len(rows):
                 cells = batch.slice(first).columns
                 swallowed = self._swallowed(cells, rows[first:])
-                yield Block(cells, rows[first:], pc.if_else(swallowed, _SWALLOWED, TEXT_NULL))
+                unusable = pc.if_else(swallowed, _SWALLOWED, TEXT_NULL)
+                repeated = repeats_header(cells, self.header, rows[first:], self._path)
+                if repeated.any():
+                    unusable = pc.if_else(pa.array(repeated), REPEATED, unusable)
+                yield Block(cells, rows[first:], unusable)
         if self._failure is not None:
             raise self._failure
 
@@ -152,7 +177,7 @@ class DelimitedFile(RecordReader):
         """Return the records with a cell that seems to contain complete other records, after an unclosed quote.
 
         Such a record can have the right number of columns by chance. The sign is a cell with a line break and at
-        least as many delimiters as a record has, not counting those of prose (", ").
+        least as many delimiters as a record has, not counting those of prose (before a space).
         """
         swallowed = pa.array(np.zeros(len(rows), dtype=bool))
         if len(cells) == 1:
@@ -161,7 +186,8 @@ class DelimitedFile(RecordReader):
             broken = pc.match_substring_regex(column, r"[\r\n]")
             if not pc.any(broken).as_py():
                 continue
-            bare = pc.subtract(pc.count_substring(column, ","), pc.count_substring(column, ", "))
+            found, prose = (pc.count_substring(column, self._delimiter + after) for after in ("", " "))
+            bare = pc.subtract(found, prose)
             found = pc.and_(broken, pc.greater_equal(bare, len(cells) - 1))
             hiding = pc.and_(found, pc.greater(pc.count_substring_regex(column, r"\r?\n|\r"), _MAX_RECORD_LINES))
             if pc.any(hiding).as_py():
@@ -170,30 +196,15 @@ class DelimitedFile(RecordReader):
         return swallowed
 
     def _read_error(self, error: pa.ArrowInvalid, row: int) -> SourceError:
-        if "straddling" in str(error):
+        if "straddling" not in str(error):
+            return SourceError(f"cannot be read as delimited text ({error}).", path=self._path, row=row)
+        if not self._stream.has_long_line():
             return self._unclosed_quote(row)
-        return SourceError(f"cannot be read as CSV ({error}).", path=self._path, row=row)
+        problem = f"a line after this row is longer than {BLOCK_BYTES >> 20} MB."
+        remedy = "Check that the file has line breaks, and shorten or remove the longest cell."
+        return SourceError(problem, path=self._path, row=row, remedy=remedy)
 
     def _unclosed_quote(self, row: int) -> SourceError:
         problem = "a quote opened in this row or soon after is never closed and hides the following rows."
         remedy = "Close or double the stray quote character, or download the file again."
         return SourceError(problem, path=self._path, row=row, remedy=remedy)
-
-
-@contextmanager
-def open_delimited(path: Path | SourceFile, member: str | None = None) -> Iterator[DelimitedFile]:
-    """Open a CSV file (``member``: its name in a zip) and read its header. Raises ``SourceError`` if it has none."""
-    with open_utf8(path, member) as stream:
-        yield DelimitedFile(stream, path)
-
-
-def _read_header(stream: Utf8Stream, path: object) -> tuple[tuple[str, ...], int]:
-    """Return the first record with text, and its row number (1 unless empty lines precede it)."""
-    text = stream.peek(_HEADER_BYTES).decode("utf-8", errors="ignore")  # the last character may be incomplete
-    try:
-        for row, cells in enumerate(csv.reader(io.StringIO(text, newline="")), start=1):
-            if any(cell.strip() for cell in cells):
-                return tuple(cell.strip() for cell in cells), row
-    except csv.Error as error:
-        raise SourceError(f"the header cannot be read ({error}).", path=path, row=1) from error
-    raise SourceError("the file has no header.", path=path, remedy=DOWNLOAD_AGAIN)

@@ -9,22 +9,24 @@ from enrich_dist.settings import InputSettings
 from enrich_dist.sources.awards import check_awards
 from enrich_dist.sources.concatenated import ConcatenatedSources, MappedSource
 from enrich_dist.sources.formats import open_source
+from enrich_dist.sources.name_history import NameHistory, NameInput
+from enrich_dist.sources.part_files import PartFiles
 from enrich_dist.sources.protocol import Source
 from enrich_dist.sources.recipients import check_recipients
-from enrich_dist.sources.source_file import SourceFile, as_file
 
 
-def check_inputs(inputs: InputSettings, scratch: Path | None = None) -> tuple[SourceFile, Source]:
-    """Return the awards file and the recipient source, after checking that both can be read and have the columns.
+def check_inputs(inputs: InputSettings, scratch: Path | None = None) -> tuple[PartFiles, Source]:
+    """Return the awards files and the recipient source, after checking that both can be read and have the columns.
 
     Raises ``SettingsError`` when one is not set and ``SourceError`` when one is not usable.
     """
     if inputs.awards is None or not inputs.recipient_inputs:
         raise _not_set("inputs.awards" if inputs.awards is None else "inputs.recipients")
-    awards = as_file(inputs.awards)
+    awards = PartFiles(inputs.awards)
     check_awards(awards, inputs.award_columns)
     recipients = recipient_source(inputs)
     check_recipients(recipients, inputs.recipient_columns, scratch=scratch)
+    name_history(inputs).check()
     return awards, recipients
 
 
@@ -37,6 +39,11 @@ def recipient_source(inputs: InputSettings) -> Source:
     if not sources:
         raise _not_set("inputs.recipients")
     return sources[0].source if len(sources) == 1 and not sources[0].columns else ConcatenatedSources(sources)
+
+
+def name_history(inputs: InputSettings) -> NameHistory:
+    """Return the files of names over time; none by default. Raises ``SourceError`` where a location has no file."""
+    return NameHistory([NameInput(item.location, item.member, item.columns) for item in inputs.name_inputs])
 
 
 def _not_set(key: str) -> SettingsError:

@@ -18,9 +18,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from enrich_dist.core.files import text_digest
 from enrich_dist.errors import SettingsError, SourceError
 from enrich_dist.remedies import NAME_MEMBER
+from enrich_dist.sources.arrow_text import not_text, require_utf8
 from enrich_dist.sources.columns import resolve_columns
 from enrich_dist.sources.protocol import DEFAULT_TABLE, RawBatch, ReadOptions, Source
-from enrich_dist.sources.recipient_files import not_text, require_utf8
 from enrich_dist.sources.source_file import shown_names
 
 SCHEMES: Final = ("postgresql", "postgres")
@@ -112,6 +112,11 @@ class PostgresSource(Source):
     def _no_rows(self) -> SourceError:
         return SourceError("the table has no rows.", path=self.where, remedy="Name another table.")
 
+    def headers(self) -> list[str]:
+        """Return the columns of the table."""
+        with self._translate_errors(), self._connected() as connection:
+            return [header for header, _ in _listed(connection, self._find_table(connection)[1])]
+
     def row_count(self) -> tuple[int, bool]:
         """Return the count of the server."""
         with self._translate_errors(), self._connected() as connection:
@@ -163,11 +168,7 @@ class PostgresSource(Source):
     def _columns(self, connection: Any, options: ReadOptions) -> tuple[str, dict[str, tuple[str, str]]]:
         """Return the table, and the name and type in it of every canonical column that it has."""
         table, number = self._find_table(connection)
-        listed = _rows(
-            connection,
-            f"""select attname, format_type(atttypid, atttypmod) from pg_attribute
-                where attrelid = {number} and attnum > 0 and not attisdropped order by attnum""",
-        )
+        listed = _listed(connection, number)
         headers = [header for header, _ in listed]
         positions = resolve_columns(headers, options.column_map, options.layout, self.where)
         return table, {name: listed[positions[name]] for name in sorted(positions)}
@@ -226,6 +227,15 @@ def _run(connection: Any, statement: str) -> None:
     with connection.cursor() as cursor:
         cursor.adbc_statement.set_options(**_WITHOUT_COPY)
         cursor.execute(statement)
+
+
+def _listed(connection: Any, number: int) -> Sequence[tuple[Any, ...]]:
+    """Return the names and types of the columns of a table, given its object identifier."""
+    return _rows(
+        connection,
+        f"""select attname, format_type(atttypid, atttypmod) from pg_attribute
+            where attrelid = {number} and attnum > 0 and not attisdropped order by attnum""",
+    )
 
 
 def _rows(connection: Any, query: str) -> Sequence[tuple[Any, ...]]:

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from enrich_dist.sources.columns import RECIPIENT_LAYOUT, Layout
+from enrich_dist.sources.columns import RECIPIENT_LAYOUT, ColumnHeaders, Layout, name_headers, resolve_columns
 from enrich_dist.sources.delimited import BadRecord
 from enrich_dist.sources.rejects import RowRange, single_range
 from enrich_dist.sources.source_file import SourceFile
@@ -90,6 +90,16 @@ class Source(ABC):
     @abstractmethod
     def stream(self, options: ReadOptions) -> Generator[RawBatch, None, None]:
         """Open the source at once and yield its batches. Raises ``SourceError`` at once, or at damaged data."""
+
+    @abstractmethod
+    def headers(self) -> list[str]:
+        """Return the column names in their order."""
+
+    def columns(self, options: ReadOptions) -> ColumnHeaders:
+        """Return the headers and their meaning. Raises ``SourceError``."""
+        headers = self.headers()
+        positions = resolve_columns(headers, options.column_map, options.layout, self.where)
+        return name_headers(headers, positions, options.layout)
 
     @abstractmethod
     def row_count(self) -> tuple[int, bool]:

@@ -1,60 +1,32 @@
-"""Parquet and CSV files of recipients as streams of batches with a fixed number of rows.
+"""Files of recipients with text cells (``table_file``) as streams of batches with a fixed number of rows.
 
-Covers columns and row numbers. Memory depends on the batch size, not on the length of the file or of its row groups.
-Does not clean values (``recipients``) or detect the format (``formats``).
+Covers columns and row numbers. Memory depends on the batch size, not on the length of the file. Does not clean values
+(``recipients``) or detect the format (``formats``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from enrich_dist.core.files import text_digest
 from enrich_dist.errors import SourceError
 from enrich_dist.remedies import EXPORT_AGAIN
-from enrich_dist.sources.columns import resolve_columns
-from enrich_dist.sources.delimited import BadRecord, RecordReader, open_delimited
+from enrich_dist.sources.columns import ColumnHeaders, name_headers, resolve_columns
+from enrich_dist.sources.delimited import BadRecord, Records
 from enrich_dist.sources.protocol import FileSource, RawBatch, ReadOptions
 from enrich_dist.sources.rejects import RowRange, single_range
-from enrich_dist.sources.source_file import SourceFile, as_file, translate_read_errors
-from enrich_dist.sources.string_bytes import StringBytes
-from enrich_dist.sources.text_file import count_lines
-
-_STREAM_BUFFER_BYTES: Final = 1 << 20  # per column; without it a complete column chunk is read at once
-_PARQUET_MAGIC: Final = b"PAR1"
-_PARQUET_SUFFIXES: Final = (".parquet", ".pq")
-
-
-class ParquetSource(FileSource):
-    """A Parquet file."""
-
-    def stream(self, options: ReadOptions) -> Generator[RawBatch, None, None]:
-        """See ``Source.stream``."""
-        with ExitStack() as opening:
-            file = opening.enter_context(_open_parquet(self.file))
-            columns = _choose_columns(file, options, self.file)
-            return _stream_parquet(file, columns, options.batch_rows, self.file, opening.pop_all())
-
-    def row_count(self) -> tuple[int, bool]:
-        """Return the number of rows in the file's footer."""
-        with _open_parquet(self.file) as file:
-            return int(file.metadata.num_rows), True
-
-    def headers(self) -> list[str]:
-        """Return the column names."""
-        with _open_parquet(self.file) as file:
-            return list(file.schema_arrow.names)
+from enrich_dist.sources.source_file import SourceFile, as_file
+from enrich_dist.sources.table_file import count_rows, open_table
 
 
 class CsvSource(FileSource):
-    """A CSV file, plain, gzip or zip. ``member``: the file to read in a zip with several."""
+    """A file that ``open_table`` reads. ``member``: the file to read in a zip, or the sheet of a workbook."""
 
     def __init__(self, file: SourceFile, member: str | None = None) -> None:
         super().__init__(file)
@@ -63,7 +35,7 @@ class CsvSource(FileSource):
     def stream(self, options: ReadOptions) -> Generator[RawBatch, None, None]:
         """See ``Source.stream``."""
         with ExitStack() as opening:
-            file = opening.enter_context(open_delimited(self.file, self._member))
+            file = opening.enter_context(open_table(self.file, self._member, options.column_map))
             positions = resolve_columns(file.header, options.column_map, options.layout, self.file)
             ranges = single_range(self.name)
             return batch_records(file, positions, options.batch_rows, self.file, ranges, opening.pop_all())
@@ -74,89 +46,24 @@ class CsvSource(FileSource):
         return digest if self._member is None else text_digest("member", digest, self._member)
 
     def row_count(self) -> tuple[int, bool]:
-        """Return an estimate that counts every line as a row."""
-        return count_lines(self.file), False
+        """Return the rows of a workbook, or an estimate that counts every line as a row."""
+        return count_rows(self.file, self._member)
 
-    def headers(self) -> list[str]:
-        """Return the column names."""
-        with open_delimited(self.file, self._member) as file:
+    def columns(self, options: ReadOptions) -> ColumnHeaders:
+        """See ``Source.columns``. The column map may say which row is the header."""
+        headers = self.headers(options.column_map.values())
+        positions = resolve_columns(headers, options.column_map, options.layout, self.file)
+        return name_headers(headers, positions, options.layout)
+
+    def headers(self, mapped: Iterable[str | None] = ()) -> list[str]:
+        """Return the column names; ``mapped``: some of them."""
+        with open_table(self.file, self._member, {header: header for header in mapped if header}) as file:
             return list(file.header)
 
 
-def open_parquet(location: str | Path, member: str | None = None) -> ParquetSource | None:
-    """Return the Parquet file of a location; None for another format. Raises ``SourceError`` if it has a member."""
-    file = as_file(location)
-    file.require()
-    with translate_read_errors(file), file.open() as handle:
-        start = handle.read(len(_PARQUET_MAGIC))
-    # By its name too, so that a damaged Parquet file is not reported as bad CSV.
-    if start != _PARQUET_MAGIC and not file.name.lower().endswith(_PARQUET_SUFFIXES):
-        return None
-    if member is not None:
-        problem = f"is a Parquet file, which has no member '{member}'."
-        raise SourceError(problem, path=file, remedy="Remove inputs.recipients_member.")
-    return ParquetSource(file)
-
-
-def open_csv(location: str | Path, member: str | None = None) -> CsvSource:
+def open_csv(location: str | Path | SourceFile, member: str | None = None) -> CsvSource:
     """Return the CSV file of a location. Reading it raises ``SourceError`` for other content."""
     return CsvSource(as_file(location), member)
-
-
-@contextmanager
-def _open_parquet(file: SourceFile) -> Iterator[pq.ParquetFile]:
-    with translate_read_errors(file):
-        opened = pq.ParquetFile(
-            file.path or file.open(),
-            pre_buffer=False,
-            buffer_size=_STREAM_BUFFER_BYTES,
-            memory_map=False,
-            page_checksum_verification=True,
-        )
-    with opened:
-        yield opened
-
-
-def _choose_columns(file: pq.ParquetFile, options: ReadOptions, path: object) -> dict[str, str]:
-    if not file.metadata.num_rows:
-        raise SourceError("the file has no rows.", path=path, remedy=EXPORT_AGAIN)
-    source_schema = file.schema_arrow
-    positions = resolve_columns(source_schema.names, options.column_map, options.layout, path)
-    for canonical, position in positions.items():
-        _require_text(canonical, source_schema.field(position), path)
-    return {canonical: source_schema.names[position] for canonical, position in positions.items()}
-
-
-def _stream_parquet(
-    file: pq.ParquetFile, columns: Mapping[str, str], batch_rows: int, path: SourceFile, opened: ExitStack
-) -> Generator[RawBatch, None, None]:
-    with opened, translate_read_errors(path):
-        batches = file.iter_batches(batch_size=batch_rows, columns=list(columns.values()), use_threads=False)
-        first_row = 1
-        for raw in rebatch(batches, batch_rows):
-            require_utf8(raw, first_row, path)
-            cells = {name: raw.column(header) for name, header in columns.items()}
-            yield RawBatch.of_rows(cells, first_row, raw.num_rows, path.name)
-            first_row += raw.num_rows
-
-
-def require_utf8(batch: pa.RecordBatch, first_row: int, path: object) -> None:
-    """Raise ``SourceError`` unless all text is UTF-8, which neither Parquet nor every database guarantees."""
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        # ASCII is UTF-8, and much faster to recognise.
-        if (pa.types.is_string(column.type) and StringBytes(column).are_ascii()) or _is_valid(column):
-            continue
-        row = next(first_row + row for row in range(len(column)) if not _is_valid(column.slice(row, 1)))
-        remedy = "Export it again, with text in UTF-8."
-        raise SourceError("contains text that is not UTF-8.", path=path, column=name, row=row, remedy=remedy)
-
-
-def _is_valid(column: pa.Array) -> bool:
-    try:
-        column.validate(full=True)
-    except pa.ArrowInvalid:
-        return False
-    return True
 
 
 def rebatch(batches: Iterator[pa.RecordBatch], batch_rows: int) -> Iterator[pa.RecordBatch]:
@@ -177,7 +84,7 @@ def rebatch(batches: Iterator[pa.RecordBatch], batch_rows: int) -> Iterator[pa.R
 
 
 def batch_records(
-    reader: RecordReader,
+    reader: Records,
     positions: Mapping[str, int],
     batch_rows: int,
     path: object,
@@ -218,20 +125,3 @@ def _cut(
     rows, unusable = columns.pop("source_row"), columns.pop("unusable")
     bad = [record for record in bad_records if record.source_row < end_row]
     return RawBatch(columns, rows, unusable, bad, row_ranges), pending.slice(count)
-
-
-def _require_text(canonical: str, field: pa.Field, path: object) -> None:
-    """Raise ``SourceError`` unless the column can be read as text (or, for alternate names, as lists of text)."""
-    kind: Any = field.type
-    if canonical == "alternate_names" and isinstance(kind, pa.ListType | pa.LargeListType | pa.FixedSizeListType):
-        kind = kind.value_type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    if pa.types.is_nested(kind) or pa.types.is_boolean(kind) or pa.types.is_temporal(kind):
-        raise not_text(canonical, field.name, field.type, path)
-
-
-def not_text(canonical: str, header: str, kind: object, path: object) -> SourceError:
-    """Return the error for a column of a type that cannot be read as text."""
-    remedy = f"Set inputs.recipient_columns.{canonical} to a text column, or to null."
-    return SourceError(f"cannot be read as text: its type is {kind}.", path=path, column=header, remedy=remedy)

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrich_dist import schema
+from enrich_dist.errors import SourceError
 from enrich_dist.sources.delimited import MAX_SHOWN_CHARACTERS, BadRecord
 
 REJECTED: Final = "rejected"
 REPAIRED: Final = "repaired"
+_SHOWN_REASONS: Final = 3
 
 
 class RowRange(NamedTuple):
@@ -72,12 +75,29 @@ class RejectLog:
 
 def with_file_rows(rejects: pa.Table, row_ranges: Sequence[RowRange]) -> pa.Table:
     """Replace row numbers of the whole source by file names and row numbers in the files (``schema.REJECT``)."""
-    rows = rejects["source_row"].to_numpy()
+    files, own_rows = file_rows(rejects["source_row"].to_numpy(), row_ranges)
+    return rejects.set_column(0, schema.REJECT.field("source_file"), files).set_column(
+        1, schema.REJECT.field("source_row"), own_rows
+    )
+
+
+def file_rows(rows: npt.NDArray[np.int64], row_ranges: Sequence[RowRange]) -> tuple[pa.Array, pa.Array]:
+    """Return the file name and the row number in the file of each row of the whole source."""
     firsts = np.array([item.first_row for item in row_ranges], dtype=np.int64)
     own_firsts = np.array([item.own_first for item in row_ranges], dtype=np.int64)
     which = np.searchsorted(firsts, rows, side="right") - 1
     files = pa.array([item.name for item in row_ranges], pa.string()).take(pa.array(which))
-    own_rows = pa.array(rows - firsts[which] + own_firsts[which])
-    return rejects.set_column(0, schema.REJECT.field("source_file"), files).set_column(
-        1, schema.REJECT.field("source_row"), own_rows
+    return files, pa.array(rows - firsts[which] + own_firsts[which])
+
+
+def all_rejected(rejects: pa.Table, path: object) -> SourceError:
+    """Return the error of a source without a usable row: the most frequent reasons with their numbers of rows."""
+    reasons = rejects.filter(pc.equal(rejects["outcome"], REJECTED))["reason"]
+    counts = {item["values"]: item["counts"] for item in pc.value_counts(reasons).to_pylist()}
+    shown = sorted(counts, key=lambda reason: (-counts[reason], reason))[:_SHOWN_REASONS]
+    # "120 rows have 43 cells, the header 42"
+    texts = (
+        f"{counts[reason]:,} rows {'have' if reason[:1].isdigit() else 'are rejected:'} {reason}" for reason in shown
     )
+    problem = f"no row can be used: {'; '.join(texts)}."
+    return SourceError(problem, path=path, remedy="Correct the file, or the column map; or export it again.")

@@ -5,6 +5,7 @@ Covers name, size, digest and opening at any position. Does not cover what the b
 
 from __future__ import annotations
 
+import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,17 @@ from enrich_dist.errors import SourceError
 
 # What a damaged file raises from gzip, zipfile or the operating system. zipfile raises RuntimeError for a password
 # and NotImplementedError for an unknown compression.
-_READ_ERRORS: Final = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError)
+_READ_ERRORS: Final = (
+    OSError,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    RuntimeError,
+    NotImplementedError,
+    pa.ArrowException,
+    UnicodeDecodeError,  # of the name of a member or column
+)
 _MAX_SHOWN_NAMES: Final = 12
 
 
@@ -96,9 +107,12 @@ def translate_read_errors(path: object) -> Iterator[None]:
         yield
     except (FileNotFoundError, PermissionError, S3Error) as error:
         raise _read_error(path, error) from error
-    except (pa.ArrowException, OSError) as error:
-        problem = f"is not a Parquet file, or is damaged or incomplete ({error})."
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        cause = "".join(filter(str.isprintable, str(error).partition("\n")[0]))
+        problem = f"is not a Parquet file, or is damaged or incomplete ({cause})."
         remedy = "Export or copy it again, as Parquet with text in UTF-8."
+        if "crypt" in cause:
+            problem, remedy = f"the file is encrypted ({cause}).", "Export it without encryption."
         raise SourceError(problem, path=path, remedy=remedy) from error
 
 

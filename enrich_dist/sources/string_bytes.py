@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 TEXT_NULL: Final = pa.scalar(None, pa.string())
 Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.int64]
+Characters = npt.NDArray[np.uint8]  # (cells, length)
 
 
 class StringBytes:
@@ -70,6 +71,10 @@ class StringBytes:
     def cells_of_digits(self, length: int) -> Mask:
         """Return the cells that are exactly ``length`` digits."""
         return np.asarray(self.lengths == length) & ~self.cells_with(~self.between("0", "9"))
+
+    def matrix(self, chosen: Mask, length: int) -> Characters:
+        """Return the bytes of the chosen cells, all of this length, one row per cell."""
+        return np.asarray(self.bytes[self.starts[:-1][chosen][:, None] + np.arange(length, dtype=np.int32)])
 
 
 def change_where(chosen: Mask, values: pa.Array, change: Callable[[pa.Array], pa.Array]) -> pa.Array:

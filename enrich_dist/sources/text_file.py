@@ -1,38 +1,31 @@
-"""A plain, gzip or zip text file as a stream of valid UTF-8 bytes.
+"""A text file, plain or compressed, as a stream of valid UTF-8 bytes.
 
-Detects compression by the first bytes. Removes a byte order mark; reads bytes that are not UTF-8 as Windows-1252, and
-counts them. Holds one block in memory. Refuses archives that unpack to more than ``MAX_UNPACKED_BYTES`` or
-``MAX_RATIO`` times their size, and member names outside of the archive. Does not read UTF-16, or other archives.
+Detects compression (gzip, bzip2, xz, Zstandard, LZ4, zip) by the first bytes, and UTF-16 and UTF-32 by the byte order
+mark, which is removed; reads bytes that are not UTF-8 as Windows-1252, and counts them. Holds one block in memory.
+Refuses archives that unpack to more than ``MAX_UNPACKED_BYTES`` or ``MAX_RATIO`` times their size, member names
+outside of the archive, and what is no text (``content``).
 """
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import gzip
+import lzma
 import re
 import zipfile
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, Protocol, cast
 
+import pyarrow as pa
+
 from enrich_dist.errors import SourceError
 from enrich_dist.remedies import DOWNLOAD_AGAIN, NAME_MEMBER
+from enrich_dist.sources.content import HEAD_BYTES, refuse_unreadable
 from enrich_dist.sources.source_file import SourceFile, as_file, reading, shown_names
-
-GZIP_MAGIC: Final = b"\x1f\x8b"
-ZIP_MAGICS: Final = (b"PK\x03\x04", b"PK\x05\x06")
-_PARQUET_MAGIC: Final = b"PAR1"
-_UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-
-# The bulk file has less than 1 GB, compressed to a tenth; CSV is rarely compressed to less than a fortieth.
-MAX_UNPACKED_BYTES: Final = 50_000_000_000
-MAX_RATIO: Final = 200
-# Below this any ratio is accepted: small files with few distinct values have high ratios.
-_HARMLESS_BYTES: Final = 100_000_000
-_SAMPLE_BYTES: Final = 16 << 20  # from which lines are estimated
-# Bytes that are not UTF-8, as ``surrogateescape`` decodes them.
-_INVALID: Final = re.compile("[\udc80-\udcff]+")
 
 
 class Readable(Protocol):
@@ -40,6 +33,37 @@ class Readable(Protocol):
 
     def read(self, size: int = -1, /) -> bytes:
         """Return the next bytes; none at the end."""
+
+
+GZIP_MAGIC: Final = b"\x1f\x8b"
+ZIP_MAGICS: Final = (b"PK\x03\x04", b"PK\x05\x06")
+_MAGIC_BYTES: Final = 6
+_BZIP2: Final = b"BZh"
+_BZIP2_BLOCKS: Final = (b"1A", b"\x17r")  # of data, and of an empty file
+_UNPACKERS: Final[dict[bytes, Callable[[BinaryIO], Readable]]] = {
+    GZIP_MAGIC: lambda handle: gzip.GzipFile(fileobj=handle),
+    _BZIP2: bz2.BZ2File,
+    b"\xfd7zXZ\x00": lzma.LZMAFile,
+    b"\x28\xb5\x2f\xfd": lambda handle: pa.CompressedInputStream(pa.PythonFile(handle, mode="r"), "zstd"),
+    b"\x04\x22\x4d\x18": lambda handle: pa.CompressedInputStream(pa.PythonFile(handle, mode="r"), "lz4"),
+}
+# The longer marks first: that of UTF-32 begins with that of UTF-16.
+_MARKS: Final = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+# The bulk file has less than 1 GB, compressed to a tenth; CSV is rarely compressed to less than a fortieth.
+MAX_UNPACKED_BYTES: Final = 50_000_000_000
+MAX_RATIO: Final = 200
+# Below this any ratio is accepted: small files with few distinct values have high ratios.
+_HARMLESS_BYTES: Final = 100_000_000
+_TEXT_SUFFIXES: Final = (".tsv", ".tab", ".psv", ".txt", ".dat", ".json", ".jsonl", ".ndjson")
+_SAMPLE_BYTES: Final = 16 << 20  # from which lines are estimated
+# Bytes that are not UTF-8, as ``surrogateescape`` decodes them.
+_INVALID: Final = re.compile("[\udc80-\udcff]+")
 
 
 class Unpacked:
@@ -66,18 +90,26 @@ class Unpacked:
 
 class Utf8Stream:
     """The bytes of a stream as valid UTF-8 without byte order mark. Read errors are raised as ``SourceError``.
-    ``bytes_repaired``: bytes read so far that were not UTF-8."""
+    ``bytes_repaired``: bytes read so far that were not UTF-8. ``first_bytes``: of the file, in UTF-8 where it
+    is in UTF-16."""
 
     closed = False  # pyarrow asks
 
     def __init__(self, raw: Readable, path: object) -> None:
         self._raw = raw
         self._path = path
-        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-        self._peeked = b""
         self._ended = False
+        self._broken: deque[bool] = deque(maxlen=3)  # pyarrow reads ahead
         self.bytes_repaired = 0
-        self._peeked = self._read_valid(4096).removeprefix(codecs.BOM_UTF8)
+        head = b""
+        while len(head) < HEAD_BYTES and (piece := self._read_raw(HEAD_BYTES - len(head))):
+            head += piece
+        encoding = next((name for mark, name in _MARKS.items() if head.startswith(mark)), None)
+        # In the others no byte can stand for Windows-1252.
+        self._decoder = codecs.getincrementaldecoder(encoding or "utf-8")("replace" if encoding else "surrogateescape")
+        self._head = head
+        self._peeked = self._read_valid(HEAD_BYTES).removeprefix(codecs.BOM_UTF8)
+        self.first_bytes = self._peeked[:HEAD_BYTES] if encoding else head
 
     def close(self) -> None:
         """Do nothing: the caller that opened the file closes it."""
@@ -98,13 +130,17 @@ class Utf8Stream:
             raise ValueError("Utf8Stream is read in blocks")
         piece = self.peek(size)
         self._peeked = self._peeked[size:]
+        self._broken.append(len(piece) < size or b"\n" in piece or b"\r" in piece)
         return piece
+
+    def has_long_line(self) -> bool:
+        """Return whether one of the blocks that were read last has no line end."""
+        return not all(self._broken)
 
     def _read_valid(self, size: int) -> bytes:
         """Return the next block as valid UTF-8, of about ``size`` bytes; empty only at the end."""
         while not self._ended:
-            with reading(self._path):
-                block = self._raw.read(size)
+            block, self._head = self._head or self._read_raw(size), b""
             self._ended = not block
             text = self._decoder.decode(block, self._ended)
             try:
@@ -116,6 +152,10 @@ class Utf8Stream:
                 return valid
         return b""
 
+    def _read_raw(self, size: int) -> bytes:
+        with reading(self._path):
+            return self._raw.read(size)
+
 
 def _as_windows_1252(invalid: re.Match[str]) -> str:
     # The five bytes that Windows-1252 does not define become the replacement character.
@@ -124,32 +164,34 @@ def _as_windows_1252(invalid: re.Match[str]) -> str:
 
 @contextmanager
 def open_utf8(path: Path | SourceFile, member: str | None = None) -> Iterator[Utf8Stream]:
-    """Open a plain, gzip or zip file as a ``Utf8Stream``. ``member``: the file to read in a zip. Raises ``SourceError``
-    when it is missing, empty, damaged, UTF-16 or Parquet, or a zip without exactly one file to read."""
+    """Open a plain or compressed file as a ``Utf8Stream``. ``member``: the file to read in a zip. Raises
+    ``SourceError`` when it is missing, empty, damaged or no text, or a zip without exactly one file to read."""
     file = as_file(path)
     with ExitStack() as stack:
         with reading(path):
             stream = Utf8Stream(_open_raw(file, member, stack), file)
         if not stream.peek(1):
             raise SourceError("the file is empty.", path=path, remedy=DOWNLOAD_AGAIN)
+        refuse_unreadable(stream.first_bytes, path)
         yield stream
 
 
 def _open_raw(path: SourceFile, member: str | None, stack: ExitStack) -> Readable:
     path.require()
     handle: BinaryIO = stack.enter_context(path.open())
-    magic = handle.read(4)
+    magic = handle.read(_MAGIC_BYTES)
     handle.seek(0)
-    raw: Readable = handle
-    if magic.startswith(GZIP_MAGIC):
-        raw = Unpacked(stack.enter_context(gzip.GzipFile(fileobj=handle)), path, path.size_bytes())
-    elif magic in ZIP_MAGICS:
-        raw = Unpacked(_open_zip_member(path, handle, member, stack), path, path.size_bytes())
-    elif magic == _PARQUET_MAGIC:
-        raise SourceError("is a Parquet file where CSV is expected.", path=path, remedy="Name the CSV file instead.")
-    elif magic.startswith(_UTF16_MARKS):
-        raise SourceError("is encoded in UTF-16.", path=path, remedy="Save it as CSV in UTF-8.")
-    return raw
+    if magic.startswith(ZIP_MAGICS):
+        return Unpacked(_open_zip_member(path, handle, member, stack), path, path.size_bytes())
+    unpack = _unpacker(magic)
+    return handle if unpack is None else Unpacked(unpack(handle), path, path.size_bytes())
+
+
+def _unpacker(magic: bytes) -> Callable[[BinaryIO], Readable] | None:
+    found = next((start for start in _UNPACKERS if magic.startswith(start)), None)
+    if found is None or (found == _BZIP2 and magic[4:] not in _BZIP2_BLOCKS):
+        return None
+    return _UNPACKERS[found]
 
 
 def zip_members(archive: zipfile.ZipFile, path: object) -> list[str]:
@@ -166,24 +208,28 @@ def zip_members(archive: zipfile.ZipFile, path: object) -> list[str]:
 
 
 def csv_members(path: SourceFile) -> list[str]:
-    """Return the CSV files of a zip; none for other files. Raises ``SourceError`` for a damaged zip."""
+    """Return the text files of a zip; none for other files. Raises ``SourceError`` for a damaged zip."""
     with reading(path), path.open() as handle:
         if handle.read(4) not in ZIP_MAGICS:
             return []
         handle.seek(0)
         with zipfile.ZipFile(handle) as archive:
-            return [name for name in zip_members(archive, path) if _is_csv(name)]
+            return _text_members(zip_members(archive, path))
 
 
-def _is_csv(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() == ".csv"
+def _text_members(names: list[str]) -> list[str]:
+    """Return the CSV files; without any, other text files by their suffixes."""
+    for suffixes in ((".csv",), _TEXT_SUFFIXES):
+        if found := [name for name in names if PurePosixPath(name).suffix.lower() in suffixes]:
+            return found
+    return []
 
 
 def _open_zip_member(path: SourceFile, handle: BinaryIO, member: str | None, stack: ExitStack) -> Readable:
     archive = stack.enter_context(zipfile.ZipFile(handle))
     members = zip_members(archive, path)
     if member is None:
-        found = [name for name in members if _is_csv(name)]
+        found = _text_members(members)
         problem, remedy = "must contain exactly one .csv file", "Unpack it and name the CSV file."
     else:
         found = [name for name in members if member in (name, PurePosixPath(name).name)]
@@ -201,15 +247,15 @@ def _is_outside(member: str) -> bool:
 def count_lines(file: SourceFile) -> int:
     """Estimate the lines of a file from its beginning. Raises ``SourceError`` for a damaged file."""
     with reading(file), file.open() as handle:
-        magic = handle.read(4)
+        magic = handle.read(_MAGIC_BYTES)
         handle.seek(0)
-        if magic in ZIP_MAGICS:
+        if magic.startswith(ZIP_MAGICS):
             with zipfile.ZipFile(handle) as archive:
                 member = max(archive.infolist(), key=lambda info: info.file_size)
                 with archive.open(member) as text:
                     return estimate_lines(cast(Readable, text), text.tell, member.file_size)
-        unpacked = gzip.GzipFile(fileobj=handle) if magic.startswith(GZIP_MAGIC) else handle
-        return estimate_lines(unpacked, handle.tell, file.size_bytes())
+        unpack = _unpacker(magic)
+        return estimate_lines(unpack(handle) if unpack else handle, handle.tell, file.size_bytes())
 
 
 def estimate_lines(text: Readable, position: Callable[[], int], total: int) -> int:

@@ -7,15 +7,15 @@ write at once.
 
 from __future__ import annotations
 
-import shutil
+import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from enrich_dist.core.files import (
-    TEMPORARY_PREFIX,
     document_digest,
     file_digest,
     read_json,
@@ -23,7 +23,9 @@ from enrich_dist.core.files import (
     sync_file,
     write_json,
 )
+from enrich_dist.core.owned_files import remove_created, remove_empty, remove_files, replace, temporary_name
 from enrich_dist.errors import CorruptionError, EnvironmentFailureError
+from enrich_dist.events import Notice, emit
 from enrich_dist.remedies import FREE_SPACE, REBUILT_BY_RUN
 
 MANIFEST = "manifest.json"
@@ -49,12 +51,13 @@ def get_or_build(final: Path, build: Callable[[Path], dict[str, Any]]) -> Artifa
 
     A directory that fails verification is rebuilt. Raises ``EnvironmentFailureError`` when a write fell short.
     """
-    if final.exists():
+    damaged = None
+    if os.path.lexists(final):
         try:
             return open_verified(final)
         except CorruptionError:
-            shutil.rmtree(final)
-    temporary = final.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}"
+            damaged = set_aside(final)
+    temporary = final.parent / temporary_name()
     temporary.mkdir(parents=True)
     try:
         facts = build(temporary)
@@ -64,7 +67,7 @@ def get_or_build(final: Path, build: Callable[[Path], dict[str, Any]]) -> Artifa
             files[path.name] = {"bytes": path.stat().st_size, "blake3": file_digest(path)}
         write_json(temporary / MANIFEST, _manifest(facts, files))
         sync_directory(temporary)
-        temporary.replace(final)
+        replace(temporary, final)
         sync_directory(final.parent)
     except OSError as error:
         if error.errno is None:  # numpy raises it for a write that fell short
@@ -73,8 +76,29 @@ def get_or_build(final: Path, build: Callable[[Path], dict[str, Any]]) -> Artifa
             ) from error
         raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove_created(temporary)
+    if damaged is not None:
+        discard(damaged, files)
     return Artifact(final, facts, files, reused=False)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged artifact, so that it can be built again; return the new path."""
+    aside = path.with_name(f"damaged-{uuid.uuid4().hex[:12]}")
+    replace(path, aside)
+    return aside
+
+
+def discard(path: Path, files: Collection[str] = ()) -> None:
+    """Remove the files that the artifact's manifest or ``files`` list, and the directory if nothing else is in it.
+
+    Report what is left: someone else put it there.
+    """
+    with suppress(CorruptionError, NotADirectoryError):
+        files = {*files, *open_unverified(path).files}
+    remove_files(path, {MANIFEST, *files}.__contains__)
+    if not remove_empty(path):
+        emit(Notice(f"{path} holds files that enrich-dist did not make. Move them elsewhere.", warning=True))
 
 
 def open_unverified(path: Path) -> Artifact:

@@ -11,26 +11,30 @@ key: files that do not agree are not a checkpoint. Does not cover how a file is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from enrich_dist import schema
-from enrich_dist.core.files import TEMPORARY_PREFIX, bytes_digest, text_digest
+from enrich_dist.core.files import bytes_digest, read_bytes, text_digest
 from enrich_dist.core.json_documents import JsonCodec
+from enrich_dist.core.owned_files import is_temporary, remove_files
 from enrich_dist.core.storage import Entry, open_storage
 from enrich_dist.errors import CorruptionError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from enrich_dist.store.checkpoint_tables import Content
 
 FORMAT_VERSION = "6"
 T = TypeVar("T")
 _TABLE, _RECORD = ".parquet", ".json"
-_KEY = b"enrich_dist.checkpoint"  # in the schema metadata of both tables
+_NAME: Final = re.compile(r"[0-9a-f]{64}(\.counts\.parquet|\.parquet|\.json)")
 _MISSING: Final = "{} is missing, but its record exists."
 _ALTERED: Final = "{} is not the file that was written."
 
@@ -112,8 +116,10 @@ class CheckpointStore:
         include the time and memory of writing. Raises ``CorruptionError`` when a table has another schema, or reads
         back differently.
         """
-        size, digest = self._write_table(key, candidates_name(key), candidates, schema.CANDIDATE)
-        counts_size, counts_digest = self._write_table(key, counts_name(key), counts, schema.COUNT)
+        from enrich_dist.store.checkpoint_tables import Content
+
+        size, digest = self._write_table(key, candidates_name(key), candidates, Content.CANDIDATES)
+        counts_size, counts_digest = self._write_table(key, counts_name(key), counts, Content.COUNTS)
         record = CheckpointRecord(
             key=key,
             candidates=len(candidates),
@@ -126,18 +132,11 @@ class CheckpointStore:
         self.storage.put(record_name(key), _CODEC.to_bytes(record))
         return record
 
-    def _write_table(self, key: str, name: str, table: pa.Table, expected: pa.Schema) -> tuple[int, str]:
+    def _write_table(self, key: str, name: str, table: pa.Table, content: Content) -> tuple[int, str]:
         """Write a table with its key; return size and digest of the file."""
-        # In one piece: the layout of batches must not show in the bytes.
-        table = table.combine_chunks().replace_schema_metadata({_KEY: key})
-        where = self.storage.where(name)
-        _require_columns(table.schema, expected, where)
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
-        encoded = sink.getvalue()
-        if not pq.read_table(pa.BufferReader(encoded)).equals(table):
-            raise CorruptionError(f"{where} reads back differently from what was written.")
-        data = encoded.to_pybytes()
+        from enrich_dist.store.checkpoint_tables import encode
+
+        data = encode(table, content, key, self.storage.where(name))
         self.storage.put(name, data)
         return len(data), bytes_digest(data)
 
@@ -178,13 +177,13 @@ class CheckpointStore:
         copy = directory / table.name
         if not refresh and copy.exists():
             with suppress(CorruptionError):
-                table.require(copy.read_bytes(), where)
+                table.require(read_bytes(copy), where)
                 return copy
         try:
             copy = self.storage.fetch(table.name, directory)
         except FileNotFoundError as error:
             raise CorruptionError(_MISSING.format(where)) from error
-        table.require(copy.read_bytes(), where)
+        table.require(read_bytes(copy), where)
         return copy
 
     def find(self, keys: Iterable[str], *, verify: bool = True) -> tuple[dict[str, CheckpointRecord], list[str]]:
@@ -206,9 +205,24 @@ class CheckpointStore:
         return [
             entry
             for entry in self.storage.list()
-            if entry.name.startswith(TEMPORARY_PREFIX)
-            or (entry.name.endswith((_RECORD, _TABLE)) and entry.name.split(".")[0] not in keys)
+            if is_temporary(entry.name) or (_NAME.fullmatch(entry.name) and entry.name.split(".")[0] not in keys)
         ]
+
+    def check(self) -> None:
+        """Raise ``StorageError`` unless the location can be used, and has nothing but checkpoints."""
+        self.storage.check(lambda name: is_temporary(name) or _NAME.fullmatch(name) is not None)
+
+    def wrote(self, name: str) -> bool:
+        """Return whether a leftover is ours: a temporary file, or of a checkpoint of which one file has the key."""
+        if is_temporary(name):
+            return True
+        key = name.split(".")[0]
+        with suppress(OSError, CorruptionError):
+            return self._read_record(key).key == key
+        from enrich_dist.store.checkpoint_tables import has_key
+
+        answers = (has_key(partial(self.storage.open, name), key) for name in (candidates_name(key), counts_name(key)))
+        return next((answer for answer in answers if answer is not None), False)
 
     def _each(self, keys: Iterable[str], read: Callable[[str], T]) -> tuple[dict[str, T], list[str]]:
         found: dict[str, T] = {}
@@ -240,24 +254,16 @@ class _StoredTable:
     name: str
     size_bytes: int
     blake3: str
-    columns: pa.Schema
+    content: Content
     rows: int | None
 
     def require(self, data: bytes, where: str) -> None:
         """Raise ``CorruptionError`` unless ``data`` is this table."""
         if len(data) != self.size_bytes or bytes_digest(data) != self.blake3:
             raise CorruptionError(_ALTERED.format(where))
-        try:
-            metadata = pq.read_metadata(pa.BufferReader(data))
-        except (pa.ArrowException, OSError) as error:
-            raise CorruptionError(f"{where} is not a Parquet file ({error}).") from error
-        found = metadata.schema.to_arrow_schema()
-        _require_columns(found, self.columns, where)
-        key = (found.metadata or {}).get(_KEY, b"").decode("utf-8", "replace")
-        if key != self.key:
-            raise CorruptionError(f"{where} belongs to another checkpoint ({key[:12] or 'no key'}).")
-        if self.rows is not None and metadata.num_rows != self.rows:
-            raise CorruptionError(f"{where} has {metadata.num_rows} rows, but its record says {self.rows}.")
+        from enrich_dist.store.checkpoint_tables import require
+
+        require(data, self.content, self.key, self.rows, where)
 
 
 def candidates_name(key: str) -> str:
@@ -277,21 +283,16 @@ def record_name(key: str) -> str:
 
 def drop_copies(directory: Path, keys: set[str]) -> None:
     """Delete copies that ``fetch`` made of checkpoints other than ``keys``."""
-    if directory.is_dir():
-        for path in directory.iterdir():
-            if path.name.split(".")[0] not in keys:
-                path.unlink(missing_ok=True)
-
-
-def _tables(record: CheckpointRecord) -> tuple[_StoredTable, _StoredTable]:
-    key = record.key
-    return (
-        _StoredTable(key, candidates_name(key), record.bytes, record.blake3, schema.CANDIDATE, record.candidates),
-        _StoredTable(key, counts_name(key), record.counts_bytes, record.counts_blake3, schema.COUNT, None),
+    remove_files(
+        directory, lambda name: is_temporary(name) or bool(_NAME.fullmatch(name) and name.split(".")[0] not in keys)
     )
 
 
-def _require_columns(found: pa.Schema, expected: pa.Schema, where: str) -> None:
-    # Nullability is not compared: writers of equal tables set it differently.
-    if [(field.name, field.type) for field in found] != [(field.name, field.type) for field in expected]:
-        raise CorruptionError(f"{where} has other columns than a checkpoint table.")
+def _tables(record: CheckpointRecord) -> tuple[_StoredTable, _StoredTable]:
+    from enrich_dist.store.checkpoint_tables import Content
+
+    key = record.key
+    return (
+        _StoredTable(key, candidates_name(key), record.bytes, record.blake3, Content.CANDIDATES, record.candidates),
+        _StoredTable(key, counts_name(key), record.counts_bytes, record.counts_blake3, Content.COUNTS, None),
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,7 +19,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from enrich_dist.core.files import read_json, write_json
-from enrich_dist.errors import BusyError, CorruptionError
+from enrich_dist.core.owned_files import remove_file
+from enrich_dist.errors import BusyError, CorruptionError, StateError
 
 LOCK_FILE = "lock"
 HOLDER_FILE = "lock.json"
@@ -35,7 +37,7 @@ def locked(work_dir: Path, *, run_id: str, what: str) -> Iterator[None]:
     if work_dir.exists() and not work_dir.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(work_dir))
     work_dir.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(work_dir / LOCK_FILE, thread_local=False)
+    lock = _lock(work_dir)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -58,7 +60,7 @@ def locked(work_dir: Path, *, run_id: str, what: str) -> Iterator[None]:
         write_json(work_dir / HOLDER_FILE, {"run_id": run_id, "what": what, "since": since, **process})
         yield
     finally:
-        (work_dir / HOLDER_FILE).unlink(missing_ok=True)
+        remove_file(work_dir / HOLDER_FILE)
         lock.release()
 
 
@@ -66,13 +68,28 @@ def read_holder(work_dir: Path) -> dict[str, Any] | None:
     """Return the process that holds the lock, None if it is free; the file of a dead holder does not count."""
     if not (work_dir / HOLDER_FILE).exists():
         return None
-    probe = FileLock(work_dir / LOCK_FILE, thread_local=False)
     try:
+        probe = _lock(work_dir)
         probe.acquire(timeout=0)
-    except (Timeout, OSError):  # held, or not writable, so that the file is all there is
+    except (Timeout, OSError, StateError):  # held, or not writable, so that the file is all there is
         return _holder(work_dir) or None
     probe.release()
     return None
+
+
+def try_lock(directory: Path) -> None:
+    """Lock and release a file in a directory. Raises ``OSError`` or ``NotImplementedError`` if that does not work."""
+    with FileLock(directory / LOCK_FILE, timeout=0):
+        pass
+
+
+def _lock(work_dir: Path) -> FileLock:
+    path = work_dir / LOCK_FILE
+    if os.path.lexists(path) and (not stat.S_ISREG(path.lstat().st_mode) or path.lstat().st_size):
+        raise StateError(  # opening the lock truncates it
+            f"{path} is not the lock of a work directory.", remedy="Choose another work directory (--work-dir)."
+        )
+    return FileLock(path, thread_local=False)
 
 
 def _holder(work_dir: Path) -> dict[str, Any]:

@@ -6,7 +6,6 @@ step. Paths inside the directory are recorded relative to it, so that it can be 
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,14 +13,11 @@ from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from enrich_dist import schema
-from enrich_dist.core.files import TEMPORARY_PREFIX, read_json, write_json
+from enrich_dist.core.files import read_json, write_json
 from enrich_dist.core.json_documents import JsonCodec
+from enrich_dist.core.owned_files import remove_temporaries
 from enrich_dist.core.resource_usage import Meter
-from enrich_dist.errors import CorruptionError, StateError
+from enrich_dist.errors import CorruptionError, SettingsError, StateError
 from enrich_dist.events import Step, StepFinished, StepStarted, emit
 from enrich_dist.remedies import REBUILD
 
@@ -106,6 +102,8 @@ class StepReport:
 _REPORTS: Final = JsonCodec(
     StepReport, kind="step report", remedy="Delete it and run the whole job again: finished chunks are kept."
 )
+CURRENT: Final = "current"  # in the published directory: link to the latest release
+RELEASE_NAME_LENGTH: Final = 24  # of the digest of a release's content
 _INSIDE: Final = "./"  # begins a recorded path that is relative to the run directory
 
 
@@ -123,6 +121,7 @@ class RunDirectory:
         self.attempts = self.root / "attempts"
         self.results = self.root / "results"
         self.published = self.root / "published"
+        self.current = self.published / CURRENT
         self.readiness = self.root / "readiness"
         self.overrides = self.root / "overrides.parquet"
         self.steps = self.root / "steps"
@@ -193,16 +192,28 @@ class RunDirectory:
         write_json(self.used_settings, {"run_id": run_id, "settings": settings})
 
     def clear_leftovers(self) -> None:
-        """Delete partial outputs of killed steps. Call it only while holding the lock.
+        """Delete partial files of killed steps and workers. Call it only while holding the lock.
 
-        Files of workers stay: workers may outlive their driver.
+        A worker that outlives its driver can lose its partial file: no driver waits for it. Files in another checkpoint
+        location stay, as other runs may write them (``enrich-dist checkpoints gc``).
         """
-        for directory in (self.awards, self.companies, self.index, self.chunks, self.results, self.published):
-            for path in directory.glob(f"{TEMPORARY_PREFIX}*"):
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink(missing_ok=True)
+        self.check_links()
+        of_steps = (self.awards, self.companies, self.index, self.chunks, self.results, self.published)
+        for directory in (*of_steps, self.checkpoints, self.attempts):
+            remove_temporaries(directory)
+
+    def check_links(self) -> None:
+        """Raise ``SettingsError`` where a directory in which files are deleted or replaced is a symbolic link.
+
+        ``published`` may be one: in another file system, releases are copies.
+        """
+        own = (self.awards, self.companies, self.index, self.chunks, self.checkpoints, self.attempts, self.results)
+        for directory in (*own, self.steps, self.scratch, self.readiness):
+            if directory.is_symlink():
+                raise SettingsError(
+                    f"paths.work_dir: {directory} is a symbolic link, and a run deletes files there.",
+                    remedy="Make it a directory, or set paths.work_dir or paths.checkpoints to the other place.",
+                )
 
     def record_farm_plan(
         self, chunks: Iterable[tuple[int, int, str]], basis: Mapping[str, str], checkpoint_location: str
@@ -234,18 +245,7 @@ class RunDirectory:
         """Return the checkpoint location of the setting ``paths.checkpoints``: an absolute path or a URI."""
         if setting is None:
             return str(self.checkpoints)
-        return setting if "://" in setting else str(Path(setting).absolute())
-
-    def read_overrides(self) -> pa.Table:
-        """Return the human review decisions (``schema.OVERRIDE``), ordered."""
-        if not self.overrides.exists():
-            return schema.OVERRIDE.empty_table()
-        try:
-            return pq.read_table(self.overrides, schema=schema.OVERRIDE)
-        except (OSError, pa.ArrowException) as error:
-            raise CorruptionError(
-                f"{self.overrides} cannot be read: {error}.", remedy="Import the decisions again, or delete the file."
-            ) from error
+        return setting if "://" in setting else str(Path(setting).resolve())
 
     def output(self, output: Output) -> Path:
         """Return the path of an output of the latest run of its step. Raises ``StateError`` when there is none."""

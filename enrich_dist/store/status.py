@@ -34,7 +34,7 @@ def read_status(directory: RunDirectory) -> RunStatus:
     if enriched := steps.get(Step.ENRICHED_AWARDS):
         with suppress(FileNotFoundError, CorruptionError):
             verdict = read_json(enriched.path(Output.RESULT) / "verdict.json")
-    current = directory.published / "current"
+    current = directory.current
     return RunStatus(
         steps=steps,
         chunks_total=len(chunks),

@@ -1,4 +1,5 @@
-"""Entry points of the generator: recipients, awards that partly match them, and equal names in different places.
+"""Entry points of the generator: recipients, awards that partly match them, an award download with former names, and
+equal names in different places.
 
 Covers, in the proportions of real data: rare and common words in names, equal and nearly equal names, chains, second
 registrations, neighbours, and missing places and identifiers. The companies have the errors of real records: ``shares``
@@ -15,7 +16,8 @@ from __future__ import annotations
 
 from scripts.generator.awards import write_awards
 from scripts.generator.common import write_common_names
+from scripts.generator.downloads import write_award_download
 from scripts.generator.recipients import RECIPIENTS, write_recipients
 from scripts.generator.truth import TRUTH
 
-__all__ = ["RECIPIENTS", "TRUTH", "write_awards", "write_common_names", "write_recipients"]
+__all__ = ["RECIPIENTS", "TRUTH", "write_award_download", "write_awards", "write_common_names", "write_recipients"]

@@ -78,6 +78,15 @@ SPACED_SHARE: Final = 0.006
 UPPER_CASE_SHARE: Final = 0.39
 """Of the sample's 11,446 awards; the others have the company in title case."""
 
+RENAME_RECORDED_SHARE: Final = 0.4
+"""Share of the renamed partners whose earlier name is in an award download. Assumed: those with awards in its years;
+3 of the 8 rows of a real download that were collected for differing names have another name, the others another
+spelling."""
+DOWNLOAD_SHARE: Final = 0.2
+"""Share of the other recipients with a UEI that are in the download. Assumed; ``RENAMED_SHARE`` of them are renamed."""
+SOLD_NAME_SHARE: Final = 0.05
+"""Share of these renamed recipients that have the former name of another one: a name sold with a business. Assumed."""
+
 # 644 companies and recipients with equal, unique names: 532 in one town, 87 in two towns of a state, 24 in two states.
 # Of 127 in one town with both ZIP codes, 15 differ in it; of 112 in one ZIP code, 27 differ in the street.
 OTHER_CITY_SHARE: Final = 0.135

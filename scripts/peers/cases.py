@@ -19,7 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from enrich_dist.evaluation.labels import make_labels
 from scripts.peers.answers import COLUMNS, TEXTS
+from scripts.peers.methods import plain_name
 
 UNFINDABLE_KIND: Final = "unrelated"
 """Kind of a label whose two names have nothing in common."""
@@ -47,6 +49,17 @@ class Case:
     right: pa.Table
     known: dict[str, Known]
 
+    def labels(self) -> pa.Table:
+        """Return the truth as labels for ``enrich_dist.evaluation``."""
+        none: tuple[None] = (None,)
+        rows = [
+            (company, recipient, facts.kind or None, facts.findable)
+            for company, facts in self.known.items()
+            for recipient in (sorted(facts.acceptable) or none)
+        ]
+        columns = map(pa.array, zip(*rows, strict=True))
+        return make_labels(dict(zip(("left_id", "right_id", "kind", "findable"), columns, strict=True)))
+
     def write(self, directory: Path) -> tuple[Path, Path]:
         """Write both tables and return their paths."""
         paths = directory / "left.parquet", directory / "right.parquet"
@@ -63,16 +76,19 @@ def read_case(directory: Path, *, companies: int | None, recipients: int | None,
     """
     organisations = pq.read_table(directory / "organisations.parquet")
     left = _as_columns({name: organisations[name] for name in COLUMNS.names})
-    right = _right_columns(pq.read_table(directory / "recipients.parquet"))
+    right = right_columns(pq.read_table(directory / "recipients.parquet"))
     known = _known_of_truth(pq.read_table(directory / "truth.parquet"))
     some_left, some_right = _part(left, right, known, companies, recipients, seed)
     whole = (len(some_left), len(some_right)) == (len(left), len(right))
     name = directory.name if whole else f"{directory.name}-part-{len(some_right)}x{len(some_left)}"
-    return _hidden(name, some_left, some_right, known, seed)
+    return hide_case(name, some_left, some_right, known, seed)
 
 
-def read_labels(labels: Path, recipients: Path, *, seed: int) -> Case:
+def read_labels(labels: Path, recipients: Path, *, seed: int, with_name_only: bool = False) -> Case:
     """Read labelled companies, and the recipients with a UEI, because labels name recipients by their UEI.
+
+    ``with_name_only``: recipients without a UEI as well, except those whose name is that of a labelled company or of
+    its recipient, because they may be the same firm and no label says so.
 
     Raises ``ValueError`` for a company whose tier contradicts its recipient.
     """
@@ -94,8 +110,23 @@ def read_labels(labels: Path, recipients: Path, *, seed: int) -> Case:
             raise ValueError(f"{labels.name}: {company} must have either a recipient or a no-match tier")
     left = _left_of_labels(list(companies.values()))
     table = pq.read_table(recipients)
-    table = table.filter(pc.is_valid(table["uei"]))
-    return _hidden(f"{labels.stem}-uei", left, _right_columns(table), known, seed)
+    kept = pc.is_valid(table["uei"])
+    if with_name_only:
+        kept = pc.or_(kept, pa.array(_with_other_names(table, left, set().union(*hashes.values()))))
+    name = f"{labels.stem}-{'all' if with_name_only else 'uei'}"
+    return hide_case(name, left, right_columns(table.filter(kept)), known, seed)
+
+
+def _with_other_names(table: pa.Table, left: pa.Table, labelled: set[str]) -> list[bool]:
+    """Whether a recipient has another name than each company and each labelled recipient, without spaces."""
+    ids, names = table["recipient_hash"].to_pylist(), table["legal_business_name"].to_pylist()
+    known = {_letters(name) for name in left["name"].to_pylist()}
+    known |= {_letters(name) for identity, name in zip(ids, names, strict=True) if identity in labelled}
+    return [_letters(name) not in known for name in names]
+
+
+def _letters(name: str | None) -> str:
+    return plain_name(name).replace(" ", "")
 
 
 def _left_of_labels(rows: Sequence[dict[str, str]]) -> pa.Table:
@@ -112,7 +143,8 @@ def _left_of_labels(rows: Sequence[dict[str, str]]) -> pa.Table:
     )
 
 
-def _right_columns(table: pa.Table) -> pa.Table:
+def right_columns(table: pa.Table) -> pa.Table:
+    """Return a table in the shape of ``recipient_lookup`` in ``COLUMNS``."""
     lines = [pc.fill_null(table[name].cast(pa.string()), "") for name in ("address_line_1", "address_line_2")]
     address = pc.utf8_trim_whitespace(pc.binary_join_element_wise(*lines, " "))
     columns = {
@@ -159,8 +191,11 @@ def _part(
     return left, right
 
 
-def _hidden(name: str, left: pa.Table, right: pa.Table, known: dict[str, Known], seed: int) -> Case:
-    """The case in another order and with other ids."""
+def hide_case(name: str, left: pa.Table, right: pa.Table, known: dict[str, Known], seed: int) -> Case:
+    """Return the case in another order and with other ids.
+
+    Raises ``ValueError`` if an id occurs twice or a recipient of the truth is not in the table.
+    """
     rng = np.random.default_rng([seed, 2])
     left, lefts = _renamed(left, "L", rng)
     right, rights = _renamed(right, "R", rng)

@@ -30,7 +30,7 @@ MIN_SIMILARITY: Final = 0.5
 PREFIX: Final = 2
 CELLS: Final = 20_000_000
 """Scores that are in memory at once."""
-_LEGAL: Final = frozenset(
+LEGAL_FORMS: Final = frozenset(
     {"INC", "INCORPORATED", "CORP", "CORPORATION", "CO", "COMPANY", "LLC", "PLLC", "LLP", "LP", "LTD", "LIMITED", "PC"}
 )
 
@@ -41,7 +41,7 @@ class Peer:
 
     ``threshold``: minimum score that the method itself accepts. ``block_rows``: names per block, None for all.
     ``pair_budget``: maximum number of name comparisons; a method that compares every pair then receives a random part
-    of the companies.
+    of the companies. ``environment``: name of the virtual environment with its libraries.
     """
 
     title: str
@@ -51,6 +51,7 @@ class Peer:
     threshold: float
     block_rows: int | None = None
     pair_budget: int | None = None
+    environment: str = "peers"
 
 
 def plain_name(name: str | None) -> str:
@@ -63,7 +64,7 @@ def plain_name(name: str | None) -> str:
     text = re.sub(r"(?<=\b[A-Z])\.(?=[A-Z]\b)", "", text.replace("&", " AND ").replace("'", ""))
     words = re.sub(r"[^A-Z0-9]+", " ", text).split()
     kept = words[1:] if len(words) > 1 and words[0] == "THE" else words
-    while kept and kept[-1] in _LEGAL:
+    while kept and kept[-1] in LEGAL_FORMS:
         kept = kept[:-1]
     return " ".join(kept or words)
 
@@ -217,6 +218,24 @@ def splink(left: pa.Table, right: pa.Table) -> Search:
     return prepare(left, right)
 
 
+def emm(left: pa.Table, right: pa.Table) -> Search:
+    """Train the model of ``emm_companies``."""
+    from scripts.peers.emm_companies import prepare
+
+    return prepare(left, right)
+
+
+def nomenklatura(algorithm: str) -> Callable[[pa.Table, pa.Table], Search]:
+    """Return a peer that scores candidates of nomenklatura's index by one of its algorithms."""
+
+    def prepare_index(_: pa.Table, right: pa.Table) -> Search:
+        from scripts.peers.nomenklatura_companies import prepare
+
+        return prepare(algorithm, right)
+
+    return prepare_index
+
+
 PEERS: Final = {
     "exact": Peer(
         "exact normalised name",
@@ -275,4 +294,26 @@ PEERS: Final = {
         libraries=("splink", "duckdb"),
         threshold=4.2479,  # match weight of probability 0.95: log2(0.95 / 0.05)
     ),
+    "emm": Peer(
+        "emm (Entity Matching Model)",
+        "cosine of 2-grams and of words, sorted neighbourhood; classifier trained on names of the right table with "
+        "its own noise, half of them without a match; accepts at 0.5",
+        emm,
+        libraries=("emm", "pandas"),
+        threshold=0.5,
+        environment="emm",
+    ),
+    **{
+        f"nomenklatura-{algorithm}": Peer(
+            f"nomenklatura, {algorithm}",
+            f"companies with name and address, candidates of its index, {algorithm} with its defaults; accepts at 0.7, "
+            "the default of OpenSanctions",
+            nomenklatura(algorithm),
+            libraries=("nomenklatura", "followthemoney", "rigour"),
+            threshold=0.7,
+            block_rows=200,
+            environment="nomenklatura",
+        )
+        for algorithm in ("logic-v2", "regression-v1")
+    },
 }

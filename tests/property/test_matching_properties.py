@@ -21,6 +21,7 @@ from enrich_dist.schema import NameLevel
 
 WORDS = ["ACME", "ACNE", "A", "B", "L", "C", "THE", "INC", "LLC", "&", "WIDGETS", "WIDGET", "SYSTEMS", "é", "3", "O"]
 WORDS += ["DBA", "D B A", "FORMERLY", "AKA", "II", "X", "I", "MFG", "TECH", "ACMEWIDGETS", "ADVANCED", "S", "R", "CO"]
+WORDS += ["UAB", "OY", "N", "V", "U", "SPA", "AND", "JV", "SP", "Z", "ANONIM", "SIRKETI", "AKTIENGESELLSCHAFT", "T"]
 NAMES = st.lists(st.sampled_from(WORDS), max_size=5).map(" ".join) | st.none()
 PLACES = st.fixed_dictionaries(
     {
@@ -91,11 +92,51 @@ def in_order(found: pa.Table) -> pa.Table:
 AWKWARD = st.lists(
     st.tuples(
         st.sampled_from(WORDS) | st.text(max_size=4),
-        st.sampled_from([" ", "  ", ".", ". ", ", ", "/", "&", "-", "'", "", "&amp;", "\t", "™", "\x00", "’"]),
+        st.sampled_from(
+            [
+                " ",
+                "  ",
+                ".",
+                ". ",
+                ", ",
+                "/",
+                " / ",
+                " - ",
+                " (",
+                ") ",
+                "&",
+                "-",
+                "'",
+                "",
+                "&amp;",
+                "\t",
+                "™",
+                "\x00",
+                "’",
+            ]
+        ),
         st.sampled_from([str.upper, str.lower, str.title]),
     ),
     max_size=8,
 ).map(lambda parts: "".join(write(word) + sign for word, sign, write in parts))
+
+
+@given(
+    st.lists(st.sampled_from(["BRINDLE", "TARROW", "MFG", "OPTICS", "FUND"]), min_size=1, max_size=4),
+    st.sampled_from(["INC", "N.V.", "Sp. z o.o.", "LLC", ""]),
+    st.sampled_from([", ", " (", " - ", " / "]),
+    st.lists(st.sampled_from(["ZYMERGEN", "SITE", "2", "4525", "II", "JV", "LLC", "A", "COMPANY"]), max_size=3),
+)
+def test_further_names_are_parts_of_the_whole(head: list[str], form: str, sign: str, tail: list[str]) -> None:
+    text = " ".join([*head, form]).strip() + sign + " ".join(tail)
+    whole, *further = split_names(pa.array([text]))["name"].to_pylist()
+    assert whole == normalise_names(pa.array([text.replace(sign, " ")])).to_pylist()[0]
+    for name in further:
+        assert len(name) > 2
+        assert name.replace(" ", "") in whole.replace(" ", "")
+        assert name != whole
+    if "JV" in tail or (sign != " / " and (not form or {"2", "II"} & {*tail})):
+        assert not further
 
 
 @given(st.lists(st.none() | st.text(max_size=30) | AWKWARD, max_size=8))
@@ -118,12 +159,13 @@ def test_split_names_are_normalised(texts: list[str | None]) -> None:
     found = split_names(array)
 
     names, rows = found["name"].combine_chunks(), found["row"].to_pylist()
-    assert rows == sorted(rows)
+    own = [row for row, further in zip(rows, found["further"].to_pylist(), strict=True) if not further]
+    assert own == sorted(set(own))
     assert normalise_names(names).equals(names)
     assert all(map(_is_plain, names.to_pylist()))
     first = dict(reversed(list(zip(rows, names.to_pylist(), strict=True))))
     assert normalise_names(array).to_pylist() == [first.get(row) for row in range(len(texts))]
-    assert found["further"].to_pylist() == [at > 0 and rows[at] == rows[at - 1] for at in range(len(rows))]
+    assert found["further"].to_pylist() == [row in rows[:at] for at, row in enumerate(rows)]
 
 
 @given(st.lists(st.none() | AWKWARD, min_size=1, max_size=8), st.integers(0, 8), st.integers(0, 8))
@@ -135,7 +177,10 @@ def test_a_text_is_normalised_alone(texts: list[str | None], begin: int, length:
 
 
 def _is_plain(text: str) -> bool:
-    return text != "" and text == " ".join(text.split()) and set(text) <= set(" 0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    """Return whether the text is normalised: no ASCII but capitals, digits and single blanks."""
+    ascii_characters = {character for character in text if character.isascii()}
+    plain = ascii_characters <= set(" 0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    return plain and text != "" and text == " ".join(text.split(" "))
 
 
 # --- candidates and counts -------------------------------------------------------------------------------------

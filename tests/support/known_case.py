@@ -47,9 +47,9 @@ class Award:
 
 AWARDS = [
     # UEI decides, whatever the name says.
-    Award("Renamed Photonics Inc", "matched", "uei", "r-uei", uei="AAAAAAAAAAA1", city="Troy", state="MI"),
+    Award("Renamed Photonics Inc", "matched", "uei", "r-uei", uei="AK7AM2AP9AW1", city="Troy", state="MI"),
     # An older award of the same firm has only its DUNS in common with the newer one, and inherits the match.
-    Award("Twin Identifiers LLC", "matched", "uei", "r-twin", uei="BBBBBBBBBBB2", duns="111222333", state="OH"),
+    Award("Twin Identifiers LLC", "matched", "uei", "r-twin", uei="BK7BM2BP9BW2", duns="111222333", state="OH"),
     Award("TWIN IDENTIFIERS", "matched", "uei", "r-twin", duns="11-122-2333", state="TX", year=1999),
     # DUNS alone, written with a lost leading zero.
     Award("Duns Only Systems", "matched", "duns", "r-duns", duns="45678901", city="Boise", state="ID"),
@@ -76,7 +76,7 @@ AWARDS = [
     Award("Ambiguous Optics", "review", probability=(0.45, 0.5), city="Tampa", state="FL", zip_code="33601"),
     # A rare name, and the only one of it is elsewhere: it moved, more probably than not.
     Award(
-        "Moved Materials Inc", "matched", "exact_name", "r-moved", (0.75, 0.98), city="Salem", state="OR",
+        "Moved Materials Inc", "matched", "exact_name", "r-moved", (0.68, 0.98), city="Salem", state="OR",
         zip_code="97301",
     ),
     # A rare name, twice in other places: one of them probably moved, but which is unknown.
@@ -87,12 +87,12 @@ AWARDS = [
     ),
     # The same name twice in one town, and one has another UEI than the award: it is the other one.
     Award(
-        "Conflict Aerospace", "matched", "exact_name_place", "r-conflict-none", (0.9, 1.0), uei="CCCCCCCCCCC3",
+        "Conflict Aerospace", "matched", "exact_name_place", "r-conflict-none", (0.9, 1.0), uei="CK7CM2CP9CW3",
         city="Mesa", state="AZ", zip_code="85201",
     ),
-    # The name is there, but in another state and under another UEI.
+    # The name is there, but in another town and under another UEI.
     Award(
-        "Contrary Propulsion", "review", probability=(0.05, 0.5), uei="QQQQQQQQQQQ6", duns="222333444", city="Mesa",
+        "Contrary Propulsion", "review", probability=(0.05, 0.5), uei="QK7QM2QP9QW6", duns="222333444", city="Mesa",
         state="AZ", zip_code="85201",
     ),
     # A name cut short by one of the sources, and one behind DBA.
@@ -106,9 +106,10 @@ AWARDS = [
     ),
     # Similar name of another firm in the next town.
     Award("Omni Measurement Systems", "unmatched", city="Milton", state="VT", zip_code="05468"),
-    # Another firm at the very same address.
+    # Another name at the very same address, of which another company has the name: it is proposed, never accepted.
     Award(
-        "Quixotic Biomedical", "unmatched", address="77 Hill Road", city="Boulder", state="CO", zip_code="80301"
+        "Quixotic Biomedical", "review", probability=(0.15, 0.15), address="77 Hill Road", city="Boulder", state="CO",
+        zip_code="80301",
     ),
     # No partner at all.
     Award("Nobody Knows Us Corporation", "unmatched", city="Nome", state="AK", zip_code="99762"),
@@ -116,28 +117,28 @@ AWARDS = [
 
 _RECIPIENTS: list[tuple[str, str | None, str | None, str | None, str | None, str | None, str | None, str | None,
                         list[str] | None]] = [
-    ("r-uei", "ENTIRELY DIFFERENT NAME LLC", "AAAAAAAAAAA1", None, None, "TROY", "MI", "48083", None),
-    ("r-twin", "TWIN IDENTIFIERS LLC", "BBBBBBBBBBB2", None, None, "DAYTON", "OH", "45431", None),
-    ("r-duns", "DUNS ONLY SYSTEMS INC", "DDDDDDDDDDD4", "045678901", None, "BOISE", "ID", "83702", None),
-    ("r-exact", "KITWARE AND SONS INCORPORATED", "EEEEEEEEEEE5", None, "1 MAIN STREET", "CLIFTON PARK", "NY", "12065",
+    ("r-uei", "ENTIRELY DIFFERENT NAME LLC", "AK7AM2AP9AW1", None, None, "TROY", "MI", "48083", None),
+    ("r-twin", "TWIN IDENTIFIERS LLC", "BK7BM2BP9BW2", None, None, "DAYTON", "OH", "45431", None),
+    ("r-duns", "DUNS ONLY SYSTEMS INC", "DK7DM2DP9DW4", "045678901", None, "BOISE", "ID", "83702", None),
+    ("r-exact", "KITWARE AND SONS INCORPORATED", "EK7EM2EP9EW5", None, "1 MAIN STREET", "CLIFTON PARK", "NY", "12065",
      []),
-    ("r-alternate", "NEW NAME ROBOTICS INC", "FFFFFFFFFFF6", None, None, "AUSTIN", "TX", "78701",
+    ("r-alternate", "NEW NAME ROBOTICS INC", "FK7FM2FP9FW6", None, None, "AUSTIN", "TX", "78701",
      ["OLD NAME ROBOTICS, INC."]),
-    ("r-fuzzy", "SPECTRAL DYNAMICS RESEARCH LLC", "GGGGGGGGGGG7", None, "77 HILL RD", "BOULDER", "CO", "80301", None),
-    ("r-franchise-a", "COMMON NAME LABS", "HHHHHHHHHHH8", None, None, "MIAMI", "FL", "33101", None),
-    ("r-franchise-b", "COMMON NAME LABS", "JJJJJJJJJJJ9", None, None, "RENO", "NV", "89501", None),
-    ("r-ambiguous-a", "AMBIGUOUS OPTICS LLC", "KKKKKKKKKKK1", None, None, "TAMPA", "FL", "33601", None),
-    ("r-ambiguous-b", "AMBIGUOUS OPTICS INC", "LLLLLLLLLLL2", None, None, "TAMPA", "FL", "33601", None),
-    ("r-moved", "MOVED MATERIALS INC", "MMMMMMMMMMM3", None, None, "BANGOR", "ME", "04401", None),
-    ("r-wandering-a", "WANDERING ROBOTICS", "RRRRRRRRRRR7", None, None, "BANGOR", "ME", "04401", None),
-    ("r-wandering-b", "WANDERING ROBOTICS", "SSSSSSSSSSS8", None, None, "MACON", "GA", "31201", None),
+    ("r-fuzzy", "SPECTRAL DYNAMICS RESEARCH LLC", "GK7GM2GP9GW7", None, "77 HILL RD", "BOULDER", "CO", "80301", None),
+    ("r-franchise-a", "COMMON NAME LABS", "HK7HM2HP9HW8", None, None, "MIAMI", "FL", "33101", None),
+    ("r-franchise-b", "COMMON NAME LABS", "JK7JM2JP9JW9", None, None, "RENO", "NV", "89501", None),
+    ("r-ambiguous-a", "AMBIGUOUS OPTICS LLC", "KK7KM2KP9KW1", None, None, "TAMPA", "FL", "33601", None),
+    ("r-ambiguous-b", "AMBIGUOUS OPTICS INC", "LK7LM2LP9LW2", None, None, "TAMPA", "FL", "33601", None),
+    ("r-moved", "MOVED MATERIALS INC", "MK7MM2MP9MW3", None, None, "BANGOR", "ME", "04401", None),
+    ("r-wandering-a", "WANDERING ROBOTICS", "RK7RM2RP9RW7", None, None, "SALEM", "OR", "97301", None),
+    ("r-wandering-b", "WANDERING ROBOTICS", "SK7SM2SP9SW8", None, None, "EUGENE", "OR", "97401", None),
     ("r-placeless", "PLACELESS ANALYTICS", None, None, None, None, None, None, None),
-    ("r-conflict-other", "CONFLICT AEROSPACE", "NNNNNNNNNNN4", None, "4 FIRST AVE", "MESA", "AZ", "85201", None),
+    ("r-conflict-other", "CONFLICT AEROSPACE", "NK7NM2NP9NW4", None, "4 FIRST AVE", "MESA", "AZ", "85201", None),
     ("r-conflict-none", "CONFLICT AEROSPACE", None, None, "9 LAST AVE", "MESA", "AZ", "85201", None),
-    ("r-contrary", "CONTRARY PROPULSION", "TTTTTTTTTTT9", None, None, "ELKO", "NV", "89801", None),
-    ("r-cut", "HYPERSONIC CRYOGENIC INSTRUMEN", "UUUUUUUUUUU1", None, None, "HUNTSVILLE", "AL", "35801", None),
-    ("r-dba", "TAMARACK IMAGING INC", "VVVVVVVVVVV2", None, None, "DULUTH", "MN", "55802", None),
-    ("r-omni", "OMNI MEDICAL SYSTEMS, INC.", "PPPPPPPPPPP5", None, None, "BURLINGTON", "VT", "05401", None),
+    ("r-contrary", "CONTRARY PROPULSION", "TK7TM2TP9TW9", "555666777", None, "YUMA", "AZ", "85364", None),
+    ("r-cut", "HYPERSONIC CRYOGENIC INSTRUMEN", "UK7UM2UP9UW1", None, None, "HUNTSVILLE", "AL", "35801", None),
+    ("r-dba", "TAMARACK IMAGING INC", "VK7VM2VP9VW2", None, None, "DULUTH", "MN", "55802", None),
+    ("r-omni", "OMNI MEDICAL SYSTEMS, INC.", "PK7PM2PP9PW5", None, None, "BURLINGTON", "VT", "05401", None),
     *((f"r-noise-{n}", f"UNRELATED VENDOR NUMBER {n} {chr(65 + n % 26) * 3}", None, None, None, "OMAHA", "NE",
        "68102", None) for n in range(34)),
     ("r-nobody", None, None, None, None, "OMAHA", "NE", "68102", None),  # rejected: neither name nor identifier

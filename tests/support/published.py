@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 
 from enrich_dist.core.files import file_digest
-from enrich_dist.results.publish import CURRENT
+from enrich_dist.store.run_directory import CURRENT
 
 DATABASE = "enrich_dist.duckdb"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from enrich_dist.events import AttemptTimes
 from enrich_dist.farm.attempts import FailedAttempt, FailureKind, Marker
 from enrich_dist.farm.logs import WorkerHistory
-from enrich_dist.farm.metrics import memory_per_worker
+from enrich_dist.farm.worker_memory import memory_per_worker
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.reporting.html.report_data import ReportData
 from enrich_dist.run_lifecycle import finish_run

@@ -15,6 +15,7 @@ from distributed import Client
 
 from enrich_dist.cli.main import main
 from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.results.overrides import read_decisions
 from enrich_dist.settings import Settings, load_settings
 from enrich_dist.store.run_directory import Output
 from tests.conftest import run_steps
@@ -30,28 +31,28 @@ COMPANIES: list[tuple[str, int, str, str, Place]] = [
     ("Quartet Gyroscopes", 8, "", "", ("12 Main St", "RENO", "NV", "89501")),
     ("Doubled Catalysis", 2, "", "", TAMPA),
     ("@Formula Bolometry", 1, "", "", RENO),
-    ("Contrary Propulsion", 1, "QQQQQQQQQQQ6", "222333444", ("", "MESA", "AZ", "85201")),
-    ("Kitware & Sons, Inc.", 5, "EEEEEEEEEEE5", "", ("1 Main St", "CLIFTON PARK", "NY", "12065")),
-    ("Spectrographic Dynamometry", 4, "GGGGGGGGGGG7", "", TAMPA),
+    ("Contrary Propulsion", 1, "QK7QM2QP9QW6", "222333444", ("", "MESA", "AZ", "85201")),
+    ("Kitware & Sons, Inc.", 5, "EK7EM2EP9EW5", "", ("1 Main St", "CLIFTON PARK", "NY", "12065")),
+    ("Spectrographic Dynamometry", 4, "GK7GM2GP9GW7", "", TAMPA),
     ("Nobody Knows Us Corporation", 1, "", "", ("", "NOME", "AK", "99762")),
 ]
 # (recipient, name, UEI, DUNS, place)
 RECIPIENTS: list[tuple[str, str, str | None, str | None, Place]] = [
-    ("r-optics-a", "AMBIGUOUS OPTICS LLC", "KKKKKKKKKKK1", None, TAMPA),
-    ("r-optics-b", "AMBIGUOUS OPTICS INC", "LLLLLLLLLLL2", None, TAMPA),
-    ("r-lasers-a", "AMBIVALENT LASERS", "MMMMMMMMMMM3", None, TAMPA),
-    ("r-lasers-b", "AMBIVALENT LASERS", "NNNNNNNNNNN4", None, TAMPA),
-    *((f"r-quartet-{n}", "QUARTET GYROSCOPES", f"PPPPPPPPPPP{n}", None, ("12 MAIN ST", "RENO", "NV", "89501"))
+    ("r-optics-a", "AMBIGUOUS OPTICS LLC", "KK7KM2KP9KW1", None, TAMPA),
+    ("r-optics-b", "AMBIGUOUS OPTICS INC", "LK7LM2LP9LW2", None, TAMPA),
+    ("r-lasers-a", "AMBIVALENT LASERS", "MK7MM2MP9MW3", None, TAMPA),
+    ("r-lasers-b", "AMBIVALENT LASERS", "NK7NM2NP9NW4", None, TAMPA),
+    *((f"r-quartet-{n}", "QUARTET GYROSCOPES", f"PK7PM2PP9PW{n}", None, ("12 MAIN ST", "RENO", "NV", "89501"))
       for n in range(1, 5)),
-    ("r-doubled-a1", "DOUBLED CATALYSIS", "RRRRRRRRRRR7", None, TAMPA),
-    ("r-doubled-a2", "DOUBLED CATALYSIS", "RRRRRRRRRRR7", None, TAMPA),
-    ("r-doubled-b", "DOUBLED CATALYSIS", "SSSSSSSSSSS8", None, TAMPA),
-    ("r-formula-a", "FORMULA BOLOMETRY", "TTTTTTTTTTT9", None, RENO),
-    ("r-formula-b", "FORMULA BOLOMETRY", "UUUUUUUUUUU1", None, RENO),
-    ("r-contrary", "CONTRARY PROPULSION", "VVVVVVVVVVV2", "555666777", ("", "ELKO", "NV", "89801")),
-    ("r-kitware", "KITWARE AND SONS INCORPORATED", "EEEEEEEEEEE5", None, ("1 MAIN STREET", "CLIFTON PARK", "NY",
+    ("r-doubled-a1", "DOUBLED CATALYSIS", "RK7RM2RP9RW7", None, TAMPA),
+    ("r-doubled-a2", "DOUBLED CATALYSIS", "RK7RM2RP9RW7", None, TAMPA),
+    ("r-doubled-b", "DOUBLED CATALYSIS", "SK7SM2SP9SW8", None, TAMPA),
+    ("r-formula-a", "FORMULA BOLOMETRY", "TK7TM2TP9TW9", None, RENO),
+    ("r-formula-b", "FORMULA BOLOMETRY", "UK7UM2UP9UW1", None, RENO),
+    ("r-contrary", "CONTRARY PROPULSION", "VK7VM2VP9VW2", "555666777", ("", "YUMA", "AZ", "85364")),
+    ("r-kitware", "KITWARE AND SONS INCORPORATED", "EK7EM2EP9EW5", None, ("1 MAIN STREET", "CLIFTON PARK", "NY",
                                                                          "12065")),
-    ("r-spectro", "SPECTROGRAPHIC DYNAMOMETRY", "GGGGGGGGGGG7", None, TAMPA),
+    ("r-spectro", "SPECTROGRAPHIC DYNAMOMETRY", "GK7GM2GP9GW7", None, TAMPA),
     *((f"r-noise-{n}", f"UNRELATED VENDOR NUMBER {n} {chr(65 + n % 26) * 3}", None, None,
        ("7 FARNAM ST", "OMAHA", "NE", "68102")) for n in range(34)),
 ]  # fmt: skip
@@ -86,7 +87,7 @@ class Reviewed:
 
     def decisions(self) -> list[tuple[str, str, str]]:
         """Return the stored decisions."""
-        return [tuple(row.values()) for row in self.pipeline.directory.read_overrides().to_pylist()]
+        return [tuple(row.values()) for row in read_decisions(self.pipeline.directory.overrides).to_pylist()]
 
 
 def finished_run(folder: Path, client: Callable[[], Client]) -> Reviewed:

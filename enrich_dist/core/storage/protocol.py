@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import builtins
 import shutil
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from enrich_dist.core.files import BLOCK_BYTES, atomic_path, stream_digest
+from enrich_dist.core.owned_files import open_new
 from enrich_dist.errors import CorruptionError, StorageError
 
 LOCATION_FILE = "enrich_dist.location"
 """Written by every run before it starts, so that an unusable location is refused before work begins."""
+_BY_FILE_SYSTEM = (LOCATION_FILE, "lost+found", ".snapshot")
 _LOCATION_TEXT = b"Checkpoints of enrich_dist. Every run writes this file again when it starts.\n"
 
 
@@ -50,6 +54,10 @@ class Storage(ABC):
         """Return all files, sorted by name; none where nothing was ever stored."""
 
     @abstractmethod
+    def names(self) -> builtins.list[str]:
+        """Return the names of all entries, also of directories and links."""
+
+    @abstractmethod
     def delete(self, name: str) -> None:
         """Remove a file if it exists."""
 
@@ -73,13 +81,21 @@ class Storage(ABC):
         if (path := self.local_path(name)) is not None:
             path.stat()
             return path
-        with self.open(name) as source, atomic_path(directory / name) as temporary, temporary.open("wb") as target:
+        with self.open(name) as source, atomic_path(directory / name) as temporary, open_new(temporary) as target:
             shutil.copyfileobj(source, target, BLOCK_BYTES)
         return directory / name
 
-    def check(self) -> None:
-        """Write a small file and read it back. Raises ``StorageError``, with cause and remedy, if that fails."""
+    def check(self, is_ours: Callable[[str], bool] = lambda _: True) -> None:
+        """Write a small file and read it back. Raises ``StorageError``, with cause and remedy, if that fails, or if an
+        entry is neither ours by its name nor made by the file system."""
         try:
+            foreign = [name for name in self.names() if name not in _BY_FILE_SYSTEM and not is_ours(name)]
+            if foreign:
+                more = f" and {len(foreign) - 1:,} more" if len(foreign) > 1 else ""
+                raise StorageError(
+                    f"The checkpoint location {self.location} holds files of others: {min(foreign)!r}{more}.",
+                    remedy="Set paths.checkpoints to a location for checkpoints alone.",
+                )
             self.put(LOCATION_FILE, _LOCATION_TEXT)
             self.list()
         except (OSError, CorruptionError) as error:

@@ -7,6 +7,7 @@ are written under their final name, as they appear only when complete, and verif
 
 from __future__ import annotations
 
+import builtins
 import errno
 import io
 from collections.abc import Iterator
@@ -127,13 +128,21 @@ class S3Storage(Storage):
 
     def list(self) -> list[Entry]:
         """See ``Storage.list``."""
-        from pyarrow.fs import FileSelector, FileType
+        from pyarrow.fs import FileType
+
+        return sorted(Entry(info.base_name, int(info.size)) for info in self._infos() if info.type is FileType.File)
+
+    def names(self) -> builtins.list[str]:
+        """See ``Storage.names``."""
+        return [str(info.base_name) for info in self._infos()]
+
+    def _infos(self) -> builtins.list[Any]:
+        from pyarrow.fs import FileSelector
 
         with _translate_errors(self._uri):
             found = self._system.get_file_info(FileSelector(self._prefix, allow_not_found=True))
         # Some clients mark a prefix by an object of the same name, which is not a file.
-        files = [info for info in found if info.type is FileType.File and info.path != self._prefix]
-        return sorted(Entry(info.base_name, int(info.size)) for info in files)
+        return [info for info in found if info.path != self._prefix]
 
     def delete(self, name: str) -> None:
         """See ``Storage.delete``."""

@@ -8,39 +8,46 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from enrich_dist.matching.kernels.overlap import _blocks_everywhere, _blocks_in_state, _probes
+from enrich_dist.matching.kernels.overlap import (
+    ELSEWHERE,
+    IN_STATE,
+    MAX_PROBES,
+    SCOPES,
+    block_starts,
+    find_blocks,
+    find_probes,
+    is_searched,
+)
 
 
 @njit(cache=True, nogil=True)
-def count_lookups(queries, states, query_counts, tokens, index, unknown_weight, floors, floor_elsewhere):  # type: ignore[no-untyped-def]
-    """Return the lookups of common concepts by state and of rare concepts everywhere, both int64.
+def count_lookups(queries, states, query_counts, tokens, index, unknown_weight, limits):  # type: ignore[no-untyped-def]
+    """Return the lookups of frequent concepts by state and of all concepts everywhere, both int64.
 
     Arguments as of ``similar_names``. The first array has the layout of ``state_starts`` without its end, the second is
-    by concept. Does not count lookups of a rare concept within a state, which lead to a few names.
+    by concept. Does not count lookups of other concepts within a state, which lead to a few names.
     """
-    weights, posting_starts, _, common, state_starts, _, state_count, home_starts, home_states = index[:9]
+    weights, posting_starts, _, common, state_starts, _, state_count = index[:7]
     by_state = np.zeros(state_starts.size - 1, dtype=np.int64)
     by_concept = np.zeros(weights.size, dtype=np.int64)
-    probes = np.empty(256, dtype=np.int32)
-    probe_weights = np.empty(256, dtype=np.int32)
-    sizes = np.empty(256, dtype=np.int32)
-    blocks = np.empty((256, 4), dtype=np.int32)
+    probes = np.empty((MAX_PROBES, 3), dtype=np.int32)
+    begins = np.empty(MAX_PROBES, dtype=np.int32)
+    sizes = np.empty(MAX_PROBES, dtype=np.int32)
+    starts = block_starts(index)
     for query in range(queries.size):
-        count, total = _probes(queries[query], probes, probe_weights, weights, posting_starts, unknown_weight, tokens)
+        count, total = find_probes(queries[query], probes, weights, posting_starts, unknown_weight, tokens)
         state = states[query]
-        if state >= 0:
-            _blocks_in_state(
-                count, probes, probe_weights, sizes, blocks, total, floors[query],
-                state, common, state_starts, state_count, home_starts, home_states,
-            )  # fmt: skip
+        for scope in range(SCOPES):
+            if not is_searched(scope, state, index[15], index[10].size):
+                continue
+            find_blocks(scope, state, count, probes, begins, sizes, total, limits, starts)
+            segment = state if scope == IN_STATE else state_count
             for probe in range(count):
-                place = common[probes[probe]]
-                if sizes[probe] > 0 and place >= 0:
-                    by_state[place * (state_count + 1) + state] += query_counts[query]
-                    by_state[place * (state_count + 1) + state_count] += query_counts[query]
-        floor = floors[query] if state < 0 else max(floors[query], floor_elsewhere)
-        _blocks_everywhere(count, probes, probe_weights, sizes, total, floor, common, posting_starts)
-        for probe in range(count):
-            if sizes[probe] > 0:
-                by_concept[probes[probe]] += query_counts[query]
+                concept = probes[probe, 0]
+                if sizes[probe] == 0:
+                    continue
+                if scope >= ELSEWHERE:
+                    by_concept[concept] += query_counts[query]
+                elif common[concept] >= 0:
+                    by_state[common[concept] * (state_count + 1) + segment] += query_counts[query]
     return by_state, by_concept

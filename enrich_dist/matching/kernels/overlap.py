@@ -1,10 +1,10 @@
 """Candidate names: a weighted set-similarity join over posting lists.
 
 Blocking with the prefix filter (Chaudhuri, Ganti and Kaushik 2006; All-Pairs of Bayardo, Ma and Srikant 2007): the
-largest blocks of a name are skipped as long as a name that shares only their words cannot reach the floor. A name is
-searched twice: within its state by all its words, and everywhere by its rare words with a higher floor. The skipped
-weight is an upper bound; pairs whose bound reaches the floor are then compared exactly. Weights and similarities are
-integers (per mille).
+largest blocks of a name are skipped as long as a name that shares only their words cannot be similar enough. A name is
+searched in up to three scopes with limits of their own: companies of its state, companies without a state, and all. The
+skipped weight is an upper bound; pairs whose bound reaches the limits are then compared exactly. Weights and
+similarities are integers (per mille).
 """
 
 from __future__ import annotations
@@ -12,16 +12,23 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from enrich_dist.matching.kernels.text import grown
-
 # A word within a typo agrees with this share of its weight.
 TYPO_PER_CENT = 80
+# Words of a name that count, with their typos.
+MAX_PROBES = 256
+# Where a name is searched: among the companies of its state, of no state, and all for a query with and without a state.
+IN_STATE, STATELESS, ELSEWHERE, ANYWHERE = range(4)
+SCOPES = 4
 
 
 @njit(cache=True, nogil=True)
-def _probes(name, probes, probe_weights, weights, posting_starts, unknown_weight, tokens):  # type: ignore[no-untyped-def]
-    """Write the distinct concepts of the name, and the weight each agrees with; return (count, weight of the name)."""
-    token_starts, concepts, _, typo_starts, typos, extra_starts, extras, _ = tokens
+def find_probes(name, probes, weights, posting_starts, unknown_weight, tokens):  # type: ignore[no-untyped-def]
+    """Write the distinct concepts of the name; return (count, weight of the name).
+
+    ``probes``: int32 of shape (``MAX_PROBES``, 3): the concept, the weight and the information that it agrees with. The
+    information of a typo is that of the more frequent word: SOLUTIONS says little, however rare BSOLUTIONS is.
+    """
+    token_starts, concepts, typo_starts, typos, extra_starts, extras, _ = tokens
     count, total = 0, 0
     for token in range(token_starts[name], token_starts[name + 1]):
         concept = concepts[token]
@@ -29,148 +36,152 @@ def _probes(name, probes, probe_weights, weights, posting_starts, unknown_weight
         if concept >= 0:
             own = weights[concept]
             if posting_starts[concept + 1] > posting_starts[concept]:
-                count = _add_probe(probes, probe_weights, count, concept, own)
+                count = _add_probe(probes, count, concept, own, own)
         for at in range(typo_starts[token], typo_starts[token + 1]):
-            near = weights[typos[at]] * TYPO_PER_CENT // 100
-            count = _add_probe(probes, probe_weights, count, typos[at], near)
+            near = weights[typos[at]]
+            information = min(near, own) if concept >= 0 else near
+            near, information = near * TYPO_PER_CENT // 100, information * TYPO_PER_CENT // 100
+            count = _add_probe(probes, count, typos[at], near, information)
             if concept < 0:
                 own = max(own, weights[typos[at]])
         total += own if own > 0 else unknown_weight
     for at in range(extra_starts[name], extra_starts[name + 1]):
-        count = _add_probe(probes, probe_weights, count, extras[at], weights[extras[at]])
+        count = _add_probe(probes, count, extras[at], weights[extras[at]], weights[extras[at]])
     return count, total
 
 
 @njit(cache=True, nogil=True)
-def _add_probe(probes, probe_weights, count, concept, weight):  # type: ignore[no-untyped-def]
+def _add_probe(probes, count, concept, weight, information):  # type: ignore[no-untyped-def]
     for at in range(count):
-        if probes[at] == concept:
-            probe_weights[at] = max(probe_weights[at], weight)
+        if probes[at, 0] == concept:
+            probes[at, 1] = max(probes[at, 1], weight)
+            probes[at, 2] = max(probes[at, 2], information)
             return count
-    if count == probes.size:  # of a longer name the first words count
+    if count == probes.shape[0]:  # of a longer name the first words count
         return count
-    probes[count], probe_weights[count] = concept, weight
+    probes[count, 0], probes[count, 1], probes[count, 2] = concept, weight, information
     return count + 1
 
 
 @njit(cache=True, nogil=True)
-def similar_names(queries, states, query_counts, tokens, index, unknown_weight, floors, floor_elsewhere, block_limit):  # type: ignore[no-untyped-def]
-    """Return the pairs (query, index name) whose weighted overlap (Dice, per mille) reaches their floor.
+def similar_names(queries, states, query_counts, tokens, index, unknown_weight, limits, block_limit):  # type: ignore[no-untyped-def]
+    """Return the pairs (query, index name) that are similar enough for the scope in which they are found.
 
     ``queries``: positions of names in ``tokens``; ``states``: the state code of each, -1 for unknown; ``query_counts``:
-    recipients with the query, to count skipped pairs; ``index``: ``Vocabulary.index``; ``floors``: of each query;
-    ``floor_elsewhere``: of names without a company in the query's state; ``block_limit``: the longest posting list of a
-    common word that is searched.
+    recipients with the query, to count skipped pairs; ``index``: ``Vocabulary.index``; ``block_limit``: the longest
+    block of a frequent word that is searched; ``limits``: int64 of shape (``SCOPES``, 3): the minimum overlap (per
+    mille), the minimum information (weight), and the minimum share (per mille) of a pair that shares so much.
 
-    The Dice coefficient of two names is twice their shared weight over the sum of their weights. Returns (query, name,
-    similarity, skipped blocks, skipped pairs).
+    A pair is returned if its overlap reaches the minimum, or its information does and the share of the lighter name
+    that agrees. The overlap is the Dice coefficient: twice the shared weight over the sum of the weights. Information
+    counts a typo as the more frequent word. Returns (query, name, overlap, information, or 0 if the share is too small,
+    skipped blocks, skipped pairs).
     """
-    (
-        weights,
-        posting_starts,
-        postings,
-        common,
-        state_starts,
-        state_postings,
-        state_count,
-        home_starts,
-        home_states,
-        home_postings,
-        name_weights,
-        name_token_starts,
-        name_tokens,
-        name_state_starts,
-        name_states,
-    ) = index
-    names = name_weights.size
-    shared = np.zeros(names, dtype=np.int32)
-    touched = np.empty(names, dtype=np.int32)
+    weights, posting_starts, postings, common, _, state_postings, state_count = index[:7]
+    home_postings, name_weights, name_starts, name_tokens, state_starts, name_states, stateless_count = index[9:]
+    starts = block_starts(index)
+    shared = np.zeros(name_weights.size, dtype=np.int32)
+    touched = np.empty(name_weights.size, dtype=np.int32)
     probe_weight_of = np.zeros(weights.size, dtype=np.int32)
-    probes = np.empty(256, dtype=np.int32)
-    probe_weights = np.empty(256, dtype=np.int32)
-    sizes = np.empty(256, dtype=np.int32)
-    blocks = np.empty((256, 4), dtype=np.int32)
-    out_query = np.empty(1024, dtype=np.int32)
-    out_name = np.empty(1024, dtype=np.int32)
-    out_similarity = np.empty(1024, dtype=np.int32)
+    probes = np.empty((MAX_PROBES, 3), dtype=np.int32)
+    sizes = np.empty(MAX_PROBES, dtype=np.int32)
+    begins = np.empty(MAX_PROBES, dtype=np.int32)
+    out = np.empty((1024, 4), dtype=np.int32)
     written, skipped_blocks, skipped_pairs = 0, 0, 0
     for query in range(queries.size):
-        count, total = _probes(queries[query], probes, probe_weights, weights, posting_starts, unknown_weight, tokens)
+        count, total = find_probes(queries[query], probes, weights, posting_starts, unknown_weight, tokens)
         for probe in range(count):
-            probe_weight_of[probes[probe]] = probe_weights[probe]
+            probe_weight_of[probes[probe, 0]] = probes[probe, 1]
         state = states[query]
-        for in_state in (True, False):
-            floor = floors[query] if in_state or state < 0 else max(floors[query], floor_elsewhere)
-            if in_state:
-                if state < 0:
-                    continue
-                bound = _blocks_in_state(
-                    count, probes, probe_weights, sizes, blocks, total, floor,
-                    state, common, state_starts, state_count, home_starts, home_states,
-                )  # fmt: skip
-            else:
-                bound = _blocks_everywhere(count, probes, probe_weights, sizes, total, floor, common, posting_starts)
+        for scope in range(SCOPES):
+            if not is_searched(scope, state, stateless_count, name_weights.size):
+                continue
+            bound = find_blocks(scope, state, count, probes, begins, sizes, total, limits, starts)
             touched_count = 0
             for probe in range(count):
-                if sizes[probe] == 0:
+                concept, weight, size = probes[probe, 0], probes[probe, 1], sizes[probe]
+                if size == 0:
                     continue
-                concept, weight = probes[probe], probe_weights[probe]
-                if not in_state:
-                    begin, end = posting_starts[concept], posting_starts[concept + 1]
-                    touched_count = _add_postings(postings, begin, end, weight, shared, touched, touched_count)
+                if size > block_limit and common[concept] >= 0:
+                    skipped_blocks += query_counts[query]
+                    skipped_pairs += query_counts[query] * size
+                    bound += weight
                     continue
-                capped = common[concept] >= 0
-                # The names of the state, then those of companies without a state. A name in both counts twice, which
-                # keeps the bound an upper bound.
-                for part in range(2):
-                    begin, end = blocks[probe, 2 * part], blocks[probe, 2 * part + 1]
-                    if capped and end - begin > block_limit:
-                        skipped_blocks += query_counts[query]
-                        skipped_pairs += query_counts[query] * (end - begin)
-                        bound += weight
-                        continue
-                    names_of = state_postings if capped else home_postings
-                    touched_count = _add_postings(names_of, begin, end, weight, shared, touched, touched_count)
+                begin = begins[probe]
+                if scope >= ELSEWHERE:
+                    touched_count = _add_postings(postings, begin, size, weight, shared, touched, touched_count)
+                elif common[concept] >= 0:
+                    touched_count = _add_postings(state_postings, begin, size, weight, shared, touched, touched_count)
+                else:
+                    touched_count = _add_postings(home_postings, begin, size, weight, shared, touched, touched_count)
             for at in range(touched_count):
                 name = touched[at]
-                whole = total + name_weights[name]
-                upper = min(shared[name] + bound, name_weights[name])
+                own = name_weights[name]
+                upper = min(shared[name] + bound, own)
                 shared[name] = 0
-                if 2000 * upper < floor * whole:
+                if not is_similar(upper, upper, total, own, limits, scope):
                     continue
                 upper = 0
-                for token in range(name_token_starts[name], name_token_starts[name + 1]):
+                for token in range(name_starts[name], name_starts[name + 1]):
                     upper += probe_weight_of[name_tokens[token]]
-                if 2000 * upper < floor * whole:
+                if not is_similar(upper, upper, total, own, limits, scope):
                     continue
-                agreed = _agreed(name, probes, probe_weights, count, name_token_starts, name_tokens)
-                if 2000 * agreed < floor * whole:
+                agreed, informed = _agreed(name, probes, count, name_starts, name_tokens)
+                if not is_similar(agreed, informed, total, own, limits, scope):
                     continue
-                # Names in the state are found already.
-                if (
-                    not in_state
-                    and state >= 0
-                    and _may_be_in(
-                        name_states, name_state_starts[name], name_state_starts[name + 1], state, state_count
-                    )
-                ):
-                    continue
-                if written == out_query.size:
-                    out_query = grown(out_query, written + 1)
-                    out_name = grown(out_name, written + 1)
-                    out_similarity = grown(out_similarity, written + 1)
-                out_query[written], out_name[written] = query, name
-                out_similarity[written] = min(1000, 2000 * agreed // whole)
+                if scope > 0 and _is_in(name_states, state_starts[name], state_starts[name + 1], state):
+                    if is_similar(agreed, informed, total, own, limits, IN_STATE):
+                        continue  # found already
+                if scope > STATELESS and _is_in(name_states, state_starts[name], state_starts[name + 1], state_count):
+                    if is_similar(agreed, informed, total, own, limits, STATELESS):
+                        continue
+                if written == out.shape[0]:
+                    larger = np.empty((2 * written, 4), dtype=np.int32)
+                    larger[:written] = out
+                    out = larger
+                out[written, 0], out[written, 1] = query, name
+                out[written, 2] = min(1000, 2000 * agreed // (total + own))
+                out[written, 3] = informed if is_contained(agreed, total, own, limits, scope) else 0
                 written += 1
         for probe in range(count):
-            probe_weight_of[probes[probe]] = 0
-    return out_query[:written], out_name[:written], out_similarity[:written], skipped_blocks, skipped_pairs
+            probe_weight_of[probes[probe, 0]] = 0
+    return out[:written, 0], out[:written, 1], out[:written, 2], out[:written, 3], skipped_blocks, skipped_pairs
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _add_postings(postings, begin, end, weight, shared, touched, touched_count):  # type: ignore[no-untyped-def]
-    """Add ``weight`` to all names of ``postings[begin:end]``; return the new number of touched names."""
-    for at in range(begin, end):
+def is_contained(agreed, weight, other, limits, scope):  # type: ignore[no-untyped-def]
+    """Return whether enough of the lighter of two names of these weights agrees."""
+    return 1000 * agreed >= limits[scope, 2] * min(weight, other)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def is_similar(agreed, informed, weight, other, limits, scope):  # type: ignore[no-untyped-def]
+    """Return whether two names of these weights are similar enough."""
+    if 2000 * agreed >= limits[scope, 0] * (weight + other):
+        return True
+    return informed >= limits[scope, 1] and is_contained(agreed, weight, other, limits, scope)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def is_searched(scope, state, stateless_count, name_count):  # type: ignore[no-untyped-def]
+    """Return whether a query of the state is searched in the scope."""
+    if scope == IN_STATE:
+        return state >= 0
+    if scope == STATELESS:
+        return stateless_count > 0
+    return stateless_count < name_count and (scope == ELSEWHERE) == (state >= 0)
+
+
+@njit(cache=True, nogil=True)
+def block_starts(index):  # type: ignore[no-untyped-def]
+    """Return the argument ``starts`` of ``find_blocks``."""
+    return index[1], index[3], index[4], index[6], index[7], index[8]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _add_postings(postings, begin, size, weight, shared, touched, touched_count):  # type: ignore[no-untyped-def]
+    """Add ``weight`` to the names of a block; return the new number of touched names."""
+    for at in range(begin, begin + size):
         name = postings[at]
         if shared[name] == 0:
             touched[touched_count] = name
@@ -180,26 +191,28 @@ def _add_postings(postings, begin, end, weight, shared, touched, touched_count):
 
 
 @njit(cache=True, nogil=True)
-def _blocks_in_state(  # type: ignore[no-untyped-def]
-    count, probes, probe_weights, sizes, blocks, total, floor,
-    state, common, state_starts, state_count, home_starts, home_states,
-):  # fmt: skip
-    """Write each concept's posting ranges of the state and of no state (``blocks``), and the sizes of the blocks to
-    search, 0 for skipped ones (``sizes``); return the skipped weight."""
+def find_blocks(scope, state, count, probes, begins, sizes, total, limits, starts):  # type: ignore[no-untyped-def]
+    """Write the start and the size of each concept's block in the scope, size 0 for blocks that can be skipped; return
+    the skipped weight."""
+    posting_starts, common, state_starts, state_count, home_starts, home_states = starts
+    segment = state if scope == IN_STATE else state_count
     for probe in range(count):
-        concept = probes[probe]
+        concept = probes[probe, 0]
         place = common[concept]
-        for part, segment in enumerate((state, state_count)):
-            if place >= 0:
-                at = place * (state_count + 1) + segment
-                begin, end = state_starts[at], state_starts[at + 1]
+        if scope >= ELSEWHERE:
+            begin, end = posting_starts[concept], posting_starts[concept + 1]
+        elif place >= 0:
+            at = place * (state_count + 1) + segment
+            begin, end = state_starts[at], state_starts[at + 1]
+        else:
+            begin, end = home_starts[concept], home_starts[concept + 1]
+            if begin == end or home_states[begin] > segment or home_states[end - 1] < segment:
+                begin = end
             else:
-                first, last = home_starts[concept], home_starts[concept + 1]
-                begin = _first_not_below(home_states, first, last, segment)
-                end = _first_not_below(home_states, begin, last, segment + 1)
-            blocks[probe, 2 * part], blocks[probe, 2 * part + 1] = begin, end
-        sizes[probe] = blocks[probe, 1] - blocks[probe, 0] + blocks[probe, 3] - blocks[probe, 2]
-    return _skip_blocks(count, probe_weights, sizes, 0, total, floor)
+                begin = _first_not_below(home_states, begin, end, segment)
+                end = _first_not_below(home_states, begin, end, segment + 1)
+        begins[probe], sizes[probe] = begin, end - begin
+    return _skip_blocks(count, probes, sizes, total, limits[scope, 0], limits[scope, 1])
 
 
 @njit(cache=True, nogil=True)
@@ -215,26 +228,13 @@ def _first_not_below(ascending, begin, end, value):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, nogil=True)
-def _blocks_everywhere(count, probes, probe_weights, sizes, total, floor, common, posting_starts):  # type: ignore[no-untyped-def]
-    """Write the sizes of the blocks of rare concepts to search, 0 for others; return the skipped weight."""
-    bound = 0
-    for probe in range(count):
-        concept = probes[probe]
-        if common[concept] < 0:
-            sizes[probe] = posting_starts[concept + 1] - posting_starts[concept]
-        else:
-            sizes[probe] = 0
-            bound += probe_weights[probe]
-    return _skip_blocks(count, probe_weights, sizes, bound, total, floor)
+def _skip_blocks(count, probes, sizes, total, floor, information):  # type: ignore[no-untyped-def]
+    """Set the sizes of blocks that can be skipped to 0; return their weight.
 
-
-@njit(cache=True, nogil=True)
-def _skip_blocks(count, probe_weights, sizes, bound, total, floor):  # type: ignore[no-untyped-def]
-    """Set the sizes of blocks that can be skipped to 0; return their weight plus ``bound``.
-
-    Skips the largest first, as long as a name that shares only skipped words cannot reach the floor. The best such name
-    consists of just these words.
+    Skips the largest first, as long as a name that shares only skipped words cannot be similar enough. The best such
+    name consists of just these words.
     """
+    bound = 0
     while True:
         largest = -1
         for probe in range(count):
@@ -242,26 +242,26 @@ def _skip_blocks(count, probe_weights, sizes, bound, total, floor):  # type: ign
                 largest = probe
         if largest < 0:
             return bound
-        weight = probe_weights[largest]
-        if 2000 * (bound + weight) >= floor * (total + bound + weight):
+        weight = bound + probes[largest, 1]
+        if weight >= information or 2000 * weight >= floor * (total + weight):
             return bound
-        bound += weight
+        bound = weight
         sizes[largest] = 0
 
 
 @njit(cache=True, nogil=True)
-def _may_be_in(name_states, begin, end, state, unknown):  # type: ignore[no-untyped-def]
-    """Return whether a company with the name is, or may be, in the state."""
+def _is_in(name_states, begin, end, state):  # type: ignore[no-untyped-def]
+    """Return whether a company with the name is in the state, or has none."""
     for at in range(begin, end):
-        if name_states[at] == state or name_states[at] == unknown:
+        if name_states[at] == state:
             return True
     return False
 
 
 @njit(cache=True, nogil=True)
-def _agreed(name, probes, probe_weights, count, token_starts, name_tokens):  # type: ignore[no-untyped-def]
-    """Return the weight that an index name shares with the probes."""
-    agreed = 0
+def _agreed(name, probes, count, token_starts, name_tokens):  # type: ignore[no-untyped-def]
+    """Return the weight and the information that an index name shares with the probes."""
+    agreed, informed = 0, 0
     for token in range(token_starts[name], token_starts[name + 1]):
         repeated = False
         for earlier in range(token_starts[name], token):
@@ -269,7 +269,8 @@ def _agreed(name, probes, probe_weights, count, token_starts, name_tokens):  # t
         if repeated:  # a repeated word agrees once
             continue
         for probe in range(count):
-            if probes[probe] == name_tokens[token]:
-                agreed += probe_weights[probe]
+            if probes[probe, 0] == name_tokens[token]:
+                agreed += probes[probe, 1]
+                informed += probes[probe, 2]
                 break
-    return agreed
+    return agreed, informed

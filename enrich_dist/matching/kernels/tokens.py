@@ -32,7 +32,7 @@ MIN_JOINED_LENGTH = 6
 MIN_PART_LENGTH = 2
 # Two words that are both in more names than this are two words, not a typo.
 MAX_TYPO_FREQUENCY = 4
-NINE = np.uint8(ord("9"))
+NINE, LAST_LETTER = np.uint8(ord("9")), np.uint8(ord("Z"))
 
 
 @njit(cache=True, nogil=True)
@@ -43,7 +43,7 @@ def deletes(data, starts):  # type: ignore[no-untyped-def]
     count = 0
     for number in range(starts.size - 1):
         begin, end = starts[number], starts[number + 1]
-        if not MIN_TYPO_LENGTH <= end - begin <= MAX_TYPO_LENGTH:
+        if not MIN_TYPO_LENGTH <= end - begin <= MAX_TYPO_LENGTH or not _may_be_mistyped(data, begin, end):
             continue
         word = grown(word, count + end - begin + 1)
         hashes = grown(hashes, count + end - begin + 1)
@@ -126,7 +126,7 @@ def find_typos(frequency, dictionary):  # type: ignore[no-untyped-def]
         first = found_starts[word]
         begin, end = word_starts[word], word_starts[word + 1]
         last = first
-        if not _has_digit(word_data, begin, end):
+        if _may_be_mistyped(word_data, begin, end):
             last = -1
             while last < 0:
                 last = _put_typos(found, first, word_data, begin, end, concept_of[word], dictionary)
@@ -144,19 +144,19 @@ def find_typos(frequency, dictionary):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _has_digit(data, begin, end):  # type: ignore[no-untyped-def]
-    """Return whether a word has a digit. Such words never count as typos (MARK4 and MARK5)."""
+def _may_be_mistyped(data, begin, end):  # type: ignore[no-untyped-def]
+    """Return whether a word consists of A-Z. Others never count as typos (MARK4 and MARK5, or two CJK characters)."""
     for at in range(begin, end):
-        if data[at] <= NINE:
-            return True
-    return False
+        if data[at] <= NINE or data[at] > LAST_LETTER:
+            return False
+    return True
 
 
 @njit(cache=True, nogil=True)
 def _hashed_words(data, starts):  # type: ignore[no-untyped-def]
-    """Return the words of every text: (token_starts, begins, ends, states, with_digits, numeric, compact hashes).
+    """Return the words of every text: (token_starts, begins, ends, states, letters, compact hashes).
 
-    ``states``: hash before mixing; ``numeric``: digits only; compact hashes: of the text without spaces.
+    ``states``: hash before mixing; ``letters``: A-Z only (``_may_be_mistyped``); compact hashes: without spaces.
     """
     names = starts.size - 1
     most = names
@@ -166,8 +166,7 @@ def _hashed_words(data, starts):  # type: ignore[no-untyped-def]
     begins = np.empty(most, dtype=np.int32)
     ends = np.empty(most, dtype=np.int32)
     states = np.empty(most, dtype=np.uint64)
-    with_digits = np.empty(most, dtype=np.bool_)
-    numeric = np.empty(most, dtype=np.bool_)
+    letters = np.empty(most, dtype=np.bool_)
     compact = np.empty(names, dtype=np.uint64)
     count = 0
     token_starts[0] = 0
@@ -176,19 +175,19 @@ def _hashed_words(data, starts):  # type: ignore[no-untyped-def]
         whole = FNV_START
         while at < stop:
             state, end = FNV_START, at
-            digits = 0
+            others = 0
             while end < stop and data[end] != SPACE:
                 state = fnv_byte(state, data[end])
                 whole = fnv_byte(whole, data[end])
-                digits += data[end] <= NINE
+                others += data[end] <= NINE or data[end] > LAST_LETTER
                 end += 1
             begins[count], ends[count], states[count] = at, end, state
-            with_digits[count], numeric[count] = digits > 0, digits == end - at
+            letters[count] = others == 0
             count += 1
             at = end + 1
         compact[name] = mix(whole)
         token_starts[name + 1] = count
-    return token_starts, begins[:count], ends[:count], states[:count], with_digits[:count], numeric[:count], compact
+    return token_starts, begins[:count], ends[:count], states[:count], letters[:count], compact
 
 
 @njit(cache=True, nogil=True)
@@ -221,15 +220,15 @@ def _number_words(states, wanted):  # type: ignore[no-untyped-def]
 def look_up(data, starts, vocabulary, joined):  # type: ignore[no-untyped-def]
     """Return the words of every name as concepts.
 
-    Returns (token_starts, token_concepts, token_numeric, typo_starts, typo_concepts, extra_starts, extra_concepts,
-    compact_hashes). The tokens of name n are ``token_starts[n]`` to ``token_starts[n + 1] - 1``, each a concept or -1,
-    and whether the word is a number. ``typo_*``: by token, other concepts within a typo. ``extra_*``: by name, concepts
+    Returns (token_starts, token_concepts, typo_starts, typo_concepts, extra_starts, extra_concepts,
+    compact_hashes). The tokens of name n are ``token_starts[n]`` to ``token_starts[n + 1] - 1``, each a concept or
+    -1. ``typo_*``: by token, other concepts within a typo. ``extra_*``: by name, concepts
     of words that it writes joined or split. ``compact_hashes``: of the name without spaces.
     """
     keys, values, word_present, dictionary, near_starts, near = vocabulary
     concept_of = dictionary[0]
     joined_keys, joined_values, joined_present, joined_first, joined_second = joined
-    token_starts, begins, ends, states, with_digits, numeric, compact = _hashed_words(data, starts)
+    token_starts, begins, ends, states, letters, compact = _hashed_words(data, starts)
     tokens, names = begins.size, starts.size - 1
 
     words = np.full(tokens, -1, dtype=np.int32)
@@ -241,7 +240,7 @@ def look_up(data, starts, vocabulary, joined):  # type: ignore[no-untyped-def]
             word = find(keys, values, digest)
             if word >= 0:
                 words[token], concepts[token] = word, concept_of[word]
-        wanted[token] = words[token] < 0 and not with_digits[token]  # see _has_digit
+        wanted[token] = words[token] < 0 and letters[token]
 
     # The index holds the typos of known words; those of other words are found once per batch.
     unknown, first = _number_words(states, wanted)
@@ -299,4 +298,4 @@ def look_up(data, starts, vocabulary, joined):  # type: ignore[no-untyped-def]
                     extras[count] = concept_of[both]
                     count += 1
         extra_starts[name + 1] = count
-    return token_starts, concepts, numeric, typo_starts, typos, extra_starts, extras[:count].copy(), compact
+    return token_starts, concepts, typo_starts, typos, extra_starts, extras[:count].copy(), compact

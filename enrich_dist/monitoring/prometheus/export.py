@@ -22,7 +22,8 @@ from prometheus_client import (
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from enrich_dist.monitoring.prometheus.metrics import MetricValues
+from enrich_dist.core.owned_files import begins_with, require_replaceable
+from enrich_dist.monitoring.prometheus.metrics import PREFIX, MetricValues
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -84,6 +85,7 @@ class Endpoint:
 
 def write_textfile(values: MetricValues, path: Path) -> None:
     """Write the metrics that remain after a run, atomically: node_exporter does not read the temporary file."""
+    require_replaceable(path, option="monitoring.textfile", is_ours=begins_with(f"# HELP {PREFIX}"))
     write_to_textfile(str(path), make_registry(values, live=False))
 
 

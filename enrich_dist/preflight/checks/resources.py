@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from enrich_dist.core.files import read_json, write_json
+from enrich_dist.core.owned_files import remove_file
 from enrich_dist.errors import CorruptionError
+from enrich_dist.preflight.checks.file_system import has_hard_links
 from enrich_dist.preflight.context import Fact, Outcome, PreflightContext, failed, passed, warning
 
 _GB: Final = 1_000_000_000
@@ -26,7 +28,7 @@ def storage(context: PreflightContext) -> Outcome:
     try:
         write_json(probe, written)
         unchanged = read_json(probe) == written
-        probe.unlink()
+        remove_file(probe)
     except (OSError, CorruptionError) as error:
         return failed(f"{root} is not writable: {error}.")
     if not unchanged:
@@ -41,6 +43,12 @@ def storage(context: PreflightContext) -> Outcome:
     shown = f"{', '.join(f'{name} has {free:,.1f} GB free' for name, free in free_gb.items())} (minimum {min_gb:g} GB)"
     if short := [name for name, free in free_gb.items() if free < min_gb]:
         return failed(f"Not enough free space for {' and '.join(short)}: {shown}.", facts)
+    if not has_hard_links(context.directory.readiness):
+        return warning(
+            f"The file system of {root} has no hard links, so every release is a copy of its result: {shown}.",
+            facts,
+            remedy="Leave space for the copies, or set paths.work_dir to a file system with hard links.",
+        )
     return passed(f"All locations are writable: {shown}.", facts)
 
 

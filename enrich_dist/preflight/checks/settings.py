@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from enrich_dist.errors import EnrichError, SettingsError
+from enrich_dist.preflight.checks.file_system import check_file_systems
 from enrich_dist.preflight.context import Outcome, PreflightContext, passed, warning
 from enrich_dist.settings import Settings
 
@@ -44,6 +45,12 @@ def _check_min_memory(settings: Settings) -> None:
 
 
 def _check_cluster(settings: Settings) -> None:
+    try:
+        import dask  # noqa: F401  # reads the configuration files of this machine
+    except ValueError as error:
+        raise SettingsError(
+            " ".join(str(error).split()), remedy="Correct it, or set DASK_CONFIG to another directory."
+        ) from error
     if settings.cluster.kind != "local" or settings.cluster.tls.given:
         from enrich_dist.cluster.kinds import check_cluster
 
@@ -67,10 +74,9 @@ def _check_injected_faults(settings: Settings) -> None:
 
 
 def _check_directories(settings: Settings) -> None:
-    """Check that the directories that a run writes to can be created and written."""
+    """Check that the other directories that a run writes to can be created and written."""
     textfile = settings.monitoring.textfile
     for key, path in (
-        ("paths.work_dir", settings.paths.work_dir),
         ("paths.benchmarks", settings.paths.benchmarks),
         ("monitoring.textfile", textfile and textfile.parent),
     ):
@@ -85,9 +91,9 @@ def _check_directories(settings: Settings) -> None:
 
 def _check_checkpoint_location(settings: Settings) -> None:
     if settings.paths.checkpoints is not None:
-        from enrich_dist.core.storage import open_storage
+        from enrich_dist.store.checkpoints import CheckpointStore
 
-        open_storage(settings.paths.checkpoints).check()
+        CheckpointStore(settings.paths.checkpoints).check()
 
 
 def check_notification_addresses(settings: Settings) -> None:
@@ -113,7 +119,11 @@ VALIDITY: Final = (
 SECURITY: Final = tuple(
     SettingsCheck(check, refuses_run=False, warning=SettingsError) for check in (_check_tls, _check_injected_faults)
 )
-STORAGE: Final = (SettingsCheck(_check_directories, refuses_run=False), SettingsCheck(_check_checkpoint_location))
+STORAGE: Final = (
+    SettingsCheck(_check_directories, refuses_run=False),
+    SettingsCheck(check_file_systems),
+    SettingsCheck(_check_checkpoint_location),
+)
 ALERTS: Final = (SettingsCheck(check_notification_addresses),)
 
 

@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
+from enrich_dist.core.owned_files import write_new
 from enrich_dist.preflight.context import Fact, Outcome, PreflightContext, failed, passed, unknown, warning
 
 _TIMEOUT_SECONDS: Final = 180.0
@@ -59,7 +60,7 @@ def vulnerabilities(context: PreflightContext) -> Outcome:
 def _audit(program: str, installed: dict[str, str], scratch: Path, osv_url: str | None) -> list[dict[str, Any]]:
     """Return pip-audit's answers for the packages that the database knows."""
     requirements = scratch / "installed.txt"
-    requirements.write_text("".join(f"{name}=={version}\n" for name, version in installed.items()), "utf-8")
+    write_new(requirements, "".join(f"{name}=={version}\n" for name, version in installed.items()).encode("utf-8"))
     command = [program, "--requirement", str(requirements), "--no-deps", "--disable-pip", "--format", "json"]
     command += ["--progress-spinner", "off", "--timeout", "10", "--cache-dir", str(scratch / "cache")]
     command += [] if osv_url is None else ["--vulnerability-service", "osv", "--osv-url", osv_url]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from enrich_dist import __version__
+from enrich_dist.core.owned_files import remove_created, write_new
 from enrich_dist.core.tables import counted
 from enrich_dist.errors import EnrichError
 from enrich_dist.preflight.context import Fact, Outcome, PreflightContext, failed, passed, unknown, warning
@@ -72,7 +73,7 @@ def workers_alike(context: PreflightContext) -> Outcome:
     folder.mkdir(parents=True)
     folder.chmod(0o777)  # workers may run as another user
     try:
-        (folder / _DRIVER_FILE).write_text(token, "utf-8")
+        write_new(folder / _DRIVER_FILE, token.encode("utf-8"))
         # In a thread: a large index takes seconds, and the worker must answer the scheduler meanwhile.
         answers = client.run(asyncio.to_thread, _probe, folder, token, index, on_error="return")
         scheduler = cast("Any", client.get_versions())["scheduler"]["packages"]
@@ -82,9 +83,7 @@ def workers_alike(context: PreflightContext) -> Outcome:
         for worker, answer in sorted(answers.items()):
             problems += [f"{worker} {problem}" for problem in _problems(answer, folder, token, index)]
     finally:
-        for path in folder.iterdir():
-            path.unlink(missing_ok=True)
-        folder.rmdir()
+        remove_created(folder)
     facts: dict[str, Fact] = {"workers": len(answers), "problems": len(problems)}
     facts |= {f"version {name}": version for name, version in _versions().items()}
     if problems:
@@ -154,7 +153,7 @@ def _probe(directory: Path, token: str, index: Path) -> dict[str, Any]:
         if (directory / _DRIVER_FILE).read_text("utf-8") != token:
             found["problem"] = "its file there has other content"
         name = f"worker-{uuid.uuid4().hex[:12]}"
-        (directory / name).write_text(token, "utf-8")
+        write_new(directory / name, token.encode("utf-8"))
         found["written"] = name
     except OSError as error:
         found["problem"] = f"it is not usable: {error.strerror or error}"

@@ -118,13 +118,19 @@ def stacked(
     return Chart(key, title, summary, {"data": data, "layout": layout}, 360)
 
 
-def calibration(key: str, title: str, summary: str, points: Sequence[tuple[float, float, float, float, int]]) -> Chart:
+def calibration(
+    key: str,
+    title: str,
+    summary: str,
+    points: Sequence[tuple[float, float, float, float, int]],
+    axis: str = "match probability without identifiers",
+) -> Chart:
     """Return a calibration curve; a point is (mean probability, share correct, low, high, companies)."""
     line = {"color": "var:muted", "dash": "dash", "width": 1.5}
     diagonal = {"mode": "lines", "name": "calibrated", "x": [0, 1], "y": [0, 1], "hoverinfo": "skip", "line": line}
     measured = {
         "mode": "markers",
-        "name": "this run, with 95% interval",
+        "name": "measured, with 95% interval",
         "x": [mean for mean, *_ in points],
         "y": [share for _, share, *_ in points],
         "error_y": {
@@ -136,7 +142,7 @@ def calibration(key: str, title: str, summary: str, points: Sequence[tuple[float
         "hovertemplate": "probability %{x:.3f}, correct %{y:.1%} of %{customdata:,} companies<extra></extra>",
         "marker": {"color": "var:matched", "size": 10},
     }
-    titles = {"xaxis": "match probability without identifiers", "yaxis": "share correct"}
+    titles = {"xaxis": axis, "yaxis": "share correct"}
     layout = {axis: _axis(title, range=[-0.03, 1.03], tickformat=".0%") for axis, title in titles.items()}
     return Chart(key, title, summary, {"data": [diagonal, measured], "layout": layout}, 420, square=True)
 

@@ -9,6 +9,7 @@ from enrich_dist.events import format_duration
 from enrich_dist.reporting.html import result_sections, run_sections
 from enrich_dist.reporting.html.report_data import ReportData
 from enrich_dist.reporting.html.section import Section, Tile
+from enrich_dist.results.reliability import describe
 
 
 def tiles(data: ReportData) -> list[Tile]:
@@ -21,6 +22,8 @@ def tiles(data: ReportData) -> list[Tile]:
         return Tile(title, value, text, "good" if check["passed"] else "bad")
 
     precision, precision_interval = _estimate(metrics["accuracy"]["precision"])
+    if describe(metrics["accuracy"]) and metrics["accuracy"]["precision"]["estimate"] is not None:
+        precision_interval += "; not reliable here"
     found = [
         checked("Match rate", percent(metrics["match_rate"]), "of awards", checks["match_rate"]),
         Tile("Match rate by company", percent(companies["match_rate"]), f"of {companies['valid']:,} companies"),
@@ -51,6 +54,7 @@ def all_sections(data: ReportData) -> list[Section]:
         run_sections.memory(data),
         run_sections.failures(data),
         result_sections.reconciliation(data),
+        result_sections.columns(data),
         result_sections.model(data),
         run_sections.settings(data),
     ]

@@ -9,13 +9,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import resources
 
 from enrich_dist.core.tables import Table
+from enrich_dist.plain_text import markdown_text, printable
 from enrich_dist.reporting.html.contents import all_sections, tiles
 from enrich_dist.reporting.html.report_data import ReportData
-from enrich_dist.reporting.html.section import Section
+from enrich_dist.reporting.html.section import Page, Section
 from enrich_dist.results.report import awards_sentence, render
 
 TITLE = "SBIR awards and their USAspending recipients"
@@ -25,27 +27,41 @@ _MAX_MARKDOWN_ROWS = 20
 
 def render_html(data: ReportData) -> str:
     """Return the report as one HTML file."""
+    judged = datetime.fromtimestamp(data.run.finished_seconds, UTC)
+    return render_page(
+        Page(
+            eyebrow="enrich-dist run report",
+            title=TITLE,
+            badge=data.status,
+            is_good=data.passed,
+            headline=awards_sentence(data.metrics),
+            reasons=tuple(data.verdict["reasons"]),
+            tiles=tuple(tiles(data)),
+            footer=f"Run {data.run.run_id}, judged {judged:%Y-%m-%d %H:%M} UTC. Result {data.run.result}.",
+        ),
+        all_sections(data),
+    )
+
+
+def render_page(page: Page, sections: Sequence[Section]) -> str:
+    """Return a page with these sections as one HTML file."""
     # Imported here, as only reports need them.
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    sections = all_sections(data)
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: printable(value, keep="\xa0") if type(value) is str else value,  # Markup is a subclass
+    )
     figures = {chart.key: chart.figure for section in sections for chart, _ in section.charts}
     plotly, script = get_plotlyjs(), _resource("page.js")
-    judged = datetime.fromtimestamp(data.run.finished_seconds, UTC)
     return environment.from_string(_resource("page.html.j2")).render(
-        title=TITLE,
-        status=data.status,
-        passed=data.passed,
-        headline=awards_sentence(data.metrics),
-        reasons=data.verdict["reasons"],
-        tiles=tiles(data),
+        page=page,
         sections=sections,
-        run_id=data.run.run_id,
-        result=data.run.result,
-        judged=f"{judged:%Y-%m-%d %H:%M} UTC",
         policy=_content_security_policy(plotly, script),
         style=Markup(_resource("page.css")),
         figures=Markup(_script_safe_json(figures)),
@@ -60,7 +76,7 @@ def render_markdown(data: ReportData) -> str:
     parts = [
         f"# Run report: {data.status}",
         awards_sentence(data.metrics),
-        *(_section_markdown(sections[key]) for key in _MARKDOWN_SECTIONS),
+        *(section_markdown(sections[key]) for key in _MARKDOWN_SECTIONS),
         _settings_markdown(data, sections["settings"]),
         # The result's own report, one heading level down.
         render(data.metrics, data.verdict).rstrip("\n").replace("\n## ", "\n### ").replace("# ", "## ", 1),
@@ -70,20 +86,21 @@ def render_markdown(data: ReportData) -> str:
 
 def _settings_markdown(data: ReportData, section: Section) -> str:
     # Every overridden setting, without a limit on their number.
-    lines = (" ".join(item.line.split()).replace("`", "'") for item in data.settings if item.is_override)
-    return "\n\n".join([f"## {section.title}", *section.text, "\n".join(f"- `{line}`" for line in lines)]).rstrip()
+    lines = (f"- {markdown_text(item.line)}" for item in data.settings if item.is_override)
+    return "\n\n".join([f"## {section.title}", *map(markdown_text, section.text), "\n".join(lines)]).rstrip()
 
 
-def _section_markdown(section: Section) -> str:
+def section_markdown(section: Section) -> str:
+    """Return a section as Markdown, without charts and long tables."""
     tables = [*(table for _, table in section.charts), *section.tables, *section.folded]
-    return "\n\n".join([f"## {section.title}", *section.text, *map(_table_markdown, tables)])
+    return "\n\n".join([f"## {section.title}", *map(markdown_text, section.text), *map(_table_markdown, tables)])
 
 
 def _table_markdown(table: Table) -> str:
     shown = Table(table.head, table.rows[:_MAX_MARKDOWN_ROWS])
     hidden = len(table.rows) - len(shown.rows)
     more = f"\n\n{hidden:,} more rows are in the HTML report." if hidden else ""
-    return f"{table.caption}:\n\n{shown.markdown()}{more}"
+    return f"{markdown_text(table.caption)}:\n\n{shown.markdown()}{more}"
 
 
 def _content_security_policy(*scripts: str) -> str:

@@ -17,7 +17,7 @@ from enrich_dist.events import AttemptTimes, Step
 from enrich_dist.farm import diagnosis
 from enrich_dist.farm.attempts import FailedAttempt
 from enrich_dist.farm.logs import WorkerHistory, read_chunk_log
-from enrich_dist.farm.metrics import WorkerMemory, memory_per_worker
+from enrich_dist.farm.worker_memory import WorkerMemory, memory_per_worker
 from enrich_dist.planning.plan_vs_actual import Comparison, read_comparison
 from enrich_dist.remedies import RUN_AGAIN, RUN_FIRST
 from enrich_dist.results.calibration import Calibration, CalibrationBin, measure_calibration

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from enrich_dist.core.tables import Table, make_table, percent
+from enrich_dist.evaluation.figures import wilson_interval
 from enrich_dist.reporting.html import charts
 from enrich_dist.reporting.html.charts import Chart, Share
 from enrich_dist.reporting.html.report_data import ReportData
 from enrich_dist.reporting.html.section import Section, limited_table, make_section
 from enrich_dist.results import report
+from enrich_dist.results.method_table import method_table
 from enrich_dist.results.unresolved import UnresolvedCompany
 
 _MIN_COMPANIES = 5
@@ -28,7 +30,7 @@ def verdict(data: ReportData) -> Section:
 
 def methods(data: ReportData) -> Section:
     """Return accepted matches by method."""
-    table = report.method_table(data.metrics)
+    table = method_table(data.metrics)
     if not table.rows:
         return make_section("methods", table.caption, "No match is accepted.")
     valid = data.metrics["awards"]["valid"]
@@ -129,7 +131,12 @@ def calibration(data: ReportData) -> Section:
         few = f"{found.identified:,} companies share an identifier with a recipient: too few to measure calibration."
         return make_section("calibration", title, estimated, few)
     points = [
-        (item.mean_probability, item.correct / item.companies, *_wilson(item.correct, item.companies), item.companies)
+        (
+            item.mean_probability,
+            item.correct / item.companies,
+            *wilson_interval(item.correct, item.companies),
+            item.companies,
+        )
         for item in found.bins
     ]
     chart = charts.calibration(
@@ -200,7 +207,18 @@ def reconciliation(data: ReportData) -> Section:
         "Row reconciliation",
         f"{text}.",
         tables=[report.reconciliation_table(data.metrics)],
-        folded=[report.rejects_table(data.metrics)],
+        folded=[report.rejects_table(data.metrics), report.shared_table(data.metrics)],
+    )
+
+
+def columns(data: ReportData) -> Section:
+    """Return the statistics of the input columns."""
+    return make_section(
+        "columns",
+        "Input columns",
+        "A column that is null or not understood in most rows, or whose examples are no values of its kind, shows a "
+        "wrong column map (inputs.award_columns, inputs.recipient_columns). Columns without a meaning are last.",
+        folded=report.column_tables(data.metrics),
     )
 
 
@@ -214,14 +232,6 @@ def model(data: ReportData) -> Section:
         f"Human review decisions: {decisions}" if decisions else "",
         folded=[report.model_table(data.metrics["model"])],
     )
-
-
-def _wilson(part: int, whole: int) -> tuple[float, float]:
-    """Return the 95% interval of a share (Wilson 1927)."""
-    z2 = 1.96**2
-    centre = (part + z2 / 2) / (whole + z2)
-    spread = (1.96 * (part * (whole - part) / whole + z2 / 4) ** 0.5) / (whole + z2)
-    return max(0.0, centre - spread), min(1.0, centre + spread)
 
 
 def _listed(rows: Iterable[Share]) -> str:

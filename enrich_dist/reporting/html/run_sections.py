@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enrich_dist.core.tables import Table, make_table, megabytes, percent
 from enrich_dist.events import AttemptTimes, Step
-from enrich_dist.farm.metrics import memory_table
+from enrich_dist.farm.worker_memory import memory_table
 from enrich_dist.reporting.html import charts
 from enrich_dist.reporting.html.charts import Bar, Chart, Share
 from enrich_dist.reporting.html.report_data import ReportData

@@ -49,6 +49,20 @@ class Tile:
     tone: Literal["good", "bad", "plain"] = "plain"
 
 
+@dataclass(frozen=True)
+class Page:
+    """What a page has around its sections. ``badge``: its state in a few words, none if empty."""
+
+    eyebrow: str
+    title: str
+    badge: str
+    is_good: bool
+    headline: str
+    reasons: tuple[str, ...]
+    tiles: tuple[Tile, ...]
+    footer: str
+
+
 def limited_table(
     head: Sequence[str], rows: Iterable[Sequence[object]], caption: str, *, total: int | None = None
 ) -> Table:

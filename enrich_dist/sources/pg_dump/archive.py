@@ -112,7 +112,8 @@ def find_archive(location: str | Path) -> DumpArchive | None:
     if "://" not in str(location) and Path(location).is_dir():
         return _Directory(Path(location)) if (Path(location) / TOC).is_file() else None
     file = as_file(location)
-    file.require()
+    if file.path is not None and not file.path.is_file():
+        return None
     with reading(file), file.open() as handle:
         if handle.read(4) not in ZIP_MAGICS:
             return None

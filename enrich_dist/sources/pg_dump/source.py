@@ -98,6 +98,10 @@ class DumpSource(Source):
             ranges = single_range(self.name)
             return batch_records(copy, wanted, options.batch_rows, path, ranges, opening.pop_all())
 
+    def headers(self) -> list[str]:
+        """Return the columns of the table."""
+        return list(self._table[0].columns)
+
     def row_count(self) -> tuple[int, bool]:
         """Return an estimate from the beginning of the rows."""
         with self._archive.unpacked(self._table[1]) as (text, packed_position, size_bytes):

@@ -65,9 +65,9 @@ def drifted(passed: History) -> History:
 
 @pytest.fixture(scope="module")
 def blocked(drifted: History) -> History:
-    """Add a run with the default threshold, which the sample cannot reach."""
+    """Add a run with the default threshold of the match rate, which the sample cannot reach."""
     done = enrich_dist("run", "--config", BASE, "--work-dir", drifted.directory.root, "--chunk-size", "10000",
-                       *SAMPLE_INPUTS)  # fmt: skip
+                       "--set", "min_estimated_precision=0.94", *SAMPLE_INPUTS)  # fmt: skip
     assert done.returncode == BLOCKED_EXIT_CODE, done.stderr
     return History(drifted.directory, _runs(drifted.directory))
 

@@ -49,6 +49,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory, client: Client, inputs: t
     return published_bytes(run.paths.work_dir)
 
 
+@pytest.mark.long
 @given(chunk_size=st.integers(1, 60), batch_rows=st.integers(1, 60), data=st.data())
 @hypothesis_settings(
     max_examples=12,

@@ -30,8 +30,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Of whose awards about two thirds have a match."""
     folder = tmp_path_factory.mktemp("generated")
     awards, recipients = folder / "awards.csv", folder / "recipients.parquet"
-    write_recipients(recipients, rows=CHUNKS * 1_000, seed=3, sample=SAMPLE)
-    write_awards(awards, companies=6_000, recipients=recipients, seed=3)
+    write_recipients(recipients, rows=CHUNKS * 1_000, seed=5, sample=SAMPLE)
+    write_awards(awards, companies=6_000, recipients=recipients, seed=5)
     return awards, recipients
 
 
@@ -62,6 +62,7 @@ def warnings_of(heard: list[Event]) -> list[str]:
     return [event.message for event in heard if isinstance(event, Notice) and "match_rate_threshold" in event.message]
 
 
+@pytest.mark.long
 def test_warning_is_early_and_correct(tmp_path: Path, client: Client, inputs: tuple[Path, Path]) -> None:
     pipeline, heard = farmed(tmp_path, inputs, client, paced=True, match_rate_threshold=0.9)
 

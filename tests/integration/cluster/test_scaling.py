@@ -106,7 +106,7 @@ def test_scale_up_and_down_loses_nothing(tmp_path: Path, expected: dict[str, str
 
         up = scale(run, 3)
         assert up.returncode == 0, up.stderr
-        assert up.stdout.startswith("3 workers at tcp://127.0.0.1:")
+        assert up.stdout.startswith("3 workers at tls://127.0.0.1:")
         run.wait(lambda: len(run.active_processes()) == 3, "chunks on all three workers")
         run.release()
         run.wait(lambda: len(calls(run.ledger)) >= 9, "three chunks each")

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from enrich_dist.results.publish import CURRENT
 from enrich_dist.settings import load_settings
+from enrich_dist.store.run_directory import CURRENT
 from tests.conftest import REPOSITORY, enrich_dist, free_port
 from tests.support.known_case import write_inputs
 from tests.support.listener import Listener, listening_for_posts, write_urls

@@ -19,10 +19,9 @@ from dagster_defs.definitions import defs
 from dagster_defs.launch import open_instance
 from enrich_dist.core.files import read_json
 from enrich_dist.events import Step
-from enrich_dist.results.publish import CURRENT
 from enrich_dist.runs.archive import read_archive, write_record
 from enrich_dist.runs.records import RunRecord
-from enrich_dist.store.run_directory import Number
+from enrich_dist.store.run_directory import CURRENT, Number
 from tests.conftest import enrich_dist, free_port
 from tests.integration.cluster.test_secrets import files_with
 from tests.support import known_case as known

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -189,6 +191,19 @@ def test_status_reads_files(sample_runs: SampleRuns) -> None:
     assert f"{sample_runs.work_dir}/published/" in status.stdout
 
 
+def test_status_imports_no_engine(sample_runs: SampleRuns) -> None:
+    code = (
+        "import sys, contextlib; from enrich_dist.cli.main import main\n"
+        f"sys.argv = ['enrich-dist', 'status', '--set', 'paths.work_dir={sample_runs.work_dir}']\n"
+        "with contextlib.suppress(SystemExit): main()\n"
+        "print('heavy:', sorted({'dagster', 'distributed', 'pyarrow', 'numpy', 'duckdb'} & set(sys.modules)))"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+
+    assert "recipients" in finished.stdout
+    assert "heavy: []" in finished.stdout
+
+
 def test_run_history_and_diff(sample_runs: SampleRuns, instance: dg.DagsterInstance) -> None:
     listed = enrich_dist("runs", "ls", "--json", "--work-dir", sample_runs.work_dir)
     shown = enrich_dist("runs", "diff", "--json", "--work-dir", sample_runs.work_dir)
@@ -201,7 +216,9 @@ def test_run_history_and_diff(sample_runs: SampleRuns, instance: dg.DagsterInsta
     assert runs[0]["recipients"]["blake3"] == file_digest(REPOSITORY / "data/sample/recipients.parquet")
     assert {"match_rate_threshold", "inputs.awards"} <= {item["key"] for item in runs[1]["changed_settings"]}
     # Only the first run has injected faults.
-    assert {item["key"] for item in found["settings"]} == {"match_rate_threshold", *flatten(injected_faults())}
+    assert {item["key"] for item in found["settings"]} == {
+        "match_rate_threshold", "min_estimated_precision", *flatten(injected_faults())
+    }  # fmt: skip
     assert {item["same_bytes"] for item in found["inputs"].values()} == {True}
     counts = found["awards"]["counts"]
     assert counts["kept"] + counts["open"] == found["awards"]["in_both"] == SAMPLE_AWARDS

@@ -59,7 +59,8 @@ def test_every_image_is_pinned(name: str) -> None:
 
 
 def test_defaults_are_a_trial() -> None:
-    own = {name: value for name, value in SERVICES["run"]["environment"].items() if name.startswith("ENRICH_DIST_")}
+    given = SERVICES["run"]["environment"]
+    own = {name: str(value) for name, value in given.items() if name.startswith("ENRICH_DIST_")}
     settings = load_settings(FOLDER / "enrich-dist.yaml", (), own).settings
 
     assert (settings.environment, settings.notifications.urls_file) == ("development", None)

@@ -39,7 +39,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, client: Client) -> dic
     return published_bytes(run.paths.work_dir)
 
 
-@pytest.fixture(params=["directory", "object store"])
+@pytest.fixture(params=["directory", pytest.param("object store", marks=pytest.mark.long)])
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "directory":
         return str(tmp_path / "elsewhere")
@@ -255,6 +255,7 @@ def test_command_line_manages_store_hides_secret(tmp_path: Path, client: Client,
     assert not [entry for entry in storage.list() if SECRET_KEY.encode() in storage.get(entry.name)]
 
 
+@pytest.mark.long
 def test_unusable_location_is_refused_at_start(tmp_path: Path, store: ObjectStore) -> None:
     awards, recipients = write_inputs(tmp_path / "inputs")
     values = [f"inputs.awards={awards}", f"inputs.recipients={recipients}", f"paths.work_dir={tmp_path / 'work'}"]

@@ -20,6 +20,7 @@ from tests.conftest import REPOSITORY, enrich_dist, run_steps
 from tests.integration.faults.test_farm_failures import HarmedPipeline, prepare
 from tests.support.checkpoint_files import data_path
 from tests.support.known_case import settings
+from tests.unit.store.test_checkpoints import write
 
 pytestmark = pytest.mark.cluster
 
@@ -62,7 +63,7 @@ def test_doctor_names_failed_chunk_and_remedy(failed: HarmedPipeline) -> None:
 def test_unplanned_chunk_is_refused(failed: HarmedPipeline) -> None:
     code, output = command_output(failed, "doctor", "99")
     assert code == 1
-    assert "no chunk 99; it has 6 chunks" in output
+    assert "no chunk 99; its chunks are 0 to 5" in output
 
 
 def test_running_chunk_needs_active_run(failed: HarmedPipeline) -> None:
@@ -104,12 +105,15 @@ def test_damage_is_reported(tmp_path: Path, client: Client, harm: str) -> None:
 @pytest.mark.long
 def test_only_unreferenced_files_are_removed(tmp_path: Path, client: Client) -> None:
     pipeline = run_steps(settings(tmp_path), lambda: client)
+    foreign = {"notes.json", f"{'0' * 64}.json", ".tmp-notes"}
+    for name in foreign:
+        (pipeline.directory.checkpoints / name).write_text("of others", "utf-8")
     before = {path.name for path in pipeline.directory.checkpoints.iterdir()}
-    for name in ("0123.json", "0123.parquet", ".tmp-0123.parquet"):
-        (pipeline.directory.checkpoints / name).write_text("left behind", "utf-8")
+    write(CheckpointStore(pipeline.directory.checkpoints))
+    (pipeline.directory.checkpoints / ".tmp-0123456789ab.parquet").write_text("left behind", "utf-8")
 
-    assert "3 files (0.0 MB) would be removed" in command_output(pipeline, "checkpoints", "gc", "--dry-run")[1]
-    assert "3 files (0.0 MB) removed" in command_output(pipeline, "checkpoints", "gc")[1]
+    assert "4 files (0.0 MB) would be removed" in command_output(pipeline, "checkpoints", "gc", "--dry-run")[1]
+    assert "4 files (0.0 MB) removed" in command_output(pipeline, "checkpoints", "gc")[1]
 
     assert {path.name for path in pipeline.directory.checkpoints.iterdir()} == before
     code, output = command_output(pipeline, "checkpoints", "verify")

@@ -16,7 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from enrich_dist.core.files import TEMPORARY_PREFIX, read_json
+from enrich_dist.core.files import read_json
+from enrich_dist.core.owned_files import TEMPORARY_PREFIX
 from tests.conftest import REPOSITORY
 from tests.support.damaged import CHUNK_STARTS, LEDGER, calls, each_once
 from tests.support.known_case import write_inputs

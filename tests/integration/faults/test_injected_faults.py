@@ -98,7 +98,7 @@ def faulty(probability: float, seed: int) -> dict[str, Any]:
 @pytest.mark.setting("testing.fault_probability", "testing.fault_seed")
 def test_run_with_faults_warns_and_matches(tmp_path: Path, own_client: Client, undisturbed: dict[str, str]) -> None:
     # With this seed several chunks fail, some of them twice.
-    pipeline = planned(tmp_path, **faulty(0.5, seed=7))
+    pipeline = planned(tmp_path, **faulty(0.5, seed=8))
     notices: list[Notice] = []
 
     with listening(lambda event: notices.append(event) if isinstance(event, Notice) else None):
@@ -111,7 +111,7 @@ def test_run_with_faults_warns_and_matches(tmp_path: Path, own_client: Client, u
     # that was queued on a worker that another attempt killed never started, and the next attempt is drawn again.
     failures = AttemptLedger(pipeline.directory.attempts).failures()
     not_started = {(failure.chunk_id, failure.attempt) for failure in failures if failure.kind == "not started"}
-    injection = FaultInjection(0.5, 7)
+    injection = FaultInjection(0.5, 8)
     harmless = (None, FaultKind.DELAY)
     called = failed = 0
     for task in pipeline.tasks():

@@ -66,6 +66,7 @@ def test_lock_is_reentrant_until_released(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", ["run", "rejudge"])
 def test_commands_that_write_are_refused(tmp_path: Path, holder: subprocess.Popen[str], command: str) -> None:
     awards, recipients = write_inputs(tmp_path / "inputs")

@@ -157,7 +157,7 @@ def without_names(recipients: Path) -> None:
         (broken_text, ["column 'legal_business_name', row 41", "not UTF-8", "Export it again"]),
         (damaged_row_group, ["damaged", "Export or copy it again"]),
         (no_rows, ["no rows", "Export it again"]),
-        (without_names, ["no valid recipient", "Check inputs.recipients"]),
+        (without_names, ["no row can be used", "no name and no valid identifier"]),
     ],
     ids=lambda item: item.__name__ if callable(item) else "",
 )
@@ -192,5 +192,5 @@ def test_encoded_csv_with_poison_is_counted(tmp_path: Path, client: Client) -> N
     assert rows["invalid"] == 1 + 2
     found = pyarrow.csv.read_csv(pipeline.directory.published / "current" / "rejects.csv").to_pylist()
     of_csv = {row["source_row"]: row["reason"] for row in found if row["source_file"] == "recipients.csv"}
-    assert "columns" in of_csv[RECIPIENT_ROWS + 1 + 3]
+    assert "11 cells" in of_csv[RECIPIENT_ROWS + 1 + 3]
     assert of_csv[RECIPIENT_ROWS + 1 + 5] == "no name and no valid identifier"

@@ -61,6 +61,7 @@ def finish(pipeline: Pipeline) -> dict[str, str]:
     return published_bytes(pipeline.settings.paths.work_dir)
 
 
+@pytest.mark.long
 @pytest.mark.setting("farm.straggler_min_seconds")
 def test_straggler_backup_task_counts_once(tmp_path: Path, undisturbed: dict[str, str]) -> None:
     pipeline = prepare(tmp_path, "hang", farm={"straggler_min_seconds": 1})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from dask_jobqueue.slurm import SLURMJob
 from pydantic import ValidationError
 
 from enrich_dist.cluster.certificates import make_certificates
-from enrich_dist.cluster.kinds import KINDS, check_cluster, dask_config, resource_config
+from enrich_dist.cluster.kinds import KINDS, check_cluster, dask_config, machine_settings, resource_config
 from enrich_dist.errors import SettingsError, StateError
 from enrich_dist.settings import ClusterSettings, Settings
 
@@ -200,6 +201,47 @@ def test_every_role_uses_tls(tls: dict[str, Path]) -> None:
         assert config[f"distributed.comm.tls.{role}.key"] == str(tls["key_file"])
     assert config["distributed.comm.require-encryption"] is True
     assert "distributed.comm.require-encryption" not in dask_config(Settings())
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Write a Dask configuration of this machine."""
+    monkeypatch.setattr(dask.config, "paths", [str(tmp_path)])
+    return lambda text: (tmp_path / "site.yaml").write_text(text) and None
+
+
+def test_settings_of_machine_are_named(site: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__IDLE_TIMEOUT", "1s")
+    site("distributed: {comm: {require_encryption: true}, worker: {daemon: true}, logging: {distributed: debug}}")
+
+    assert machine_settings() == [
+        "distributed.comm.require-encryption", "distributed.logging.distributed", "distributed.scheduler.idle-timeout",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("distributed.scheduler.idle-timeout", "1s"),
+        ("distributed.scheduler.worker-ttl", "10ms"),
+        ("distributed.scheduler.preload", ["missing"]),
+        ("distributed.worker.preload", ["missing"]),
+        ("distributed.nanny.preload", ["missing"]),
+        ("distributed.worker.lifetime.duration", "1s"),
+        ("distributed.worker.resources", {"GPU": 1}),
+        ("distributed.comm.require-encryption", True),
+        ("distributed.comm.default-scheme", "ucx"),
+        ("distributed.comm.timeouts.connect", "1ms"),
+        ("distributed.comm.tls.ciphers", "none"),
+        ("distributed.comm.tls.ca-file", "missing"),
+    ],
+)
+def test_local_cluster_ignores_configuration_of_machine(key: str, value: Any) -> None:
+    default = dask_config(Settings())
+    with dask.config.set({key: value}):
+        assert dask_config(Settings()) == default
+        with dask.config.set(default):
+            assert dask.config.get(key) != value
 
 
 def test_certificates_are_private_and_kept(tmp_path: Path) -> None:

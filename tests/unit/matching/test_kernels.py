@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -15,9 +16,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from enrich_dist.matching import words
+from enrich_dist.matching import vocabulary, words
 from enrich_dist.matching.arrays import text_buffers
-from enrich_dist.matching.kernels.overlap import TYPO_PER_CENT, similar_names
+from enrich_dist.matching.kernels.blocks import count_lookups
+from enrich_dist.matching.kernels.overlap import ANYWHERE, ELSEWHERE, IN_STATE, STATELESS, TYPO_PER_CENT, similar_names
 from enrich_dist.matching.kernels.text import (
     find_all,
     grown,
@@ -28,7 +30,14 @@ from enrich_dist.matching.kernels.text import (
     within_one_edit,
 )
 from enrich_dist.matching.kernels.tokens import MAX_TYPO_FREQUENCY, look_up
-from enrich_dist.matching.vocabulary import Vocabulary, background, open_vocabulary, split_words, write_vocabulary
+from enrich_dist.matching.vocabulary import (
+    MAX_RARE_POSTINGS,
+    Vocabulary,
+    background,
+    open_vocabulary,
+    split_words,
+    write_vocabulary,
+)
 
 UNKNOWN_WEIGHT = 240
 NO_LIMIT = 10**6
@@ -143,25 +152,32 @@ class Index:
         return f"Index.of({self.names})"
 
     @classmethod
-    def of(cls, names: Iterable[str], states: Sequence[Sequence[int]] | None = None, state_count: int = 0) -> Index:
-        """``states``: of each name, codes of the states where it is, ``state_count`` for a company without one."""
+    def of(
+        cls,
+        names: Iterable[str],
+        states: Sequence[Sequence[int]] | None = None,
+        state_count: int = 0,
+        rare: int = MAX_RARE_POSTINGS,
+    ) -> Index:
+        """``states``: of each name, codes of the states where it is, ``state_count`` for a company without one.
+
+        ``rare``: names with a word that is not frequent.
+        """
         distinct = sorted(set(names))
         states = [[state_count]] * len(distinct) if states is None else states
         pairs = [(number, state) for number, codes in enumerate(states) for state in sorted(set(codes))]
         name, state = (np.array([pair[side] for pair in pairs], dtype=np.int64) for side in (0, 1))
         with tempfile.TemporaryDirectory() as directory:
             no_cut = (np.zeros(0, dtype=np.int64), pa.array([], pa.string()))
-            write_vocabulary(Path(directory), pa.array(distinct, pa.string()), (name, state), state_count, no_cut)
-            vocabulary = open_vocabulary(Path(directory), state_count)
-        data, starts, concepts = vocabulary.take("word_data", "word_starts", "word_concepts")
+            with patch.object(vocabulary, "MAX_RARE_POSTINGS", rare):
+                write_vocabulary(Path(directory), pa.array(distinct, pa.string()), (name, state), state_count, no_cut)
+            opened = open_vocabulary(Path(directory), state_count)
+        data, starts, concepts = opened.take("word_data", "word_starts", "word_concepts")
         texts = [bytes(data[starts[n] : starts[n + 1]]).decode() for n in range(len(concepts))]
-        return cls(distinct, vocabulary, dict(zip(texts, concepts.tolist(), strict=True)))
+        return cls(distinct, opened, dict(zip(texts, concepts.tolist(), strict=True)))
 
     def weight(self, concept: int) -> int:
         return int(self.vocabulary.arrays["weights"][concept])
-
-    def is_common(self, concept: int) -> bool:
-        return bool(self.vocabulary.arrays["common"][concept] >= 0)
 
     def bearers(self, concept: int) -> int:
         """Names that bear a word of the concept, here and in the background."""
@@ -190,7 +206,7 @@ def shortened(word: str) -> set[str]:
 
 def is_typo(left: str, right: str) -> bool:
     """The rule as the module states it."""
-    if any(map(str.isdigit, left)):
+    if any(map(str.isdigit, left + right)):
         return False
     shorter, longer = sorted((left, right), key=len)
     if left == right or not (len(shorter) >= 5 and len(longer) <= 32):
@@ -204,7 +220,7 @@ def is_typo(left: str, right: str) -> bool:
 
 def typos_of(index: Index, word: str) -> set[int]:
     """Concepts that the kernel takes for a typing error of the word."""
-    _, _, _, starts, typos, *_ = index.tokens([word])
+    _, _, starts, typos, *_ = index.tokens([word])
     assert len(starts) == 2
     return set(typos[starts[0] : starts[1]].tolist())
 
@@ -244,6 +260,8 @@ def _edited(text: str, edits: list[tuple[int, int, str]]) -> str:
         ("SPECTRONICS", "SPETRONICSA", True),  # one letter left out of each
         ("A" * 33, "A" * 32, False),  # too long
         ("SPECTRA", "SPECTR4", False),  # numbers are never mistyped
+        ("SPECTR4", "SPECTRA", False),
+        ("НОВАЯ", "НОВАМ", False),  # nor are letters of two bytes
         ("SPECTRA", "SPECTRA", False),  # the very word
     ],
 )
@@ -264,12 +282,11 @@ def test_frequent_words_are_no_typos() -> None:
 def test_family_is_one_concept() -> None:
     index = Index.of(["TECHNOLOGY", "LAB"])
     assert index.concept_of["TECH"] == index.concept_of["TECHNOLOGIES"] == index.concept_of["TECHNOLOGY"]
-    _, concepts, numeric, starts, typos, *_ = index.tokens(["TECHS TECHNOLOGEIS 42 LABQX"])
+    _, concepts, starts, typos, *_ = index.tokens(["TECHS TECHNOLOGEIS 42 LABQX"])
     assert concepts.tolist() == [index.concept_of["TECHNOLOGY"], -1, -1, -1]
     assert [typos[b:e].tolist() for b, e in itertools.pairwise(starts)] == [
         [], [index.concept_of["TECHNOLOGY"]], [], [],
     ]  # fmt: skip
-    assert numeric.tolist() == [False, False, True, False]
 
 
 def test_joined_and_split_words() -> None:
@@ -293,7 +310,7 @@ def test_repeated_words_are_found_again() -> None:
     asked = [f"{word}{first}{second}" for word in known for first in "ABCDEFG" for second in "UVWXYZ"]
     asked = [*known, *asked, *known, *asked]
 
-    _starts, concepts, _, typo_starts, typos, *_ = index.tokens(asked)
+    _starts, concepts, typo_starts, typos, *_ = index.tokens(asked)
 
     half = len(asked) // 2
     assert concepts[: len(known)].tolist() == [index.concept_of[word] for word in known]
@@ -315,12 +332,16 @@ ASKED = st.lists(st.sampled_from([*COMMON, *RARE, "TECH", "KITWAER", "UNKNOWN"])
 QUERIES = st.lists(st.tuples(ASKED, st.integers(-1, STATE_COUNT - 1)), min_size=1, max_size=10)
 
 
-def probes_of(index: Index, query: str) -> tuple[dict[int, int], int]:
-    """(weight by which each concept agrees with the name, weight of the name)."""
-    probes: dict[int, int] = {}
+NO_INFORMATION = 2**31 - 1
 
-    def add(concept: int, weight: int) -> None:
-        probes[concept] = max(probes.get(concept, 0), weight)
+
+def probes_of(index: Index, query: str) -> tuple[dict[int, tuple[int, int]], int]:
+    """(weight and information by which each concept agrees with the name, weight of the name)."""
+    probes: dict[int, tuple[int, int]] = {}
+
+    def add(concept: int, weight: int, information: int) -> None:
+        before = probes.get(concept, (0, 0))
+        probes[concept] = (max(before[0], weight), max(before[1], information))
 
     total = 0
     known = index.concept_of
@@ -329,138 +350,193 @@ def probes_of(index: Index, query: str) -> tuple[dict[int, int], int]:
         own = known.get(word, -1)
         near_weights = {concept: index.weight(concept) for concept in index.typos(word)}
         for concept, weight in near_weights.items():
-            add(concept, weight * TYPO_PER_CENT // 100)
+            frequent = weight if own < 0 else min(weight, index.weight(own))
+            add(concept, weight * TYPO_PER_CENT // 100, frequent * TYPO_PER_CENT // 100)
         if own >= 0:
-            add(own, index.weight(own))
+            add(own, index.weight(own), index.weight(own))
         total += index.weight(own) if own >= 0 else max(near_weights.values(), default=UNKNOWN_WEIGHT)
         both = parts[number - 1] + word
         if number and both in known and min(len(word), len(parts[number - 1])) >= 2 and len(both) >= 6:
-            add(known[both], index.weight(known[both]))
+            add(known[both], *[index.weight(known[both])] * 2)
         for name in index.names:
             pieces = name.split()
             for left, right in itertools.pairwise(pieces):
                 if left + right == word and word not in known and len(word) >= 6:
-                    add(known[left], index.weight(known[left]))
-                    add(known[right], index.weight(known[right]))
+                    add(known[left], *[index.weight(known[left])] * 2)
+                    add(known[right], *[index.weight(known[right])] * 2)
     return probes, total
 
 
-def overlaps(index: Index, query: str) -> dict[str, int]:
-    """Weighted overlap (Dice, per mille) of the query with every name that shares something with it."""
+Limits = Sequence[tuple[int, int, int]]
+
+
+def in_scope(index: Index, query: str, name: str, limits: tuple[int, int, int]) -> tuple[int, int] | None:
+    """(overlap per mille, information) of a pair that is within the limits of a scope."""
+    floor, information, share = limits
     probes, total = probes_of(index, query)
+    words = [index.concept_of[word] for word in name.split()]
+    own = sum(map(index.weight, words))
+    agreed, informed = (sum(probes.get(word, (0, 0))[side] for word in set(words)) for side in (0, 1))
+    enough = 1000 * agreed >= share * min(total, own)
+    if not agreed or not (2000 * agreed >= floor * (total + own) or (informed >= information and enough)):
+        return None
+    return min(1000, 2000 * agreed // (total + own)), informed if enough else 0
+
+
+def similar(
+    index: Index, states: Sequence[Sequence[int]], queries: Sequence[tuple[str, int]], limits: Limits
+) -> dict[tuple[int, str], tuple[int, int]]:
+    """What ``similar_names`` should find: each name in the first scope whose limits it reaches."""
     found = {}
-    for name in index.names:
-        concepts = [index.concept_of[word] for word in name.split()]
-        agreed = sum(probes.get(concept, 0) for concept in concepts)
-        if agreed:
-            whole = total + sum(map(index.weight, concepts))
-            found[name] = min(1000, 2000 * agreed // whole)
+    some_state = any(STATE_COUNT not in places for places in states)
+    for (number, (query, state)), (name, places) in itertools.product(
+        enumerate(queries), zip(index.names, states, strict=True)
+    ):
+        scopes = [IN_STATE] * (state in places) + [STATELESS] * (STATE_COUNT in places)
+        scopes += [ELSEWHERE if state >= 0 else ANYWHERE] * some_state
+        outcomes = (in_scope(index, query, name, limits[scope]) for scope in scopes)
+        if outcome := next((outcome for outcome in outcomes if outcome), None):
+            found[number, name] = outcome
     return found
 
 
-def joined(
-    index: Index, queries: Sequence[tuple[str, int]], floor: int, elsewhere: int = 0, block_limit: int = NO_LIMIT
-) -> tuple[dict[tuple[int, str], int], int, int]:
-    """({(query, name): overlap}, blocks left out, pairs left out); a query is a name and its state, -1 for none.
-
-    ``elsewhere``: the floor of names of other states.
-    """
-    query, name, overlap, blocks, pairs = similar_names(
+def arguments_of(index: Index, queries: Sequence[tuple[str, int]], limits: Limits) -> tuple[Any, ...]:
+    return (
         np.arange(len(queries)),
         np.array([state for _, state in queries], dtype=np.int64),
-        np.ones(len(queries), dtype=np.int64),
+        np.arange(1, len(queries) + 1, dtype=np.int64),
         index.tokens([text for text, _ in queries]),
         index.vocabulary.index,
         UNKNOWN_WEIGHT,
-        np.full(len(queries), floor, dtype=np.int32),
-        elsewhere,
-        block_limit,
+        np.array(limits, dtype=np.int64),
     )
-    keys = [(number, index.names[at]) for number, at in zip(query.tolist(), name.tolist(), strict=True)]
+
+
+def joined(
+    index: Index, queries: Sequence[tuple[str, int]], limits: Limits, block_limit: int = NO_LIMIT
+) -> tuple[dict[tuple[int, str], tuple[int, int]], int, int]:
+    """({(query, name): (overlap, information)}, blocks left out, pairs left out).
+
+    A query is a name and its state, -1 for none; the first one counts once, the second one twice, and so on.
+    """
+    *columns, blocks, pairs = similar_names(*arguments_of(index, queries, limits), block_limit)
+    query, name, *values = (column.tolist() for column in columns)
+    keys = [(number, index.names[at]) for number, at in zip(query, name, strict=True)]
     assert len(set(keys)) == len(keys)
-    return dict(zip(keys, overlap.tolist(), strict=True)), blocks, pairs
+    return dict(zip(keys, zip(*values, strict=True), strict=True)), blocks, pairs
+
+
+def equal_limits(floor: int) -> Limits:
+    """The same floor in all scopes, and nothing below it."""
+    return [(floor, NO_INFORMATION, 1000)] * 4
 
 
 @st.composite
 def worlds(draw: st.DrawFn) -> tuple[Index, list[list[int]]]:
-    """An index, and the states of its names."""
+    """An index, and the states of its names. Words in more than 0, 2 or all names are frequent."""
     names = sorted(draw(st.lists(NAMES, min_size=1, max_size=30, unique=True)))
     states = [draw(PLACES) for _ in names]
-    return Index.of(names, states, STATE_COUNT), states
+    return Index.of(names, states, STATE_COUNT, draw(st.sampled_from([0, 2, MAX_RARE_POSTINGS]))), states
 
 
-@given(worlds(), QUERIES, st.integers(300, 1000), st.integers(0, 1000))
-@settings(max_examples=40)
+LIMITS = st.lists(
+    st.tuples(st.integers(300, 1001), st.integers(50, 500) | st.just(NO_INFORMATION), st.integers(200, 1000)),
+    min_size=4,
+    max_size=4,
+)
+
+
+@given(worlds(), QUERIES, LIMITS)
+@settings(max_examples=60)
 def test_similar_names_match_brute_force(
-    world: tuple[Index, list[list[int]]], queries: list[tuple[str, int]], floor: int, elsewhere: int
+    world: tuple[Index, list[list[int]]], queries: list[tuple[str, int]], limits: Limits
 ) -> None:
-    """Nothing is found that is not similar, and blocks lose nothing of what is.
-
-    Common words lead to names of the query's state and of no state, and nowhere where the query's state is unknown.
-    """
+    """Nothing is found that is not similar, and skipped blocks lose nothing of what is, however frequent its words."""
     index, states = world
-    found, blocks, pairs = joined(index, queries, floor, elsewhere)
+
+    found, blocks, pairs = joined(index, queries, limits)
 
     assert (blocks, pairs) == (0, 0)
-    for number, (query, state) in enumerate(queries):
-        probes, _ = probes_of(index, query)
-        places = dict(zip(index.names, states, strict=True))
-        near = {name for name in index.names if state in places[name] or STATE_COUNT in places[name]}
-        similar = {
-            name: overlap
-            for name, overlap in overlaps(index, query).items()
-            if overlap >= (floor if state < 0 or name in near else max(floor, elsewhere))
-        }
-        assert {name: overlap for (at, name), overlap in found.items() if at == number}.items() <= similar.items()
-        for name in similar:
-            shared = {index.concept_of[word] for word in name.split()} & set(probes)
-            rare = any(not index.is_common(concept) for concept in shared)
-            looked_up = rare or (state >= 0 and name in near)
-            assert ((number, name) in found) == looked_up, (query, name)
+    assert found == similar(index, states, queries, limits)
 
 
-@given(worlds(), QUERIES, st.integers(300, 1000), st.integers(0, 5))
+@given(worlds(), QUERIES, LIMITS, st.integers(0, 5))
 @settings(max_examples=30)
 def test_block_limit_only_removes_names(
-    world: tuple[Index, list[list[int]]], queries: list[tuple[str, int]], floor: int, limit: int
+    world: tuple[Index, list[list[int]]], queries: list[tuple[str, int]], limits: Limits, limit: int
 ) -> None:
     index, _ = world
-    whole, _, _ = joined(index, queries, floor)
+    whole, _, _ = joined(index, queries, limits)
 
-    found, blocks, pairs = joined(index, queries, floor, block_limit=limit)
+    found, blocks, pairs = joined(index, queries, limits, block_limit=limit)
 
-    assert found.items() <= whole.items()
+    assert found.keys() <= whole.keys()
     assert pairs > limit * blocks or (blocks, pairs) == (0, 0)
     assert blocks or found == whole
+
+
+@given(worlds(), QUERIES, LIMITS, st.integers(0, 5))
+@settings(max_examples=30)
+def test_counted_lookups_are_those_of_the_search(
+    world: tuple[Index, list[list[int]]], queries: list[tuple[str, int]], limits: Limits, limit: int
+) -> None:
+    """The blocks that a plan counts as too large are those that the search skips."""
+    index, _ = world
+    frequent, state_starts, starts = index.vocabulary.take("common", "state_starts", "posting_starts")
+
+    by_state, by_concept = count_lookups(*arguments_of(index, queries, limits))
+
+    sizes = np.concatenate([np.diff(state_starts), np.diff(starts)[frequent >= 0]])
+    lookups = np.concatenate([by_state, by_concept[frequent >= 0]])
+    large = sizes > limit
+    _, blocks, pairs = joined(index, queries, limits, block_limit=limit)
+    assert (blocks, pairs) == (lookups[large].sum(), (lookups * sizes)[large].sum())
 
 
 def test_skipped_block_leaves_rare_words() -> None:
     names = [f"GROUP COINED{letter}WORD" for letter in "ABCDEFGH"]
     here, there, nowhere = 0, 1, STATE_COUNT
-    index = Index.of([*names, "GROUP"], [[nowhere], *[[here]] * 7, [there]], STATE_COUNT)
+    index = Index.of([*names, "GROUP"], [[nowhere], *[[here]] * 7, [there]], STATE_COUNT, rare=1)
     assert index.names[0] == "GROUP"
-    queries = [("GROUP", here), ("GROUP COINEDCWORD", here), ("GROUP", there)]
+    queries = [("GROUP", here), ("GROUP COINEDCWORD", here)]
+    limits = [(400, NO_INFORMATION, 1000)] * 2 + [(1001, NO_INFORMATION, 1000)] * 2
 
-    found, blocks, pairs = joined(index, queries, floor=400, block_limit=6)
+    found, blocks, pairs = joined(index, queries, limits, block_limit=6)
 
     assert (blocks, pairs) == (1, 7), "the second query need not look: its rare word decides"
     assert {name for number, name in found if number == 0} == {"GROUP"}
     assert {name for number, name in found if number == 1} >= {"GROUP COINEDCWORD"}
-    assert found[1, "GROUP COINEDCWORD"] == 1000
-    assert joined(index, queries, floor=400, block_limit=7)[1:] == (0, 0)
+    assert found[1, "GROUP COINEDCWORD"][0] == 1000
+    assert joined(index, queries, limits, block_limit=7)[1:] == (0, 0)
 
 
-def test_rare_words_match_across_states() -> None:
-    at_home, name = " ".join(COMMON), " ".join(["HARBOR", *COMMON])
-    index = Index.of(["HARBOR", name, at_home], [[1], [1], [0]], STATE_COUNT)
-    assert not index.is_common(index.concept_of["HARBOR"])
-    query = " ".join(reversed(name.split()))
-    assert overlaps(index, query)[name] == 1000
+def test_frequent_words_match_across_states() -> None:
+    name = " ".join(COMMON)
+    index = Index.of([name, *COMMON], [[1]] * 7, STATE_COUNT, rare=0)
+    query = " ".join(reversed(COMMON))
 
-    assert joined(index, [(query, 0)], floor=450)[0][0, name] == 1000
+    for state in (-1, 0):
+        assert joined(index, [(query, state)], equal_limits(800))[0][0, name][0] == 1000
+
+
+def test_contained_name_is_found_at_any_overlap() -> None:
+    index = Index.of(["KITWARE", "KITWARE ZYMERGEN HARBOR WAVE GUIDE", "SYSTEMS"])
+    within = [(1000, 100, 790)] * 4
+
+    found, _, _ = joined(index, [("QX KITWARE QUUXLY HARBORER GUIDES SYSTEMS", -1), ("ZYMERGEM", -1)], within)
+
+    assert found.keys() == {(0, "KITWARE"), (1, "KITWARE ZYMERGEN HARBOR WAVE GUIDE")}, "SYSTEMS tells too little"
+
+
+def test_typo_of_a_frequent_word_tells_little() -> None:
+    index = Index.of(["SYSTEMSX"])
+    [(_, information)] = joined(index, [("SYSTEMS", -1)], [(1, NO_INFORMATION, 700)] * 4)[0].values()
+    [(_, other)] = joined(index, [("SYSTEMSXY", -1)], [(1, NO_INFORMATION, 700)] * 4)[0].values()
+
+    assert information < 100 < other
 
 
 def test_repeated_word_agrees_once() -> None:
     index = Index.of(["KITWARE KITWARE"])
 
-    assert joined(index, [("KITWARE", -1)], floor=500)[0] == {(0, "KITWARE KITWARE"): 666}
+    assert joined(index, [("KITWARE", -1)], equal_limits(500))[0][0, "KITWARE KITWARE"][0] == 666

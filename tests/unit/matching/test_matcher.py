@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from enrich_dist import schema
 from enrich_dist.matching import compare
+from enrich_dist.matching.blocking import candidate_pairs, prepare
 from enrich_dist.matching.config import CandidateConfig
 from enrich_dist.matching.decisions import method_sql
 from enrich_dist.matching.index import build_index
@@ -26,6 +27,8 @@ from enrich_dist.schema import NameKind, NameLevel, PlaceLevel, StreetLevel
 UEI_1, UEI_2 = "ABCDEFGHJKL1", "ABCDEFGHJKL2"
 BOSTON = {"address": "10 Main Street, Suite 4", "city": "Boston", "state": "MA", "zip5": "02110"}
 DAYTON = {"address": "5 Oak Avenue", "city": "Dayton", "state": "OH", "zip5": "45402"}
+
+IN_BOSTON = {**BOSTON, "address": "99 Elm Street"}
 
 # Companies beside those of a test, so that common words are known to the index.
 BACKGROUND = [
@@ -127,6 +130,8 @@ def test_malformed_identifier_is_missing(tmp_path: Path) -> None:
         ("Harmonia Technologies", "HARMONIA TECH", NameLevel.SPELLING_VARIANT),
         ("Hypersonic Cryogenic Instrumentation Inc", "HYPERSONIC CRYOGENIC INSTRUMEN", NameLevel.SPELLING_VARIANT),
         ("HYPERSONIC CRYOGENIC INSTRUMEN", "Hypersonic Cryogenic Instrumentation Inc", NameLevel.SPELLING_VARIANT),
+        ("St. Brindle Hosp", "SAINT BRINDLE HOSPITAL", NameLevel.SPELLING_VARIANT),
+        ("Ft Brindle Coop", "FORT BRINDLE COOPERATIVE", NameLevel.SPELLING_VARIANT),
         ("Spectral Dynamics Researh LLC", "SPECTRAL DYNAMICS RESEARCH LLC", NameLevel.TYPO),
         ("Kitware Systems", "KITWAER SYSTEMS", NameLevel.TYPO),
         ("Kitware Systems", "KITWARE", NameLevel.ADDITIONAL_COMMON_WORDS),
@@ -134,6 +139,12 @@ def test_malformed_identifier_is_missing(tmp_path: Path) -> None:
         ("Kitware Systems", "KITWARE GROUP", NameLevel.DIFFERENT_COMMON_WORDS),
         ("Kitware", "KITWARE QUUXLY", NameLevel.ADDITIONAL_WORDS),
         ("Kitware Quuxly", "KITWARE", NameLevel.ADDITIONAL_WORDS),
+        ("Brindle Quuxly Instruments", "TARROW BRINDLE QUUXLY INSTRUMENTS", NameLevel.CONTAINED),
+        ("Tarrow Brindle Quuxly Instruments", "BRINDLE QUUXLY INSTRUMENTS LLC", NameLevel.CONTAINED),
+        ("Brindle Quuxly", "BRINDLE QUUXLY ROTTERDAM", NameLevel.CONTAINED),
+        ("Brindle Quuxly", "TARROW BRINDLE QUUXLY ZYMERGEN", NameLevel.CONTAINED),
+        ("Brindle Quuxly", "BRINDLE ZYMERGEN QUUXLY", NameLevel.ADDITIONAL_WORDS),  # not one after another
+        ("Advanced Systems", "ZYMERGEN ADVANCED SYSTEMS", NameLevel.ADDITIONAL_WORDS),  # the shorter says too little
         ("Kitware Quuxly", "KITWARE ZYMERGEN", NameLevel.DIFFERENT_WORDS),
         ("Quark Acquisition II", "QUARK ACQUISITION III", NameLevel.DIFFERENT_WORDS),
         ("Zymergen Quark Number 12", "ZYMERGEN QUARK NUMBER 13", NameLevel.DIFFERENT_WORDS),
@@ -146,9 +157,21 @@ def test_name_level(tmp_path: Path, left: str, right: str, level: int) -> None:
     assert NameLevel(pair["name_level"]) == level
     assert pair["method"] == ("exact_name_place" if level == NameLevel.EQUAL else "fuzzy_name_place")
     variants = {NameLevel.EQUAL, NameLevel.SPELLING_VARIANT}
-    additional = {NameLevel.ADDITIONAL_WORDS, NameLevel.ADDITIONAL_COMMON_WORDS}
-    assert (pair["name_agreement"] == 1) == (level in variants or (left == "Kitware" and level in additional))
+    additional = {NameLevel.ADDITIONAL_WORDS, NameLevel.CONTAINED, NameLevel.ADDITIONAL_COMMON_WORDS}
+    is_shorter = len(left) < len(right)
+    assert (pair["name_agreement"] == 1) == (level in variants or (is_shorter and level in additional))
     assert (pair["name_similarity"] == 1) <= (level in variants)
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "level"),
+    [("International", "Internationale", NameLevel.TYPO), ("Marine", "Marina", NameLevel.DIFFERENT_WORDS)],
+)
+def test_typo_in_a_word_of_many_names(tmp_path: Path, own: str, other: str, level: NameLevel) -> None:
+    """Of two words that many names have, only long ones are a typing error of each other."""
+    firms = [company(f"Firm{letter} {word}", BOSTON) for letter in "ABCDEF" for word in (own, other)]
+    found = match(tmp_path, [*firms, company(f"Quark {own}", BOSTON)], located(f"QUARK {other.upper()}", BOSTON))
+    assert [pair["name_level"] for pair in found if pair["company_id"] == len(firms)] == [level]
 
 
 def test_additional_number_is_no_typo(tmp_path: Path) -> None:
@@ -173,8 +196,9 @@ def test_common_word_of_background(tmp_path: Path) -> None:
         ("Apex", "ALEX"),
     ],
 )
-def test_same_address_alone_is_no_candidate(tmp_path: Path, left: str, right: str) -> None:
-    assert match(tmp_path, [company(left, BOSTON)], located(right, BOSTON)) == []
+def test_same_town_alone_is_no_candidate(tmp_path: Path, left: str, right: str) -> None:
+    assert match(tmp_path / "town", [company(left, BOSTON)], located(right, IN_BOSTON)) == []
+    assert only(match(tmp_path / "street", [company(left, BOSTON)], located(right, BOSTON)))["method"] == "same_place"
 
 
 def test_different_words_need_same_town(tmp_path: Path) -> None:
@@ -189,7 +213,7 @@ def test_rare_word_has_larger_share(tmp_path: Path) -> None:
     rare = only(match(tmp_path / "rare", firms, located("KITWARE", BOSTON)))
     build_index(company_table(firms), tmp_path / "common")
     assert rare["name_agreement"] > 0.6, "KITWARE tells more than SYSTEMS"
-    assert match(tmp_path / "common", firms, located("SYSTEMS", BOSTON)) == []
+    assert match(tmp_path / "common", firms, located("SYSTEMS", IN_BOSTON)) == []
 
 
 def test_equal_alternate_name(tmp_path: Path) -> None:
@@ -249,19 +273,38 @@ def test_name_code_of_agreeing_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "found"),
     [
-        ({"state": "MA", "city": "Boston"}, ["HARMONIA QUUXLY", "HARMONIA QUUXLY ZYMERGEN"]),
-        ({"state": "MA", "city": "Allston", "zip5": "02110"}, ["HARMONIA QUUXLY", "HARMONIA QUUXLY ZYMERGEN"]),
-        ({"state": "MA", "city": "Salem"}, ["HARMONIA QUUXLY"]),
+        ({"state": "MA", "city": "Boston"}, [1, 2]),
+        ({"state": "MA", "city": "Allston", "zip5": "02110"}, [1, 2]),
+        ({"state": "MA", "city": "Salem"}, [1]),
         ({"state": "OH", "city": "Dayton"}, []),
         ({}, []),
     ],
     ids=["town", "zip", "state", "other-state", "unknown"],
 )
-def test_lower_overlap_needs_closer_place(tmp_path: Path, place: dict[str, str], found: list[str]) -> None:
+def test_lower_overlap_needs_closer_place(tmp_path: Path, place: dict[str, str], found: list[int]) -> None:
     """Two thirds of the weight are shared, and a half."""
-    recipients = [{"name": name, **place} for name in ("HARMONIA QUUXLY", "HARMONIA QUUXLY ZYMERGEN")]
-    pairs = match(tmp_path, [company("Harmonia", BOSTON)], *recipients)
-    assert [pair["name"] for pair in pairs] == found
+    firms = [company(name, BOSTON) for name in ("Unlike", "Harmonia Kitware Quuxly", "Tamarack Zelkova")]
+    build_index(company_table([*firms, *map(company, BACKGROUND)]), tmp_path)
+    index = OrganisationMatcher().open_index(tmp_path)
+    recipients = [{"name": name, **place} for name in ("HARMONIA KITWARE ZYMERGEN", "TAMARACK ZYMERGEN")]
+    pairs = candidate_pairs(index, prepare(index, recipient_table(*recipients)), CandidateConfig())
+    assert (pairs.rows + 1).tolist() == pairs.companies.tolist() == found
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("Harmonia Kitware", "HARMONIA QUUXLY KITWARE ZYMERGEN ROBOTICS"),
+        ("Quuxly Harmonia Zymergen Kitware Robotics", "KITWARE HARMONIA"),
+        ("Harmonja Kitware", "QUUXLY ZYMERGEN HARMONIA ROBOTICS KITWARE"),
+    ],
+)
+@pytest.mark.parametrize("place", [{"state": "MA", "city": "Salem"}, {}], ids=["state", "unknown"])
+def test_name_within_a_longer_one(tmp_path: Path, left: str, right: str, place: dict[str, str]) -> None:
+    """Whatever the overlap is, unless the places conflict."""
+    firms = [company(left, BOSTON)]
+    assert len(match(tmp_path / "near", firms, {"name": right, **place})) == 1
+    assert match(tmp_path / "conflict", firms, located(right, DAYTON)) == []
 
 
 def test_zip_code_without_state(tmp_path: Path) -> None:
@@ -409,7 +452,9 @@ def test_frequent_name_is_skipped_and_counted(tmp_path: Path) -> None:
     recipients = [{"name": "ACME QUUXLY", "uei": UEI_1}, {"name": "QUUXLY ACME"}]
     small = counted(tmp_path / "small", firms, *recipients, max_block_size=4)
     large = counted(tmp_path / "large", firms, *recipients, max_block_size=5)
-    assert (small["blocks_left_out"], small["pairs_left_out"]) == ({0: 1}, {0: 5})
+    assert (small["blocks_left_out"], small["pairs_left_out"]) == ({0: 2}, {0: 10}), (
+        "the equal name and the similar one"
+    )
     assert not {"blocks_left_out", "pairs_left_out"} & set(large)
 
 
@@ -479,25 +524,51 @@ def test_candidates_are_sorted_and_unique(tmp_path: Path) -> None:
     assert (found[0]["name"], found[0]["city"], found[0]["recipient_id"]) == ("ACME", "Boston", "r2")
 
 
-def test_limit_applies_to_similar_names(tmp_path: Path) -> None:
-    firms = [company("Quantum Widgets", BOSTON) for _ in range(4)]
-    firms += [company(f"Quantum Widgets {letter}{letter}", BOSTON) for letter in "ABCDEFGH"]
-    found = match(tmp_path, firms, located("QUANTUM WIDGETS", BOSTON), max_candidates_per_name=2)
-    assert [row["company_id"] for row in found if row["name_level"] == NameLevel.EQUAL] == [0, 1, 2, 3]
-    assert len([row for row in found if row["name_level"] != NameLevel.EQUAL]) == 2
+OTHERS = [f"{first}{second}QX" for first in ("ABLE", "BOLD", "CALM", "DEFT") for second in ("OR", "ER")]
 
 
-def test_ties_break_by_company_id(tmp_path: Path) -> None:
-    firms = [company("Quantum Widgets Group", BOSTON) for _ in range(3)]
-    found = match(tmp_path, firms, located("QUANTUM WIDGETZ GROUP", BOSTON), max_candidates_per_name=2)
+def test_limit_applies_to_weak_pairs(tmp_path: Path) -> None:
+    """A name within another one and much overlap are strong."""
+    firms = [company(name, BOSTON) for name in ["Quantum Widgets"] * 4 + ["Quantum Widgets Harmonia"] * 4]
+    firms += [company(f"Quantum Widgets Harmonia {word}", BOSTON) for word in OTHERS]
+    firms += [company(f"Quantum Widgets {word} {word}ING", BOSTON) for word in OTHERS]
+    recipient = located("QUANTUM WIDGETS HARMONIA ZYMERGEN", IN_BOSTON)
+    found = match(tmp_path, firms, recipient, max_candidates_per_name=2, min_name_overlap=0.3)
+    assert [row["company_id"] for row in found] == list(range(18)), "and the first two of the others"
+
+
+def test_weak_ties_break_by_company_id(tmp_path: Path) -> None:
+    firms = [company("Quantum Widgets Harmonia Group", BOSTON) for _ in range(3)]
+    recipient = located("QUANTUM WIDGETS ZYMERGEN TAMARACK", IN_BOSTON)
+    found = match(tmp_path, firms, recipient, max_candidates_per_name=2)
     assert [row["company_id"] for row in found] == [0, 1]
 
 
-def test_the_most_similar_companies_are_taken(tmp_path: Path) -> None:
-    names = ["Quantum Widgets Zymergen", "Quantum Widgets", "Quantum Widgets Group"]
-    found = match(tmp_path, [company(name, BOSTON) for name in names], located("QUANTUM WIDGETZ GROUP", BOSTON),
-                  max_candidates_per_name=2)  # fmt: skip
-    assert [names[row["company_id"]] for row in found] == ["Quantum Widgets", "Quantum Widgets Group"]
+def test_the_most_similar_weak_companies_are_taken(tmp_path: Path) -> None:
+    names = ["Quantum Widgets Zelkova Harmonia", "Quantum Widgets Harmonia", "Quantum Widgets Harmonia Group"]
+    recipient = located("QUANTUM WIDGETZ TAMARACK ZYMERGEN", IN_BOSTON)
+    found = match(
+        tmp_path, [company(name, BOSTON) for name in names], recipient, max_candidates_per_name=2, min_name_overlap=0.3
+    )
+    assert [names[row["company_id"]] for row in found] == names[1:]
+
+
+@pytest.mark.parametrize("place", [BOSTON, None], ids=["same-town", "no-place"])
+def test_all_spellings_of_one_company_are_found(tmp_path: Path, place: dict[str, str] | None) -> None:
+    """A recipient has any number of strong candidates, and frequent words among few organisations are no obstacle."""
+    letters = "ABCDEFGHIJ"
+    names = [f"KONINKLIJKE PHILIPS {a}{b}XQ {c}OHOLDINGS" for a in letters for b in letters for c in letters]
+    firms = [company(name, *([place] if place else [])) for name in names]
+    recipient = located("KONINKLIJKE PHILIPS", place) if place else {"name": "KONINKLIJKE PHILIPS"}
+    assert [row["company_id"] for row in match(tmp_path, firms, recipient)] == list(range(1000))
+
+
+def test_name_of_too_many_companies_is_left_out_as_a_similar_one(tmp_path: Path) -> None:
+    firms = [company("Quantum Widgets", BOSTON) for _ in range(5)]
+    recipients = [located("QUANTUM WIDGETZ", IN_BOSTON)] * 3
+    assert len(match(tmp_path, firms, *recipients, max_block_size=5)) == 15
+    found = counted(tmp_path / "counts", firms, *recipients, max_block_size=4)
+    assert (found["blocks_left_out"], found["pairs_left_out"]) == ({0: 3}, {0: 15})
 
 
 def test_slices_of_pairs_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,35 @@ from enrich_dist.matching.normalise import (
         ("Foo S.A. de C.V.", "FOO"),
         ("Foo P.A.", "FOO"),
         ("Foo PA", "FOO PA"),
+        ("Arcelik Anonim Sirketi", "ARCELIK"),
+        ("Henkel KG auf Aktien", "HENKEL"),
+        ("Schering Aktiengesellschaft", "SCHERING"),
+        ("Foo Sp. z o.o.", "FOO"),
+        ("Foo Sp. z o.o. Sp.k.", "FOO"),
+        ("Foo Kabushiki Kaisha", "FOO"),
+        ("Foo GmbH & Co. KG", "FOO"),
+        ("Foo Gesellschaft mit beschränkter Haftung", "FOO"),
+        ("Foo Ltda.", "FOO"),
+        ("Foo Pte. Ltd.", "FOO"),
+        ("Foo Sdn. Bhd.", "FOO"),
+        ("Foo S.p.A.", "FOO"),
+        ("Foo SpA", "FOO"),
+        ("Foo Resort & Spa", "FOO RESORT AND SPA"),
+        ("Foo d.o.o.", "FOO"),
+        ("Foo S. de R.L. de C.V.", "FOO"),
+        ("Foo U.S.A., Inc.", "FOO USA"),  # no S. A.
+        ("LLC Foo Works", "FOO WORKS"),
+        ("N.V. Foo", "FOO"),
+        ("N V P Associates", "NVP ASSOCIATES"),  # initials
+        ("NV Energy", "NV ENERGY"),
+        ("UAB Foo", "FOO"),
+        ("Sabiedriba ar Ierobezotu Atbildibu Foo", "FOO"),
+        ("SA Smart Solutions", "SA SMART SOLUTIONS"),
+        ("AS Cole", "AS COLE"),
+        ("AB Cole", "AB COLE"),
+        ("SE Sales", "SE SALES"),
+        ("Co Springs", "CO SPRINGS"),
+        ("UAB", "UAB"),
         ("L.L.C. & Co", "LLC AND CO"),
         ("LLC Inc", "LLC INC"),
         ("The Co", "CO"),
@@ -73,7 +102,7 @@ from enrich_dist.matching.normalise import (
         ("THE", "THE"),
         ("  ", None),
         ("***", None),
-        ("北京", None),
+        ("北京", "北京"),
         ("", None),
         (None, None),
     ],
@@ -113,6 +142,48 @@ def test_a_text_may_contain_several_names(raw: str | None, names: list[str]) -> 
     assert found["row"].to_pylist() == [0, *[1] * len(names), 2]
     assert found["further"].to_pylist() == [False, *[number > 0 for number in range(len(names))], False]
     assert normalise_names(pa.array([raw], pa.string())).to_pylist() == (names[:1] or [None])
+
+
+@pytest.mark.parametrize(
+    ("raw", "names"),
+    [
+        ("Brindle-Ops / Tarrow", ["BRINDLE OPS TARROW", "BRINDLE OPS", "TARROW"]),
+        ("Brindle Ltd / Tarrow Sales", ["BRINDLE LTD TARROW SALES", "BRINDLE", "TARROW SALES"]),
+        ("CAD / CAM Services", ["CAD CAM SERVICES"]),  # a side says too little
+        ("Brindle Trading / Limited", ["BRINDLE TRADING"]),
+        ("Brindle Trading / Co LLC", ["BRINDLE TRADING"]),
+        ("Brindle / Tarrow LLC Joint Venture", ["BRINDLE TARROW LLC JOINT VENTURE"]),
+        ("Brindle LLC, A Tarrow JV", ["BRINDLE LLC A TARROW JV"]),
+        ("I/O Systems", ["IO SYSTEMS"]),
+        ("24/7 Care", ["24 7 CARE"]),
+        ("Brindle/Tarrow", ["BRINDLE TARROW"]),
+        ("A-B", ["AB"]),
+        ("Brindle-Tarrow LLC", ["BRINDLE TARROW"]),
+        ("Brindle N.V., Rotterdam", ["BRINDLE NV ROTTERDAM", "BRINDLE"]),
+        ("Brindle Inc., a Delaware corporation", ["BRINDLE INC A DELAWARE", "BRINDLE"]),
+        ("Brindle Inc (a Delaware corporation)", ["BRINDLE INC A DELAWARE", "BRINDLE"]),
+        ("Brindle, L.L.C., a Tarrow Dorran company", ["BRINDLE LLCA TARROW DORRAN", "BRINDLE"]),
+        ("Brindle Incorporated (4525)", ["BRINDLE INCORPORATED 4525", "BRINDLE"]),
+        ("Brindle Inc - Tarrow Site", ["BRINDLE INC TARROW SITE", "BRINDLE"]),
+        ("Brindle Rehab, Inc. (BRX)", ["BRINDLE REHAB INC BRX", "BRINDLE REHAB"]),
+        ("Brindle Fund, LLC (II)", ["BRINDLE FUND LLC 2"]),  # siblings
+        ("Brindle Fund, Inc., 3", ["BRINDLE FUND INC 3"]),
+        ("Brindle LLC (JV2)", ["BRINDLE LLC JV2"]),
+        ("Brindle, Inc. (A)", ["BRINDLE INC A"]),
+        ("Brindle (USA) Inc", ["BRINDLE USA"]),
+        ("Brindle, Inc., The", ["BRINDLE"]),
+        ("Brindle & Co., LLC", ["BRINDLE"]),
+        ("GE Inc, Tarrow", ["GE INC TARROW"]),  # initials say too little
+        ("Brindle Works T/A Tarrow Garden", ["BRINDLE WORKS", "TARROW GARDEN"]),
+        ("T A Brindle Company", ["TA BRINDLE"]),
+        ("Brindle Inc., Tarrow dba Dorran Ltd, Site", ["BRINDLE INC TARROW", "BRINDLE", "DORRAN LTD SITE", "DORRAN"]),
+    ],
+)
+def test_punctuation_shows_further_names(raw: str, names: list[str]) -> None:
+    found = split_names(pa.array(["Before", raw, "After, Inc., Town"]))
+    assert found["name"].to_pylist() == ["BEFORE", *names, "AFTER INC TOWN", "AFTER"]
+    assert found["row"].to_pylist() == [0, *[1] * len(names), 2, 2]
+    assert found["further"].to_pylist() == [False, *[number > 0 for number in range(len(names))], False, True]
 
 
 def test_numbers_distinguish_names() -> None:

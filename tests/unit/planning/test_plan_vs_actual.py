@@ -123,6 +123,7 @@ def test_json_document_keeps_its_fields(settings: Any) -> None:  # noqa: F811
         "sample_places",
         "chunk_size",
         "chunks",
+        "columns",
         "workers",
         "workers_on_this_machine",
         "recipients",

@@ -10,7 +10,7 @@ import pytest
 
 from enrich_dist.planning.sample import Sample, open_sample
 from enrich_dist.sources.formats import open_source
-from enrich_dist.sources.recipient_files import ParquetSource
+from enrich_dist.sources.parquet import ParquetSource
 
 
 def grouped(path: Path, rows: int, groups: int) -> Path:

@@ -196,7 +196,7 @@ def test_settings_valid_reports_all_problems(tmp_path: Path) -> None:
         (["match_rate_threshold=0.6"], Status.WARNING, "match_rate_threshold is 0.6, laxer than 0.7 (command line)"),
         (["min_estimated_precision=0.9"], Status.WARNING, "min_estimated_precision is 0.9, laxer than 0.95"),
         (["max_quarantined_share=0.1"], Status.WARNING, "max_quarantined_share is 0.1, laxer than 0.001"),
-        (["matching.accept_probability=0.5"], Status.WARNING, "matching.accept_probability is 0.5, laxer than 0.68"),
+        (["matching.accept_probability=0.4"], Status.WARNING, "matching.accept_probability is 0.4, laxer than 0.5"),
         (["match_rate_threshold=0.8", "max_quarantined_share=0"], Status.PASSED, ""),  # stricter
         (["monitoring.pushgateway=http://gateway:9091"], Status.WARNING, "monitoring.pushgateway"),
         (["monitoring.pushgateway=http://127.0.0.1:9091"], Status.PASSED, ""),
@@ -230,7 +230,7 @@ def test_storage(tmp_path: Path) -> None:
     for outcome, shown in (
         (at(a_file / "work"), "paths.work_dir"),
         (at(tmp_path / "work", a_file / "checkpoints"), "file/checkpoints"),
-        (at(tmp_path / "work", min_free_gb=1e9), "Not enough free space for work_dir"),
+        (at(tmp_path / "work", min_free_gb=1e6), "Not enough free space for work_dir"),
     ):
         assert (outcome.status, shown in outcome.summary) == (Status.FAILED, True), outcome.summary
 

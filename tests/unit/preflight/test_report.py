@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from enrich_dist.errors import StateError
+from enrich_dist.plain_text import from_markdown, printable
 from enrich_dist.preflight.catalog import CHECKS
 from enrich_dist.preflight.context import Outcome, PreflightContext, Report, Status, failed, passed, unknown, warning
 from enrich_dist.preflight.readiness_file import CODEC
@@ -51,8 +52,8 @@ def test_all_forms_agree_on_every_check(report: Report) -> None:
     for item, result, cells in zip(document["items"], report.items, table, strict=True):
         title, critical, status, summary, remedy = (cell.strip() for cell in cells)
         assert (title, critical == "yes", status) == (item["title"], item["critical"], item["status"])
-        assert summary == item["summary"].replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
-        assert remedy == (item["remedy"] or "")
+        assert from_markdown(summary) == printable(item["summary"])
+        assert from_markdown(remedy) == (item["remedy"] or "")
         assert re.search(rf"^{status} +{re.escape(title)}", shown, flags=re.MULTILINE)
         assert result.summary.splitlines()[0] in shown
         assert item["remedy"] is None or f"→ {item['remedy']}" in shown

@@ -142,6 +142,7 @@ def test_plain_lines_without_a_terminal() -> None:
     )
 
     assert [line.split(",")[0] for line in printed.splitlines()] == [
+        "· Matching",
         "2",
         "! something [bold]happened[/]",
         "3",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from copy import deepcopy
 from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,20 +14,23 @@ import pyarrow.parquet as pq
 import pytest
 from markupsafe import escape
 
+from enrich_dist.core.console import PlainConsole
 from enrich_dist.core.tables import percent
-from enrich_dist.errors import StateError
+from enrich_dist.errors import SettingsError, StateError
 from enrich_dist.events import AttemptTimes, Event, Notice, emit, listening
 from enrich_dist.farm import diagnosis as doctor
 from enrich_dist.farm.attempts import AttemptLedger, FailedAttempt, FailureKind, Marker
 from enrich_dist.farm.logs import ChunkLog, read_chunk_log
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.reporting.html import make_report, write_run_report
-from enrich_dist.reporting.html.contents import all_sections
+from enrich_dist.reporting.html.contents import all_sections, tiles
 from enrich_dist.reporting.html.render import render_html
 from enrich_dist.reporting.html.report_data import ReportData, read_report_data
 from enrich_dist.reporting.html.section import MAX_ROWS, Section
-from enrich_dist.results import report
+from enrich_dist.reporting.summary import print_summary
+from enrich_dist.results import quality, report
 from enrich_dist.results.calibration import Calibration, CalibrationBin, measure_calibration
+from enrich_dist.results.quality import Gate
 from enrich_dist.results.unresolved import read_unresolved
 from enrich_dist.run_lifecycle import finish_run
 from enrich_dist.runs.journal import read_runs
@@ -194,6 +198,35 @@ def test_blocked_report_has_reason(tmp_path: Path) -> None:
     assert data.run.status == "blocked"
 
 
+def test_every_output_says_that_the_estimate_is_not_reliable(
+    known: Pipeline, data: ReportData, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reasons = data.metrics["accuracy"]["reasons"]
+    doubt = f"not reliable here: {'; '.join(reasons)}"
+
+    print_summary(PlainConsole(), known.directory, published=True)
+
+    assert f"only {data.metrics['companies']['matched']} matches are accepted" in reasons
+    assert data.metrics["accuracy"]["reliable"] is False
+    assert doubt in " ".join(capsys.readouterr().out.split())
+    assert doubt in text_of(sections_of(data)["verdict"])
+    assert doubt in text_of(sections_of(data)["calibration"])
+    assert "; not reliable here" in next(tile.detail for tile in tiles(data) if tile.label == "Estimated precision")
+    assert f"## Estimated accuracy\n\n{report.accuracy_sentence(data.metrics)}" in report.render(
+        data.metrics, data.verdict
+    )
+
+
+def test_results_of_versions_without_the_assessment_are_reported(data: ReportData) -> None:
+    old = deepcopy(data.metrics)
+    del old["accuracy"]["reliable"], old["accuracy"]["reasons"]
+    old_data = replace(data, metrics=old, verdict=quality.judge(old, Gate(0.0, 0.0, 1.0)))
+
+    texts = [text_of(section) for section in all_sections(old_data)] + [tile.detail for tile in tiles(old_data)]
+
+    assert not any("not reliable" in text for text in (*texts, report.render(old, old_data.verdict)))
+
+
 def make_markdown(directory: RunDirectory, folder: Path) -> str:
     make_report(directory, html=folder / "r.html", markdown=folder / "r.md")
     return (folder / "r.md").read_text("utf-8")
@@ -202,7 +235,7 @@ def make_markdown(directory: RunDirectory, folder: Path) -> str:
 def test_markdown_has_run_and_result(known: Pipeline, data: ReportData, tmp_path: Path) -> None:
     text = make_markdown(known.directory, tmp_path)
 
-    assert "\n- `setting chunk_size = 10 (command line)`\n" in text
+    assert "\n- setting chunk_size = 10 (command line)\n" in text
     assert text.startswith("# Run report: published\n")
     assert report.check_table(data.verdict).markdown() in text
     for key in ("comparison", "memory", "failures", "settings"):
@@ -258,9 +291,34 @@ def test_degradations_and_quarantine_are_listed(data: ReportData) -> None:
     assert "17 ValueError: odd" in text
 
 
+def test_file_that_is_no_report_stays(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path)
+    directory.html_report.write_text("<html>notes", "utf-8")
+    events: list[Event] = []
+
+    with listening(events.append):
+        write_run_report(directory)
+
+    assert [getattr(event, "warning", None) for event in events] == [True]
+    assert directory.html_report.read_text("utf-8") == "<html>notes"
+
+
+@pytest.mark.parametrize("name", ["html", "markdown"])
+def test_report_replaces_reports_only(tmp_path: Path, known: Pipeline, name: str) -> None:
+    paths = {"html": tmp_path / "r.html", "markdown": tmp_path / "r.md"}
+    for _ in range(2):
+        make_report(known.directory, **paths)
+    paths[name].write_text("of others", "utf-8")
+
+    with pytest.raises(SettingsError, match=r"r\.(html|md)"):
+        make_report(known.directory, **paths)
+
+    assert paths[name].read_text("utf-8") == "of others"
+
+
 def test_failed_report_warns_and_is_removed(tmp_path: Path, known: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = RunDirectory(tmp_path)  # without a judged run
-    directory.html_report.write_text("an earlier report")
+    directory.html_report.write_text(render_html(read_report_data(known.directory)), "utf-8")
     events: list[Event] = []
 
     with listening(events.append):

@@ -10,6 +10,7 @@ import pytest
 
 from enrich_dist.results import quality
 from enrich_dist.results.quality import Gate
+from enrich_dist.results.report import accuracy_sentence
 
 # --- accuracy --------------------------------------------------------------------------------------------------
 
@@ -157,6 +158,28 @@ def test_low_precision_blocks_any_match_rate() -> None:
     assert verdict["reasons"] == ["estimated precision 94.99% (minimum 95.00%)"]
     check = quality.get_check(verdict, "estimated_precision")
     assert (check["passed"], check["value"], check["threshold"]) == (False, 0.9499, 0.95)
+
+
+@pytest.mark.parametrize(("precision", "status"), [(0.96, "passed"), (0.94, "blocked")])
+def test_a_doubtful_precision_gates_all_the_same(precision: float, status: str) -> None:
+    doubtful = {"precision": {"estimate": precision}, "reliable": False, "reasons": ["few matches", "no places"]}
+
+    verdict = judge(accuracy=doubtful)
+
+    assert verdict["status"] == status
+    reason = quality.get_check(verdict, "estimated_precision")["reason"]
+    assert reason == f"estimated precision {precision:.1%} (minimum 95.0%), not reliable here: few matches; no places"
+
+
+@pytest.mark.parametrize("assessed", [{}, {"reliable": True, "reasons": []}], ids=["earlier version", "reliable"])
+def test_reliable_and_earlier_estimates_have_no_doubt(assessed: dict[str, Any]) -> None:
+    share = {"estimate": 0.96, "low": 0.95, "high": 0.97}
+
+    verdict = judge(accuracy={"precision": share, "recall": share, **assessed})
+
+    assert quality.get_check(verdict, "estimated_precision")["reason"] == "estimated precision 96.0% (minimum 95.0%)"
+    sentence = accuracy_sentence({"accuracy": {"precision": share, "recall": share, **assessed}})
+    assert sentence.endswith("recall 96.0% (95% interval 95.0% to 97.0%).")
 
 
 def test_without_matches_precision_passes() -> None:

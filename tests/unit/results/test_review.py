@@ -14,6 +14,7 @@ from distributed import Client
 
 from enrich_dist import schema
 from enrich_dist.core.files import file_digest, read_json
+from enrich_dist.plain_text import from_markdown
 from enrich_dist.results import overrides
 from enrich_dist.store.run_directory import Output
 from tests.support.review_case import CommandLine, Reviewed, finished_run, read_rows, write_rows
@@ -24,7 +25,8 @@ OPTICS, LASERS = "name:AMBIGUOUS OPTICS|FL", "name:AMBIVALENT LASERS|FL"
 QUARTET, DOUBLED = "name:QUARTET GYROSCOPES|NV", "name:DOUBLED CATALYSIS|FL"
 COLUMNS = [
     "decision", "other_recipient_id", "company_key", "recipient_id", "match_probability", "match_weight", "award_count",
-    "company_name", "recipient_name", "company_places", "recipient_place", "evidence", "company_ueis", "recipient_uei",
+    "company_name", "recipient_name", "company_places", "recipient_place", "evidence",
+    "other_names_at_address", "same_organisation", "company_ueis", "recipient_uei",
 ]  # fmt: skip
 
 Decide = Callable[..., Path]
@@ -84,6 +86,8 @@ def test_sheet_is_ordered_by_expected_gain(sheet: Path) -> None:
         "r-doubled-a1", "r-doubled-b",  # the second row of the first organisation is no candidate of its own
         "r-formula-a", "r-formula-b", "r-contrary",
     ]  # fmt: skip
+    doubled = {row["recipient_id"]: row["same_organisation"] for row in rows if row["company_key"] == DOUBLED}
+    assert doubled == {"r-doubled-a1": "r-doubled-a2", "r-doubled-b": ""}
     best = {row["company_key"]: row for row in reversed(rows)}
     gains = [float(row["match_probability"]) * int(row["award_count"]) for row in reversed(best.values())]
     assert gains == sorted(gains, reverse=True)
@@ -99,12 +103,12 @@ def test_sheet_describes_each_candidate(sheet: Path, run: Reviewed) -> None:
     assert quartet["company_places"] == "12 Main St, RENO, NV 89501"
     assert quartet["recipient_place"] == "12 MAIN ST, RENO, NV 89501"
     assert rows["r-optics-a"]["recipient_place"] == "TAMPA, FL 33601"
-    assert (quartet["company_ueis"], quartet["recipient_uei"]) == ("", "PPPPPPPPPPP1")
+    assert (quartet["company_ueis"], quartet["recipient_uei"]) == ("", "PK7PM2PP9PW1")
     assert rows["r-contrary"]["evidence"] == (
-        f"name equal ({match['name_weight']:+.1f}), different state ({match['place_weight']:+.1f}), "
+        f"name equal ({match['name_weight']:+.1f}), same state, different city ({match['place_weight']:+.1f}), "
         f"UEI differs ({match['uei_weight']:+.1f}), DUNS differs ({match['duns_weight']:+.1f})"
     )
-    assert rows["r-contrary"]["company_ueis"] == "QQQQQQQQQQQ6"
+    assert rows["r-contrary"]["company_ueis"] == "QK7QM2QP9QW6"
     assert float(rows["r-contrary"]["match_probability"]) == match["match_probability"]
     assert float(rows["r-contrary"]["match_weight"]) == match["match_weight"]
     assert "same city and ZIP code (+" in quartet["evidence"]
@@ -207,7 +211,7 @@ def test_rejected_organisation_can_be_confirmed(run: Reviewed, cli: CommandLine,
 
 
 def test_rejecting_all_candidates_leaves_unmatched(run: Reviewed, cli: CommandLine, decide: Decide) -> None:
-    cli("review", "import", decide(("uei:QQQQQQQQQQQ6", "r-contrary", "reject", "")), "--config", run.config)
+    cli("review", "import", decide(("uei:QK7QM2QP9QW6", "r-contrary", "reject", "")), "--config", run.config)
     cli("rejudge", "--publish", "--config", run.config)
 
     assert run.matches()["Contrary Propulsion"]["match_status"] == "unmatched"
@@ -281,7 +285,7 @@ def test_decisions_without_effect_are_listed(run: Reviewed) -> None:
     assert run.matches()["Ambivalent Lasers"]["match_method"] == "review"
     report = (result / "report.md").read_text("utf-8")
     assert "1 confirmed, 0 rejected. Without effect" in report
-    assert f"33 ({OPTICS} -> r-gone; name:GONE|XX -> r-optics-a; " in report
+    assert f"33 ({OPTICS} -> r-gone; name:GONE|XX -> r-optics-a; " in from_markdown(report)
     assert " and 13 more)" in report
 
 
@@ -370,7 +374,7 @@ def test_many_errors_store_nothing(run: Reviewed, cli: CommandLine, sheet: Path)
     assert code == 2
     assert lines[0] == f"Error: {sheet}: 11 errors, nothing is stored, the first 10 of them:"
     assert [line.split(":")[0] for line in lines[1:11]] == [f"  row {n}, column 'decision'" for n in range(3, 13)]
-    assert lines[11] == " Correct them and import the sheet again."
+    assert lines[11] == "Correct them and import the sheet again."
     assert run.decisions() == []
 
 
@@ -381,10 +385,10 @@ def test_many_errors_store_nothing(run: Reviewed, cli: CommandLine, sheet: Path)
         (lambda text: text.replace('"evidence"', '"Decision"'), "column 'decision': there are two columns"),
         (lambda text: text.replace(',,"name:AMBIGUOUS', ',"confirm,,"name:AMBIGUOUS', 1), "row 5: a quote in"),
         (
-            lambda text: text.replace('"PPPPPPPPPPP1"', '"PPPPPPPPPPP1'),
+            lambda text: text.replace('"PK7PM2PP9PW1"', '"PK7PM2PP9PW1'),
             "row 2: a quote in",
         ),  # to the end of the file
-        (lambda text: text.replace("\n,,", "\nconfirm,,,", 1), "row 2: 15 cells instead of 14."),
+        (lambda text: text.replace("\n,,", "\nconfirm,,,", 1), "row 2: 17 cells instead of 16."),
         (lambda _: "", "the file is empty"),
     ],
 )

@@ -76,7 +76,7 @@ def _other_inputs(old: Path, new: Path) -> tuple[Path, Path]:
     rows = table.to_pylist()
     for row in rows:
         if row["recipient_hash"] == "r-exact":
-            row["recipient_hash"], row["uei"] = "r-exact-later", "WWWWWWWWWWW1"
+            row["recipient_hash"], row["uei"] = "r-exact-later", "WK7WM2WP9WW1"
     rows = [row for row in rows if row["recipient_hash"] != "r-uei"]
     rows.append({**dict.fromkeys(table.column_names), "recipient_hash": "r-known-now", "city": "NOME", "state": "AK",
                  "legal_business_name": "NOBODY KNOWS US CORPORATION", "zip5": "99762"})  # fmt: skip
@@ -240,7 +240,7 @@ def test_diff_without_a_result(runs: Runs, work: RunDirectory, tmp_path: Path) -
     with pytest.raises(StateError, match="no longer on disk"):
         runs("diff", FIRST, SECOND, "--awards", tmp_path / "x.csv", directory=copy)
     assert "gained a match" in runs("diff", FIRST, THIRD, directory=copy)
-    with pytest.raises(SettingsError, match=r"neither \.csv nor \.parquet"):
+    with pytest.raises(SettingsError, match=r"none of the endings \.csv"):
         runs("diff", FIRST, THIRD, "--awards", tmp_path / "x.txt")
 
 

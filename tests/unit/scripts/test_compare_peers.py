@@ -263,10 +263,11 @@ def test_whole_comparison(tmp_path: Path) -> None:
 
     done = measure_process([*command, "--only", "exact"], cwd=ROOT, timeout=60)
 
-    assert "| exact normalised name | 4 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 | 0.000 | 1.000 |" in done.tail
+    assert "| exact normalised name | 4 | 1.000 (0.610–1.000) | 1.000 (0.610–1.000) | 1.000 |" in done.tail
     [record] = tmp_path.glob("*-peers-case.json")
     text = record.read_text("utf-8")
-    (figures,) = json.loads(text)["contestants"]
+    (report,) = json.loads(text)["cases"]
+    (figures,) = report["contestants"]
     assert (figures["end"], figures["extrapolated"], figures["accuracy"]["floor"]["recall"]) == ("finished", False, 1.0)
     assert figures["libraries"]["pyarrow"]
     assert str(tmp_path) not in text

@@ -14,11 +14,18 @@ import pytest
 
 from enrich_dist.matching.normalise import normalise_names
 from enrich_dist.sources import read_awards, read_recipients
+from scripts import measure_former_names
 from scripts.generator import recipients as recipients_module
 from scripts.generator import shares
 from scripts.generator.draws import keys_of
 from scripts.generator.errors import NAME_ERRORS
-from scripts.generator.generate import RECIPIENTS, write_awards, write_common_names, write_recipients
+from scripts.generator.generate import (
+    RECIPIENTS,
+    write_award_download,
+    write_awards,
+    write_common_names,
+    write_recipients,
+)
 from scripts.generator.names import NameModel, distinct_names, split_legal
 from scripts.generator.truth import write_truth
 
@@ -152,7 +159,7 @@ def test_recipients_are_as_sparse_as_declared(case):
     assert sum(len(batch.recipients) for batch in batches) == ROWS
     # Foreign places have other codes, as in the sample.
     repaired = {(row["outcome"], row["column"]) for batch in batches for row in batch.rejects.to_pylist()}
-    assert repaired <= {("repaired", "zip5")}
+    assert repaired <= {("repaired", "zip5"), ("repaired", "state")}
     rows = pa.concat_tables(batch.recipients for batch in batches)
     assert len(rows["recipient_id"].unique()) == ROWS
     for column, declared in (("uei", shares.UEI_SHARE), ("duns", shares.DUNS_SHARE), ("city", shares.PLACE_SHARE)):
@@ -473,6 +480,39 @@ def test_findable_rule_by_hand(tmp_path):
     truth = pq.read_table(tmp_path / "truth.parquet").to_pylist()
     found = [(row["findable"], row["acceptable"]) for row in truth]
     assert found == [(findable, acceptable) for *_, findable, acceptable in HAND_COMPANIES]
+
+
+# --- former names in an award download
+
+
+def test_download_has_former_names(case, small):
+    download = write_award_download(case.directory, seed=1)
+    rows = pcsv.read_csv(download)
+    current, before = normalise_names(rows["recipient_name"]), normalise_names(rows["recipient_name_raw"])
+    with_uei = case.recipients.filter(pc.is_valid(case.recipients["uei"]))
+    renamed = case.partners.filter(has(case.partners["kind"], "renamed"))
+    names = pa.table({"uei": rows["recipient_uei"], "before": before})
+    own = pa.table({"uei": renamed["right_uei"], "before": normalise_names(renamed["name"])})
+    recorded = own.join(names, ["uei", "before"], join_type="left semi")
+
+    assert not set(rows["recipient_uei"].to_pylist()) - set(with_uei["uei"].to_pylist())
+    assert share(pc.equal(current, before)) == pytest.approx(1 - shares.RENAMED_SHARE, abs=0.08)
+    assert len(recorded) / len(renamed) == pytest.approx(shares.RENAME_RECORDED_SHARE, abs=0.06)
+    first, again = (write_award_download(small, seed=1).read_bytes() for _ in range(2))
+    assert first == again
+    assert write_award_download(small, seed=2).read_bytes() != first
+
+
+def test_former_names_find_renamed_partners(small):
+    measured = measure_former_names.measure(small, seed=1)
+    rows = {cells[1].strip(): cells[2:4] for line in measured.splitlines() if len(cells := line.split("|")) > 3}
+    [without, found], [recorded, _] = rows["of these matched"], rows["renamed and recorded"]
+
+    assert int(recorded) > 10
+    assert int(without) == 0
+    assert int(found) > int(recorded) / 3
+    # A former name is as rare or common as any: one or two of the 500 matches may be wrong by it.
+    assert float(rows["precision"][1]) >= float(rows["precision"][0]) - 0.004
 
 
 # --- equal names in different places

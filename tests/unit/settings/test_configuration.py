@@ -260,7 +260,7 @@ def test_validate_checks_packages(tmp_path: Path) -> None:
 
 
 def test_valid_settings_and_missing_inputs(tmp_path: Path) -> None:
-    assert re.search(r"Valid: \d+ settings, 5 of them overridden\.", config(
+    assert re.search(r"Valid: \d+ settings, 6 of them overridden\.", config(
         "validate", "--config", CONFIG / "sample.yaml", "--set", f"paths.work_dir={tmp_path}"
     ))  # fmt: skip
 

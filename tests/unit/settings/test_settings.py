@@ -80,7 +80,7 @@ def test_column_map_entries_can_be_set() -> None:
         (["chunk_size=0"], {}, r"chunk_size \(command line\): .*greater than or equal to 1"),
         ([], {"ENRICH_DIST_MATCH_RATE_THRESHOLD": "70"}, r"environment ENRICH_DIST_MATCH_RATE_THRESHOLD\): .*less"),
         (["chunk_size"], {}, "has no '='"),
-        (["matching.review_probability=0.9"], {}, "review_probability 0.9 is above accept_probability 0.68"),
+        (["matching.review_probability=0.9"], {}, "review_probability 0.9 is above accept_probability 0.5"),
         (["matching.accept_probability=75"], {}, r"matching.accept_probability \(command line\): .*less"),
         (["matching.accept_probability=0"], {}, r"matching.accept_probability \(command line\): .*greater than 0"),
         (["matching.max_block_size=0"], {}, r"matching.max_block_size \(command line\): .*greater than or equal to 1"),

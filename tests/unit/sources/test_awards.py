@@ -193,10 +193,10 @@ def test_row_numbers_count_every_record(tmp_path, end):
     assert table.awards.column("company").to_pylist() == ["Acme Inc", 'Acme Inc, "X"', "Beta LLC"]
     assert [(row["source_row"], row["outcome"], row["reason"], row["column"]) for row in table.rejects.to_pylist()] == [
         (3, "rejected", "blank row", None),
-        (4, "rejected", "2 columns instead of 9", None),
+        (4, "rejected", "2 cells, the header 9", None),
         (6, "rejected", "blank row", None),
         (7, "rejected", "duplicate of row 2", None),
-        (9, "rejected", "10 columns instead of 9", None),
+        (9, "rejected", "10 cells, the header 9", None),
         (10, "rejected", "blank row", None),
     ]
     assert table.rejects.schema == schema.REJECT
@@ -273,11 +273,11 @@ def test_nul_bytes_become_spaces(tmp_path):
     assert table.awards.column("note").to_pylist() == ["a b", None]
 
 
-def test_all_rows_may_be_rejected(tmp_path):
-    table = read_awards(write(tmp_path, HEADER, ",,"), {})
-    assert (len(table.awards), table.rows_read, table.rows_rejected) == (0, 1, 1)
-    assert table.awards.schema == schema.AWARD
-    check_awards(write(tmp_path, HEADER, ",,"), {})
+def test_reasons_of_a_file_without_an_award(tmp_path):
+    path = write(tmp_path, HEADER, ",,", f"{GOOD},", f"{OTHER},")
+    check_awards(path, {})
+    with pytest.raises(SourceError, match="2 rows have 10 cells, the header 9; 1 rows have 3 cells, the header 9"):
+        read_awards(path, {})
 
 
 # --- unclosed quotes -------------------------------------------------------------------------------------------
@@ -367,8 +367,19 @@ def test_duns(tmp_path):
         "  ": None,
         "-": None,
         "nan": None,
+        "N/A": None,
     }
-    gone = ["15386595X", "1.5E+08", "000000000", "999999999", "123456789", "0000000", "153865", "1538659512", "N/A"]
+    gone = [
+        "15386595X",
+        "1.5E+08",
+        "000000000",
+        "999999999",
+        "123456789",
+        "0000000",
+        "153865",
+        "1538659512",
+        "123456787",
+    ]
     awards, lost = replaced(tmp_path, "DUNS", *kept, *gone)
     assert awards.column("duns").to_pylist() == [*kept.values(), *[None] * len(gone)]
     assert lost == dict(enumerate(gone, start=len(kept)))
@@ -400,7 +411,7 @@ def test_zip(tmp_path):
     gone = ["123", "1234567", "K1A 0B1", "00000", "480831"]
     awards, lost = replaced(tmp_path, "Zip", *kept, *gone)
     assert awards.column("zip5").to_pylist() == [*kept.values(), *[None] * len(gone)]
-    assert awards.column("zip").to_pylist() == [cell or None for cell in (*kept, *gone)]
+    assert awards.column("zip").to_pylist() == [cell if cell != "-" and cell else None for cell in (*kept, *gone)]
     assert lost == dict(enumerate(gone, start=len(kept)))
 
 
@@ -410,12 +421,20 @@ def test_state(tmp_path):
         "New York": "NY",
         "DISTRICT OF COLUMBIA": "DC",
         "Puerto  Rico": "PR",
-        "Bavaria": "BAVARIA",
+        "US-MA": "MA",
+        "MASS.": "MA",
+        "MA - Massachusetts": "MA",
+        "D.C.": "DC",
+        "AE": "AE",
+        "CA-ON": "ON",
+        "AU-WA": "AU-WA",
+        "NA": None,
         "": None,
     }
-    awards, lost = replaced(tmp_path, "State", *cells)
-    assert awards.column("state").to_pylist() == list(cells.values())
-    assert not lost
+    gone = ["Bavaria", "XX", "ON", "12"]
+    awards, lost = replaced(tmp_path, "State", *cells, *gone)
+    assert awards.column("state").to_pylist() == [*cells.values(), *[None] * len(gone)]
+    assert lost == dict(enumerate(gone, start=len(cells)))
 
 
 def test_dates(tmp_path):

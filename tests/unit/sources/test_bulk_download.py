@@ -118,7 +118,7 @@ def test_every_row_is_accounted_for(download: Path) -> None:
     assert (len(batch.recipients), batch.rows_rejected, batch.rows_merged) == (5, 2, 5)
     found = [(row["source_file"], row["source_row"], row["reason"]) for row in batch.rejects.to_pylist()]
     name = "All_PrimeAwards.zip/Contracts_PrimeTransactions_1.csv"
-    assert found == [(name, 7, "no name and no valid identifier"), (name, 8, "2 columns instead of 18")]
+    assert found == [(name, 7, "no name and no valid identifier"), (name, 8, "2 cells, the header 18")]
 
 
 @pytest.mark.parametrize("batch_rows", [1, 2, 3, 5])
@@ -182,7 +182,7 @@ def test_file_without_awards_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "contracts.csv"
     path.write_text(text(CONTRACTS, []), "utf-8")
 
-    with pytest.raises(SourceError, match="contains no award"):
+    with pytest.raises(SourceError, match="contains no row"):
         check_recipients(path, {})
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from enrich_dist import schema
 from enrich_dist.sources.companies import CompanyTables, build_companies
 
-A, B = "AAAAAAAAAAA1", "BBBBBBBBBBB2"
+A, B = "AK7AM2AP9AW1", "BK7BM2BP9BW2"
+STREET = {"address1": "1 Main St", "city": "Troy"}
 
 
 def awards(*rows: dict[str, Any]) -> pa.Table:
@@ -37,8 +38,8 @@ def groups(tables: CompanyTables) -> list[list[str]]:
 def test_shared_keys_join_awards(tmp_path: Path) -> None:
     tables = build(
         tmp_path,
-        {"company": "Acme Inc", "uei": A, "duns": "111111112", "state": "NY"},
-        {"company": "Other words", "uei": A},
+        {"company": "Acme Inc", "uei": A, "duns": "111111112", "state": "NY", **STREET},
+        {"company": "Other words", "uei": A, **STREET},
         {"company": "Acme Research", "duns": "111111112", "state": "TX"},
         {"company": "ACME RESEARCH, LLC", "state": "TX"},
         {"company": "ACME RESEARCH, LLC", "state": "CA"},
@@ -83,9 +84,9 @@ def test_name_with_conflicting_ueis_stays_separate(tmp_path: Path) -> None:
 def test_unambiguous_name_joins_despite_conflict(tmp_path: Path) -> None:
     tables = build(
         tmp_path,
-        {"company": "Acme", "state": "NY", "uei": A},
+        {"company": "Acme", "state": "NY", "uei": A, **STREET},
         {"company": "Acme", "state": "NY", "uei": B},
-        {"company": "Bolt", "state": "NY", "uei": A},
+        {"company": "Bolt", "state": "NY", "uei": A, **STREET},
         {"company": "Bolt", "state": "NY"},
     )
 
@@ -103,12 +104,26 @@ def test_duns_with_conflicting_ueis_stays_separate(tmp_path: Path) -> None:
     assert groups(tables) == [["a002"], ["a000"], ["a001"]]
 
 
+def test_unlike_names_do_not_join_by_their_identifier(tmp_path: Path) -> None:
+    tables = build(
+        tmp_path,
+        {"company": "Acme", "state": "NY", "uei": A, "duns": "111111112"},
+        {"company": "Bolt", "state": "TX", "uei": A},
+        {"company": "Acme", "state": "TX", "duns": "111111112"},
+    )
+
+    assert groups(tables) == [["a000", "a002"], ["a001"]]
+    assert tables.companies["ueis"].to_pylist() == [[], []]
+    [shared] = tables.shared_identifiers.to_pylist()
+    assert (shared["identifier"], shared["names"]) == (A, ["Acme", "Bolt"])
+
+
 def test_names_do_not_chain_companies(tmp_path: Path) -> None:
     tables = build(
         tmp_path,
         {"company": "Acme", "state": "NY", "uei": A},
-        {"company": "Acme", "state": "NY", "duns": "111111112"},
-        {"company": "Bolt", "state": "NY", "duns": "111111112"},
+        {"company": "Acme", "state": "NY", "duns": "111111112", **STREET},
+        {"company": "Bolt", "state": "NY", "duns": "111111112", **STREET},
         {"company": "Bolt", "state": "NY", "uei": B},
     )
 

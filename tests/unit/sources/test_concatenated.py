@@ -85,6 +85,24 @@ def test_different_columns_are_reconciled(files: dict[str, Path]) -> None:
     assert [row["source_row"] for row in recipients] == sorted({row["source_row"] for row in recipients})
 
 
+@pytest.mark.parametrize("batch_rows", [1, 3, 100])
+def test_parts_of_other_types_are_read_as_one(tmp_path: Path, batch_rows: int) -> None:
+    texts = pa.table({"recipient_id": ["1", "2"], "name": ["A", "B"], "zip5": ["02139", None], "uei": [UEI, None]})
+    texts = texts.append_column("city", pa.array(["X", "Y"])).append_column("state", pa.array(["MA", None]))
+    numbers = texts.set_column(0, "recipient_id", pa.array([3, 4])).set_column(2, "zip5", pa.array([2139.0, None]))
+    numbers = numbers.drop_columns(["uei"]).append_column("uei", pa.nulls(2))  # also in another order
+    for name, table in (("texts", texts), ("numbers", numbers)):
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+
+    parts = [str(tmp_path / "texts.parquet"), str(tmp_path / "numbers.parquet")]
+    found, rejects = read(InputSettings(recipients=parts), batch_rows)
+
+    assert [(row["recipient_id"], row["zip5"], row["uei"]) for row in found] == [
+        ("1", "02139", UEI), ("2", None, None), ("3", "02139", None), ("4", None, None)
+    ]  # fmt: skip
+    assert rejects == []
+
+
 @pytest.mark.parametrize("batch_rows", [1, 2, 100])
 def test_rejects_name_source_and_row(files: dict[str, Path], batch_rows: int) -> None:
     _, rejects = read(InputSettings(recipients=listed(files)), batch_rows)
@@ -158,7 +176,7 @@ def test_settings_accept_one_or_list(files: dict[str, Path]) -> None:
         ("b.zip", "x.y"),
     ]
     assert [item.location for item in environment.recipient_inputs] == ["a.csv", "b.csv"]
-    for wrong in ("inputs.recipients=[{location: a, colour: b}]", "inputs.recipients=[]", "inputs.recipients=5"):
+    for wrong in ("inputs.recipients=[{location: a, colour: b}]", "inputs.recipients=[]"):
         if wrong.endswith("[]"):
             with pytest.raises(SettingsError, match=r"inputs\.recipients is not set"):
                 recipient_source(load_settings(None, [wrong], {}).settings.inputs)

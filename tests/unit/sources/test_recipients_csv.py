@@ -67,7 +67,7 @@ def test_short_row_is_rejected(tmp_path: Path) -> None:
     assert batch.rows_read == 4
     assert batch.recipients["source_row"].to_pylist() == [2, 4]
     assert [(row["source_row"], row["outcome"], row["reason"]) for row in batch.rejects.to_pylist()] == [
-        (3, "rejected", "6 columns instead of 8"),
+        (3, "rejected", "6 cells, the header 8"),
         (5, "rejected", "no name and no valid identifier"),
     ]
 
@@ -77,6 +77,10 @@ def test_short_row_is_rejected(tmp_path: Path) -> None:
 def test_batches_count_bad_rows(tmp_path: Path, wide: list[bool], batch_rows: int) -> None:
     lines = [f"h{n},NAME {n},,,Troy,NY,12180,{',' if bad else ''}" for n, bad in enumerate(wide)]
     path = write(tmp_path / "r.csv", *lines)
+    if all(wide):
+        with pytest.raises(SourceError, match=f"{len(wide)} rows have 9 cells, the header 8"):
+            list(read_recipients(path, {}, batch_rows=batch_rows))
+        return
 
     batches = list(read_recipients(path, {}, batch_rows=batch_rows))
 

@@ -115,7 +115,7 @@ def test_macos_resource_forks_are_ignored(tmp_path):
         (HEADER, "no rows"),
         (gzip.compress(b""), "empty"),
         (b"PAR1....PAR1", "Parquet"),
-        ("Company,Agency\n".encode("utf-16"), "UTF-16"),
+        ("Company,Agency\n".encode("utf-16-le"), "UTF-16"),
         (gzip.compress(HEADER + ROWS)[:40], "damaged or incomplete"),
         (b"\x1f\x8b\x00\x00", "damaged or incomplete"),
         (zipped(a_csv=HEADER + ROWS)[:60], "damaged or incomplete"),
@@ -134,7 +134,7 @@ def test_unusable_files_are_refused(tmp_path, check, content, message):
 def test_missing_file_and_directory(tmp_path, check):
     with pytest.raises(SourceError, match="does not exist"):
         check(tmp_path / "absent.csv", {})
-    with pytest.raises(SourceError, match="directory"):
+    with pytest.raises(SourceError, match="no file is in this folder"):
         check(tmp_path, {})
 
 

@@ -30,6 +30,20 @@ from tests.support.published import published_bytes
 REPORT = StepReport(Step.SBIR_AWARDS, "run", 3, 1.0, 5, False, {"awards": "", "source": "/data/awards.csv"})
 
 
+def test_partial_files_of_killed_processes_are_removed(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path)
+    partial, others = ".tmp-0123456789ab.parquet", ["notes.parquet", ".tmp-mine", "0" * 24 + ".json"]
+    for place in (directory.checkpoints, directory.attempts, directory.results):
+        place.mkdir()
+        for name in (partial, *others):
+            (place / name).touch()
+
+    directory.clear_leftovers()
+
+    for place in (directory.checkpoints, directory.attempts, directory.results):
+        assert sorted(path.name for path in place.iterdir()) == sorted(others)
+
+
 def copy_and_delete(old: Path, new: Path) -> None:
     shutil.copytree(old, new, symlinks=True)
     shutil.rmtree(old)

@@ -1,0 +1,100 @@
+"""Estimate the match weights of a run from its candidates: identified pairs, then expectation maximisation.
+
+The estimation reads a sample of companies, the same for any order of candidates. Does not cover the method
+(``matching.estimation``) nor scoring with the weights (``scoring``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+
+from enrich_dist.matching.decisions import IDENTIFIED_METHODS, SAME_PLACE
+from enrich_dist.matching.estimation import Observed, fit
+from enrich_dist.matching.vocabulary import Vocabulary
+from enrich_dist.matching.weight_sql import PLACELESS_SQL
+from enrich_dist.matching.weights import MCounts, Weights, estimate
+from enrich_dist.results.scoring import CandidateTables, Counts, rank_organisations, weigh_and_group
+from enrich_dist.results.tables import Table, create_table
+from enrich_dist.schema import MIN_SAME_TOWN, Agreement, NameKind, NameLevel, PlaceLevel, SiblingLevel, StreetLevel
+
+# Enough for shares with a standard error of half a percentage point.
+MAX_COMPANIES = 10_000
+
+Ints = npt.NDArray[np.int64]
+
+
+def estimate_weights(
+    tables: CandidateTables, counts: Counts, vocabulary: Vocabulary, *, seen_share: float = 1.0
+) -> Weights:
+    """Estimate the match weights of a run from its counts and its candidates.
+
+    ``seen_share``: share of the recipients that the counts come from; they are scaled up to all recipients.
+    """
+    scaled = {kind: {key: round(n / seen_share) for key, n in keys.items()} for kind, keys in counts.items()}
+    start = estimate(scaled, count_identified_pairs(tables.connection, tables.candidates), vocabulary)
+    observed, companies = observe(tables, start)
+    if not len(observed.company):
+        return start
+    return fit(start, observed, scale=companies / observed.companies).weights
+
+
+def observe(tables: CandidateTables, weights: Weights) -> tuple[Observed, int]:
+    """Return the candidate organisations of at most ``MAX_COMPANIES`` companies, and the number of all companies.
+
+    Names of siblings and parents are left out: more likely they are of two organisations, however well the rest agrees.
+    """
+    connection = tables.connection
+    sample = create_table(
+        connection,
+        "sample",
+        f"""select *, (row_number() over (order by company_key) - 1)::bigint as position
+            from (from {tables.companies} order by hash(company_key), company_key limit {MAX_COMPANIES})""",
+    )
+    candidates = create_table(
+        connection,
+        "sample_candidates",
+        f"""from {tables.candidates} semi join {sample} using (company_id)
+            where sibling_level = {SiblingLevel.NONE} and name_kind <> {NameKind.PARENT}""",
+    )
+    weighed, rivals = weigh_and_group(replace(tables, companies=sample, candidates=candidates), weights)
+    organisations = rank_organisations(connection, rivals, weights.recipients)
+    rows = connection.execute(f"""
+        select position as company, o.match_weight as weight, name_level::bigint as name, place_level::bigint as place,
+               street_level::bigint as street, {PLACELESS_SQL}::bigint as placeless, namesakes::bigint as namesakes,
+               name_information as information,
+               o.match_method in {IDENTIFIED_METHODS} as is_known
+        from {organisations} o join {weighed} using (company_id, source_row) join {sample} using (company_id)
+        where o.match_method <> '{SAME_PLACE}' order by position, source_row
+    """).fetchnumpy()
+    [(sampled, companies)] = connection.execute(
+        f"select (select count(*) from {sample}), (select count(*) from {tables.companies})"
+    ).fetchall()
+    return Observed(companies=sampled, **{name: np.asarray(values) for name, values in rows.items()}), companies
+
+
+def count_identified_pairs(connection: duckdb.DuckDBPyConnection, candidates: Table) -> MCounts:
+    """Count the outcomes of the comparisons among the candidates that agree on an identifier."""
+    agree, unknown = Agreement.AGREE, Agreement.UNKNOWN
+    rows = connection.execute(f"""
+        select name_level, place_level, street_level, {PLACELESS_SQL}::int, uei_agreement, duns_agreement, count(*)
+        from {candidates} where uei_agreement = {agree} or duns_agreement = {agree} group by all
+    """).fetchall()
+    name, place, street, placeless, uei, duns, pairs = np.array(rows, dtype=np.int64).reshape(-1, 7).T
+
+    def add_up(outcomes: Ints, size: int, chosen: npt.NDArray[np.bool_] | slice = slice(None)) -> list[int]:
+        totals = np.bincount(outcomes[chosen], weights=pairs[chosen], minlength=size)
+        return [int(total) for total in totals]
+
+    return MCounts(
+        name=add_up(name, len(NameLevel)),
+        place=add_up(place, len(PlaceLevel)),
+        street=add_up(street, len(StreetLevel), place >= MIN_SAME_TOWN),
+        placeless=add_up(placeless, 2),
+        # An identifier counts where the other one agrees: (conflict, agree).
+        uei=add_up((uei == agree).astype(np.int64), 2, (duns == agree) & (uei != unknown)),
+        duns=add_up((duns == agree).astype(np.int64), 2, (uei == agree) & (duns != unknown)),
+    )

@@ -1,0 +1,5 @@
+"""Makes a second name of an input."""
+
+import os
+
+os.link("right.csv", "hard.csv")

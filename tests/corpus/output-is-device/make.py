@@ -1,0 +1,5 @@
+"""A named pipe in the place of an output."""
+
+import os
+
+os.mkfifo("pipe")

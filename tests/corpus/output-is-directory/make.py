@@ -1,0 +1,5 @@
+"""A directory in the place of an output."""
+
+from pathlib import Path
+
+Path("folder").mkdir()
