@@ -7,7 +7,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 PEERS_VENVS := .venv-peers
 PEERS_STAMPS := $(foreach name,peers emm nomenklatura,$(PEERS_VENVS)/$(name)/.installed)
 
-.PHONY: demo test test-long test-faults test-injected-faults rehearsal soak test-browser lint types contracts unused check licences docs reference ui bench bench-quick bench-ci bench-ci-baseline compare-peers fuzz screenshots requirements clean
+.PHONY: demo test test-long explore test-faults test-injected-faults rehearsal soak test-browser lint types contracts unused check licences docs reference ui bench bench-quick bench-ci bench-ci-baseline compare-peers fuzz screenshots requirements clean
 
 demo: $(STAMP)
 	$(BIN)/enrich-dist run --config config/sample.yaml
@@ -19,6 +19,10 @@ test: $(DEV_STAMP)
 test-long: $(DEV_STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "long and not browser"
 	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 tests/property
+
+# All property tests with new random examples.
+explore: $(DEV_STAMP)
+	HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -n 2 --dist loadgroup -m hypothesis
 
 # Fault tests with real processes (some mount file systems and need root).
 test-faults: $(DEV_STAMP) test-injected-faults

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -50,3 +51,11 @@ def write_checkpoints(folder: Path, *chunks: Sequence[dict[str, Any]]) -> list[P
         paths.append(folder / f"{number}.parquet")
         pq.write_table(pa.Table.from_pylist(list(rows), schema=schema.CANDIDATE), paths[-1])
     return paths
+
+
+def drop_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    """Drop the temporary tables and views: each example of a property leaves some, and many fill the memory."""
+    for name, kind in connection.execute(
+        "select table_name, table_type from information_schema.tables where table_catalog = 'temp'"
+    ).fetchall():
+        connection.execute(f'drop {"view" if kind == "VIEW" else "table"} "{name}"')

@@ -18,7 +18,7 @@ from enrich_dist import schema
 from enrich_dist.results.organisations import group_organisations, members_sql
 from enrich_dist.results.tables import store_table
 from enrich_dist.schema import NameLevel, SiblingLevel
-from tests.support.candidates import BOSTON, EXACT_NAME, SALEM, candidate
+from tests.support.candidates import BOSTON, EXACT_NAME, SALEM, candidate, drop_tables
 
 UEI_1, UEI_2 = {"uei": "AK7AM2AP9AW1"}, {"uei": "AK7AM2AP9AW2"}
 DUNS_1, DUNS_2 = {"duns": "001234567"}, {"duns": "007654321"}
@@ -180,6 +180,7 @@ CHOICES = st.fixed_dictionaries(
 def test_organisations_of_any_rows(
     connection: duckdb.DuckDBPyConnection, drawn: list[Row], order: random.Random
 ) -> None:
+    drop_tables(connection)
     rows = [{**row(f"r{number:02}"), **values, "source_row": number} for number, values in enumerate(drawn)]
     found = organisations(connection, *rows)
 

@@ -46,6 +46,7 @@ from tests.support.candidates import (
     SALEM,
     SAME_TOWN,
     candidate,
+    drop_tables,
     write_checkpoints,
 )
 
@@ -77,6 +78,11 @@ class Scorer:
     def __init__(self, connection: duckdb.DuckDBPyConnection, weights: Weights) -> None:
         self.connection = connection
         self.weights = weights
+        self.drop_tables()
+
+    def drop_tables(self) -> None:
+        """Begin anew, as each example of a property does."""
+        drop_tables(self.connection)
         rows = [
             {
                 "company_id": n,
@@ -87,8 +93,8 @@ class Scorer:
             }
             for n in range(3)
         ]
-        self.companies = store_table(connection, "companies", pa.Table.from_pylist(rows, schema=schema.COMPANY))
-        self.overrides = store_table(connection, "overrides", schema.OVERRIDE.empty_table())
+        self.companies = store_table(self.connection, "companies", pa.Table.from_pylist(rows, schema=schema.COMPANY))
+        self.overrides = store_table(self.connection, "overrides", schema.OVERRIDE.empty_table())
 
     def match_files(self, paths: Sequence[Path], decision: DecisionConfig | None = None) -> list[dict[str, Any]]:
         """Return the matches of checkpoints, by company."""
@@ -243,6 +249,7 @@ ROWS = st.lists(
 @given(ROWS, st.randoms(use_true_random=False))
 @hypothesis_settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_probabilities_sum_to_at_most_one(scorer: Scorer, rows: list[dict[str, Any]], order: random.Random) -> None:
+    scorer.drop_tables()
     made = []
     for number, row in enumerate(rows):
         agreements, place = row["place"]
@@ -266,6 +273,7 @@ def test_probabilities_sum_to_at_most_one(scorer: Scorer, rows: list[dict[str, A
 @hypothesis_settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_address_alone_never_decides(scorer: Scorer, rows: list[dict[str, Any]]) -> None:
     """Candidates of another name at the address are never accepted, and change no probability of the others."""
+    scorer.drop_tables()
     by_name, by_address = [], []
     for number, row in enumerate(rows):
         agreements, place = row["place"]
