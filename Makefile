@@ -12,17 +12,17 @@ PEERS_STAMPS := $(foreach name,peers emm nomenklatura,$(PEERS_VENVS)/$(name)/.in
 demo: $(STAMP)
 	$(BIN)/enrich-dist run --config config/sample.yaml
 
-# In two processes, because tests wait for workers.
+# In two processes, because tests wait for workers. Tests of one file share what they set up.
 test: $(DEV_STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not browser and not long"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser and not long"
 
 test-long: $(DEV_STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "long and not browser"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "long and not browser"
 	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 tests/property
 
 # All property tests with new random examples.
 explore: $(DEV_STAMP)
-	HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -n 2 --dist loadgroup -m hypothesis
+	HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -n 2 --dist loadfile -m hypothesis
 
 # Fault tests with real processes (some mount file systems and need root).
 test-faults: $(DEV_STAMP) test-injected-faults

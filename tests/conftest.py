@@ -40,14 +40,6 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group tests by file, or by the shared run of the sample, so that two processes set up neither twice."""
-    for item in items:
-        of_the_sample = "sample_runs" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("sample" if of_the_sample else str(item.path)))
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--without-settings", action="store_true",

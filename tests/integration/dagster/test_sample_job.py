@@ -1,25 +1,34 @@
-"""Smoke test: all assets on the bundled sample, with two real workers, once published and once blocked."""
+"""The bundled sample with two real workers, once published and once blocked, and what documents say of it."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import dagster as dg
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from enrich_dist import schema
 from enrich_dist.core.files import file_digest
+from enrich_dist.farm.attempts import FailureKind
+from enrich_dist.matching.decisions import METHODS
 from enrich_dist.settings import flatten
-from enrich_dist.store.run_directory import STEPS
+from enrich_dist.store.run_directory import STEPS, RunDirectory
+from scripts.reference import FIGURES
 from tests.conftest import REPOSITORY, SampleRuns, enrich_dist
 from tests.support.known_case import injected_faults
 
 pytestmark = pytest.mark.cluster
 SAMPLE_AWARDS, SAMPLE_RECIPIENTS = 11_446, 96_666
+_README_ROW = re.compile(
+    r"^\| (?P<award>[^|]+), [^|,]+ \| (?P<recipient>[^|]+) \| (?P<status>matched|review), (?P<percent>[\d.]+)% \|$"
+)
 
 
 def events(instance: dg.DagsterInstance, run_id: str) -> list[dg.DagsterEvent]:
@@ -227,3 +236,47 @@ def test_run_history_and_diff(sample_runs: SampleRuns, instance: dg.DagsterInsta
 def test_telemetry_is_off(sample_runs: SampleRuns, instance: dg.DagsterInstance) -> None:
     assert not instance.telemetry_enabled
     assert "enabled: false" in (REPOSITORY / "dagster.yaml").read_text("utf-8")
+
+
+def test_example_rows_are_published(sample_runs: SampleRuns) -> None:
+    rows = [
+        match
+        for line in (REPOSITORY / "README.md").read_text("utf-8").splitlines()
+        if (match := _README_ROW.match(line))
+    ]
+    assert len(rows) == 2
+    database = sample_runs.work_dir / "published" / "current" / "enrich_dist.duckdb"
+    with duckdb.connect(str(database), read_only=True) as connection:
+        for row in rows:
+            found = connection.execute(
+                "select recipient_name, match_status, round(100 * match_probability, 1) from company_matches "
+                "where company_name = ?",
+                [row["award"]],
+            ).fetchall()
+            recipient, status, percent = found[0]
+            assert len(found) == 1
+            assert row["recipient"].startswith(recipient)
+            assert (status, percent) == (row["status"], float(row["percent"]))
+
+
+def test_published_columns_are_documented(sample_runs: SampleRuns) -> None:
+    published = sample_runs.work_dir / "published" / "current"
+    awards = list(pq.read_schema(published / "enriched_awards.parquet"))
+    further = awards[len(schema.AWARD) : -len(schema.AWARD_MATCH)]
+
+    assert [field.name for field in awards[: len(schema.AWARD)]] == schema.AWARD.names
+    assert [field.name for field in further] == ["ri_name"]
+    assert pa.schema(awards[-len(schema.AWARD_MATCH) :]) == schema.AWARD_MATCH
+    assert pq.read_schema(published / "company_matches.parquet") == schema.COMPANY_MATCH
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_every_figure_is_documented(step: str, sample_runs: SampleRuns) -> None:
+    figures = RunDirectory(sample_runs.work_dir).latest(step).numbers
+    kinds = {kind.name.lower() for kind in FailureKind}
+    found = {
+        re.sub(rf"_by_({'|'.join(METHODS)}|review)$", "_by_<method>", re.sub(f"_({'|'.join(kinds)})$", "_<kind>", name))
+        for name in figures
+    }
+
+    assert found == set(FIGURES[step])
