@@ -29,7 +29,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 # No deadline: the first call of a kernel compiles it. The examples of `make test` and, with more of them, `make
 # test-long` are the same each time, so a failure is of the change at hand; `make explore` draws new ones.
-hypothesis.settings.register_profile("quick", deadline=None, max_examples=30, derandomize=True, database=None)
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=15, derandomize=True, database=None)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=200, derandomize=True, database=None)
 hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

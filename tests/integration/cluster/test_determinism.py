@@ -78,7 +78,7 @@ def _no_cluster() -> Client:
     raise AssertionError("all checkpoints are there")
 
 
-@pytest.mark.parametrize("n_workers", [1, 3])
+@pytest.mark.parametrize("n_workers", [pytest.param(1, marks=pytest.mark.long), 3])
 def test_bytes_ignore_number_of_workers(
     tmp_path: Path, inputs: tuple[Path, Path], expected: dict[str, str], n_workers: int
 ) -> None:
@@ -99,7 +99,7 @@ def test_recipient_order_changes_no_match(tmp_path: Path, client: Client, expect
     assert published_bytes(run.paths.work_dir)["enriched_awards.parquet"] == expected["enriched_awards.parquet"]
 
 
-@pytest.mark.parametrize("chunk_size", [1, 9, 54, 55, 56])
+@pytest.mark.parametrize("chunk_size", [9, *(pytest.param(size, marks=pytest.mark.long) for size in (1, 54, 55, 56))])
 def test_every_row_is_accounted_for(tmp_path: Path, client: Client, inputs: tuple[Path, Path], chunk_size: int) -> None:
     run = settings(tmp_path, inputs=inputs, chunk_size=chunk_size)
 

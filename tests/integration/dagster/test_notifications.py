@@ -206,6 +206,7 @@ def checks_of(instance: dg.DagsterInstance, run_id: str) -> dict[str, dg.AssetCh
     return {evaluation.check_name: evaluation for evaluation in evaluations}
 
 
+@pytest.mark.long
 def test_verdict_checks_are_blocking_asset_checks(project: Project, instance: dg.DagsterInstance) -> None:
     run_id = project.run(instance, f"{GATE}=0.99")
     verdict = next(
@@ -225,6 +226,7 @@ def test_verdict_checks_are_blocking_asset_checks(project: Project, instance: dg
         assert found[check["name"]].metadata["threshold"].value == check["threshold"]
 
 
+@pytest.mark.long
 def test_blocked_asset_has_the_reason(project: Project, instance: dg.DagsterInstance) -> None:
     run_id = project.run(instance, f"{GATE}=0.99")
 

@@ -113,6 +113,7 @@ def flip(storage: Storage, name: str) -> None:
     storage.put(name, bytes(data))
 
 
+@pytest.mark.long
 def test_swapped_checkpoints_are_recomputed(tmp_path: Path, client: Client, undisturbed: dict[str, str]) -> None:
     pipeline = prepared(tmp_path, None)
     finish(pipeline, client)

@@ -164,6 +164,7 @@ def test_full_disk_prints_one_line(tmp_path: Path, undisturbed: dict[str, str], 
         assert published_bytes(work) == undisturbed
 
 
+@pytest.mark.long
 @needs_root
 def test_read_only_disk_keeps_published_result(tmp_path: Path, client: Client, undisturbed: dict[str, str]) -> None:
     work = tmp_path / "work"

@@ -78,7 +78,9 @@ def test_running_chunk_needs_active_run(failed: HarmedPipeline) -> None:
     assert findings.holder["what"] == "a run"
 
 
-@pytest.mark.parametrize("harm", ["flip", "cut", "empty", "missing"])
+@pytest.mark.parametrize(
+    "harm", ["flip", *(pytest.param(harm, marks=pytest.mark.long) for harm in ("cut", "empty", "missing"))]
+)
 def test_damage_is_reported(tmp_path: Path, client: Client, harm: str) -> None:
     pipeline = run_steps(settings(tmp_path), lambda: client)
     store = CheckpointStore(pipeline.directory.checkpoints)

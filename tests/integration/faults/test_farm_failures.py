@@ -77,7 +77,9 @@ def calls(tmp_path: Path) -> Counter[str]:
     return Counter(path.name.split("-")[0] for path in (tmp_path / "ledger").iterdir())
 
 
-@pytest.mark.parametrize("harm", ["kill", pytest.param("exit", marks=pytest.mark.long), "raise", "hang"])
+@pytest.mark.parametrize(
+    "harm", ["kill", *(pytest.param(harm, marks=pytest.mark.long) for harm in ("exit", "raise", "hang"))]
+)
 @pytest.mark.setting("timeout_seconds")
 def test_failed_chunk_is_retried_once(
     tmp_path: Path, own_client: Client, undisturbed: dict[str, str], harm: str
@@ -132,6 +134,7 @@ def test_chunk_fails_after_max_attempts(tmp_path: Path, own_client: Client) -> N
     assert calls(tmp_path)["21"] == 2
 
 
+@pytest.mark.long
 def test_only_the_failing_chunk_is_counted(tmp_path: Path, own_client: Client) -> None:
     """Only the running chunk gets a counted attempt; the ledger has its marker."""
     pipeline = prepare(tmp_path, "kill", times=2)
@@ -229,7 +232,7 @@ def test_full_disk_stops_run_at_once(tmp_path: Path, own_client: Client, undistu
     assert published_bytes(resumed.settings.paths.work_dir) == undisturbed
 
 
-@pytest.mark.parametrize("table", ["candidates", "counts"])
+@pytest.mark.parametrize("table", ["candidates", pytest.param("counts", marks=pytest.mark.long)])
 def test_damaged_checkpoint_is_recomputed_alone(
     tmp_path: Path, client: Client, undisturbed: dict[str, str], table: str
 ) -> None:
@@ -296,6 +299,7 @@ def test_finished_run_needs_no_cluster(tmp_path: Path, client: Client) -> None:
     assert published_bytes(run.paths.work_dir) == before
 
 
+@pytest.mark.long
 def test_candidate_settings_recompute_match_settings_not(tmp_path: Path, client: Client) -> None:
     run = settings(tmp_path)
     run_steps(run, lambda: client)
@@ -363,6 +367,7 @@ def test_cluster_without_workers_stops_run(tmp_path: Path) -> None:
         pipeline.farm_chunks(lambda: empty)
 
 
+@pytest.mark.long
 def test_scaling_during_run_changes_nothing(tmp_path: Path, undisturbed: dict[str, str]) -> None:
     run = settings(tmp_path, chunk_size=2)
     pipeline = Pipeline(run, "scaled")

@@ -177,6 +177,7 @@ def test_stopped_worker_is_replaced(tmp_path: Path, own_client: Client, undistur
     assert blamed(pipeline) == [(2, "hang", True)]
 
 
+@pytest.mark.long
 def test_worker_resumed_in_time_costs_nothing(tmp_path: Path, own_client: Client, undisturbed: dict[str, str]) -> None:
     pipeline = planned(tmp_path, "stop")
 

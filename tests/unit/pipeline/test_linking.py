@@ -321,7 +321,7 @@ def test_numeric_ids_become_text(tmp_path: Path) -> None:
 
 
 @given(st.integers(1, 30), st.permutations(range(len(LEFT))), st.permutations(range(len(RIGHT))))
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_links_ignore_order_and_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_rows: int, left_order: list[int], right_order: list[int]
 ) -> None:

@@ -247,7 +247,7 @@ ROWS = st.lists(
 
 
 @given(ROWS, st.randoms(use_true_random=False))
-@hypothesis_settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_probabilities_sum_to_at_most_one(scorer: Scorer, rows: list[dict[str, Any]], order: random.Random) -> None:
     scorer.drop_tables()
     made = []
@@ -270,7 +270,7 @@ def test_probabilities_sum_to_at_most_one(scorer: Scorer, rows: list[dict[str, A
 
 
 @given(ROWS)
-@hypothesis_settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_address_alone_never_decides(scorer: Scorer, rows: list[dict[str, Any]]) -> None:
     """Candidates of another name at the address are never accepted, and change no probability of the others."""
     scorer.drop_tables()
