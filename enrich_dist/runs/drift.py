@@ -20,7 +20,6 @@ from itertools import islice
 from typing import Final
 
 import numpy as np
-from scipy import stats
 
 from enrich_dist.runs.archive import archive_path, newest_first
 from enrich_dist.runs.metrics import METRICS, SECONDS, Metric, stage_seconds
@@ -31,6 +30,7 @@ from enrich_dist.store.run_directory import STEPS, RunDirectory
 
 MIN_RUNS: Final = 6  # to estimate the variation of a time or a memory
 Z_SCORE: Final = 3.5  # modified z-score above which a value is outside the normal variation
+_NORMAL_MAD: Final = 0.6744897501960817  # median absolute deviation of the standard normal distribution
 _SHARE, _POINTS = "share", "points"
 _MAX_RECORDS = 500
 JUDGED_STEPS: Final = STEPS[:-1]  # of every judged run, published or blocked
@@ -117,7 +117,8 @@ def _growth(
         return replace(drift, reason=f"{text}: {_too_few(len(values), MIN_RUNS)}")
     logarithms = np.log(values) if item.larger_is_worse else -np.log(values)
     change = (math.log(value) if item.larger_is_worse else -math.log(value)) - float(np.median(logarithms))
-    normal = Z_SCORE * float(stats.median_abs_deviation(logarithms, scale="normal"))
+    deviation = float(np.median(np.abs(logarithms - np.median(logarithms))))
+    normal = Z_SCORE * deviation / _NORMAL_MAD
     share = math.expm1(change if item.larger_is_worse else -change)
     more, less = ("longer", "shorter") if item.unit == SECONDS else ("more", "less")
     reference, worse_by = float(np.median(values)), math.expm1(change)

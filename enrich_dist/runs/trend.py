@@ -16,7 +16,6 @@ from enum import StrEnum
 from typing import Final
 
 import numpy as np
-from scipy import stats
 
 from enrich_dist.errors import SettingsError
 from enrich_dist.runs.metrics import METRICS, Metric
@@ -129,7 +128,9 @@ def trend(metric: Metric, days: Sequence[float], values: Sequence[float]) -> Tre
     median = statistics.median(values)
     if len(set(days)) < MIN_RUNS:
         return Trend(metric, tuple(days), tuple(values), median)
-    fitted = stats.theilslopes(np.asarray(values), np.asarray(days), alpha=CONFIDENCE)
+    from scipy.stats import theilslopes  # takes a second to import
+
+    fitted = theilslopes(np.asarray(values), np.asarray(days), alpha=CONFIDENCE)
     span = days[-1] - days[0]
     scale = span / median if median else 0.0
     slope, low, high = (float(item) for item in (fitted.slope, fitted.low_slope, fitted.high_slope))
