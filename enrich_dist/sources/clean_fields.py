@@ -67,7 +67,7 @@ def clean_uei(values: pa.Array) -> Cleaned:
     outside = ~(strings.between("A", "Z") | digits) | strings.equal("I") | strings.equal("O")
     plain = (strings.lengths == _UEI_LENGTH) & ~strings.cells_with(outside)
     characters = strings.matrix(plain, _UEI_LENGTH)
-    with_nine_digits = (characters <= ord("9")).sum(axis=1) >= 9  # perhaps not in a row
+    with_nine_digits = (characters <= ord("9")).sum(axis=1, dtype=np.int8) >= 9  # perhaps not in a row
     plain[plain] = (characters[:, 0] != ord("0")) & ~with_nine_digits & ~_have_form(characters, _UEI_PLACEHOLDERS)
     return Cleaned(*_clean_others(values, plain, _clean_any_uei))
 
@@ -120,12 +120,12 @@ def _keep_identifiers(
 
 def _have_form(characters: Characters, forms: Forms) -> Mask:
     """Return the codes (rows of bytes) with one of the forms of placeholders."""
-    ranks = _RANKS[characters]
-    found = np.zeros(len(ranks), dtype=bool)
+    ranks = np.ascontiguousarray(_RANKS[characters].T)  # a row per position, to add up whole rows
+    found = np.zeros(len(characters), dtype=bool)
     for distance, steps, minimum in forms:
-        differences = ranks[:, distance:] - ranks[:, :-distance]
+        differences = ranks[distance:] - ranks[:-distance]
         for step in steps:
-            found |= (differences == step).sum(axis=1) >= minimum
+            found |= np.add.reduce(differences == step, axis=0, dtype=np.int8) >= minimum
     return found
 
 

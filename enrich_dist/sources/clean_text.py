@@ -34,11 +34,20 @@ _NULL_WORDS: Final = pa.array(["", *(line.replace(" ", "") for line in lines("no
 _PUNCTUATION: Final = r"[\pP\pS\pZ]+"
 _DATABASE_NULL: Final = r"\N"  # a single letter N is a value
 _MAX_NULL_BYTES: Final = 32
-# Bytes, as lower case, that such a text begins with.
-_INITIALS: Final = {word[0].lower() for word in _NULL_WORDS.to_pylist()[1:]}
-_FIRST_BYTES: Final = np.array(
-    [byte > 0x7F or chr(byte) in _INITIALS or not chr(byte).isalnum() for byte in range(256)]
-)
+
+
+def _first_bytes() -> Mask:
+    """Return which two bytes, as lower case, such a text can begin with, (256, 256). Punctuation may be anywhere."""
+    plain = np.array([byte < 0x80 and chr(byte).isalnum() for byte in range(256)])
+    found = np.repeat(~plain[:, None], 256, axis=1)
+    for word in _NULL_WORDS.to_pylist()[1:]:  # all have at least two letters
+        first, second = word[:2].lower().encode()
+        found[first] |= ~plain
+        found[first, second] = True
+    return found
+
+
+_FIRST_BYTES: Final = _first_bytes()
 
 
 def clean_text(values: pa.Array) -> pa.Array:
@@ -130,10 +139,11 @@ def _null_words_as_null(values: pa.Array) -> pa.Array:
     """Replace empty texts, texts without a letter or digit, and words for null by null."""
     # Comparing lengths and first bytes is cheap and excludes nearly all texts.
     strings = StringBytes(values)
-    short = strings.lengths <= _MAX_NULL_BYTES
+    lengths, starts = strings.lengths, strings.starts[:-1]
+    short = lengths <= _MAX_NULL_BYTES
     if len(strings.bytes):  # else all are empty
-        lower = np.take(strings.bytes, strings.starts[:-1], mode="clip") | 0x20
-        short &= _FIRST_BYTES[lower] | (strings.lengths == 0)
+        first, second = (np.take(strings.bytes, starts + step, mode="clip") | 0x20 for step in (0, 1))
+        short &= _FIRST_BYTES[first, second] | (lengths == 0)
     positions = np.flatnonzero(short)
     some = values.take(pa.array(positions))
     letters = pc.replace_substring_regex(pc.utf8_upper(pc.utf8_normalize(some, form="NFKC")), _PUNCTUATION, "")
