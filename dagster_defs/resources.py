@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
-from distributed import Client
 from pydantic import Field, PrivateAttr
 
 from enrich_dist.cluster.client import ClusterStart
@@ -15,6 +15,9 @@ from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.run_lifecycle import active_run
 from enrich_dist.settings import LoadedSettings, load_settings
 from enrich_dist.store.status import all_chunks_finished
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 
 def _run_id(context: dg.InitResourceContext) -> str:
@@ -85,7 +88,7 @@ class DaskCluster(dg.ConfigurableResource):  # type: ignore[type-arg]
             self._start = start
             yield self
 
-    def client(self) -> Client:
+    def client(self) -> "Client":
         """Return the client once the cluster has started."""
         if self._start is None:
             raise dg.DagsterInvariantViolationError("the cluster exists only during a run")

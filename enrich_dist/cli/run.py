@@ -61,11 +61,12 @@ def run(
     loaded = load_settings(config, texts)
     print_overrides(console, loaded)
 
-    # Bad input is reported before Dagster is imported and a cluster is started.
+    # Bad input is reported before Dagster is imported and a cluster is started. Meanwhile workers import.
     with TerminalListener(console, 0.0) as terminal, listening(terminal):
         terminal.note("Checking settings and inputs")
         from enrich_dist.preflight.runner import admit, preload_workers
 
+        preload_workers(loaded.settings)
         admit(loaded.settings)
 
     from enrich_dist.errors import ProjectedToFailError, PublicationBlockedError
@@ -74,10 +75,9 @@ def run(
 
     settings = loaded.settings
     directory = RunDirectory(settings.paths.work_dir)
-    preload_workers(settings)
     import psutil
 
-    from enrich_dist.planning.plan_vs_actual import add_report_seconds  # imports much: workers import meanwhile
+    from enrich_dist.planning.plan_vs_actual import add_report_seconds
 
     began_seconds = psutil.Process().create_time()
     log_level = "INFO" if verbose else "CRITICAL"

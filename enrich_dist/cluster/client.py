@@ -14,19 +14,19 @@ from concurrent.futures import Future as ThreadFuture
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dask
 from dagster import DagsterError, build_resources
-from distributed import Client
 
 from enrich_dist.cluster import forkserver
 from enrich_dist.cluster.kinds import check_cluster, dask_config, machine_settings, register_kinds, resource_config
-from enrich_dist.cluster.local import describe_cause, log_causes_only
 from enrich_dist.cluster.scaling import ScaleRequestServer, adapt_to_chunks_left, remove_cluster_files
 from enrich_dist.errors import FarmError
 from enrich_dist.events import Notice, emit, warning_on_error
 from enrich_dist.settings import ClusterSettings, Settings
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 # Workers get some seconds to end before they are killed; a result must not wait for a cluster that never closes.
 _CLOSE_SECONDS = 60.0
@@ -49,8 +49,11 @@ def open_cluster(settings: Settings, scratch: Path) -> Iterator[OpenCluster]:
     """
     cluster = settings.cluster
     check_cluster(settings)
-    # Imports pandas and dask.dataframe: two seconds that a run without chunks to match need not spend.
+    # Dask, pandas and dask.dataframe: two seconds that a run without chunks to match need not spend.
+    import dask
     from dagster_dask import dask_resource
+
+    from enrich_dist.cluster.local import describe_cause, log_causes_only
 
     register_kinds()
     # A lost scheduler is reported in one line, not as a traceback for each message on its way.

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -26,9 +25,10 @@ from distributed import CancelledError, Client, Future, KilledWorker
 from enrich_dist.core.matcher import Matcher
 from enrich_dist.events import emit
 from enrich_dist.farm import messages
-from enrich_dist.farm.attempts import AttemptLedger, FailureKind
+from enrich_dist.farm.attempts import AttemptLedger
 from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.farm.messages import Action, AttemptId, Event
+from enrich_dist.farm.metrics import FarmOutcome
 from enrich_dist.farm.policy import FarmPolicy
 from enrich_dist.farm.state import FarmState
 from enrich_dist.farm.worker import run_chunk
@@ -47,17 +47,6 @@ _MEMORY_TOPIC = "worker-restart-memory"
 
 T = TypeVar("T")
 ChunkListener = Callable[[ChunkTask, CheckpointRecord], None]
-
-
-@dataclass
-class FarmOutcome:
-    """Result of a farm. ``records``: by checkpoint key; ``restarts``: by worker name; ``seconds``: wall time."""
-
-    records: dict[str, CheckpointRecord] = field(default_factory=dict)
-    failures: Counter[FailureKind] = field(default_factory=Counter)
-    backup_tasks: int = 0
-    restarts: dict[str, int] = field(default_factory=dict)
-    seconds: float = 0.0
 
 
 class _Periodic:

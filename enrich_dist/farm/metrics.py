@@ -5,13 +5,25 @@ Samples during the run are in the worker log (``logs``).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from enrich_dist.farm.attempts import FailureKind
-from enrich_dist.farm.driver import FarmOutcome
 from enrich_dist.farm.worker_memory import memory_per_worker
 from enrich_dist.store.checkpoints import CheckpointRecord
 from enrich_dist.store.run_directory import Number
+
+
+@dataclass
+class FarmOutcome:
+    """Result of a farm. ``records``: by checkpoint key; ``restarts``: by worker name; ``seconds``: wall time."""
+
+    records: dict[str, CheckpointRecord] = field(default_factory=dict)
+    failures: Counter[FailureKind] = field(default_factory=Counter)
+    backup_tasks: int = 0
+    restarts: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 def farm_numbers(

@@ -10,19 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
-from distributed import Client
 
 from enrich_dist.core.files import directory_name, document_digest, write_json
 from enrich_dist.core.matcher import Matcher
 from enrich_dist.events import Notice, Step, emit, listening
 from enrich_dist.farm.attempts import AttemptLedger
 from enrich_dist.farm.chunk_task import ChunkTask
-from enrich_dist.farm.driver import Farm, FarmOutcome
 from enrich_dist.farm.logs import ChunkLog, WorkerLog
-from enrich_dist.farm.metrics import farm_numbers
+from enrich_dist.farm.metrics import FarmOutcome, farm_numbers
 from enrich_dist.farm.policy import FarmPolicy
 from enrich_dist.farm.resume import explain_resume
 from enrich_dist.farm.worker_memory import memory_per_worker, memory_table
@@ -51,6 +49,9 @@ from enrich_dist.sources.recipients import read_recipients
 from enrich_dist.store.artifacts import Artifact, get_or_build, open_unverified, open_verified
 from enrich_dist.store.checkpoints import CheckpointRecord, CheckpointStore, drop_copies
 from enrich_dist.store.run_directory import Number, Output, RunDirectory, StepReport
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 _FAULTS_ARE_ON = (
     "testing.fault_probability is {:g}: attempts fail and workers are killed on purpose. The result is the same, but "
@@ -201,6 +202,8 @@ class Pipeline:
                 emit(Notice(_FAULTS_ARE_ON.format(self.settings.testing.fault_probability), warning=True))
             outcome = FarmOutcome()
             if waiting:
+                from enrich_dist.farm.driver import Farm  # imports Dask, which a finished run need not do
+
                 waiting = randomize_order(fit_tasks_to_memory(waiting, self.settings))
                 cluster = client()
                 observer = create_tracker(self.directory, self.settings, tasks, finished, store)

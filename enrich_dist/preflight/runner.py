@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,13 +66,15 @@ def find_settings_problems(
 
 
 def preload_workers(settings: Settings) -> None:
-    """Start to import the packages of local workers in the background, while this process imports Dagster."""
+    """Start to import the packages of local workers in the background, while this process checks the settings and
+    imports Dagster. Problems of the work directory are for ``admit`` to report."""
     from enrich_dist.cluster import forkserver
     from enrich_dist.store.run_directory import RunDirectory
     from enrich_dist.store.status import all_chunks_finished
 
-    if settings.cluster.kind == "local" and not all_chunks_finished(RunDirectory(settings.paths.work_dir)):
-        forkserver.begin()
+    with suppress(OSError, EnrichError):
+        if settings.cluster.kind == "local" and not all_chunks_finished(RunDirectory(settings.paths.work_dir)):
+            forkserver.begin()
 
 
 def _origins(loaded: LoadedSettings, error: EnrichError) -> Iterator[str]:

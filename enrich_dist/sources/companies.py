@@ -16,8 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from enrich_dist import schema
 from enrich_dist.core.database import connect
@@ -101,6 +99,9 @@ def _refine_conflicting(keys: Codes, labels: Codes) -> Codes:
 
 def _components(*keys: Codes) -> Codes:
     """Return the component of each row, where rows that share a key of any kind are connected."""
+    from scipy.sparse import coo_matrix  # a finished run need not import it
+    from scipy.sparse.csgraph import connected_components
+
     rows = keys[0].size
     sources, targets, nodes = [], [], rows
     for key in keys:
