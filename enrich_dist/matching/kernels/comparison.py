@@ -25,7 +25,7 @@ from enrich_dist.matching.kernels.siblings import (
     split,
     tells_apart,
 )
-from enrich_dist.matching.kernels.text import SPACE, within_one_edit
+from enrich_dist.matching.kernels.text import SPACE, longest_text, uncounted, within_one_edit
 from enrich_dist.matching.kernels.tokens import LAST_LETTER
 from enrich_dist.schema import NameLevel
 
@@ -56,16 +56,33 @@ def compare_names(left, right, tokens, index, left_text, right_text, limits, exa
     agrees. ``limits``: the weight of an unknown word, the largest of a common word, and the smallest of a name that can
     be contained in another. Of a longer name the first ``MAX_WORDS`` words count.
     """
-    token_starts, concepts, typo_starts, typos, _, _, compact = tokens
-    unknown_weight, common_weight, contained_weight = limits
-    weights, name_weights, name_starts, name_tokens = index[0], index[10], index[11], index[12]
-    name_compact = index[15]
     levels = np.empty(left.size, dtype=np.int8)
     agreements = np.empty(left.size, dtype=np.int32)
     similarities = np.empty(left.size, dtype=np.int32)
     siblings = np.zeros(left.size, dtype=np.int8)
-    rest, other_rest = np.empty(MAX_WORDS, dtype=np.bool_), np.empty(MAX_WORDS, dtype=np.bool_)
-    words, other_words = np.empty((MAX_WORDS, 4), dtype=np.int64), np.empty((MAX_WORDS, 4), dtype=np.int64)
+    words = np.empty((2, MAX_WORDS, 4), dtype=np.int64), np.empty((2, MAX_WORDS), dtype=np.bool_)
+    numbers = np.empty((2, MAX_WORDS), dtype=np.int64)
+    longest = max(longest_text(left_text[1]), longest_text(right_text[1]))
+    joined = np.empty((2, longest), dtype=np.uint8)
+    _compare_pairs(
+        left, right, tokens, index, left_text, right_text, limits, exact, cut, table, (words, numbers, joined),
+        levels, agreements, similarities, siblings,
+    )  # fmt: skip
+    return levels, agreements, similarities, siblings
+
+
+@uncounted
+def _compare_pairs(
+    left, right, tokens, index, left_text, right_text, limits, exact, cut, table, space,
+    levels, agreements, similarities, siblings,
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Write what ``compare_names`` returns. ``space``: arrays to work in."""
+    token_starts, concepts, typo_starts, typos, _, _, compact = tokens
+    unknown_weight, common_weight, contained_weight = limits
+    weights, name_weights, name_starts, name_tokens = index[0], index[10], index[11], index[12]
+    name_compact = index[15]
+    (both_words, both_rests), numbers, joined = space
+    words, other_words, rest, other_rest = both_words[0], both_words[1], both_rests[0], both_rests[1]
     for pair in range(left.size):
         name, other = left[pair], right[pair]
         if exact[pair] or compact[name] == name_compact[other]:
@@ -145,7 +162,7 @@ def compare_names(left, right, tokens, index, left_text, right_text, limits, exa
         whole = name_weights[other]
         agreements[pair] = min(1000, 1000 * agreed // max(whole, 1))
         similarities[pair] = min(999, 2000 * agreed // max(whole + total, 1))
-        sibling = sibling_level(one, two, table)
+        sibling = sibling_level(one, two, table, numbers)
         differ = sibling == NUMBERS_DIFFER or sibling == OPPOSITES
         is_cut = not differ and (cut[pair] or ((missing or more) and _is_cut(left_text, name, right_text, other)))
         if is_cut:
@@ -163,7 +180,7 @@ def compare_names(left, right, tokens, index, left_text, right_text, limits, exa
             count != other_count
             and sibling == NONE
             and not (missing_number or more_number)  # a different number is not a typo
-            and _is_joined_typo(left_text, name, right_text, other)
+            and _is_joined_typo(left_text, name, right_text, other, joined)
         ):
             levels[pair] = TYPO
             agreements[pair] = similarities[pair] = 900
@@ -187,10 +204,9 @@ def compare_names(left, right, tokens, index, left_text, right_text, limits, exa
             levels[pair] = DIFFERENT_COMMON_WORDS
         if levels[pair] != NOTHING_IN_COMMON:
             siblings[pair] = sibling
-    return levels, agreements, similarities, siblings
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _is_typo(left, word, right, other, table):  # type: ignore[no-untyped-def]
     """Return whether two long words (``siblings.split``) differ by one letter, and do not tell siblings apart."""
     if max(word[1] - word[0], other[1] - other[0]) < MIN_WHOLE_TYPO_LENGTH or left[word[0]] > LAST_LETTER:
@@ -200,7 +216,7 @@ def _is_typo(left, word, right, other, table):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _is_run(rest, count):  # type: ignore[no-untyped-def]
     """Return whether the agreeing words of a name follow each other."""
     runs = 0
@@ -209,7 +225,7 @@ def _is_run(rest, count):  # type: ignore[no-untyped-def]
     return runs == 1
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _is_cut(left_text, name, right_text, other):  # type: ignore[no-untyped-def]
     """Return whether one of two names is the other truncated within a word."""
     left, left_begin, left_end = left_text[0], left_text[1][name], left_text[1][name + 1]
@@ -225,8 +241,8 @@ def _is_cut(left_text, name, right_text, other):  # type: ignore[no-untyped-def]
     return follows != SPACE and follows <= LAST_LETTER  # scripts without spaces have no end of a word
 
 
-@njit(cache=True, nogil=True)
-def _is_joined_typo(left_text, name, right_text, other):  # type: ignore[no-untyped-def]
+@uncounted
+def _is_joined_typo(left_text, name, right_text, other, joined):  # type: ignore[no-untyped-def]
     """Return whether two names with different numbers of words are within a typo once their spaces are removed."""
     left, left_begin, left_end = left_text[0], left_text[1][name], left_text[1][name + 1]
     right, right_begin, right_end = right_text[0], right_text[1][other], right_text[1][other + 1]
@@ -236,18 +252,19 @@ def _is_joined_typo(left_text, name, right_text, other):  # type: ignore[no-unty
         for at in range(begin, end):
             if text[at] > LAST_LETTER:  # a byte of a letter of another script
                 return False
-    one, two = _without_spaces(left, left_begin, left_end), _without_spaces(right, right_begin, right_end)
-    if min(one.size, two.size) < MIN_WHOLE_TYPO_LENGTH:
+    one, two = joined[0], joined[1]
+    size, other_size = _join_words(left, left_begin, left_end, one), _join_words(right, right_begin, right_end, two)
+    if min(size, other_size) < MIN_WHOLE_TYPO_LENGTH:
         return False
-    return within_one_edit(one, 0, one.size, two, 0, two.size)
+    return within_one_edit(one, 0, size, two, 0, other_size)
 
 
-@njit(cache=True, nogil=True)
-def _without_spaces(data, begin, end):  # type: ignore[no-untyped-def]
-    kept = np.empty(end - begin, dtype=np.uint8)
+@uncounted
+def _join_words(data, begin, end, kept):  # type: ignore[no-untyped-def]
+    """Write ``data[begin:end]`` without spaces into ``kept``; return its size."""
     size = 0
     for at in range(begin, end):
         if data[at] != SPACE:
             kept[size] = data[at]
             size += 1
-    return kept[:size]
+    return size

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from enrich_dist.matching.kernels.text import FNV_START, SPACE, Bytes, Ints, find, fnv, fnv_byte, grown, mix
+from enrich_dist.matching.kernels.text import FNV_START, SPACE, Bytes, Ints, find, fnv, fnv_byte, grown, mix, uncounted
 
 # What follows a word: NEXT_PART a comma, bracket, colon or dash between blanks, SLASH one between blanks, JOINED one
 # without blanks (T/A).
@@ -97,7 +97,7 @@ def _cut(data, begin, end, classes, text, starts, ends, hashes, breaks):  # type
     return count
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _sequence(text, starts, ends, first, last):  # type: ignore[no-untyped-def]
     """Return the hash of the words ``first`` to ``last - 1``, joined by single spaces."""
     state = FNV_START
@@ -191,7 +191,7 @@ def _join_initials(text, starts, ends, hashes, first, last, free):  # type: igno
     return kept, free
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _tells_apart(text, starts, ends, hashes, first, last, replaced):  # type: ignore[no-untyped-def]
     """Return whether words tell siblings apart: a letter alone, a short number, a roman one, or letters and digits.
 
@@ -212,7 +212,7 @@ def _tells_apart(text, starts, ends, hashes, first, last, replaced):  # type: ig
     return False
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _parts(text, starts, ends, hashes, breaks, first, last, lists, parts):  # type: ignore[no-untyped-def]
     """Write begin and end of the further names within ``[first, last)`` into ``parts``, int32 (n, 2); return how many.
 
@@ -253,7 +253,7 @@ def _parts(text, starts, ends, hashes, breaks, first, last, lists, parts):  # ty
     return count
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _is_written(out, out_starts, first, last):  # type: ignore[no-untyped-def]
     """Return whether the name ``last`` is one of the names ``[first, last)``, or too short for a further name."""
     begin, end = out_starts[last], out_starts[last + 1]
@@ -312,30 +312,52 @@ def normalise(data, offsets, classes, markers, lists, room):  # type: ignore[no-
     further): the names, the position of the text of each, ascending, and whether it follows a marker or is a part. A
     text of which nothing remains has no name.
     """
-    (forms, leading), replaced, the, conjunction = lists[:4]
     capacity = 2
     for number in range(offsets.size - 1):
         capacity = max(capacity, 2 * (offsets[number + 1] - offsets[number] + 2))
     text = np.empty(room, dtype=np.uint8)
-    all_starts, all_ends = np.empty(capacity, dtype=np.int32), np.empty(capacity, dtype=np.int32)
-    all_hashes, all_breaks = np.empty(capacity, dtype=np.uint64), np.empty(capacity, dtype=np.int8)
-    starts, ends = np.empty(capacity, dtype=np.int32), np.empty(capacity, dtype=np.int32)
-    hashes = np.empty(capacity, dtype=np.uint64)
-    parts = np.empty((capacity, 2), dtype=np.int32)
+    words = np.empty(capacity, dtype=np.int32), np.empty(capacity, dtype=np.int32), np.empty(capacity, dtype=np.uint64)
+    kept = np.empty(capacity, dtype=np.int32), np.empty(capacity, dtype=np.int32), np.empty(capacity, dtype=np.uint64)
+    breaks, parts = np.empty(capacity, dtype=np.int8), np.empty((capacity, 2), dtype=np.int32)
 
     out = np.empty(max(64, data.size + 16), dtype=np.uint8)
     out_starts = np.empty(offsets.size + 16, dtype=np.int32)
     out_rows = np.empty(offsets.size + 16, dtype=np.int32)
     out_further = np.empty(offsets.size + 16, dtype=np.bool_)
-    written, position = 0, 0
+    row, written = 0, 0
     out_starts[0] = 0
-    for row in range(offsets.size - 1):
-        count = _cut(data, offsets[row], offsets[row + 1], classes, text, all_starts, all_ends, all_hashes, all_breaks)
+    while True:
+        row, written = _normalise_rows(
+            row, written, data, offsets, classes, markers, lists, text, words, kept, breaks, parts,
+            out, out_starts, out_rows, out_further,
+        )  # fmt: skip
+        if row == offsets.size - 1:
+            break
+        out = grown(out, out.size + 1)
+        out_starts = grown(out_starts, out_starts.size + 1)
+        out_rows = grown(out_rows, out_starts.size)
+        out_further = grown(out_further, out_starts.size)
+    size = out_starts[written]
+    return out[:size].copy(), out_starts[: written + 1].copy(), out_rows[:written], out_further[:written]
+
+
+@uncounted
+def _normalise_rows(
+    row, written, data, offsets, classes, markers, lists, text, words, kept, breaks, parts,
+    out, out_starts, out_rows, out_further,
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Write the names of the texts from ``row`` on, until the end or until a text needs more room; return the row of
+    this text and the names written."""
+    (forms, leading), replaced, the, conjunction = lists[:4]
+    all_starts, all_ends, all_hashes = words
+    starts, ends, hashes = kept
+    while row < offsets.size - 1:
+        count = _cut(data, offsets[row], offsets[row + 1], classes, text, all_starts, all_ends, all_hashes, breaks)
         used = all_ends[count - 1] if count else np.int32(0)
         first_name = written
         begin, further = 0, False
         while begin < count:
-            at, marker = _marker(text, all_starts, all_ends, all_hashes, all_breaks, begin, count, markers)
+            at, marker = _marker(text, all_starts, all_ends, all_hashes, breaks, begin, count, markers)
             # Drop a marker with nothing on one side; alone it is the name.
             if marker and at == begin and begin + marker < count:
                 begin += marker
@@ -343,8 +365,10 @@ def normalise(data, offsets, classes, markers, lists, room):  # type: ignore[no-
             if marker and at == begin:
                 at, marker = count, 0
             found = 0
-            if all_breaks[begin:at].any():
-                found = _parts(text, all_starts, all_ends, all_hashes, all_breaks, begin, at, lists, parts)
+            for number in range(begin, at):
+                if breaks[number] != NO_BREAK:
+                    found = _parts(text, all_starts, all_ends, all_hashes, breaks, begin, at, lists, parts)
+                    break
             for part in range(-1, found):
                 origin, stop = (begin, at) if part < 0 else (parts[part, 0], parts[part, 1])
                 last = stop - origin
@@ -354,15 +378,12 @@ def normalise(data, offsets, classes, markers, lists, room):  # type: ignore[no-
                 first, last = _reduce(
                     text, starts, ends, hashes, last, used, forms, leading, replaced, the, conjunction
                 )
+                position = out_starts[written]
                 size = last - first
                 for number in range(first, last):
                     size += ends[number] - starts[number]
-                if position + size > out.size:
-                    out = grown(out, position + size)
-                if written + 2 > out_starts.size:
-                    out_starts = grown(out_starts, written + 2)
-                    out_rows = grown(out_rows, out_starts.size)
-                    out_further = grown(out_further, out_starts.size)
+                if position + size > out.size or written + 2 > out_starts.size:
+                    return row, first_name
                 for number in range(first, last):
                     if number > first:
                         out[position] = SPACE
@@ -372,12 +393,11 @@ def normalise(data, offsets, classes, markers, lists, room):  # type: ignore[no-
                         position += 1
                 out_rows[written], out_further[written] = row, further or part >= 0
                 out_starts[written + 1] = position
-                if part >= 0 and _is_written(out, out_starts, first_name, written):
-                    position = out_starts[written]
-                    continue
-                written += 1
+                if part < 0 or not _is_written(out, out_starts, first_name, written):
+                    written += 1
             begin, further = at + marker, True
-    return out[:position].copy(), out_starts[: written + 1].copy(), out_rows[:written], out_further[:written]
+        row += 1
+    return row, written
 
 
 def working_bytes(offsets: Ints, longest_replacement: int) -> int:

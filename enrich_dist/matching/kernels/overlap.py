@@ -12,6 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from enrich_dist.matching.kernels.text import uncounted
+
 # A word within a typo agrees with this share of its weight.
 TYPO_PER_CENT = 80
 # Words of a name that count, with their typos.
@@ -21,7 +23,7 @@ IN_STATE, STATELESS, ELSEWHERE, ANYWHERE = range(4)
 SCOPES = 4
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def find_probes(name, probes, weights, posting_starts, unknown_weight, tokens):  # type: ignore[no-untyped-def]
     """Write the distinct concepts of the name; return (count, weight of the name).
 
@@ -50,7 +52,7 @@ def find_probes(name, probes, weights, posting_starts, unknown_weight, tokens): 
     return count, total
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _add_probe(probes, count, concept, weight, information):  # type: ignore[no-untyped-def]
     for at in range(count):
         if probes[at, 0] == concept:
@@ -77,18 +79,44 @@ def similar_names(queries, states, query_counts, tokens, index, unknown_weight, 
     counts a typo as the more frequent word. Returns (query, name, overlap, information, or 0 if the share is too small,
     skipped blocks, skipped pairs).
     """
-    weights, posting_starts, postings, common, _, state_postings, state_count = index[:7]
-    home_postings, name_weights, name_starts, name_tokens, state_starts, name_states, stateless_count = index[9:]
-    starts = block_starts(index)
-    shared = np.zeros(name_weights.size, dtype=np.int32)
-    touched = np.empty(name_weights.size, dtype=np.int32)
-    probe_weight_of = np.zeros(weights.size, dtype=np.int32)
+    shared = np.zeros(index[10].size, dtype=np.int32)
+    touched = np.empty(index[10].size, dtype=np.int32)
+    probe_weight_of = np.zeros(index[0].size, dtype=np.int32)
     probes = np.empty((MAX_PROBES, 3), dtype=np.int32)
     sizes = np.empty(MAX_PROBES, dtype=np.int32)
     begins = np.empty(MAX_PROBES, dtype=np.int32)
-    out = np.empty((1024, 4), dtype=np.int32)
-    written, skipped_blocks, skipped_pairs = 0, 0, 0
-    for query in range(queries.size):
+    space = shared, touched, probe_weight_of, probes, sizes, begins
+    out = np.empty((4, 1024), dtype=np.int32)
+    query, written, skipped_blocks, skipped_pairs = 0, 0, 0, 0
+    while True:
+        query, written, blocks, pairs = _search(
+            query, written, queries, states, query_counts, tokens, index, unknown_weight, limits, block_limit, space, out
+        )
+        skipped_blocks += blocks
+        skipped_pairs += pairs
+        if query == queries.size:
+            break
+        larger = np.empty((4, 2 * out.shape[1]), dtype=np.int32)
+        larger[:, :written] = out[:, :written]
+        out = larger
+    return out[0, :written], out[1, :written], out[2, :written], out[3, :written], skipped_blocks, skipped_pairs
+
+
+@uncounted
+def _search(
+    query, written, queries, states, query_counts, tokens, index, unknown_weight, limits, block_limit, space, out
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Write the pairs of the queries from ``query`` on, until the end or until ``out`` is full.
+
+    Returns (query that did not fit, pairs written, skipped blocks, skipped pairs).
+    """
+    weights, posting_starts, postings, common, _, state_postings, state_count = index[:7]
+    home_postings, name_weights, name_starts, name_tokens, state_starts, name_states, stateless_count = index[9:]
+    shared, touched, probe_weight_of, probes, sizes, begins = space
+    starts = block_starts(index)
+    skipped_blocks, skipped_pairs = 0, 0
+    while query < queries.size:
+        first, blocks, pairs = written, 0, 0
         count, total = find_probes(queries[query], probes, weights, posting_starts, unknown_weight, tokens)
         for probe in range(count):
             probe_weight_of[probes[probe, 0]] = probes[probe, 1]
@@ -103,8 +131,8 @@ def similar_names(queries, states, query_counts, tokens, index, unknown_weight, 
                 if size == 0:
                     continue
                 if size > block_limit and common[concept] >= 0:
-                    skipped_blocks += query_counts[query]
-                    skipped_pairs += query_counts[query] * size
+                    blocks += query_counts[query]
+                    pairs += query_counts[query] * size
                     bound += weight
                     continue
                 begin = begins[probe]
@@ -135,17 +163,19 @@ def similar_names(queries, states, query_counts, tokens, index, unknown_weight, 
                 if scope > STATELESS and _is_in(name_states, state_starts[name], state_starts[name + 1], state_count):
                     if is_similar(agreed, informed, total, own, limits, STATELESS):
                         continue
-                if written == out.shape[0]:
-                    larger = np.empty((2 * written, 4), dtype=np.int32)
-                    larger[:written] = out
-                    out = larger
-                out[written, 0], out[written, 1] = query, name
-                out[written, 2] = min(1000, 2000 * agreed // (total + own))
-                out[written, 3] = informed if is_contained(agreed, total, own, limits, scope) else 0
+                if written < out.shape[1]:
+                    out[0, written], out[1, written] = query, name
+                    out[2, written] = min(1000, 2000 * agreed // (total + own))
+                    out[3, written] = informed if is_contained(agreed, total, own, limits, scope) else 0
                 written += 1
         for probe in range(count):
             probe_weight_of[probes[probe, 0]] = 0
-    return out[:written, 0], out[:written, 1], out[:written, 2], out[:written, 3], skipped_blocks, skipped_pairs
+        if written > out.shape[1]:
+            return query, first, skipped_blocks, skipped_pairs
+        skipped_blocks += blocks
+        skipped_pairs += pairs
+        query += 1
+    return query, written, skipped_blocks, skipped_pairs
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -172,7 +202,7 @@ def is_searched(scope, state, stateless_count, name_count):  # type: ignore[no-u
     return stateless_count < name_count and (scope == ELSEWHERE) == (state >= 0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def block_starts(index):  # type: ignore[no-untyped-def]
     """Return the argument ``starts`` of ``find_blocks``."""
     return index[1], index[3], index[4], index[6], index[7], index[8]
@@ -190,7 +220,7 @@ def _add_postings(postings, begin, size, weight, shared, touched, touched_count)
     return touched_count
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def find_blocks(scope, state, count, probes, begins, sizes, total, limits, starts):  # type: ignore[no-untyped-def]
     """Write the start and the size of each concept's block in the scope, size 0 for blocks that can be skipped; return
     the skipped weight."""
@@ -215,7 +245,7 @@ def find_blocks(scope, state, count, probes, begins, sizes, total, limits, start
     return _skip_blocks(count, probes, sizes, total, limits[scope, 0], limits[scope, 1])
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _first_not_below(ascending, begin, end, value):  # type: ignore[no-untyped-def]
     """Return the first position in ``ascending[begin:end]`` of a value not below ``value``, or ``end``."""
     while begin < end:
@@ -227,7 +257,7 @@ def _first_not_below(ascending, begin, end, value):  # type: ignore[no-untyped-d
     return begin
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _skip_blocks(count, probes, sizes, total, floor, information):  # type: ignore[no-untyped-def]
     """Set the sizes of blocks that can be skipped to 0; return their weight.
 
@@ -249,7 +279,7 @@ def _skip_blocks(count, probes, sizes, total, floor, information):  # type: igno
         sizes[largest] = 0
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _is_in(name_states, begin, end, state):  # type: ignore[no-untyped-def]
     """Return whether a company with the name is in the state, or has none."""
     for at in range(begin, end):
@@ -258,7 +288,7 @@ def _is_in(name_states, begin, end, state):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _agreed(name, probes, count, token_starts, name_tokens):  # type: ignore[no-untyped-def]
     """Return the weight and the information that an index name shares with the probes."""
     agreed, informed = 0, 0

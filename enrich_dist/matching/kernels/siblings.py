@@ -8,9 +8,8 @@ agree (``comparison``).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from enrich_dist.matching.kernels.text import FNV_START, SPACE, find, fnv, fnv_byte, mix
+from enrich_dist.matching.kernels.text import FNV_START, SPACE, find, fnv, fnv_byte, mix, uncounted
 from enrich_dist.schema import SiblingLevel
 
 # Kinds of words. MIXED: letters and digits; PART: the first word of TWENTY ONE; LINK: between partners. Others, from
@@ -30,7 +29,7 @@ _ZERO, _NINE, _LETTER_V, _ASCII = 48, 57, 86, 128
 _TENS, _MAX_TENS = 20, 90
 
 
-@njit(cache=True, nogil=True, inline="always")
+@uncounted
 def _digits(data, begin, end):  # type: ignore[no-untyped-def]
     count = 0
     for at in range(begin, end):
@@ -38,7 +37,7 @@ def _digits(data, begin, end):  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _number(data, begin, end):  # type: ignore[no-untyped-def]
     """Return the number that the digits of ``data[begin:end]`` write, modulo 2**62."""
     value = np.int64(0)
@@ -48,7 +47,7 @@ def _number(data, begin, end):  # type: ignore[no-untyped-def]
     return value
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _is_ordinal(data, begin, end):  # type: ignore[no-untyped-def]
     """Return whether a word is digits and two letters that make an ordinal (2ND)."""
     if end - begin < 3 or _digits(data, begin, end - 2) != end - 2 - begin:
@@ -59,7 +58,7 @@ def _is_ordinal(data, begin, end):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def split(text, name, table, words):  # type: ignore[no-untyped-def]
     """Write begin, end, kind and value of the words of a name into the columns of ``words``; return their number.
 
@@ -104,7 +103,7 @@ def split(text, name, table, words):  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def tells_apart(left, left_word, right, right_word, table):  # type: ignore[no-untyped-def]
     """Return whether two words conflict, or begin or end with words that do (WESTSTONE, EASTSTONE).
 
@@ -127,7 +126,7 @@ def tells_apart(left, left_word, right, right_word, table):  # type: ignore[no-u
     return False
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _conflict(left, begin, end, right, other, stop, table):  # type: ignore[no-untyped-def]
     one = find(table[0], table[1], mix(fnv(FNV_START, left, begin, end)))
     if one < 0:
@@ -136,13 +135,14 @@ def _conflict(left, begin, end, right, other, stop, table):  # type: ignore[no-u
     return two >= 0 and one != two and one // KIND_BASE == two // KIND_BASE
 
 
-@njit(cache=True, nogil=True)
-def sibling_level(left, right, table):  # type: ignore[no-untyped-def]
+@uncounted
+def sibling_level(left, right, table, numbers):  # type: ignore[no-untyped-def]
     """Return the ``SiblingLevel`` of two names.
 
-    A side is (data, words, rest, count): ``rest`` are the words that agree with none of the other side.
+    A side is (data, words, rest, count): ``rest`` are the words that agree with none of the other side. ``numbers``:
+    working space, int64 of shape (2, ``MAX_WORDS``).
     """
-    ours, theirs = _numbers_of_one_side(left, right)
+    ours, theirs = _numbers_of_one_side(left, right, numbers)
     if (ours and theirs) or (_single_with_digit(left) and _single_with_digit(right)):
         return NUMBERS_DIFFER
     if (ours and _is_number_missing(left, right)) or (theirs and _is_number_missing(right, left)):
@@ -161,7 +161,7 @@ def sibling_level(left, right, table):  # type: ignore[no-untyped-def]
     return NONE
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _numbers(side, numbers):  # type: ignore[no-untyped-def]
     """Write the numbers in the remaining words of a side into ``numbers``; return how many there are."""
     data, words, rest, count = side
@@ -186,10 +186,10 @@ def _numbers(side, numbers):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(cache=True, nogil=True)
-def _numbers_of_one_side(left, right):  # type: ignore[no-untyped-def]
+@uncounted
+def _numbers_of_one_side(left, right, numbers):  # type: ignore[no-untyped-def]
     """Return how many numbers of the remaining words only the left side has, and how many only the right one."""
-    ours, theirs = np.empty(MAX_WORDS, dtype=np.int64), np.empty(MAX_WORDS, dtype=np.int64)
+    ours, theirs = numbers[0], numbers[1]
     count, others = _numbers(left, ours), _numbers(right, theirs)
     kept = 0
     for number in range(count):
@@ -206,7 +206,7 @@ def _numbers_of_one_side(left, right):  # type: ignore[no-untyped-def]
     return kept, others
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _single_with_digit(side):  # type: ignore[no-untyped-def]
     """Return whether one word remains, with a digit (B2 and C2, 1 and 1A)."""
     data, words, rest, count = side
@@ -219,7 +219,7 @@ def _single_with_digit(side):  # type: ignore[no-untyped-def]
     return found == 1
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _is_number_missing(side, other):  # type: ignore[no-untyped-def]
     """Return whether a number of the side is missing in the other; of words with letters only if others remain there.
 
@@ -240,7 +240,7 @@ def _is_number_missing(side, other):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def is_initial(side, word):  # type: ignore[no-untyped-def]
     """Return whether a word is one or two letters."""
     data, words, _, _ = side
@@ -248,7 +248,7 @@ def is_initial(side, word):  # type: ignore[no-untyped-def]
     return end - begin <= MAX_INITIALS and data[begin] > _NINE
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _are_opposites(left, right, table):  # type: ignore[no-untyped-def]
     """Return whether remaining words conflict, or both sides have another initial, or one alone a direction."""
     words, rest, count = left[1], left[2], left[3]
@@ -265,7 +265,7 @@ def _are_opposites(left, right, table):  # type: ignore[no-untyped-def]
     return _has_direction(left) or _has_direction(right)
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _has_direction(side):  # type: ignore[no-untyped-def]
     _, words, rest, count = side
     for word in range(count):
@@ -274,7 +274,7 @@ def _has_direction(side):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _has(side, kind):  # type: ignore[no-untyped-def]
     for word in range(side[3]):
         if side[1][word, 2] == kind:
@@ -282,7 +282,7 @@ def _has(side, kind):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _remains(side, kind):  # type: ignore[no-untyped-def]
     for word in range(side[3]):
         if side[2][word] and side[1][word, 2] == kind:
@@ -290,7 +290,7 @@ def _remains(side, kind):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _remains_after_of(side):  # type: ignore[no-untyped-def]
     """Return whether a word after the first OF remains."""
     _, words, rest, count = side
@@ -302,7 +302,7 @@ def _remains_after_of(side):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _ends_with_of(side):  # type: ignore[no-untyped-def]
     """Return whether an OF and all words after it remain, but not all words before it."""
     _, words, rest, count = side

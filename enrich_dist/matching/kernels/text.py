@@ -27,6 +27,13 @@ _SHIFT = np.uint64(33)
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 SPACE = np.uint8(32)
 
+uncounted = njit(cache=True, nogil=True, _nrt=False)
+"""Decorator of kernels that allocate nothing, compiled without reference counts of arrays.
+
+numba counts a reference each time a loop unpacks a tuple of arrays or calls a function, and the atomic counters took up
+to two thirds of the time. So a kernel allocates, and leaves the loop to an uncounted function, which returns no array.
+"""
+
 
 @njit(cache=True, nogil=True, inline="always")
 def fnv_byte(state, byte):  # type: ignore[no-untyped-def]
@@ -34,7 +41,7 @@ def fnv_byte(state, byte):  # type: ignore[no-untyped-def]
     return (state ^ np.uint64(byte)) * _FNV_PRIME
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def fnv(state, data, begin, end):  # type: ignore[no-untyped-def]
     """Return the state after ``data[begin:end]``."""
     for at in range(begin, end):
@@ -42,7 +49,7 @@ def fnv(state, data, begin, end):  # type: ignore[no-untyped-def]
     return state
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def mix(state):  # type: ignore[no-untyped-def]
     """Return the hash of a state, never 0."""
     state ^= state >> _SHIFT
@@ -51,6 +58,15 @@ def mix(state):  # type: ignore[no-untyped-def]
     state *= _MIX_2
     state ^= state >> _SHIFT
     return state if state != _ZERO else _ONE
+
+
+@uncounted
+def longest_text(starts):  # type: ignore[no-untyped-def]
+    """Return the size of the longest text in bytes."""
+    longest = 0
+    for number in range(starts.size - 1):
+        longest = max(longest, starts[number + 1] - starts[number])
+    return longest
 
 
 @njit(cache=True, nogil=True)
@@ -78,7 +94,7 @@ def find(keys, values, key):  # type: ignore[no-untyped-def]
     return np.int32(-1)
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def put(keys, values, key, value):  # type: ignore[no-untyped-def]
     """Store ``value`` under a new ``key``; keep the value of a known one. The table must have room."""
     mask = np.uint64(keys.size - 1)
@@ -91,7 +107,7 @@ def put(keys, values, key, value):  # type: ignore[no-untyped-def]
     values[np.int64(at)] = value
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def _fill(keys, values, hashes, stored):  # type: ignore[no-untyped-def]
     for number in range(hashes.size):
         put(keys, values, hashes[number], stored[number])
@@ -146,7 +162,7 @@ def grown(array, needed):  # type: ignore[no-untyped-def]
     return larger
 
 
-@njit(cache=True, nogil=True)
+@uncounted
 def within_one_edit(left, left_begin, left_end, right, right_begin, right_end):  # type: ignore[no-untyped-def]
     """Return whether one letter inserted, deleted, replaced or swapped with the next turns a text into the other."""
     left_size, right_size = left_end - left_begin, right_end - right_begin
