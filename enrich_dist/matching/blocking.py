@@ -55,7 +55,7 @@ class Codes:
 
     def agreement(self, rows: Ints, companies: Ints) -> npt.NDArray[np.int8]:
         """Return the ``Agreement`` of the pairs (recipient row, company)."""
-        return self.relation.agreement(self.codes[rows], self.missing[rows], companies)
+        return self.relation.agreement(self.codes, self.missing, rows, companies)
 
 
 @dataclass(frozen=True)

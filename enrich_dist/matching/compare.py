@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from enrich_dist import schema
 from enrich_dist.matching.arrays import Lists, text_buffers
 from enrich_dist.matching.blocking import UNKNOWN_WEIGHT, Pairs, Prepared
 from enrich_dist.matching.index import CompanyIndex
 from enrich_dist.matching.kernels.comparison import compare_names
+from enrich_dist.matching.kernels.streets import street_levels
 from enrich_dist.matching.kernels.text import Ints
 from enrich_dist.matching.normalise import normalise_streets
 from enrich_dist.matching.vocabulary import COMMON_SHARE, WEIGHT_PER_BIT
 from enrich_dist.matching.words import sibling_words
-from enrich_dist.schema import Agreement, NameKind, PlaceLevel, SiblingLevel, StreetLevel
+from enrich_dist.schema import Agreement, NameKind, PlaceLevel, SiblingLevel
 
 # Words of at most this weight are common: like a legal form, they hardly distinguish organisations.
 COMMON_WEIGHT = round(-WEIGHT_PER_BIT * np.log2(COMMON_SHARE))
@@ -33,15 +33,11 @@ COMMON_WEIGHT = round(-WEIGHT_PER_BIT * np.log2(COMMON_SHARE))
 # chance. Argued; 16 to 24 bits give the same F1 within 0.0002 on generated data and the labels.
 CONTAINED_WEIGHT = 20 * WEIGHT_PER_BIT
 
-_SAME_STREET_SIMILARITY, _SIMILAR_STREET_SIMILARITY = 0.9, 0.7
-
 # One in this many recipients is compared with a random company.
 RANDOM_ROWS = 4
 
 # Pairs of texts compared at a time, to bound memory.
 SLICE_PAIRS = 200_000
-
-Floats = npt.NDArray[np.float64]
 
 
 def compare(index: CompanyIndex, batch: Prepared, pairs: Pairs) -> pa.Table:
@@ -161,45 +157,11 @@ def _compare_streets(index: CompanyIndex, batch: Prepared, rows: Ints, companies
     # Normalise only the streets of recipients in a pair.
     needed, position = np.unique(rows[compared], return_inverse=True)
     streets = normalise_streets(first.take(pa.array(needed)), second.take(pa.array(needed)))
-    for begin, end in _slices(index.streets.codes.counts(companies[compared])):
-        pairs = compared[begin:end]
-        at, codes = index.streets.codes.expand(companies[pairs])
-        left = streets.take(pa.array(position[begin:end][at]))
-        found = street_level(left, index.streets.texts.take(pa.array(codes)))
-        np.maximum.at(levels, pairs[at], found)
+    known, lists = text_buffers(index.streets.texts), index.streets.codes
+    levels[compared] = street_levels(
+        text_buffers(streets), position, known, companies[compared], lists.starts, lists.values
+    )
     return levels
-
-
-def street_level(left: pa.Array, right: pa.Array) -> npt.NDArray[np.int8]:
-    """Return the ``StreetLevel`` of parallel normalised streets, UNKNOWN for null, or a PO box and a street."""
-    left_box, right_box = (
-        pc.fill_null(pc.match_substring_regex(side, r"^(?:PO )?BOX\b"), False) for side in (left, right)
-    )
-    comparable = pc.and_(pc.and_(left.is_valid(), right.is_valid()), pc.equal(left_box, right_box))
-    left_joined, right_joined = (pc.replace_substring(pc.fill_null(side, ""), " ", "") for side in (left, right))
-    similarity = _edit_similarity(left_joined, right_joined)
-    # Different house numbers mean different streets; a missing number does not.
-    other_number = pc.fill_null(pc.not_equal(_number(left), _number(right)), False).to_numpy(zero_copy_only=False)
-    level = np.select(
-        [other_number, similarity >= _SAME_STREET_SIMILARITY, similarity >= _SIMILAR_STREET_SIMILARITY],
-        [StreetLevel.DIFFERENT, StreetLevel.SAME, StreetLevel.SIMILAR],
-        StreetLevel.DIFFERENT,
-    )
-    return np.where(comparable.to_numpy(zero_copy_only=False), level, StreetLevel.UNKNOWN).astype(np.int8)
-
-
-def _edit_similarity(left: pa.Array, right: pa.Array) -> Floats:
-    """Return the normalised Levenshtein similarity of parallel texts: 1 - distance / length of the longer one."""
-    from rapidfuzz.distance import Levenshtein
-    from rapidfuzz.process import cpdist
-
-    texts = (side.to_numpy(zero_copy_only=False) for side in (left, right))
-    return np.asarray(cpdist(*texts, scorer=Levenshtein.normalized_similarity, dtype=np.float64, workers=1))
-
-
-def _number(streets: pa.Array) -> pa.Array:
-    """Return the house number or PO box of a street, null if it has none."""
-    return pc.struct_field(pc.extract_regex(streets, r"^(?:PO )?(?:BOX )?(?P<number>[0-9]+)"), "number")
 
 
 def _slices(sizes: Ints) -> list[tuple[int, int]]:

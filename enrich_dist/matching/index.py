@@ -17,9 +17,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from enrich_dist.matching.arrays import Lists, are_in, as_array, load, starts_of, text_buffers
+from enrich_dist.matching.arrays import Lists, as_array, load, starts_of, text_buffers
 from enrich_dist.matching.kernels.addresses import address_heads, house_numbers
-from enrich_dist.matching.kernels.text import Bytes, Hashes, Ints, find_all, hash_filter, hash_table, hash_texts
+from enrich_dist.matching.kernels.relations import agreements, find_texts
+from enrich_dist.matching.kernels.text import Bytes, Hashes, Ints, hash_filter, hash_table, hash_texts
 from enrich_dist.matching.normalise import (
     normalise_addresses,
     normalise_cities,
@@ -28,7 +29,6 @@ from enrich_dist.matching.normalise import (
     split_names,
 )
 from enrich_dist.matching.vocabulary import Vocabulary, open_vocabulary, write_vocabulary
-from enrich_dist.schema import Agreement
 
 UEI_PATTERN = "[A-Z0-9]{12}"
 DUNS_PATTERN = "[0-9]{9}"
@@ -41,40 +41,28 @@ CUT_LENGTH = 30
 
 @dataclass(frozen=True)
 class Relation:
-    """Distinct texts of companies (names, UEIs, cities, …) and the companies with each, looked up from both sides.
-
-    ``pairs`` are int64 keys ``company_id * len(texts) + text code``, ascending: membership is a binary search.
-    """
+    """Distinct texts of companies (names, UEIs, cities, …) and the companies with each, looked up from both sides."""
 
     texts: pa.Array  # string, distinct, ascending
     companies: Lists  # of a text
     codes: Lists  # of a company
-    pairs: Ints
 
     def look_up(self, values: pa.Array) -> Ints:
         """Return the codes of the values, int64, -1 for a value of no company."""
-        found = find_all(*self._codes_by_hash, hash_texts(*text_buffers(values), False))
-        known = np.flatnonzero(found >= 0)
-        # Equal hashes can be different texts, and a missing value has the hash of the empty text.
-        same = pc.equal(values.take(pa.array(known)), self.texts.take(pa.array(found[known])))
-        found[known[~pc.fill_null(same, False).to_numpy(zero_copy_only=False)]] = -1
-        return np.asarray(found.astype(np.int64))
+        return np.asarray(find_texts(text_buffers(values), self._codes_by_hash, text_buffers(self.texts)))
 
     @functools.cached_property
     def _codes_by_hash(self) -> tuple[Hashes, Ints]:
         return hash_table(hash_texts(*text_buffers(self.texts), False), np.arange(len(self.texts)))
 
-    def agreement(self, codes: Ints, missing: Ints, companies: Ints) -> npt.NDArray[np.int8]:
-        """Return the ``Agreement``: UNKNOWN where ``missing`` or the company has no text.
+    def agreement(
+        self, codes: Ints, missing: npt.NDArray[np.bool_], rows: Ints, companies: Ints
+    ) -> npt.NDArray[np.int8]:
+        """Return the ``Agreement`` of the pairs (row, company): UNKNOWN where one has no text.
 
-        ``codes``, ``missing`` (bool) and ``companies`` have one entry per pair.
+        ``codes`` (int64, -1 for a text of no company) and ``missing`` have one entry per row.
         """
-        found = np.zeros(len(codes), dtype=bool)
-        known = np.flatnonzero(codes >= 0)
-        found[known] = are_in(self.pairs, companies[known].astype(np.int64) * len(self.texts) + codes[known])
-        comparable = ~missing & (self.codes.counts(companies) > 0)
-        agreement = np.where(found, Agreement.AGREE, Agreement.CONFLICT)
-        return np.where(comparable, agreement, Agreement.UNKNOWN).astype(np.int8)
+        return np.asarray(agreements(codes, missing, rows, companies, self.codes.starts, self.codes.values))
 
 
 RELATIONS = ("names", "ueis", "duns", "states", "cities", "zips", "streets", "buildings", "addresses")
@@ -233,7 +221,6 @@ def _write_relation(directory: Path, name: str, owners: Ints, texts: pa.Array, c
     company, code = pairs // width, pairs % width
     by_code = np.argsort(code, kind="stable")
     arrays = {
-        "pairs": pairs,
         "companies_starts": starts_of(code, len(distinct)),
         "companies": company[by_code].astype(np.int32),
         "codes_starts": starts_of(company, company_count),
@@ -249,11 +236,10 @@ def _write_relation(directory: Path, name: str, owners: Ints, texts: pa.Array, c
 
 def _open_relation(directory: Path, name: str) -> Relation:
     texts = pa.ipc.open_file(pa.memory_map(str(directory / f"{name}.arrow"))).read_all()["text"]
-    parts = ("companies_starts", "companies", "codes_starts", "codes", "pairs")
-    companies_starts, companies, codes_starts, codes, pairs = (load(directory / f"{name}_{p}.npy") for p in parts)
+    parts = ("companies_starts", "companies", "codes_starts", "codes")
+    companies_starts, companies, codes_starts, codes = (load(directory / f"{name}_{part}.npy") for part in parts)
     return Relation(
         texts=as_array(texts),
         companies=Lists(companies_starts, companies),
         codes=Lists(codes_starts, codes),
-        pairs=pairs,
     )

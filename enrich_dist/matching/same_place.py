@@ -83,8 +83,8 @@ def _levels(
     near = (zip_code == Agreement.AGREE) | ((zip_code == Agreement.UNKNOWN) & (city == Agreement.AGREE))
 
     def has(texts: pa.Array) -> npt.NDArray[np.bool_]:
-        codes = index.addresses.look_up(texts)[at]
-        agreement = index.addresses.agreement(codes, np.zeros(len(codes), dtype=bool), companies)
+        codes = index.addresses.look_up(texts)
+        agreement = index.addresses.agreement(codes, np.zeros(len(codes), dtype=bool), at, companies)
         return np.asarray(agreement == Agreement.AGREE)
 
     without_suite = pc.ends_with(addresses, "/").to_numpy(zero_copy_only=False)[at]

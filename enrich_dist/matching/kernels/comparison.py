@@ -25,7 +25,7 @@ from enrich_dist.matching.kernels.siblings import (
     split,
     tells_apart,
 )
-from enrich_dist.matching.kernels.text import SPACE, longest_text, uncounted, within_one_edit
+from enrich_dist.matching.kernels.text import SPACE, join_words, longest_text, uncounted, within_one_edit
 from enrich_dist.matching.kernels.tokens import LAST_LETTER
 from enrich_dist.schema import NameLevel
 
@@ -64,19 +64,16 @@ def compare_names(left, right, tokens, index, left_text, right_text, limits, exa
     numbers = np.empty((2, MAX_WORDS), dtype=np.int64)
     longest = max(longest_text(left_text[1]), longest_text(right_text[1]))
     joined = np.empty((2, longest), dtype=np.uint8)
-    _compare_pairs(
-        left, right, tokens, index, left_text, right_text, limits, exact, cut, table, (words, numbers, joined),
-        levels, agreements, similarities, siblings,
-    )  # fmt: skip
+    asked = left, right, tokens, index, left_text, right_text, limits, exact, cut, table
+    _compare_pairs(asked, (words, numbers, joined), (levels, agreements, similarities, siblings))
     return levels, agreements, similarities, siblings
 
 
 @uncounted
-def _compare_pairs(
-    left, right, tokens, index, left_text, right_text, limits, exact, cut, table, space,
-    levels, agreements, similarities, siblings,
-):  # type: ignore[no-untyped-def]  # fmt: skip
-    """Write what ``compare_names`` returns. ``space``: arrays to work in."""
+def _compare_pairs(asked, space, found):  # type: ignore[no-untyped-def]
+    """Write what ``compare_names`` returns. ``asked``: its arguments; ``space``: arrays to work in."""
+    left, right, tokens, index, left_text, right_text, limits, exact, cut, table = asked
+    levels, agreements, similarities, siblings = found
     token_starts, concepts, typo_starts, typos, _, _, compact = tokens
     unknown_weight, common_weight, contained_weight = limits
     weights, name_weights, name_starts, name_tokens = index[0], index[10], index[11], index[12]
@@ -253,18 +250,7 @@ def _is_joined_typo(left_text, name, right_text, other, joined):  # type: ignore
             if text[at] > LAST_LETTER:  # a byte of a letter of another script
                 return False
     one, two = joined[0], joined[1]
-    size, other_size = _join_words(left, left_begin, left_end, one), _join_words(right, right_begin, right_end, two)
+    size, other_size = join_words(left, left_begin, left_end, one), join_words(right, right_begin, right_end, two)
     if min(size, other_size) < MIN_WHOLE_TYPO_LENGTH:
         return False
     return within_one_edit(one, 0, size, two, 0, other_size)
-
-
-@uncounted
-def _join_words(data, begin, end, kept):  # type: ignore[no-untyped-def]
-    """Write ``data[begin:end]`` without spaces into ``kept``; return its size."""
-    size = 0
-    for at in range(begin, end):
-        if data[at] != SPACE:
-            kept[size] = data[at]
-            size += 1
-    return size

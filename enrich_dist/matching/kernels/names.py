@@ -319,6 +319,7 @@ def normalise(data, offsets, classes, markers, lists, room):  # type: ignore[no-
     words = np.empty(capacity, dtype=np.int32), np.empty(capacity, dtype=np.int32), np.empty(capacity, dtype=np.uint64)
     kept = np.empty(capacity, dtype=np.int32), np.empty(capacity, dtype=np.int32), np.empty(capacity, dtype=np.uint64)
     breaks, parts = np.empty(capacity, dtype=np.int8), np.empty((capacity, 2), dtype=np.int32)
+    asked, space = (data, offsets, classes, markers, lists), (text, words, kept, breaks, parts)
 
     out = np.empty(max(64, data.size + 16), dtype=np.uint8)
     out_starts = np.empty(offsets.size + 16, dtype=np.int32)
@@ -327,10 +328,7 @@ def normalise(data, offsets, classes, markers, lists, room):  # type: ignore[no-
     row, written = 0, 0
     out_starts[0] = 0
     while True:
-        row, written = _normalise_rows(
-            row, written, data, offsets, classes, markers, lists, text, words, kept, breaks, parts,
-            out, out_starts, out_rows, out_further,
-        )  # fmt: skip
+        row, written = _normalise_rows(row, written, asked, space, (out, out_starts, out_rows, out_further))
         if row == offsets.size - 1:
             break
         out = grown(out, out.size + 1)
@@ -342,12 +340,14 @@ def normalise(data, offsets, classes, markers, lists, room):  # type: ignore[no-
 
 
 @uncounted
-def _normalise_rows(
-    row, written, data, offsets, classes, markers, lists, text, words, kept, breaks, parts,
-    out, out_starts, out_rows, out_further,
-):  # type: ignore[no-untyped-def]  # fmt: skip
-    """Write the names of the texts from ``row`` on, until the end or until a text needs more room; return the row of
-    this text and the names written."""
+def _normalise_rows(row, written, asked, space, found):  # type: ignore[no-untyped-def]
+    """Write the names of the texts from ``row`` on, until the end or until ``found`` has no room for a text.
+
+    ``asked``: arguments of ``normalise``; ``space``: arrays to work in. Returns (row that did not fit, names written).
+    """
+    data, offsets, classes, markers, lists = asked
+    text, words, kept, breaks, parts = space
+    out, out_starts, out_rows, out_further = found
     (forms, leading), replaced, the, conjunction = lists[:4]
     all_starts, all_ends, all_hashes = words
     starts, ends, hashes = kept

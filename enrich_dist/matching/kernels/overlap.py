@@ -85,13 +85,12 @@ def similar_names(queries, states, query_counts, tokens, index, unknown_weight, 
     probes = np.empty((MAX_PROBES, 3), dtype=np.int32)
     sizes = np.empty(MAX_PROBES, dtype=np.int32)
     begins = np.empty(MAX_PROBES, dtype=np.int32)
+    asked = queries, states, query_counts, tokens, index, unknown_weight, limits, block_limit
     space = shared, touched, probe_weight_of, probes, sizes, begins
     out = np.empty((4, 1024), dtype=np.int32)
     query, written, skipped_blocks, skipped_pairs = 0, 0, 0, 0
     while True:
-        query, written, blocks, pairs = _search(
-            query, written, queries, states, query_counts, tokens, index, unknown_weight, limits, block_limit, space, out
-        )
+        query, written, blocks, pairs = _search(query, written, asked, space, out)
         skipped_blocks += blocks
         skipped_pairs += pairs
         if query == queries.size:
@@ -103,13 +102,13 @@ def similar_names(queries, states, query_counts, tokens, index, unknown_weight, 
 
 
 @uncounted
-def _search(
-    query, written, queries, states, query_counts, tokens, index, unknown_weight, limits, block_limit, space, out
-):  # type: ignore[no-untyped-def]  # fmt: skip
+def _search(query, written, asked, space, out):  # type: ignore[no-untyped-def]
     """Write the pairs of the queries from ``query`` on, until the end or until ``out`` is full.
 
-    Returns (query that did not fit, pairs written, skipped blocks, skipped pairs).
+    ``asked``: arguments of ``similar_names``; ``space``: arrays to work in. Returns (query that did not fit, pairs
+    written, skipped blocks, skipped pairs).
     """
+    queries, states, query_counts, tokens, index, unknown_weight, limits, block_limit = asked
     weights, posting_starts, postings, common, _, state_postings, state_count = index[:7]
     home_postings, name_weights, name_starts, name_tokens, state_starts, name_states, stateless_count = index[9:]
     shared, touched, probe_weight_of, probes, sizes, begins = space

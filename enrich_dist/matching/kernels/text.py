@@ -27,7 +27,7 @@ _SHIFT = np.uint64(33)
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 SPACE = np.uint8(32)
 
-uncounted = njit(cache=True, nogil=True, _nrt=False)
+uncounted: Any = njit(cache=True, nogil=True, _nrt=False)  # type: ignore[call-overload]
 """Decorator of kernels that allocate nothing, compiled without reference counts of arrays.
 
 numba counts a reference each time a loop unpacks a tuple of arrays or calls a function, and the atomic counters took up
@@ -67,6 +67,17 @@ def longest_text(starts):  # type: ignore[no-untyped-def]
     for number in range(starts.size - 1):
         longest = max(longest, starts[number + 1] - starts[number])
     return longest
+
+
+@uncounted
+def join_words(data, begin, end, kept):  # type: ignore[no-untyped-def]
+    """Write ``data[begin:end]`` without spaces into ``kept``; return its size."""
+    size = 0
+    for at in range(begin, end):
+        if data[at] != SPACE:
+            kept[size] = data[at]
+            size += 1
+    return size
 
 
 @njit(cache=True, nogil=True)
