@@ -8,12 +8,14 @@ from tempfile import TemporaryDirectory
 
 def warm_up() -> None:
     """Match one recipient with one company. Takes seconds, or a minute if nothing is compiled yet."""
+    import numpy as np
     import pyarrow as pa
 
     from enrich_dist import schema
     from enrich_dist.matching.blocking import prepare
     from enrich_dist.matching.blocks import BlockCounts
     from enrich_dist.matching.index import build_index
+    from enrich_dist.matching.kernels.clusters import assign_clusters
     from enrich_dist.matching.matcher import OrganisationMatcher
 
     place = {"address": "1 Main St", "city": "Dayton", "state": "OH", "zip5": "45402"}
@@ -44,3 +46,5 @@ def warm_up() -> None:
         recipients = pa.Table.from_pylist([recipient], schema=schema.RECIPIENT)
         matcher.match(index, recipients)
         BlockCounts(index, matcher.config).add(prepare(index, recipients))
+    codes = np.zeros(0, dtype=np.int64)
+    assign_clusters(np.zeros(1, dtype=np.int64), codes, np.zeros(0), codes, codes, codes, 0.0)
