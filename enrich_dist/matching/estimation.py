@@ -25,6 +25,7 @@ from enrich_dist.matching.weights import (
     FINER_PLACES,
     KNOWN_PLACES,
     MAX_NAMESAKES,
+    NAMESAKE_RATE,
     NAMESAKES,
     TOWN_RIVALS,
     Floats,
@@ -89,7 +90,7 @@ def fit(start: Weights, observed: Observed, *, scale: float = 1.0) -> Estimated:
         history.append(likelihood * scale + _log_prior(start.tallies, weights.tallies.shares()))
         share = min(max(partners / max(observed.companies, 1), MIN_PARTNER_SHARE), MAX_PARTNER_SHARE)
         expected = _tally(probability, observed, weights, scale)
-        fitted = weights.with_tallies(_with_unreachable(start.tallies, expected))
+        fitted = weights.with_tallies(_combine(start.tallies, expected))
         change = _change(weights.tallies.shares(), fitted.tallies.shares())
         weights = fitted
         if change < TOLERANCE:
@@ -157,7 +158,7 @@ def _tally(probability: Floats, observed: Observed, weights: Weights, scale: flo
     shares = weights.tallies.shares()
     partner = np.where(observed.is_known, 0.0, probability) * scale
     in_town = observed.place >= MIN_SAME_TOWN
-    other = _different(probability, observed) * scale
+    other = (1 - probability) * scale
     coincident = _is_coincident(weights, observed)
     numbers = _namesakes_by_company(observed, coincident)
     found = np.minimum(
@@ -185,18 +186,6 @@ def _tally(probability: Floats, observed: Observed, weights: Weights, scale: flo
     )
 
 
-def _different(probability: Floats, observed: Observed) -> Floats:
-    """Return the probability of each candidate to be a different organisation than the partner.
-
-    Records of the company's name in its town are of one organisation: they share its probability.
-    """
-    here = (observed.place >= MIN_SAME_TOWN) & (observed.name >= NameLevel.SPELLING_VARIANT)
-    found = np.bincount(observed.company[here], weights=probability[here], minlength=observed.companies)
-    different = 1 - probability
-    different[here] = 1 - np.minimum(found[observed.company[here]], 1.0)
-    return np.asarray(different)
-
-
 def _by_level(levels: Ints, pairs: Floats, size: int) -> Floats:
     return np.asarray(np.bincount(levels, weights=pairs, minlength=size), dtype=np.float64)
 
@@ -210,12 +199,20 @@ def _known_places(places: Floats, shares: Floats) -> Floats:
     return np.asarray(known)
 
 
-def _with_unreachable(prior: Tallies, expected: Tallies) -> Tallies:
-    """Return prior and expected pairs, with as many names with nothing in common as keep their share."""
+def _combine(prior: Tallies, expected: Tallies) -> Tallies:
+    """Return prior and expected pairs, with as many names with nothing in common as keep their share.
+
+    Companies have a namesake at least as often as by default: where few have one, nothing but the default tells whether
+    it is a namesake or a partner that moved, and each that is taken for a partner would make the next one more likely.
+    """
     share = prior.shares().name[NameLevel.NOTHING_IN_COMMON]
     expected.name[NameLevel.NOTHING_IN_COMMON] = 0.0
     expected.name[NameLevel.NOTHING_IN_COMMON] = expected.name.sum() * share / (1 - share)
-    return prior + expected
+    tallies = prior + expected
+    both = tallies.namesakes[:2].sum()
+    one = max(tallies.namesakes[1], both * NAMESAKE_RATE / (1 + NAMESAKE_RATE))
+    tallies.namesakes[:2] = both - one, one
+    return tallies
 
 
 def _log_prior(prior: Tallies, shares: Tallies) -> float:

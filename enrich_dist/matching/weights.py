@@ -10,8 +10,9 @@ No labels are needed:
   information of a name is the sum of ``log2(1 / p)`` over its words, scaled by ``INFORMATION_SCALE`` because words of a
   name depend on each other. The agreeing share of it counts.
 
-Chunks emit integer counts, which the reduce adds up. Each estimate is the mean of a Dirichlet posterior. Its prior, the
-shipped defaults, counts as ``PRIOR_PAIRS`` pairs. Does not cover probabilities (``decisions``).
+Chunks emit integer counts, which the reduce adds up. Each estimate is the mean of a Dirichlet posterior. Its prior,
+the shipped defaults, counts as ``PRIOR_PAIRS`` or ``ADDRESS_PRIOR_PAIRS`` pairs. Does not cover probabilities
+(``decisions``).
 """
 
 from __future__ import annotations
@@ -29,9 +30,16 @@ from enrich_dist.schema import NameLevel, PlaceLevel, SiblingLevel, StreetLevel
 # Raise it whenever the same candidates would get other weights or probabilities.
 # 4: words that tell siblings apart are a comparison of their own.
 # 5: a name within a longer one is a level of its own; former names; weights are estimated from all candidates.
-ENGINE_VERSION = "5"
+# 6: places and streets move further from their defaults; similar names say no more than equal ones; companies of one
+# name are one observation.
+ENGINE_VERSION = "6"
 
 PRIOR_PAIRS = 200.0
+# The same for places and streets, in which tables differ: of six tables with a known truth (development sets and
+# generated data), partners elsewhere are 0 to 33%, and other streets in one town 0 to 45%. By the method of moments,
+# such shares count as 7 and 3 pairs. 50, because expected pairs are not certain, and a table of some tens of rows must
+# not move far.
+ADDRESS_PRIOR_PAIRS = 50.0
 # Before a partner is seen, partners have a place as often as any recipient; this counts as few pairs, because tables
 # differ: in one, recipients without a place are as good as others, in the next they are remains of other sources.
 PLACELESS_PRIOR_PAIRS = 10.0
@@ -128,7 +136,7 @@ class MCounts:
 
 @dataclass(frozen=True)
 class Tallies:
-    """Pairs by level, float64: shipped defaults as ``PRIOR_PAIRS`` pairs, and what was counted or expected of them.
+    """Pairs by level, float64: shipped defaults as some pairs, and what was counted or expected of them.
 
     ``name``, ``place`` (known levels only), ``street`` (known levels, in the same town): of one organisation.
     ``placeless``: partners (with, without) a place. Of different organisations: ``other_street``, as ``street``;
@@ -160,7 +168,8 @@ class Tallies:
 class Weights:
     """Weights of all levels (bits).
 
-    ``name``: ``log2(m)`` by level, to which the agreeing information is added, at most ``max_name_bits`` (by level);
+    ``name``: ``log2(m)`` by level, of the partners that a name can find, to which the agreeing information is added, at
+    most ``max_name_bits`` (by level);
     ``name_bits``: information of each name of the index, float64; ``place``: by level; ``placeless``: of a recipient
     (with, without) a place; ``street``: by level, in the same town only; ``uei``, ``duns``: (conflict, agree).
     ``tallies``: what they were estimated from; ``place_u``, ``placeless_u``: probabilities of different organisations.
@@ -187,33 +196,31 @@ class Weights:
 
     def with_tallies(self, tallies: Tallies) -> Weights:
         """Return the weights that follow from other tallies."""
-        shares = tallies.shares()
-        return replace(
-            self,
-            name=np.log2(shares.name),
-            max_name_bits=_max_name_bits(self.recipients, shares),
-            namesakes=_namesake_bits(shares),
-            place=_place_weights(shares.place, self.place_u),
-            namesake_place=_place_weights(shares.place, shares.namesake_place),
-            partial_town=_partial_town_bits(shares),
-            placeless=_placeless_weights(shares.placeless, self.placeless_u),
-            street=_known(shares.street, shares.other_street),
-            unreachable_share=float(shares.name[NameLevel.NOTHING_IN_COMMON]),
-            tallies=tallies,
-        )
+        return replace(self, **_of_tallies(tallies, self.recipients, self.place_u, self.placeless_u))
 
     def document(self) -> dict[str, Any]:
-        """Return the weights for reports, JSON-ready."""
+        """Return the weights for reports, JSON-ready.
+
+        ``shipped``: the same by the shipped defaults alone, with what the run counted of different organisations.
+        """
+        uei, duns = (np.array(m) / sum(m) for m in (DEFAULT_UEI_M, DEFAULT_DUNS_M))
+        shipped = replace(
+            self.with_tallies(_count(MCounts(), self.place_u, self.placeless_u)),
+            uei=_identifier(uei, UEI_ERROR_SHARE / self.recipients),
+            duns=_identifier(duns, DUNS_ERROR_SHARE / self.recipients),
+        )
         return {
             "recipients": self.recipients,
             "identified_pairs": self.identified_pairs,
             "unreachable_share": round(self.unreachable_share, 4),
             "sibling": [0.0] + [SIBLING_BITS] * (len(SiblingLevel) - 1),
-            **{
-                name: [round(float(bits), 2) for bits in getattr(self, name)]
-                for name in ("name", "place", "placeless", "street", "uei", "duns")
-            },
+            **self._levels(),
+            "shipped": shipped._levels(),
         }
+
+    def _levels(self) -> dict[str, list[float]]:
+        names = ("name", "place", "placeless", "street", "uei", "duns")
+        return {name: [round(float(bits), 2) for bits in getattr(self, name)] for name in names}
 
 
 def estimate(counts: Mapping[str, Mapping[int, int]], pairs: MCounts, vocabulary: Vocabulary) -> Weights:
@@ -225,38 +232,53 @@ def estimate(counts: Mapping[str, Mapping[int, int]], pairs: MCounts, vocabulary
     placeless = counts.get("placeless", {}).get(0, 0) / recipients
     placeless_u = np.array([1 - placeless, placeless])
     place_u = _shares(random_places[KNOWN_PLACES], DEFAULT_PLACE_U)
-    tallies = Tallies(
+    tallies = _count(pairs, place_u, placeless_u)
+    uei_m, duns_m = _shares(pairs.uei, DEFAULT_UEI_M), _shares(pairs.duns, DEFAULT_DUNS_M)
+    return Weights(
+        recipients=recipients,
+        name_bits=name_information(counts.get("concept", {}), recipients, vocabulary),
+        uei=_identifier(uei_m, UEI_ERROR_SHARE / recipients),
+        duns=_identifier(duns_m, DUNS_ERROR_SHARE / recipients),
+        identified_pairs=int(sum(pairs.name)),
+        place_u=place_u,
+        placeless_u=placeless_u,
+        **_of_tallies(tallies, recipients, place_u, placeless_u),
+    )
+
+
+def _count(pairs: MCounts, place_u: Floats, placeless_u: Floats) -> Tallies:
+    """Return the pairs with an equal identifier and the defaults."""
+    return Tallies(
         name=_tally(pairs.name, DEFAULT_NAME_M),
-        place=_tally(np.array(pairs.place)[KNOWN_PLACES], DEFAULT_PLACE_M),
-        street=_tally(pairs.street[1:], DEFAULT_STREET_M),
+        place=_tally(np.array(pairs.place)[KNOWN_PLACES], DEFAULT_PLACE_M, ADDRESS_PRIOR_PAIRS),
+        street=_tally(pairs.street[1:], DEFAULT_STREET_M, ADDRESS_PRIOR_PAIRS),
         placeless=_tally(pairs.placeless, placeless_u, PLACELESS_PRIOR_PAIRS),
-        other_street=_tally(np.zeros(len(DEFAULT_STREET_U)), DEFAULT_STREET_U),
+        other_street=ADDRESS_PRIOR_PAIRS * np.array(DEFAULT_STREET_U),
         namesakes=PRIOR_COMPANIES * _default_namesakes(),
         namesake_level=NAMESAKE_PRIOR_PAIRS * _default_namesake_levels(),
         namesake_place=NAMESAKE_PRIOR_PAIRS * place_u,
         town_rivals=np.full(2, TOWN_RIVAL_PRIOR),
     )
+
+
+def _of_tallies(tallies: Tallies, recipients: int, place_u: Floats, placeless_u: Floats) -> dict[str, Any]:
+    """Return the fields of ``Weights`` that follow from the tallies."""
     shares = tallies.shares()
-    uei_m, duns_m = _shares(pairs.uei, DEFAULT_UEI_M), _shares(pairs.duns, DEFAULT_DUNS_M)
-    return Weights(
-        recipients=recipients,
-        name=np.log2(shares.name),
-        max_name_bits=_max_name_bits(recipients, shares),
-        namesakes=_namesake_bits(shares),
-        name_bits=name_information(counts.get("concept", {}), recipients, vocabulary),
-        place=_place_weights(shares.place, place_u),
-        namesake_place=_place_weights(shares.place, shares.namesake_place),
-        partial_town=_partial_town_bits(shares),
-        placeless=_placeless_weights(shares.placeless, placeless_u),
-        street=_known(shares.street, shares.other_street),
-        uei=_identifier(uei_m, UEI_ERROR_SHARE / recipients),
-        duns=_identifier(duns_m, DUNS_ERROR_SHARE / recipients),
-        unreachable_share=float(shares.name[NameLevel.NOTHING_IN_COMMON]),
-        identified_pairs=int(sum(pairs.name)),
-        tallies=tallies,
-        place_u=place_u,
-        placeless_u=placeless_u,
-    )
+    unreachable = float(shares.name[NameLevel.NOTHING_IN_COMMON])
+    # The share of companies with a partner is estimated from candidates, so it leaves out those that names cannot find.
+    names = np.append(unreachable, shares.name[NameLevel.NOTHING_IN_COMMON + 1 :] / (1 - unreachable))
+    return {
+        "name": np.log2(names),
+        "max_name_bits": _max_name_bits(recipients, shares),
+        "namesakes": _namesake_bits(shares),
+        "place": _place_weights(shares.place, place_u),
+        "namesake_place": _place_weights(shares.place, shares.namesake_place),
+        "partial_town": _partial_town_bits(shares),
+        "placeless": _placeless_weights(shares.placeless, placeless_u),
+        "street": _known(shares.street, shares.other_street),
+        "unreachable_share": unreachable,
+        "tallies": tallies,
+    }
 
 
 def name_information(concepts: Mapping[int, int], recipients: int, vocabulary: Vocabulary) -> Floats:
@@ -292,10 +314,12 @@ def _namesake_rates(shares: Tallies) -> Floats:
     """Return the expected namesakes of a company with one namesake or partner, two, and so on.
 
     With n records of its name, the company has n - 1 namesakes and a partner, or n namesakes: n P(n) / P(n - 1). More
-    namesakes are never taken for more frequent than fewer.
+    namesakes are never taken for more frequent than fewer, except than none: in a table of sites every name has one.
     """
     numbers = np.arange(1, MAX_NAMESAKES + 1)
-    return np.asarray(numbers * np.minimum(shares.namesakes[1:] / shares.namesakes[:-1], 1.0))
+    ratios = shares.namesakes[1:] / shares.namesakes[:-1]
+    ratios[1:] = np.minimum(ratios[1:], 1.0)
+    return np.asarray(numbers * ratios)
 
 
 def _namesake_bits(shares: Tallies) -> Floats:
@@ -320,10 +344,15 @@ def expected_town_rivals(place_u: Floats) -> float:
 
 
 def _max_name_bits(recipients: int, shares: Tallies) -> Floats:
-    """Return the maximum information of a name by level, limited by its expected namesakes."""
+    """Return the maximum information of a name by level, limited by its expected namesakes.
+
+    Where equal names say little because many organisations have one, similar names say no more.
+    """
     namesakes = np.full(len(NameLevel), COINCIDENT_NAMESAKES)
     namesakes[NAMESAKES] = _namesake_rates(shares)[0] * shares.namesake_level * np.exp2(np.array(LEVEL_BITS)[NAMESAKES])
-    return np.log2(recipients / namesakes)
+    bits = np.log2(recipients / namesakes)
+    bits[: NAMESAKES[0]] = np.minimum(bits[: NAMESAKES[0]], bits[NameLevel.EQUAL])
+    return np.asarray(bits)
 
 
 def _tally(counts: Sequence[int] | Floats, defaults: Sequence[float] | Floats, pairs: float = PRIOR_PAIRS) -> Floats:

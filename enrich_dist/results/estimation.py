@@ -12,13 +12,15 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
+from enrich_dist.matching.arrays import as_array
 from enrich_dist.matching.decisions import IDENTIFIED_METHODS, SAME_PLACE
 from enrich_dist.matching.estimation import Observed, fit
+from enrich_dist.matching.normalise import normalise_names
 from enrich_dist.matching.vocabulary import Vocabulary
 from enrich_dist.matching.weight_sql import PLACELESS_SQL
 from enrich_dist.matching.weights import MCounts, Weights, estimate
 from enrich_dist.results.scoring import CandidateTables, Counts, rank_organisations, weigh_and_group
-from enrich_dist.results.tables import Table, create_table
+from enrich_dist.results.tables import Table, create_table, store_table
 from enrich_dist.schema import MIN_SAME_TOWN, Agreement, NameKind, NameLevel, PlaceLevel, SiblingLevel, StreetLevel
 
 # Enough for shares with a standard error of half a percentage point.
@@ -36,24 +38,19 @@ def estimate_weights(
     """
     scaled = {kind: {key: round(n / seen_share) for key, n in keys.items()} for kind, keys in counts.items()}
     start = estimate(scaled, count_identified_pairs(tables.connection, tables.candidates), vocabulary)
-    observed, companies = observe(tables, start)
+    observed, scale = observe(tables, start)
     if not len(observed.company):
         return start
-    return fit(start, observed, scale=companies / observed.companies).weights
+    return fit(start, observed, scale=scale).weights
 
 
-def observe(tables: CandidateTables, weights: Weights) -> tuple[Observed, int]:
-    """Return the candidate organisations of at most ``MAX_COMPANIES`` companies, and the number of all companies.
+def observe(tables: CandidateTables, weights: Weights) -> tuple[Observed, float]:
+    """Return the candidate organisations of a sample of the companies, and how many each of these stands for.
 
     Names of siblings and parents are left out: more likely they are of two organisations, however well the rest agrees.
     """
     connection = tables.connection
-    sample = create_table(
-        connection,
-        "sample",
-        f"""select *, (row_number() over (order by company_key) - 1)::bigint as position
-            from (from {tables.companies} order by hash(company_key), company_key limit {MAX_COMPANIES})""",
-    )
+    sample, scale = _sample(tables)
     candidates = create_table(
         connection,
         "sample_candidates",
@@ -70,10 +67,32 @@ def observe(tables: CandidateTables, weights: Weights) -> tuple[Observed, int]:
         from {organisations} o join {weighed} using (company_id, source_row) join {sample} using (company_id)
         where o.match_method <> '{SAME_PLACE}' order by position, source_row
     """).fetchnumpy()
-    [(sampled, companies)] = connection.execute(
-        f"select (select count(*) from {sample}), (select count(*) from {tables.companies})"
-    ).fetchall()
-    return Observed(companies=sampled, **{name: np.asarray(values) for name, values in rows.items()}), companies
+    [(sampled,)] = connection.execute(f"select count(*) from {sample}").fetchall()
+    return Observed(companies=sampled, **{name: np.asarray(values) for name, values in rows.items()}), scale
+
+
+def _sample(tables: CandidateTables) -> tuple[Table, float]:
+    """Draw at most ``MAX_COMPANIES`` companies, and of these one of each name: companies of one name have the same
+    candidates, so they are one observation of how many organisations have it.
+
+    Returns a table of them with their ``position``, and the companies of the run per company drawn.
+    """
+    connection = tables.connection
+    order = "hash(company_key), company_key"
+    drawn = connection.sql(
+        f"select company_id, name from {tables.companies} order by {order} limit {MAX_COMPANIES}"
+    ).to_arrow_table()
+    names = store_table(connection, "names", drawn.set_column(1, "name", normalise_names(as_array(drawn["name"]))))
+    sample = create_table(
+        connection,
+        "sample",
+        f"""select *, (row_number() over (order by company_key) - 1)::bigint as position from {tables.companies}
+            semi join (select company_id from {names} join {tables.companies} c using (company_id)
+                       qualify row_number() over (partition by {names}.name order by {order}) = 1)
+            using (company_id)""",
+    )
+    [(companies,)] = connection.execute(f"select count(*) from {tables.companies}").fetchall()
+    return sample, companies / max(len(drawn), 1)
 
 
 def count_identified_pairs(connection: duckdb.DuckDBPyConnection, candidates: Table) -> MCounts:

@@ -154,17 +154,26 @@ def model_text(model: Mapping[str, Any]) -> str:
 
 
 def model_table(model: Mapping[str, Any]) -> Table:
-    """Return the match weight of each outcome of each comparison, in bits."""
+    """Return the match weight of each outcome of each comparison, and how far the estimation moved it from its shipped
+    value, in bits; the latter is empty for results of versions that did not record it."""
     levels: dict[str, type[schema.Level]] = {"name": schema.NameLevel, "sibling": schema.SiblingLevel}
     levels |= {"place": schema.PlaceLevel, "street": schema.StreetLevel}
     outcomes = {name: level.labels() for name, level in levels.items()}
     outcomes |= {"uei": _IDENTIFIER_LEVELS, "duns": _IDENTIFIER_LEVELS}
-    rows = [
-        (comparison.upper() if comparison in ("uei", "duns") else comparison, outcome, f"{bits:+.2f}")
-        for comparison, names in outcomes.items()
-        for outcome, bits in zip(names, model.get(comparison, [0.0] * len(names)), strict=True)
-    ]
-    return make_table(("comparison", "outcome", "bits"), rows, "Match weights in bits")
+    rows = []
+    for comparison, names in outcomes.items():
+        weights = model.get(comparison, [0.0] * len(names))
+        shipped = model.get("shipped", {}).get(comparison, weights if "shipped" in model else [None] * len(names))
+        rows += [
+            (
+                comparison.upper() if comparison in ("uei", "duns") else comparison,
+                outcome,
+                f"{bits:+.2f}",
+                "" if before is None else f"{bits - before:+.2f}",
+            )
+            for outcome, bits, before in zip(names, weights, shipped, strict=True)
+        ]
+    return make_table(("comparison", "outcome", "bits", "moved"), rows, "Match weights in bits")
 
 
 def render(metrics: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
@@ -190,8 +199,8 @@ def render(metrics: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
         f"## Estimated accuracy\n\n{accuracy_sentence(metrics)}",
         *(f"## {table.caption}\n\n{table.markdown()}" for table in tables),
         f"## Matching model\n\n{model_text(metrics['model'])}\n\nEach bit doubles the odds of a match. Names that "
-        "agree also count the words they share: a rare word more than a common one.\n\n"
-        + model_table(metrics["model"]).markdown(),
+        "agree also count the words they share: a rare word more than a common one. Moved: by how many bits this run's "
+        "candidates changed the shipped value.\n\n" + model_table(metrics["model"]).markdown(),
     ]
     if decisions := decisions_text(metrics["overrides"]):
         sections.append("## Human review decisions\n\n" + markdown_text(decisions))

@@ -151,6 +151,26 @@ def test_many_namesakes_make_a_name_weaker(start: Weights) -> None:
         fit(start, observed_of(start, 3_000, drawn(7, 3_000, namesakes=rate))).weights for rate in (0.005, 0.5)
     )
     assert many.max_name_bits[NameLevel.EQUAL] < few.max_name_bits[NameLevel.EQUAL] - 3
+    similar = many.max_name_bits[: NameLevel.SPELLING_VARIANT]
+    assert (similar <= many.max_name_bits[NameLevel.EQUAL]).all(), "they say no more than equal names"
+
+
+def test_namesakes_of_all_companies_are_expected(start: Weights) -> None:
+    """Where every company has another site of its name, having one is more frequent than having none."""
+    rows = drawn(3, 2_000, moved=0.0, namesakes=0.0)
+    rows += [{"company": n, "name": NameLevel.EQUAL, "place": PlaceLevel.DIFFERENT_STATE} for n in range(2_000)]
+    found = fit(start, observed_of(start, 2_000, rows)).weights
+    shares = found.tallies.shares().namesakes
+    assert shares[1] > shares[0]
+    assert found.max_name_bits[NameLevel.EQUAL] < start.max_name_bits[NameLevel.EQUAL] - 6
+
+
+def test_namesakes_are_no_rarer_than_by_default(start: Weights) -> None:
+    """A few names elsewhere, which may be namesakes or partners that moved, are not all taken for partners."""
+    rows = drawn(4, 3_000, share=0.05, moved=0.0, namesakes=0.0)
+    rows += [{"company": n, "name": NameLevel.EQUAL, "place": PlaceLevel.DIFFERENT_STATE} for n in range(2_985, 3_000)]
+    shares = fit(start, observed_of(start, 3_000, rows)).weights.tallies.shares().namesakes
+    assert shares[1] / shares[0] >= 0.01 - 1e-9
 
 
 def test_rivals_in_town_weaken_similar_names(start: Weights) -> None:

@@ -27,7 +27,8 @@ from enrich_dist.matching.decisions import (
 )
 from enrich_dist.matching.index import CompanyIndex, build_index, open_index
 from enrich_dist.matching.weight_sql import equal_name_in_town_sql, limit_sql, weight_row, weight_sql
-from enrich_dist.matching.weights import PRIOR_PAIRS, MCounts, Weights, estimate
+from enrich_dist.matching.weights import ADDRESS_PRIOR_PAIRS, PRIOR_PAIRS, MCounts, Weights, estimate
+from enrich_dist.results.report import model_table
 from enrich_dist.schema import MIN_SAME_TOWN, AddressLevel, Agreement, NameKind, NameLevel, PlaceLevel, StreetLevel
 
 RECIPIENTS = 3_000_000
@@ -69,7 +70,8 @@ def bits(m: float, u: float) -> float:
 def test_without_identified_pairs_the_defaults_hold(index: CompanyIndex) -> None:
     weights = estimated(index)
 
-    assert np.allclose(weights.name, np.log2(np.array(module.DEFAULT_NAME_M) / sum(module.DEFAULT_NAME_M)))
+    assert weights.name[NameLevel.NOTHING_IN_COMMON] == pytest.approx(np.log2(module.DEFAULT_NAME_M[0]))
+    assert np.exp2(weights.name[1:]).sum() == pytest.approx(1.0)
     known = [
         PlaceLevel.DIFFERENT_STATE,
         PlaceLevel.DIFFERENT_CITY,
@@ -84,14 +86,15 @@ def test_without_identified_pairs_the_defaults_hold(index: CompanyIndex) -> None
 
 
 def test_prior_and_data_weigh_equally(index: CompanyIndex) -> None:
-    pairs = int(PRIOR_PAIRS)
+    pairs, few = int(PRIOR_PAIRS), int(ADDRESS_PRIOR_PAIRS)
     weights = estimated(
-        index, name=[*[0] * NameLevel.EQUAL, pairs], place=[0, pairs, 0, 0, 0, 0, 0, 0], street=[0, pairs, 0, 0],
+        index, name=[*[0] * NameLevel.EQUAL, pairs], place=[0, few, 0, 0, 0, 0, 0, 0], street=[0, few, 0, 0],
         uei=[pairs, 0],
     )  # fmt: skip
 
+    unreachable = module.DEFAULT_NAME_M[0] / 2
     assert weights.name[NameLevel.EQUAL] == pytest.approx(
-        np.log2((1 + module.DEFAULT_NAME_M[NameLevel.EQUAL]) / 2), abs=0.01
+        np.log2((1 + module.DEFAULT_NAME_M[NameLevel.EQUAL]) / 2 / (1 - unreachable)), abs=0.01
     )
     m, u = (1 + module.DEFAULT_PLACE_M[0]) / 2, module.DEFAULT_PLACE_U[0]
     assert weights.place[PlaceLevel.DIFFERENT_STATE] == pytest.approx(bits(m, u), abs=0.01)
@@ -101,6 +104,22 @@ def test_prior_and_data_weigh_equally(index: CompanyIndex) -> None:
     assert weights.identified_pairs == pairs
 
 
+def test_report_shows_how_far_weights_moved(index: CompanyIndex) -> None:
+    """Of the shipped values, with what the run counted of different organisations."""
+    plain, moved = (
+        estimated(index, street=[0, different, 0, 0], uei=[0, uei]).document() for different, uei in ((0, 0), (50, 900))
+    )
+    assert {name: plain[name] for name in plain["shipped"]} == plain["shipped"] == moved["shipped"]
+
+    rows = {tuple(row[:2]): row[2:] for row in model_table(moved).rows}
+    assert rows["street", "different street"] == (f"{moved['street'][1]:+.2f}", f"{moved['street'][1] + 3.0:+.2f}")
+    assert float(rows["street", "different street"][1]) > 2
+    assert rows["place", "different state"][1] == rows["sibling", "numbers differ"][1] == "+0.00"
+    assert float(rows["UEI", "agree"][1]) == pytest.approx(0.01, abs=0.01)
+    old = {name: value for name, value in moved.items() if name != "shipped"}
+    assert {row[3] for row in model_table(old).rows} == {""}
+
+
 def test_many_pairs_outweigh_the_defaults(index: CompanyIndex) -> None:
     many = 1_000_000
     weights = estimated(
@@ -108,7 +127,7 @@ def test_many_pairs_outweigh_the_defaults(index: CompanyIndex) -> None:
         random_place={PlaceLevel.DIFFERENT_STATE: many, PlaceLevel.SAME_CITY_AND_ZIP: many},
     )  # fmt: skip
 
-    assert weights.name[NameLevel.EQUAL] == pytest.approx(-1, abs=0.01)
+    assert weights.name[NameLevel.EQUAL] == pytest.approx(0, abs=0.01), "of the names that have something in common"
     assert weights.unreachable_share == pytest.approx(0.5, abs=0.01)
     assert weights.place[PlaceLevel.SAME_CITY_AND_ZIP] == pytest.approx(0, abs=0.01), (
         "half of random pairs agree so, too"

@@ -21,6 +21,7 @@ from enrich_dist.errors import SourceError
 from enrich_dist.matching.config import CandidateConfig, DecisionConfig
 from enrich_dist.pipeline import linking as module
 from enrich_dist.pipeline.linking import LINK, LinkSummary, link
+from enrich_dist.results.estimation import observe
 from tests.conftest import enrich_dist
 from tests.support.review_case import CommandLine
 
@@ -524,6 +525,23 @@ def test_an_estimate_that_cannot_be_right_says_so(
     assert summary.accuracy["reliable"] == (reason is None)
     assert len(summary.accuracy["reasons"]) == (reason is not None)
     assert reason is None or re.fullmatch(f".*{reason}.*", summary.accuracy["reasons"][0])
+
+
+def test_companies_of_one_name_are_one_observation_of_the_weights(tmp_path: Path) -> None:
+    again = [row | {"id": f"again-{row['id']}", "name": row["name"].upper() + "."} for row in LEFT]
+    left, right = write(tmp_path / "left.csv", LEFT + again), write(tmp_path / "right.csv", RIGHT)
+    options: dict[str, Any] = {
+        "candidates": CandidateConfig(),
+        "decision": DecisionConfig(),
+        "left_columns": {},
+        "right_columns": {},
+    }
+
+    with module.linked_tables(left, right, **options) as linked:
+        observed, companies_per_sampled = observe(linked.scores.tables, linked.scores.weights)
+
+    assert observed.companies == len(LEFT)
+    assert companies_per_sampled == 1
 
 
 def test_namesakes_of_matches_by_an_identifier_do_not_matter(tmp_path: Path) -> None:
