@@ -277,11 +277,32 @@ COUNT_KINDS = (
     "addresses_left_out",  # recipients at a house number of too many companies; key 0
 )
 
+# Hashes of a recipient's texts (``matching.keys``), by which the reduce scores without reading any text; 0 for none.
+RECIPIENT_KEY = pa.schema(
+    [
+        pa.field("id_start", pa.uint64(), nullable=False),  # the first 8 bytes of recipient_id, as a number
+        pa.field("id_middle", pa.uint64(), nullable=False),  # the next 8 bytes
+        pa.field("id_key", pa.int64(), nullable=False),
+        pa.field("uei_key", pa.int64(), nullable=False),
+        pa.field("duns_key", pa.int64(), nullable=False),
+        pa.field("name_key", pa.int64(), nullable=False),  # normalised legal name without spaces
+        pa.field("raw_name_key", pa.int64(), nullable=False),  # name as it is written
+        pa.field("state_key", pa.int64(), nullable=False),
+        pa.field("town_key", pa.int64(), nullable=False),  # state and normalised city
+        pa.field("zip_key", pa.int64(), nullable=False),
+        pa.field("street_key", pa.int64(), nullable=False),  # normalised first address line without the suite
+        pa.field("street_name_key", pa.int64(), nullable=False),  # also without the house number; 0 for a PO box
+        pa.field("is_placeless", pa.bool_(), nullable=False),  # without state, city and ZIP code
+        pa.field("documentation", pa.int8(), nullable=False),  # how well it is documented: UEI, DUNS, address
+    ]
+)
+
 # A candidate pair: one row per (company_id, source_row), with all columns of the recipient that the reduce needs.
 CANDIDATE = pa.schema(
     [
         pa.field("company_id", pa.int32(), nullable=False),
         *COMPARISON,
+        *RECIPIENT_KEY,
         *(field for field in RECIPIENT if field.name != "alternate_names"),
     ]
 )

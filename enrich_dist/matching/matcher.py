@@ -66,6 +66,7 @@ class OrganisationMatcher:
     def _parts(self, index: CompanyIndex, recipients: pa.Table) -> Iterator[tuple[pa.Table, pa.Table]]:
         """Yield candidates and counts batch by batch, in the order of the recipients."""
         from enrich_dist.matching import blocking, compare
+        from enrich_dist.matching.keys import recipient_keys
 
         for start in range(0, recipients.num_rows, self.config.batch_rows):
             part = recipients.slice(start, self.config.batch_rows)
@@ -73,12 +74,14 @@ class OrganisationMatcher:
             pairs = blocking.candidate_pairs(index, batch, self.config)
             comparison = compare.compare(index, batch, pairs)
             kept = _worth_keeping(comparison)
-            taken = part.take(pa.array(pairs.rows[kept]))
+            rows, position = np.unique(pairs.rows[kept], return_inverse=True)
+            matched = part.take(pa.array(rows))
+            taken = matched.take(pa.array(position))
+            keys = recipient_keys(matched).take(pa.array(position))
             comparison = comparison.filter(pa.array(kept))
             columns = {
                 "company_id": pa.array(pairs.companies[kept], pa.int32()),
-                **dict(zip(comparison.column_names, comparison.columns, strict=True)),
-                **dict(zip(taken.column_names, taken.columns, strict=True)),
+                **{name: found[name] for found in (comparison, keys, taken) for name in found.column_names},
             }
             table = pa.table([columns[f.name] for f in schema.CANDIDATE], schema=schema.CANDIDATE)
             yield (

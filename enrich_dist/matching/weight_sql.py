@@ -10,40 +10,39 @@ from typing import Any
 from enrich_dist.matching import weights as model
 from enrich_dist.schema import MIN_SAME_TOWN, Agreement, NameLevel, SiblingLevel, StreetLevel
 
-PLACELESS_SQL = "(state IS NULL AND city IS NULL AND zip5 IS NULL)"
-"""SQL expression (BOOLEAN): whether the recipient has no place."""
-
 # Where recipients without a place are partners half as often as others, a similar name alone decides nothing.
 _RARE_PLACELESS_BITS = -1.0
 _IS_PARTIAL = f"name_level < {NameLevel.SPELLING_VARIANT}"
 _IN_TOWN = f"place_level >= {MIN_SAME_TOWN}"
+EQUAL_NAME_IN_TOWN_SQL = f"name_level >= {NameLevel.SPELLING_VARIANT} AND {_IN_TOWN}"
+"""SQL expression (BOOLEAN): whether a candidate has the company's name in the same town."""
 
 
 def limit_sql() -> dict[str, str]:
     """Return SQL expressions of what limits a pair, which ``weight_sql`` and ``unseen_share_sql`` use as columns.
 
-    They use the columns of ``schema.COMPARISON``, the place of the recipient, ``name_bits``, ``namesakes`` (the
+    They use the columns of ``schema.COMPARISON``, ``is_placeless``, ``name_bits``, ``namesakes`` (the
     organisations of the company's name, at most ``MAX_NAMESAKES``) and the table ``w`` of ``weight_row``.
     ``name_information``: of the agreeing words, scaled by level; ``max_name_information``: its maximum; both DOUBLE,
     bits. ``only_similar_name`` (BOOLEAN): the recipient has not quite the company's name, and no place, which hardly
     any partner lacks.
     """
-    placeless = f"CASE WHEN {PLACELESS_SQL} THEN w.placeless[2] ELSE w.placeless[1] END"
+    placeless = "CASE WHEN is_placeless THEN w.placeless[2] ELSE w.placeless[1] END"
     return {
         "placeless_bits": placeless,
         "name_information": "w.scale[name_level + 1] * CAST(name_agreement AS DOUBLE) * name_bits",
         # Related firms have partly equal names, however few recipients there are of the kind that partners are of.
         "max_name_information": "w.max_name_bits[name_level + 1] + w.namesake_bits[namesakes + 1]"
         f" - CASE WHEN {_IS_PARTIAL} THEN greatest(0.0, {placeless}) ELSE 0.0 END",
-        "only_similar_name": f"{_IS_PARTIAL} AND {PLACELESS_SQL} AND w.placeless[2] < {_RARE_PLACELESS_BITS}",
+        "only_similar_name": f"{_IS_PARTIAL} AND is_placeless AND w.placeless[2] < {_RARE_PLACELESS_BITS}",
     }
 
 
 def weight_sql() -> dict[str, str]:
     """Return SQL expressions (DOUBLE, bits) of the weight of each comparison.
 
-    They use the columns of ``schema.COMPARISON`` and of ``limit_sql``, ``equal_name_in_town``
-    (``equal_name_in_town_sql``) and the table ``w`` of ``weight_row``.
+    They use the columns of ``schema.COMPARISON`` and of ``limit_sql``, ``equal_name_in_town`` (whether
+    ``EQUAL_NAME_IN_TOWN_SQL`` holds for any candidate of the company) and the table ``w`` of ``weight_row``.
     """
     return {
         "name": (
@@ -69,12 +68,6 @@ def weight_sql() -> dict[str, str]:
             for name in ("uei", "duns")
         },
     }
-
-
-def equal_name_in_town_sql() -> str:
-    """Return a SQL expression (BOOLEAN): whether a candidate of the company has its name in the same town."""
-    equal_name = f"name_level >= {NameLevel.SPELLING_VARIANT} AND place_level >= {MIN_SAME_TOWN}"
-    return f"bool_or({equal_name}) OVER (PARTITION BY company_id)"
 
 
 def weight_row(weights: model.Weights) -> dict[str, Any]:

@@ -206,9 +206,9 @@ def linked_tables(
             right_rows += batch.rows_read
             right_invalid += batch.rows_read - len(batch.recipients)
         with connect(scratch=scratch / "duckdb") as connection:
-            tables = scoring.CandidateTables(
+            tables = scoring.split_candidates(
                 connection,
-                scoring.read_candidates(connection, paths),
+                paths,
                 companies=store_table(connection, "companies", organisations),
                 overrides=store_table(connection, "overrides", schema.OVERRIDE.empty_table()),
             )
@@ -218,7 +218,7 @@ def linked_tables(
             reduce.create_matches(scores, decision)
             by_status = quality.count_by_status(connection, "company_matches")
             accuracy = quality.estimate_accuracy(connection, unreachable_share=weights.unreachable_share)
-            accuracy |= reliability.assess(connection, scores.rivals)
+            accuracy |= reliability.assess(connection, scores.companies)
             by_right = connection.sql(f"from {shared_identifiers.TABLE}").to_arrow_table()
             shared = pa.concat_tables([shared, by_right.cast(schema.SHARED_IDENTIFIER)])
             summary = LinkSummary(

@@ -22,7 +22,7 @@ from enrich_dist.matching.index import open_index
 from enrich_dist.progress.projection import AcceptedByChunk, Projection, project
 from enrich_dist.results.estimation import estimate_weights
 from enrich_dist.results.overrides import read_decisions
-from enrich_dist.results.scoring import CandidateTables, read_candidates, read_counts, score
+from enrich_dist.results.scoring import read_counts, score, split_candidates
 from enrich_dist.results.tables import Table, store_table
 from enrich_dist.schema import MIN_SAME_STATE, Agreement, NameLevel, SiblingLevel
 from enrich_dist.store.checkpoints import Checkpoint, CheckpointStore
@@ -88,14 +88,14 @@ class MatchRateProjector:
         companies = directory.output(Output.COMPANIES) / "companies.parquet"
         with connect(scratch=directory.scratch) as connection:
             read_parquet(connection, [companies]).select("company_id, company_key").create("companies")
-            tables = CandidateTables(
+            tables = split_candidates(
                 connection,
-                read_candidates(connection, checkpoints),
+                checkpoints,
                 companies=Table("companies"),
                 overrides=store_table(connection, "overrides", read_decisions(directory.overrides)),
             )
             weights = estimate_weights(tables, read_counts(connection, counts), vocabulary, seen_share=share_done)
-            scores = score(tables, weights, seen_share=share_done)
+            scores = score(tables, weights, seen_share=share_done, places=1)
             rows = connection.execute(
                 f"""
                 with accepted as (

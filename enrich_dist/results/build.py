@@ -59,15 +59,20 @@ def open_candidates(connection: duckdb.DuckDBPyConnection, inputs: ResultInputs)
     """Create tables ``companies`` and ``overrides``, and open the candidates of all checkpoints."""
     read_parquet(connection, [inputs.company.path / "companies.parquet"]).create("companies")
     connection.from_arrow(inputs.overrides).create("overrides")
-    candidates = scoring.read_candidates(connection, inputs.checkpoints)
-    return scoring.CandidateTables(connection, candidates, Table("companies"), Table("overrides"))
+    return scoring.split_candidates(
+        connection, inputs.checkpoints, companies=Table("companies"), overrides=Table("overrides")
+    )
 
 
-def score_candidates(found: scoring.CandidateTables, inputs: ResultInputs) -> tuple[scoring.Scores, scoring.Counts]:
-    """Score the candidates and the confirmed pairs that blocking did not find; return the counts, too."""
+def score_candidates(
+    found: scoring.CandidateTables, inputs: ResultInputs, *, places: int
+) -> tuple[scoring.Scores, scoring.Counts]:
+    """Score the candidates and the confirmed pairs that blocking did not find; return the counts, too. ``places``: see
+    ``scoring.rank_organisations``."""
     tables = overrides.add_confirmed(found, inputs.plan.path)
     counts = scoring.read_counts(tables.connection, inputs.counts)
-    return scoring.score(tables, estimation.estimate_weights(tables, counts, inputs.vocabulary)), counts
+    weights = estimation.estimate_weights(tables, counts, inputs.vocabulary)
+    return scoring.score(tables, weights, places=places), counts
 
 
 def build_result(
@@ -85,8 +90,8 @@ def build_result(
             [pq.read_table(company.path / companies.SHARED_FILE), by_recipients.cast(schema.SHARED_IDENTIFIER)]
         )
         connection.from_arrow(shared).create("shared_identifiers")
-        [(candidates_read,)] = connection.execute(f"select count(*) from {found.candidates}").fetchall()
-        scores, counts = score_candidates(found, inputs)
+        candidates_read = found.parts.rows if found.parts else 0
+        scores, counts = score_candidates(found, inputs, places=2)
         reduce.create_matches(scores, decision)
         reduce.store_enriched_awards(
             connection,
@@ -96,7 +101,7 @@ def build_result(
         )
         metrics = quality.measure(connection)
         accuracy = quality.estimate_accuracy(connection, unreachable_share=scores.weights.unreachable_share)
-        metrics["accuracy"] = accuracy | reliability.assess(connection, scores.rivals)
+        metrics["accuracy"] = accuracy | reliability.assess(connection, scores.companies)
         metrics["overrides"] = overrides.count_effects(scores.tables)
         metrics["model"] = {
             **scores.weights.document(),

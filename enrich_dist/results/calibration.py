@@ -120,4 +120,5 @@ def without_identifiers(tables: CandidateTables) -> CandidateTables:
         where name_level <> {NameLevel.NOTHING_IN_COMMON}
         """,
     )
-    return replace(tables, candidates=hidden, overrides=store_table(connection, "overrides", OVERRIDE.empty_table()))
+    overrides = store_table(connection, "overrides", OVERRIDE.empty_table())
+    return replace(tables, candidates=hidden, overrides=overrides, parts=None)

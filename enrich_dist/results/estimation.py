@@ -7,8 +7,8 @@ The estimation reads a sample of companies, the same for any order of candidates
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 
@@ -17,9 +17,8 @@ from enrich_dist.matching.decisions import IDENTIFIED_METHODS, SAME_PLACE
 from enrich_dist.matching.estimation import Observed, fit
 from enrich_dist.matching.normalise import normalise_names
 from enrich_dist.matching.vocabulary import Vocabulary
-from enrich_dist.matching.weight_sql import PLACELESS_SQL
 from enrich_dist.matching.weights import MCounts, Weights, estimate
-from enrich_dist.results.scoring import CandidateTables, Counts, rank_organisations, weigh_and_group
+from enrich_dist.results.scoring import CandidateTables, Counts, rank_organisations, weigh_and_group, weigh_candidates
 from enrich_dist.results.tables import Table, create_table, store_table
 from enrich_dist.schema import MIN_SAME_TOWN, Agreement, NameKind, NameLevel, PlaceLevel, SiblingLevel, StreetLevel
 
@@ -37,7 +36,7 @@ def estimate_weights(
     ``seen_share``: share of the recipients that the counts come from; they are scaled up to all recipients.
     """
     scaled = {kind: {key: round(n / seen_share) for key, n in keys.items()} for kind, keys in counts.items()}
-    start = estimate(scaled, count_identified_pairs(tables.connection, tables.candidates), vocabulary)
+    start = estimate(scaled, count_identified_pairs(tables), vocabulary)
     observed, scale = observe(tables, start)
     if not len(observed.company):
         return start
@@ -51,24 +50,38 @@ def observe(tables: CandidateTables, weights: Weights) -> tuple[Observed, float]
     """
     connection = tables.connection
     sample, scale = _sample(tables)
+    found = [_observe_range(replace(part, companies=sample), weights) for part in tables.by_range()]
+    rows = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+    [(sampled,)] = connection.execute(f"select count(*) from {sample}").fetchall()
+    return Observed(companies=sampled, **rows), scale
+
+
+def _observe_range(tables: CandidateTables, weights: Weights) -> dict[str, npt.NDArray[Any]]:
+    """Return the candidate organisations of the sample (``tables.companies``), by the fields of ``Observed``."""
+    connection, sample = tables.connection, tables.companies
     candidates = create_table(
         connection,
         "sample_candidates",
         f"""from {tables.candidates} semi join {sample} using (company_id)
             where sibling_level = {SiblingLevel.NONE} and name_kind <> {NameKind.PARENT}""",
     )
-    weighed, rivals = weigh_and_group(replace(tables, companies=sample, candidates=candidates), weights)
-    organisations = rank_organisations(connection, rivals, weights.recipients)
+    tables = replace(tables, candidates=candidates)
+    companies, rivals = weigh_and_group(tables, weights)
+    organisations, _ = rank_organisations(connection, rivals, weights.recipients)
+    weighed = weigh_candidates(tables, weights, companies)
     rows = connection.execute(f"""
         select position as company, o.match_weight as weight, name_level::bigint as name, place_level::bigint as place,
-               street_level::bigint as street, {PLACELESS_SQL}::bigint as placeless, namesakes::bigint as namesakes,
-               name_information as information,
-               o.match_method in {IDENTIFIED_METHODS} as is_known
-        from {organisations} o join {weighed} using (company_id, source_row) join {sample} using (company_id)
-        where o.match_method <> '{SAME_PLACE}' order by position, source_row
+               street_level::bigint as street, is_placeless::bigint as placeless, namesakes::bigint as namesakes,
+               name_information as information, match_method in {IDENTIFIED_METHODS} as is_known
+        from {organisations} o join (
+            select company_id, source_row, name_level, place_level, street_level, is_placeless, namesakes,
+                   name_information, match_method from {weighed}
+        ) using (company_id, source_row) join {sample} using (company_id)
+        where match_method <> '{SAME_PLACE}' order by position, source_row
     """).fetchnumpy()
-    [(sampled,)] = connection.execute(f"select count(*) from {sample}").fetchall()
-    return Observed(companies=sampled, **{name: np.asarray(values) for name, values in rows.items()}), scale
+    for table in (candidates, rivals, organisations):
+        connection.execute(f"drop table {table}")
+    return {name: np.asarray(values) for name, values in rows.items()}
 
 
 def _sample(tables: CandidateTables) -> tuple[Table, float]:
@@ -95,13 +108,15 @@ def _sample(tables: CandidateTables) -> tuple[Table, float]:
     return sample, companies / max(len(drawn), 1)
 
 
-def count_identified_pairs(connection: duckdb.DuckDBPyConnection, candidates: Table) -> MCounts:
+def count_identified_pairs(tables: CandidateTables) -> MCounts:
     """Count the outcomes of the comparisons among the candidates that agree on an identifier."""
     agree, unknown = Agreement.AGREE, Agreement.UNKNOWN
-    rows = connection.execute(f"""
-        select name_level, place_level, street_level, {PLACELESS_SQL}::int, uei_agreement, duns_agreement, count(*)
-        from {candidates} where uei_agreement = {agree} or duns_agreement = {agree} group by all
-    """).fetchall()
+    rows: list[tuple[int, ...]] = []
+    for part in tables.by_range():
+        rows += part.connection.execute(f"""
+            select name_level, place_level, street_level, is_placeless::int, uei_agreement, duns_agreement, count(*)
+            from {part.candidates} where uei_agreement = {agree} or duns_agreement = {agree} group by all
+        """).fetchall()
     name, place, street, placeless, uei, duns, pairs = np.array(rows, dtype=np.int64).reshape(-1, 7).T
 
     def add_up(outcomes: Ints, size: int, chosen: npt.NDArray[np.bool_] | slice = slice(None)) -> list[int]:

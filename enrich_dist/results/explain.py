@@ -35,7 +35,7 @@ from enrich_dist.results.explanation import (
 )
 from enrich_dist.results.former_names import called
 from enrich_dist.results.lookup import companies_with_candidate, format_place
-from enrich_dist.results.organisations import members_sql
+from enrich_dist.results.organisations import chosen_sql, members_sql
 from enrich_dist.results.overrides import find_recipients
 from enrich_dist.results.reopen import ReopenedResult
 from enrich_dist.results.scoring import Scores
@@ -179,10 +179,11 @@ def _judged_rows(scores: Scores) -> list[dict[str, Any]]:
     ``organisation`` is null for a rejected one; ``place`` and ``probability`` are null except for the best row of an
     organisation.
     """
+    members = members_sql(chosen_sql(scores.rivals, scores.judged), scores.tables.candidates)
     return fetch_rows(
         scores.connection,
         f"""
-        with members as ({members_sql(scores.rivals, scores.judged)})
+        with members as ({members})
         select w.*, r.organisation, place, probability, coalesce(published_row = source_row, false) as is_published
         from {scores.weighed} w left join {scores.rivals} r using (company_id, source_row)
         left join {scores.judged} using (company_id, source_row)

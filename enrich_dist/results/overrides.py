@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from enrich_dist import schema
-from enrich_dist.core.database import parquet_sql
+from enrich_dist.core.database import parquet_sql, scratch_of
 from enrich_dist.core.files import file_digest
 from enrich_dist.errors import CorruptionError
-from enrich_dist.results.scoring import MAX_OPEN_FILES, CandidateTables
-from enrich_dist.results.tables import create_table, create_view, fetch_rows, store_table
+from enrich_dist.matching.keys import recipient_keys
+from enrich_dist.results.scoring import MAX_OPEN_FILES, CandidateTables, decisions
+from enrich_dist.results.tables import Table, create_table, create_view, fetch_rows, store_table
 from enrich_dist.sources import chunks
 from enrich_dist.store.artifacts import open_unverified
 
@@ -90,25 +91,26 @@ def add_confirmed(tables: CandidateTables, plan: Path) -> CandidateTables:
     """
     connection = tables.connection
     missing = connection.sql(f"""
-        with confirmed as (
-            select company_id, recipient_id from {tables.overrides} join {tables.companies} using (company_key)
-            where decision = 'confirm'
-        )
-        from confirmed anti join {tables.candidates} using (company_id, recipient_id)
+        select company_id, recipient_id from {_decisions(tables)} where decision = 'confirm' and not is_candidate
         order by company_id, recipient_id
     """).to_arrow_table()
     if not len(missing):
         return tables
     pairs = store_table(connection, "missing", missing)
-    recipients = store_table(connection, "recipients", find_recipients(connection, plan, missing["recipient_id"]))
+    found = find_recipients(connection, plan, missing["recipient_id"])
+    for name, keys in zip(schema.RECIPIENT_KEY.names, recipient_keys(found).columns, strict=True):
+        found = found.append_column(name, keys)
+    recipients = store_table(connection, "recipients", found)
     unknown = ", ".join(f"{-1 if name == 'name_code' else 0} as {name}" for name in schema.COMPARISON.names)
     added = connection.sql(f"""
         select company_id, {unknown}, r.* from {pairs} join {recipients} r using (recipient_id)
         order by company_id, recipient_id
     """).to_arrow_table()
-    rows = store_table(connection, "confirmed", added.select(schema.CANDIDATE.names).cast(schema.CANDIDATE))
+    added = added.select(schema.CANDIDATE.names).cast(schema.CANDIDATE)
+    rows = store_table(connection, "confirmed", added)
+    parts = tables.parts and tables.parts.with_rows(added, scratch_of(connection) / f"{rows}.parquet")
     query = f"from {tables.candidates} union all from {rows}"
-    return replace(tables, candidates=create_view(connection, "candidates", query))
+    return replace(tables, candidates=create_view(connection, "candidates", query), parts=parts)
 
 
 def find_recipients(
@@ -157,13 +159,9 @@ def count_effects(tables: CandidateTables) -> dict[str, Any]:
     [counts] = fetch_rows(
         tables.connection,
         f"""
-        with pairs as (
-            select distinct company_key, recipient_id
-            from {tables.candidates} join {tables.companies} using (company_id)
-            semi join {tables.overrides} using (company_key, recipient_id)
-        ), checked as (
-            select o.*, pairs.company_key is not null as applies
-            from {tables.overrides} o left join pairs using (company_key, recipient_id)
+        with checked as (
+            select o.*, coalesce(is_candidate, false) as applies
+            from {tables.overrides} o left join {_decisions(tables)} using (company_key, recipient_id)
         )
         select count(*) filter (applies and decision = 'confirm') as confirmed,
                count(*) filter (applies and decision = 'reject') as rejected,
@@ -174,3 +172,16 @@ def count_effects(tables: CandidateTables) -> dict[str, Any]:
         """,
     )
     return counts
+
+
+def _decisions(tables: CandidateTables) -> Table:
+    """Return the decisions on companies of this run, and whether each pair ``is_candidate``."""
+    found = decisions(tables)
+    tables.connection.execute(f"alter table {found} add column is_candidate boolean default false")
+    [(count,)] = tables.connection.execute(f"select count(*) from {found}").fetchall()
+    for part in tables.by_range() if count else ():
+        tables.connection.execute(f"""
+            update {found} set is_candidate = true
+            where (company_id, id_key) in (select company_id, id_key from {part.candidates})
+        """)
+    return found

@@ -19,14 +19,14 @@ from enrich_dist.matching.config import DecisionConfig
 from enrich_dist.matching.decisions import SAME_PLACE
 from enrich_dist.matching.weight_sql import weight_sql
 from enrich_dist.results.former_names import former_names_sql
-from enrich_dist.results.organisations import members_sql
+from enrich_dist.results.organisations import chosen_sql, members_sql
 from enrich_dist.results.scoring import Scores
 
 # Raised whenever the same candidates would give another result directory. 5: text of report.md and rejects.csv
 # is escaped for Markdown and spreadsheets. 6: columns of the inputs. 7: identifiers that unlike
 # organisations share. 8: former names; rows of one organisation in one town, the best documented one published;
-# candidates by address.
-ENGINE_VERSION = "8"
+# candidates by address. 9: candidates of equal weight are ordered by the first 16 bytes of their id, then by its hash.
+ENGINE_VERSION = "9"
 STATUSES = ("matched", "review", "unmatched")
 _ROW_GROUP_ROWS = 50_000
 # Columns of a recipient and their published names, each with one prefix.
@@ -45,6 +45,8 @@ def create_matches(scores: Scores, decision: DecisionConfig) -> None:
     """
     evidence = ", ".join([*schema.COMPARISON.names, *(f"{name}_weight" for name in weight_sql())])
     recipient = ", ".join(f"{name} as {column}" for name, column in _RECIPIENT_COLUMNS.items())
+    chosen = chosen_sql(scores.rivals, scores.judged, places=1)
+    pairs = scores.weigh_rows(chosen)
     scores.connection.execute(
         f"""
         create or replace table company_matches as
@@ -54,23 +56,19 @@ def create_matches(scores: Scores, decision: DecisionConfig) -> None:
                    max(match_weight) filter (place = 1) as match_weight,
                    max(probability) filter (place = 1) as match_probability,
                    coalesce(max(probability) filter (place = 2), 0.0) as runner_up_probability,
-                   round(least(1.0, sum(probability)), 6) as partner_probability
+                   max(partner_probability) as partner_probability
             from {scores.judged} group by company_id
         ), members as (
-            {members_sql(scores.rivals, scores.judged, places=1)}
-        ), pairs as (
-            select w.* from {scores.weighed} w join (
-                select company_id, source_row from winners union select company_id, published_row from members
-            ) using (company_id, source_row)
+            {members_sql(chosen, pairs)}
         ), published as (
             select company_id, source_row as recipient_source_row, {recipient},
                    cluster_id as recipient_cluster_id, members as recipient_cluster_members
-            from pairs join members using (company_id) where source_row = published_row
+            from {pairs} join members using (company_id) where source_row = published_row
         ), best as (
             select company_id, winners.match_method, match_probability, winners.match_weight, runner_up_probability,
                    partner_probability, {evidence}, published.* exclude (company_id),
                    {former_names_sql()} as recipient_former_names
-            from winners join pairs using (company_id, source_row) join published using (company_id)
+            from winners join {pairs} using (company_id, source_row) join published using (company_id)
         )
         select company_id, company_key, name as company_name, award_count,
                case when match_probability >= $accept and match_method <> '{SAME_PLACE}' then 'matched'

@@ -27,16 +27,15 @@ MAX_NAMES_ONLY_SHARE = 0.5
 MIN_MATCHES = 50
 
 
-def assess(connection: duckdb.DuckDBPyConnection, rivals: Table) -> dict[str, Any]:
+def assess(connection: duckdb.DuckDBPyConnection, companies: Table) -> dict[str, Any]:
     """Return whether the estimates of ``quality.estimate_accuracy`` are ``reliable``, and the ``reasons`` if not.
 
-    ``rivals``: of ``scoring.Scores``. Matches by an identifier or a human decision do not depend on namesakes. The
+    ``companies``: of ``scoring.Scores``. Matches by an identifier or a human decision do not depend on namesakes. The
     share is of all accepted matches.
     """
     [(matches, namesakes, names_only)] = connection.execute(f"""
         with several as (
-            select company_id from {rivals} where is_namesake
-            group by company_id having count(distinct organisation) > 1
+            select company_id from {companies} where namesakes > 1
         )
         select count(*),
                count(*) filter (match_method not in {IDENTIFIED_METHODS} and company_id in (from several)),

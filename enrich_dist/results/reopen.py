@@ -52,7 +52,7 @@ class ReopenedResult:
         chosen = f"where company_id in ({', '.join(str(int(number)) for number in company_ids) or 'null'})"
         candidates = create_table(self.connection, "candidates", f"from {self.tables.candidates} {chosen}")
         companies = create_table(self.connection, "companies", f"from {self.tables.companies} {chosen}")
-        tables = replace(self.tables, candidates=candidates, companies=companies)
+        tables = replace(self.tables, candidates=candidates, companies=companies, parts=None)
         return scoring.score(tables, self.weights, partner_share=self.partner_share)
 
 
@@ -85,8 +85,9 @@ def _open(connection: duckdb.DuckDBPyConnection, directory: RunDirectory, path: 
     for table in ("companies", "company_matches", "enriched_awards", "overrides", "shared_identifiers"):
         connection.execute(f"create view {table} as from result.{table}")
     _require_same_companies(connection, directory)
-    candidates = scoring.read_candidates(connection, [checkpoint.candidates for checkpoint in found.values()])
-    tables = scoring.CandidateTables(connection, candidates, Table("companies"), Table("overrides"))
+    files = [checkpoint.candidates for checkpoint in found.values()]
+    tables = scoring.split_candidates(connection, files, companies=Table("companies"), overrides=Table("overrides"))
+    tables = replace(tables, candidates=scoring.read_candidates(connection, files))
     tables = overrides.add_confirmed(tables, plan)
     counts = scoring.read_counts(connection, [checkpoint.counts for checkpoint in found.values()])
     weights = estimation.estimate_weights(tables, counts, index.vocabulary)

@@ -22,7 +22,7 @@ from enrich_dist.errors import SourceError, StateError
 from enrich_dist.results import overrides, review_sheet
 from enrich_dist.results.build import ResultInputs, open_candidates, score_candidates
 from enrich_dist.results.former_names import former_names_sql
-from enrich_dist.results.organisations import members_sql
+from enrich_dist.results.organisations import chosen_sql, members_sql
 from enrich_dist.results.tables import store_table
 from enrich_dist.schema import AddressLevel, Agreement, Level, NameLevel, PlaceLevel, SiblingLevel, StreetLevel
 from enrich_dist.store.run_directory import Output, RunDirectory
@@ -53,7 +53,7 @@ def export_sheet(
     matches = directory.output(Output.RESULT) / "company_matches.parquet"
     with connect(scratch=directory.scratch) as connection:
         _require_decisions_stored(connection, out, inputs.overrides)
-        scores, _ = score_candidates(open_candidates(connection, inputs), inputs)
+        scores, _ = score_candidates(open_candidates(connection, inputs), inputs, places=ORGANISATIONS)
         connection.execute(
             f"""
             create temp table waiting as
@@ -63,6 +63,10 @@ def export_sheet(
               and company_key in (
                   select company_key from {parquet_sql(matches)} where match_status = 'review')
             """
+        )
+        chosen = chosen_sql(scores.rivals, scores.judged, places=ORGANISATIONS)
+        weighed = scores.weigh_rows(
+            f"select company_id, source_row from ({chosen}) semi join waiting using (company_id)"
         )
         [(waiting,)] = connection.execute("select count(*) from waiting").fetchall()
         limited = "" if limit is None else f"limit {limit}"
@@ -83,17 +87,17 @@ def export_sheet(
                    as same_organisation, array_to_string(ueis, '; ') as company_ueis, uei as recipient_uei
             from chosen join {scores.judged} using (company_id)
             join (select company_id, source_row, organisation from {scores.rivals}) using (company_id, source_row)
-            join ({members_sql(scores.rivals, scores.judged, places=ORGANISATIONS)}) m using (company_id, organisation)
+            join ({members_sql(chosen, weighed)}) m using (company_id, organisation)
             join (
                 select company_id, source_row as published_row, recipient_id, name, uei, address_line_1, address_line_2,
-                       city, state, zip5, country_code from {scores.weighed}
+                       city, state, zip5, country_code from {weighed}
             ) w using (company_id, published_row)
             join (
                 select company_id, source_row, recipient_id as evidence_id,
                        {evidence_sql(former_names_sql())} as evidence,
                        case when address_level > {AddressLevel.DIFFERENT}
                             then address_names + address_companies - 1 end as other_names_at_address
-                from {scores.weighed}
+                from {weighed}
             ) using (company_id, source_row)
             join companies using (company_id)
             where place <= {ORGANISATIONS}

@@ -18,8 +18,9 @@ Does not cover which organisation is accepted (``reduce``).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import duckdb
@@ -29,6 +30,7 @@ import pyarrow.parquet as pq
 
 from enrich_dist import schema
 from enrich_dist.core.database import parquet_sql, read_parquet, scratch_of
+from enrich_dist.matching.arrays import as_array
 from enrich_dist.matching.decisions import (
     CONFIRMED_BITS,
     MAX_PARTNER_SHARE,
@@ -40,10 +42,12 @@ from enrich_dist.matching.decisions import (
     prior_odds,
     unseen_share_sql,
 )
-from enrich_dist.matching.weight_sql import equal_name_in_town_sql, limit_sql, weight_row, weight_sql
+from enrich_dist.matching.keys import text_keys
+from enrich_dist.matching.weight_sql import EQUAL_NAME_IN_TOWN_SQL, limit_sql, weight_row, weight_sql
 from enrich_dist.matching.weights import MAX_NAMESAKES, Weights
+from enrich_dist.results.candidate_parts import CandidateParts
 from enrich_dist.results.organisations import group_organisations
-from enrich_dist.results.shared_identifiers import candidates_sql
+from enrich_dist.results.shared_identifiers import candidates_sql, find_shared_keys, without_shared_sql
 from enrich_dist.results.tables import Table, create_table, create_view, new_name, store_table
 from enrich_dist.schema import AddressLevel
 
@@ -53,33 +57,58 @@ Counts = Mapping[str, Mapping[int, int]]
 # DuckDB keeps the files of a view open: each takes a descriptor and the memory of its metadata.
 MAX_OPEN_FILES = 128
 _ROW_GROUP_ROWS = 100_000
-_ORDER = "match_weight desc, method_rank, recipient_id, source_row"
+_ORDER = "match_weight desc, method_rank, id_start, id_middle, id_key, source_row"
+_SAME_PLACE_RANK = METHODS.index(SAME_PLACE)
 
 
 @dataclass(frozen=True)
 class CandidateTables:
-    """Tables of one connection: ``schema.CANDIDATE``, companies (``company_id``, ``company_key``), and ``OVERRIDE``."""
+    """Tables of one connection: ``schema.CANDIDATE``, companies (``company_id``, ``company_key``), and ``OVERRIDE``.
+
+    ``parts``: the same candidates by company range, where they are many.
+    """
 
     connection: duckdb.DuckDBPyConnection
     candidates: Table
     companies: Table
     overrides: Table
+    parts: CandidateParts | None = None
+
+    def by_range(self) -> Iterator[CandidateTables]:
+        """Yield the candidates of each range of companies in turn, with the columns ``candidate_parts.NUMBERS``."""
+        if self.parts is None:
+            yield self
+            return
+        name = new_name("part")
+        for part in self.parts.read():
+            self.connection.register(name, part)
+            yield replace(self, candidates=name, parts=None)
+            self.connection.unregister(name)
+
+    def rows(self, pairs: str) -> Table:
+        """Return the candidates with these pairs of ``company_id`` and ``source_row`` (SQL), with their texts."""
+        if self.parts is None:
+            query = f"from {self.candidates} semi join ({pairs}) using (company_id, source_row)"
+            return create_table(self.connection, "rows", query)
+        wanted = self.connection.execute(f"select company_id, source_row from ({pairs})").fetchnumpy()
+        found = self.parts.read_rows(np.asarray(wanted["company_id"]), np.asarray(wanted["source_row"]))
+        return store_table(self.connection, "rows", found)
 
 
 @dataclass(frozen=True)
 class Scores:
     """What the stages of ``score`` created, on the connection of ``tables``.
 
-    ``weighed``: every candidate with ``NAME_weight`` of each comparison, ``match_weight``, ``match_method``,
-    ``confirmed`` and ``rejected``. ``rivals``: ``company_id``, ``source_row`` and ``organisation`` of each candidate
-    that is not rejected. ``judged``: the best row of each organisation with its ``place`` (1 is the best of its
-    company), its ``probability``, and the ``odds`` of all organisations of its company.
+    ``companies``: what all candidates of a company tell (``weigh_and_group``). ``rivals``: ``company_id``,
+    ``source_row`` and ``organisation`` of each candidate that is not rejected. ``judged``: the best row of each
+    organisation with its ``place`` (1 is the best of its company), its ``probability``, and the ``odds`` and
+    ``partner_probability`` of all organisations of its company.
     """
 
     tables: CandidateTables
     weights: Weights
     partner_share: float
-    weighed: Table
+    companies: Table
     rivals: Table
     judged: Table
 
@@ -93,22 +122,56 @@ class Scores:
         """Odds that one recipient is a company's partner, before anything is compared."""
         return prior_odds(self.partner_share, self.weights.recipients)
 
+    @cached_property
+    def weighed(self) -> Table:
+        """View of every candidate with ``NAME_weight`` of each comparison, ``match_weight``, ``match_method``,
+        ``confirmed`` and ``rejected``."""
+        return weigh_candidates(self.tables, self.weights, self.companies)
+
+    def weigh_rows(self, pairs: str) -> Table:
+        """Return the rows of ``weighed`` with these pairs of ``company_id`` and ``source_row`` (SQL)."""
+        return weigh_candidates(replace(self.tables, candidates=self.tables.rows(pairs)), self.weights, self.companies)
+
 
 def score(
-    tables: CandidateTables, weights: Weights, *, partner_share: float | None = None, seen_share: float = 1.0
+    tables: CandidateTables,
+    weights: Weights,
+    *,
+    partner_share: float | None = None,
+    seen_share: float = 1.0,
+    places: int | None = None,
 ) -> Scores:
     """Weigh, group, rank and judge the candidates.
 
     ``partner_share``: share of companies with a partner; estimated from the candidates by default. ``seen_share``:
-    share of the recipients that the candidates come from; the estimate is scaled up by it.
+    share of the recipients that the candidates come from; the estimate is scaled up by it. ``places``: see
+    ``rank_organisations``.
     """
-    weighed, rivals = weigh_and_group(tables, weights)
-    organisations = rank_organisations(tables.connection, rivals, weights.recipients)
+    connection = tables.connection
+    found: list[tuple[Table, ...]] = []
+    for part in tables.by_range():
+        companies, rivals = weigh_and_group(part, weights)
+        organisations, behind = rank_organisations(connection, rivals, weights.recipients, places=places)
+        if places is not None:
+            all_rivals, query = rivals, f"from {rivals} semi join {organisations} using (company_id, organisation)"
+            rivals = create_table(connection, "rivals", query)
+            connection.execute(f"drop table {all_rivals}")
+        found.append((companies, rivals, organisations, behind))
+    companies, rivals, organisations, behind = (_join(connection, tables) for tables in zip(*found, strict=True))
     if partner_share is None:
         estimated = estimate_partner_share(tables, organisations)
         partner_share = min(estimated / seen_share, MAX_PARTNER_SHARE)
-    judged = judge_organisations(tables.connection, organisations, weights.recipients, partner_share)
-    return Scores(tables, weights, partner_share, weighed, rivals, judged)
+    judged = judge_organisations(connection, organisations, behind, weights.recipients, partner_share)
+    connection.execute(f"drop table {organisations}")
+    return Scores(tables, weights, partner_share, companies, rivals, judged)
+
+
+def _join(connection: duckdb.DuckDBPyConnection, tables: Sequence[Table]) -> Table:
+    """Return the first table, with the rows of the others, which are dropped."""
+    for table in tables[1:]:
+        connection.execute(f"insert into {tables[0]} from {table}")
+        connection.execute(f"drop table {table}")
+    return tables[0]
 
 
 def read_candidates(connection: duckdb.DuckDBPyConnection, checkpoints: Sequence[Path]) -> Table:
@@ -150,41 +213,78 @@ def read_counts(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) ->
     return counts
 
 
-def weigh_and_group(tables: CandidateTables, weights: Weights) -> tuple[Table, Table]:
-    """Return the views and tables of ``weigh_candidates`` and ``group_organisations``.
+def split_candidates(
+    connection: duckdb.DuckDBPyConnection, checkpoints: Sequence[Path], *, companies: Table, overrides: Table
+) -> CandidateTables:
+    """Return the tables of the candidates in these files, of which one range of companies is in memory at a time.
 
-    What a name says depends on how many organisations have it, which is known when the candidates are grouped.
+    The view of all their columns opens every file: for a few companies, see ``read_candidates``.
+    """
+    parts = CandidateParts.split(checkpoints, scratch_of(connection) / new_name("parts"))
+    shared = find_shared_keys(connection, parts.identified, parts.read_rows)
+    source = (
+        parquet_sql(*checkpoints) if checkpoints else store_table(connection, "none", schema.CANDIDATE.empty_table())
+    )
+    candidates = create_view(connection, "candidates", without_shared_sql(connection, source))
+    return CandidateTables(connection, candidates, companies, overrides, replace(parts, shared=shared))
+
+
+def weigh_and_group(tables: CandidateTables, weights: Weights) -> tuple[Table, Table]:
+    """Return what all candidates of a company tell, by ``company_id``, and the table of ``group_organisations``.
+
+    ``equal_name_in_town``: one has the company's name in its town; ``address_names``: names at its address;
+    ``namesakes``: organisations of its name. What a name says depends on the latter, which are known when the
+    candidates are grouped.
     """
     connection = tables.connection
-    rivals = group_organisations(connection, weigh_candidates(tables, weights))
-    namesakes = create_table(
-        connection,
-        "namesakes",
-        f"""select company_id, least(count(distinct organisation), {MAX_NAMESAKES})::integer as namesakes
-            from {rivals} where is_namesake group by company_id having namesakes > 1""",
-    )
-    several = create_table(
-        connection, "candidates", f"from {tables.candidates} semi join {namesakes} using (company_id)"
-    )
-    reweighed = weigh_candidates(replace(tables, candidates=several), weights, namesakes)
+    companies = _company_table(tables)
+    grouped = group_organisations(connection, weigh_candidates(tables, weights, companies))
     connection.execute(f"""
-        update {rivals} set match_weight = w.match_weight from {reweighed} w
-        where {rivals}.company_id = w.company_id and {rivals}.source_row = w.source_row
+        update {companies} set namesakes = found from (
+            select company_id, least(count(distinct organisation), {MAX_NAMESAKES})::integer as found
+            from {grouped} where is_namesake group by company_id having found > 1
+        ) n where {companies}.company_id = n.company_id
     """)
-    return weigh_candidates(tables, weights, namesakes), rivals
+    several = create_view(
+        connection,
+        "several",
+        f"""from {tables.candidates} where company_id in (select company_id from {companies} where namesakes > 1)""",
+    )
+    reweighed = weigh_candidates(replace(tables, candidates=several), weights, companies)
+    rivals = create_table(
+        connection,
+        "rivals",
+        f"""select g.* replace (coalesce(w.match_weight, g.match_weight) as match_weight)
+            from {grouped} g left join (select company_id, source_row, match_weight from {reweighed}) w
+            using (company_id, source_row)""",
+    )
+    connection.execute(f"drop table {grouped}")
+    return companies, rivals
 
 
-def weigh_candidates(tables: CandidateTables, weights: Weights, namesakes: Table | None = None) -> Table:
+def _company_table(tables: CandidateTables) -> Table:
+    """Return ``equal_name_in_town``, ``address_names`` and ``namesakes`` (1) by ``company_id``."""
+    at_address = f"filter (where address_level > {AddressLevel.DIFFERENT} and raw_name_key <> 0)"
+    return create_table(
+        tables.connection,
+        "companies",
+        f"""select company_id, bool_or({EQUAL_NAME_IN_TOWN_SQL}) as equal_name_in_town,
+                   greatest(count(distinct raw_name_key) {at_address}, 1) as address_names, 1 as namesakes
+            from {tables.candidates} group by company_id""",
+    )
+
+
+def weigh_candidates(tables: CandidateTables, weights: Weights, companies: Table | None = None) -> Table:
     """Return a view of the candidates with their weights (bits), methods and human decisions.
 
-    A confirmed pair weighs more than any other; a rejected one keeps its weight and is marked. ``namesakes``: number of
-    organisations of a company's name by ``company_id``, one by default.
+    A confirmed pair weighs more than any other; a rejected one keeps its weight and is marked. ``companies``: what all
+    candidates of a company tell (``weigh_and_group``); by default, no company has a namesake.
     """
     connection = tables.connection
     row = store_table(connection, "weights", pa.Table.from_pylist([weight_row(weights)]))
     codes = np.arange(len(weights.name_bits), dtype=np.int32)
     name_bits = store_table(connection, "name_bits", pa.table({"name_code": codes, "name_bits": weights.name_bits}))
-    namesakes = namesakes or create_table(connection, "namesakes", "select 0 as company_id, 1 as namesakes limit 0")
+    companies = companies or _company_table(tables)
     comparisons = weight_sql()
     parts = ", ".join(f"round({expression}, 4) as {name}_weight" for name, expression in comparisons.items())
     limits = ", ".join(f"{expression} as {name}" for name, expression in limit_sql().items())
@@ -197,18 +297,10 @@ def weigh_candidates(tables: CandidateTables, weights: Weights, namesakes: Table
         with decided as (
             select c.*, coalesce(decision = 'confirm', false) as confirmed,
                    coalesce(decision = 'reject', false) as rejected, coalesce(name_bits, 0.0) as name_bits,
-                   coalesce(namesakes, 1) as namesakes, {equal_name_in_town_sql()} as equal_name_in_town, address_names
-            from {tables.candidates} c
-            left join (
-                select company_id, recipient_id, decision
-                from {tables.overrides} join {tables.companies} using (company_key)
-            ) using (company_id, recipient_id)
+                   namesakes, equal_name_in_town, address_names
+            from {tables.candidates} c join {companies} using (company_id)
+            left join {decisions(tables)} using (company_id, id_key)
             left join {name_bits} using (name_code)
-            left join {namesakes} using (company_id)
-            left join (
-                select company_id, greatest(count(distinct name), 1) as address_names from {tables.candidates}
-                where address_level > {AddressLevel.DIFFERENT} group by company_id
-            ) using (company_id)
         ), limited as (
             select decided.*, {limits} from decided cross join {row} w
         ), compared as (
@@ -223,24 +315,57 @@ def weigh_candidates(tables: CandidateTables, weights: Weights, namesakes: Table
     )
 
 
-def rank_organisations(connection: duckdb.DuckDBPyConnection, rivals: Table, recipients: int) -> Table:
-    """Return the best row of each organisation, by its weight.
+def decisions(tables: CandidateTables) -> Table:
+    """Return the human decisions by ``company_id`` and ``id_key`` of the recipient, as ``schema.RECIPIENT_KEY``."""
+    found = tables.connection.sql(f"""
+        select company_id, company_key, recipient_id, decision
+        from {tables.overrides} join {tables.companies} using (company_key)
+    """).to_arrow_table()
+    keys = text_keys(as_array(found["recipient_id"]))
+    return store_table(tables.connection, "decisions", found.append_column("id_key", pa.array(keys)))
+
+
+def rank_organisations(
+    connection: duckdb.DuckDBPyConnection, rivals: Table, recipients: int, *, places: int | None = None
+) -> tuple[Table, Table]:
+    """Return the best row of each organisation, by its weight, and those behind ``places`` (none by default).
 
     ``odds``: of all organisations of the company together; ``unseen``: of a partner that is none of them. Both without
-    those of method ``same_place``, whose weights are no odds.
+    those of method ``same_place``, whose weights are no odds and which have no fixed place. The second table only has
+    the ``number`` of organisations by company and weight: they are compared alike, so the weights of a company are few,
+    however many candidates it has.
     """
-    of_company = f"filter (where match_method <> '{SAME_PLACE}') over (partition by company_id)"
-    return create_table(
+    is_odds = f"method_rank <> {_SAME_PLACE_RANK}"
+    ranked = create_table(
         connection,
-        "organisations",
+        "ranked",
         f"""
-        select *, coalesce(sum(pow(2, match_weight)) {of_company}, 0) / {recipients} as odds,
-               coalesce(sum(pow(2, match_weight) * unseen_share) {of_company}, 0) / {recipients} as unseen
-        from (select * from {rivals}
-              qualify row_number() over (partition by company_id, organisation
-                                         order by match_method = '{SAME_PLACE}', {_ORDER}) = 1)
+        with best as (
+            from {rivals} where is_alone
+            union all
+            from {rivals} where not is_alone
+            qualify row_number() over (partition by company_id, organisation order by {is_odds} desc, {_ORDER}) = 1
+        ), totals as (
+            select company_id, coalesce(sum(pow(2, match_weight)) filter ({is_odds}), 0) / {recipients} as odds,
+                   coalesce(sum(pow(2, match_weight) * unseen_share) filter ({is_odds}), 0) / {recipients} as unseen,
+                   (max(match_weight, {places or 1}) filter ({is_odds}))[-1] as place_weight
+            from best group by company_id
+        )
+        select best.*, odds, unseen, {is_odds} and match_weight < place_weight and {places is not None} as is_behind
+        from best join totals using (company_id)
         """,
     )
+    organisations = create_table(
+        connection, "organisations", f"select * exclude (is_behind) from {ranked} where not is_behind"
+    )
+    behind = create_table(
+        connection,
+        "behind",
+        f"""select company_id, match_weight, odds, unseen, count(*) as number from {ranked}
+            where is_behind group by all""",
+    )
+    connection.execute(f"drop table {ranked}")
+    return organisations, behind
 
 
 def estimate_partner_share(tables: CandidateTables, organisations: Table) -> float:
@@ -253,28 +378,35 @@ def estimate_partner_share(tables: CandidateTables, organisations: Table) -> flo
 
 
 def judge_organisations(
-    connection: duckdb.DuckDBPyConnection, organisations: Table, recipients: int, partner_share: float
+    connection: duckdb.DuckDBPyConnection, organisations: Table, behind: Table, recipients: int, partner_share: float
 ) -> Table:
     """Return the organisations with the ``probability`` of each, rounded to six decimals.
 
-    ``place``: 1 is the most probable of its company.
+    ``place``: 1 is the most probable of its company; ``partner_probability``: of all organisations of the company.
     """
+    methods = "[" + ", ".join(f"'{method}'" for method in METHODS) + "]"
+    total = f"(1 + $prior * {recipients} * (odds + unseen))"
+    by_weight = f"$prior * pow(2, match_weight) / {total}"
     return create_table(
         connection,
         "judged",
         f"""
-        with compared as (
-            select *, 1 + $prior * {recipients} * (odds + unseen) as total from {organisations}
-        ), single as (
-            select company_id, source_row, recipient_id, match_method, method_rank, match_weight, odds,
-                   round(case when match_method = '{SAME_PLACE}'
-                         then (1 - $prior * {recipients} * odds / total) / (1 + unseen_share)
-                         else $prior * pow(2, match_weight) / total end, 6) as probability
-            from compared
+        with single as (
+            select *, round(case when method_rank = {_SAME_PLACE_RANK}
+                            then (1 - $prior * {recipients} * odds / {total}) / (1 + unseen_share)
+                            else {by_weight} end, 6) as probability
+            from {organisations}
+        ), partners as (
+            select company_id, round(least(1.0, sum(probability)), 6) as partner_probability from (
+                select company_id, probability from single
+                union all
+                select company_id, number * round({by_weight}, 6) from {behind}
+            ) group by company_id
         )
-        select company_id, source_row, match_method, match_weight, odds, probability,
-               row_number() over (partition by company_id order by probability desc, {_ORDER}) as place
-        from single
+        select company_id, source_row, {methods}[method_rank + 1] as match_method, match_weight, odds, probability,
+               row_number() over (partition by company_id order by probability desc, {_ORDER}) as place,
+               partner_probability
+        from single join partners using (company_id)
         """,
         {"prior": prior_odds(partner_share, recipients)},
     )

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from enrich_dist.store.checkpoint_tables import Content
 
-FORMAT_VERSION = "6"
+FORMAT_VERSION = "7"  # 7: keys of the recipients
 T = TypeVar("T")
 _TABLE, _RECORD = ".parquet", ".json"
 _NAME: Final = re.compile(r"[0-9a-f]{64}(\.counts\.parquet|\.parquet|\.json)")

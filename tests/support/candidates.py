@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from enrich_dist import schema
+from enrich_dist.matching.keys import recipient_keys
 from enrich_dist.schema import Agreement, NameLevel, PlaceLevel
 
 EXACT_NAME = {"name_level": NameLevel.EQUAL, "name_agreement": 1.0, "name_similarity": 1.0}
@@ -43,13 +44,20 @@ def candidate(company_id: int, recipient_id: str, **values: Any) -> dict[str, An
     }
 
 
+def candidate_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
+    """Return candidates with the keys of their recipients, as the matcher makes them."""
+    recipients = pa.Table.from_pylist(list(rows), schema=schema.RECIPIENT)
+    keys = recipient_keys(recipients).to_pylist()
+    return pa.Table.from_pylist([{**row, **key} for row, key in zip(rows, keys, strict=True)], schema=schema.CANDIDATE)
+
+
 def write_checkpoints(folder: Path, *chunks: Sequence[dict[str, Any]]) -> list[Path]:
     """Write one file per chunk of candidates."""
     folder.mkdir(exist_ok=True)
     paths = []
     for number, rows in enumerate(chunks):
         paths.append(folder / f"{number}.parquet")
-        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema.CANDIDATE), paths[-1])
+        pq.write_table(candidate_table(rows), paths[-1])
     return paths
 
 

@@ -26,7 +26,7 @@ from enrich_dist.matching.decisions import (
     prior_odds,
 )
 from enrich_dist.matching.index import CompanyIndex, build_index, open_index
-from enrich_dist.matching.weight_sql import equal_name_in_town_sql, limit_sql, weight_row, weight_sql
+from enrich_dist.matching.weight_sql import EQUAL_NAME_IN_TOWN_SQL, limit_sql, weight_row, weight_sql
 from enrich_dist.matching.weights import ADDRESS_PRIOR_PAIRS, PRIOR_PAIRS, MCounts, Weights, estimate
 from enrich_dist.results.report import model_table
 from enrich_dist.schema import MIN_SAME_TOWN, AddressLevel, Agreement, NameKind, NameLevel, PlaceLevel, StreetLevel
@@ -237,7 +237,7 @@ UNKNOWN: dict[str, Any] = {
 WEIGHED = pa.schema(
     [
         *schema.COMPARISON,
-        *(pa.field(name, pa.string()) for name in ("state", "city", "zip5")),
+        pa.field("is_placeless", pa.bool_()),
         pa.field("namesakes", pa.int32()),
     ]
 )
@@ -248,15 +248,14 @@ def weigh(weights: Weights, vectors: list[dict[str, Any]]) -> list[dict[str, flo
 
     Recipients have a place, and the company one record of its name, unless a vector has other values.
     """
-    place = {"state": "MA", "city": "BOSTON", "zip5": "02101", "namesakes": 1}
+    place = {"is_placeless": False, "namesakes": 1}
     table = pa.Table.from_pylist([{**UNKNOWN, **place, **vector} for vector in vectors], schema=WEIGHED)
     said = pa.array(weights.name_bits[table["name_code"].to_numpy()])
     with duckdb.connect() as connection:
         connection.register("vectors", table.append_column("name_bits", said))
         connection.register("w", pa.Table.from_pylist([weight_row(weights)]))
         parts = ", ".join(f"{expression} as {name}" for name, expression in weight_sql().items())
-        one_company = "(select *, 0 as company_id from vectors)"
-        compared = f"(select *, {equal_name_in_town_sql()} as equal_name_in_town from {one_company})"
+        compared = f"(select *, bool_or({EQUAL_NAME_IN_TOWN_SQL}) over () as equal_name_in_town from vectors)"
         limits = ", ".join(f"{expression} as {name}" for name, expression in limit_sql().items())
         limited = f"(select compared.*, {limits} from {compared} compared cross join w)"
         rows = connection.sql(f"select {parts} from {limited} cross join w").to_arrow_table().to_pylist()

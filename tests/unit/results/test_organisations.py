@@ -14,11 +14,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from enrich_dist import schema
-from enrich_dist.results.organisations import group_organisations, members_sql
+from enrich_dist.results.organisations import chosen_sql, group_organisations, members_sql
 from enrich_dist.results.tables import store_table
 from enrich_dist.schema import NameLevel, SiblingLevel
-from tests.support.candidates import BOSTON, EXACT_NAME, SALEM, candidate, drop_tables
+from tests.support.candidates import BOSTON, EXACT_NAME, SALEM, candidate, candidate_table, drop_tables
 
 UEI_1, UEI_2 = {"uei": "AK7AM2AP9AW1"}, {"uei": "AK7AM2AP9AW2"}
 DUNS_1, DUNS_2 = {"duns": "001234567"}, {"duns": "007654321"}
@@ -38,7 +37,7 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
 
 def organisations(connection: duckdb.DuckDBPyConnection, *rows: Row) -> list[Row]:
     """The organisations of rows, by company and published recipient: its id, its members, the row that is published."""
-    table = pa.Table.from_pylist([{"source_row": n, **row} for n, row in enumerate(rows)], schema=schema.CANDIDATE)
+    table = candidate_table([{"source_row": n, **row} for n, row in enumerate(rows)])
     decided = {name: [bool(row.get(name)) for row in rows] for name in ("confirmed", "rejected")}
     added = {
         "match_method": ["exact_name"] * len(rows),
@@ -49,12 +48,13 @@ def organisations(connection: duckdb.DuckDBPyConnection, *rows: Row) -> list[Row
     }
     for name, values in added.items():
         table = table.append_column(name, pa.array(values))
-    rivals = group_organisations(connection, store_table(connection, "weighed", table))
+    weighed = store_table(connection, "weighed", table)
+    rivals = group_organisations(connection, weighed)
     best = connection.sql(f"select company_id, source_row from {rivals}").to_arrow_table()
     places = store_table(connection, "judged", best)
     query = f"""
         select m.company_id, recipient_id as published, cluster_id, members
-        from ({members_sql(rivals, places)}) m join {rivals} r
+        from ({members_sql(chosen_sql(rivals, places), weighed)}) m join {weighed} r
         on r.company_id = m.company_id and r.source_row = published_row order by all
     """
     return connection.sql(query).to_arrow_table().to_pylist()

@@ -25,7 +25,7 @@ from enrich_dist.matching.config import DecisionConfig
 from enrich_dist.matching.decisions import CONFIRMED_BITS, SAME_PLACE, UNSEEN_PARTNER_SHARE
 from enrich_dist.matching.index import build_index, open_index
 from enrich_dist.matching.weights import MCounts, Weights, estimate
-from enrich_dist.results import scoring
+from enrich_dist.results import candidate_parts, scoring
 from enrich_dist.results.estimation import count_identified_pairs
 from enrich_dist.results.reduce import create_matches
 from enrich_dist.results.scoring import (
@@ -34,8 +34,9 @@ from enrich_dist.results.scoring import (
     read_candidates,
     read_counts,
     score,
+    split_candidates,
 )
-from enrich_dist.results.tables import store_table
+from enrich_dist.results.tables import Table, store_table
 from enrich_dist.schema import AddressLevel, Agreement, NameKind, NameLevel, StreetLevel
 from tests.support.candidates import (
     BOSTON,
@@ -46,6 +47,7 @@ from tests.support.candidates import (
     SALEM,
     SAME_TOWN,
     candidate,
+    candidate_table,
     drop_tables,
     write_checkpoints,
 )
@@ -102,8 +104,7 @@ class Scorer:
 
     def match(self, *rows: dict[str, Any], decision: DecisionConfig | None = None) -> list[dict[str, Any]]:
         """Return the matches of candidates, by company."""
-        table = pa.Table.from_pylist(list(rows), schema=schema.CANDIDATE)
-        return self._match(store_table(self.connection, "candidates", table), decision)
+        return self._match(store_table(self.connection, "candidates", candidate_table(rows)), decision)
 
     def _match(self, candidates: Any, decision: DecisionConfig | None) -> list[dict[str, Any]]:
         tables = CandidateTables(self.connection, candidates, self.companies, self.overrides)
@@ -458,7 +459,7 @@ def test_outcomes_are_counted_among_identified_pairs(tmp_path: Path, connection:
     ]
     candidates = read_candidates(connection, write_checkpoints(tmp_path / "c", rows[:2], rows[2:]))
 
-    counted = count_identified_pairs(connection, candidates)
+    counted = count_identified_pairs(CandidateTables(connection, candidates, Table("none"), Table("none")))
 
     assert list(counted.name) == [1, *[0] * (NameLevel.EQUAL - 1), 3]
     assert list(counted.place) == [2, 1, 0, 0, 0, 0, 0, 1]
@@ -480,6 +481,33 @@ def test_counts_of_all_chunks_are_added(tmp_path: Path, connection: duckdb.DuckD
         "pairs_left_out": {}, "addresses_left_out": {},
     }  # fmt: skip
     assert read_counts(connection, []) == {kind: {} for kind in schema.COUNT_KINDS}
+
+
+def test_ranges_of_companies_change_nothing(tmp_path: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the candidates are split, and if organisations that no one sees are only counted."""
+    levels = (NameLevel.EQUAL, NameLevel.TYPO, NameLevel.ADDITIONAL_WORDS)
+    rows = [
+        candidate(
+            company, f"{company}-{number:02}", source_row=20 * chunk + number, name=f"{NAMES[company]} {number % 4}",
+            name_level=levels[number % 3], name_agreement=1.0, **(SAME_TOWN | BOSTON if number % 2 else OTHER_STATE),
+            uei_agreement=int(number == chunk), **({"uei": f"AK7AM2AP9A{company}{chunk}"} if number == chunk else {}),
+        )
+        for chunk in range(4) for company in range(3) for number in range(company, 12)
+    ]  # fmt: skip
+    files = write_checkpoints(tmp_path / "c", *(rows[33 * n : 33 * n + 33] for n in range(4)))
+    scorer.decide(("k1", "1-03", "reject"))
+    whole = scorer.match_files(files)
+
+    monkeypatch.setattr(candidate_parts, "PART_ROWS", 10)
+    tables = split_candidates(scorer.connection, files, companies=scorer.companies, overrides=scorer.overrides)
+    assert tables.parts
+    assert len(tables.parts.paths) == 3
+    scores = score(tables, scorer.weights, places=2)
+    create_matches(scores, DecisionConfig())
+
+    assert scorer.connection.sql("from company_matches order by company_id").to_arrow_table().to_pylist() == whole
+    [(kept,)] = scorer.connection.execute(f"select count(*) from {scores.judged}").fetchall()
+    assert kept < len(rows) / 2
 
 
 def test_many_checkpoints_need_few_open_files(
