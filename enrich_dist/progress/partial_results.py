@@ -95,7 +95,7 @@ class MatchRateProjector:
                 overrides=store_table(connection, "overrides", read_decisions(directory.overrides)),
             )
             weights = estimate_weights(tables, read_counts(connection, counts), vocabulary, seen_share=share_done)
-            scores = score(tables, weights, seen_share=share_done, places=1)
+            scores = score(tables, weights, seen_share=share_done)
             rows = connection.execute(
                 f"""
                 with accepted as (

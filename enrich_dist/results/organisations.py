@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from enrich_dist.matching.kernels.clusters import assign_clusters
+from enrich_dist.matching.kernels.clusters import assign_clusters, is_repeated
 from enrich_dist.results.tables import Table, store_table
 from enrich_dist.schema import NameKind, NameLevel, SiblingLevel
 
@@ -41,14 +41,15 @@ MAX_COMPARED: Final = 64
 # Scores of a match: one DUNS before one street before one town, then the weight of the row that it is joined to.
 _SAME_DUNS, _SAME_STREET, _SAME_TOWN = 1e6, 1e4, 2e3
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # of Fibonacci hashing (Knuth), odd: no two keys become one
-_BY_DOCUMENTATION = (
-    "documentation desc, match_weight desc, street_match desc, method_rank, id_start, id_middle, id_key, source_row"
-)
 # Columns of the rows, for which callers fetch the others afterwards.
 _KEPT = (
-    "company_id", "source_row", "id_start", "id_middle", "id_key", "method_rank", "match_weight", "unseen_share", "confirmed",
-    "rejected", "street_match", "documentation",
+    "company_id", "source_row", "id_start", "id_middle", "id_key", "method_rank", "match_weight", "unseen_share",
+    "confirmed", "rejected", "street_match", "documentation",
 )  # fmt: skip
+# By which rows are ordered: documentation, then likeness to the company. The first is the last of numpy.lexsort.
+_DESCENDING = ("documentation", "match_weight", "street_match")
+_ASCENDING = ("method_rank", "id_start", "id_middle", "id_key", "source_row")
+_BY_DOCUMENTATION = ", ".join([*(f"{name} desc" for name in _DESCENDING), *_ASCENDING])
 
 
 def group_organisations(connection: duckdb.DuckDBPyConnection, weighed: Table) -> Table:
@@ -58,16 +59,21 @@ def group_organisations(connection: duckdb.DuckDBPyConnection, weighed: Table) -
     company's name. A rejected pair rejects all rows of its organisation that are not confirmed.
     """
     rows = connection.sql(f"""
-        select company_id, source_row, id_start, id_middle, id_key, method_rank, match_weight, unseen_share, confirmed, rejected,
-               street_level as street_match, documentation, uei_key, duns_key, name_key, state_key, town_key, zip_key,
-               street_key, street_name_key,
+        select company_id, source_row, id_start, id_middle, id_key, method_rank, match_weight, unseen_share, confirmed,
+               rejected, street_level as street_match, documentation, uei_key, duns_key, name_key, state_key, town_key,
+               zip_key, street_key, street_name_key,
                case when name_level >= {NameLevel.TYPO} and sibling_level = {SiblingLevel.NONE}
                     and name_kind <> {NameKind.PARENT} then name_code + 1 else 0 end::bigint as alike_key,
                name_level >= {NameLevel.SPELLING_VARIANT} as same_name
-        from {weighed} order by company_id, {_BY_DOCUMENTATION}
+        from {weighed}
     """).to_arrow_table()
     column = {name: rows[name].to_numpy() for name in rows.column_names}
-    cluster = _clusters(column)
+    cluster = np.arange(len(rows))
+    chosen = _with_companions(column)
+    by_documentation = [column[name][chosen] for name in _ASCENDING[::-1]]
+    by_documentation += [-column[name][chosen] for name in _DESCENDING[::-1]]
+    chosen = chosen[np.lexsort([*by_documentation, column["company_id"][chosen]])]
+    cluster[chosen] = chosen[_clusters({name: values[chosen] for name, values in column.items()})]
     found = {
         "organisation": column["source_row"][cluster],
         "is_alone": np.bincount(cluster, minlength=len(cluster))[cluster] == 1,
@@ -111,6 +117,19 @@ def members_sql(chosen: str, candidates: Table) -> str:
         using (company_id, source_row)
         group by all
     """
+
+
+def _with_companions(column: dict[str, npt.NDArray[Any]]) -> Ints:
+    """Return the positions of the rows that another row of the company may be one organisation with."""
+    company = column["company_id"].astype(np.int64) + 1
+    alike, own = (_both(company, column[name]) for name in ("alike_key", "name_key"))
+    groups = [_both(name, column[place]) for name in (alike, own) for place in ("town_key", "zip_key")]
+    groups += [_both(company, column[name]) for name in ("uei_key", "duns_key")]
+    # A row without any place joins one of its name.
+    anonymous = (column["town_key"] == 0) & (column["zip_key"] == 0)
+    for name in (alike, own) if anonymous.any() else ():
+        groups.append(np.where(np.isin(name, name[anonymous]), name, 0))
+    return np.flatnonzero(np.logical_or.reduce([is_repeated(group) for group in groups]))
 
 
 def _clusters(column: dict[str, npt.NDArray[Any]]) -> Ints:

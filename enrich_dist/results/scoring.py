@@ -351,18 +351,22 @@ def rank_organisations(
                    (max(match_weight, {places or 1}) filter ({is_odds}))[-1] as place_weight
             from best group by company_id
         )
-        select best.*, odds, unseen, {is_odds} and match_weight < place_weight and {places is not None} as is_behind
+        select best.*, odds, unseen, not {is_odds} or match_weight >= place_weight as is_before
         from best join totals using (company_id)
         """,
     )
+    kept = (
+        f"where is_before qualify not {is_odds}"
+        f" or row_number() over (partition by company_id, {is_odds} order by {_ORDER}) <= {places}"
+    )
     organisations = create_table(
-        connection, "organisations", f"select * exclude (is_behind) from {ranked} where not is_behind"
+        connection, "organisations", f"select * exclude (is_before) from {ranked} {kept if places else ''}"
     )
     behind = create_table(
         connection,
         "behind",
-        f"""select company_id, match_weight, odds, unseen, count(*) as number from {ranked}
-            where is_behind group by all""",
+        f"""select company_id, match_weight, odds, unseen, count(*) as number
+            from {ranked} anti join {organisations} using (company_id, source_row) group by all""",
     )
     connection.execute(f"drop table {ranked}")
     return organisations, behind

@@ -73,3 +73,24 @@ def assign_clusters(starts, earlier, scores, ueis, duns, towns, min_share):  # t
             # A town that is unknown equals none.
             town_of[found] = town if town >= 0 and town_of[found] in (-1, town) else _SEVERAL
     return cluster, share
+
+
+@njit(cache=True, nogil=True)
+def is_repeated(keys):  # type: ignore[no-untyped-def]
+    """Return which keys (int64, hashes) are not 0 and occur more than once."""
+    size = 4
+    while size < 2 * keys.size:
+        size *= 2
+    first = np.full(size, -1, dtype=np.int64)  # the position of each key that was seen
+    repeated = np.zeros(keys.size, dtype=np.bool_)
+    for number in range(keys.size):
+        if keys[number] == 0:
+            continue
+        at = keys[number] & (size - 1)
+        while first[at] >= 0 and keys[first[at]] != keys[number]:
+            at = (at + 1) & (size - 1)
+        if first[at] < 0:
+            first[at] = number
+        else:
+            repeated[number] = repeated[first[at]] = True
+    return repeated
