@@ -43,6 +43,7 @@ TABLES: Final = {
     "RECIPIENT": "`chunks/<key>/*.parquet`",
     "CANDIDATE": "`checkpoints/<key>.parquet`",
     "COMPARISON": "columns of a candidate, and of `company_matches`",
+    "RECIPIENT_KEY": "columns of a candidate",
     "COUNT": "`checkpoints/<key>.counts.parquet`",
     "AWARD_COMPANY": "`companies/<key>/award_companies.parquet`",
     "NAME_HISTORY": "output of `enrich-dist names`",
