@@ -37,9 +37,10 @@ ENGINE_VERSION = "6"
 PRIOR_PAIRS = 200.0
 # The same for places and streets, in which tables differ: of six tables with a known truth (development sets and
 # generated data), partners elsewhere are 0 to 33%, and other streets in one town 0 to 45%. By the method of moments,
-# such shares count as 7 and 3 pairs. Chosen among 10, 20, 50, 100 and 200 on the development sets and labels_uei: lower
-# values are better for sites, but lose a match of labels_uei.
-ADDRESS_PRIOR_PAIRS = 50.0
+# such shares count as 7 and 3 pairs. Tried: 10, 20, 50, 100 and 200, on the development sets and labels_uei. Lower
+# values are better for sites; below 50 a match of labels_uei is lost, and below 100 names of a small table that share
+# frequent words only are accepted in one town.
+ADDRESS_PRIOR_PAIRS = 100.0
 # Before a partner is seen, partners have a place as often as any recipient; this counts as few pairs, because tables
 # differ: in one, recipients without a place are as good as others, in the next they are remains of other sources.
 PLACELESS_PRIOR_PAIRS = 10.0

@@ -187,7 +187,7 @@ def _pairs(
         tables = scoring.CandidateTables(
             connection,
             scoring.read_candidates(connection, paths),
-            companies=store_table(connection, "companies", rows.select(["company_id", "company_key"])),
+            companies=store_table(connection, "companies", rows.select(["company_id", "company_key", "name"])),
             overrides=store_table(connection, "overrides", schema.OVERRIDE.empty_table()),
         )
         counted: dict[str, dict[int, int]] = {kind: {} for kind in schema.COUNT_KINDS}

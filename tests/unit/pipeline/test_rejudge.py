@@ -57,7 +57,7 @@ def test_threshold_applies_without_chunks(run: Reviewed, cli: CommandLine, monke
     def no_farm(*_: object, **__: object) -> None:
         raise AssertionError("a chunk was farmed out")
 
-    monkeypatch.setattr("enrich_dist.pipeline.steps.Farm", no_farm)
+    monkeypatch.setattr("enrich_dist.farm.driver.Farm", no_farm)
     monkeypatch.setattr("enrich_dist.cluster.client.open_client", no_farm)
     before = chunk_files(run.pipeline.directory)
     assert run.matches()["Ambiguous Optics"]["match_status"] == "review"
