@@ -67,8 +67,7 @@ class FarmProgress:
     chunks_degraded: int = 0
     """Chunks of this run whose worker reduced the batch size near its memory limit."""
     projected_match_rate: float | None = None
-    """From the finished chunks (``progress.projection``); None for the first tenth of the work, at the end, and
-    where nothing was projected."""
+    """From the finished chunks (``progress.projection``); None for the first tenth of the work, and at the end."""
     projected_match_rate_low: float | None = None
     """Lower end of its 95% confidence interval."""
     projected_match_rate_high: float | None = None

@@ -1,7 +1,7 @@
 """Warn once when the upper bound of the projected match rate is below the threshold (``projection``).
 
-A projection scores every finished chunk while workers wait for the driver. So none is made in a farm that ends before
-an operator could act on it, and later ones are skipped where they would take a noticeable share of the time.
+A projection reads every finished chunk while workers wait for the driver, so later projections are skipped where they
+would take a noticeable share of the time.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ logger = logging.getLogger(__name__)
 _SHARES = (0.1, 0.2, 0.4)
 # A projection after the first may take this share of the elapsed time.
 _COST_SHARE = 0.01
-# With less time remaining there is no projection, unless ``fail_fast`` asks for it.
-_MIN_REMAINING_SECONDS = 20.0
 
 
 class EarlyWarning:
@@ -47,19 +45,15 @@ class EarlyWarning:
         self._chunk_seconds = 0.0  # of the latest projection, per chunk
         self.projection: Projection | None = None
 
-    def check(self, keys: Sequence[str], share_done: float, remaining_seconds: float | None) -> None:
+    def check(self, keys: Sequence[str], share_done: float) -> None:
         """Project, if it is time to, from all finished checkpoints, which have ``share_done`` of the recipients.
 
-        ``remaining_seconds``: estimate for the farm; None if it is unknown.
         Raises ``ProjectedToFailError`` where the rate will be too low and ``fail_fast`` is set.
         """
         started = time.monotonic()
         due = self._shares_left and share_done >= self._shares_left[0] and MIN_CHUNKS <= len(keys) < self._chunks_total
         elapsed_seconds = started - self._began_seconds
-        ends_soon = remaining_seconds is not None and remaining_seconds < _MIN_REMAINING_SECONDS
-        if not due or (ends_soon and not self._fail_fast):
-            return
-        if self._chunk_seconds * len(keys) > _COST_SHARE * elapsed_seconds:
+        if not due or self._chunk_seconds * len(keys) > _COST_SHARE * elapsed_seconds:
             return
         self._shares_left = [share for share in self._shares_left if share > share_done]
         try:

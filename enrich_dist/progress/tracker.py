@@ -82,7 +82,7 @@ class ProgressTracker:
             emit(Notice(f"The matches of chunk {task.chunk_id} are not in the progress count: {error}", warning=True))
         self._awards_matched = self._matched.awards()
         try:
-            self._early.check(self._keys, self._records_done / self._records_total, self._remaining_seconds())
+            self._early.check(self._keys, self._records_done / self._records_total)
         finally:
             self._emit()
 
@@ -90,9 +90,6 @@ class ProgressTracker:
         """Report the progress with the current number of worker threads."""
         self._threads = threads
         self._emit()
-
-    def _remaining_seconds(self) -> float | None:
-        return self._remaining.estimate_seconds(time.monotonic(), self._threads)
 
     def _emit(self) -> None:
         # Once all chunks are done, the verdict replaces the projection.
@@ -107,7 +104,7 @@ class ProgressTracker:
                 awards_total=self._awards_total,
                 awards_matched=self._awards_matched,
                 records_per_second=self._remaining.rows_per_second(self._threads),
-                remaining_seconds=self._remaining_seconds(),
+                remaining_seconds=self._remaining.estimate_seconds(time.monotonic(), self._threads),
                 workers=self._threads,
                 failed_attempts=self._failed_attempts,
                 chunks_degraded=self._chunks_degraded,

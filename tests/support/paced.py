@@ -23,24 +23,23 @@ from enrich_dist.store.lock import locked
 from tests.support.delegating import DelegatingMatcher
 
 HOLD = "hold"
-PACE_SECONDS = 0.2
+_PACE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
 class Paced(DelegatingMatcher):
-    """Delegates to ``inner`` after ``pace_seconds``, and waits while the file ``hold`` is in ``ledger``.
+    """Delegates to ``inner`` after a short delay, and waits while the file ``hold`` is in ``ledger``.
 
     Every call writes a file there, named by the first source row of the chunk, the process, and the time.
     """
 
     ledger: Path
-    pace_seconds: float = PACE_SECONDS
 
     def match(self, index: Any, recipients: pa.Table) -> tuple[pa.Table, pa.Table]:
         """Wait, then match."""
         row = recipients["source_row"][0] if len(recipients) else "none"  # all rows of a chunk may be rejected
         (self.ledger / f"{row}-{os.getpid()}-{time.monotonic_ns()}").touch()
-        time.sleep(self.pace_seconds)
+        time.sleep(_PACE_SECONDS)
         while (self.ledger / HOLD).exists():
             time.sleep(0.05)
         return self.inner.match(index, recipients)
@@ -49,13 +48,12 @@ class Paced(DelegatingMatcher):
 class PacedPipeline(Pipeline):
     """A pipeline whose matcher is paced."""
 
-    def __init__(self, settings: Settings, ledger: Path, pace_seconds: float = PACE_SECONDS) -> None:
+    def __init__(self, settings: Settings, ledger: Path) -> None:
         super().__init__(settings, "paced")
         self._ledger = ledger
-        self._pace_seconds = pace_seconds
 
     def matcher(self) -> Matcher:
-        return Paced(super().matcher(), self._ledger, self._pace_seconds)
+        return Paced(super().matcher(), self._ledger)
 
 
 def calls(ledger: Path) -> list[tuple[str, str]]:

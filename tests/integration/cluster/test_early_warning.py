@@ -36,17 +36,17 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def farmed(
-    folder: Path, inputs: tuple[Path, Path], client: Client, pace_seconds: float | None = None, **values: object
+    folder: Path, inputs: tuple[Path, Path], client: Client, paced: bool = False, **values: object
 ) -> tuple[Pipeline, list[Event]]:
-    """A pipeline with a finished farm, and its events. ``pace_seconds``: at least the time of a chunk; sixty that are
+    """A pipeline with a finished farm, and its events. ``paced``: its chunks take as long as real ones; sixty that are
     all done between two looks of the driver leave nothing to be said early."""
     awards, recipients = inputs
     run: dict[str, object] = {"paths": {"work_dir": folder}, "chunk_size": 1_000, **values}
     settings = Settings(inputs={"awards": awards, "recipients": recipients}, **run)  # type: ignore[arg-type]
-    if pace_seconds is not None:
+    if paced:
         ledger = folder / "calls"
         ledger.mkdir(parents=True, exist_ok=True)
-        pipeline: Pipeline = PacedPipeline(settings, ledger, pace_seconds)
+        pipeline: Pipeline = PacedPipeline(settings, ledger)
     else:
         pipeline = Pipeline(settings, "early")
     pipeline.ingest_awards()
@@ -64,8 +64,7 @@ def warnings_of(heard: list[Event]) -> list[str]:
 
 @pytest.mark.long
 def test_warning_is_early_and_correct(tmp_path: Path, client: Client, inputs: tuple[Path, Path]) -> None:
-    # So slow that a warning after a tenth leaves time to act on it.
-    pipeline, heard = farmed(tmp_path, inputs, client, pace_seconds=1.0, match_rate_threshold=0.9)
+    pipeline, heard = farmed(tmp_path, inputs, client, paced=True, match_rate_threshold=0.9)
 
     (warning,) = warnings_of(heard)
     progress = [event for event in heard if isinstance(event, FarmProgress)]
@@ -97,7 +96,7 @@ def test_passing_run_gets_no_warning(tmp_path: Path, client: Client, inputs: tup
 def test_fail_fast_keeps_finished_chunks(tmp_path: Path, client: Client, inputs: tuple[Path, Path]) -> None:
     for _ in range(2):  # also when it is started again with most of a tenth done
         with pytest.raises(ProjectedToFailError, match="Stopped early"):
-            farmed(tmp_path, inputs, client, pace_seconds=0.2, match_rate_threshold=0.9, fail_fast=True)
+            farmed(tmp_path, inputs, client, paced=True, match_rate_threshold=0.9, fail_fast=True)
         time.sleep(1)  # what was under way when it stopped is done
     kept = read_status(Pipeline(Settings(paths={"work_dir": tmp_path}), "look").directory).chunks_done
     assert 6 <= kept <= 20

@@ -37,12 +37,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("enrich_dist.progress.early_warning.time.monotonic", lambda: 0.0)
 
 
-def farm(early: EarlyWarning, chunks: int = CHUNKS, chunk_seconds: float = 10.0) -> list[Event]:
+def farm(early: EarlyWarning, chunks: int = CHUNKS) -> list[Event]:
     """Finish one chunk after another; return the notices."""
     heard: list[Event] = []
     with listening(heard.append):
         for done in range(1, chunks + 1):
-            early.check([f"key{number}" for number in range(done)], done / chunks, (chunks - done) * chunk_seconds)
+            early.check([f"key{number}" for number in range(done)], done / chunks)
     return heard
 
 
@@ -81,22 +81,11 @@ def test_fail_fast_stops_with_a_remedy() -> None:
     assert farm(warning(_Projector(OPEN, OPEN, OPEN), fail_fast=True)) == []
 
 
-def test_short_farm_projects_for_fail_fast_only() -> None:
-    project = _Projector(OPEN, OPEN, OPEN)
-
-    farm(warning(project), chunk_seconds=0.4)  # after a tenth, 18 seconds remain
-    assert project.asked == []
-    farm(warning(project), chunk_seconds=0.5)
-    assert project.asked == [(5, 0.1), (10, 0.2)]
-    with pytest.raises(ProjectedToFailError):
-        farm(warning(_Projector(TOO_LOW), fail_fast=True), chunk_seconds=0.1)
-
-
 def test_few_chunks_need_no_projection() -> None:
     project = _Projector(OPEN)
-    farm(warning(project, chunks=6), chunks=6, chunk_seconds=100.0)
+    farm(warning(project, chunks=6), chunks=6)
     assert project.asked == [(5, 5 / 6)]
-    farm(warning(project, chunks=5), chunks=5, chunk_seconds=100.0)
+    farm(warning(project, chunks=5), chunks=5)
     assert len(project.asked) == 1
 
 
@@ -135,6 +124,6 @@ def test_expensive_projections_are_skipped(
     early = EarlyWarning(slow, threshold=0.7, chunks_total=CHUNKS, fail_fast=False)
     for done in range(1, CHUNKS):
         now += at_work_seconds
-        early.check([str(number) for number in range(done)], done / CHUNKS, None)
+        early.check([str(number) for number in range(done)], done / CHUNKS)
 
     assert found == asked

@@ -77,7 +77,7 @@ class _NoLook(EarlyWarning):
         super().__init__(_never, threshold=0.7, chunks_total=10, fail_fast=False)
         self.projection = projection
 
-    def check(self, keys: Sequence[str], share_done: float, remaining_seconds: float | None) -> None:
+    def check(self, keys: Sequence[str], share_done: float) -> None:
         """Nothing."""
 
 
