@@ -87,7 +87,7 @@ class MatchRateProjector:
         vocabulary = open_index(directory.output(Output.INDEX)).vocabulary
         companies = directory.output(Output.COMPANIES) / "companies.parquet"
         with connect(scratch=directory.scratch) as connection:
-            read_parquet(connection, [companies]).select("company_id, company_key").create("companies")
+            read_parquet(connection, [companies]).select("company_id, company_key, name").create("companies")
             tables = split_candidates(
                 connection,
                 checkpoints,

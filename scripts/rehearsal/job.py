@@ -22,7 +22,7 @@ from scripts.rehearsal.errors import RehearsalError
 from scripts.rehearsal.services import Deployment, Running
 
 # A third of the sample's awards have a partner (config/sample.yaml).
-OVERRIDES: Final = ("match_rate_threshold=0.30", "chunk_size=500")
+OVERRIDES: Final = ("match_rate_threshold=0.30", "min_estimated_precision=0.94", "chunk_size=500")
 _RUN_SECONDS: Final = 300.0
 _FIGURES_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.5
