@@ -63,7 +63,7 @@ _SAME_PLACE_RANK = METHODS.index(SAME_PLACE)
 
 @dataclass(frozen=True)
 class CandidateTables:
-    """Tables of one connection: ``schema.CANDIDATE``, companies (``company_id``, ``company_key``, ``name``), and ``OVERRIDE``.
+    """Tables of one connection: ``schema.CANDIDATE``, companies (id, key, name), and ``schema.OVERRIDE``.
 
     ``parts``: the same candidates by company range, where they are many.
     """

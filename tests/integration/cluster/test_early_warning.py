@@ -30,8 +30,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Of whose awards about two thirds have a match."""
     folder = tmp_path_factory.mktemp("generated")
     awards, recipients = folder / "awards.csv", folder / "recipients.parquet"
-    write_recipients(recipients, rows=CHUNKS * 1_000, seed=5, sample=SAMPLE)
-    write_awards(awards, companies=6_000, recipients=recipients, seed=5)
+    write_recipients(recipients, rows=CHUNKS * 1_000, seed=6, sample=SAMPLE)
+    write_awards(awards, companies=6_000, recipients=recipients, seed=6)
     return awards, recipients
 
 
