@@ -158,7 +158,7 @@ def _tally(probability: Floats, observed: Observed, weights: Weights, scale: flo
     shares = weights.tallies.shares()
     partner = np.where(observed.is_known, 0.0, probability) * scale
     in_town = observed.place >= MIN_SAME_TOWN
-    other = (1 - probability) * scale
+    other = _different(probability, observed) * scale
     coincident = _is_coincident(weights, observed)
     numbers = _namesakes_by_company(observed, coincident)
     found = np.minimum(
@@ -184,6 +184,20 @@ def _tally(probability: Floats, observed: Observed, weights: Weights, scale: flo
             _by_level(observed.place[coincident], other[coincident], len(PlaceLevel)), shares.namesake_place
         ),
     )
+
+
+def _different(probability: Floats, observed: Observed) -> Floats:
+    """Return the probability of each candidate to be a different organisation than the partner.
+
+    Records of the company's name in its town, unless at another street, are of one organisation: they share its
+    probability.
+    """
+    here = (observed.place >= MIN_SAME_TOWN) & (observed.name >= NameLevel.SPELLING_VARIANT)
+    here &= observed.street != StreetLevel.DIFFERENT
+    found = np.bincount(observed.company[here], weights=probability[here], minlength=observed.companies)
+    different = 1 - probability
+    different[here] = 1 - np.minimum(found[observed.company[here]], 1.0)
+    return np.asarray(different)
 
 
 def _by_level(levels: Ints, pairs: Floats, size: int) -> Floats:

@@ -145,10 +145,14 @@ def _null_words_as_null(values: pa.Array) -> pa.Array:
         first, second = (np.take(strings.bytes, starts + step, mode="clip") | 0x20 for step in (0, 1))
         short &= _FIRST_BYTES[first, second] | (lengths == 0)
     positions = np.flatnonzero(short)
-    some = values.take(pa.array(positions))
-    letters = pc.replace_substring_regex(pc.utf8_upper(pc.utf8_normalize(some, form="NFKC")), _PUNCTUATION, "")
-    is_word = pc.or_(pc.is_in(letters, value_set=_NULL_WORDS), pc.equal(some, _DATABASE_NULL))
-    found = positions[pc.fill_null(is_word, False).to_numpy(zero_copy_only=False)]
+    if not len(positions):
+        return values
+    texts = pc.dictionary_encode(values.take(pa.array(positions)))
+    letters = pc.replace_substring_regex(
+        pc.utf8_upper(pc.utf8_normalize(texts.dictionary, form="NFKC")), _PUNCTUATION, ""
+    )
+    is_word = pc.or_(pc.is_in(letters, value_set=_NULL_WORDS), pc.equal(texts.dictionary, _DATABASE_NULL))
+    found = positions[pc.fill_null(is_word.take(texts.indices), False).to_numpy(zero_copy_only=False)]
     if not len(found):
         return values
     is_null = np.zeros(len(values), dtype=bool)

@@ -141,9 +141,9 @@ def test_case_has_enough_pairs(planted: Planted) -> None:
 
 
 def test_accepted_links_are_right(planted: Planted) -> None:
-    """Measured with five seeds: 0.978 to 0.991."""
+    """Measured with these seeds: 0.990 and 0.990."""
     right = planted.right
-    assert np.mean([right[company] for company in planted.links.accepted]) >= 0.97
+    assert np.mean([right[company] for company in planted.links.accepted]) >= 0.985
 
 
 def test_findable_partners_are_found(planted: Planted) -> None:

@@ -173,7 +173,7 @@ def test_prior_agrees_with_the_metrics(pipeline: Pipeline, result: ReopenedResul
         ("Wandering Robotics", "review: two organisations of one name in different places share the probability; best"),
         (
             "Contrary Propulsion",
-            "unmatched: the UEI is the strongest evidence against it (conflict: QK7QM2QP9QW6 and TK7TM2TP9TW9)",
+            "review: the UEI is the strongest evidence against it (conflict: QK7QM2QP9QW6 and TK7TM2TP9TW9)",
         ),
         ("Nobody Knows Us Corporation", "unmatched: no candidate"),
         (
