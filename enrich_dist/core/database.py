@@ -48,6 +48,32 @@ def connect(
         raise
 
 
+def execute_on_batches(
+    connection: duckdb.DuckDBPyConnection, sql: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
+) -> None:
+    """Execute ``sql``, which reads the table ``staged`` of ``batches`` once.
+
+    An exception of the batches is raised as it is, where DuckDB would raise its own.
+    """
+    failures: list[Exception] = []
+
+    def observed() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from batches
+        except Exception as error:
+            failures.append(error)
+            raise
+
+    connection.register("staged", pa.RecordBatchReader.from_batches(schema, observed()))
+    try:
+        connection.execute(sql)
+    except duckdb.Error:
+        if failures:
+            raise failures[0] from None
+        raise
+    connection.unregister("staged")
+
+
 @contextmanager
 def _address(database: Path | None) -> Iterator[str]:
     """Yield the address of a new database, and of an absolute path: ``sqlite:x`` or ``~`` would have a meaning."""

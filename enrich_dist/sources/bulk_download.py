@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from enrich_dist.core.database import connect
+from enrich_dist.core.database import connect, execute_on_batches
 from enrich_dist.core.files import text_digest
 from enrich_dist.errors import SourceError
 from enrich_dist.remedies import DOWNLOAD_AGAIN
@@ -122,14 +122,7 @@ class BulkDownload(FileSource):
         awards = _AwardReader(self.file, self._members, options)
         with ExitStack() as stack:
             connection = stack.enter_context(connect(scratch=options.scratch))
-            connection.register("staged", pa.RecordBatchReader.from_batches(_STAGED, awards.batches()))
-            try:
-                connection.execute(_VARIANTS)
-            except duckdb.Error:
-                if awards.failure is not None:
-                    raise awards.failure from None
-                raise
-            connection.unregister("staged")
+            execute_on_batches(connection, _VARIANTS, _STAGED, awards.batches())
             connection.execute(_RECIPIENTS)
             connection.execute("drop table variants")
             [(count,)] = connection.execute("select count(*) from recipients").fetchall()
@@ -170,26 +163,21 @@ class _AwardReader:
         self._options = options
         self.row_ranges: list[RowRange] = []
         self.bad_records: list[BadRecord] = []
-        self.failure: SourceError | None = None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         rows_before = 0
-        try:
-            for member in self._members:
-                own_name = f"/{PurePosixPath(member).name}" if member and len(self._members) > 1 else ""
-                self.row_ranges.append(RowRange(rows_before + 1, f"{self._file.name}{own_name}", 1))
-                last = rows_before
-                with open_table(self._file, member, self._options.column_map) as opened:
-                    positions = _resolve(self._file, member, opened.header, self._options)
-                    for block in opened.blocks():
-                        last = rows_before + int(block.source_rows[-1])
-                        yield self._staged(block, positions, rows_before)
-                    found = [replace(bad, source_row=bad.source_row + rows_before) for bad in opened.bad_records]
-                    self.bad_records += found
-                    rows_before = max([last, rows_before + opened.header_row, *(item.source_row for item in found)])
-        except SourceError as error:
-            self.failure = error  # DuckDB raises an error of its own instead
-            raise
+        for member in self._members:
+            own_name = f"/{PurePosixPath(member).name}" if member and len(self._members) > 1 else ""
+            self.row_ranges.append(RowRange(rows_before + 1, f"{self._file.name}{own_name}", 1))
+            last = rows_before
+            with open_table(self._file, member, self._options.column_map) as opened:
+                positions = _resolve(self._file, member, opened.header, self._options)
+                for block in opened.blocks():
+                    last = rows_before + int(block.source_rows[-1])
+                    yield self._staged(block, positions, rows_before)
+                found = [replace(bad, source_row=bad.source_row + rows_before) for bad in opened.bad_records]
+                self.bad_records += found
+                rows_before = max([last, rows_before + opened.header_row, *(item.source_row for item in found)])
 
     def _staged(self, block: Block, positions: dict[str, int], rows_before: int) -> pa.RecordBatch:
         rows = pa.array(block.source_rows + rows_before)

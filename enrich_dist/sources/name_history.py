@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from enrich_dist import schema
-from enrich_dist.core.database import connect
+from enrich_dist.core.database import connect, execute_on_batches
 from enrich_dist.core.files import atomic_path, document_digest, text_digest
 from enrich_dist.core.owned_files import require_replaceable
 from enrich_dist.errors import SettingsError, SourceError
@@ -136,14 +136,7 @@ class NameHistory:
         """Read all files once, with a ``Notice`` for each. Raises ``SourceError`` for a file without any name."""
         reader = _Reader(self._files)
         with connect(scratch=scratch) as connection:
-            connection.register("staged", pa.RecordBatchReader.from_batches(schema.NAME_HISTORY, reader.batches()))
-            try:
-                connection.execute(_HISTORY)
-            except duckdb.Error:
-                if reader.failure is not None:
-                    raise reader.failure from None
-                raise
-            connection.unregister("staged")
+            execute_on_batches(connection, _HISTORY, schema.NAME_HISTORY, reader.batches())
             connection.execute(_LIMITED)
             yield NameTable(connection, reader.summary)
 
@@ -175,27 +168,22 @@ class _Reader:
     def __init__(self, files: Sequence[tuple[SourceFile, NameInput]]) -> None:
         self._files = files
         self.summary = Summary()
-        self.failure: SourceError | None = None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        try:
-            for number, (file, given) in enumerate(self._files, start=1):
-                before, named = self.summary.rows, False
-                for table, positions in _tables(file, given):
-                    for block in table.blocks():
-                        names = names_of(block, positions, self.summary)
-                        named = named or len(names) > 0
-                        yield from names.to_batches()
-                    self.summary.rows += len(table.bad_records)
-                    self.summary.rows_unreadable += len(table.bad_records)
-                rows = self.summary.rows - before
-                if not named:
-                    raise _nameless(file, rows)
-                self.summary.files += 1
-                emit(Notice(f"Names of {file.name} (file {number} of {len(self._files)}): {rows:,} rows read."))
-        except SourceError as error:
-            self.failure = error  # DuckDB raises an error of its own instead
-            raise
+        for number, (file, given) in enumerate(self._files, start=1):
+            before, named = self.summary.rows, False
+            for table, positions in _tables(file, given):
+                for block in table.blocks():
+                    names = names_of(block, positions, self.summary)
+                    named = named or len(names) > 0
+                    yield from names.to_batches()
+                self.summary.rows += len(table.bad_records)
+                self.summary.rows_unreadable += len(table.bad_records)
+            rows = self.summary.rows - before
+            if not named:
+                raise _nameless(file, rows)
+            self.summary.files += 1
+            emit(Notice(f"Names of {file.name} (file {number} of {len(self._files)}): {rows:,} rows read."))
 
 
 def _nameless(file: SourceFile, rows: int) -> SourceError:
