@@ -11,11 +11,12 @@ from typing import Any
 import dagster as dg
 
 from dagster_defs.resources import DaskCluster, EnrichSettings
-from enrich_dist.events import Event, FarmProgress, Notice, listening
+from enrich_dist.events import Event, FarmProgress, Notice, listening, warning_on_error
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.progress.intervals import ProgressIntervals
 from enrich_dist.reporting.run_tables import settings_table
-from enrich_dist.store.run_directory import StepReport, run_totals
+from enrich_dist.store.run_directory import StepReport
+from enrich_dist.store.run_totals import run_totals, step_numbers
 
 GROUP = "enrichment"
 
@@ -38,20 +39,33 @@ def log_events(context: dg.AssetExecutionContext, settings: EnrichSettings) -> I
 def _run_step(
     context: dg.AssetExecutionContext, settings: EnrichSettings, step: Callable[[Pipeline], StepReport]
 ) -> dict[str, Any]:
-    """Run a step; return its report as metadata."""
-    with log_events(context, settings):
-        report = step(settings.pipeline(context.run.run_id))
-    metadata: dict[str, Any] = {
-        "rows": report.rows,
-        "seconds": float(report.seconds),
-        "peak_memory_mb": round(report.peak_memory_bytes / 1e6, 1),
-        "reused": report.reused,
-    }
-    if not report.reused:  # a reused output has no meaningful rate
-        metadata["rows_per_second"] = round(report.rows_per_second, 1)
-    metadata |= {title.replace(" ", "_"): dg.MetadataValue.md(table) for title, table in report.tables.items()}
-    metadata |= report.numbers
+    """Run a step; return its report as metadata. If it fails, the asset gets the totals of the failed run."""
+    pipeline = settings.pipeline(context.run.run_id)
+    try:
+        with log_events(context, settings):
+            report = step(pipeline)
+    except BaseException:
+        with warning_on_error("The totals of the failed run could not be added to the asset"):
+            context.log_event(dg.AssetObservation(context.asset_key, metadata=_failure(pipeline)))
+        raise
+    metadata: dict[str, Any] = dict(step_numbers(report)) | _tables(report)
     return metadata | {f"{name}_path": dg.MetadataValue.path(path) for name, path in report.paths.items()}
+
+
+def _tables(report: StepReport) -> dict[str, Any]:
+    return {title.replace(" ", "_"): dg.MetadataValue.md(table) for title, table in report.tables.items()}
+
+
+def _failure(pipeline: Pipeline) -> dict[str, Any]:
+    """Return why the run failed, and its totals until then."""
+    totals = _totals(pipeline, failed=True)
+    failed = pipeline.directory.failure(pipeline.run_id)
+    return totals if failed is None else totals | {"failed_because": failed.reason} | _tables(failed.report)
+
+
+def _totals(pipeline: Pipeline, *, failed: bool = False) -> dict[str, Any]:
+    """Return the totals of the run so far."""
+    return dict(run_totals(pipeline.directory.reports_of(pipeline.run_id), pipeline.run_id).numbers(failed=failed))
 
 
 @dg.asset(group_name=GROUP, kinds={"csv", "parquet"})
@@ -103,7 +117,9 @@ def enriched_awards(context: dg.AssetExecutionContext, settings: EnrichSettings)
     metadata = _run_step(context, settings, Pipeline.enrich_awards)
     overrides = settings.load().overrides()
     text = settings_table(overrides).markdown() if overrides else "All settings have their default values."
-    return dg.MaterializeResult(metadata=metadata | {"overridden_settings": dg.MetadataValue.md(text)})
+    metadata |= {"overridden_settings": dg.MetadataValue.md(text)}
+    # Also here, as a check may block what follows.
+    return dg.MaterializeResult(metadata=metadata | _totals(settings.pipeline(context.run.run_id)))
 
 
 @dg.asset(group_name=GROUP, kinds={"duckdb", "parquet"}, deps=[enriched_awards])
@@ -113,13 +129,7 @@ def published_awards(context: dg.AssetExecutionContext, settings: EnrichSettings
     Replaces the previous one atomically. Fails unless the verdict is passed, however it is launched.
     """
     metadata = _run_step(context, settings, Pipeline.publish_awards)
-    totals = run_totals(settings.pipeline(context.run.run_id).directory.all_latest(), context.run.run_id)
-    metadata |= {
-        "run_seconds": float(totals.seconds),
-        "run_peak_memory_mb": round(totals.peak_memory_bytes / 1e6, 1),
-        "run_steps": totals.steps,
-    }
-    return dg.MaterializeResult(metadata=metadata)
+    return dg.MaterializeResult(metadata=metadata | _totals(settings.pipeline(context.run.run_id)))
 
 
 ASSETS = [sbir_awards, award_companies, recipient_chunks, chunk_matches, enriched_awards, published_awards]

@@ -18,6 +18,7 @@ from enrich_dist.preflight.readiness_file import require_ready
 from enrich_dist.reporting.html import write_run_report
 from enrich_dist.runs import retention
 from enrich_dist.runs.archive import archive_path, write_record
+from enrich_dist.runs.ended_runs import EndedRun, RunMarker, record_end, record_killed_run
 from enrich_dist.runs.journal import append_to_journal
 from enrich_dist.runs.records import latest_record
 from enrich_dist.settings import LoadedSettings
@@ -27,24 +28,29 @@ from enrich_dist.store.lock import locked
 @contextmanager
 def active_run(
     pipeline: Pipeline, loaded: LoadedSettings, *, began_seconds: float | None, warn: Callable[[str], None]
-) -> Iterator[None]:
+) -> Iterator[EndedRun | None]:
     """Lock and monitor the work directory while the body runs the steps; finish the run after the body.
 
-    ``began_seconds``: as for ``finish_run``; ``warn``: gets the warnings before the first and after the last step.
+    Yields the earlier run whose process died, if this is the first run after it. ``began_seconds``: as for
+    ``finish_run``; ``warn``: gets the warnings before the first and after the last step.
     Raises ``ReadinessError`` in production without a valid readiness file, ``SettingsError`` where the file system
     cannot hold a run.
     """
     require_ready(loaded.settings)
     check_file_systems(loaded.settings)
     directory, run_id = pipeline.directory, pipeline.run_id
+    killed: EndedRun | None = None
     with locked(directory.root, run_id=run_id, what="a Dagster run"):
         monitor = RunMonitor(directory, pipeline.settings, run_id)
         with passing_warnings(warn):
             monitor.start()
         try:
             directory.clear_leftovers()
+            with passing_warnings(warn), warning_on_error("The end of the earlier run could not be recorded"):
+                killed = record_killed_run(directory)
             directory.record_settings(run_id, loaded.settings.flat(), loaded.origins)
-            yield
+            with listening(RunMarker(directory, run_id)):
+                yield killed
             with passing_warnings(warn):
                 finish_run(pipeline, began_seconds=began_seconds)
         finally:
@@ -53,13 +59,15 @@ def active_run(
 
 
 def finish_run(pipeline: Pipeline, *, began_seconds: float | None = None) -> None:
-    """Record the metrics of the run, compare it with its plan if it has one, write its report, and remove what only
-    runs before ``retention.keep_runs`` need. Never raises.
+    """Record the metrics of the run and how it ended, compare it with its plan if it has one, write its report, and
+    remove what only runs before ``retention.keep_runs`` need. Never raises.
 
     ``began_seconds``: Unix time at which the command began; None where no command ran the job.
     """
     compare_with_plan(pipeline.directory, pipeline.settings, pipeline.run_id, began_seconds=began_seconds)
     report_run(pipeline, archive=True)
+    with warning_on_error("The end of the run could not be recorded"):
+        record_end(pipeline.directory, pipeline.run_id)
     if keep := pipeline.settings.retention.keep_runs:
         with warning_on_error("Files of older runs could not be removed"):
             retention.prune(pipeline.directory, keep)

@@ -63,9 +63,10 @@ CODES: Final[Mapping[str, type[schema.Level]]] = {
 FIGURES: Final[Mapping[str, Mapping[str, str]]] = {
     "every step": {
         "rows": "Rows of the step's output.",
-        "seconds": "Wall time.",
-        "rows_per_second": "Rows divided by seconds; absent if the output was reused.",
+        "seconds": "Wall time. Absent, like the next two, if something was reused: plots show whole steps only.",
+        "rows_per_second": "Rows divided by seconds.",
         "peak_memory_mb": "Peak resident memory of the driver during the step.",
+        "took": "Time and memory of a step that reused something, as text.",
         "reused": "Whether an existing valid output was used and nothing was computed.",
     },
     Step.SBIR_AWARDS: {
@@ -102,7 +103,9 @@ FIGURES: Final[Mapping[str, Mapping[str, str]]] = {
         "rows_quarantined": "Recipients that were quarantined, because matching them raises an error.",
         "farm_seconds": "Wall time with chunks in flight.",
         "farm_records_per_second": "Recipients matched per second of `farm_seconds`.",
-        "workers": "Workers that finished a chunk.",
+        "workers": "Worker processes that finished a chunk in this run.",
+        "run_worker_peak_memory_mb": "Peak resident memory of any worker process of this run.",
+        "workers_memory_sum_mb": "Sum of the peaks of all workers of this run.",
         "worker_restarts": "Number of worker restarts.",
         "worker_peak_memory_mb": "Peak resident memory of any worker during a chunk.",
         "worker_projected_peak_memory_mb": "Projection of that peak before the run.",
@@ -120,6 +123,11 @@ FIGURES: Final[Mapping[str, Mapping[str, str]]] = {
         "awards_matched_by_<method>": "Awards whose match was found by this method.",
         "awards_review": "Awards whose candidate awaits clerical review.",
         "awards_unmatched": "Awards without a match or a candidate for review.",
+        "match_rate_uei_and_duns": "Match rate of the awards with both identifiers.",
+        "match_rate_uei_only": "Match rate of the awards with a UEI only.",
+        "match_rate_duns_only": "Match rate of the awards with a DUNS only.",
+        "match_rate_no_identifier": "Match rate of the awards without identifiers.",
+        "companies_probability_<band>": "Companies whose best candidate has a match probability in this band, in %.",
         "companies_matched": "Companies with an accepted match.",
         "companies_review": "Companies whose candidate awaits clerical review.",
         "companies_unmatched": "Companies without a match or a candidate for review.",
@@ -128,10 +136,15 @@ FIGURES: Final[Mapping[str, Mapping[str, str]]] = {
         "match_rate": "Match rate of the published result.",
         "published_bytes": "Size of the published files.",
     },
-    "published_awards, for the whole run (only in Dagster)": {
+    "enriched_awards and published_awards, for the whole run (only in Dagster)": {
         "run_seconds": "Wall time of all steps.",
-        "run_peak_memory_mb": "Peak resident memory of the driver.",
+        "run_rows": "Rows of the outputs of all steps.",
+        "run_driver_peak_memory_mb": "Peak resident memory of the driver.",
+        "run_worker_peak_memory_mb": "Peak resident memory of any worker process.",
+        "run_memory_sum_mb": "Sum of the peaks of the driver and of all workers.",
         "run_steps": "Steps of the run.",
+        "resumed_run_…": "The same of a run that reused something: plots of `run_…` show whole runs only.",
+        "failed_run_…": "The same of a failed run until then, as an observation of the asset that failed.",
     },
 }
 

@@ -33,11 +33,12 @@ _RUN = "Run id or its first characters, latest, or previous."
 def list_runs(
     as_json: Json = False, work_dir: WorkDir = None, config: Config = None, overrides: Overrides = None
 ) -> None:
-    """List all judged runs, the newest first.
+    """List all judged runs, the newest first; then those that ended without a result.
 
     Example: `enrich-dist runs ls --work-dir work`
     """
     from enrich_dist.reporting import runs as tables
+    from enrich_dist.runs.ended_runs import read_ended_runs
     from enrich_dist.runs.journal import read_runs
     from enrich_dist.runs.records import published_release
 
@@ -47,7 +48,11 @@ def list_runs(
         print_json(tables.runs_document(runs, current))
     else:
         text = "No judged run here yet. To start one: enrich-dist run"
-        PlainConsole(wrap=True).print(tables.runs_table(runs, current) if runs else text)
+        console = PlainConsole(wrap=True)
+        console.print(tables.runs_table(runs, current) if runs else text)
+        judged = {run.run_id for run in runs}
+        if ended := [run for run in read_ended_runs(directory) if run.run_id not in judged]:
+            console.print("", "Without a result", tables.ended_table(ended), sep="\n")
 
 
 @app.command()

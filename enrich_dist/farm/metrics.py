@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from enrich_dist.farm.attempts import FailureKind
-from enrich_dist.farm.worker_memory import memory_per_worker
+from enrich_dist.farm.worker_memory import WorkerMemory, memory_per_worker, memory_sum_bytes
 from enrich_dist.store.checkpoints import CheckpointRecord
 from enrich_dist.store.run_directory import Number
 
@@ -26,13 +26,27 @@ class FarmOutcome:
     seconds: float = 0.0
 
 
+def memory_numbers(workers: Sequence[WorkerMemory]) -> dict[str, float]:
+    """Return the memory of the worker processes of one run."""
+    return {
+        Number.RUN_WORKER_PEAK_MEMORY_MB: round(max((i.peak_memory_bytes for i in workers), default=0) / 1e6, 1),
+        Number.WORKERS_MEMORY_SUM_MB: round(memory_sum_bytes(workers) / 1e6, 1),
+    }
+
+
 def farm_numbers(
-    records: Sequence[CheckpointRecord], outcome: FarmOutcome, *, computed: int, damaged: int, memory_threshold_mb: int
+    records: Sequence[CheckpointRecord],
+    outcome: FarmOutcome,
+    *,
+    computed: int,
+    damaged: int,
+    memory_threshold_mb: int,
+    own_workers: Sequence[WorkerMemory],
 ) -> dict[str, float]:
     """Return the numbers by name.
 
     ``records``: of all chunks in the result; ``outcome``: of the ``computed`` chunks of this run; ``damaged``: count of
-    checkpoints that were not valid.
+    checkpoints that were not valid; ``own_workers``: the worker processes of this run.
     """
     workers = memory_per_worker(records)
     rows_now = sum(record.rows_in for record in outcome.records.values())
@@ -55,7 +69,8 @@ def farm_numbers(
         ),
         "rows_quarantined": sum(record.rows_quarantined for record in records),
         "candidates": sum(record.candidates for record in records),
-        Number.WORKERS: len(memory_per_worker(outcome.records.values())),
+        Number.WORKERS: sum(item.chunks > 0 for item in own_workers),
+        **memory_numbers(own_workers),
         Number.FARM_SECONDS: round(outcome.seconds, 3),
         Number.FARM_RECORDS_PER_SECOND: round(rows_now / outcome.seconds, 1) if outcome.seconds > 0 else 0.0,
         Number.WORKER_PEAK_MEMORY_MB: round(max((i.peak_memory_bytes for i in workers), default=0) / 1e6, 1),

@@ -85,6 +85,7 @@ def run_chunk(task: ChunkTask, matcher: Matcher) -> CheckpointRecord:
                 "projected_peak_memory_bytes": task.projected_peak_bytes,
                 "memory_method": meter.memory_method,
                 "worker": worker.name,
+                "address": worker.address,
                 "memory_limit_bytes": worker.memory_limit_bytes,
                 "host": socket.gethostname(),
                 "pid": os.getpid(),

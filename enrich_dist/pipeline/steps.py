@@ -20,10 +20,10 @@ from enrich_dist.events import Notice, Step, emit, listening
 from enrich_dist.farm.attempts import AttemptLedger
 from enrich_dist.farm.chunk_task import ChunkTask
 from enrich_dist.farm.logs import ChunkLog, WorkerLog
-from enrich_dist.farm.metrics import FarmOutcome, farm_numbers
+from enrich_dist.farm.metrics import FarmOutcome, farm_numbers, memory_numbers
 from enrich_dist.farm.policy import FarmPolicy
 from enrich_dist.farm.resume import explain_resume
-from enrich_dist.farm.worker_memory import memory_per_worker, memory_table
+from enrich_dist.farm.worker_memory import WorkerMemory, WorkerSamples, memory_per_worker, memory_table
 from enrich_dist.matching import weights
 from enrich_dist.matching.config import ENGINE_VERSION as MATCHING_VERSION
 from enrich_dist.matching.index import build_index
@@ -200,7 +200,18 @@ class Pipeline:
             )
             if self.settings.testing.fault_probability:
                 emit(Notice(_FAULTS_ARE_ON.format(self.settings.testing.fault_probability), warning=True))
-            outcome = FarmOutcome()
+            outcome, samples, own = FarmOutcome(), WorkerSamples(), list[CheckpointRecord]()
+
+            def own_workers() -> list[WorkerMemory]:
+                """The worker processes of this run."""
+                return [*memory_per_worker(own), *samples.without_chunks(own, ledger.failures())] if waiting else []
+
+            def memory_so_far() -> tuple[int, dict[str, float], dict[str, str]]:
+                workers = own_workers()
+                rows = sum(record.rows_in for record in own)
+                return rows, memory_numbers(workers), {"memory per worker": memory_table(workers).markdown()}
+
+            done.so_far = memory_so_far
             if waiting:
                 from enrich_dist.farm.driver import Farm  # imports Dask, which a finished run need not do
 
@@ -210,6 +221,7 @@ class Pipeline:
                 farm = Farm(cluster, self.matcher(), self._policy(), ledger)
 
                 def finished_one(task: ChunkTask, record: CheckpointRecord) -> None:
+                    own.append(record)
                     if record.degradations:
                         emit(Notice(_degraded(task, record), warning=True))
                     observer.chunk_finished(task, record)
@@ -219,12 +231,14 @@ class Pipeline:
                     ChunkLog(self.directory.chunk_log) as chunk_log,
                     listening(workers_log),
                     listening(chunk_log),
+                    listening(samples),
                     listening(observer),
                 ):
                     outcome = farm.run(waiting, on_chunk=finished_one, on_tick=observer.tick)
             found = {**{key: checkpoint.record for key, checkpoint in finished.items()}, **outcome.records}
             # Of all chunks, including those of earlier runs: operators look at the latest materialization.
             records = [found[task.checkpoint_key] for task in tasks]
+            workers = own_workers()
             return done(
                 rows=sum(record.rows_in for record in records),
                 reused=not waiting,
@@ -235,8 +249,13 @@ class Pipeline:
                     computed=len(waiting),
                     damaged=len(damaged),
                     memory_threshold_mb=self.settings.memory_threshold_mb,
+                    own_workers=workers,
                 ),
-                tables={"memory per worker": memory_table(memory_per_worker(records)).markdown()},
+                tables={
+                    "memory per worker": memory_table(
+                        [*memory_per_worker(records), *(item for item in workers if not item.chunks)]
+                    ).markdown()
+                },
             )
 
     def enrich_awards(self) -> StepReport:
@@ -281,6 +300,7 @@ class Pipeline:
                     Number.VERDICT_PASSED: int(verdict["status"] == "passed"),
                     **{f"{kind}_{s}": metrics[kind][s] for kind in ("awards", "companies") for s in reduce.STATUSES},
                     **{f"awards_matched_by_{i['method']}": i["awards"] for i in metrics["by_method"]},
+                    **report.plotted_numbers(metrics),
                 },
                 tables={
                     "verdict": report.check_table(verdict).markdown(),

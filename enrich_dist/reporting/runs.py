@@ -16,6 +16,7 @@ from enrich_dist.events import Step
 from enrich_dist.reporting.run_tables import failure_counts, metric_rows, run_metrics, settings_table, steps_table
 from enrich_dist.reporting.terminal import rich_table, shown_path
 from enrich_dist.runs.award_changes import CHANGES, KINDS, AwardChanges
+from enrich_dist.runs.ended_runs import EndedRun
 from enrich_dist.runs.journal import InputChange, RunDifference
 from enrich_dist.runs.records import CODEC, RunRecord
 from enrich_dist.runs.retention import Space
@@ -51,6 +52,22 @@ def runs_table(runs: Sequence[RunRecord], current: str | None) -> Table:
     ]
     head = ("time (UTC)", "run", "verdict", "match\nrate", "matched", "seconds", "reused", "published")
     return rich_table(make_table(head, rows), _STYLES)
+
+
+def ended_table(runs: Sequence[EndedRun]) -> Table:
+    """Return the runs without a result, the newest first: failed, interrupted and killed ones."""
+    rows = [
+        (
+            f"{datetime.fromtimestamp(run.ended_seconds, UTC):%Y-%m-%d %H:%M:%S}",
+            run.run_id[:8],
+            run.ending,
+            f"{run.totals.seconds:,.1f}",
+            f"{run.totals.memory_sum_bytes / 1e6:,.0f}",
+            f"{run.where}: {run.reason}" if run.where else run.reason,
+        )
+        for run in reversed(runs)
+    ]
+    return rich_table(make_table(("time (UTC)", "run", "ended", "seconds", "MB", "step and reason"), rows), _STYLES)
 
 
 def runs_document(runs: Sequence[RunRecord], current: str | None) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from enrich_dist import schema
@@ -13,6 +14,8 @@ from enrich_dist.results.reliability import describe
 from enrich_dist.sources.column_statistics import SourceColumns
 
 MAX_GROUP_ROWS = 15
+_TYPES = {"UEI and DUNS": "uei_and_duns", "UEI only": "uei_only", "DUNS only": "duns_only", "none": "no_identifier"}
+_BAND_ENDS = (0, 50, 75, 90, 95, 100)  # percent; bins of the distribution begin at multiples of 5
 _IDENTIFIER_LEVELS = (schema.Agreement.CONFLICT.label, schema.Agreement.AGREE.label)
 
 
@@ -43,6 +46,20 @@ def probability_table(metrics: Mapping[str, Any]) -> Table:
         if any(i[status] for status in statuses)
     ]
     return make_table(("match probability", *statuses), rows, "Companies by match probability")
+
+
+def plotted_numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Return the match rate by identifier type, and the companies by the match probability of their best candidate.
+
+    A type of identifier that no award has is left out; bands are named by their ends in percent.
+    """
+    rates = {i["value"]: i["match_rate"] for i in metrics["by"]["identifier_type"]}
+    numbers: dict[str, float] = {f"match_rate_{name}": rates[value] for value, name in _TYPES.items() if value in rates}
+    for low, high in pairwise(_BAND_ENDS):
+        bins = (i for i in metrics["probability_distribution"] if low <= round(100 * i["from_probability"]) < high)
+        count = sum(i["matched"] + i["review"] + i["unmatched"] for i in bins)
+        numbers[f"companies_probability_{low}_to_{high}"] = count
+    return numbers
 
 
 def awards_sentence(metrics: Mapping[str, Any]) -> str:

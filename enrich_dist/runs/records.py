@@ -28,8 +28,8 @@ from enrich_dist.store.run_directory import (
     Output,
     RunDirectory,
     StepReport,
-    run_totals,
 )
+from enrich_dist.store.run_totals import run_totals
 
 # The settings that affect time and memory of a run. Not included are settings that only affect the result, retries or
 # notifications, and those that could contain a host name or a path.

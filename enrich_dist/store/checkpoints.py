@@ -71,6 +71,7 @@ class CheckpointRecord:
     batch_rows: int  # rows per batch at the start
     batch_rows_least: int  # rows per batch at the end
     degradations: int  # how often the worker halved the batch near its memory limit
+    address: str = ""  # of the worker; empty in records of earlier versions
 
     def __post_init__(self) -> None:
         if self.rows_quarantined != len(self.quarantined):

@@ -6,8 +6,8 @@ step. Paths inside the directory are recorded relative to it, so that it can be 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from pathlib import Path
@@ -18,7 +18,8 @@ from enrich_dist.core.json_documents import JsonCodec
 from enrich_dist.core.owned_files import remove_temporaries
 from enrich_dist.core.resource_usage import Meter
 from enrich_dist.errors import CorruptionError, SettingsError, StateError
-from enrich_dist.events import Step, StepFinished, StepStarted, emit
+from enrich_dist.events import Step, StepFinished, StepStarted, emit, warning_on_error
+from enrich_dist.plain_text import printable
 from enrich_dist.remedies import REBUILD
 
 STEPS: Final = tuple(Step)
@@ -55,6 +56,8 @@ class Number(StrEnum):
     FARM_SECONDS = "farm_seconds"
     FARM_RECORDS_PER_SECOND = "farm_records_per_second"
     WORKER_PEAK_MEMORY_MB = "worker_peak_memory_mb"
+    RUN_WORKER_PEAK_MEMORY_MB = "run_worker_peak_memory_mb"
+    WORKERS_MEMORY_SUM_MB = "workers_memory_sum_mb"
     WORKER_PROJECTED_PEAK_MEMORY_MB = "worker_projected_peak_memory_mb"
     MATCH_RATE = "match_rate"
     MATCH_RATE_THRESHOLD = "match_rate_threshold"
@@ -99,6 +102,16 @@ class StepReport:
         return self.paths["source"]
 
 
+@dataclass(frozen=True)
+class FailedStep:
+    """A step that failed, with what it used until then. ``error``: class of the error; ``reason``: its message."""
+
+    report: StepReport
+    error: str
+    reason: str
+
+
+_FAILURES: Final = JsonCodec(FailedStep, kind="failed step", remedy=None)
 _REPORTS: Final = JsonCodec(
     StepReport, kind="step report", remedy="Delete it and run the whole job again: finished chunks are kept."
 )
@@ -125,10 +138,13 @@ class RunDirectory:
         self.readiness = self.root / "readiness"
         self.overrides = self.root / "overrides.parquet"
         self.steps = self.root / "steps"
+        self.failed_step = self.steps / "failed_step.json"
         self.farm_plan = self.steps / "farm_plan.json"
         self.worker_log = self.steps / "workers.jsonl"
         self.chunk_log = self.steps / "chunks.jsonl"
         self.run_history = self.steps / "runs.jsonl"
+        self.active_run = self.steps / "active_run.json"
+        self.ended_runs = self.steps / "ended_runs.jsonl"
         self.used_settings = self.steps / "settings.json"
         self.html_report = self.root / "report.html"
         self.notified = self.root / "notified.json"
@@ -138,10 +154,17 @@ class RunDirectory:
 
     @contextmanager
     def recording(self, step: Step, run_id: str) -> Iterator[StepRecorder]:
-        """Measure the body as a step. The body calls the recorder with the output."""
+        """Measure the body as a step. The body calls the recorder with the output; if it raises, the failure is
+        recorded."""
         emit(StepStarted(step))
         with Meter() as meter:
-            yield StepRecorder(step, run_id, self, meter)
+            recorder = StepRecorder(step, run_id, self, meter)
+            try:
+                yield recorder
+            except BaseException as error:
+                with warning_on_error("The failed step could not be recorded"):
+                    recorder.fail(error)
+                raise
 
     def record(self, report: StepReport) -> None:
         """Write the report as the step's latest, with paths inside the directory relative to it."""
@@ -185,6 +208,19 @@ class RunDirectory:
     def all_latest(self) -> dict[Step, StepReport]:
         """Return the latest report of each step that has run here, in order."""
         return {step: self.latest(step) for step in STEPS if (self.steps / f"{step}.json").exists()}
+
+    def failure(self, run_id: str) -> FailedStep | None:
+        """Return the failed step of a run; None if none failed, or it is not recorded."""
+        with suppress(FileNotFoundError, CorruptionError):
+            failed = _FAILURES.read(self.failed_step)
+            return failed if failed.report.run_id == run_id else None
+        return None
+
+    def reports_of(self, run_id: str) -> dict[Step, StepReport]:
+        """Return the reports of one run: of the steps that it finished, then of the one that failed."""
+        found = {step: report for step, report in self.all_latest().items() if report.run_id == run_id}
+        failed = self.failure(run_id)
+        return found if failed is None else {**found, failed.report.step: failed.report}
 
     def record_settings(self, run_id: str, values: Mapping[str, Any], origins: Mapping[str, str]) -> None:
         """Record the settings of the run by dotted key, with their origins."""
@@ -252,33 +288,18 @@ class RunDirectory:
         return self.latest(output.step).path(output)
 
 
-@dataclass(frozen=True)
-class RunTotals:
-    """Totals over the steps of one run: wall seconds, peak memory of the driver, and number of steps."""
-
-    seconds: float
-    peak_memory_bytes: int
-    steps: int
-
-
-def run_totals(reports: Mapping[Step, StepReport], run_id: str) -> RunTotals:
-    """Return the totals of a run."""
-    of_run = [report for report in reports.values() if report.run_id == run_id]
-    return RunTotals(
-        seconds=round(sum(report.seconds for report in of_run), 3),
-        peak_memory_bytes=max((report.peak_memory_bytes for report in of_run), default=0),
-        steps=len(of_run),
-    )
-
-
-@dataclass(frozen=True)
+@dataclass
 class StepRecorder:
-    """Completes a step: records its output with the time and memory used."""
+    """Completes a step: records its output with the time and memory used.
+
+    ``so_far``: returns rows, numbers and tables of a step that fails.
+    """
 
     step: Step
     run_id: str
     directory: RunDirectory
     meter: Meter
+    so_far: Callable[[], tuple[int, dict[str, float], dict[str, str]]] = lambda: (0, {}, {})
 
     def __call__(
         self,
@@ -291,12 +312,8 @@ class StepRecorder:
         digests: dict[str, str] | None = None,
     ) -> StepReport:
         """Record the output of the step; the arguments are the fields of ``StepReport``."""
-        finished = StepReport(
-            step=self.step,
-            run_id=self.run_id,
+        finished = self._report(
             rows=rows,
-            seconds=round(self.meter.seconds, 3),
-            peak_memory_bytes=self.meter.peak_memory_bytes,
             reused=reused,
             paths={name: str(path) for name, path in paths.items()},
             numbers={str(name): value for name, value in numbers.items()},
@@ -306,3 +323,19 @@ class StepRecorder:
         self.directory.record(finished)
         emit(StepFinished(self.step, rows, finished.seconds, reused))
         return finished
+
+    def fail(self, error: BaseException) -> None:
+        """Record that the step failed, with what it used until then."""
+        rows, numbers, tables = self.so_far()
+        report = self._report(rows=rows, reused=False, paths={}, numbers=numbers, tables=tables)
+        reason = printable(str(error)) or type(error).__name__
+        _FAILURES.write(self.directory.failed_step, FailedStep(report, type(error).__name__, reason))
+
+    def _report(self, **fields: Any) -> StepReport:
+        return StepReport(
+            step=self.step,
+            run_id=self.run_id,
+            seconds=round(self.meter.seconds, 3),
+            peak_memory_bytes=self.meter.peak_memory_bytes,
+            **fields,
+        )

@@ -27,7 +27,8 @@ from enrich_dist.events import (
 from enrich_dist.farm.attempts import FailureKind
 from enrich_dist.monitoring.prometheus.metrics import OUTCOMES, MetricValues
 from enrich_dist.results.reduce import STATUSES
-from enrich_dist.store.run_directory import STEPS, Number, Output, RunDirectory, StepReport, run_totals
+from enrich_dist.store.run_directory import STEPS, Number, Output, RunDirectory, StepReport
+from enrich_dist.store.run_totals import run_totals
 
 _FARM: Final = {
     "farm_duration_seconds": ("farm_seconds", 1.0),

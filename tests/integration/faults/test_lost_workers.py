@@ -21,6 +21,7 @@ import pytest
 from distributed import Client
 
 from enrich_dist.cluster.client import open_client
+from enrich_dist.core.tables import parse_markdown
 from enrich_dist.farm.attempts import AttemptLedger, Marker
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.settings import Settings
@@ -129,6 +130,15 @@ def test_all_workers_killed_at_once_recover(tmp_path: Path, own_client: Client, 
     assert calls(tmp_path) == {start: 2 if n in lost else 1 for n, start in enumerate(CHUNK_STARTS)}
     assert {chunk for chunk, _, counted in kinds(pipeline) if counted} <= lost
     assert report.numbers["chunks_computed"] == len(CHUNK_STARTS)
+    # They died before their first checkpoint, and are in the memory report all the same.
+    table = parse_markdown(report.tables["memory per worker"])
+    rows = {row[table.head.index("process")]: row for row in table.rows}
+    for marker in killed:
+        row = rows[str(marker.pid)]
+        assert row[table.head.index("chunks")] == "0"
+        assert float(row[table.head.index("peak MB")].replace(",", "")) > 50
+    assert len(rows) >= 4  # and those that replaced them
+    assert report.numbers["workers"] == sum(row[table.head.index("chunks")] != "0" for row in table.rows)
 
 
 def _ignore_terminate() -> None:
