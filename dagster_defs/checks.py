@@ -14,7 +14,8 @@ from dagster_defs.resources import EnrichSettings
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.plain_text import printable
 from enrich_dist.results.quality import get_check
-from enrich_dist.runs.drift import Severity, drift_of_latest
+from enrich_dist.runs.drift import drift_of_latest
+from enrich_dist.runs.growth import Severity
 
 BLOCKED: Final = "published_awards is blocked: "
 
@@ -68,7 +69,7 @@ def _drift_results(
     context: dg.AssetCheckExecutionContext, pipeline: Pipeline, specs: list[dg.AssetCheckSpec]
 ) -> Iterator[dg.AssetCheckResult]:
     try:
-        found = {drift.name: drift for drift in drift_of_latest(pipeline.directory, pipeline.settings)}
+        found = {drift.name: drift for drift in drift_of_latest(pipeline.directory, pipeline.settings, pipeline.run_id)}
     except Exception as error:  # noqa: BLE001  # a comparison must not fail the run
         problem = printable(f"{type(error).__name__}: {error}".splitlines()[0])
         context.log.warning(f"The run could not be compared with recent runs ({problem}).")
@@ -77,21 +78,31 @@ def _drift_results(
         return
     for spec in specs:
         drift = found[spec.name]
-        is_warning, is_error = drift.severity is Severity.WARN, drift.severity is Severity.ERROR
-        if is_warning or is_error:
-            (context.log.warning if is_warning else context.log.error)(drift.reason)
+        is_warning = drift.severity is Severity.WARN
+        if drift.severity is Severity.ERROR:
+            context.log.error(drift.reason)
+        elif drift.severity is not Severity.PASSED:
+            (context.log.warning if is_warning else context.log.info)(drift.reason)
         numbers = {
             "recent_runs": drift.runs,
             f"warn_from_{drift.unit}": drift.warn_from,
             f"fail_from_{drift.unit}": drift.fail_from,
             drift.metric.name: drift.value,
-            "recent_median": drift.reference,
+            "reference": drift.reference,
             f"worse_by_{drift.unit}": drift.worse_by,
         }
-        metadata = {name: value for name, value in numbers.items() if value is not None}
-        metadata["compared"] = drift.severity is not Severity.UNKNOWN
+        if drift.growth is not None:
+            numbers |= {
+                "without_machine_share": drift.growth.adjusted,
+                "machine_slower_share": drift.growth.machine,
+                "noise_share": drift.growth.visible,
+            }
+        metadata: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
+        metadata |= {"compared": drift.severity is not Severity.UNKNOWN, "severity": str(drift.severity)}
+        if drift.growth is not None:
+            metadata["distinguishable_from_noise"] = drift.growth.is_distinguishable
         severity = dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR
-        yield _check_result(spec, not (is_warning or is_error), drift.reason, metadata, severity)
+        yield _check_result(spec, not drift.severity.is_flagged, drift.reason, metadata, severity)
 
 
 def _check_result(

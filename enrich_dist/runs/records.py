@@ -17,6 +17,7 @@ from enrich_dist.errors import CorruptionError, StateError
 from enrich_dist.events import Step
 from enrich_dist.farm.worker_memory import memory_per_worker
 from enrich_dist.remedies import MEASURE_AGAIN, RUN_AGAIN, RUN_FIRST
+from enrich_dist.runs.calibration import recorded_calibration
 from enrich_dist.runs.environment import Code, Machine, this_code, this_machine
 from enrich_dist.settings import Settings, UsedSetting, used_settings
 from enrich_dist.store.artifacts import open_unverified
@@ -95,9 +96,10 @@ class RunRecord:
     ``finished_seconds``: Unix time at which the result was judged; ``status``: of the result when this was written;
     ``result``: name of its directory; ``release``: name of the published directory with the same content.
     ``settings``: in an archive ``WORKLOAD_SETTINGS`` only, empty where the run did not record them. ``steps``,
-    ``workers``: of the whole result, also those of an earlier run. Only ``bench run`` sets the other fields:
-    ``session``, which its repeats share; wall and CPU time of the whole command with all its processes; wall time of
-    the calibration workload just before the run, and CPU time of the one before and after it.
+    ``workers``: of the whole result, also those of an earlier run. ``calibration_seconds``: wall time of the
+    calibration workload (``calibration``). Only ``bench run`` sets the other fields: ``session``, which its repeats
+    share; wall and CPU time of the whole command with all its processes; CPU time of the calibration workload before
+    and after the run.
     """
 
     run_id: str
@@ -311,6 +313,7 @@ def latest_record(directory: RunDirectory, settings: Settings | None = None) -> 
             for name, step in steps.items()
         },
         workers=_workers(directory),
+        calibration_seconds=recorded_calibration(directory, judged.run_id),
     )
 
 

@@ -15,7 +15,6 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +23,7 @@ import numpy as np
 from enrich_dist.core.files import read_json
 from enrich_dist.errors import EXIT_BLOCKED, EXIT_PUBLISHED, BenchmarkError
 from enrich_dist.runs.archive import read_archive, write_record
-from enrich_dist.runs.environment import usable_cores
+from enrich_dist.runs.calibration import calibration_seconds
 from enrich_dist.runs.records import RunRecord
 
 DEFAULT_REPEATS = 7
@@ -32,9 +31,6 @@ DEFAULT_REPEATS = 7
 _COMMAND = (sys.executable, "-c", "from enrich_dist.cli.command import command; command()")
 _SHOWN_LINES = 12
 _SHOTS = 8  # of the CPU calibration workload, before and after a run; they vary more than the run
-_VALUES = 1_000_000
-_SORTS = 7
-_MAX_CORES = 8
 _SORTED, _COUNTED, _GATHERED = 1_500_000, 120_000, 1_500_000
 _SPREAD = 4_000_000  # values of 8 bytes: larger than the cache of a core
 
@@ -139,21 +135,6 @@ def command_of(program: Sequence[str]) -> Command:
             return Finished(process.returncode, process.stdout, **read_json(figures))
 
     return run
-
-
-def calibration_seconds() -> float:
-    """Return the median wall seconds in which each core sorts a million numbers, all cores at once; takes under 1 s."""
-    cores = min(usable_cores(), _MAX_CORES)
-    values = np.random.default_rng(0).random(_VALUES)
-    with ThreadPoolExecutor(cores) as pool:
-
-        def shot() -> float:
-            started = time.perf_counter()
-            list(pool.map(np.sort, [values] * cores))  # numpy releases the GIL while it sorts
-            return time.perf_counter() - started
-
-        shot()  # starts the threads
-        return round(statistics.median(shot() for _ in range(_SORTS)), 6)
 
 
 class CalibrationWorkload:

@@ -33,13 +33,13 @@ from enrich_dist.runs.archive import (
     set_baseline,
     write_record,
 )
+from enrich_dist.runs.calibration import calibration_seconds
 from enrich_dist.runs.environment import this_code, this_machine
 from enrich_dist.runs.records import CODEC, latest_record
 from enrich_dist.runs.session import (
     CalibrationWorkload,
     Command,
     Finished,
-    calibration_seconds,
     command_of,
     run_session,
 )

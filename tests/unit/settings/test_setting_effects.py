@@ -32,7 +32,8 @@ from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.preflight.runner import admit
 from enrich_dist.run_lifecycle import finish_run
 from enrich_dist.runs.archive import read_archive
-from enrich_dist.runs.drift import Severity, judge_drift
+from enrich_dist.runs.drift import judge_drift
+from enrich_dist.runs.growth import Severity
 from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import CheckpointStore
 from enrich_dist.store.run_directory import Output
