@@ -135,6 +135,9 @@ def rehearse(arguments: argparse.Namespace) -> None:
     deployment = Deployment(services, load_image(arguments.folder), folder, network)
     try:
         for name in deployment.order():
+            if deployment.is_without_program(name):
+                console.print(f"– {name}: its program is not installed here (Debian: prometheus-alertmanager)")
+                continue
             with step(f"start {name} × {services[name].replicas}") as details:
                 details.append(deployment.start(name))
         _check_run(deployment, folder / "volumes" / "work")

@@ -51,6 +51,9 @@ FOREIGN: Mapping[str, Foreign] = {
         ("/bin/sh", "-euc", _POSTGRES, "sh"), ("/var/lib/postgresql/data",), User(999, 999)
     ),
     "docker.io/prom/prometheus": Foreign(("/usr/bin/prometheus",), ("/prometheus",), User(65534, 65534)),
+    "docker.io/prom/alertmanager": Foreign(
+        ("/usr/bin/prometheus-alertmanager",), ("/alertmanager",), User(65534, 65534)
+    ),
     "docker.io/prom/pushgateway": Foreign(("/usr/bin/prometheus-pushgateway",), ("/pushgateway",), User(65534, 65534)),
 }  # fmt: skip
 _POLL_SECONDS: Final = 0.5
@@ -110,6 +113,12 @@ class Deployment:
             if not service.profiles:
                 visit(name, ())
         return found
+
+    def is_without_program(self, name: str) -> bool:
+        """Return whether the service has a substitute that is not installed; only a service that no other needs."""
+        foreign = FOREIGN.get(self.services[name].image.rpartition(":")[0])
+        needed = any(name in service.depends_on for service in self.services.values())
+        return foreign is not None and not needed and not Path(foreign.entrypoint[0]).exists()
 
     def start(self, name: str) -> str:
         """Start all replicas of a service after its dependencies, and wait until they are healthy."""
