@@ -8,9 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from enrich_dist.errors import EXIT_REGRESSION, BenchmarkError
+from enrich_dist.errors import EXIT_FAILED, EXIT_REGRESSION, BenchmarkError
 from scripts import ci_benchmark
-from scripts.ci_benchmark import BASELINE, Session, baseline_document, compare, limit_of, measure_steps, read_baseline
+from scripts.ci_benchmark import (
+    BASELINE,
+    Session,
+    Verdict,
+    baseline_document,
+    compare,
+    confirmed,
+    exit_code,
+    limit_of,
+    measure_steps,
+    read_baseline,
+    reasons,
+    verdict_of,
+)
 
 FIGURES = {"matching": 5.0, "all steps": 28.0, "whole command": 170.0, "peak per worker": 240e6}
 
@@ -25,8 +38,10 @@ def a_session(random: np.random.Generator, noise: float, **factors: float) -> Se
     return {name: values(name, value) for name, value in FIGURES.items()}
 
 
-def regressions(session: Session, baseline: list[Session]) -> set[str]:
-    return {name for name, item in compare(baseline_document(baseline), session).items() if item["regression"]}
+def regressions(sessions: list[Session], baseline: list[Session]) -> set[str]:
+    """Return the metrics that the first measurement and its confirmation both report."""
+    first, again = (compare(baseline_document(baseline), session) for session in sessions)
+    return {name for name, item in confirmed(first, again).items() if item["regression"]}
 
 
 @pytest.mark.parametrize(
@@ -44,9 +59,60 @@ def test_regression_needs_the_limit(factors: dict[str, float], expected: set[str
         random = np.random.default_rng(seed)
         baseline = [a_session(random, 0.04) for _ in range(5)]
         # Memory hardly varies.
-        session = a_session(random, 0.01 if "peak_per_worker" in factors else 0.04, **factors)
+        noise = 0.01 if "peak_per_worker" in factors else 0.04
+        sessions = [a_session(random, noise, **factors) for _ in range(2)]
 
-        assert regressions(session, baseline) == expected
+        assert regressions(sessions, baseline) == expected
+
+
+@pytest.mark.parametrize(
+    ("factors", "noise", "verdict"),
+    [
+        ({}, 0.01, Verdict.PASSED),
+        ({"all_steps": 1.07}, 0.01, Verdict.PASSED),
+        ({"all_steps": 1.14}, 0.01, Verdict.REGRESSION),
+        ({"peak_per_worker": 1.25}, 0.01, Verdict.REGRESSION),
+        ({}, 0.15, Verdict.CANNOT_TELL),
+        ({"all_steps": 1.12}, 0.15, Verdict.CANNOT_TELL),
+        ({"all_steps": 2.5}, 0.15, Verdict.REGRESSION),
+    ],
+)
+def test_limits_hold_on_a_quiet_machine_and_noise_is_said(
+    factors: dict[str, float], noise: float, verdict: Verdict
+) -> None:
+    found = []
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        baseline = [a_session(random, noise) for _ in range(5)]
+        sessions = [a_session(random, noise, **factors) for _ in range(2)]
+        name = "peak per worker"  # memory hardly varies, however noisy the machine is
+        baseline = [{**one, name: [FIGURES[name]] * 2} for one in baseline]
+        sessions = [{**one, name: [FIGURES[name] * factors.get("peak_per_worker", 1.0)] * 2} for one in sessions]
+        compared = confirmed(*(compare(baseline_document(baseline), session) for session in sessions))
+        found.append(verdict_of(compared))
+        if found[-1] is Verdict.CANNOT_TELL:
+            assert any("all steps" in line and "or more is detectable" in line for line in reasons(compared))
+            assert compared["all steps"]["smallest_detectable"] > 0.10
+
+    assert found.count(verdict) >= 18  # a planted 12% may also be seen in spite of the noise
+
+
+def test_another_machine_needs_a_larger_change() -> None:
+    random = np.random.default_rng(0)
+    document = baseline_document([a_session(random, 0.01) for _ in range(5)])
+
+    def verdict(factor: float, *, same_machine: bool) -> Verdict:
+        session = a_session(np.random.default_rng(1), 0.01, all_steps=factor)
+        return verdict_of(compare(document, session, same_machine=same_machine))
+
+    assert verdict(1.15, same_machine=True) is Verdict.REGRESSION
+    assert verdict(1.15, same_machine=False) is Verdict.CANNOT_TELL
+    assert verdict(1.3, same_machine=False) is Verdict.REGRESSION
+
+
+def test_exit_codes() -> None:
+    assert [exit_code(verdict, strict=False) for verdict in Verdict] == [EXIT_REGRESSION, 0, 0]
+    assert [exit_code(verdict, strict=True) for verdict in Verdict] == [EXIT_REGRESSION, 0, EXIT_FAILED]
 
 
 def test_committed_baseline_is_complete() -> None:
