@@ -85,7 +85,6 @@ class Endpoint:
 
 def write_textfile(values: MetricValues, path: Path) -> None:
     """Write the metrics that remain after a run, atomically: node_exporter does not read the temporary file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     require_replaceable(path, option="monitoring.textfile", is_ours=begins_with(f"# HELP {PREFIX}"))
     write_to_textfile(str(path), make_registry(values, live=False))
 
