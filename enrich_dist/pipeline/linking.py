@@ -186,7 +186,8 @@ def linked_tables(
         matcher = OrganisationMatcher(candidates)
         index = matcher.open_index(scratch / "index")
         batches = read_recipients(right, right_map, batch_rows=BATCH_ROWS, layout=_RIGHT, tally=right_tally)
-        history = stack.enter_context(NameHistory([NameInput(file) for file in names]).open(scratch / "names"))
+        history = NameHistory([NameInput(file) for file in names])
+        further = stack.enter_context(history.open(scratch / "names")) if names else None
         paths, counts_paths, right_rows, right_invalid = [], [], 0, 0
         recipient_paths: list[Path] = []
 
@@ -194,7 +195,7 @@ def linked_tables(
             return batch, matcher.match(index, batch.recipients)
 
         threads = os.cpu_count() or 1  # the kernels release the interpreter lock
-        matched = ordered_map(match, add_names(batches, history), threads=threads, max_pending=threads + 1)
+        matched = ordered_map(match, add_names(batches, further), threads=threads, max_pending=threads + 1)
         for number, (batch, (found, counts)) in enumerate(matched):
             paths.append(scratch / f"{number:06d}.parquet")
             counts_paths.append(scratch / f"{number:06d}.counts.parquet")

@@ -8,7 +8,7 @@ checks (``dagster_defs``).
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ from enrich_dist.sources.awards import read_awards
 from enrich_dist.sources.column_statistics import ColumnTally
 from enrich_dist.sources.columns import AWARD_LAYOUT, RECIPIENT_LAYOUT, Layout
 from enrich_dist.sources.former_names import add_names
-from enrich_dist.sources.inputs import check_inputs, name_history
+from enrich_dist.sources.inputs import check_inputs, check_recipient_inputs, name_history
 from enrich_dist.sources.protocol import ReadOptions
 from enrich_dist.sources.recipients import read_recipients
 from enrich_dist.store.artifacts import Artifact, get_or_build, open_unverified, open_verified
@@ -140,7 +140,7 @@ class Pipeline:
         column_map = inputs.recipient_columns
         with (
             self.directory.recording(Step.RECIPIENT_CHUNKS, self.run_id) as done,
-            closing(check_inputs(inputs, scratch)[1]) as source,
+            closing(check_recipient_inputs(inputs, scratch)) as source,
         ):
             options = ReadOptions(column_map, chunk_size, scratch)
             history = name_history(inputs)
@@ -151,9 +151,9 @@ class Pipeline:
             def build(directory: Path) -> dict[str, Any]:
                 tally = ColumnTally()
                 batches = read_recipients(source, column_map, batch_rows=chunk_size, scratch=scratch, tally=tally)
-                with history.open(scratch) as names:
+                with history.open(scratch) if history.files else nullcontext() as names:
                     facts = chunks.write_chunks(add_names(batches, names), directory)
-                    facts["name_history"] = names.counts() if names.summary.files else {}
+                    facts["name_history"] = names.counts() if names else {}
                 write_json(directory / column_statistics.FILE, tally.result(*source.columns(options)).document())
                 return facts
 

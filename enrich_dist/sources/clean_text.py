@@ -6,7 +6,9 @@ Every function maps a string array to one of the same length, and is idempotent.
 
 from __future__ import annotations
 
+import functools
 import html
+import unicodedata
 from html.entities import html5
 from typing import Final
 
@@ -30,8 +32,8 @@ _UNTIDY: Final = (
 _ENTITY_AFTER_AMPERSAND: Final = r"^(?P<body>(?:#[0-9]{1,8}|#[xX][0-9a-fA-F]{1,7}|[A-Za-z][A-Za-z0-9]{1,31});)"
 
 # Words for null without punctuation, and "" for texts of punctuation alone. They apply to whole cells.
-_NULL_WORDS: Final = pa.array(["", *(line.replace(" ", "") for line in lines("no_values.txt"))])
-_PUNCTUATION: Final = r"[\pP\pS\pZ]+"
+_NULL_WORDS: Final = frozenset(["", *(line.replace(" ", "") for line in lines("no_values.txt"))])
+_PUNCTUATION: Final = "PSZ"  # first letters of the Unicode categories
 _DATABASE_NULL: Final = r"\N"  # a single letter N is a value
 _MAX_NULL_BYTES: Final = 32
 
@@ -40,7 +42,7 @@ def _first_bytes() -> Mask:
     """Return which two bytes, as lower case, such a text can begin with, (256, 256). Punctuation may be anywhere."""
     plain = np.array([byte < 0x80 and chr(byte).isalnum() for byte in range(256)])
     found = np.repeat(~plain[:, None], 256, axis=1)
-    for word in _NULL_WORDS.to_pylist()[1:]:  # all have at least two letters
+    for word in _NULL_WORDS - {""}:  # all have at least two letters
         first, second = word[:2].lower().encode()
         found[first] |= ~plain
         found[first, second] = True
@@ -148,13 +150,18 @@ def _null_words_as_null(values: pa.Array) -> pa.Array:
     if not len(positions):
         return values
     texts = pc.dictionary_encode(values.take(pa.array(positions)))
-    letters = pc.replace_substring_regex(
-        pc.utf8_upper(pc.utf8_normalize(texts.dictionary, form="NFKC")), _PUNCTUATION, ""
-    )
-    is_word = pc.or_(pc.is_in(letters, value_set=_NULL_WORDS), pc.equal(texts.dictionary, _DATABASE_NULL))
-    found = positions[pc.fill_null(is_word.take(texts.indices), False).to_numpy(zero_copy_only=False)]
+    # Not a regular expression of Arrow: to compile one with these categories takes milliseconds in each call.
+    is_word = np.array([*map(_is_null_word, texts.dictionary.to_pylist()), False])  # the last one for null cells
+    found = positions[is_word[pc.fill_null(texts.indices, len(is_word) - 1).to_numpy()]]
     if not len(found):
         return values
     is_null = np.zeros(len(values), dtype=bool)
     is_null[found] = True
     return pc.if_else(pa.array(is_null), TEXT_NULL, values)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _is_null_word(text: str) -> bool:
+    capitals = unicodedata.normalize("NFKC", text).upper()
+    letters = (letter for letter in capitals if unicodedata.category(letter)[0] not in _PUNCTUATION)
+    return text == _DATABASE_NULL or "".join(letters) in _NULL_WORDS

@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 from enrich_dist.errors import SourceError
@@ -210,6 +210,7 @@ def extra_names(headers: Sequence[str], taken: Collection[int], reserved: Collec
     return names
 
 
+@lru_cache(maxsize=8192)  # a file's first cells are looked up again at each opening and for each delimiter
 def plain_header(header: str) -> str:
     """Return the header without case, spaces and punctuation; ``#`` becomes "number"."""
     return re.sub(r"[\W_]+", "", header.casefold().replace("#", "number"))

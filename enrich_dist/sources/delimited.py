@@ -20,7 +20,7 @@ import pyarrow.csv
 
 from enrich_dist.errors import SourceError
 from enrich_dist.sources.header import REPEATED, find_header, repeats_header
-from enrich_dist.sources.string_bytes import TEXT_NULL
+from enrich_dist.sources.string_bytes import TEXT_NULL, StringBytes
 from enrich_dist.sources.text_file import Utf8Stream
 
 BLOCK_BYTES: Final = 4 << 20  # also the longest record that can be read
@@ -183,9 +183,11 @@ class DelimitedFile(RecordReader):
         if len(cells) == 1:
             return swallowed
         for column in cells:
-            broken = pc.match_substring_regex(column, r"[\r\n]")
-            if not pc.any(broken).as_py():
+            strings = StringBytes(column)
+            breaks = strings.equal("\n") | strings.equal("\r")
+            if not breaks.any():
                 continue
+            broken = pa.array(strings.cells_with(breaks))
             found, prose = (pc.count_substring(column, self._delimiter + after) for after in ("", " "))
             bare = pc.subtract(found, prose)
             found = pc.and_(broken, pc.greater_equal(bare, len(cells) - 1))

@@ -45,14 +45,15 @@ _FURTHER = f"""
 
 
 def add_names(
-    batches: Generator[RecipientBatch, None, None], names: NameTable
+    batches: Generator[RecipientBatch, None, None], names: NameTable | None
 ) -> Generator[RecipientBatch, None, None]:
-    """Yield the batches with ``name_history`` filled, and count the recipients that got names."""
+    """Yield the batches with ``name_history`` filled, and count the recipients that got names. Without ``names``,
+    yield them as they are."""
     with closing(batches):
+        if names is None:
+            yield from batches
+            return
         for batch in batches:
-            if not names.summary.files:
-                yield batch
-                continue
             recipients = _with_names(batch.recipients, names.connection)
             names.recipients += len(recipients) - recipients["name_history"].null_count
             yield batch._replace(recipients=recipients)

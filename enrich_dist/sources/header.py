@@ -76,7 +76,7 @@ def best_header(records: Iterable[Sequence[str]], expected: Collection[str], pat
         if row <= after or not any(names):
             continue
         first = first or Header(names, row)
-        if (known := _known(names, expected)) > most:
+        if len(names) > most and (known := _known(names, expected)) > most:
             best, most = Header(names, row), known
     if first is None:
         raise SourceError("the file has no header.", path=path, remedy=DOWNLOAD_AGAIN)

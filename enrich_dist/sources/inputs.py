@@ -24,10 +24,15 @@ def check_inputs(inputs: InputSettings, scratch: Path | None = None) -> tuple[Pa
         raise _not_set("inputs.awards" if inputs.awards is None else "inputs.recipients")
     awards = PartFiles(inputs.awards)
     check_awards(awards, inputs.award_columns)
+    return awards, check_recipient_inputs(inputs, scratch)
+
+
+def check_recipient_inputs(inputs: InputSettings, scratch: Path | None = None) -> Source:
+    """Return the recipient source, after checking it and the files of names as ``check_inputs`` does."""
     recipients = recipient_source(inputs)
     check_recipients(recipients, inputs.recipient_columns, scratch=scratch)
     name_history(inputs).check()
-    return awards, recipients
+    return recipients
 
 
 def recipient_source(inputs: InputSettings) -> Source:

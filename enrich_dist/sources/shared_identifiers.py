@@ -15,7 +15,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -100,12 +99,17 @@ def _are_unlike(held: list[dict[str, str | int | None]]) -> bool:
 
 
 def _count_groups(count: int, pairs: list[tuple[int, int]]) -> int:
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
+    """Return the number of connected components; by union and find, as the graphs are small."""
+    parent = list(range(count))
 
-    left, right = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    graph = coo_matrix((np.ones(len(left), dtype=np.int8), (left, right)), shape=(count, count))
-    return int(connected_components(graph, directed=False)[0])
+    def root(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = node = parent[parent[node]]
+        return node
+
+    for left, right in pairs:
+        parent[root(left)] = root(right)
+    return sum(node == above for node, above in enumerate(parent))
 
 
 def _are_alike(left: str, right: str) -> bool:
