@@ -15,7 +15,7 @@ cannot be candidates; their share is that of the prior.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,7 @@ class Observed:
     ``weight``: match weight with the weights that the estimation starts from, in bits; ``name``, ``place``, ``street``:
     levels; ``placeless``: 1 for a recipient without a place; ``information``: of the agreeing words, scaled by level
     (bits); ``namesakes``: records of the company's name; ``is_known``: counted in the tallies (equal identifier).
+    ``number``: of equal candidates that an entry stands for (float64), by default one each.
     """
 
     companies: int
@@ -66,6 +67,12 @@ class Observed:
     information: Floats
     namesakes: Ints
     is_known: Bools
+    number: Floats = field(default_factory=lambda: np.ones(1))
+
+    @property
+    def numbers(self) -> Floats:
+        """``number`` of each entry."""
+        return np.broadcast_to(self.number, self.company.shape)
 
 
 @dataclass(frozen=True)
@@ -130,7 +137,7 @@ def _estimated_bits(weights: Weights, observed: Observed) -> Floats:
 def _expect(weights: Weights, observed: Observed, rest: Floats, share: float) -> tuple[Floats, float, float]:
     """Return the match probability of each candidate, the log likelihood, and the expected number of partners."""
     odds = np.exp2(rest + _estimated_bits(weights, observed)) / weights.recipients
-    total = np.bincount(observed.company, weights=odds, minlength=observed.companies)
+    total = np.bincount(observed.company, weights=odds * observed.number, minlength=observed.companies)
     evidence = 1 - share + share * total
     likelihood = np.log(evidence).sum() + _log_different(weights.tallies.shares(), weights, observed)
     return share * odds / evidence[observed.company], float(likelihood), float((share * total / evidence).sum())
@@ -138,13 +145,15 @@ def _expect(weights: Weights, observed: Observed, rest: Floats, share: float) ->
 
 def _log_different(shares: Tallies, weights: Weights, observed: Observed) -> float:
     """Return the log likelihood of all candidates if none were a match, as far as it is estimated."""
+    number = observed.numbers
     in_town = (observed.place >= MIN_SAME_TOWN) & (observed.street > StreetLevel.UNKNOWN)
     coincident = _is_coincident(weights, observed)
     place = np.log(place_shares(shares.namesake_place))[observed.place[coincident]]
     level = np.log(shares.namesake_level)[observed.name[coincident] - NAMESAKES[0]]
     numbers = _namesakes_by_company(observed, coincident)
     street = np.log(shares.other_street)[observed.street[in_town] - 1]
-    return float(street.sum() + place.sum() + level.sum() + np.log(shares.namesakes)[numbers].sum())
+    estimated = street @ number[in_town] + (place + level) @ number[coincident]
+    return float(estimated + np.log(shares.namesakes)[numbers].sum())
 
 
 def _namesakes_by_company(observed: Observed, coincident: Bools) -> Ints:
@@ -156,14 +165,13 @@ def _namesakes_by_company(observed: Observed, coincident: Bools) -> Ints:
 def _tally(probability: Floats, observed: Observed, weights: Weights, scale: float) -> Tallies:
     """Return the expected pairs by level that the prior has not counted."""
     shares = weights.tallies.shares()
-    partner = np.where(observed.is_known, 0.0, probability) * scale
+    partner = np.where(observed.is_known, 0.0, probability) * observed.number * scale
     in_town = observed.place >= MIN_SAME_TOWN
-    other = _different(probability, observed) * scale
+    other = _different(probability, observed) * observed.number * scale
     coincident = _is_coincident(weights, observed)
     numbers = _namesakes_by_company(observed, coincident)
-    found = np.minimum(
-        np.bincount(observed.company[coincident], weights=probability[coincident], minlength=observed.companies), 1.0
-    )
+    expected = (probability * observed.number)[coincident]
+    found = np.minimum(np.bincount(observed.company[coincident], weights=expected, minlength=observed.companies), 1.0)
     found[numbers == 0] = 0.0
     fewer = np.where(numbers < MAX_NAMESAKES, np.maximum(numbers - 1, 0), MAX_NAMESAKES)
     namesakes = _by_level(numbers, (1 - found) * scale, MAX_NAMESAKES + 1)
@@ -194,7 +202,8 @@ def _different(probability: Floats, observed: Observed) -> Floats:
     """
     here = (observed.place >= MIN_SAME_TOWN) & (observed.name >= NameLevel.SPELLING_VARIANT)
     here &= observed.street != StreetLevel.DIFFERENT
-    found = np.bincount(observed.company[here], weights=probability[here], minlength=observed.companies)
+    expected = (probability * observed.number)[here]
+    found = np.bincount(observed.company[here], weights=expected, minlength=observed.companies)
     different = 1 - probability
     different[here] = 1 - np.minimum(found[observed.company[here]], 1.0)
     return np.asarray(different)

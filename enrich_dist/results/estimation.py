@@ -47,6 +47,7 @@ def observe(tables: CandidateTables, weights: Weights) -> tuple[Observed, float]
     """Return the candidate organisations of a sample of the companies, and how many each of these stands for.
 
     Names of siblings and parents are left out: more likely they are of two organisations, however well the rest agrees.
+    Equal candidates of a company are one entry: nine in ten of 3.3 million recipients.
     """
     connection = tables.connection
     sample, scale = _sample(tables)
@@ -72,12 +73,13 @@ def _observe_range(tables: CandidateTables, weights: Weights) -> dict[str, npt.N
     rows = connection.execute(f"""
         select position as company, o.match_weight as weight, name_level::bigint as name, place_level::bigint as place,
                street_level::bigint as street, is_placeless::bigint as placeless, namesakes::bigint as namesakes,
-               name_information as information, match_method in {IDENTIFIED_METHODS} as is_known
+               name_information as information, match_method in {IDENTIFIED_METHODS} as is_known,
+               count(*)::double as number
         from {organisations} o join (
             select company_id, source_row, name_level, place_level, street_level, is_placeless, namesakes,
                    name_information, match_method from {weighed}
         ) using (company_id, source_row) join {sample} using (company_id)
-        where match_method <> '{SAME_PLACE}' order by position, source_row
+        where match_method <> '{SAME_PLACE}' group by all order by all
     """).fetchnumpy()
     for table in (candidates, rivals, organisations):
         connection.execute(f"drop table {table}")

@@ -115,6 +115,21 @@ def test_same_candidates_give_the_same_weights(start: Weights) -> None:
     assert shares_of(fit(start, observed)) == shares_of(fit(start, observed))
 
 
+def test_equal_candidates_may_be_one_entry(start: Weights) -> None:
+    rows = drawn(4, 500, namesakes=2.0)
+    observed = observed_of(start, 500, rows)
+    column = {f.name: getattr(observed, f.name) for f in fields(Observed) if f.name not in ("companies", "number")}
+    candidates = np.column_stack(list(column.values()))
+    _, first, number = np.unique(candidates, axis=0, return_index=True, return_counts=True)
+    assert number.max() > 2
+    merged = {name: values[first] for name, values in column.items()}
+
+    one, several = (fit(start, given) for given in (Observed(500, **merged, number=number * 1.0), observed))
+
+    assert shares_of(one) == shares_of(several)
+    assert one.log_posterior == pytest.approx(several.log_posterior)
+
+
 def test_small_tables_stay_near_the_defaults(start: Weights) -> None:
     rows = [{"company": 0, "name": NameLevel.TYPO, "place": PlaceLevel.DIFFERENT_CITY},
             {"company": 1, "name": NameLevel.EQUAL, "place": PlaceLevel.SAME_CITY_AND_ZIP}]  # fmt: skip
