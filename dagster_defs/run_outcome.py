@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from dagster_defs.checks import BLOCKED, DRIFT_SPECS
+from dagster_defs.limits import LIMIT_CHECKS
 from enrich_dist import errors
 from enrich_dist.errors import PublicationBlockedError, RunInterruptedError
 from enrich_dist.events import Notice, Step, emit
@@ -20,6 +21,7 @@ from enrich_dist.settings import Settings, load_settings
 
 _ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE)
 _DRIFT = frozenset(spec.name for spec in DRIFT_SPECS)
+_KINDS = dict.fromkeys(_DRIFT, IncidentKind.REGRESSION) | dict.fromkeys(LIMIT_CHECKS, IncidentKind.LIMIT)
 _BY_CHECK = "DagsterAssetCheckFailedError"  # ends a run that a check blocks; the check itself has the reason
 _OUR_ERRORS = frozenset(
     name for name, item in vars(errors).items() if isinstance(item, type) and issubclass(item, errors.EnrichError)
@@ -83,10 +85,11 @@ def run_outcome(instance: dg.DagsterInstance, record: dg.RunRecord) -> RunOutcom
 
 def _failed_check(evaluation: dg.AssetCheckEvaluation) -> Incident:
     reason = (evaluation.description or "failed").removeprefix(BLOCKED)
-    if evaluation.check_name not in _DRIFT:
-        return Incident(IncidentKind.BLOCKED, evaluation.check_name, reason)
+    kind = _KINDS.get(evaluation.check_name, IncidentKind.BLOCKED)
+    if kind is IncidentKind.BLOCKED:
+        return Incident(kind, evaluation.check_name, reason)
     severity = Severity.WARN if evaluation.severity is dg.AssetCheckSeverity.WARN else Severity.ERROR
-    return Incident(IncidentKind.REGRESSION, evaluation.check_name, reason, severity)
+    return Incident(kind, evaluation.check_name, reason, severity)
 
 
 def _had_comparison(evaluation: dg.AssetCheckEvaluation) -> bool:

@@ -20,6 +20,7 @@ from enrich_dist.runs import retention
 from enrich_dist.runs.archive import archive_path, write_record
 from enrich_dist.runs.ended_runs import EndedRun, RunMarker, record_end, record_killed_run
 from enrich_dist.runs.journal import append_to_journal
+from enrich_dist.runs.performance import record_performance
 from enrich_dist.runs.records import latest_record
 from enrich_dist.settings import LoadedSettings
 from enrich_dist.store.lock import locked
@@ -65,6 +66,8 @@ def finish_run(pipeline: Pipeline, *, began_seconds: float | None = None) -> Non
     ``began_seconds``: Unix time at which the command began; None where no command ran the job.
     """
     compare_with_plan(pipeline.directory, pipeline.settings, pipeline.run_id, began_seconds=began_seconds)
+    with warning_on_error("Time and memory of the run could not be judged"):
+        record_performance(pipeline.directory, pipeline.settings, pipeline.run_id)
     report_run(pipeline, archive=True)
     with warning_on_error("The end of the run could not be recorded"):
         record_end(pipeline.directory, pipeline.run_id)

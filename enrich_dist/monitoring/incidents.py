@@ -21,6 +21,7 @@ class IncidentKind(StrEnum):
 
     FAILED = "failed"
     BLOCKED = "blocked"
+    LIMIT = "limit exceeded"
     REGRESSION = "regression"
 
 
@@ -33,7 +34,7 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True)
 class Incident:
-    """A failed run, a blocked result or a regression.
+    """A failed run, a blocked result, an exceeded limit or a regression.
 
     ``where``: name of the check or step; ``error``: class of the error of a failed run.
     """
@@ -90,7 +91,7 @@ def _is_resolved(key: str, outcome: RunOutcome) -> bool:
     kind, where, *_ = key.split("/")
     if kind == IncidentKind.BLOCKED:
         return where in outcome.passed_checks or Step.PUBLISHED_AWARDS in outcome.finished_steps
-    if kind == IncidentKind.REGRESSION:
+    if kind in (IncidentKind.REGRESSION, IncidentKind.LIMIT):
         return where in outcome.passed_checks
     # A failure with another error in the same step is another incident.
     failed_here = any(item.kind is IncidentKind.FAILED and item.where == where for item in outcome.incidents)
@@ -107,6 +108,10 @@ _TEXTS = {
         "The quality gate blocked the result. The published result is unchanged.",
         "The report shows which awards have no match and which rows are missing. To try other thresholds on the same "
         "chunks: `enrich-dist rejudge`.",
+    ),
+    IncidentKind.LIMIT: (
+        "The run took more time or memory than its limits allow. This did not stop it.",
+        "The report shows limits and steps. Check the load on the machine, or raise the limit under `performance`.",
     ),
     IncidentKind.REGRESSION: (
         "The run was worse than recent runs. This did not stop it.",

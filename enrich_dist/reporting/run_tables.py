@@ -12,6 +12,7 @@ from enrich_dist.reporting.terminal import STEP_TITLES
 from enrich_dist.store.run_directory import STEPS, StepReport
 
 if TYPE_CHECKING:
+    from enrich_dist.runs.performance import Finding
     from enrich_dist.runs.records import RunRecord
     from enrich_dist.settings import UsedSetting
 
@@ -123,3 +124,10 @@ def settings_table(settings: Iterable[UsedSetting], caption: str = "") -> Table:
     """Return settings with their values and origins."""
     rows = [(item.key, item.value, item.origin) for item in settings]
     return make_table(("setting", "value", "origin"), rows, caption)
+
+
+def performance_table(findings: Sequence[Finding]) -> Table:
+    """Return a row per limit and comparison: value, limit or earlier value, their ratio, and the verdict."""
+    rows = [(item.title, item.value, item.limit, item.ratio, str(item.severity), item.reason) for item in findings]
+    head = ("limit or comparison", "value", "limit or reference", "ratio", "verdict", "details")
+    return make_table(head, rows, "Limits of time and memory, and comparison with earlier runs")

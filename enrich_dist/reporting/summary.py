@@ -12,7 +12,7 @@ from enrich_dist.core.files import read_json
 from enrich_dist.core.tables import parse_markdown, percent
 from enrich_dist.events import Step
 from enrich_dist.remedies import RESUME
-from enrich_dist.reporting.run_tables import steps_table
+from enrich_dist.reporting.run_tables import performance_table, steps_table
 from enrich_dist.reporting.terminal import rich_table, shown_path
 from enrich_dist.results.method_table import method_table
 from enrich_dist.store.run_directory import STEPS, Number, Output, RunDirectory
@@ -49,6 +49,13 @@ def print_summary(console: PlainConsole, directory: RunDirectory, *, published: 
         console.print(Text.assemble(("Warning:", "bold"), " ", accuracy_sentence(metrics)), "", sep="\n")
     console.print(rich_table(method_table(metrics)), "")
     console.print(rich_table(steps_table(steps)), "")
+    from enrich_dist.runs.performance import read_performance
+
+    findings = [
+        item for item in read_performance(directory, judged.run_id) if item.severity not in ("passed", "unknown")
+    ]
+    if findings:
+        console.print("Time and memory", rich_table(performance_table(findings)), "", sep="\n")
     memory = steps[Step.CHUNK_MATCHES].tables.get("memory per worker")
     if memory:
         console.print("Memory per worker", rich_table(parse_markdown(memory)), "", sep="\n")

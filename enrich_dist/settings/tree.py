@@ -16,6 +16,7 @@ from pydantic import Field, field_validator, model_validator
 from enrich_dist.core.files import document_digest
 from enrich_dist.core.storage import uri_options
 from enrich_dist.matching.config import MatchingSettings, SettingsSection, Share
+from enrich_dist.settings.performance import PerformanceSettings
 from enrich_dist.settings.values import (
     MAX_SECONDS,
     SECRET,
@@ -331,6 +332,7 @@ class Settings(SettingsSection):
     matching: MatchingSettings = MatchingSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     checks: CheckSettings = CheckSettings()
+    performance: PerformanceSettings = PerformanceSettings()
     notifications: NotificationSettings = NotificationSettings()
     readiness: ReadinessSettings = ReadinessSettings()
     retention: RetentionSettings = RetentionSettings()

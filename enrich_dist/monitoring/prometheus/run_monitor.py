@@ -16,9 +16,11 @@ from enrich_dist.monitoring.prometheus.updates import (
     MetricsListener,
     latest_steps,
     set_last_success,
+    set_limits,
     set_outcome,
     set_step,
 )
+from enrich_dist.runs.limits import all_limits
 from enrich_dist.settings import Settings
 from enrich_dist.store.run_directory import RunDirectory
 
@@ -40,7 +42,7 @@ class RunMonitor:
         if not monitoring.given:
             return
         with warning_on_error("The run is not monitored"):
-            listener = MetricsListener(values, self._directory)
+            listener = MetricsListener(values, self._directory, settings.performance)
             values.set("run_info", 1, run_id=self._run_id, version=__version__, cluster_kind=settings.cluster.kind)
             values.set("run_active", 1)
             values.set("run_start_timestamp_seconds", time.time())
@@ -68,6 +70,8 @@ class RunMonitor:
             values.set("run_active", 0)
             values.set("run_end_timestamp_seconds", time.time())
             set_last_success(values, self._directory)
+            reports = self._directory.reports_of(self._run_id)
+            set_limits(values, all_limits(reports, self._run_id, self._settings.performance))
             failed = self._listener.active_step is not None
             set_outcome(values, latest_steps(self._directory), self._run_id, failed=failed)
         from enrich_dist.monitoring.prometheus.export import push, write_textfile

@@ -7,7 +7,7 @@ value.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +27,8 @@ from enrich_dist.events import (
 from enrich_dist.farm.attempts import FailureKind
 from enrich_dist.monitoring.prometheus.metrics import OUTCOMES, MetricValues
 from enrich_dist.results.reduce import STATUSES
+from enrich_dist.runs.limits import Limit, step_limits
+from enrich_dist.settings.performance import PerformanceSettings
 from enrich_dist.store.run_directory import STEPS, Number, Output, RunDirectory, StepReport
 from enrich_dist.store.run_totals import run_totals
 
@@ -48,9 +50,12 @@ _OUTCOME_LABELS: Final = {"finished": "finished", **{kind.value: kind.name.lower
 class MetricsListener:
     """Set metrics from the events of one run."""
 
-    def __init__(self, values: MetricValues, directory: RunDirectory) -> None:
+    def __init__(
+        self, values: MetricValues, directory: RunDirectory, performance: PerformanceSettings | None = None
+    ) -> None:
         self._values = values
         self._directory = directory
+        self._performance = performance
         self._chunks_done = -1
         self.active_step: str | None = None
         """The step that has started and not finished."""
@@ -72,7 +77,10 @@ class MetricsListener:
                 self.active_step = None
                 self._values.replace("step_active", {})
                 self._record_progress()
-                set_step(self._values, self._directory.latest(step))
+                report = self._directory.latest(step)
+                set_step(self._values, report)
+                if self._performance is not None:
+                    set_limits(self._values, step_limits(report, self._performance))
             case FarmProgress():
                 self._set_farm_progress(event)
             case WorkersSeen():
@@ -146,6 +154,16 @@ def set_step(values: MetricValues, report: StepReport) -> None:
     elif report.step == Step.ENRICHED_AWARDS:
         _set_quality(values, report.numbers)
         _set_verdict(values, report.path(Output.RESULT) / "verdict.json")
+
+
+def set_limits(values: MetricValues, limits: Iterable[Limit]) -> None:
+    """Set limits of time and memory with their values, in base units."""
+    for limit in limits:
+        labels, unit = {"scope": limit.scope, "limit": limit.name}, 1e6 if limit.name.endswith("_mb") else 1.0
+        values.set("limit_threshold", unit * limit.limit, **labels)
+        values.set("limit_value", unit * limit.value, **labels)
+        values.set("limit_ratio", limit.ratio, **labels)
+        values.set("limit_error_ratio", limit.error_ratio)
 
 
 def set_outcome(values: MetricValues, reports: Mapping[Step, StepReport], run_id: str, *, failed: bool) -> None:

@@ -48,6 +48,7 @@ def all_sections(data: ReportData) -> list[Section]:
         result_sections.distributions(data),
         result_sections.calibration(data),
         result_sections.unresolved(data),
+        run_sections.performance(data),
         run_sections.steps(data),
         run_sections.plan(data),
         run_sections.timeline(data),

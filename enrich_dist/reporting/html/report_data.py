@@ -23,6 +23,7 @@ from enrich_dist.remedies import RUN_AGAIN, RUN_FIRST
 from enrich_dist.results.calibration import Calibration, CalibrationBin, measure_calibration
 from enrich_dist.results.unresolved import UnresolvedCompanies, read_unresolved
 from enrich_dist.runs.journal import find_run, latest_run, read_runs
+from enrich_dist.runs.performance import Finding, read_performance
 from enrich_dist.runs.records import RunRecord
 from enrich_dist.settings import UsedSetting
 from enrich_dist.store.artifacts import open_unverified
@@ -57,6 +58,7 @@ class ReportData:
     earlier_runs: tuple[RunRecord, ...]
     against: RunRecord | None
     plan_comparison: Comparison | None
+    performance: tuple[Finding, ...]
 
     @property
     def passed(self) -> bool:
@@ -109,6 +111,7 @@ def read_report_data(directory: RunDirectory, *, against: str | None = None) -> 
         earlier_runs=tuple(other for other in read_runs(directory) if other.key != run.key),
         against=None if against is None else find_run(directory, against),
         plan_comparison=_plan_comparison(directory, run.run_id),
+        performance=read_performance(directory, run.run_id),
     )
 
 

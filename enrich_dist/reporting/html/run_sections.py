@@ -10,7 +10,7 @@ from enrich_dist.reporting.html.charts import Bar, Chart, Share
 from enrich_dist.reporting.html.report_data import ReportData
 from enrich_dist.reporting.html.section import MAX_ROWS, MAX_WORKERS, Section, limited_table, make_section
 from enrich_dist.reporting.plan_vs_actual import HEAD, comparison_rows
-from enrich_dist.reporting.run_tables import failure_counts, metric_rows, settings_table, steps_table
+from enrich_dist.reporting.run_tables import failure_counts, metric_rows, performance_table, settings_table, steps_table
 from enrich_dist.reporting.terminal import STEP_TITLES
 from enrich_dist.store.run_directory import STEPS, Number
 
@@ -78,6 +78,16 @@ def steps(data: ReportData) -> Section:
         [Share(STEP_TITLES[step.step], step.seconds, f"{step.seconds:,.1f} s") for step in done],
     )
     return make_section("steps", "Steps", charts=[(chart, steps_table(data.steps, data.run.run_id))])
+
+
+def performance(data: ReportData) -> Section:
+    """Return the limits of time and memory, and the comparison with earlier runs."""
+    title = "Limits of time and memory"
+    if not data.performance:
+        return make_section("performance", title, "No limit is set, and there is no comparable earlier run.")
+    flagged = [item for item in data.performance if item.severity in ("warn", "error")]
+    text = f"{len(flagged)} of {len(data.performance)} are exceeded." if flagged else "None is exceeded."
+    return make_section("performance", title, text, tables=[performance_table(data.performance)])
 
 
 def timeline(data: ReportData) -> Section:
