@@ -7,11 +7,13 @@
     python -m scripts.benchmark_enrichment huge       33,000,000 recipients compared with 3,300,000
     python -m scripts.benchmark_enrichment settings   settings of chunks, batches and workers, at two sizes
     python -m scripts.benchmark_enrichment            demo and scale
+    python -m scripts.benchmark_enrichment regression measure, set or compare with the baseline, and report
 
 Every run is the installed command in a process of its own; the figures come from its run directory. Before each run of
 generated data except ``huge`` and ``settings``, ``scripts/floor.py`` is measured, so that figures can be compared
 across machines. ``settings`` compares CPU seconds of all processes and requires the same published bytes from all
-profiles. Does not compare with a baseline: use ``enrich-dist bench`` or ``scripts.ci_benchmark``.
+profiles. ``regression`` calls ``enrich-dist bench``: its first session on a machine becomes the baseline; a later one
+is compared with it, and reported in HTML and Markdown. Its exit code is that of ``bench compare``: 4 for a regression.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ from typing import Any, Final
 
 from enrich_dist.core.files import file_digest, read_json
 from enrich_dist.core.tables import markdown_table
+from enrich_dist.errors import StateError
 from enrich_dist.farm.worker_memory import memory_per_worker
+from enrich_dist.runs.archive import baseline_for, latest_session, read_archive
 from enrich_dist.settings import Settings
 from enrich_dist.store.checkpoints import CheckpointStore
 from enrich_dist.store.run_directory import CURRENT, RunDirectory
@@ -59,7 +63,7 @@ GENERATED: Final = {
     "huge": ((3_300_000, 40_000), (33_000_000, 40_000)),
 }
 SETTINGS_SIZES: Final = {"small": (100_000, 5_000), "medium": (1_000_000, 20_000)}
-SCENARIOS: Final = ("demo", *GENERATED, "settings")
+SCENARIOS: Final = ("demo", *GENERATED, "settings", "regression")
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,8 @@ class MeasuredRun:
 def main() -> None:
     """Run the scenarios, write a record of each and print its medians."""
     options = _options()
+    if options.scenario == "regression":
+        sys.exit(regression(options.config, options.output, options.repeats))
     scratch = Path(tempfile.mkdtemp(prefix="enrich-bench-", dir=options.scratch))
     try:
         for scenario in ("demo", "scale") if options.scenario == "all" else [options.scenario]:
@@ -143,13 +149,38 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = benchmark_parser(__doc__)
     parser.add_argument("scenario", nargs="?", choices=[*SCENARIOS, "all"], default="all")
-    parser.add_argument("--repeats", type=int, help="runs of each case [demo 3, settings 2, others 1; quick 1]")
+    parser.add_argument("--repeats", type=int, help="runs of each case [regression 7, demo 3, settings 2, else 1]")
+    parser.add_argument("--config", type=Path, default=ROOT / "config" / "sample.yaml", help="settings of regression")
     options = parser.parse_args()
     if options.repeats is not None and options.repeats < 1:
         parser.error("--repeats must be at least 1")
-    default = 1 if options.quick else {"demo": 3, "all": 3, "settings": 2}.get(options.scenario, 1)
+    default = 1 if options.quick else {"regression": 7, "demo": 3, "all": 3, "settings": 2}.get(options.scenario, 1)
     options.repeats = options.repeats or default
     return options
+
+
+def regression(config: Path, archive: Path, repeats: int) -> int:
+    """Measure a session, make it the baseline or compare it with that, and write the reports to the archive.
+
+    Return the exit code of the step that failed, else that of the comparison.
+    """
+    own = ("--config", str(config), "--set", f"paths.benchmarks={archive.absolute()}")
+
+    def bench(*arguments: str) -> int:
+        return subprocess.run(
+            [str(COMMAND), "bench", *arguments], cwd=ROOT, env=clean_environment(), check=False
+        ).returncode
+
+    if code := bench("run", *own, "--repeats", str(repeats)):
+        return code
+    records = read_archive(archive).records
+    try:
+        baseline_for(archive, latest_session(records), records)
+    except StateError:  # the first session of this machine, size and settings
+        return bench("baseline", *own)
+    reports = {name: str(archive / f"comparison.{end}") for name, end in (("html", "html"), ("markdown", "md"))}
+    code = bench("compare", *own, *(part for name, path in reports.items() for part in (f"--{name}", path)))
+    return bench("trend", *own, "--html", str(archive / "trend.html")) or code
 
 
 def _demo(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Benchmark the job: run, baseline, compare, trend.")
 
+Html = Annotated[Path | None, typer.Option(metavar="FILE.html", help="Also write a page with charts.")]
 Archive = Annotated[Path | None, typer.Option(help="Directory of the records. Default: paths.benchmarks.")]
 
 
@@ -81,18 +82,20 @@ def compare(
     archive: Archive = None,
     as_json: Json = False,
     markdown: Annotated[Path | None, typer.Option(help="Also write the table to this file.")] = None,
+    html: Html = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 if the comparison is inconclusive.")] = False,
 ) -> None:
     """Compare the latest session of `bench run` with the baseline. Exit code 4 on a regression.
 
     A regression is an increase of more than 10% in time or 20% in memory that noise does not explain.
 
-    Example: `enrich-dist bench compare --markdown comparison.md`
+    Example: `enrich-dist bench compare --html comparison.html`
     """
     from enrich_dist.core.files import write_file
     from enrich_dist.core.owned_files import begins_with, require_replaceable
     from enrich_dist.errors import StateError
     from enrich_dist.reporting import benchmark_tables as tables
+    from enrich_dist.reporting.html.benchmark_page import require_page, write_comparison
     from enrich_dist.runs import baseline as baselines
     from enrich_dist.runs.archive import baseline_for, latest_session
 
@@ -102,6 +105,9 @@ def compare(
     if {record.id for record in latest} <= {record.id for record in before}:
         raise StateError("The latest session is the baseline itself.", remedy=MEASURE_AGAIN)
     comparison = baselines.compare(before, latest)
+    require_page(html)
+    if html is not None:
+        write_comparison(comparison, html)
     if markdown is not None:
         require_replaceable(markdown, option="--markdown", is_ours=begins_with("# Benchmark: "))
         write_file(markdown.absolute(), tables.comparison_markdown(comparison))
@@ -128,6 +134,7 @@ def trend(
     until: Annotated[str | None, typer.Option(help="End of the window, inclusive.")] = None,
     last: Annotated[str | None, typer.Option(help="Length of the window: 12h, 30d, 8w.")] = None,
     figure: Annotated[str, typer.Option(help="Metric to plot.")] = "total_seconds",
+    html: Html = None,
     as_json: Json = False,
 ) -> None:
     """Show for every metric whether it improves, is steady or degrades over a window of time.
@@ -138,6 +145,7 @@ def trend(
     """
     from enrich_dist.errors import SettingsError, StateError
     from enrich_dist.reporting import benchmark_tables as tables
+    from enrich_dist.reporting.html.benchmark_page import require_page, write_trend
     from enrich_dist.runs.metrics import METRICS, metric
     from enrich_dist.runs.trend import histories, trends, window
 
@@ -153,6 +161,9 @@ def trend(
         )
     latest = list(found.values())[-1]
     history = trends(latest, begin, end)
+    require_page(html)
+    if html is not None and history.runs:
+        write_trend(history, latest, html)
     if as_json:
         print_json(tables.trend_document(history))
         return

@@ -12,7 +12,7 @@ from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from enrich_dist.core.tables import make_table, markdown_table
+from enrich_dist.core.tables import Table, make_table, markdown_table
 from enrich_dist.plain_text import markdown_text
 from enrich_dist.reporting.terminal import rich_table
 from enrich_dist.runs.baseline import Comparison, MetricComparison, Verdict
@@ -37,7 +37,12 @@ _HEAD = ("metric", "baseline", "now", "delta", "change", "confidence interval", 
 
 def comparison_table(comparison: Comparison) -> RichTable:
     """Return all metrics of both sides for the terminal."""
-    return rich_table(make_table(_HEAD, map(_cells, comparison.metrics)), _STYLES)
+    return rich_table(comparison_metrics(comparison), _STYLES)
+
+
+def comparison_metrics(comparison: Comparison) -> Table:
+    """Return all metrics of both sides."""
+    return make_table(_HEAD, map(_cells, comparison.metrics), "Metrics of both sides")
 
 
 def comparison_markdown(comparison: Comparison) -> str:
@@ -105,6 +110,11 @@ def record_line(number: int, repeats: int, record: RunRecord) -> str:
 
 def trend_table(history: History) -> RichTable:
     """Return all metrics over the window for the terminal."""
+    return rich_table(trend_metrics(history), _STYLES)
+
+
+def trend_metrics(history: History) -> Table:
+    """Return all metrics over the window."""
     rows = []
     for item in history.trends:
         known = item.direction is not Direction.TOO_FEW
@@ -120,7 +130,7 @@ def trend_table(history: History) -> RichTable:
             )
         )
     head = ("metric", "median", "latest", "change", "confidence interval", "trend", "values")
-    return rich_table(make_table(head, rows), _STYLES)
+    return make_table(head, rows, "Metrics over the window")
 
 
 def trend_document(history: History) -> dict[str, Any]:

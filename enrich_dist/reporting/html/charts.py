@@ -201,13 +201,48 @@ def memory(key: str, title: str, summary: str, rows: Sequence[tuple[str, float, 
     ]
     limits = [(place, limit) for place, (*_, limit) in enumerate(rows) if limit is not None]
     if limits:
-        line = {"color": "var:bad", "width": 3}
-        marker = {"color": "var:bad", "symbol": "line-ns", "size": 22, "line": line}
         ys, xs = zip(*limits, strict=True)
-        hover = "limit %{x:,.0f} MB<extra></extra>"
-        data.append({"mode": "markers", "name": "limit", "x": xs, "y": ys, "hovertemplate": hover, "marker": marker})
+        data.append(_marks("limit", xs, ys, "limit %{x:,.0f} MB<extra></extra>"))
     layout = {"xaxis": _axis("MB", rangemode="tozero"), "yaxis": _labels(labels)}
     return Chart(key, title, summary, {"data": data, "layout": layout}, 150 + 50 * len(rows))
+
+
+@dataclass(frozen=True)
+class Change:
+    """A relative change (0.1: +10%) with its interval, and the limit that it is compared with."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+    limit: float | None
+    is_bad: bool
+
+
+def changes(key: str, title: str, summary: str, rows: Sequence[Change]) -> Chart:
+    """Return a point with its interval per row, the first row on top, and the limits as marks."""
+    colours = ["var:bad" if row.is_bad else "var:matched" for row in rows]
+    points = {
+        "mode": "markers",
+        "name": "change",
+        "x": [round(row.value, 4) for row in rows],
+        "y": list(range(len(rows))),
+        "error_x": {
+            "array": [round(row.high - row.value, 4) for row in rows],
+            "arrayminus": [round(row.value - row.low, 4) for row in rows],
+            "color": "var:muted",
+        },
+        "customdata": [row.label for row in rows],
+        "hovertemplate": "%{customdata}: %{x:+.1%}<extra></extra>",
+        "marker": {"color": colours, "size": 10},
+    }
+    limits = [(place, row.limit) for place, row in enumerate(rows) if row.limit is not None]
+    data = [points]
+    if limits:
+        ys, xs = zip(*limits, strict=True)
+        data.append(_marks("limit", xs, ys, "limit %{x:+.0%}<extra></extra>"))
+    layout = {"xaxis": _axis("", tickformat="+.0%", zeroline=True), "yaxis": _labels([row.label for row in rows])}
+    return Chart(key, title, summary, {"data": data, "layout": layout}, 100 + _BAR_PIXELS * len(rows))
 
 
 def lines(
@@ -255,6 +290,12 @@ def _bars(
     """Return a trace of bars, with lines between those that touch."""
     marker = {"color": colour, "line": {"color": "var:paper", "width": 1}}
     return {"type": "bar", "x": x, "y": y, "marker": marker, "hovertemplate": f"{hover}<extra></extra>", **options}
+
+
+def _marks(name: str, xs: Sequence[float], ys: Sequence[float], hover: str) -> dict[str, Any]:
+    """Return a trace of vertical marks across the rows of a chart."""
+    marker = {"color": "var:bad", "symbol": "line-ns", "size": 22, "line": {"color": "var:bad", "width": 3}}
+    return {"mode": "markers", "name": name, "x": xs, "y": ys, "hovertemplate": hover, "marker": marker}
 
 
 def _dashed(colour: str, **ends: Any) -> dict[str, Any]:

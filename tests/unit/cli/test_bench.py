@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
+from dataclasses import replace
 from datetime import timedelta
+from html import escape, unescape
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +32,14 @@ def bench(*arguments: str | Path) -> Result:
 
 
 def measured(
-    archive: Path, name: str, *, day: int, noise: float = 0.01, slower: float = 1.0, memory: float = 1.0
+    archive: Path, name: str, *, day: int, noise: float = 0.01, slower: float = 1.0, memory: float = 1.0, code: str = ""
 ) -> None:
     random = np.random.default_rng(day)
     at = BEGIN + timedelta(days=day)
     for record in a_session(random, noise, slower=slower, memory=memory, name=name, at=at):
-        write_record(archive, record)
+        write_record(
+            archive, replace(record, code=replace(record.code, version=code, revision=None)) if code else record
+        )
 
 
 @pytest.mark.parametrize(
@@ -64,6 +69,41 @@ def test_compare_exit_code(tmp_path: Path, slower: float, memory: float, noise: 
         assert 10 < document["metrics"]["wall_seconds"]["percent"] < 20
         assert document["metrics"]["wall_seconds"]["delta"] > 0
     assert bench("compare", "--archive", tmp_path, "--strict").exit_code == (code or int(verdict == "inconclusive"))
+
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+def test_pages_are_offline_escaped_and_complete(tmp_path: Path) -> None:
+    for day in range(7):
+        measured(tmp_path / "archive", f"day{day}", day=day, slower=1 + 0.1 * day, code=HOSTILE)
+        if not day:
+            bench("baseline", "--archive", tmp_path / "archive")
+    comparison, trend = tmp_path / "new" / "comparison.html", tmp_path / "trend.html"
+
+    assert bench("compare", "--archive", tmp_path / "archive", "--html", comparison).exit_code == 4
+    assert bench("trend", "--archive", tmp_path / "archive", "--html", trend).exit_code == 0
+
+    for page, title, badge, charts in (
+        (comparison, "Benchmark comparison", "regression", {"changes", "repeats-wall_seconds"}),
+        (trend, "Benchmark trend", "degrading", {"trend-wall_seconds", "trend-worker_peak_memory_bytes"}),
+    ):
+        text = page.read_text("utf-8")
+        assert f"<h1>{title}</h1>" in text
+        assert badge in text.partition("<main")[0]
+        assert charts <= set(re.findall(r'data-chart="([^"]+)"', text))
+        assert "default-src 'none'" in unescape(text)
+        assert not re.search(r'(src|href)="(?!#)', text.partition("<script type")[0])
+        assert HOSTILE not in text
+    assert "whole command: +6" in comparison.read_text("utf-8")
+    assert escape(HOSTILE) in comparison.read_text("utf-8")
+    bench("compare", "--archive", tmp_path / "archive", "--html", comparison)  # over the earlier page
+    other = tmp_path / "notes.html"
+    other.write_text("mine", "utf-8")
+    for command in ("compare", "trend"):
+        with pytest.raises(EnrichError, match="--html"):
+            bench(command, "--archive", tmp_path / "archive", "--html", other)
+    assert other.read_text("utf-8") == "mine"
 
 
 def test_console_script_exits_with_4(tmp_path: Path) -> None:
