@@ -23,6 +23,7 @@ from tests.support import object_store, postgres_server
 from tests.support.known_case import injected_faults
 from tests.support.neutral_settings import neutralise
 from tests.support.object_store import ObjectStore
+from tests.support.outside import Outside, watching
 from tests.support.postgres_server import PostgresServer
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -136,19 +137,22 @@ class SampleRuns:
     passed: subprocess.CompletedProcess[str]
     blocked: subprocess.CompletedProcess[str]
     published_before_blocked: list[str]
+    outside: Outside
+    """Memory of the processes of the first run."""
 
 
 @pytest.fixture(scope="session")
 def sample_runs(tmp_path_factory: pytest.TempPathFactory) -> SampleRuns:
     work_dir = tmp_path_factory.mktemp("sample") / "work"
     faults = [part for key, value in flatten(injected_faults()).items() for part in ("--set", f"{key}={value}")]
-    passed = enrich_dist("run", "--config", "config/sample.yaml", "--work-dir", work_dir, *faults)
+    with watching() as outside:
+        passed = enrich_dist("run", "--config", "config/sample.yaml", "--work-dir", work_dir, *faults)
     published = sorted(path.name for path in (work_dir / "published").iterdir())
     blocked = enrich_dist(
         "run", "--config", "config/base.yaml", "--work-dir", work_dir, "--chunk-size", "10000",
         "--awards", "data/sample/sbir_awards.csv.gz", "--recipients", "data/sample/recipients.parquet",
     )  # fmt: skip
-    return SampleRuns(work_dir, passed, blocked, published)
+    return SampleRuns(work_dir, passed, blocked, published, outside)
 
 
 def free_port() -> int:

@@ -13,16 +13,23 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
+from dagster_defs.launch import launch, open_instance
 from enrich_dist import schema
 from enrich_dist.core.files import file_digest
+from enrich_dist.events import Step
 from enrich_dist.farm.attempts import FailureKind
 from enrich_dist.matching.decisions import METHODS
+from enrich_dist.pipeline.steps import Pipeline
+from enrich_dist.runs.archive import read_archive
 from enrich_dist.settings import flatten
+from enrich_dist.store.checkpoints import CheckpointStore
 from enrich_dist.store.run_directory import STEPS, RunDirectory
 from scripts.reference import FIGURES
 from tests.conftest import REPOSITORY, SampleRuns, enrich_dist
-from tests.support.known_case import injected_faults
+from tests.support.known_case import injected_faults, settings
+from tests.support.paced import Paced
 
 pytestmark = pytest.mark.cluster
 SAMPLE_AWARDS, SAMPLE_RECIPIENTS = 11_446, 96_666
@@ -51,6 +58,16 @@ def materialized(instance: dg.DagsterInstance, run_id: str) -> dict[str, dict[st
     return found
 
 
+def step_times(instance: dg.DagsterInstance, run_id: str, step: str) -> tuple[float, float]:
+    """Return when Dagster started a step and when it recorded the output, in Unix seconds."""
+    times = {
+        entry.dagster_event.event_type: entry.timestamp
+        for entry in instance.all_logs(run_id)
+        if entry.dagster_event is not None and entry.dagster_event.step_key == step
+    }
+    return times[dg.DagsterEventType.STEP_START], times[dg.DagsterEventType.ASSET_MATERIALIZATION]
+
+
 def test_sample_is_published(sample_runs: SampleRuns) -> None:
     assert sample_runs.passed.returncode == 0, sample_runs.passed.stderr
     assert "published" in sample_runs.passed.stdout
@@ -75,16 +92,49 @@ def test_assets_are_materialized_in_order(sample_runs: SampleRuns, instance: dg.
 
 
 def test_assets_have_time_and_memory(instance: dg.DagsterInstance, sample_runs: SampleRuns) -> None:
-    found = materialized(instance, run_ids(instance)[0])
+    run_id = run_ids(instance)[0]
+    found, outside = materialized(instance, run_id), sample_runs.outside
+    archive = read_archive(sample_runs.work_dir / "benchmarks")
+    [recorded] = [run for run in archive.records if run_id.replace("-", "").startswith(run.id)]
+    driver, *_ = outside.children
 
+    peaks_mb, compared = [], 0
     for name, metadata in found.items():
-        for key in ("rows", "seconds", "rows_per_second", "peak_memory_mb"):
-            assert isinstance(metadata[key], int | float), (name, key)
-        assert metadata["rows"] > 0  # type: ignore[operator]
-        assert metadata["peak_memory_mb"] > 50  # type: ignore[operator]
+        rows, seconds, rate, peak_mb = (
+            float(str(metadata[key])) for key in ("rows", "seconds", "rows_per_second", "peak_memory_mb")
+        )
+        begin, end = step_times(instance, run_id, name)
+        outside_mb = outside.peak_bytes(driver, begin, end) / 1e6
+        # The kernel's high-water mark is at least every sample, which may miss a short peak.
+        if end - begin > 0.5:  # else there may be no sample
+            assert outside_mb * 0.99 <= peak_mb <= outside_mb * 1.15, name
+            compared += 1
+        assert (end - begin) / 4 - 1 <= seconds <= end - begin, name
+        assert rows > 0
+        assert rate == pytest.approx(rows / seconds, rel=0.02, abs=0.1), name
+        peaks_mb.append(peak_mb)
+        if name in recorded.steps:
+            step = recorded.steps[Step(name)]
+            assert (step.rows, step.seconds, round(step.peak_memory_bytes / 1e6, 1)) == (rows, seconds, peak_mb)
+    assert compared >= 4
     total = found["published_awards"]
     assert total["run_steps"] == len(STEPS)
     assert total["run_seconds"] == pytest.approx(sum(float(str(item["seconds"])) for item in found.values()), abs=0.1)
+    assert total["run_driver_peak_memory_mb"] == max(peaks_mb)
+    workers = {worker: peak / 1e6 for worker, peak in outside.peaks_bytes().items() if worker in worker_pids(found)}
+    assert total["run_worker_peak_memory_mb"] == pytest.approx(max(workers.values()), rel=0.1)
+    assert total["run_memory_sum_mb"] == pytest.approx(max(peaks_mb) + sum(workers.values()), rel=0.1)
+
+
+def worker_table(found: dict[str, dict[str, object]]) -> list[dict[str, str]]:
+    """Return the rows of the table of memory per worker."""
+    lines = str(found["chunk_matches"]["memory_per_worker"]).splitlines()
+    head, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    return [dict(zip(head, row, strict=True)) for row in rows]
+
+
+def worker_pids(found: dict[str, dict[str, object]]) -> set[int]:
+    return {int(row["process"]) for row in worker_table(found)}
 
 
 def test_html_report_is_linked(instance: dg.DagsterInstance, sample_runs: SampleRuns) -> None:
@@ -104,8 +154,6 @@ def test_metadata_of_matching_and_result(instance: dg.DagsterInstance, sample_ru
     assert 50 < float(str(farm["worker_peak_memory_mb"])) < int(str(farm["worker_memory_threshold_mb"]))
     assert 50 < float(str(farm["worker_projected_peak_memory_mb"])) < int(str(farm["worker_memory_threshold_mb"]))
     assert (farm["degradations"], farm["batch_rows"]) == (0, farm["batch_rows_least"])
-    assert "| 0 |" in str(farm["memory_per_worker"])
-    assert "| 1 |" in str(farm["memory_per_worker"])
     assert enriched["match_rate"] == pytest.approx(int(str(enriched["awards_matched"])) / SAMPLE_AWARDS, abs=1e-6)
     assert "exact_name_place" in str(enriched["matches_by_method"])
     assert "file config/sample.yaml" in str(enriched["overridden_settings"])
@@ -113,13 +161,59 @@ def test_metadata_of_matching_and_result(instance: dg.DagsterInstance, sample_ru
     assert "0.95 to 1.00" in str(enriched["companies_by_match_probability"])
 
 
+def test_memory_per_worker_is_that_of_its_process(instance: dg.DagsterInstance, sample_runs: SampleRuns) -> None:
+    found = materialized(instance, run_ids(instance)[0])
+    farm, workers = found["chunk_matches"], worker_table(found)
+    store = CheckpointStore(sample_runs.work_dir / "checkpoints")
+    records = [store.read_record(path.stem) for path in (sample_runs.work_dir / "checkpoints").glob("*.json")]
+
+    assert {worker["worker"] for worker in workers} >= {"0", "1"}
+    for worker in workers:
+        mine = [record for record in records if record.pid == int(worker["process"])]
+        peak_mb, outside_mb = int(worker["peak MB"]), sample_runs.outside.peak_bytes(int(worker["process"])) / 1e6
+        assert peak_mb == round(max(record.peak_memory_bytes for record in mine) / 1e6)
+        assert peak_mb == pytest.approx(outside_mb, rel=0.1)
+        assert int(worker["chunks"]) == len(mine)
+        assert int(worker["records"].replace(",", "")) == sum(record.rows_in for record in mine)
+    assert sum(int(worker["chunks"]) for worker in workers) == len(records) == farm["chunks"]
+    largest = max(record.peak_memory_bytes for record in records)
+    assert farm["worker_peak_memory_mb"] == pytest.approx(largest / 1e6, abs=0.06)
+
+
 def test_progress_is_in_dagster_log(instance: dg.DagsterInstance, sample_runs: SampleRuns) -> None:
     messages = [entry.user_message for entry in instance.all_logs(run_ids(instance)[0])]
 
+    lines = [text for text in messages if f" of {SAMPLE_RECIPIENTS:,} recipients (" in text]
+    for line in lines:
+        assert ("rate unknown yet" in line) != bool(re.search(r", [\d,]+ records/s, \d+:\d\d left, ", line)), line
     assert [text for text in messages if f"{SAMPLE_RECIPIENTS:,} of {SAMPLE_RECIPIENTS:,} recipients (100.0%)" in text]
     audit = [text for text in messages if text.startswith("setting ")]
     assert len([text for text in audit if text.startswith("setting paths.work_dir = ")]) == 1
     assert "setting chunk_size = 10000 (file config/sample.yaml)" in audit
+
+
+def test_remaining_time_in_dagster_log_comes_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks take a known time, so that what the log expects can be compared with what it took."""
+    ledger = tmp_path / "calls"
+    ledger.mkdir()
+    matcher = Pipeline.matcher
+    monkeypatch.setattr(Pipeline, "matcher", lambda pipeline: Paced(matcher(pipeline), ledger))
+    run = settings(tmp_path, chunk_size=1, farm={"progress_interval_seconds": 0.1})
+    config = tmp_path / "settings.yaml"
+    config.write_text(yaml.safe_dump(run.model_dump(mode="json", exclude_unset=True)), "utf-8")
+
+    run_id = launch(run, config=config, overrides=[], log_level="CRITICAL")
+
+    with open_instance(run.paths.work_dir / "dagster") as instance:
+        log = [(entry.timestamp, entry.user_message) for entry in instance.all_logs(run_id)]
+    line = re.compile(r"([\d,]+) of 54 recipients .*?(?:, (\d+):(\d\d) left)?, \d+ of")
+    shown = [(at, *match.groups()) for at, text in log if (match := line.match(text))]
+    end = min(at for at, done, *_ in shown if done == "54")
+    middle = [item for item in shown if 14 <= int(item[1]) <= 30]
+    assert len(middle) > 3
+    for at, _, minutes, seconds in middle:
+        assert minutes is not None
+        assert (end - at) / 2 - 1 <= 60 * int(minutes) + int(seconds) <= 2 * (end - at) + 1
 
 
 def test_each_award_is_published_once(sample_runs: SampleRuns) -> None:

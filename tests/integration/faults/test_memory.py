@@ -15,7 +15,7 @@ from rich.console import Console
 from enrich_dist.cluster.client import open_client
 from enrich_dist.core.matcher import Matcher
 from enrich_dist.errors import BudgetError
-from enrich_dist.events import Notice, listening
+from enrich_dist.events import Notice, Step, listening
 from enrich_dist.farm.budget import MB, project
 from enrich_dist.farm.diagnosis import examine, find_chunk
 from enrich_dist.matching.warm import warm_up
@@ -27,6 +27,7 @@ from scripts.generator.generate import write_awards, write_recipients
 from tests.conftest import REPOSITORY, enrich_dist, run_steps
 from tests.support.hungry import Hungry
 from tests.support.known_case import settings
+from tests.support.outside import watching
 from tests.support.published import published_bytes
 
 pytestmark = pytest.mark.cluster
@@ -214,3 +215,29 @@ def test_job_exits_with_input_error(tmp_path: Path, generated: tuple[Path, Path]
     assert refused.returncode == 2
     assert "for the index" in refused.stderr
     assert "memory_threshold_mb is 346" in refused.stderr
+
+
+def test_memory_ignores_number_of_recipients(tmp_path: Path, one_worker: Client, generated: tuple[Path, Path]) -> None:
+    """Eight times the recipients in chunks of the same size: as an outsider sees it, and as the records say."""
+    awards, few = generated
+    many = tmp_path / "many.parquet"
+    write_recipients(many, rows=320_000, seed=1, sample=REPOSITORY / "data" / "sample" / "recipients.parquet")
+
+    peaks_mb = {}
+    for name, recipients in (("first", few), ("few", few), ("many", many)):  # the first loads what all need
+        run = settings(tmp_path / name, inputs=(awards, recipients), chunk_size=10_000, match_rate_threshold=0)
+        pipeline = planned(run)
+        with watching() as outside:
+            pipeline.farm_chunks(lambda: one_worker)
+        [pid] = {record.pid for record in records(pipeline)}
+        cutting, matching = (pipeline.directory.latest(step) for step in (Step.RECIPIENT_CHUNKS, Step.CHUNK_MATCHES))
+        peaks_mb[name] = [
+            outside.peak_bytes(pid) / 1e6,
+            max(record.peak_memory_bytes for record in records(pipeline)) / 1e6,
+            cutting.peak_memory_bytes / 1e6,
+            matching.peak_memory_bytes / 1e6,
+        ]
+
+    assert matching.rows > 7 * 40_000
+    for few_mb, many_mb in zip(peaks_mb["few"], peaks_mb["many"], strict=True):
+        assert many_mb - few_mb < 25, peaks_mb

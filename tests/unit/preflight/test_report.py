@@ -113,11 +113,47 @@ def test_command_prints_the_checklist() -> None:
     assert enrich_dist("preflight", "--checklist").stdout == checklist()
 
 
-def test_catalog_has_the_specified_checks() -> None:
-    ids = [check.id for check in CHECKS]
+# Critical or not, and what the check says where nothing holds.
+SPECIFIED = {
+    "smoke_test": (True, "none.yaml"),
+    "last_verdict": (True, "no judged result"),
+    "baseline": (True, "no baseline"),
+    "settings_valid": (True, "nowhere.csv"),
+    "no_insecure_override": (True, "testing.fault_probability"),
+    "cluster_reachable": (True, "Connection refused"),
+    "workers": (True, "cluster is not reachable"),
+    "storage": (True, "Not enough free space"),
+    "time_fits": (True, "nowhere.csv"),
+    "memory_fits": (True, "nowhere.csv"),
+    "monitoring": (False, "127.0.0.1:1"),
+    "alert_destination": (True, "notifications.urls_file"),
+    "vulnerabilities": (False, "database cannot be reached"),
+}
 
-    assert set(ids) >= {
-        "smoke_test", "last_verdict", "baseline", "settings_valid", "no_insecure_override", "cluster_reachable",
-        "workers", "storage", "time_fits", "memory_fits", "monitoring", "alert_destination", "vulnerabilities",
-    }  # fmt: skip
-    assert len(set(ids)) == len(ids)
+
+def test_no_specified_check_passes_where_nothing_holds(tmp_path: Path) -> None:
+    """Every item of the specification, as the catalog runs it, finds its own problem."""
+    nobody = "127.0.0.1:1"
+    broken = Settings(
+        environment="production",
+        inputs={"awards": tmp_path / "nowhere.csv", "recipients": tmp_path / "nowhere.parquet"},  # type: ignore[arg-type]
+        paths={"work_dir": tmp_path / "work"},  # type: ignore[arg-type]
+        cluster={"kind": "address", "address": f"tcp://{nobody}", "allow_insecure": True, "start_timeout_seconds": 1},  # type: ignore[arg-type]
+        readiness={  # type: ignore[arg-type]
+            "smoke_config": tmp_path / "none.yaml", "max_hours": 1, "min_free_gb": 1e6, "osv_url": f"http://{nobody}/v1",
+        },
+        monitoring={"pushgateway": f"http://{nobody}"},  # type: ignore[arg-type]
+        testing={"fault_probability": 0.1},  # type: ignore[arg-type]
+    )  # fmt: skip
+    with PreflightContext(loaded_of(broken)) as context:
+        report = run_checks(context)
+
+    found = {item.id: item for item in report.items}
+    assert len(found) == len(report.items)
+    for check_id, (critical, shown) in SPECIFIED.items():
+        item = found[check_id]
+        assert (item.critical, item.status is Status.PASSED) == (critical, False), item
+        assert shown in item.summary, item
+    assert not report.ready
+    refused = {item.id for item in report.items if item.critical and item.status is not Status.PASSED}
+    assert refused >= {name for name, (critical, _) in SPECIFIED.items() if critical}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 import threading
 from collections.abc import Iterator, Sequence
@@ -215,11 +214,17 @@ def test_thresholds_set_the_status(scorer: Scorer) -> None:
 
 def test_order_and_chunks_change_nothing(tmp_path: Path, scorer: Scorer) -> None:
     rows = [
-        candidate(company, f"r-{n}", **EXACT_NAME, **(SAME_TOWN if n % 3 else {}), uei=f"X{n % 4}")
-        for company, n in itertools.product(range(3), range(12))
+        # Of each company one candidate is in the same town, the last one of equal name or the first.
+        candidate(
+            company, f"r-{n:02}", **EXACT_NAME, **(SAME_TOWN if n == best else OTHER_STATE), uei=f"X{n}", source_row=n
+        )
+        for company, best in enumerate((11, 0, 5))
+        for n in range(12)
     ]
     expected = scorer.match_files(write_checkpoints(tmp_path / "whole", rows))
 
+    assert [match["recipient_id"] for match in expected] == ["r-11", "r-00", "r-05"]
+    assert all(match["match_probability"] > 0.5 > match["runner_up_probability"] for match in expected)
     for seed in range(5):
         shuffled = random.Random(seed).sample(rows, len(rows))
         cut = 1 + seed * 7
