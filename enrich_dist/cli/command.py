@@ -28,6 +28,8 @@ def command() -> NoReturn:
     atexit.register(end)  # before anything else registers, so it is called last
     # A service manager or queue ends a run as Ctrl-C does, also while it imports packages.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Pydantic would read the entry points of every installed package to find plugins; there are none to be used here.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         from enrich_dist.core.console import replace_standard_streams
 

@@ -6,63 +6,73 @@ Commands import heavy packages when they run, so that ``--help`` is fast.
 from __future__ import annotations
 
 import gc
+import importlib
 import sys
 import traceback
-from typing import NoReturn
+from collections.abc import Iterable
+from typing import Final, NoReturn
 
 import typer
 from rich.text import Text
 
 from enrich_dist import __version__
-from enrich_dist.cli import (
-    bench,
-    checkpoints,
-    cluster,
-    config,
-    dedupe,
-    evaluate,
-    inspect,
-    link,
-    names,
-    preflight,
-    review,
-    run,
-    runs,
-)
 from enrich_dist.core.console import PlainConsole
 from enrich_dist.errors import EXIT_FAILED, EnrichError, RunInterruptedError
 from enrich_dist.plain_text import printable
 
 _TYPER_INTERRUPTED = 130
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-    help="Link SBIR awards to USAspending recipients on a Dask cluster, with resumable runs and a quality gate.",
-)
-app.command("run")(run.run)
-app.command("link")(link.link)
-app.command("dedupe")(dedupe.dedupe)
-app.command("names")(names.names)
-app.command("status")(inspect.status)
-app.add_typer(runs.app, name="runs")
-app.command("doctor")(inspect.doctor)
-app.command("explain")(inspect.explain)
-app.command("evaluate")(evaluate.evaluate)
-app.command("plan")(run.plan)
-app.command("preflight")(preflight.preflight)
-app.command("rejudge")(review.rejudge)
-app.add_typer(bench.app, name="bench")
-app.command("report")(inspect.report)
-app.add_typer(review.app, name="review")
-app.add_typer(checkpoints.app, name="checkpoints")
-app.add_typer(cluster.app, name="cluster")
-app.add_typer(config.app, name="config")
-app.add_typer(preflight.notify, name="notify")
+# Module and name of each command or group of commands, in the order of the help.
+_COMMANDS: Final = {
+    "run": "run.run",
+    "link": "link.link",
+    "dedupe": "dedupe.dedupe",
+    "names": "names.names",
+    "status": "inspect.status",
+    "runs": "runs.app",
+    "doctor": "inspect.doctor",
+    "explain": "inspect.explain",
+    "evaluate": "evaluate.evaluate",
+    "plan": "run.plan",
+    "preflight": "preflight.preflight",
+    "rejudge": "review.rejudge",
+    "bench": "bench.app",
+    "report": "inspect.report",
+    "review": "review.app",
+    "checkpoints": "checkpoints.app",
+    "cluster": "cluster.app",
+    "config": "config.app",
+    "notify": "preflight.notify",
+}
 
 
-@app.callback(invoke_without_command=True)
+def make_app(names: Iterable[str] = _COMMANDS) -> typer.Typer:
+    """Return the command line with these commands only: those that are not used need not be imported."""
+    made = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode="markdown",
+        help="Link SBIR awards to USAspending recipients on a Dask cluster, with resumable runs and a quality gate.",
+    )
+    made.callback(invoke_without_command=True)(_options)
+    for name in names:
+        module, _, attribute = _COMMANDS[name].partition(".")
+        found = getattr(importlib.import_module(f"enrich_dist.cli.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            made.add_typer(found, name=name)
+        else:
+            made.command(name)(found)
+    return made
+
+
+def __getattr__(name: str) -> typer.Typer:
+    """Return ``app``, the command line with all commands, made on first use."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    made = globals()[name] = make_app()
+    return made
+
+
 def _options(
     version: bool = typer.Option(False, "--version", help="Print the version and exit."),
 ) -> None:
@@ -77,7 +87,9 @@ def main() -> NoReturn:
     gc.set_threshold(200_000, 20, 100)
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    asked = next((argument for argument in arguments if not argument.startswith("-")), "")
     try:
+        app = make_app([asked]) if asked in _COMMANDS else make_app()
         code = app(args=arguments, standalone_mode=False)
         if code == _TYPER_INTERRUPTED:
             code = _report(RunInterruptedError(), debug=debug)

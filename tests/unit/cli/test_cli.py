@@ -33,6 +33,19 @@ def test_help_imports_no_engine() -> None:
     assert "heavy: []" in finished.stdout
 
 
+def test_command_imports_no_other_command() -> None:
+    code = (
+        "import sys, contextlib; from enrich_dist.cli.main import main\n"
+        "sys.argv = ['enrich-dist', 'status', '--help']\n"
+        "with contextlib.suppress(SystemExit): main()\n"
+        "print('commands:', sorted({'bench', 'inspect', 'run'} & {name.rpartition('.')[2] for name in sys.modules\n"
+        "                          if name.startswith('enrich_dist.cli.')}))"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+
+    assert "commands: ['inspect']" in finished.stdout
+
+
 def test_config_show_has_origins() -> None:
     finished = enrich_dist(
         "config", "show", "--origin", "--config", "config/sample.yaml", "--set", "cluster.n_workers=5",
