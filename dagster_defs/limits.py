@@ -24,7 +24,7 @@ def limit_specs(step: Step) -> list[dg.AssetCheckSpec]:
     text = f"Time and memory, at most performance.assets.{step}."
     found = [dg.AssetCheckSpec(f"{step}_limits", asset=str(step), description=text)]
     if step is Step.ENRICHED_AWARDS:
-        text = "Time and memory of the run up to the verdict, at most performance.run."
+        text = "The run up to the verdict, at most performance.run; memory of the driver, at most driver_memory_mb."
         found.append(dg.AssetCheckSpec(RUN_CHECK, asset=str(step), description=text))
     return found
 
@@ -35,7 +35,8 @@ def limit_results(pipeline: Pipeline, report: StepReport) -> list[dg.AssetCheckR
     found = [_result(f"{report.step}_limits", step_limits(report, settings))]
     if report.step is Step.ENRICHED_AWARDS:
         reports = pipeline.directory.reports_of(pipeline.run_id)
-        found.append(_result(RUN_CHECK, run_limits(reports, pipeline.run_id, settings)))
+        budget_mb = pipeline.settings.driver_memory_mb
+        found.append(_result(RUN_CHECK, run_limits(reports, pipeline.run_id, settings, driver_memory_mb=budget_mb)))
     return found
 
 

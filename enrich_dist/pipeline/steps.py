@@ -278,7 +278,14 @@ class Pipeline:
             )
 
             def build(directory: Path) -> dict[str, Any]:
-                return build_result(directory, inputs, decision, gate, scratch=self.directory.scratch)
+                return build_result(
+                    directory,
+                    inputs,
+                    decision,
+                    gate,
+                    scratch=self.directory.scratch,
+                    driver_memory_mb=self.settings.driver_memory_mb,
+                )
 
             stored = get_or_build(self.directory.results / key, build)
             metrics, verdict = stored.facts["metrics"], stored.facts["verdict"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
@@ -23,12 +23,15 @@ from enrich_dist.core.table_files import write_table
 from enrich_dist.matching.config import DecisionConfig
 from enrich_dist.matching.vocabulary import Vocabulary
 from enrich_dist.results import estimation, overrides, quality, reduce, reliability, scoring, shared_identifiers
+from enrich_dist.results.candidate_parts import PART_ROWS
 from enrich_dist.results.report import render
 from enrich_dist.results.tables import Table
 from enrich_dist.sources import chunks, column_statistics, companies
 from enrich_dist.store.artifacts import Artifact
 
 DATABASE = "enrich_dist.duckdb"
+DRIVER_MEMORY_MB: Final = 2_000
+"""Memory budget of the driver with which half for DuckDB and ``candidate_parts.PART_ROWS`` were chosen."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,19 @@ class ResultInputs:
     candidates_written: int
 
 
-def open_candidates(connection: duckdb.DuckDBPyConnection, inputs: ResultInputs) -> scoring.CandidateTables:
-    """Create tables ``companies`` and ``overrides``, and open the candidates of all checkpoints."""
+def open_candidates(
+    connection: duckdb.DuckDBPyConnection, inputs: ResultInputs, *, part_rows: int | None = None
+) -> scoring.CandidateTables:
+    """Create tables ``companies`` and ``overrides``, and open the candidates of all checkpoints; ``part_rows``: as for
+    ``scoring.split_candidates``."""
     read_parquet(connection, [inputs.company.path / "companies.parquet"]).create("companies")
     connection.from_arrow(inputs.overrides).create("overrides")
     return scoring.split_candidates(
-        connection, inputs.checkpoints, companies=Table("companies"), overrides=Table("overrides")
+        connection,
+        inputs.checkpoints,
+        companies=Table("companies"),
+        overrides=Table("overrides"),
+        part_rows=part_rows,
     )
 
 
@@ -76,15 +86,25 @@ def score_candidates(
 
 
 def build_result(
-    directory: Path, inputs: ResultInputs, decision: DecisionConfig, gate: quality.Gate, *, scratch: Path
+    directory: Path,
+    inputs: ResultInputs,
+    decision: DecisionConfig,
+    gate: quality.Gate,
+    *,
+    scratch: Path,
+    driver_memory_mb: int = DRIVER_MEMORY_MB,
 ) -> dict[str, Any]:
-    """Write the result's files into ``directory``; return metrics and verdict."""
+    """Write the result's files into ``directory``; return metrics and verdict.
+
+    ``driver_memory_mb``: budget of this process; it never changes the result. DuckDB has half of it before it spills.
+    """
+    part_rows = max(1, min(PART_ROWS, PART_ROWS * driver_memory_mb // DRIVER_MEMORY_MB))
     awards, company, plan = inputs.awards, inputs.company, inputs.plan
     of_sources = [pq.read_table(stored.path / chunks.REJECTS_FILE) for stored in (awards, plan)]
     rejects = pa.concat_tables([*of_sources, inputs.quarantined])
-    with connect(directory / DATABASE, scratch=scratch) as connection:
+    with connect(directory / DATABASE, scratch=scratch, memory_mb=driver_memory_mb // 2) as connection:
         connection.from_arrow(rejects).create("rejects")
-        found = open_candidates(connection, inputs)
+        found = open_candidates(connection, inputs, part_rows=part_rows)
         by_recipients = connection.sql(f"from {shared_identifiers.TABLE}").to_arrow_table()
         shared = pa.concat_tables(
             [pq.read_table(company.path / companies.SHARED_FILE), by_recipients.cast(schema.SHARED_IDENTIFIER)]

@@ -42,7 +42,7 @@ class CandidateParts:
 
     ``paths``: a file per range of companies, in ascending order; ``rows``: the number of candidates; ``identified``:
     ``shared_identifiers.IDENTIFIED_COLUMNS`` of those that agree on an identifier; ``shared``: by kind of identifier,
-    the keys that agree with none.
+    the keys that agree with none; ``part_rows``: candidates of a range, about.
     """
 
     checkpoints: Sequence[Path]
@@ -50,11 +50,13 @@ class CandidateParts:
     rows: int
     identified: pa.Table
     shared: Mapping[str, Ints] = field(default_factory=dict)
+    part_rows: int = PART_ROWS
 
     @classmethod
-    def split(cls, checkpoints: Sequence[Path], directory: Path) -> CandidateParts:
+    def split(cls, checkpoints: Sequence[Path], directory: Path, part_rows: int | None = None) -> CandidateParts:
         """Write the numbers of the candidates into files of a new ``directory``."""
-        bounds = _bounds(checkpoints)
+        part_rows = PART_ROWS if part_rows is None else part_rows
+        bounds = _bounds(checkpoints, part_rows)
         directory.mkdir(parents=True)
         paths = [directory / f"{number:06d}.arrow" for number in range(len(bounds) + 1)]
         rows, identified = 0, [NUMBERS.empty_table().select(IDENTIFIED_COLUMNS)]
@@ -72,7 +74,7 @@ class CandidateParts:
                 cuts = [0, *np.searchsorted(table["company_id"].to_numpy(), bounds).tolist(), len(table)]
                 for writer, begin, end in zip(writers, cuts[:-1], cuts[1:], strict=True):
                     writer.write_table(table.slice(begin, end - begin))
-        return cls(checkpoints, paths, rows, pa.concat_tables(identified))
+        return cls(checkpoints, paths, rows, pa.concat_tables(identified), part_rows=part_rows)
 
     def read(self) -> Iterator[pa.Table]:
         """Yield the candidates (``NUMBERS``) of each range of companies."""
@@ -83,7 +85,8 @@ class CandidateParts:
     def with_rows(self, added: pa.Table, path: Path) -> CandidateParts:
         """Return the parts with further candidates (``schema.CANDIDATE``), which are stored in this new file."""
         pq.write_table(added, path)
-        return replace(self.split([*self.checkpoints, path], path.with_suffix(".parts")), shared=self.shared)
+        parts = self.split([*self.checkpoints, path], path.with_suffix(".parts"), self.part_rows)
+        return replace(parts, shared=self.shared)
 
     def read_rows(
         self, company_id: Ints, source_row: Ints, columns: Sequence[str] = schema.CANDIDATE.names
@@ -119,7 +122,7 @@ class CandidateParts:
         return table
 
 
-def _bounds(checkpoints: Sequence[Path]) -> Ints:
+def _bounds(checkpoints: Sequence[Path], part_rows: int) -> Ints:
     """Return the first company of each range but the first, by the companies of some of the files."""
     if not checkpoints:
         return np.zeros(0, dtype=np.int64)
@@ -128,7 +131,7 @@ def _bounds(checkpoints: Sequence[Path]) -> Ints:
     companies = np.concatenate([_read(path, ["company_id"])["company_id"].to_numpy() for path in chosen])
     if not len(companies):
         return np.zeros(0, dtype=np.int64)
-    parts = -(-rows // PART_ROWS)
+    parts = -(-rows // part_rows)
     bounds = np.unique(np.quantile(companies, np.arange(1, parts) / parts, method="nearest")).astype(np.int64)
     return np.asarray(bounds[bounds > companies.min()])
 

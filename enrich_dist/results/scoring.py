@@ -214,13 +214,20 @@ def read_counts(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) ->
 
 
 def split_candidates(
-    connection: duckdb.DuckDBPyConnection, checkpoints: Sequence[Path], *, companies: Table, overrides: Table
+    connection: duckdb.DuckDBPyConnection,
+    checkpoints: Sequence[Path],
+    *,
+    companies: Table,
+    overrides: Table,
+    part_rows: int | None = None,
 ) -> CandidateTables:
     """Return the tables of the candidates in these files, of which one range of companies is in memory at a time.
 
+    ``part_rows``: candidates of a range; None: ``candidate_parts.PART_ROWS``.
+
     The view of all their columns opens every file: for a few companies, see ``read_candidates``.
     """
-    parts = CandidateParts.split(checkpoints, scratch_of(connection) / new_name("parts"))
+    parts = CandidateParts.split(checkpoints, scratch_of(connection) / new_name("parts"), part_rows)
     shared = find_shared_keys(connection, parts.identified, parts.read_rows)
     source = (
         parquet_sql(*checkpoints) if checkpoints else store_table(connection, "none", schema.CANDIDATE.empty_table())

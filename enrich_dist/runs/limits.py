@@ -16,19 +16,26 @@ from enrich_dist.store.run_directory import StepReport
 from enrich_dist.store.run_totals import RunTotals, run_totals
 
 RUN: Final = "run"
+DRIVER: Final = "driver"
 _MILLION: Final = 1_000_000
-_UNITS: Final = {"max_seconds": "s", "max_memory_mb": "MB", "max_seconds_per_million_recipients": "s"}
+_UNITS: Final = {
+    "max_seconds": "s",
+    "max_memory_mb": "MB",
+    "driver_memory_mb": "MB",
+    "max_seconds_per_million_recipients": "s",
+}
 _TITLES: Final = {
     "max_seconds": "time",
     "max_memory_mb": "peak memory of a process",
+    "driver_memory_mb": "peak memory of the process",
     "max_seconds_per_million_recipients": "time per million recipients",
 }
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A limit with its value. ``scope``: a step, or ``RUN``; ``name``: of the setting; ``limit`` and ``value``: seconds
-    or MB (1,000,000 bytes)."""
+    """A limit with its value. ``scope``: a step, ``RUN`` or ``DRIVER``; ``name``: of the setting; ``limit`` and
+    ``value``: seconds or MB (1,000,000 bytes)."""
 
     scope: str
     name: str
@@ -51,6 +58,8 @@ class Limit:
     @property
     def setting(self) -> str:
         """Key of the setting."""
+        if self.scope == DRIVER:
+            return self.name
         return f"performance.{'' if self.scope == RUN else 'assets.'}{self.scope}.{self.name}"
 
     @property
@@ -78,29 +87,39 @@ def step_limits(report: StepReport, settings: PerformanceSettings) -> tuple[Limi
 
 
 def run_limits(
-    reports: Mapping[Step, StepReport], run_id: str, settings: PerformanceSettings, *, recipients: int | None = None
+    reports: Mapping[Step, StepReport],
+    run_id: str,
+    settings: PerformanceSettings,
+    *,
+    driver_memory_mb: float | None = None,
 ) -> tuple[Limit, ...]:
     """Return the limits of a run that are set, with their values over the steps that it has reached.
 
-    ``recipients``: count of the run; None: of its report. Fixed costs dominate small runs, so at least a million count.
+    ``driver_memory_mb``: budget of the driver. Fixed costs dominate small runs, so at least a million recipients count.
     """
     totals = run_totals(reports, run_id)
     found = _limits(RUN, settings.run, totals, settings.error_ratio)
-    if recipients is None and Step.RECIPIENT_CHUNKS in reports:
-        recipients = reports[Step.RECIPIENT_CHUNKS].rows
+    if driver_memory_mb is not None:
+        peak_mb = totals.peak_memory_bytes / 1e6
+        found += (Limit(DRIVER, "driver_memory_mb", driver_memory_mb, peak_mb, settings.error_ratio),)
     limit = settings.run.max_seconds_per_million_recipients
-    if limit is None or recipients is None:
-        return found
-    value = totals.seconds / max(1.0, recipients / _MILLION)
-    name = "max_seconds_per_million_recipients"
-    return (*found, Limit(RUN, name, limit, value, settings.error_ratio))
+    if limit is not None and Step.RECIPIENT_CHUNKS in reports:
+        value = totals.seconds / max(1.0, reports[Step.RECIPIENT_CHUNKS].rows / _MILLION)
+        found += (Limit(RUN, "max_seconds_per_million_recipients", limit, value, settings.error_ratio),)
+    return found
 
 
-def all_limits(reports: Mapping[Step, StepReport], run_id: str, settings: PerformanceSettings) -> tuple[Limit, ...]:
-    """Return the limits of the run and of all steps that it has reached."""
+def all_limits(
+    reports: Mapping[Step, StepReport],
+    run_id: str,
+    settings: PerformanceSettings,
+    *,
+    driver_memory_mb: float | None = None,
+) -> tuple[Limit, ...]:
+    """Return the limits of the run and of all steps that it has reached; as for ``run_limits``."""
     own = [report for report in reports.values() if report.run_id == run_id]
     of_steps = [limit for report in own for limit in step_limits(report, settings)]
-    return (*run_limits(reports, run_id, settings), *of_steps)
+    return (*run_limits(reports, run_id, settings, driver_memory_mb=driver_memory_mb), *of_steps)
 
 
 def worst(limits: Sequence[Limit]) -> Severity:

@@ -14,7 +14,7 @@ from enrich_dist.errors import CorruptionError
 from enrich_dist.events import Notice, Step, emit
 from enrich_dist.runs.drift import Drift, drift_of_latest
 from enrich_dist.runs.growth import Severity
-from enrich_dist.runs.limits import RUN, Limit, all_limits
+from enrich_dist.runs.limits import DRIVER, RUN, Limit, all_limits
 from enrich_dist.settings import Settings
 from enrich_dist.store.run_directory import RunDirectory
 
@@ -73,13 +73,13 @@ def record_performance(directory: RunDirectory, settings: Settings, run_id: str)
     reports = directory.reports_of(run_id)
     if not reports:
         return ()
-    limits = all_limits(reports, run_id, settings.performance)
+    limits = all_limits(reports, run_id, settings.performance, driver_memory_mb=settings.driver_memory_mb)
     drift: tuple[Drift, ...] = ()
     if Step.ENRICHED_AWARDS in reports and directory.failure(run_id) is None:
         drift = drift_of_latest(directory, settings, run_id)
     else:
         for limit in limits:
-            if limit.scope == RUN and limit.severity.is_flagged:
+            if limit.scope in (RUN, DRIVER) and limit.severity.is_flagged:
                 emit(Notice(f"A limit is exceeded: {limit.text}.", warning=True))
     findings = findings_of(limits, drift)
     _CODEC.write(directory.steps / _FILE, Performance(run_id, findings))

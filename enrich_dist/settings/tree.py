@@ -322,6 +322,7 @@ class Settings(SettingsSection):
     paths: PathSettings = PathSettings()
     chunk_size: Rows = 50_000
     memory_threshold_mb: Annotated[int, Field(ge=256, le=100_000_000)] = 1_500
+    driver_memory_mb: Annotated[int, Field(ge=512, le=100_000_000)] = 2_000
     match_rate_threshold: Share = 0.70
     fail_fast: bool = False
     min_estimated_precision: Share = 0.95

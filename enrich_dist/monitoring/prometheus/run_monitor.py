@@ -71,7 +71,9 @@ class RunMonitor:
             values.set("run_end_timestamp_seconds", time.time())
             set_last_success(values, self._directory)
             reports = self._directory.reports_of(self._run_id)
-            set_limits(values, all_limits(reports, self._run_id, self._settings.performance))
+            budget_mb = self._settings.driver_memory_mb
+            limits = all_limits(reports, self._run_id, self._settings.performance, driver_memory_mb=budget_mb)
+            set_limits(values, limits)
             failed = self._listener.active_step is not None
             set_outcome(values, latest_steps(self._directory), self._run_id, failed=failed)
         from enrich_dist.monitoring.prometheus.export import push, write_textfile

@@ -12,6 +12,8 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from dagster_defs.checks import DRIFT_SPECS, VERDICT_SPECS
+from dagster_defs.limits import limit_specs
+from enrich_dist.events import Step
 from enrich_dist.settings import load_settings
 from tests.integration.browser.conftest import PASSED_RUNS, History
 from tests.support.pictures import MARGIN, around, right_of_navigation, steady_picture
@@ -46,8 +48,9 @@ def test_graph_shows_the_six_assets(page: Page) -> None:
 
 
 def test_graph_shows_all_checks_passed(page: Page, folder: Path) -> None:
-    of_chunks = sum(spec.asset_key.to_user_string() == "chunk_matches" for spec in DRIFT_SPECS)
-    of_awards = len(VERDICT_SPECS) + len(DRIFT_SPECS) - of_chunks
+    specs = [*VERDICT_SPECS, *DRIFT_SPECS, *limit_specs(Step.CHUNK_MATCHES), *limit_specs(Step.ENRICHED_AWARDS)]
+    of_chunks = sum(spec.asset_key.to_user_string() == "chunk_matches" for spec in specs)
+    of_awards = len(specs) - of_chunks
     page.goto(GROUP_LINEAGE)
     nodes = page.locator("foreignObject").filter(has_text="Materialized")
     expect(nodes).to_have_count(len(ASSETS))

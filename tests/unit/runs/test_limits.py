@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from enrich_dist.core.database import connect
 from enrich_dist.events import Step
+from enrich_dist.results import build
 from enrich_dist.runs.growth import Severity
 from enrich_dist.runs.limits import Limit, all_limits, run_limits, step_limits, worst
 from enrich_dist.settings import Settings
 from enrich_dist.settings.performance import PerformanceSettings
-from enrich_dist.store.run_directory import Number, StepReport
+from enrich_dist.store.run_directory import Number, Output, StepReport
+from tests.support import known_case
+from tests.support.in_process import run_in_process
 
 ASSETS = [str(step) for step in Step]
 
@@ -127,6 +134,39 @@ def test_steps_of_another_run_do_not_count() -> None:
     reports = {step: report(step) for step in Step}
 
     assert run_limits(reports, "another", performance(run={"max_seconds": 1}))[0].value == 0
+
+
+@pytest.mark.setting("driver_memory_mb")
+def test_driver_budget_bounds_duckdb_and_keeps_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+
+    def spy(*args: Any, memory_mb: int, **others: Any) -> Any:
+        given.append(memory_mb)
+        return connect(*args, memory_mb=memory_mb, **others)
+
+    monkeypatch.setattr(build, "connect", spy)
+    results = [
+        run_in_process(known_case.settings(tmp_path / str(budget), driver_memory_mb=budget)).directory.output(
+            Output.RESULT
+        )
+        for budget in (512, 4_000)
+    ]
+
+    assert given == [256, 2_000]
+    first, other = (Path(result, "enriched_awards.parquet").read_bytes() for result in results)
+    assert first == other
+
+
+def test_driver_budget_is_compared_with_the_peak() -> None:
+    reports = {Step.ENRICHED_AWARDS: report(Step.ENRICHED_AWARDS, memory_mb=900)}
+
+    def found(budget_mb: float) -> Limit:
+        return run_limits(reports, "one", PerformanceSettings(), driver_memory_mb=budget_mb)[0]
+
+    assert (found(1_000).setting, found(1_000).severity) == ("driver_memory_mb", Severity.PASSED)
+    assert found(800).severity is Severity.WARN
+    assert found(500).severity is Severity.ERROR
+    assert "driver: peak memory of the process 900 MB, 1.12 times the limit of 800 MB" in found(800).text
 
 
 @given(st.floats(0.01, 1e6), st.floats(0.01, 1e6))
