@@ -7,7 +7,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 PEERS_VENVS := .venv-peers
 PEERS_STAMPS := $(foreach name,peers emm nomenklatura,$(PEERS_VENVS)/$(name)/.installed)
 
-.PHONY: demo test test-long explore test-faults test-injected-faults rehearsal soak test-browser lint types contracts unused check licences docs reference ui bench bench-quick bench-ci bench-ci-baseline compare-peers fuzz screenshots requirements clean
+.PHONY: demo test test-long explore test-faults test-injected-faults rehearsal soak test-browser lint types contracts unused check licences docs reference ui bench bench-quick bench-ci bench-ci-baseline compare-peers fuzz mutants screenshots requirements clean
 
 demo: $(STAMP)
 	$(BIN)/enrich-dist run --config config/sample.yaml
@@ -90,6 +90,12 @@ bench-quick: $(STAMP)
 fuzz: $(DEV_STAMP)
 	$(BIN)/python -m scripts.fuzz
 
+# Plant sampled faults in the code, run the quick unit tests that reach each; writes reports/reliability/mutants.json.
+# An hour at most, alone on the machine. Options: make mutants MUTANTS="--sample 400 --minutes 120"
+mutants: $(DEV_STAMP) $(PEERS_VENVS)/mutants/.installed
+	nice $(BIN)/python -m scripts.mutants reach
+	nice $(PEERS_VENVS)/mutants/bin/python -m scripts.mutants run $(MUTANTS)
+
 # Compare time and memory with the committed baseline; exit code 4 on a regression. Noise may not allow a verdict: then
 # exit code 0, or 1 with STRICT=1.
 bench-ci: $(STAMP)
@@ -145,7 +151,7 @@ requirements: $(DEV_STAMP)
 	  -o requirements/deploy-tools.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
 	  --no-emit-find-links --custom-compile-command "make requirements" --group dev -c requirements/run.txt -o requirements/dev.txt
-	for group in peers emm nomenklatura; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	for group in peers emm nomenklatura mutants; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-strip-extras --no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements" \
 	  --group $$group -o requirements/$$group.txt || exit; done
 

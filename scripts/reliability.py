@@ -5,6 +5,7 @@
                                             make test-long -> reports/reliability/suite.json
     python -m scripts.soak                  -> reports/reliability/soak.json
     python -m scripts.fuzz                  -> reports/reliability/fuzzing.json
+    make mutants                            -> reports/reliability/mutants.json
     python -m scripts.reliability render    all of them -> docs/explanation/reliability.md
 
 Everything is measured on real processes. Files contain no path and no host name. A figure that misses its target is
@@ -280,9 +281,9 @@ def suite(options: argparse.Namespace) -> None:
 
 def render(_options: argparse.Namespace) -> None:
     """Write the document from the recorded figures."""
-    names = ("measured", "soak", "fuzzing", "suite")
-    measured, soak, fuzzing, cases = (read_json(REPORTS / f"{name}.json") for name in names)
-    DOCUMENT.write_text(document(measured, soak, fuzzing, cases["cases"]), "utf-8")
+    names = ("measured", "soak", "fuzzing", "mutants", "suite")
+    measured, soak, fuzzing, mutants, cases = (read_json(REPORTS / f"{name}.json") for name in names)
+    DOCUMENT.write_text(document(measured, soak, fuzzing, mutants, cases["cases"]), "utf-8")
 
 
 def main() -> None:

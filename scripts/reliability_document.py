@@ -55,13 +55,18 @@ FAULTS = {
 
 
 def document(
-    measured: dict[str, Any], soak: dict[str, Any], fuzzing: dict[str, Any], cases: dict[str, dict[str, int]]
+    measured: dict[str, Any],
+    soak: dict[str, Any],
+    fuzzing: dict[str, Any],
+    mutants: dict[str, Any],
+    cases: dict[str, dict[str, int]],
 ) -> str:
     """Return the text of ``docs/explanation/reliability.md``. Raises ``KeyError`` if a fault was not tested."""
     recovered, resumed = measured["recovery"], measured["resume"]
     cost, many, machine_ = measured["overhead"], measured["many_chunks"], measured["machine"]
     redone = soak["matcher_calls"] - soak["schedules"] * soak["chunks_per_schedule"]
     injected = sum(soak["faults"].values()) + sum(soak["failed_attempts"].values())
+    found = mutants["outcomes"].get("killed", 0) + mutants["outcomes"].get("timeout", 0)
     growth = many["driver_memory_mb_at_the_end"] - many["driver_memory_mb_after_a_tenth"]
     rows = [
         (
@@ -73,6 +78,12 @@ def document(
             "damaged and random inputs to the readers that end with an unexpected error or lose a row (`make fuzz`)",
             "0",
             f"{fuzzing['exceptions']} of {fuzzing['inputs']:,} (version {fuzzing['sources_version']} of the readers)",
+        ),
+        (
+            "faults planted in results, farm, store and decisions that the quick unit tests find (`make mutants`)",
+            "at least 85%",
+            f"{100 * found / mutants['sample']:.0f}%, {found} of a sample of {mutants['sample']} "
+            f"(of {mutants['faults']:,}; {mutants['outcomes'].get('not reached', 0)} not reached by these tests)",
         ),
         (
             "chunks computed again after all workers were killed",

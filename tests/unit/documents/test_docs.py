@@ -100,7 +100,7 @@ def test_documented_make_targets_exist() -> None:
 
 
 def test_requirements_are_pinned() -> None:
-    for name in ("run.txt", "dev.txt", "deploy.txt", "deploy-tools.txt"):
+    for name in ("run.txt", "dev.txt", "deploy.txt", "deploy-tools.txt", "mutants.txt"):
         text = (REPOSITORY / "requirements" / name).read_text("utf-8")
         assert "://" not in text
         assert "--index" not in text
