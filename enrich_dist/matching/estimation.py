@@ -152,7 +152,8 @@ def _log_different(shares: Tallies, weights: Weights, observed: Observed) -> flo
     level = np.log(shares.namesake_level)[observed.name[coincident] - NAMESAKES[0]]
     numbers = _namesakes_by_company(observed, coincident)
     street = np.log(shares.other_street)[observed.street[in_town] - 1]
-    estimated = street @ number[in_town] + (place + level) @ number[coincident]
+    # Not a dot product, for which BLAS starts threads.
+    estimated = (street * number[in_town]).sum() + ((place + level) * number[coincident]).sum()
     return float(estimated + np.log(shares.namesakes)[numbers].sum())
 
 

@@ -6,7 +6,6 @@ depend on the rows alone. Does not cover weights and probabilities (``scoring``)
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -91,12 +90,9 @@ def store_enriched_awards(
     order of their source. Recipient columns are filled for accepted matches only, so that a candidate in review cannot
     be mistaken for a match.
     """
-    query = _enriched_awards_sql(awards, award_companies)
-    # Both take about as long, and neither uses all cores.
-    with connection.cursor() as second, ThreadPoolExecutor(1) as pool:
-        stored = pool.submit(second.execute, f"create table enriched_awards as {query}")
-        _write_row_groups(connection.sql(query).to_arrow_reader(_ROW_GROUP_ROWS), out)
-        stored.result()
+    connection.execute(f"create table enriched_awards as {_enriched_awards_sql(awards, award_companies)}")
+    # DuckDB preserves the order of the insertion.
+    _write_row_groups(connection.sql("from enriched_awards").to_arrow_reader(_ROW_GROUP_ROWS), out)
 
 
 def _enriched_awards_sql(awards: Path, award_companies: Path) -> str:

@@ -20,7 +20,8 @@ from enrich_dist.matching.index import CompanyIndex, open_index
 from enrich_dist.matching.weights import Weights
 from enrich_dist.results import estimation, overrides, scoring
 from enrich_dist.results.build import DATABASE
-from enrich_dist.results.tables import Table, create_table
+from enrich_dist.results.shared_identifiers import without_shared_sql
+from enrich_dist.results.tables import Table, create_table, create_view
 from enrich_dist.store.checkpoints import CheckpointStore
 from enrich_dist.store.run_directory import Output, RunDirectory
 
@@ -87,7 +88,9 @@ def _open(connection: duckdb.DuckDBPyConnection, directory: RunDirectory, path: 
     _require_same_companies(connection, directory)
     files = [checkpoint.candidates for checkpoint in found.values()]
     tables = scoring.split_candidates(connection, files, companies=Table("companies"), overrides=Table("overrides"))
-    tables = replace(tables, candidates=scoring.read_candidates(connection, files))
+    # The view of the parts opens every file.
+    source = without_shared_sql(connection, scoring.candidates_source(connection, files))
+    tables = replace(tables, candidates=create_view(connection, "candidates", source))
     tables = overrides.add_confirmed(tables, plan)
     counts = scoring.read_counts(connection, [checkpoint.counts for checkpoint in found.values()])
     weights = estimation.estimate_weights(tables, counts, index.vocabulary)

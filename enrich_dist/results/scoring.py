@@ -179,11 +179,15 @@ def read_candidates(connection: duckdb.DuckDBPyConnection, checkpoints: Sequence
 
     More than ``MAX_OPEN_FILES`` are copied into one file first.
     """
+    return create_view(connection, "candidates", candidates_sql(connection, candidates_source(connection, checkpoints)))
+
+
+def candidates_source(connection: duckdb.DuckDBPyConnection, checkpoints: Sequence[Path]) -> str:
+    """Return the SQL source of the candidates in these files, of which at most ``MAX_OPEN_FILES`` are kept open."""
     if not checkpoints:
-        empty = store_table(connection, "candidates", schema.CANDIDATE.empty_table())
-        return create_view(connection, "candidates", candidates_sql(connection, empty))
+        return store_table(connection, "candidates", schema.CANDIDATE.empty_table())
     files = checkpoints if len(checkpoints) <= MAX_OPEN_FILES else [_copy_to_one(connection, checkpoints)]
-    return create_view(connection, "candidates", candidates_sql(connection, parquet_sql(*files)))
+    return parquet_sql(*files)
 
 
 def _copy_to_one(connection: duckdb.DuckDBPyConnection, checkpoints: Sequence[Path]) -> Path:
