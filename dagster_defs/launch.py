@@ -122,9 +122,9 @@ def launch(
         except RunInterruptedError:
             raise
         except Exception:
+            # The run itself notifies operators, unless it failed before its first resource.
             notify_run_outcome(instance, run_id, settings)
             raise
-        notify_run_outcome(instance, run_id, settings)
         if keep := settings.retention.keep_runs:
             with warning_on_error("Dagster events of older runs could not be removed"):
                 judged = [run.run_id for run in read_runs(pipeline.directory)]

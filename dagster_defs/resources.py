@@ -1,6 +1,7 @@
 """Resources of the job: the settings and the Dask cluster."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,11 @@ import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from enrich_dist.cluster.client import ClusterStart
+from enrich_dist.events import warning_on_error
 from enrich_dist.matching.warm import warm_up
+from enrich_dist.monitoring.notify import notify_on_failure
 from enrich_dist.pipeline.steps import Pipeline
-from enrich_dist.run_lifecycle import active_run
+from enrich_dist.run_lifecycle import active_run, passing_warnings
 from enrich_dist.settings import LoadedSettings, load_settings
 from enrich_dist.store.status import all_chunks_finished
 
@@ -41,6 +44,10 @@ class EnrichSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         Raises ``ReadinessError`` in production without a readiness file, before the cluster starts.
         """
+        # They import the assets, which import this module.
+        from dagster_defs.killed_runs import close_killed_runs
+        from dagster_defs.run_outcome import notify_run_outcome
+
         # A settings file that is edited during the run applies to the next run.
         self._of_run = loaded = self.load()
         pipeline = self.pipeline(_run_id(context))
@@ -49,12 +56,24 @@ class EnrichSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
             if context.log is not None:
                 context.log.warning(message)
 
+        is_active = False
         try:
-            with active_run(pipeline, loaded, began_seconds=self.began_seconds or None, warn=warn):
+            with (
+                notify_on_failure(loaded.settings, unless=lambda: is_active),
+                active_run(pipeline, loaded, began_seconds=self.began_seconds or None, warn=warn) as killed,
+            ):
+                is_active = True
                 if context.log is not None:
                     for item in loaded.overrides():
                         context.log.info(item.line)
+                if context.instance is not None:
+                    with passing_warnings(warn), warning_on_error("The earlier run could not be closed"):
+                        for run_id in close_killed_runs(context.instance, loaded.settings, pipeline.run_id, killed):
+                            warn(f"Run {run_id} was killed. It is marked as failed.")
                 yield self
+            if context.instance is not None:
+                with passing_warnings(warn):
+                    notify_run_outcome(context.instance, pipeline.run_id, loaded.settings, now_seconds=time.time())
         finally:
             self._of_run = None
 

@@ -1,6 +1,7 @@
 """Read the outcome of a run from Dagster's event log, and notify operators of it.
 
-The command line and the sensor both use it. Does not decide which incidents are new (``monitoring.incidents``).
+The run itself uses it at its end, so that no daemon is needed, and the sensor for runs that could not. Does not decide
+which incidents are new (``monitoring.incidents``).
 """
 
 from __future__ import annotations
@@ -29,13 +30,18 @@ _OUR_ERRORS = frozenset(
 _STOPPED = frozenset({RunInterruptedError.__name__, "DagsterExecutionInterruptedError", "KeyboardInterrupt"})
 
 
-def notify_run_outcome(instance: dg.DagsterInstance, run_id: str, settings: Settings) -> None:
-    """Notify operators of the new incidents of a finished run. Never raises."""
+def notify_run_outcome(
+    instance: dg.DagsterInstance, run_id: str, settings: Settings, *, now_seconds: float | None = None
+) -> None:
+    """Notify operators of the new incidents of a finished run. Never raises.
+
+    ``now_seconds``: the time, Unix seconds, if Dagster has not recorded the end of the run yet.
+    """
     if settings.notifications.urls_file is None:
         return
     try:
         record = instance.get_run_record_by_id(run_id)
-        outcome = None if record is None else run_outcome(instance, record)
+        outcome = None if record is None else run_outcome(instance, record, now_seconds=now_seconds)
     except Exception as error:  # noqa: BLE001  # a notification must not fail a run
         emit(Notice(f"Operators could not be notified: {type(error).__name__} in Dagster's event log.", warning=True))
         return
@@ -52,10 +58,16 @@ def settings_of(run: dg.DagsterRun) -> Settings:
     return load_settings(Path(path) if path else None, config.get("overrides", [])).settings
 
 
-def run_outcome(instance: dg.DagsterInstance, record: dg.RunRecord) -> RunOutcome | None:
-    """Return the outcome of a run that succeeded or failed; None if it is active or a user stopped it."""
+def run_outcome(
+    instance: dg.DagsterInstance, record: dg.RunRecord, *, now_seconds: float | None = None
+) -> RunOutcome | None:
+    """Return the outcome of a run that succeeded or failed; None if it is active or a user stopped it.
+
+    ``now_seconds``: as for ``notify_run_outcome``.
+    """
     run = record.dagster_run
-    if run.status not in _ENDED or record.end_time is None:
+    ended_seconds = record.end_time if run.status in _ENDED else now_seconds
+    if ended_seconds is None:
         return None
     failed_checks: list[Incident] = []
     failures: list[Incident] = []
@@ -75,12 +87,14 @@ def run_outcome(instance: dg.DagsterInstance, record: dg.RunRecord) -> RunOutcom
             finished.add(event.asset_key.to_user_string())
         elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
             failures += _failure(event.step_key or START, event.step_failure_data.error)
+        elif event.event_type == dg.DagsterEventType.RESOURCE_INIT_FAILURE and not failures:
+            failures += _failure(START, event.engine_event_data.error)
         elif event.event_type == dg.DagsterEventType.RUN_FAILURE and not failures:
             failures += _failure(START, event.job_failure_data.error)
     if any(incident.error in _STOPPED for incident in failures):
         return None
     incidents = (*failed_checks, *(incident for incident in failures if incident.error != _BY_CHECK))
-    return RunOutcome(run.run_id, record.end_time, incidents, frozenset(passed), frozenset(finished))
+    return RunOutcome(run.run_id, ended_seconds, incidents, frozenset(passed), frozenset(finished))
 
 
 def _failed_check(evaluation: dg.AssetCheckEvaluation) -> Incident:

@@ -145,6 +145,12 @@ class RunInterruptedError(EnrichError):
         super().__init__("Interrupted.")
 
 
+class RunKilledError(EnrichError):
+    """The process of an earlier run ended without an error. The next run reports it."""
+
+    default_remedy = RESUME
+
+
 class ReconciliationError(EnrichError):
     """Rows in do not equal rows accounted for; the run stops before the result is judged."""
 

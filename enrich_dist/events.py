@@ -72,6 +72,8 @@ class FarmProgress:
     """Lower end of its 95% confidence interval."""
     projected_match_rate_high: float | None = None
     """Upper end."""
+    projected_at_share: float | None = None
+    """Share of the recipients after which it was projected."""
     match_rate_threshold: float | None = None
     """Minimum match rate for publication."""
 
@@ -88,8 +90,14 @@ class FarmProgress:
         parts.append(f"{self.awards_matched:,} of {self.awards_total:,} awards matched so far")
         rate, low, high = self.projected_match_rate, self.projected_match_rate_low, self.projected_match_rate_high
         if rate is not None and low is not None and high is not None:
-            parts.append(f"projected match rate {100 * rate:.1f}% ({100 * low:.1f}% to {100 * high:.1f}%)")
+            parts.append(f"projected match rate {100 * rate:.1f}% ({100 * low:.1f}% to {100 * high:.1f}%){self.age()}")
         return ", ".join([*parts, f"{self.workers} workers", *self.problems()])
+
+    def age(self) -> str:
+        """Return after which share of the recipients the match rate was projected, in words; empty if unknown."""
+        return (
+            "" if self.projected_at_share is None else f" as of {100 * self.projected_at_share:.1f}% of the recipients"
+        )
 
     def problems(self) -> list[str]:
         """Return the problems that the run recovered from, each with its count."""

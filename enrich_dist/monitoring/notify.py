@@ -11,7 +11,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,11 +116,13 @@ def notify(settings: Settings, outcome: RunOutcome) -> Message | None:
 
 
 @contextmanager
-def notify_on_failure(settings: Settings) -> Iterator[None]:
-    """Notify operators if the body, which precedes a run, raises."""
+def notify_on_failure(settings: Settings, *, unless: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Notify operators if the body, which precedes a run, raises; ``unless``: whether the run has started."""
     try:
         yield
     except Exception as error:
+        if unless():
+            raise
         incident = Incident(IncidentKind.FAILED, START, str(error), error=type(error).__name__)
         notify(settings, RunOutcome(None, time.time(), (incident,)))
         raise

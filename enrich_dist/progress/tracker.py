@@ -111,6 +111,7 @@ class ProgressTracker:
                 projected_match_rate=projection.rate if projection else None,
                 projected_match_rate_low=projection.low if projection else None,
                 projected_match_rate_high=projection.high if projection else None,
+                projected_at_share=self._early.projection_share if projection else None,
                 match_rate_threshold=self._early.threshold,
             )
         )

@@ -70,10 +70,12 @@ def _projected(progress: FarmProgress) -> Text | None:
     if rate is None or low is None or high is None:
         return None
     text = f"{rate:.1%} of awards ({low:.1%} to {high:.1%})"
+    at = progress.projected_at_share
+    age = "" if at is None else f" · at {at:.0%}"
     if threshold is None:
-        return Text(text)
+        return Text(text + age)
     colour = "red" if high < threshold else "green" if low >= threshold else "yellow"
-    return Text.assemble((text, colour), (f" · threshold {threshold:.1%}", "dim"))
+    return Text.assemble((text, colour), (f" · threshold {threshold:.1%}{age}", "dim"))
 
 
 def _workers(workers: Sequence[WorkerSample]) -> list[RenderableType]:

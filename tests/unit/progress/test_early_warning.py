@@ -17,7 +17,7 @@ OPEN = Projection(rate=0.68, low=0.60, high=0.76, chunks=5)
 
 
 class _Projector:
-    """Returns given projections, and records the share of each call."""
+    """Returns given projections, the last one again and again, and records the share of each call."""
 
     def __init__(self, *projections: Projection | Exception) -> None:
         self._projections = list(projections)
@@ -25,7 +25,7 @@ class _Projector:
 
     def __call__(self, keys: Sequence[str], share_done: float) -> Projection:
         self.asked.append((len(keys), share_done))
-        found = self._projections.pop(0)
+        found = self._projections.pop(0) if len(self._projections) > 1 else self._projections[0]
         if isinstance(found, Exception):
             raise found
         return found
@@ -55,7 +55,7 @@ def test_warning_comes_once_after_a_tenth() -> None:
 
     (notice,) = farm(warning(project))
 
-    assert project.asked == [(5, 0.1), (10, 0.2), (20, 0.4)]
+    assert project.asked[:3] == [(5, 0.1), (10, 0.2), (20, 0.4)]
     assert notice == Notice(
         "After 10.0% of the recipients the match rate is projected to end at 51.3% (95% interval 45.0% to 57.1%), "
         "below match_rate_threshold (70.0%): the result will be blocked. With fail_fast: true a run stops here.",
@@ -126,4 +126,35 @@ def test_expensive_projections_are_skipped(
         now += at_work_seconds
         early.check([str(number) for number in range(done)], done / CHUNKS)
 
-    assert found == asked
+    assert [share for share in found if share <= 0.4] == asked
+    assert found[-1] >= 0.9, "what is shown is refreshed until the end"
+
+
+def test_projection_is_refreshed_until_the_end() -> None:
+    project = _Projector(OPEN, OPEN, OPEN, TOO_LOW)
+    early = warning(project)
+
+    assert farm(early) == [], "projections that refresh what is shown do not decide"
+    shares = [share for _, share in project.asked]
+    assert shares[3:] == [0.56, 0.7, 0.9, 0.96]
+    assert (early.projection, early.projection_share) == (TOO_LOW, 0.96)
+
+
+def test_refreshes_together_cost_at_most_three_percent(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, spent = 0.0, 0.0
+    monkeypatch.setattr("enrich_dist.progress.early_warning.time.monotonic", lambda: now)
+
+    def project(keys: Sequence[str], share_done: float) -> Projection:
+        nonlocal now, spent
+        now += 0.012 * len(keys)
+        spent += 0.012 * len(keys) if share_done > 0.5 else 0.0
+        return OPEN
+
+    early = EarlyWarning(project, threshold=0.7, chunks_total=1000, fail_fast=False)
+    for done in range(1, 1000):
+        now += 1.0
+        early.check([f"key{number}" for number in range(done)], done / 1000)
+
+    assert 0 < spent <= 0.03 * now
+    assert early.projection_share is not None
+    assert early.projection_share >= 0.9

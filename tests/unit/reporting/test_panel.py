@@ -41,6 +41,7 @@ def test_panel_shows_progress_and_rates() -> None:
             projected_match_rate=0.712,
             projected_match_rate_low=0.69,
             projected_match_rate_high=0.735,
+            projected_at_share=0.4,
             match_rate_threshold=0.7,
         ),
         worker("0", 358),
@@ -51,7 +52,7 @@ def test_panel_shows_progress_and_rates() -> None:
         "recipients    2,050,000 of 3,300,000 · 105,000/s",
         "chunks        41 of 66 · 10 resumed",
         "matched       31,000 of 100,000 awards so far (31.0%)",
-        "projected     71.2% of awards (69.0% to 73.5%) · threshold 70.0%",
+        "projected     71.2% of awards (69.0% to 73.5%) · threshold 70.0% · at 40%",
     ]
     assert lines[7].endswith("358 of 1,500 MB")
 
