@@ -12,7 +12,7 @@ import dagster as dg
 
 from dagster_defs.limits import limit_results, limit_specs
 from dagster_defs.resources import DaskCluster, EnrichSettings
-from enrich_dist.events import Event, FarmProgress, Notice, Step, listening, warning_on_error
+from enrich_dist.events import Event, FarmProgress, Notice, Step, StepProgress, listening, warning_on_error
 from enrich_dist.pipeline.steps import Pipeline
 from enrich_dist.progress.intervals import ProgressIntervals
 from enrich_dist.reporting.run_tables import settings_table
@@ -35,7 +35,7 @@ def log_events(context: dg.AssetExecutionContext, settings: EnrichSettings) -> I
     def listener(event: Event) -> None:
         if isinstance(event, Notice):
             (context.log.warning if event.warning else context.log.info)(event.message)
-        elif isinstance(event, FarmProgress) and intervals.due(event):
+        elif isinstance(event, FarmProgress | StepProgress) and intervals.due(event):
             context.log.info(event.line())
 
     with listening(listener):

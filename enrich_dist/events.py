@@ -77,6 +77,11 @@ class FarmProgress:
     match_rate_threshold: float | None = None
     """Minimum match rate for publication."""
 
+    @property
+    def finished(self) -> bool:
+        """Whether all chunks are done."""
+        return self.chunks_done == self.chunks_total
+
     def line(self) -> str:
         """Return the progress as one line of plain text."""
         share = 100 * self.records_done / self.records_total if self.records_total else 100.0
@@ -103,6 +108,37 @@ class FarmProgress:
         """Return the problems that the run recovered from, each with its count."""
         counts = ((self.failed_attempts, "failed attempt", ""), (self.chunks_degraded, "chunk", " in smaller batches"))
         return [f"{count:,} {noun}{'' if count == 1 else 's'}{rest}" for count, noun, rest in counts if count]
+
+
+@dataclass(frozen=True)
+class StepProgress:
+    """Progress of a step other than matching (``core.step_progress``)."""
+
+    step: Step
+    what: str
+    """What is done: recipients, candidates, files, …"""
+    done: int
+    total: int | None
+    """None where it is unknown; an estimate for some sources."""
+    elapsed_seconds: float
+    remaining_seconds: float | None
+    """None where it is unknown."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left."""
+        return self.total is not None and self.done >= self.total
+
+    def line(self) -> str:
+        """Return the progress as one line of plain text."""
+        parts = [f"{self.step.replace('_', ' ')}: {self.done:,} {self.what}"]
+        if self.total:
+            share = min(100.0, 100 * self.done / self.total)
+            parts = [f"{self.step.replace('_', ' ')}: {self.done:,} of {self.total:,} {self.what} ({share:.1f}%)"]
+        parts.append(f"{format_duration(self.elapsed_seconds)} elapsed")
+        if self.remaining_seconds is not None:
+            parts.append(f"{format_duration(self.remaining_seconds)} left")
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -162,7 +198,7 @@ class Notice:
         object.__setattr__(self, "message", printable(self.message))
 
 
-Event = StepStarted | StepFinished | FarmProgress | WorkersSeen | AttemptTimes | Notice
+Event = StepStarted | StepFinished | FarmProgress | StepProgress | WorkersSeen | AttemptTimes | Notice
 Listener = Callable[[Event], None]
 _listeners: list[Listener] = []
 

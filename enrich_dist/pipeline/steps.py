@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from enrich_dist.core.files import directory_name, document_digest, write_json
 from enrich_dist.core.matcher import Matcher
+from enrich_dist.core.step_progress import StepMeter
 from enrich_dist.events import Notice, Step, emit, listening
 from enrich_dist.farm.attempts import AttemptLedger
 from enrich_dist.farm.chunk_task import ChunkTask
@@ -34,7 +35,7 @@ from enrich_dist.progress.tracker import create_tracker
 from enrich_dist.results import reduce, report
 from enrich_dist.results.build import build_result
 from enrich_dist.results.method_table import method_table
-from enrich_dist.results.publish import publish
+from enrich_dist.results.publish import publish, published_bytes
 from enrich_dist.results.quality import Gate
 from enrich_dist.settings import Settings
 from enrich_dist.sources import ENGINE_VERSION as SOURCES_VERSION
@@ -57,6 +58,9 @@ _FAULTS_ARE_ON = (
     "testing.fault_probability is {:g}: attempts fail and workers are killed on purpose. The result is the same, but "
     "the run takes longer; set it to 0 in production."
 )
+
+
+_JOINED = 0.8  # share of the time after which companies are joined, for the progress only; measured on the sample
 
 
 class Pipeline:
@@ -105,6 +109,7 @@ class Pipeline:
         with self.directory.recording(Step.AWARD_COMPANIES, self.run_id) as done:
             awards = open_verified(self.directory.output(Output.AWARDS))
             key = directory_name("companies", companies.ENGINE_VERSION, MATCHING_VERSION, awards.content_digest)
+            meter = StepMeter(Step.AWARD_COMPANIES, "awards", awards.facts["rows"])
 
             def build(directory: Path) -> dict[str, Any]:
                 tables = companies.build_companies(
@@ -113,12 +118,14 @@ class Pipeline:
                 pq.write_table(tables.companies, directory / "companies.parquet", compression="zstd")
                 pq.write_table(tables.award_companies, directory / "award_companies.parquet", compression="zstd")
                 pq.write_table(tables.shared_identifiers, directory / companies.SHARED_FILE, compression="zstd")
+                meter.reach(_JOINED)
                 return {"rows": len(tables.companies), "names_kept_apart": tables.names_kept_apart}
 
             stored = get_or_build(self.directory.companies / key, build)
 
             def build_files(directory: Path) -> dict[str, Any]:
                 build_index(pq.read_table(stored.path / "companies.parquet"), directory)
+                meter.reach(1.0)
                 return {"companies": stored.facts["rows"]}
 
             index = get_or_build(
@@ -150,7 +157,9 @@ class Pipeline:
 
             def build(directory: Path) -> dict[str, Any]:
                 tally = ColumnTally()
+                meter = StepMeter(Step.RECIPIENT_CHUNKS, "recipients", source.row_count()[0])
                 batches = read_recipients(source, column_map, batch_rows=chunk_size, scratch=scratch, tally=tally)
+                batches = meter.counted(batches, lambda batch: batch.rows_read)
                 with history.open(scratch) if history.files else nullcontext() as names:
                     facts = chunks.write_chunks(add_names(batches, names), directory)
                     facts["name_history"] = names.counts() if names else {}
@@ -278,6 +287,7 @@ class Pipeline:
             )
 
             def build(directory: Path) -> dict[str, Any]:
+                meter = StepMeter(Step.ENRICHED_AWARDS, "awards", inputs.awards.facts["rows"])
                 return build_result(
                     directory,
                     inputs,
@@ -285,6 +295,7 @@ class Pipeline:
                     gate,
                     scratch=self.directory.scratch,
                     driver_memory_mb=self.settings.driver_memory_mb,
+                    on_stage=meter.reach,
                 )
 
             stored = get_or_build(self.directory.results / key, build)
@@ -322,7 +333,8 @@ class Pipeline:
         """Publish the judged result. Raises ``PublicationBlockedError`` without a passed verdict."""
         with self.directory.recording(Step.PUBLISHED_AWARDS, self.run_id) as done:
             result = self.directory.output(Output.RESULT)
-            release = publish(result, self.directory.published, Gate.of(self.settings))
+            meter = StepMeter(Step.PUBLISHED_AWARDS, "bytes", published_bytes(result))
+            release = publish(result, self.directory.published, Gate.of(self.settings), on_file=meter.add)
             current = self.directory.current
             metrics = release.facts["metrics"]
             return done(

@@ -1,13 +1,13 @@
 """Decide when a log gets its next progress line: often at first, rarely in a long run.
 
-``FarmProgress.line`` has the text.
+``FarmProgress.line`` and ``StepProgress.line`` have the text.
 """
 
 from __future__ import annotations
 
 import time
 
-from enrich_dist.events import FarmProgress
+from enrich_dist.events import FarmProgress, StepProgress
 
 # In a long run the interval grows to this share of the elapsed time.
 _GROWTH_SHARE = 1 / 60
@@ -22,12 +22,12 @@ class ProgressIntervals:
         self._last = float("-inf")
         self._finished = False
 
-    def due(self, event: FarmProgress) -> bool:
+    def due(self, event: FarmProgress | StepProgress) -> bool:
         """Return True for the first and the last event, and for others after the interval."""
         now = time.monotonic()
         if self._began is None:
             self._began = now
-        finished = event.chunks_done == event.chunks_total
+        finished = event.finished
         wait_seconds = max(self._interval_seconds, (now - self._began) * _GROWTH_SHARE)
         if now - self._last < wait_seconds and (not finished or self._finished):
             return False

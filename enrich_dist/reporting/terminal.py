@@ -19,7 +19,17 @@ from rich.text import Text
 
 from enrich_dist.core.console import PlainConsole, open_stream
 from enrich_dist.core.tables import Table
-from enrich_dist.events import Event, FarmProgress, Notice, Step, StepFinished, StepStarted, WorkerSample, WorkersSeen
+from enrich_dist.events import (
+    Event,
+    FarmProgress,
+    Notice,
+    Step,
+    StepFinished,
+    StepProgress,
+    StepStarted,
+    WorkerSample,
+    WorkersSeen,
+)
 from enrich_dist.progress.intervals import ProgressIntervals
 from enrich_dist.reporting.panel import farm_panel
 
@@ -62,6 +72,7 @@ class TerminalListener:
 
     def __init__(self, console: PlainConsole, interval_seconds: float) -> None:
         self._console = console
+        self._interval_seconds = interval_seconds
         self._intervals = ProgressIntervals(interval_seconds)
         self._waiting = Spinner("dots", style="green")
         self._working = Spinner("dots", style="green")
@@ -94,6 +105,7 @@ class TerminalListener:
         """Show an event."""
         match event:
             case StepStarted(step):
+                self._intervals = ProgressIntervals(self._interval_seconds)
                 self.note(STEP_TITLES.get(step, step))
             case StepFinished(step, rows, seconds, reused):
                 self.note("")
@@ -103,6 +115,11 @@ class TerminalListener:
             case FarmProgress():
                 self._progress = event
                 if not self._console.is_terminal and self._intervals.due(event):
+                    self._console.print(event.line(), soft_wrap=True)
+            case StepProgress():
+                if self._console.is_terminal:
+                    self._note = event.line()
+                elif self._intervals.due(event):
                     self._console.print(event.line(), soft_wrap=True)
             case WorkersSeen(workers):
                 self._workers = workers

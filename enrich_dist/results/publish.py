@@ -26,7 +26,7 @@ from enrich_dist.core.owned_files import copy_new, link_or_copy, replace_link
 from enrich_dist.errors import CorruptionError, PublicationBlockedError, StateError
 from enrich_dist.results.build import DATABASE
 from enrich_dist.results.quality import Gate, get_check, judge
-from enrich_dist.store.artifacts import Artifact, get_or_build, open_verified
+from enrich_dist.store.artifacts import Artifact, get_or_build, open_unverified, open_verified
 from enrich_dist.store.run_directory import CURRENT, RELEASE_NAME_LENGTH
 
 _READ_ONLY = 0o444
@@ -40,8 +40,16 @@ _LIMITS = (
 _REMEDY = "Run the whole job again: finished chunks are kept."
 
 
-def publish(result: Path, published: Path, gate: Gate) -> Artifact:
-    """Publish the result directory as ``published/current``; return the release.
+def published_bytes(result: Path) -> int | None:
+    """Return the size of the files that a publication copies; None where the result is not complete."""
+    with suppress(CorruptionError, FileNotFoundError):
+        return sum(int(entry["bytes"]) for entry in open_unverified(result).files.values())
+    return None
+
+
+def publish(result: Path, published: Path, gate: Gate, *, on_file: Callable[[int], None] = lambda _: None) -> Artifact:
+    """Publish the result directory as ``published/current``; return the release. ``on_file``: called after each file
+    with its bytes.
 
     Raises ``PublicationBlockedError`` when the result has no passed verdict, changed since it was judged, or was
     judged by a less strict gate than this one.
@@ -54,6 +62,7 @@ def publish(result: Path, published: Path, gate: Gate) -> Artifact:
                 copy_new(judged.path / name, directory / name)
             else:
                 link_or_copy(judged.path / name, directory / name, mode=_READ_ONLY)
+            on_file(judged.files[name]["bytes"])
         return judged.facts
 
     release = _get_or_build(published, judged.content_digest[:RELEASE_NAME_LENGTH], build)

@@ -82,6 +82,23 @@ def test_rates_by_identifier_and_probability_are_numbers(sample_runs: SampleRuns
     assert found["companies_probability_0_to_50"] == sum(count for low, count in counted.items() if low < 0.5)
 
 
+@pytest.mark.parametrize(
+    ("step", "records"),
+    [
+        ("award companies", "11,446 of 11,446 awards"),
+        ("recipient chunks", "96,666 of 96,666 recipients"),
+        ("enriched awards", "11,446 of 11,446 awards"),
+        ("published awards", "bytes"),
+    ],
+)
+def test_progress_of_every_step(sample_runs: SampleRuns, instance: dg.DagsterInstance, step: str, records: str) -> None:
+    logged = [entry.user_message for entry in instance.all_logs(run_ids(instance)[0])]
+    for lines in (logged, sample_runs.passed.stderr.splitlines()):
+        own = [line for line in lines if line.startswith(f"{step}: ")]
+        assert any(f"{records} (100.0%)" in line and "elapsed, 0:00 left" in line for line in own), own
+        assert len(own) >= 2, "also before its end"
+
+
 def test_failed_run_has_totals_in_record_and_observation(tmp_path: Path) -> None:
     failed = enrich_dist(
         "run", "--config", "config/sample.yaml", "--work-dir", tmp_path / "work",
