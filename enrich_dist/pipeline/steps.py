@@ -157,7 +157,7 @@ class Pipeline:
 
             def build(directory: Path) -> dict[str, Any]:
                 tally = ColumnTally()
-                meter = StepMeter(Step.RECIPIENT_CHUNKS, "recipients", source.row_count()[0])
+                meter = StepMeter(Step.RECIPIENT_CHUNKS, "rows", source.row_count()[0])
                 batches = read_recipients(source, column_map, batch_rows=chunk_size, scratch=scratch, tally=tally)
                 batches = meter.counted(batches, lambda batch: batch.rows_read)
                 with history.open(scratch) if history.files else nullcontext() as names:

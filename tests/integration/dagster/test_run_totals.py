@@ -86,7 +86,7 @@ def test_rates_by_identifier_and_probability_are_numbers(sample_runs: SampleRuns
     ("step", "records"),
     [
         ("award companies", "11,446 of 11,446 awards"),
-        ("recipient chunks", "96,666 of 96,666 recipients"),
+        ("recipient chunks", "96,666 of 96,666 rows"),
         ("enriched awards", "11,446 of 11,446 awards"),
         ("published awards", "bytes"),
     ],
