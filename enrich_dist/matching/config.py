@@ -18,7 +18,8 @@ from enrich_dist.core.files import document_digest
 # 6: words that tell siblings apart, names in other scripts, numbers in words.
 # 7: a name within a longer one is a level of its own; former names; legal forms of the world; parts of names;
 # similar names at any size of the tables; candidates by address.
-ENGINE_VERSION = "7"
+# 8: countries in several languages are one place; a place alone is nothing in common.
+ENGINE_VERSION = "8"
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveShare = Annotated[float, Field(gt=0.0, le=1.0)]
