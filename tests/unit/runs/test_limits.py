@@ -30,7 +30,7 @@ def report(
 
 
 def performance(**values: object) -> PerformanceSettings:
-    return Settings.model_validate({"performance": values}).performance
+    return Settings(performance=values).performance
 
 
 def of_run(seconds: float, recipients: int = 1_000, **run: object) -> tuple[Limit, ...]:
