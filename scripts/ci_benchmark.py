@@ -57,7 +57,7 @@ _STEPS = ("awards", "companies", "chunks", "matching", "reduce")
 _MEMORY = ("peak per worker", "peak of the driver")
 _HEADLINES = ("all steps", *_MEMORY)  # of the specification; without a verdict on them there is none
 _OTHER_MACHINE = 0.10  # by which ratios to the calibration workload may differ between machines
-_SESSION_SCATTER = 0.015  # of sessions before it is measured: that of "all steps" at loads of 5 to 11
+_SESSION_SCATTER = 0.015  # of sessions before it is measured; an assumption, which three sessions begin to replace
 _MIN_SESSIONS = 3  # of the baseline, to know how much sessions differ
 _MAX_PROCESSES = 2
 

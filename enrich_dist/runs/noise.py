@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 PRIOR_SCATTER: Final = 0.03
-"""Scatter of the logarithms before it is measured: that of repeats of the bundled sample on an idle machine."""
+"""Scatter of the logarithms before it is measured. An assumption, which the first comparable runs replace."""
 _PRIOR_RUNS = 3.0  # weight of the prior, in runs; chosen on simulated normal scatter of 2 to 10%
 FALSE_ALARM: Final = 0.002
 """Probability that an unchanged value is distinguishable; small, because several metrics are compared."""
