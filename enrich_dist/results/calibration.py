@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from enrich_dist.matching.decisions import SAME_PLACE
 from enrich_dist.results.reopen import reopen_result
 from enrich_dist.results.scoring import CandidateTables, score
 from enrich_dist.results.tables import create_table, store_table
@@ -81,7 +82,8 @@ def measure_calibration(directory: RunDirectory) -> Calibration:
             f"""
             with best as (
                 select company_id, source_row,
-                       $prior * pow(2, match_weight) / (1 + $prior * $recipients * odds) as probability
+                       case when match_method = '{SAME_PLACE}' then probability  -- its weight is not in the odds
+                            else $prior * pow(2, match_weight) / (1 + $prior * $recipients * odds) end as probability
                 from {scores.judged} where place = 1
             ), known_organisations as (
                 select distinct company_id, organisation from {scores.rivals} semi join {known}
