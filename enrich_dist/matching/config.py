@@ -18,8 +18,7 @@ from enrich_dist.core.files import document_digest
 # 6: words that tell siblings apart, names in other scripts, numbers in words.
 # 7: a name within a longer one is a level of its own; former names; legal forms of the world; parts of names;
 # similar names at any size of the tables; candidates by address.
-# 8: countries in several languages are one place; a place alone is nothing in common.
-ENGINE_VERSION = "8"
+ENGINE_VERSION = "7"
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveShare = Annotated[float, Field(gt=0.0, le=1.0)]

@@ -32,8 +32,7 @@ from enrich_dist.schema import NameLevel, PlaceLevel, SiblingLevel, StreetLevel
 # 5: a name within a longer one is a level of its own; former names; weights are estimated from all candidates.
 # 6: places and streets move further from their defaults; similar names say no more than equal ones; companies of one
 # name are one observation.
-# 7: a small table has fewer namesakes, so similar names say more there.
-ENGINE_VERSION = "7"
+ENGINE_VERSION = "6"
 
 PRIOR_PAIRS = 200.0
 # The same for places and streets, in which tables differ: of six tables with a known truth (development sets and
@@ -93,9 +92,6 @@ KIND_BITS = (0.0, -0.5, -1.0, -5.0)
 # Expected namesakes of the match, however rare the words: firms have equal names for reasons other than chance. Data:
 # generated, 300,000 recipients; for equal names and spelling variants see ``NAMESAKE_RATE``.
 COINCIDENT_NAMESAKES = 0.87
-# Recipients below which a table has a part of these only. Tried: 1, 1,000, 10,000 and 100,000, on the development sets;
-# above 1,000, groups lose precision.
-NAMESAKE_RECIPIENTS = 1_000.0
 # The levels whose namesakes are counted, wherever they are: all of them are candidates.
 NAMESAKES = [NameLevel.SPELLING_VARIANT, NameLevel.EQUAL]
 # The levels of similar names whose rivals in the same town are counted, and how many rivals the defaults count as.
@@ -278,7 +274,7 @@ def _of_tallies(tallies: Tallies, recipients: int, place_u: Floats, placeless_u:
         "namesakes": _namesake_bits(shares),
         "place": _place_weights(shares.place, place_u),
         "namesake_place": _place_weights(shares.place, shares.namesake_place),
-        "partial_town": _partial_town_bits(recipients, shares),
+        "partial_town": _partial_town_bits(shares),
         "placeless": _placeless_weights(shares.placeless, placeless_u),
         "street": _known(shares.street, shares.other_street),
         "unreachable_share": unreachable,
@@ -334,18 +330,9 @@ def _namesake_bits(shares: Tallies) -> Floats:
     return np.concatenate([[0.0], np.log2(rates[0] / rates)])
 
 
-def _namesake_share(recipients: int) -> float:
-    """Return the share of ``COINCIDENT_NAMESAKES`` that a table has."""
-    return min(1.0, recipients / NAMESAKE_RECIPIENTS)
-
-
-def _partial_town_bits(recipients: int, shares: Tallies) -> Floats:
-    """Return the correction for partly equal names in one town by level, for the rivals observed there.
-
-    Neighbours have similar names in a small table as well.
-    """
+def _partial_town_bits(shares: Tallies) -> Floats:
+    """Return the correction for partly equal names in one town by level, for the rivals observed there."""
     bits = np.array(PARTIAL_TOWN_BITS)
-    bits[: NameLevel.TYPO] += np.log2(_namesake_share(recipients))
     bits[TOWN_RIVALS] -= np.log2(shares.town_rivals[0] / shares.town_rivals[1])
     return bits
 
@@ -360,22 +347,17 @@ def expected_town_rivals(place_u: Floats) -> float:
 def _max_name_bits(recipients: int, shares: Tallies) -> Floats:
     """Return the maximum information of a name by level, limited by its expected namesakes.
 
-    Where equal names say little because many organisations have one, similar names say no more, with what their level
-    says (``LEVEL_BITS``).
+    Where equal names say little because many organisations have one, similar names say no more.
     """
-    level_bits = np.array(LEVEL_BITS)
-    namesakes = np.full(len(NameLevel), COINCIDENT_NAMESAKES * _namesake_share(recipients))
-    namesakes[NAMESAKES] = _namesake_rates(shares)[0] * shares.namesake_level * np.exp2(level_bits[NAMESAKES])
+    namesakes = np.full(len(NameLevel), COINCIDENT_NAMESAKES)
+    namesakes[NAMESAKES] = _namesake_rates(shares)[0] * shares.namesake_level * np.exp2(np.array(LEVEL_BITS)[NAMESAKES])
     bits = np.log2(recipients / namesakes)
-    similar = slice(NAMESAKES[0])
-    rest = np.maximum(level_bits[NameLevel.EQUAL] - level_bits[similar], 0.0)
-    bits[similar] = np.minimum(bits[similar], bits[NameLevel.EQUAL] + rest)
+    bits[: NAMESAKES[0]] = np.minimum(bits[: NAMESAKES[0]], bits[NameLevel.EQUAL])
     return np.asarray(bits)
 
 
-def _tally(counts: Sequence[int] | Floats, defaults: Sequence[float] | Floats, pairs: float | None = None) -> Floats:
-    """Return the counts, and the defaults as this number of pairs, by default ``PRIOR_PAIRS``."""
-    pairs = PRIOR_PAIRS if pairs is None else pairs
+def _tally(counts: Sequence[int] | Floats, defaults: Sequence[float] | Floats, pairs: float = PRIOR_PAIRS) -> Floats:
+    """Return the counts, and the defaults as this number of pairs."""
     return np.asarray(np.asarray(counts, dtype=float) + pairs * np.array(defaults) / np.sum(defaults))
 
 

@@ -78,7 +78,7 @@ def sibling_words() -> Table:
     from anyascii import anyascii
 
     meanings = [line.split(" ") for line in lines("sibling_words.txt")]
-    groups = ["number", "venture", "holding", "of", "link", "direction", "place"]
+    groups = ["number", "venture", "holding", "of", "link", "direction"]
     groups += sorted({group for group, *_ in meanings} - set(groups))
     kinds = dict(zip(groups, [*range(NUMBER, LINK + 1), *range(DIRECTION, DIRECTION + len(groups))], strict=False))
     texts, values = [], []

@@ -20,7 +20,6 @@ from enrich_dist.matching.kernels.siblings import (
     NUMBERS_DIFFER,
     OPPOSITES,
     PART,
-    PLACE,
     is_initial,
     sibling_level,
     split,
@@ -114,7 +113,7 @@ def _compare_pairs(asked, space, found):  # type: ignore[no-untyped-def]
                 rest[found] = other_rest[at] = False
                 agreed += weights[concept] * TYPO_PER_CENT // 100 if near else weights[concept]
                 typo_count += near
-                named = named or (other_words[at, 2] != NUMBER and other_words[at, 2] != PLACE)
+                named = named or other_words[at, 2] != NUMBER
         for at in range(other_count):  # words of one meaning (2 and SECOND), after all equal ones
             kind = other_words[at, 2]
             if not other_rest[at] or kind == NO_KIND or kind == MIXED:
@@ -182,7 +181,7 @@ def _compare_pairs(asked, space, found):  # type: ignore[no-untyped-def]
         ):
             levels[pair] = TYPO
             agreements[pair] = similarities[pair] = 900
-        elif agreed == 0 or (missing and more and not named):  # a number or place alone is nothing in common
+        elif agreed == 0 or (missing and more and not named):  # a number alone is nothing in common
             levels[pair] = NOTHING_IN_COMMON
         elif missing == 0 or more == 0:
             if not (missing_distinct or more_distinct):

@@ -13,10 +13,9 @@ from enrich_dist.matching.kernels.text import FNV_START, SPACE, find, fnv, fnv_b
 from enrich_dist.schema import SiblingLevel
 
 # Kinds of words. MIXED: letters and digits; PART: the first word of TWENTY ONE; LINK: between partners. Others, from
-# OPPOSITE on, are groups of words of opposite meanings; of these a direction counts even if it is missing on a side, and
-# a place does not name an organisation.
+# OPPOSITE on, are groups of words of opposite meanings; of these a direction counts even if it is missing on a side.
 NO_KIND, NUMBER, VENTURE, HOLDING, OF, LINK, MIXED, PART, OPPOSITE = range(9)
-DIRECTION, PLACE = OPPOSITE, OPPOSITE + 1
+DIRECTION = OPPOSITE
 KIND_BASE = 1 << 20
 """A table of sibling words holds ``kind * KIND_BASE + value``."""
 MAX_WORDS = 256

@@ -104,15 +104,6 @@ def test_prior_and_data_weigh_equally(index: CompanyIndex) -> None:
     assert weights.identified_pairs == pairs
 
 
-def test_a_small_table_has_fewer_namesakes(index: CompanyIndex) -> None:
-    """Similar names say as much among 71 recipients as among 1,000, of which these are a part."""
-    similar = slice(NameLevel.SPELLING_VARIANT)
-    few, more, many = (estimated(index, recipients=count).max_name_bits[similar] for count in (71, 1_000, 10_000))
-    level = NameLevel.DIFFERENT_WORDS
-    assert few[level] == pytest.approx(more[level])
-    assert many[level] > more[level] + 2
-
-
 def test_report_shows_how_far_weights_moved(index: CompanyIndex) -> None:
     """Of the shipped values, with what the run counted of different organisations."""
     plain, moved = (
