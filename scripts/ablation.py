@@ -218,12 +218,8 @@ def _no_deletes(_: Callable[..., Any]) -> Callable[..., Any]:
     return lambda _data, _starts: (np.empty(0, np.int32), np.empty(0, np.uint64))
 
 
-def _apart(original: Callable[..., Any]) -> Callable[..., Any]:
-    def labels(*arguments: Any) -> pa.Table:
-        found = original(*arguments)
-        return found.set_column(found.schema.get_field_index("organisation"), "organisation", found["source_row"])
-
-    return labels
+def _apart(_: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda column: np.arange(len(column["company_id"]))
 
 
 # What the pairs of a level would be without it, where that is not the level of different words.
@@ -284,7 +280,7 @@ RULES: Final = (
     Change("typo beside an equal name in town", WEIGHTS, constant("weights.EQUAL_NAME_IN_TOWN_BITS", 0.0), False),
     Change("similar names without a place", WEIGHTS, constant("weight_sql._RARE_PLACELESS_BITS", -1e9), False),
     Change("weights from all candidates (EM)", WEIGHTS, constant("estimation.MAX_ROUNDS", 0), False),
-    Change("organisations of several rows", DECISIONS, wrapped("results.organisations", "_labels", _apart), False),
+    Change("organisations of several rows", DECISIONS, wrapped("results.organisations", "_clusters", _apart), False),
     Change("unseen partner", DECISIONS, constant("decisions.UNSEEN_PARTNER_SHARE", 0.0), False),
     Change("review of siblings", DECISIONS, constant("decisions.SIBLING_SHARE", _UNSEEN), False),
     Change("share of companies with a match (EM)", DECISIONS, constant("decisions._ROUNDS", 0), False),

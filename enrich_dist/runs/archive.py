@@ -141,7 +141,7 @@ def baseline_for(archive: Path, candidate: Sequence[RunRecord], records: Iterabl
 def _baselines(archive: Path) -> dict[str, dict[str, Any]]:
     try:
         found = read_json(archive / BASELINE).get("baselines")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     if not isinstance(found, dict) or not all(
         isinstance(entry, dict) and isinstance(entry.get("records"), list) for entry in found.values()

@@ -217,8 +217,16 @@ class RunDirectory:
         return None
 
     def reports_of(self, run_id: str) -> dict[Step, StepReport]:
-        """Return the reports of one run: of the steps that it finished, then of the one that failed."""
-        found = {step: report for step, report in self.all_latest().items() if report.run_id == run_id}
+        """Return the reports of one run: of the steps that it finished, then of the one that failed.
+
+        A damaged record is of an earlier run, as a run records its own steps whole.
+        """
+        found = {}
+        for step in STEPS:
+            with suppress(CorruptionError, StateError):
+                report = self.latest(step)
+                if report.run_id == run_id:
+                    found[step] = report
         failed = self.failure(run_id)
         return found if failed is None else {**found, failed.report.step: failed.report}
 

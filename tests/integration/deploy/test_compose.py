@@ -70,7 +70,11 @@ def test_defaults_are_a_trial() -> None:
 def test_web_pages_bind_to_localhost() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
 
-    assert published == {"webserver": ["127.0.0.1:3000:3000"], "prometheus": ["127.0.0.1:9090:9090"]}
+    assert published == {
+        "webserver": ["127.0.0.1:3000:3000"],
+        "prometheus": ["127.0.0.1:9090:9090"],
+        "alertmanager": ["127.0.0.1:9093:9093"],
+    }
 
 
 def test_missing_password_is_refused() -> None:
