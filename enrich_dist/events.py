@@ -116,7 +116,7 @@ class StepProgress:
 
     step: Step
     what: str
-    """What is done: recipients, candidates, files, …"""
+    """What is done: rows, stages, bytes, …"""
     done: int
     total: int | None
     """None where it is unknown; an estimate for some sources."""

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from enrich_dist.core.files import directory_name, document_digest, write_json
 from enrich_dist.core.matcher import Matcher
-from enrich_dist.core.step_progress import StepMeter
+from enrich_dist.core.step_progress import StageMeter, StepMeter
 from enrich_dist.events import Notice, Step, emit, listening
 from enrich_dist.farm.attempts import AttemptLedger
 from enrich_dist.farm.chunk_task import ChunkTask
@@ -33,7 +33,7 @@ from enrich_dist.pipeline.result_inputs import read_result_inputs
 from enrich_dist.pipeline.tasks import fit_tasks_to_memory, plan_tasks, randomize_order
 from enrich_dist.progress.tracker import create_tracker
 from enrich_dist.results import reduce, report
-from enrich_dist.results.build import build_result
+from enrich_dist.results.build import STAGES, build_result
 from enrich_dist.results.method_table import method_table
 from enrich_dist.results.publish import publish, published_bytes
 from enrich_dist.results.quality import Gate
@@ -109,7 +109,7 @@ class Pipeline:
         with self.directory.recording(Step.AWARD_COMPANIES, self.run_id) as done:
             awards = open_verified(self.directory.output(Output.AWARDS))
             key = directory_name("companies", companies.ENGINE_VERSION, MATCHING_VERSION, awards.content_digest)
-            meter = StepMeter(Step.AWARD_COMPANIES, "awards", awards.facts["rows"])
+            meter = StageMeter(Step.AWARD_COMPANIES, (_JOINED, 1.0))
 
             def build(directory: Path) -> dict[str, Any]:
                 tables = companies.build_companies(
@@ -118,19 +118,19 @@ class Pipeline:
                 pq.write_table(tables.companies, directory / "companies.parquet", compression="zstd")
                 pq.write_table(tables.award_companies, directory / "award_companies.parquet", compression="zstd")
                 pq.write_table(tables.shared_identifiers, directory / companies.SHARED_FILE, compression="zstd")
-                meter.reach(_JOINED)
                 return {"rows": len(tables.companies), "names_kept_apart": tables.names_kept_apart}
 
             stored = get_or_build(self.directory.companies / key, build)
+            meter.end_stage(reused=stored.reused)
 
             def build_files(directory: Path) -> dict[str, Any]:
                 build_index(pq.read_table(stored.path / "companies.parquet"), directory)
-                meter.reach(1.0)
                 return {"companies": stored.facts["rows"]}
 
             index = get_or_build(
                 self.directory.index / directory_name("index", MATCHING_VERSION, stored.content_digest), build_files
             )
+            meter.end_stage(reused=index.reused)
             return done(
                 rows=stored.facts["rows"],
                 reused=stored.reused and index.reused,
@@ -287,7 +287,6 @@ class Pipeline:
             )
 
             def build(directory: Path) -> dict[str, Any]:
-                meter = StepMeter(Step.ENRICHED_AWARDS, "awards", inputs.awards.facts["rows"])
                 return build_result(
                     directory,
                     inputs,
@@ -295,7 +294,7 @@ class Pipeline:
                     gate,
                     scratch=self.directory.scratch,
                     driver_memory_mb=self.settings.driver_memory_mb,
-                    on_stage=meter.reach,
+                    on_stage=StageMeter(Step.ENRICHED_AWARDS, STAGES).end_stage,
                 )
 
             stored = get_or_build(self.directory.results / key, build)

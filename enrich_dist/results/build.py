@@ -33,8 +33,9 @@ from enrich_dist.store.artifacts import Artifact
 DATABASE = "enrich_dist.duckdb"
 DRIVER_MEMORY_MB: Final = 2_000
 """Memory budget of the driver with which half for DuckDB and ``candidate_parts.PART_ROWS`` were chosen."""
-# Shares of the time after which a stage ends, for the progress only; measured on the bundled sample.
-_READ, _SCORED, _MATCHED, _STORED = 0.1, 0.4, 0.55, 0.75
+STAGES: Final = (0.1, 0.4, 0.55, 0.75, 1.0)
+"""Share of the time after which candidates are read and scored, matches and awards stored, and the result judged. For
+the progress only; measured on the bundled sample."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,12 @@ def build_result(
     *,
     scratch: Path,
     driver_memory_mb: int = DRIVER_MEMORY_MB,
-    on_stage: Callable[[float], None] = lambda _: None,
+    on_stage: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Write the result's files into ``directory``; return metrics and verdict.
 
     ``driver_memory_mb``: budget of this process; it never changes the result. DuckDB has half of it before it spills.
-    ``on_stage``: called after each stage with the share of the time that has passed.
+    ``on_stage``: called after each of ``STAGES``.
     """
     part_rows = max(1, min(PART_ROWS, PART_ROWS * driver_memory_mb // DRIVER_MEMORY_MB))
     awards, company, plan = inputs.awards, inputs.company, inputs.plan
@@ -116,18 +117,18 @@ def build_result(
         )
         connection.from_arrow(shared).create("shared_identifiers")
         candidates_read = found.parts.rows if found.parts else 0
-        on_stage(_READ)
+        on_stage()
         scores, counts = score_candidates(found, inputs, places=2)
-        on_stage(_SCORED)
+        on_stage()
         reduce.create_matches(scores, decision)
-        on_stage(_MATCHED)
+        on_stage()
         reduce.store_enriched_awards(
             connection,
             awards.path / "awards.parquet",
             company.path / "award_companies.parquet",
             directory / "enriched_awards.parquet",
         )
-        on_stage(_STORED)
+        on_stage()
         metrics = quality.measure(connection)
         accuracy = quality.estimate_accuracy(connection, unreachable_share=scores.weights.unreachable_share)
         metrics["accuracy"] = accuracy | reliability.assess(connection, scores.companies)
@@ -158,5 +159,5 @@ def build_result(
     write_json(directory / "metrics.json", metrics)
     write_json(directory / "verdict.json", verdict)
     write_new(directory / "report.md", render(metrics, verdict).encode("utf-8"))
-    on_stage(1.0)
+    on_stage()
     return {"metrics": metrics, "verdict": verdict}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from enrich_dist.core.step_progress import StepMeter
+from enrich_dist.core.step_progress import StageMeter, StepMeter
 from enrich_dist.events import Event, Step, StepProgress, listening
 
 
@@ -40,13 +40,21 @@ def test_time_remaining_follows_the_rate(heard: list[StepProgress], clock: list[
     assert not heard[-1].finished
 
 
-def test_stages_count_by_their_share(heard: list[StepProgress], clock: list[float]) -> None:
-    meter = StepMeter(Step.ENRICHED_AWARDS, "awards", 200)
-    for share in (0.25, 1.0):
+def test_time_remaining_follows_the_stages(heard: list[StepProgress], clock: list[float]) -> None:
+    meter = StageMeter(Step.ENRICHED_AWARDS, (0.25, 1.0))
+    for _ in range(2):
         clock[0] += 5.0
-        meter.reach(share)
+        meter.end_stage()
 
-    assert [(event.done, event.remaining_seconds) for event in heard] == [(50, 15.0), (200, 0.0)]
+    assert [(event.done, event.total, event.remaining_seconds) for event in heard] == [(1, 2, 15.0), (2, 2, 0.0)]
+
+
+def test_reused_stages_are_not_reported(heard: list[StepProgress]) -> None:
+    meter = StageMeter(Step.AWARD_COMPANIES, (0.8, 1.0))
+    meter.end_stage(reused=True)
+    meter.end_stage()
+
+    assert [event.done for event in heard] == [2]
     assert heard[-1].finished
 
 
