@@ -182,7 +182,7 @@ class NameLevel(Level):
 
 
 class SiblingLevel(Level):
-    """Words in which two names differ and that tell organisations of one family apart (Fund II and Fund III)."""
+    """Words in which two names differ and that distinguish organisations of one family (Fund II and Fund III)."""
 
     NONE = 0, "no conflict"
     NUMBERS_DIFFER = 1, "numbers differ"

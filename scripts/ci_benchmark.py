@@ -243,7 +243,7 @@ def reasons(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def exit_code(verdict: Verdict, *, strict: bool) -> int:
-    """Return the exit code: 4 on a regression, 1 where ``strict`` and nothing can be told, else 0."""
+    """Return the exit code: 4 on a regression, 1 without a verdict where ``strict``, else 0."""
     if verdict is Verdict.REGRESSION:
         return EXIT_REGRESSION
     return EXIT_FAILED if strict and verdict is Verdict.CANNOT_TELL else EXIT_PUBLISHED

@@ -15,7 +15,7 @@ from enrich_dist.core.files import document_digest
 # Raise it whenever the same input would give other candidates or other comparison vectors: after a change of a rule, of
 # a constant or of a file in data/.
 # 5: placeholders for names are no evidence.
-# 6: words that tell siblings apart, names in other scripts, numbers in words.
+# 6: words that distinguish siblings, names in other scripts, numbers in words.
 # 7: a name within a longer one is a level of its own; former names; legal forms of the world; parts of names;
 # similar names at any size of the tables; candidates by address.
 ENGINE_VERSION = "7"

@@ -39,7 +39,7 @@ _ROUNDS = 50
 # independent test of it (docs/explanation/matching.md).
 UNSEEN_PARTNER_SHARE = 0.01
 IDENTIFIED_METHODS = ("review", "uei", "duns")
-# The same for a candidate whose name differs in a word that tells siblings apart: however well the rest agrees, it is
+# The same for a candidate whose name differs in a word that distinguishes siblings: however well the rest agrees, it is
 # more likely the sibling than the company itself, so its probability is at most 1 / (1 + 1.5) = 0.4 and it is reviewed.
 # Likewise for a similar name, of which nothing is known but the name, where partners have places.
 SIBLING_SHARE = 1.5

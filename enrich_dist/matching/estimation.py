@@ -226,7 +226,7 @@ def _known_places(places: Floats, shares: Floats) -> Floats:
 def _combine(prior: Tallies, expected: Tallies) -> Tallies:
     """Return prior and expected pairs, with as many names with nothing in common as keep their share.
 
-    Companies have a namesake at least as often as by default: where few have one, nothing but the default tells whether
+    Companies have a namesake at least as often as by default: where few have one, only the default says whether
     it is a namesake or a partner that moved, and each that is taken for a partner would make the next one more likely.
     """
     share = prior.shares().name[NameLevel.NOTHING_IN_COMMON]

@@ -111,7 +111,7 @@ def _count_placeless(recipients: pa.Table) -> int:
 def _worth_keeping(comparison: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     column = {name: comparison[name].to_numpy() for name in comparison.column_names}
     identified = (column["uei_agreement"] == Agreement.AGREE) | (column["duns_agreement"] == Agreement.AGREE)
-    # Names with different words on both sides are candidates in the same town, or where nothing tells their places.
+    # Names with different words on both sides are candidates in the same town, or where their places are not known.
     level, place = column["name_level"], column["place_level"]
     near = (level == NameLevel.DIFFERENT_WORDS) & ((place >= MIN_SAME_TOWN) | (place == PlaceLevel.UNKNOWN))
     near |= column["address_level"] > AddressLevel.DIFFERENT

@@ -161,7 +161,7 @@ class _Tokens:
 
 
 def _conflict(ours: str, theirs: str) -> bool:
-    """Return whether two words tell siblings apart, so that one is no typo of the other."""
+    """Return whether two words distinguish siblings, so that one is no typo of the other."""
     text, table = text_buffers(pa.array([ours, theirs])), words.sibling_words()
     left, right = np.empty((siblings.MAX_WORDS, 4), dtype=np.int64), np.empty((siblings.MAX_WORDS, 4), dtype=np.int64)
     siblings.split(text, 0, table, left)

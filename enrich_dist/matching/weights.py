@@ -28,7 +28,7 @@ from enrich_dist.matching.vocabulary import Vocabulary
 from enrich_dist.schema import NameLevel, PlaceLevel, SiblingLevel, StreetLevel
 
 # Raise it whenever the same candidates would get other weights or probabilities.
-# 4: words that tell siblings apart are a comparison of their own.
+# 4: words that distinguish siblings are a comparison of their own.
 # 5: a name within a longer one is a level of its own; former names; weights are estimated from all candidates.
 # 6: places and streets move further from their defaults; similar names say no more than equal ones; companies of one
 # name are one observation.
@@ -81,7 +81,7 @@ LEVEL_BITS = (0.0, 0.0, 4.5, 4.7, 6.5, 8.0, 11.5, 7.5, 5.0)
 # Correction (bits) for partly equal names in one town with different streets. Name and place depend on each other there
 # (subsidiaries, trades, streets and towns in names).
 PARTIAL_TOWN_BITS = (0.0, -5.0, -3.0, -2.0, -3.0, -2.5, 0.0, 0.0, 0.0)
-# Names that differ in words that tell siblings apart, in addition to their level. Estimated on generated data: 1.4% of
+# Names that differ in words that distinguish siblings, in addition to their level. Estimated on generated data: 1.4% of
 # the matches and 7% of the others among partly equal names in one town (docs/explanation/matching.md).
 SIBLING_BITS = -2.3
 # By ``NameKind``: an alternate name is slightly weaker evidence, the parent's much weaker (it has other subsidiaries).

@@ -21,7 +21,7 @@ HUMAN_REVIEW = "human review"
 # Organisations with a lower probability are not mentioned as rivals.
 _MIN_RIVAL_PROBABILITY = 0.001
 _LABELS = {
-    "name": "the name", "sibling": "what tells siblings apart", "place": "the place", "street": "the street",
+    "name": "the name", "sibling": "what distinguishes siblings", "place": "the place", "street": "the street",
     "uei": "the UEI", "duns": "the DUNS",
 }  # fmt: skip
 

@@ -99,7 +99,7 @@ class CandidateTables:
 class Scores:
     """What the stages of ``score`` created, on the connection of ``tables``.
 
-    ``companies``: what all candidates of a company tell (``weigh_and_group``). ``rivals``: ``company_id``,
+    ``companies``: what all candidates of a company show (``weigh_and_group``). ``rivals``: ``company_id``,
     ``source_row`` and ``organisation`` of each candidate that is not rejected. ``judged``: the best row of each
     organisation with its ``place`` (1 is the best of its company), its ``probability``, and the ``odds`` and
     ``partner_probability`` of all organisations of its company.
@@ -241,7 +241,7 @@ def split_candidates(
 
 
 def weigh_and_group(tables: CandidateTables, weights: Weights) -> tuple[Table, Table]:
-    """Return what all candidates of a company tell, by ``company_id``, and the table of ``group_organisations``.
+    """Return what all candidates of a company show, by ``company_id``, and the table of ``group_organisations``.
 
     ``equal_name_in_town``: one has the company's name in its town; ``address_names``: names at its address;
     ``namesakes``: organisations of its name. What a name says depends on the latter, which are known when the
@@ -289,7 +289,7 @@ def weigh_candidates(tables: CandidateTables, weights: Weights, companies: Table
     """Return a view of the candidates with their weights (bits), methods and human decisions.
 
     A confirmed pair weighs more than any other; a rejected one keeps its weight and is marked. ``companies``: what all
-    candidates of a company tell (``weigh_and_group``); by default, no company has a namesake.
+    candidates of a company show (``weigh_and_group``); by default, no company has a namesake.
     """
     connection = tables.connection
     row = store_table(connection, "weights", pa.Table.from_pylist([weight_row(weights)]))

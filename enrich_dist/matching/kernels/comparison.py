@@ -205,7 +205,7 @@ def _compare_pairs(asked, space, found):  # type: ignore[no-untyped-def]
 
 @uncounted
 def _is_typo(left, word, right, other, table):  # type: ignore[no-untyped-def]
-    """Return whether two long words (``siblings.split``) differ by one letter, and do not tell siblings apart."""
+    """Return whether two long words (``siblings.split``) differ by one letter, and do not distinguish siblings."""
     if max(word[1] - word[0], other[1] - other[0]) < MIN_WHOLE_TYPO_LENGTH or left[word[0]] > LAST_LETTER:
         return False  # in another script a letter is several bytes, and the transliteration is compared as well
     return within_one_edit(left, word[0], word[1], right, other[0], other[1]) and not tells_apart(

@@ -21,7 +21,7 @@ from enrich_dist.matching.kernels.text import FNV_START, SPACE, Bytes, Ints, fin
 NO_BREAK, NEXT_PART, SLASH, JOINED = 0, 1, 2, 3
 # Letters of a further name that punctuation shows, and of the only word of one beside a slash (not CAD / CAM SERVICES).
 MIN_PART_LETTERS, MIN_SIDE_LETTERS = 3, 5
-# Digits of a code in a register, which tells no siblings apart.
+# Digits of a code in a register, which distinguishes no siblings.
 MIN_CODE_DIGITS = 4
 
 # Classes of bytes (see BYTE_CLASSES); any other value is the normalised letter.
@@ -193,7 +193,7 @@ def _join_initials(text, starts, ends, hashes, first, last, free):  # type: igno
 
 @uncounted
 def _tells_apart(text, starts, ends, hashes, first, last, replaced):  # type: ignore[no-untyped-def]
-    """Return whether words tell siblings apart: a letter alone, a short number, a roman one, or letters and digits.
+    """Return whether words distinguish siblings: a letter alone, a short number, a roman one, or letters and digits.
 
     Longer numbers are codes of registers.
     """

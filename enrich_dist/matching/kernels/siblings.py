@@ -1,4 +1,4 @@
-"""Words that tell organisations of one family apart: Fund II and III, North and South, a firm and its joint venture.
+"""Words that distinguish organisations of one family: Fund II and III, North and South, a firm and its joint venture.
 
 A word has a *kind* and a *value*: words of one kind with different values conflict. The kinds and values of words are
 in ``data/sibling_words.txt``; every word with a digit has a kind of its own. Does not cover which words of two names
@@ -21,7 +21,7 @@ KIND_BASE = 1 << 20
 MAX_WORDS = 256
 # Shorter words are initials as well: they conflict with another word of their kind, but may be missing.
 MAX_INITIALS = 2
-# A part of a word shorter than this tells nothing (an EA and a WE).
+# A part of a word shorter than this says nothing (an EA and a WE).
 MIN_PART_LENGTH = 3
 
 NONE, NUMBERS_DIFFER, NUMBER_MISSING, OPPOSITES, VENTURES, HOLDINGS, CHAPTERS = map(int, SiblingLevel)

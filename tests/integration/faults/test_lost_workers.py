@@ -130,7 +130,7 @@ def test_all_workers_killed_at_once_recover(tmp_path: Path, own_client: Client, 
     assert calls(tmp_path) == {start: 2 if n in lost else 1 for n, start in enumerate(CHUNK_STARTS)}
     assert {chunk for chunk, _, counted in kinds(pipeline) if counted} <= lost
     assert report.numbers["chunks_computed"] == len(CHUNK_STARTS)
-    # They died before their first checkpoint, and are in the memory report all the same.
+    # They died before their first checkpoint, and are in the memory report too.
     table = parse_markdown(report.tables["memory per worker"])
     rows = {row[table.head.index("process")]: row for row in table.rows}
     for marker in killed:
