@@ -16,7 +16,7 @@ from enrich_dist.errors import SettingsError
 from enrich_dist.evaluation.labels import LEFT
 from enrich_dist.evaluation.subjects import Subject
 from enrich_dist.matching.normalise import normalise_names
-from enrich_dist.results.scoring import MAX_OPEN_FILES
+from enrich_dist.results.candidate_tables import MAX_OPEN_FILES
 from enrich_dist.results.tables import Table, create_table, store_table
 
 NOT_FINDABLE_KINDS: Final = ("unrelated", "renamed")

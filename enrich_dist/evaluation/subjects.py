@@ -24,9 +24,10 @@ from enrich_dist.matching.weights import Weights
 from enrich_dist.pipeline.linking import LINK, linked_tables
 from enrich_dist.results.build import DATABASE
 from enrich_dist.results.calibration import without_identifiers
+from enrich_dist.results.candidate_tables import CandidateTables
 from enrich_dist.results.reduce import create_matches
 from enrich_dist.results.reopen import ReopenedResult, reopen_result
-from enrich_dist.results.scoring import CandidateTables, Scores, score
+from enrich_dist.results.scoring import Scores, score
 from enrich_dist.results.tables import Table, create_table
 from enrich_dist.runs.journal import LATEST, find_run, latest_run
 from enrich_dist.runs.records import RunRecord

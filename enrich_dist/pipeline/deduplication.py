@@ -41,6 +41,7 @@ from enrich_dist.matching.kernels.clusters import assign_clusters
 from enrich_dist.matching.matcher import OrganisationMatcher, add_counts
 from enrich_dist.pipeline.linking import BATCH_ROWS, column_map, column_warnings, read_organisations, table_layout
 from enrich_dist.results import estimation, scoring
+from enrich_dist.results.candidate_tables import CandidateTables, read_candidates
 from enrich_dist.results.tables import store_table
 from enrich_dist.schema import NameKind, NameLevel, SiblingLevel
 from enrich_dist.sources.column_statistics import ColumnTally
@@ -184,9 +185,9 @@ def _pairs(
 ) -> tuple[Ints, Ints, npt.NDArray[np.float64]]:
     """Return the matching pairs: the number of each row, and the odds that they are one organisation."""
     with connect(scratch=scratch / "duckdb") as connection:
-        tables = scoring.CandidateTables(
+        tables = CandidateTables(
             connection,
-            scoring.read_candidates(connection, paths),
+            read_candidates(connection, paths),
             companies=store_table(connection, "companies", rows.select(["company_id", "company_key", "name"])),
             overrides=store_table(connection, "overrides", schema.OVERRIDE.empty_table()),
         )

@@ -31,6 +31,7 @@ from enrich_dist.matching.config import CandidateConfig, DecisionConfig
 from enrich_dist.matching.index import build_index
 from enrich_dist.matching.matcher import OrganisationMatcher
 from enrich_dist.results import estimation, quality, reduce, reliability, scoring, shared_identifiers
+from enrich_dist.results.candidate_tables import read_counts, split_candidates
 from enrich_dist.results.tables import store_table
 from enrich_dist.sources.column_statistics import ColumnTally
 from enrich_dist.sources.columns import RECIPIENT_LAYOUT, Layout, plain_header
@@ -207,13 +208,13 @@ def linked_tables(
             right_rows += batch.rows_read
             right_invalid += batch.rows_read - len(batch.recipients)
         with connect(scratch=scratch / "duckdb") as connection:
-            tables = scoring.split_candidates(
+            tables = split_candidates(
                 connection,
                 paths,
                 companies=store_table(connection, "companies", organisations),
                 overrides=store_table(connection, "overrides", schema.OVERRIDE.empty_table()),
             )
-            counts = scoring.read_counts(connection, counts_paths)
+            counts = read_counts(connection, counts_paths)
             weights = estimation.estimate_weights(tables, counts, index.vocabulary)
             scores = scoring.score(tables, weights)
             reduce.create_matches(scores, decision)

@@ -20,9 +20,10 @@ from enrich_dist.core.database import connect, read_parquet
 from enrich_dist.matching.config import DecisionConfig
 from enrich_dist.matching.index import open_index
 from enrich_dist.progress.projection import AcceptedByChunk, Projection, project
+from enrich_dist.results.candidate_tables import read_counts, split_candidates
 from enrich_dist.results.estimation import estimate_weights
 from enrich_dist.results.overrides import read_decisions
-from enrich_dist.results.scoring import read_counts, score, split_candidates
+from enrich_dist.results.scoring import score
 from enrich_dist.results.tables import Table, store_table
 from enrich_dist.schema import MIN_SAME_STATE, Agreement, NameLevel, SiblingLevel
 from enrich_dist.store.checkpoints import Checkpoint, CheckpointStore

@@ -25,6 +25,7 @@ from enrich_dist.matching.config import DecisionConfig
 from enrich_dist.matching.vocabulary import Vocabulary
 from enrich_dist.results import estimation, overrides, quality, reduce, reliability, scoring, shared_identifiers
 from enrich_dist.results.candidate_parts import PART_ROWS
+from enrich_dist.results.candidate_tables import CandidateTables, Counts, read_counts, split_candidates
 from enrich_dist.results.report import render
 from enrich_dist.results.tables import Table
 from enrich_dist.sources import chunks, column_statistics, companies
@@ -64,12 +65,12 @@ class ResultInputs:
 
 def open_candidates(
     connection: duckdb.DuckDBPyConnection, inputs: ResultInputs, *, part_rows: int | None = None
-) -> scoring.CandidateTables:
+) -> CandidateTables:
     """Create tables ``companies`` and ``overrides``, and open the candidates of all checkpoints; ``part_rows``: as for
-    ``scoring.split_candidates``."""
+    ``candidate_tables.split_candidates``."""
     read_parquet(connection, [inputs.company.path / "companies.parquet"]).create("companies")
     connection.from_arrow(inputs.overrides).create("overrides")
-    return scoring.split_candidates(
+    return split_candidates(
         connection,
         inputs.checkpoints,
         companies=Table("companies"),
@@ -78,13 +79,11 @@ def open_candidates(
     )
 
 
-def score_candidates(
-    found: scoring.CandidateTables, inputs: ResultInputs, *, places: int
-) -> tuple[scoring.Scores, scoring.Counts]:
+def score_candidates(found: CandidateTables, inputs: ResultInputs, *, places: int) -> tuple[scoring.Scores, Counts]:
     """Score the candidates and the confirmed pairs that blocking did not find; return the counts, too. ``places``: see
     ``scoring.rank_organisations``."""
     tables = overrides.add_confirmed(found, inputs.plan.path)
-    counts = scoring.read_counts(tables.connection, inputs.counts)
+    counts = read_counts(tables.connection, inputs.counts)
     weights = estimation.estimate_weights(tables, counts, inputs.vocabulary)
     return scoring.score(tables, weights, places=places), counts
 

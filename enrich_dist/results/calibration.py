@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from enrich_dist.matching.decisions import SAME_PLACE
+from enrich_dist.results.candidate_tables import CandidateTables
 from enrich_dist.results.reopen import reopen_result
-from enrich_dist.results.scoring import CandidateTables, score
+from enrich_dist.results.scoring import score
 from enrich_dist.results.tables import create_table, store_table
 from enrich_dist.schema import OVERRIDE, Agreement, NameLevel
 from enrich_dist.store.run_directory import RunDirectory

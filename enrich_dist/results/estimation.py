@@ -18,7 +18,8 @@ from enrich_dist.matching.estimation import Observed, fit
 from enrich_dist.matching.normalise import normalise_names
 from enrich_dist.matching.vocabulary import Vocabulary
 from enrich_dist.matching.weights import MCounts, Weights, estimate
-from enrich_dist.results.scoring import CandidateTables, Counts, rank_organisations, weigh_and_group, weigh_candidates
+from enrich_dist.results.candidate_tables import CandidateTables, Counts
+from enrich_dist.results.scoring import rank_organisations, weigh_and_group, weigh_candidates
 from enrich_dist.results.tables import Table, create_table, store_table
 from enrich_dist.schema import MIN_SAME_TOWN, Agreement, NameKind, NameLevel, PlaceLevel, SiblingLevel, StreetLevel
 

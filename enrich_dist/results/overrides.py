@@ -18,7 +18,8 @@ from enrich_dist.core.database import parquet_sql, scratch_of
 from enrich_dist.core.files import file_digest
 from enrich_dist.errors import CorruptionError
 from enrich_dist.matching.keys import recipient_keys
-from enrich_dist.results.scoring import MAX_OPEN_FILES, CandidateTables, decisions
+from enrich_dist.results.candidate_tables import MAX_OPEN_FILES, CandidateTables
+from enrich_dist.results.scoring import decisions
 from enrich_dist.results.tables import Table, create_table, create_view, fetch_rows, store_table
 from enrich_dist.sources import chunks
 from enrich_dist.store.artifacts import open_unverified

@@ -20,6 +20,13 @@ from enrich_dist.matching.index import CompanyIndex, open_index
 from enrich_dist.matching.weights import Weights
 from enrich_dist.results import estimation, overrides, scoring
 from enrich_dist.results.build import DATABASE
+from enrich_dist.results.candidate_tables import (
+    CandidateTables,
+    Counts,
+    candidates_source,
+    read_counts,
+    split_candidates,
+)
 from enrich_dist.results.shared_identifiers import without_shared_sql
 from enrich_dist.results.tables import Table, create_table, create_view
 from enrich_dist.store.checkpoints import CheckpointStore
@@ -37,9 +44,9 @@ class ReopenedResult:
     """
 
     plan: Path
-    tables: scoring.CandidateTables
+    tables: CandidateTables
     index: CompanyIndex
-    counts: scoring.Counts
+    counts: Counts
     weights: Weights
     partner_share: float
 
@@ -87,12 +94,12 @@ def _open(connection: duckdb.DuckDBPyConnection, directory: RunDirectory, path: 
         connection.execute(f"create view {table} as from result.{table}")
     _require_same_companies(connection, directory)
     files = [checkpoint.candidates for checkpoint in found.values()]
-    tables = scoring.split_candidates(connection, files, companies=Table("companies"), overrides=Table("overrides"))
+    tables = split_candidates(connection, files, companies=Table("companies"), overrides=Table("overrides"))
     # The view of the parts opens every file.
-    source = without_shared_sql(connection, scoring.candidates_source(connection, files))
+    source = without_shared_sql(connection, candidates_source(connection, files))
     tables = replace(tables, candidates=create_view(connection, "candidates", source))
     tables = overrides.add_confirmed(tables, plan)
-    counts = scoring.read_counts(connection, [checkpoint.counts for checkpoint in found.values()])
+    counts = read_counts(connection, [checkpoint.counts for checkpoint in found.values()])
     weights = estimation.estimate_weights(tables, counts, index.vocabulary)
     model = read_json(path / "metrics.json")["model"]
     if changed := sorted(name for name, value in weights.document().items() if model.get(name) != value):

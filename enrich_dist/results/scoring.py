@@ -1,9 +1,8 @@
-"""Score candidate pairs: from the checkpoints of the chunks to the probability of every candidate organisation.
+"""Score candidate pairs: from the candidates of all chunks to the probability of every candidate organisation.
 
 Each stage takes its input tables as arguments and returns the table that it creates:
 
-- ``read_candidates``: comparison vectors of all chunks (``schema.CANDIDATE``);
-- ``read_counts``: what all chunks counted, by kind and key (``schema.COUNT``);
+- ``candidate_tables``: comparison vectors of all chunks (``schema.CANDIDATE``), and what they counted;
 - ``estimation.estimate_weights``: the match weights of this run;
 - ``weigh_candidates``: candidates with the weight of each comparison, their sum and the method;
 - ``organisations.group_organisations``: the organisation of each candidate, without the rejected ones;
@@ -11,25 +10,19 @@ Each stage takes its input tables as arguments and returns the table that it cre
 - ``judge_organisations``: the probability of each organisation (``matching.decisions``).
 
 ``score`` runs the last four. Ties are broken by weight, method, recipient and row, so the order of the candidates
-does not matter. Large tables stay on disk: DuckDB reads candidates from Parquet in every stage that needs them.
-Does not cover which organisation is accepted (``reduce``).
+does not matter. Does not cover which organisation is accepted (``reduce``).
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from enrich_dist import schema
-from enrich_dist.core.database import parquet_sql, read_parquet, scratch_of
 from enrich_dist.matching.arrays import as_array
 from enrich_dist.matching.decisions import (
     CONFIRMED_BITS,
@@ -45,54 +38,13 @@ from enrich_dist.matching.decisions import (
 from enrich_dist.matching.keys import text_keys
 from enrich_dist.matching.weight_sql import EQUAL_NAME_IN_TOWN_SQL, limit_sql, weight_row, weight_sql
 from enrich_dist.matching.weights import MAX_NAMESAKES, Weights
-from enrich_dist.results.candidate_parts import CandidateParts
+from enrich_dist.results.candidate_tables import CandidateTables
 from enrich_dist.results.organisations import group_organisations
-from enrich_dist.results.shared_identifiers import candidates_sql, find_shared_keys, without_shared_sql
-from enrich_dist.results.tables import Table, create_table, create_view, new_name, store_table
+from enrich_dist.results.tables import Table, create_table, create_view, store_table
 from enrich_dist.schema import AddressLevel
 
-Counts = Mapping[str, Mapping[int, int]]
-"""Counts of all chunks by kind and key (``schema.COUNT``)."""
-
-# DuckDB keeps the files of a view open: each takes a descriptor and the memory of its metadata.
-MAX_OPEN_FILES = 128
-_ROW_GROUP_ROWS = 100_000
 _ORDER = "match_weight desc, method_rank, id_start, id_middle, id_key, source_row"
 _SAME_PLACE_RANK = METHODS.index(SAME_PLACE)
-
-
-@dataclass(frozen=True)
-class CandidateTables:
-    """Tables of one connection: ``schema.CANDIDATE``, companies (id, key, name), and ``schema.OVERRIDE``.
-
-    ``parts``: the same candidates by company range, where they are many.
-    """
-
-    connection: duckdb.DuckDBPyConnection
-    candidates: Table
-    companies: Table
-    overrides: Table
-    parts: CandidateParts | None = None
-
-    def by_range(self) -> Iterator[CandidateTables]:
-        """Yield the candidates of each range of companies in turn, with the columns ``candidate_parts.NUMBERS``."""
-        if self.parts is None:
-            yield self
-            return
-        name = new_name("part")
-        for part in self.parts.read():
-            self.connection.register(name, part)
-            yield replace(self, candidates=name, parts=None)
-            self.connection.unregister(name)
-
-    def rows(self, pairs: str) -> Table:
-        """Return the candidates with these pairs of ``company_id`` and ``source_row`` (SQL), with their texts."""
-        if self.parts is None:
-            query = f"from {self.candidates} semi join ({pairs}) using (company_id, source_row)"
-            return create_table(self.connection, "rows", query)
-        wanted = self.connection.execute(f"select company_id, source_row from ({pairs})").fetchnumpy()
-        found = self.parts.read_rows(np.asarray(wanted["company_id"]), np.asarray(wanted["source_row"]))
-        return store_table(self.connection, "rows", found)
 
 
 @dataclass(frozen=True)
@@ -172,72 +124,6 @@ def _join(connection: duckdb.DuckDBPyConnection, tables: Sequence[Table]) -> Tab
         connection.execute(f"insert into {tables[0]} from {table}")
         connection.execute(f"drop table {table}")
     return tables[0]
-
-
-def read_candidates(connection: duckdb.DuckDBPyConnection, checkpoints: Sequence[Path]) -> Table:
-    """Return a view of the candidates in these files, in which shared identifiers are unknown.
-
-    More than ``MAX_OPEN_FILES`` are copied into one file first.
-    """
-    return create_view(connection, "candidates", candidates_sql(connection, candidates_source(connection, checkpoints)))
-
-
-def candidates_source(connection: duckdb.DuckDBPyConnection, checkpoints: Sequence[Path]) -> str:
-    """Return the SQL source of the candidates in these files, of which at most ``MAX_OPEN_FILES`` are kept open."""
-    if not checkpoints:
-        return store_table(connection, "candidates", schema.CANDIDATE.empty_table())
-    files = checkpoints if len(checkpoints) <= MAX_OPEN_FILES else [_copy_to_one(connection, checkpoints)]
-    return parquet_sql(*files)
-
-
-def _copy_to_one(connection: duckdb.DuckDBPyConnection, checkpoints: Sequence[Path]) -> Path:
-    """Copy the candidates into one file, with one checkpoint and one row group in memory at a time."""
-    path = scratch_of(connection) / f"{new_name('candidates')}.parquet"
-    with pq.ParquetWriter(path, schema.CANDIDATE, compression="lz4") as writer:
-        pending, rows = [], 0
-        for checkpoint in checkpoints:
-            with pq.ParquetFile(checkpoint) as file:
-                pending.append(file.read(use_threads=False))
-            rows += len(pending[-1])
-            if rows >= _ROW_GROUP_ROWS:
-                writer.write_table(pa.concat_tables(pending))
-                pending, rows = [], 0
-        if pending:
-            writer.write_table(pa.concat_tables(pending))
-    return path
-
-
-def read_counts(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> Counts:
-    """Add up the counts (``schema.COUNT``) of all chunks."""
-    counts: dict[str, Counter[int]] = {kind: Counter() for kind in schema.COUNT_KINDS}
-    for start in range(0, len(paths), MAX_OPEN_FILES):
-        source = read_parquet(connection, paths[start : start + MAX_OPEN_FILES])
-        for kind, key, number in source.aggregate("kind, key, sum(count)::bigint", "kind, key").fetchall():
-            counts[kind][int(key)] += int(number)
-    return counts
-
-
-def split_candidates(
-    connection: duckdb.DuckDBPyConnection,
-    checkpoints: Sequence[Path],
-    *,
-    companies: Table,
-    overrides: Table,
-    part_rows: int | None = None,
-) -> CandidateTables:
-    """Return the tables of the candidates in these files, of which one range of companies is in memory at a time.
-
-    ``part_rows``: candidates of a range; None: ``candidate_parts.PART_ROWS``.
-
-    The view of all their columns opens every file: for a few companies, see ``read_candidates``.
-    """
-    parts = CandidateParts.split(checkpoints, scratch_of(connection) / new_name("parts"), part_rows)
-    shared = find_shared_keys(connection, parts.identified, parts.read_rows)
-    source = (
-        parquet_sql(*checkpoints) if checkpoints else store_table(connection, "none", schema.CANDIDATE.empty_table())
-    )
-    candidates = create_view(connection, "candidates", without_shared_sql(connection, source))
-    return CandidateTables(connection, candidates, companies, overrides, replace(parts, shared=shared))
 
 
 def weigh_and_group(tables: CandidateTables, weights: Weights) -> tuple[Table, Table]:

@@ -24,17 +24,11 @@ from enrich_dist.matching.config import DecisionConfig
 from enrich_dist.matching.decisions import CONFIRMED_BITS, SAME_PLACE, UNSEEN_PARTNER_SHARE
 from enrich_dist.matching.index import build_index, open_index
 from enrich_dist.matching.weights import MCounts, Weights, estimate
-from enrich_dist.results import candidate_parts, scoring
+from enrich_dist.results import candidate_parts, candidate_tables
+from enrich_dist.results.candidate_tables import CandidateTables, read_candidates, read_counts, split_candidates
 from enrich_dist.results.estimation import count_identified_pairs
 from enrich_dist.results.reduce import create_matches
-from enrich_dist.results.scoring import (
-    CandidateTables,
-    Scores,
-    read_candidates,
-    read_counts,
-    score,
-    split_candidates,
-)
+from enrich_dist.results.scoring import Scores, score
 from enrich_dist.results.tables import Table, store_table
 from enrich_dist.schema import AddressLevel, Agreement, NameKind, NameLevel, StreetLevel
 from tests.support.candidates import (
@@ -520,7 +514,7 @@ def test_many_checkpoints_need_few_open_files(
 ) -> None:
     files = write_checkpoints(tmp_path / "chunks", *([candidate(0, f"{n}-{m}") for m in "abc"] for n in range(150)))
     one = connection.sql(f"from {read_candidates(connection, files[:1])}").to_arrow_table()
-    monkeypatch.setattr(scoring, "MAX_OPEN_FILES", 4)
+    monkeypatch.setattr(candidate_tables, "MAX_OPEN_FILES", 4)
     process, done = psutil.Process(), threading.Event()
     before = process.num_fds()
 
@@ -545,7 +539,7 @@ def test_many_checkpoints_need_few_open_files(
 def test_counts_of_many_chunks_add_up(
     connection: duckdb.DuckDBPyConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoring, "MAX_OPEN_FILES", 4)
+    monkeypatch.setattr(candidate_tables, "MAX_OPEN_FILES", 4)
     paths = [tmp_path / f"{n}.parquet" for n in range(10)]
     for path in paths:
         pq.write_table(pa.Table.from_pylist([{"kind": "recipients", "key": 0, "count": 5}], schema=schema.COUNT), path)
