@@ -281,14 +281,14 @@ def test_baseline_is_a_reference_that_does_not_move() -> None:
         for run in slower
     ]
 
-    alone, beside = (
+    alone, with_baseline = (
         {drift.name: drift for drift in judge_drift(now(slower=1.3), crept, LIMITS, given)}["run_seconds"]
         for given in ((), baseline)
     )
 
     assert alone.severity is Severity.PASSED
-    assert beside.severity.is_flagged
-    assert "than the baseline of 7 runs" in beside.reason
+    assert with_baseline.severity.is_flagged
+    assert "than the baseline of 7 runs" in with_baseline.reason
 
 
 def test_large_change_is_detected() -> None:
