@@ -237,7 +237,7 @@ class Soak:
         """Run one schedule, from no chunk to the published result."""
         started = time.monotonic()
         outcome = Outcome(schedule.number)
-        run = self._settings(schedule.fault_probability, fault_seed=self._seed * 100_000 + schedule.number)
+        run = self._settings(schedule.fault_probability, fault_seed=(self._seed * 100_000 + schedule.number) % 2**32)
         for name in ("checkpoints", "attempts", "results", "published"):
             shutil.rmtree(run.paths.work_dir / name, ignore_errors=True)
         ledger = self._new_ledger()
